@@ -1,0 +1,112 @@
+//! What travels: events, the publications that carry them, where to, and where in a history.
+
+mod check;
+mod ids;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+pub use check::EventError;
+pub use ids::{ConnectionId, IdError, InstanceId, PublicationId};
+
+use crate::group::GroupName;
+
+/// A checked event: one JSON object with a string `type`, kept byte for byte as it came.
+///
+/// Cloning shares the bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    json: Bytes,
+    kind: Arc<str>,
+}
+
+impl Event {
+    /// Checks `json` (UTF-8, an object, a string `type`, no duplicate keys, depth at most
+    /// [`Event::MAX_DEPTH`]) and keeps it verbatim.
+    pub fn parse(json: Bytes) -> Result<Self, EventError> {
+        let kind = check::kind_of(&json)?;
+        Ok(Self { json, kind: kind.into() })
+    }
+
+    /// Deepest nesting of arrays and objects that an event may have.
+    ///
+    /// Browsers parse on the main thread and consumers recurse; channels messages are flat maps.
+    pub const MAX_DEPTH: usize = 32;
+
+    /// The event's JSON text, as the sender wrote it, without surrounding white space.
+    pub fn json(&self) -> &Bytes {
+        &self.json
+    }
+
+    /// The event's `type`.
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+}
+
+/// A place in a group's history. Only groups with history have positions.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Position {
+    /// `<generation>.<group epoch>`: offsets compare only within one epoch.
+    pub epoch: Arc<str>,
+    /// Counts the group's publications in this epoch from 1; 0 = none yet.
+    pub offset: u64,
+}
+
+/// Whom a publication is for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// Every member of a group.
+    Group(GroupName),
+    /// Every connection of one `sub`.
+    User(Arc<str>),
+    /// One connection.
+    Connection(ConnectionId),
+    /// Every connection of every instance.
+    All,
+}
+
+/// Who is left out of a publication, although the target includes them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Except {
+    /// Connections left out.
+    pub connections: Vec<ConnectionId>,
+    /// Users (`sub`) left out, with all their connections.
+    pub users: Vec<Arc<str>>,
+}
+
+impl Except {
+    /// Whether nobody is left out: the usual case, checked once per publication.
+    pub fn is_empty(&self) -> bool {
+        self.connections.is_empty() && self.users.is_empty()
+    }
+
+    /// Whether the connection `id` of user `sub` is left out.
+    pub fn holds(&self, id: ConnectionId, sub: &str) -> bool {
+        self.connections.contains(&id) || self.users.iter().any(|user| **user == *sub)
+    }
+}
+
+/// An event on its way to a target.
+#[derive(Debug, Clone)]
+pub struct Publication {
+    /// Unique over all instances; what a client without history deduplicates by.
+    pub id: PublicationId,
+    /// Whom it is for.
+    pub target: Target,
+    /// What it says.
+    pub event: Event,
+    /// Who is left out.
+    pub except: Except,
+    /// When a gateway accepted it, on this instance's monotonic clock: an age that travelled
+    /// between instances has been subtracted, a sender's wall clock never enters.
+    pub accepted: Instant,
+    /// Not to be delivered after this; `None` = the expiry of the receiving group's limits alone.
+    pub deadline: Option<Instant>,
+    /// Where it stands in the group's history, if the group keeps one.
+    pub position: Option<Position>,
+}

@@ -1,0 +1,83 @@
+//! Group names and the patterns that select them: parsed once, valid for ever after.
+
+mod pattern;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use pattern::{GroupPattern, PatternError};
+
+/// Longest legal group name, in bytes. channels_redis requires fewer than 100 characters.
+pub const MAX_NAME_LEN: usize = 99;
+
+/// A legal group name: 1 to 99 of `A-Z a-z 0-9 _ . -`, ASCII only.
+///
+/// Cloning shares the text. Python's own check also takes Unicode digits and a trailing newline;
+/// both are refused here, since no browser or back end means them.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupName(Arc<str>);
+
+/// Why a text is no group name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// The text is empty.
+    #[error("group name is empty; 1 to 99 of letters, digits, '_', '.', '-' are allowed")]
+    Empty,
+    /// The text is longer than [`MAX_NAME_LEN`].
+    #[error("group name has {0} bytes; at most 99 are allowed")]
+    TooLong(usize),
+    /// The text holds a character outside the set.
+    #[error("group name {name:?} holds {found:?}; letters, digits, '_', '.', '-' are allowed")]
+    Illegal {
+        /// The whole text, cut to 120 characters for logs.
+        name: String,
+        /// The first character that is not allowed.
+        found: char,
+    },
+}
+
+impl GroupName {
+    /// Checks `text` and keeps a shared copy of it.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        if text.is_empty() {
+            return Err(NameError::Empty);
+        }
+        if let Some(found) = text.chars().find(|c| !is_legal(*c)) {
+            return Err(NameError::Illegal { name: text.chars().take(120).collect(), found });
+        }
+        if text.len() > MAX_NAME_LEN {
+            return Err(NameError::TooLong(text.len()));
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whether `c` may stand in a group name.
+pub(crate) fn is_legal(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')
+}
+
+impl fmt::Display for GroupName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for GroupName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl std::borrow::Borrow<str> for GroupName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}

@@ -1,0 +1,29 @@
+//! What is said on a WebSocket: the frames of both protocols and the reasons for ending it.
+//!
+//! `docs/protocol.md` is the norm. This room turns texts into values and values into [`Frame`]s; it
+//! decides nothing.
+//!
+//! [`Frame`]: crate::frame::Frame
+
+mod disconnect;
+mod inbound;
+pub mod outbound;
+mod shape;
+#[cfg(test)]
+mod tests;
+
+pub use disconnect::Disconnect;
+pub use inbound::{ClientFrame, FrameError, JoinEntry, parse, parse_plain_call};
+pub use shape::{EventShape, Shape};
+
+/// The subprotocol that a browser offers to speak v1.
+pub const V1: &str = "groupcast.v1.json";
+
+/// How a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// `groupcast.v1.json`.
+    V1,
+    /// Bare events, shaped by the route with this index.
+    Plain(u16),
+}

@@ -1,0 +1,1 @@
+//! How a route shows events to its plain connections.
