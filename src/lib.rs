@@ -1,6 +1,12 @@
 //! Groupcast: a real-time WebSocket channel-layer gateway.
 
+pub mod connection;
 pub mod event;
 pub mod frame;
 pub mod group;
+pub mod hub;
+pub mod identity;
 pub mod protocol;
+pub mod publish;
+pub mod relay;
+pub mod server;

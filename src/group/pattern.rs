@@ -17,7 +17,9 @@ pub enum PatternError {
     #[error("group pattern is empty; write \"*\" for every group")]
     Empty,
     /// The text holds a character that no group name can hold.
-    #[error("group pattern {pattern:?} holds {found:?}; letters, digits, '_', '.', '-' and '*' are allowed")]
+    #[error(
+        "group pattern {pattern:?} holds {found:?}; letters, digits, '_', '.', '-' and '*' are allowed"
+    )]
     Illegal {
         /// The whole text.
         pattern: String,

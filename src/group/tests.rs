@@ -13,7 +13,14 @@ fn legal_names_are_kept_as_written() {
 fn illegal_names_are_refused_with_their_cause() {
     assert_eq!(GroupName::parse(""), Err(NameError::Empty));
     assert_eq!(GroupName::parse(&"x".repeat(100)), Err(NameError::TooLong(100)));
-    for (name, found) in [("a b", ' '), ("año", 'ñ'), ("a\n", '\n'), ("a:b", ':'), ("\u{661}", '\u{661}'), ("a*", '*')] {
+    for (name, found) in [
+        ("a b", ' '),
+        ("año", 'ñ'),
+        ("a\n", '\n'),
+        ("a:b", ':'),
+        ("\u{661}", '\u{661}'),
+        ("a*", '*'),
+    ] {
         let expected = NameError::Illegal { name: name.to_owned(), found };
         assert_eq!(GroupName::parse(name), Err(expected));
     }

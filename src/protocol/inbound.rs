@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::entries::{Entries, Since};
+
 /// A frame of `groupcast.v1.json`, borrowing from the text where it can.
 #[derive(Debug)]
 pub enum ClientFrame<'a> {
@@ -95,12 +97,18 @@ pub fn parse(text: &str) -> Result<ClientFrame<'_>, FrameError> {
     let id = head.id.and_then(|raw| raw.get().parse::<u64>().ok()).filter(|id| *id <= MAX_ID);
     let unusable = |message: String| FrameError::Unusable { id, message };
     let needs_id = || {
-        id.ok_or_else(|| unusable(format!("{:?} needs an integer id from 0 to {MAX_ID}", head.kind)))
+        id.ok_or_else(|| {
+            unusable(format!("{:?} needs an integer id from 0 to {MAX_ID}", head.kind))
+        })
     };
     macro_rules! body {
         ($body:ty) => {
             serde_json::from_str::<$body>(text).map_err(|e| {
-                unusable(format!("{:?} is not usable: {}", head.kind, without_place(&e.to_string())))
+                unusable(format!(
+                    "{:?} is not usable: {}",
+                    head.kind,
+                    without_place(&e.to_string())
+                ))
             })?
         };
     }

@@ -6,6 +6,7 @@
 //! [`Frame`]: crate::frame::Frame
 
 mod disconnect;
+mod entries;
 mod inbound;
 pub mod outbound;
 mod shape;

@@ -75,3 +75,8 @@ pub struct Gap {
     /// Only feared, not known.
     pub possible: bool,
 }
+
+/// `event`, for a group's members; `group` is `None` for the other targets.
+pub fn event(_group: Option<&GroupName>, publication: &Publication) -> Frame {
+    Frame::text(publication.event.json())
+}

@@ -1,0 +1,17 @@
+//! Between layer and hub: what the hub wants of the layer, what the layer has for the hub.
+
+use std::time::Duration;
+
+/// Shape of the relay.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long a group without members stays subscribed, so that a wave of reconnections does not
+    /// become a wave of subscriptions.
+    pub linger: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { linger: Duration::from_secs(10) }
+    }
+}
