@@ -6,6 +6,7 @@ pub mod frame;
 pub mod group;
 pub mod hub;
 pub mod identity;
+pub mod layer;
 pub mod protocol;
 pub mod publish;
 pub mod relay;

@@ -1,5 +1,9 @@
 //! Who is in which group on this instance, and the shards that write to them.
 
+mod report;
+
+pub use report::{ConnectionReport, Dropped, GroupReport, UserReport};
+
 /// Shape of the hub.
 #[derive(Debug, Clone)]
 pub struct Settings {

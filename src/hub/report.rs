@@ -1,0 +1,75 @@
+//! Answers to "why did 7 not see it": what the shards know of a group or a user.
+
+use std::time::Duration;
+
+use crate::event::ConnectionId;
+use crate::group::GroupName;
+
+/// Publications that were not delivered, by cause.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// The group's capacity within an outbox was reached.
+    pub capacity: u64,
+    /// The outbox's byte bound was reached.
+    pub bytes: u64,
+    /// They grew too old while waiting.
+    pub expired: u64,
+    /// The route does not list the event.
+    pub unlisted: u64,
+    /// The connection ended, or left the group, while they waited.
+    pub closed: u64,
+}
+
+/// What one instance knows of a group.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GroupReport {
+    /// Members here.
+    pub connections: u64,
+    /// Frames given to sockets since the group's first member here.
+    pub sent: u64,
+    /// Offset of the newest publication seen, if the group has positions.
+    pub last_offset: Option<u64>,
+    /// What was not delivered.
+    pub dropped: Dropped,
+}
+
+/// What one instance knows of a user.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UserReport {
+    /// The user's connections here.
+    pub connections: Vec<ConnectionReport>,
+    /// The code with which the newest ended connection of this user ended, while it is remembered.
+    pub last_close: Option<u16>,
+}
+
+/// What one instance knows of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionReport {
+    /// The connection.
+    pub id: ConnectionId,
+    /// Whether it speaks v1, else plain.
+    pub v1: bool,
+    /// How long it has been open.
+    pub age: Duration,
+    /// Groups that it holds.
+    pub groups: Vec<GroupName>,
+    /// Frames given to its socket.
+    pub sent: u64,
+    /// Frames waiting in its outbox.
+    pub waiting: usize,
+    /// Bytes waiting in its outbox.
+    pub waiting_bytes: usize,
+    /// What was not delivered.
+    pub dropped: Dropped,
+}
+
+impl Dropped {
+    /// Adds another account to this one.
+    pub fn add(&mut self, other: &Self) {
+        self.capacity += other.capacity;
+        self.bytes += other.bytes;
+        self.expired += other.expired;
+        self.unlisted += other.unlisted;
+        self.closed += other.closed;
+    }
+}
