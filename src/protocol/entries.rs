@@ -4,81 +4,108 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
-use super::inbound::JoinEntry;
+use super::inbound::{JoinEntry, cut, object, string};
 
-/// Most groups in one frame; a frame is 16 KiB, so this bounds work, not memory.
-const MAX_ENTRIES: usize = 1024;
+/// Most groups in one frame. A frame is 16 KiB, so this bounds work, not memory.
+pub const MAX_GROUPS: usize = 1024;
+
+/// What may stand in `groups`, for messages.
+pub(super) const LIST: &str = "a list of 1 to 1024 groups";
+
+const ENTRY: &str = r#"a name or {"group":"a","since":{"epoch":"1.1","offset":0}}"#;
+const POSITION: &str = r#"{"epoch":"1.1","offset":0}"#;
 
 /// `"groups": ["a", {"group": "b", "since": {"epoch": "…", "offset": 3}}]`.
-pub(super) struct Entries<'a>(pub(super) Vec<JoinEntry<'a>>);
+pub(super) fn list(raw: &RawValue) -> Result<Vec<JoinEntry<'_>>, String> {
+    let Ok(entries) = serde_json::from_str::<Vec<&RawValue>>(raw.get()) else {
+        return Err(format!("\"groups\" is {}; {LIST} is allowed", cut(raw.get())));
+    };
+    if entries.is_empty() || entries.len() > MAX_GROUPS {
+        return Err(format!("\"groups\" has {} entries; {LIST} is allowed", entries.len()));
+    }
+    entries.into_iter().map(entry).collect()
+}
 
 /// `"since": {"a": {"epoch": "…", "offset": 3}}`.
-#[derive(Default)]
-pub(super) struct Since<'a>(pub(super) Vec<JoinEntry<'a>>);
-
-#[derive(serde::Deserialize)]
-struct RawPosition<'a> {
-    #[serde(borrow)]
-    epoch: Cow<'a, str>,
-    offset: u64,
+pub(super) fn map(raw: &RawValue) -> Result<Vec<JoinEntry<'_>>, String> {
+    let Ok(Pairs(pairs)) = serde_json::from_str(raw.get()) else {
+        let value = cut(raw.get());
+        return Err(format!("\"since\" is {value}; an object of group names is allowed"));
+    };
+    if pairs.len() > MAX_GROUPS {
+        return Err(format!("\"since\" names {} groups; at most 1024 are allowed", pairs.len()));
+    }
+    let entries = pairs.into_iter().map(|(group, position)| {
+        let since = Some(read_position(&group, position)?);
+        Ok(JoinEntry { group, since })
+    });
+    entries.collect()
 }
 
-#[derive(serde::Deserialize)]
-#[serde(untagged)]
-enum Entry<'a> {
-    Name(#[serde(borrow)] Cow<'a, str>),
-    Full {
+fn entry(raw: &RawValue) -> Result<JoinEntry<'_>, String> {
+    #[derive(serde::Deserialize)]
+    struct Full<'a> {
         #[serde(borrow)]
-        group: Cow<'a, str>,
+        group: &'a RawValue,
         #[serde(borrow)]
-        since: Option<RawPosition<'a>>,
-    },
+        since: Option<&'a RawValue>,
+    }
+    let wrong = || format!("an entry of \"groups\" is {}; {ENTRY} is allowed", cut(raw.get()));
+    if let Some(group) = string(raw) {
+        return Ok(JoinEntry { group, since: None });
+    }
+    let full: Full<'_> = object(raw.get()).ok_or_else(wrong)?;
+    let group = string(full.group).ok_or_else(wrong)?;
+    let since = full.since.map(|position| read_position(&group, position)).transpose()?;
+    Ok(JoinEntry { group, since })
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Vec::<Entry<'a>>::deserialize(deserializer)?;
-        if raw.is_empty() || raw.len() > MAX_ENTRIES {
-            let message = format!("{} groups; 1 to {MAX_ENTRIES} are allowed", raw.len());
-            return Err(serde::de::Error::custom(message));
-        }
-        let entries = raw.into_iter().map(|entry| match entry {
-            Entry::Name(group) => JoinEntry { group, since: None },
-            Entry::Full { group, since } => {
-                JoinEntry { group, since: since.map(|p| (p.epoch, p.offset)) }
-            }
-        });
-        Ok(Self(entries.collect()))
+fn read_position<'a>(group: &str, raw: &'a RawValue) -> Result<(Cow<'a, str>, u64), String> {
+    #[derive(serde::Deserialize)]
+    struct Position<'a> {
+        #[serde(borrow)]
+        epoch: Cow<'a, str>,
+        offset: u64,
+    }
+    match object(raw.get()) {
+        Some(Position { epoch, offset }) => Ok((epoch, offset)),
+        None => Err(format!(
+            "\"since\" of group {:?} is {}; {POSITION} is allowed",
+            cut(group),
+            cut(raw.get())
+        )),
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Since<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Positions;
+/// An object's members in order; a map type would hide one given twice.
+struct Pairs<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
-        impl<'de> Visitor<'de> for Positions {
-            type Value = Vec<JoinEntry<'de>>;
+impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of group names and positions")
+                f.write_str("an object")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut entries = Vec::new();
-                while let Some((group, position)) =
-                    map.next_entry::<Cow<'de, str>, RawPosition<'de>>()?
-                {
-                    if entries.len() == MAX_ENTRIES {
-                        return Err(serde::de::Error::custom("more than 1024 groups"));
-                    }
-                    entries
-                        .push(JoinEntry { group, since: Some((position.epoch, position.offset)) });
+                let mut pairs = Vec::new();
+                while let Some((Name(name), value)) = map.next_entry()? {
+                    pairs.push((name, value));
                 }
-                Ok(entries)
+                Ok(pairs)
             }
         }
 
-        deserializer.deserialize_map(Positions).map(Self)
+        deserializer.deserialize_map(Members).map(Pairs)
     }
 }
+
+/// serde borrows a `Cow` only where a field says so.
+#[derive(serde::Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);

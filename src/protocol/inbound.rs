@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::entries::{Entries, Since};
+use super::entries;
 
 /// A frame of `groupcast.v1.json`, borrowing from the text where it can.
 #[derive(Debug)]
@@ -23,25 +23,25 @@ pub enum ClientFrame<'a> {
     Join {
         /// Repeated by the answer.
         id: u64,
-        /// At least one.
+        /// At least one, at most [`MAX_GROUPS`](super::MAX_GROUPS).
         groups: Vec<JoinEntry<'a>>,
     },
     /// Cease to be a member.
     Leave {
         /// Repeated by the answer.
         id: u64,
-        /// At least one.
+        /// At least one, at most [`MAX_GROUPS`](super::MAX_GROUPS).
         groups: Vec<JoinEntry<'a>>,
     },
     /// Publish to a group.
     Send {
         /// Repeated by the answer.
         id: u64,
-        /// Where to.
+        /// Where to; not yet checked.
         group: Cow<'a, str>,
-        /// The event.
+        /// The event; well-formed JSON, not yet checked as an event.
         data: &'a RawValue,
-        /// Whether the sender gets it too.
+        /// Whether the sender gets it too; true if not said, as in every chat that people know.
         echo: bool,
         /// Deduplicates for two minutes per (`sub`, key).
         key: Option<Cow<'a, str>>,
@@ -73,156 +73,205 @@ pub enum ClientFrame<'a> {
 pub struct JoinEntry<'a> {
     /// As written; not yet checked.
     pub group: Cow<'a, str>,
-    /// The last position that the client has seen.
+    /// The last position that the client has seen: epoch and offset.
     pub since: Option<(Cow<'a, str>, u64)>,
 }
 
 /// What is wrong with a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FrameError {
-    /// No JSON object with a string `type`: the peer does not speak the protocol; close 4400.
+    /// No JSON object with a string `type`, or a member of the protocol given twice: the peer does
+    /// not speak the protocol; close 4400.
     NotAFrame,
     /// A frame of the protocol that cannot be used; answered with an error, never a close.
     Unusable {
-        /// The frame's `id`, if it has one.
+        /// The frame's `id`, if it has a usable one.
         id: Option<u64>,
         /// What is wrong, which value, what is allowed.
         message: String,
     },
 }
 
-/// Reads one text frame of `groupcast.v1.json`.
-pub fn parse(text: &str) -> Result<ClientFrame<'_>, FrameError> {
-    let head: Head<'_> = serde_json::from_str(text).map_err(|_| FrameError::NotAFrame)?;
-    let id = head.id.and_then(|raw| raw.get().parse::<u64>().ok()).filter(|id| *id <= MAX_ID);
-    let unusable = |message: String| FrameError::Unusable { id, message };
-    let needs_id = || {
-        id.ok_or_else(|| {
-            unusable(format!("{:?} needs an integer id from 0 to {MAX_ID}", head.kind))
-        })
-    };
-    macro_rules! body {
-        ($body:ty) => {
-            serde_json::from_str::<$body>(text).map_err(|e| {
-                unusable(format!(
-                    "{:?} is not usable: {}",
-                    head.kind,
-                    without_place(&e.to_string())
-                ))
-            })?
-        };
-    }
-    match &*head.kind {
-        "hello" => {
-            let body = body!(Hello<'_>);
-            Ok(ClientFrame::Hello { token: body.token, client: body.client, since: body.since.0 })
-        }
-        "join" => {
-            let id = needs_id()?;
-            Ok(ClientFrame::Join { id, groups: body!(Groups<'_>).groups.0 })
-        }
-        "leave" => {
-            let id = needs_id()?;
-            Ok(ClientFrame::Leave { id, groups: body!(Groups<'_>).groups.0 })
-        }
-        "send" => {
-            let id = needs_id()?;
-            let Send { group, data, echo, key } = body!(Send<'_>);
-            Ok(ClientFrame::Send { id, group, data, echo, key })
-        }
-        "call" => {
-            let id = needs_id()?;
-            let Call { name, data, key } = body!(Call<'_>);
-            Ok(ClientFrame::Call { id, name, data, key })
-        }
-        "auth" => {
-            let id = needs_id()?;
-            Ok(ClientFrame::Auth { id, token: body!(Auth<'_>).token })
-        }
-        "pong" => Ok(ClientFrame::Pong),
-        other => Err(unusable(format!(
-            "type {:?} is not known; hello, join, leave, send, call, auth and pong are",
-            other.chars().take(40).collect::<String>()
-        ))),
-    }
-}
-
-/// The name of a call in the plain protocol: its `action`, else its `type`.
-///
-/// `None` = not a JSON object with such a string: the frame is no call.
-pub fn parse_plain_call(text: &str) -> Option<Cow<'_, str>> {
-    #[derive(Deserialize)]
-    struct Named<'a> {
-        #[serde(borrow)]
-        action: Option<Cow<'a, str>>,
-        #[serde(borrow, rename = "type")]
-        kind: Option<Cow<'a, str>>,
-    }
-    let named: Named<'_> = serde_json::from_str(text).ok()?;
-    named.action.or(named.kind)
+/// A text frame of the plain protocol: a message for the back end.
+#[derive(Debug, Clone)]
+pub struct PlainCall<'a> {
+    /// The object's `action`, else its `type`.
+    pub name: Cow<'a, str>,
+    /// The whole object, as the browser wrote it: consumers look for their own members in it.
+    pub data: &'a RawValue,
 }
 
 /// Largest `id`: what every JavaScript number holds exactly.
-const MAX_ID: u64 = (1 << 53) - 1;
+pub const MAX_ID: u64 = (1 << 53) - 1;
 
-/// serde_json appends the place; a client knows its own frame, and the words stay comparable.
-fn without_place(message: &str) -> &str {
-    message.split(" at line ").next().unwrap_or(message)
+/// Reads one text frame of `groupcast.v1.json`.
+///
+/// One pass over the text that leaves every value unread, then only those that the frame's type
+/// needs: so each complaint can show the value, and members of other types are never looked at.
+/// Unread values are skipped without recursion, however deep they are.
+pub fn parse(text: &str) -> Result<ClientFrame<'_>, FrameError> {
+    let members: Members<'_> = object(text).ok_or(FrameError::NotAFrame)?;
+    let kind = members.kind.and_then(string).ok_or(FrameError::NotAFrame)?;
+    let id = members.id.and_then(integer);
+    members.into_frame(&kind).map_err(|message| FrameError::Unusable { id, message })
 }
 
+/// Reads one text frame of the plain protocol; `None` = not a JSON object with a string `action` or
+/// `type` that is not empty.
+///
+/// An object that gives `action` or `type` twice is no call: what is granted here by the one could
+/// be done there by the other.
+pub fn parse_plain_call(text: &str) -> Option<PlainCall<'_>> {
+    #[derive(Deserialize)]
+    struct Named<'a> {
+        #[serde(borrow)]
+        action: Option<&'a RawValue>,
+        #[serde(borrow, rename = "type")]
+        kind: Option<&'a RawValue>,
+    }
+    let named: Named<'_> = object(text)?;
+    let name = named.action.and_then(string).or_else(|| named.kind.and_then(string))?;
+    if name.is_empty() {
+        return None;
+    }
+    Some(PlainCall { name, data: serde_json::from_str(text).ok()? })
+}
+
+/// Every member of any frame, unread; `null` counts as absent.
 #[derive(Deserialize)]
-struct Head<'a> {
+struct Members<'a> {
     #[serde(borrow, rename = "type")]
-    kind: Cow<'a, str>,
+    kind: Option<&'a RawValue>,
     #[serde(borrow)]
     id: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Hello<'a> {
     #[serde(borrow)]
-    token: Option<Cow<'a, str>>,
+    token: Option<&'a RawValue>,
     #[serde(borrow)]
-    client: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    since: Since<'a>,
-}
-
-#[derive(Deserialize)]
-struct Groups<'a> {
+    client: Option<&'a RawValue>,
     #[serde(borrow)]
-    groups: Entries<'a>,
-}
-
-#[derive(Deserialize)]
-struct Send<'a> {
+    since: Option<&'a RawValue>,
     #[serde(borrow)]
-    group: Cow<'a, str>,
+    groups: Option<&'a RawValue>,
     #[serde(borrow)]
-    data: &'a RawValue,
-    /// A sender sees its own message, as in every chat that people know.
-    #[serde(default = "yes")]
-    echo: bool,
-    #[serde(borrow)]
-    key: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-struct Call<'a> {
-    #[serde(borrow)]
-    name: Cow<'a, str>,
+    group: Option<&'a RawValue>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
     #[serde(borrow)]
-    key: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-struct Auth<'a> {
+    echo: Option<&'a RawValue>,
     #[serde(borrow)]
-    token: Cow<'a, str>,
+    key: Option<&'a RawValue>,
+    #[serde(borrow)]
+    name: Option<&'a RawValue>,
 }
 
-fn yes() -> bool {
-    true
+impl<'a> Members<'a> {
+    fn into_frame(self, kind: &str) -> Result<ClientFrame<'a>, String> {
+        match kind {
+            "hello" => Ok(ClientFrame::Hello {
+                token: self.token()?,
+                client: optional("client", self.client, string, "a string")?,
+                since: self.since.map(entries::map).transpose()?.unwrap_or_default(),
+            }),
+            "join" => Ok(ClientFrame::Join { id: self.id(kind)?, groups: self.groups(kind)? }),
+            "leave" => Ok(ClientFrame::Leave { id: self.id(kind)?, groups: self.groups(kind)? }),
+            "send" => Ok(ClientFrame::Send {
+                id: self.id(kind)?,
+                group: required(kind, "group", self.group, string, "a group name")?,
+                data: required(
+                    kind,
+                    "data",
+                    self.data,
+                    Some,
+                    "an event, such as {\"type\":\"a\"}",
+                )?,
+                echo: optional("echo", self.echo, boolean, "true and false")?.unwrap_or(true),
+                key: self.key()?,
+            }),
+            "call" => Ok(ClientFrame::Call {
+                id: self.id(kind)?,
+                name: required(kind, "name", self.name, string, "a string")?,
+                data: self.data,
+                key: self.key()?,
+            }),
+            "auth" => Ok(ClientFrame::Auth {
+                id: self.id(kind)?,
+                token: self.token()?.ok_or("auth needs \"token\": a string")?,
+            }),
+            "pong" => Ok(ClientFrame::Pong),
+            other => Err(format!(
+                "type {:?} is not known; hello, join, leave, send, call, auth and pong are",
+                cut(other)
+            )),
+        }
+    }
+
+    fn id(&self, kind: &str) -> Result<u64, String> {
+        required(kind, "id", self.id, integer, "an integer from 0 to 9007199254740991")
+    }
+
+    fn groups(&self, kind: &str) -> Result<Vec<JoinEntry<'a>>, String> {
+        entries::list(required(kind, "groups", self.groups, Some, entries::LIST)?)
+    }
+
+    fn key(&self) -> Result<Option<Cow<'a, str>>, String> {
+        optional("key", self.key, string, "a string")
+    }
+
+    /// The message does not show the value: whatever shape it has, there may be a secret in it.
+    fn token(&self) -> Result<Option<Cow<'a, str>>, String> {
+        let Some(raw) = self.token else { return Ok(None) };
+        string(raw).map(Some).ok_or_else(|| "\"token\" is not a string".to_owned())
+    }
+}
+
+fn required<'a, T>(
+    kind: &str,
+    member: &str,
+    raw: Option<&'a RawValue>,
+    read: impl Fn(&'a RawValue) -> Option<T>,
+    allowed: &str,
+) -> Result<T, String> {
+    match optional(member, raw, read, allowed)? {
+        Some(value) => Ok(value),
+        None => Err(format!("{kind} needs {member:?}: {allowed}")),
+    }
+}
+
+fn optional<'a, T>(
+    member: &str,
+    raw: Option<&'a RawValue>,
+    read: impl Fn(&'a RawValue) -> Option<T>,
+    allowed: &str,
+) -> Result<Option<T>, String> {
+    let Some(raw) = raw else { return Ok(None) };
+    match read(raw) {
+        Some(value) => Ok(Some(value)),
+        None => Err(format!("{member:?} is {}; {allowed} is allowed", cut(raw.get()))),
+    }
+}
+
+/// A JSON object; serde alone would also fill a struct from an array.
+pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
+    let json = json.trim_ascii_start();
+    if json.starts_with('{') { serde_json::from_str(json).ok() } else { None }
+}
+
+/// A JSON string, borrowed if it holds no escapes.
+pub(super) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    serde_json::from_str(raw.get()).ok().map(|Text(text)| text)
+}
+
+fn integer(raw: &RawValue) -> Option<u64> {
+    raw.get().parse().ok().filter(|id| *id <= MAX_ID)
+}
+
+fn boolean(raw: &RawValue) -> Option<bool> {
+    raw.get().parse().ok()
+}
+
+/// The beginning of a value for a message: a frame may be 16 KiB.
+pub(super) fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(60)]
 }

@@ -9,13 +9,16 @@ mod disconnect;
 mod entries;
 mod inbound;
 pub mod outbound;
+mod refusal;
 mod shape;
 #[cfg(test)]
 mod tests;
 
 pub use disconnect::Disconnect;
-pub use inbound::{ClientFrame, FrameError, JoinEntry, parse, parse_plain_call};
-pub use shape::{EventShape, Shape};
+pub use entries::MAX_GROUPS;
+pub use inbound::{ClientFrame, FrameError, JoinEntry, MAX_ID, PlainCall, parse, parse_plain_call};
+pub use refusal::{Code, Refusal};
+pub use shape::{EventShape, Shape, ShapeError};
 
 /// The subprotocol that a browser offers to speak v1.
 pub const V1: &str = "groupcast.v1.json";

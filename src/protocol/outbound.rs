@@ -1,6 +1,12 @@
 //! What the gateway says in `groupcast.v1.json`: each function gives one finished frame.
 
-use crate::event::{ConnectionId, Position, Publication};
+use std::sync::LazyLock;
+
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::refusal::Refusal;
+use crate::event::{ConnectionId, Position, Publication, PublicationId};
 use crate::frame::Frame;
 use crate::group::GroupName;
 
@@ -22,21 +28,10 @@ pub struct Held {
     pub recovered: Option<bool>,
 }
 
-/// Why something asked for is not done; the body of every `error`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// For programs: one of the codes in `docs/protocol.md`.
-    pub code: &'static str,
-    /// For people.
-    pub message: String,
-    /// Whether the same request may succeed later.
-    pub retry: bool,
-}
-
 /// What `welcome` says.
 #[derive(Debug)]
 pub struct Welcome<'a> {
-    /// This connection's id.
+    /// This connection's id; `instance` is said beside it.
     pub connection: ConnectionId,
     /// Milliseconds between the gateway's pings.
     pub ping_ms: u64,
@@ -63,6 +58,18 @@ pub enum GapReason {
     History,
 }
 
+impl GapReason {
+    /// The reason as it is sent, and as metrics label it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Slow => "slow",
+            Self::Expired => "expired",
+            Self::Layer => "layer",
+            Self::History => "history",
+        }
+    }
+}
+
 /// A place where publications of a group were missed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
@@ -71,12 +78,239 @@ pub struct Gap {
     /// How many, if known.
     pub lost: Option<u64>,
     /// First and last missed offset, inclusive, with their epoch, where the group has positions.
+    ///
+    /// A last before the first is an empty range: the epoch is new and nothing of it is missed, only
+    /// what came before it. The epoch is said, `from` and `to` are not.
     pub range: Option<(Position, u64)>,
     /// Only feared, not known.
     pub possible: bool,
 }
 
+/// `welcome`, the answer to `hello`.
+pub fn welcome(welcome: &Welcome<'_>) -> Frame {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        r#type: &'static str,
+        #[serde(serialize_with = "as_text")]
+        connection: ConnectionId,
+        instance: &'a str,
+        ping_ms: u64,
+        max_bytes: usize,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expires_in: Option<u64>,
+        retry_ms: u64,
+        groups: Vec<Entry<'a>>,
+    }
+    json(&Body {
+        r#type: "welcome",
+        connection: welcome.connection,
+        instance: welcome.connection.instance.as_str(),
+        ping_ms: welcome.ping_ms,
+        max_bytes: welcome.max_bytes,
+        expires_in: welcome.expires_in,
+        retry_ms: welcome.retry_ms,
+        groups: entries(welcome.groups),
+    })
+}
+
+/// `joined`: the answer to `join`, or without `id` and with a `reason` what the server did.
+pub fn joined(id: Option<u64>, groups: &[Standing], reason: Option<&str>) -> Frame {
+    membership("joined", id, groups, reason)
+}
+
+/// `left`: the answer to `leave`, or without `id` and with a `reason` what the server did.
+pub fn left(id: Option<u64>, groups: &[Standing], reason: Option<&str>) -> Frame {
+    membership("left", id, groups, reason)
+}
+
 /// `event`, for a group's members; `group` is `None` for the other targets.
-pub fn event(_group: Option<&GroupName>, publication: &Publication) -> Frame {
-    Frame::text(publication.event.json())
+///
+/// Runs once per publication and encoding, whatever the number of receivers: the event's JSON, which
+/// has been checked, is copied as it is.
+pub fn event(group: Option<&GroupName>, publication: &Publication) -> Frame {
+    let place = match &publication.position {
+        Some(position) => format!(r#""offset":{},"data":"#, position.offset),
+        None => format!(r#""id":"{}","data":"#, publication.id),
+    };
+    let data = publication.event.json();
+    match group {
+        // A legal name holds nothing that JSON escapes.
+        Some(group) => Frame::text_of(&[
+            br#"{"type":"event","group":""#,
+            group.as_str().as_bytes(),
+            br#"","#,
+            place.as_bytes(),
+            data,
+            b"}",
+        ]),
+        None => Frame::text_of(&[br#"{"type":"event","#, place.as_bytes(), data, b"}"]),
+    }
+}
+
+/// `gap`, at the place of the loss.
+pub fn gap(group: &GroupName, gap: &Gap) -> Frame {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        r#type: &'static str,
+        group: &'a str,
+        reason: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        epoch: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        to: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        lost: Option<u64>,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        possible: bool,
+    }
+    let missed = gap.range.as_ref().map(|(first, last)| (first.offset, *last));
+    let missed = missed.filter(|(first, last)| first <= last);
+    json(&Body {
+        r#type: "gap",
+        group: group.as_str(),
+        reason: gap.reason.as_str(),
+        epoch: gap.range.as_ref().map(|(first, _)| &*first.epoch),
+        from: missed.map(|(first, _)| first),
+        to: missed.map(|(_, last)| last),
+        lost: gap.lost,
+        possible: gap.possible,
+    })
+}
+
+/// `result` of a call; `data` is passed on as it is.
+pub fn result(id: u64, data: &RawValue) -> Frame {
+    let head = format!(r#"{{"type":"result","id":{id},"data":"#);
+    Frame::text_of(&[head.as_bytes(), data.get().as_bytes(), b"}"])
+}
+
+/// `result` of a send: what was published, and where if the group keeps history.
+pub fn sent(id: u64, publication: PublicationId, position: Option<&Position>) -> Frame {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        r#type: &'static str,
+        id: u64,
+        data: Sent<'a>,
+    }
+    #[derive(Serialize)]
+    struct Sent<'a> {
+        #[serde(serialize_with = "as_text")]
+        id: PublicationId,
+        #[serde(flatten, skip_serializing_if = "Option::is_none")]
+        position: Option<Place<'a>>,
+    }
+    let data = Sent { id: publication, position: position.map(Place::from) };
+    json(&Body { r#type: "result", id, data })
+}
+
+/// `error`: the answer to a frame that is refused; without `id` where the frame had none.
+pub fn error(id: Option<u64>, refusal: &Refusal) -> Frame {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        r#type: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<u64>,
+        #[serde(flatten)]
+        refused: Refused<'a>,
+    }
+    json(&Body { r#type: "error", id, refused: refusal.into() })
+}
+
+/// `authed`: the new token is accepted for this many seconds.
+pub fn authed(id: u64, expires_in: u64) -> Frame {
+    let text = format!(r#"{{"type":"authed","id":{id},"expires_in":{expires_in}}}"#);
+    Frame::text(text.as_bytes())
+}
+
+/// `auth_due`: the token runs out soon.
+pub fn auth_due() -> Frame {
+    static FRAME: LazyLock<Frame> = LazyLock::new(|| Frame::text(br#"{"type":"auth_due"}"#));
+    FRAME.clone()
+}
+
+/// `ping`: asks for a sign of life.
+pub fn ping() -> Frame {
+    static FRAME: LazyLock<Frame> = LazyLock::new(|| Frame::text(br#"{"type":"ping"}"#));
+    FRAME.clone()
+}
+
+/// One group of `welcome`, `joined` or `left`.
+#[derive(Serialize)]
+struct Entry<'a> {
+    group: &'a str,
+    #[serde(flatten)]
+    position: Option<Place<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovered: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Refused<'a>>,
+}
+
+#[derive(Serialize)]
+struct Place<'a> {
+    epoch: &'a str,
+    offset: u64,
+}
+
+#[derive(Serialize)]
+struct Refused<'a> {
+    code: &'static str,
+    message: &'a str,
+    retry: bool,
+}
+
+fn membership(
+    kind: &'static str,
+    id: Option<u64>,
+    groups: &[Standing],
+    reason: Option<&str>,
+) -> Frame {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        r#type: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<u64>,
+        groups: Vec<Entry<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'a str>,
+    }
+    json(&Body { r#type: kind, id, groups: entries(groups), reason })
+}
+
+fn entries(groups: &[Standing]) -> Vec<Entry<'_>> {
+    groups.iter().map(Entry::from).collect()
+}
+
+impl<'a> From<&'a Standing> for Entry<'a> {
+    fn from(Standing { group, outcome }: &'a Standing) -> Self {
+        let held = outcome.as_ref().ok();
+        Self {
+            group,
+            position: held.and_then(|held| held.position.as_ref()).map(Place::from),
+            recovered: held.and_then(|held| held.recovered),
+            error: outcome.as_ref().err().map(Refused::from),
+        }
+    }
+}
+
+impl<'a> From<&'a Position> for Place<'a> {
+    fn from(position: &'a Position) -> Self {
+        Self { epoch: &position.epoch, offset: position.offset }
+    }
+}
+
+impl<'a> From<&'a Refusal> for Refused<'a> {
+    fn from(Refusal { code, message }: &'a Refusal) -> Self {
+        Self { code: code.as_str(), message, retry: code.may_retry() }
+    }
+}
+
+fn as_text<T: std::fmt::Display, S: Serializer>(id: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(id)
+}
+
+fn json(body: &impl Serialize) -> Frame {
+    let text = serde_json::to_vec(body).expect("strings, integers and flags always serialize");
+    Frame::text(&text)
 }
