@@ -1,6 +1,7 @@
 //! What travels: events, the publications that carry them, where to, and where in a history.
 
 mod check;
+mod control;
 mod ids;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 pub use check::EventError;
+pub use control::{Control, Member, Recovery};
 pub use ids::{ConnectionId, IdError, InstanceId, PublicationId};
 
 use crate::group::GroupName;

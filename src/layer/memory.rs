@@ -5,8 +5,8 @@ use std::sync::{Arc, RwLock};
 use dashmap::DashMap;
 use tokio::sync::mpsc;
 
-use super::{Control, INCOMING, Inbox, Incoming, LayerError, Standing};
-use crate::event::{Position, Publication, Target};
+use super::{INCOMING, Inbox, Incoming, LayerError};
+use crate::event::{Control, Position, Publication, Recovery, Target};
 use crate::group::GroupName;
 
 /// What the instances attached to it share. Several in one process act as one, which tests use.
@@ -97,10 +97,10 @@ impl Memory {
         }
     }
 
-    pub(super) fn standing(&self, asked: &[(GroupName, Option<Position>)]) -> Vec<Standing> {
-        let answer = |(_, since): &(GroupName, Option<Position>)| Standing {
+    pub(super) fn recover(&self, asked: &[(GroupName, Option<Position>)]) -> Vec<Recovery> {
+        let answer = |(_, since): &(GroupName, Option<Position>)| Recovery {
             recovered: since.as_ref().map(|_| false),
-            ..Standing::default()
+            ..Recovery::default()
         };
         asked.iter().map(answer).collect()
     }

@@ -10,9 +10,10 @@ use tokio::sync::mpsc;
 
 pub use memory::{Broker, Memory};
 
-use crate::event::{ConnectionId, Position, Publication};
+pub use crate::event::{Control, Member, Recovery};
+
+use crate::event::{Position, Publication};
 use crate::group::GroupName;
-use crate::protocol::Disconnect;
 
 /// Messages that may wait for the relay of one instance, before publishers wait.
 ///
@@ -38,38 +39,6 @@ pub enum Incoming {
 
 /// The receiving end of an instance's layer; read by the relay alone.
 pub type Inbox = mpsc::Receiver<Incoming>;
-
-/// Whom a change is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Member {
-    /// Every connection of one `sub`.
-    User(Arc<str>),
-    /// One connection.
-    Connection(ConnectionId),
-}
-
-/// A change of membership, or the end of connections, asked for by a back end; goes to every
-/// instance, since only the one that holds a connection knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Control {
-    /// Make a member.
-    Join(Member, GroupName),
-    /// End a membership.
-    Leave(Member, GroupName),
-    /// Close connections.
-    Close(Member, Disconnect),
-}
-
-/// Where a group stands when somebody joins it.
-#[derive(Debug, Clone, Default)]
-pub struct Standing {
-    /// The newest position; `None` = the group keeps no history.
-    pub position: Option<Position>,
-    /// Whether `replay` is everything since the position asked from; `None` if none was.
-    pub recovered: Option<bool>,
-    /// What was missed, oldest first.
-    pub replay: Vec<Arc<Publication>>,
-}
 
 /// Why the layer did not take something. The caller may try again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -114,12 +83,12 @@ impl Layer {
     }
 
     /// Where each group stands, and what was missed since the position given; in the order asked.
-    pub async fn standing(
+    pub async fn recover(
         &self,
         asked: &[(GroupName, Option<Position>)],
-    ) -> Result<Vec<Standing>, LayerError> {
+    ) -> Result<Vec<Recovery>, LayerError> {
         match self {
-            Self::Memory(memory) => Ok(memory.standing(asked)),
+            Self::Memory(memory) => Ok(memory.recover(asked)),
         }
     }
 }

@@ -1,0 +1,138 @@
+//! What a shard is told, and what it asks for.
+
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use tokio::sync::oneshot;
+
+use super::report::{GroupReport, UserReport};
+use crate::event::{ConnectionId, Control, Event, Position, Publication, Recovery};
+use crate::frame::Frame;
+use crate::group::GroupName;
+use crate::identity::Identity;
+use crate::protocol::{Encoding, Refusal};
+
+/// A connection whose identity is settled, on its way to a shard.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Given out by [`Hub::next_id`](super::Hub::next_id).
+    pub id: ConnectionId,
+    /// The socket, behind its handshake.
+    pub stream: TcpStream,
+    /// Bytes read behind the handshake (and the hello) that belong to the conversation.
+    pub leftover: Vec<u8>,
+    /// Who it is.
+    pub identity: Identity,
+    /// How it speaks.
+    pub encoding: Encoding,
+    /// Index of its route among the hub's routes.
+    pub route: u16,
+    /// Values of the route's path parameters.
+    pub parameters: Vec<(String, String)>,
+    /// Groups that it joins on arrival, with the positions it has seen.
+    pub groups: Vec<(GroupName, Option<Position>)>,
+}
+
+/// What a shard is told.
+pub(super) enum Command {
+    Admit(Box<Arrival>),
+    Deliver(Arc<Publication>),
+    Joined(Box<Joined>),
+    Answer { to: ConnectionId, frame: Option<Frame> },
+    Control(Control),
+    LookAtGroup(GroupName, oneshot::Sender<GroupReport>),
+    LookAtUser(Arc<str>, oneshot::Sender<UserReport>),
+    Drain { rate: u32, grace: Duration },
+}
+
+/// What the hub wants done elsewhere. It leaves the hub by one bounded channel; requests of one
+/// connection stay in order.
+#[derive(Debug)]
+pub enum Request {
+    /// Memberships that wait for the layer; answered with [`Hub::joined`](super::Hub::joined).
+    Join(Join),
+    /// No member of these groups is left on this shard.
+    Release {
+        /// The shard.
+        shard: usize,
+        /// The groups.
+        groups: Vec<GroupName>,
+    },
+    /// A browser publishes; answered with [`Hub::answer`](super::Hub::answer).
+    Send(Box<Send>),
+    /// A browser asks the back end; answered with [`Hub::answer`](super::Hub::answer).
+    Call(Box<Call>),
+}
+
+/// Memberships that wait for the layer.
+#[derive(Debug)]
+pub struct Join {
+    /// Whose.
+    pub to: ConnectionId,
+    /// On which shard.
+    pub shard: usize,
+    /// What the answer is to be.
+    pub cause: Cause,
+    /// Which, with the positions seen.
+    pub groups: Vec<(GroupName, Option<Position>)>,
+}
+
+/// Why memberships change, and so how the change is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The connection has just arrived: told in `welcome`.
+    Arrival,
+    /// The client asked: told with its id.
+    Client(u64),
+    /// The server did it: told without an id, with this reason.
+    Server(&'static str),
+}
+
+/// The layer's answer to a [`Join`].
+#[derive(Debug)]
+pub struct Joined {
+    /// Whose.
+    pub to: ConnectionId,
+    /// As in the request.
+    pub cause: Cause,
+    /// Each group's footing, or why it cannot be had.
+    pub groups: Vec<(GroupName, Result<Recovery, Refusal>)>,
+}
+
+/// A publication by a browser, granted and checked.
+#[derive(Debug)]
+pub struct Send {
+    /// Who gets the answer.
+    pub to: ConnectionId,
+    /// Whose it is.
+    pub sub: Arc<str>,
+    /// Repeated by the answer.
+    pub id: u64,
+    /// Where to.
+    pub group: GroupName,
+    /// What.
+    pub event: Event,
+    /// Whether the sender gets it too.
+    pub echo: bool,
+    /// Deduplicates per (`sub`, key).
+    pub key: Option<Box<str>>,
+}
+
+/// A question to the back end, granted.
+#[derive(Debug)]
+pub struct Call {
+    /// Who gets the answer.
+    pub to: ConnectionId,
+    /// Whose it is.
+    pub sub: Arc<str>,
+    /// Repeated by the answer; `None` = a plain connection.
+    pub id: Option<u64>,
+    /// What is asked.
+    pub name: Box<str>,
+    /// With what.
+    pub data: Option<Box<RawValue>>,
+    /// Passed on as `Idempotency-Key`.
+    pub key: Option<Box<str>>,
+}

@@ -1,0 +1,83 @@
+//! The bounded way into a shard from any thread or task.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+
+use mio::Waker;
+use tokio::sync::mpsc::{self, error::TrySendError};
+
+use super::command::Command;
+
+/// The sending end of a shard's inbox.
+#[derive(Clone)]
+pub(super) struct Inbox {
+    sender: mpsc::Sender<Command>,
+    doorbell: Arc<Doorbell>,
+}
+
+/// Wakes a shard that sleeps in its poll, and costs no system call while it is awake.
+pub(super) struct Doorbell {
+    waker: Waker,
+    /// Set by the shard before it looks into its inbox for the last time and sleeps.
+    asleep: AtomicBool,
+}
+
+impl Inbox {
+    pub(super) fn new(capacity: usize, waker: Waker) -> (Self, mpsc::Receiver<Command>) {
+        let (sender, receiver) = mpsc::channel(capacity);
+        let doorbell = Arc::new(Doorbell { waker, asleep: AtomicBool::new(false) });
+        (Self { sender, doorbell }, receiver)
+    }
+
+    pub(super) fn doorbell(&self) -> Arc<Doorbell> {
+        Arc::clone(&self.doorbell)
+    }
+
+    /// Waits for room: for the shard to work, never for a socket. A shard that has ended takes
+    /// nothing, which is as good as done: its connections are gone.
+    pub(super) async fn send(&self, command: Command) {
+        if self.sender.send(command).await.is_ok() {
+            self.doorbell.ring();
+        }
+    }
+
+    /// Gives the command back if there is no room or nobody to take it.
+    pub(super) fn try_send(&self, command: Command) -> Result<(), Command> {
+        match self.sender.try_send(command) {
+            Ok(()) => {
+                self.doorbell.ring();
+                Ok(())
+            }
+            Err(TrySendError::Full(command) | TrySendError::Closed(command)) => Err(command),
+        }
+    }
+
+    /// Commands waiting.
+    pub(super) fn len(&self) -> usize {
+        self.sender.max_capacity() - self.sender.capacity()
+    }
+}
+
+impl Doorbell {
+    /// Wakes the shard if it sleeps or is about to.
+    pub(super) fn ring(&self) {
+        // With the fence in `lie_down`: either this sees `asleep`, or the shard's last look into the
+        // inbox sees the command. Acquire and release alone would allow neither.
+        fence(Ordering::SeqCst);
+        if self.asleep.swap(false, Ordering::Relaxed) {
+            // The only error is a full eventfd counter, which is awake enough.
+            let _ = self.waker.wake();
+        }
+    }
+
+    /// Called by the shard before its last look into the inbox.
+    pub(super) fn lie_down(&self) {
+        self.asleep.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Called by the shard when it works again.
+    pub(super) fn get_up(&self) {
+        self.asleep.store(false, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,90 @@
+//! What all shards of an instance share: which of them want a group, and how often a user is here.
+
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+
+use crate::group::GroupName;
+
+/// A set of shards, one bit each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ShardSet(u64);
+
+/// Most shards of an instance: the bits of a [`ShardSet`].
+pub const MAX_SHARDS: usize = 64;
+
+/// The one shared map of the hub. Consulted once per publication and once per join, never per
+/// receiver; its methods return copies, so no guard of the map outlives a call.
+#[derive(Debug, Default)]
+pub struct Registry {
+    groups: DashMap<GroupName, ShardSet>,
+    users: DashMap<Arc<str>, u32>,
+}
+
+impl Registry {
+    /// Notes that `shard` has members of `group`; whether no shard had any before.
+    pub fn open(&self, group: &GroupName, shard: usize) -> bool {
+        let mut shards = self.groups.entry(group.clone()).or_default();
+        let first = shards.0 == 0;
+        shards.0 |= 1 << shard;
+        first
+    }
+
+    /// Notes that `shard` has no members of `group` left; whether no shard has.
+    pub fn close(&self, group: &GroupName, shard: usize) -> bool {
+        match self.groups.entry(group.clone()) {
+            Entry::Vacant(_) => true,
+            Entry::Occupied(mut entry) => {
+                entry.get_mut().0 &= !(1 << shard);
+                let none = entry.get().0 == 0;
+                if none {
+                    entry.remove();
+                }
+                none
+            }
+        }
+    }
+
+    /// The shards with members of `group`.
+    pub fn shards_of(&self, group: &GroupName) -> ShardSet {
+        self.groups.get(group).map_or(ShardSet::default(), |shards| *shards)
+    }
+
+    /// How many groups have members here.
+    pub fn groups(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Counts one more connection of `sub`, unless it has `most` already.
+    pub fn enter(&self, sub: &Arc<str>, most: u32) -> bool {
+        let mut count = self.users.entry(Arc::clone(sub)).or_insert(0);
+        if *count >= most {
+            return false;
+        }
+        *count += 1;
+        true
+    }
+
+    /// Counts one connection of `sub` less.
+    pub fn leave(&self, sub: &Arc<str>) {
+        if let Entry::Occupied(mut entry) = self.users.entry(Arc::clone(sub)) {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
+    }
+}
+
+impl ShardSet {
+    /// All of the first `count` shards.
+    pub fn all(count: usize) -> Self {
+        Self(u64::MAX >> (MAX_SHARDS - count))
+    }
+
+    /// The shards in the set, in order.
+    pub fn iter(self) -> impl Iterator<Item = usize> {
+        (0..MAX_SHARDS).filter(move |shard| self.0 & (1 << shard) != 0)
+    }
+}
