@@ -1,12 +1,46 @@
 //! Who somebody is and what they may do: tokens, grants, API keys. Pure: no I/O, no clock of its own.
+//!
+//! Time is handed in as seconds since 1970, so that whoever calls decides what "now" is and every
+//! edge can be tested. The only room that knows jsonwebtoken.
 
+mod api_keys;
+mod claims;
+mod error;
+mod explain;
+mod keys;
+mod policy;
+mod refusal;
+mod settings;
+mod sign;
+mod template;
+#[cfg(test)]
+mod tests;
+mod tokens;
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::group::{GroupName, GroupPattern};
 
+pub use api_keys::{ApiKey, ApiKeys, MIN_API_SECRET_LEN};
+pub use claims::Vouched;
+pub use error::IdentityError;
+pub use explain::{Explanation, Finding, Source};
+pub use keys::{ALGORITHMS, MIN_SECRET_LEN};
+pub use policy::Policy;
+pub use refusal::Refusal;
+pub use settings::{
+    ApiKeySettings, GrantRule, KeySettings, MAX_LEEWAY, Right, Settings, UnknownRight,
+};
+pub use sign::sign;
+pub use template::{FillError, PatternTemplate, Template, TemplateError};
+pub use tokens::{MAX_TOKEN_LEN, Verifier};
+
 /// What can be granted on a group or a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Operation {
     /// Become a member of the group.
     Join,
@@ -20,87 +54,131 @@ pub enum Operation {
     History,
 }
 
-/// A name or pattern with `{sub}`, `{claim}` or `{parameter}` in it, such as `usuario_{sub}`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Template(Box<str>);
+/// A word that names no [`Operation`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("operation {0:?} is unknown; join, send, call, presence and history are allowed")]
+pub struct UnknownOperation(pub String);
 
-/// Somebody whose token was accepted. Small: there is one per connection.
-#[derive(Debug, Clone)]
+/// Somebody whose token was accepted.
+///
+/// There is one per connection, so it is 32 bytes and, as long as the token brings nothing but a
+/// `sub`, one heap allocation. Cloning shares both.
+#[derive(Clone)]
 pub struct Identity {
-    /// The token's `sub`.
+    /// The token's `sub`: 1 to 255 bytes without control characters.
     pub sub: Arc<str>,
-    /// When the token runs out, seconds since 1970.
+    /// The first second, since 1970, at which the token no longer counts: its `exp` plus leeway.
     pub expires_at: u64,
+    /// What the token brought beside its `sub`; most bring nothing.
+    carried: Option<Arc<Carried>>,
 }
 
-/// What the identity room can be told.
-#[derive(Debug, Clone, Default)]
-pub struct Settings {
-    /// Keys that tokens may be signed with.
-    pub keys: Vec<KeySettings>,
-    /// Tokens must name one of these; empty = `aud` is not asked for.
-    pub audience: Vec<String>,
-    /// Tokens must come from one of these; empty = `iss` is not asked for.
-    pub issuer: Vec<String>,
-    /// Clock difference allowed at `exp` and `nbf`; at most 10 s.
-    pub leeway: Duration,
-    /// What everybody with a token may do, beside what the token itself grants.
-    pub grants: Vec<GrantRule>,
-    /// Keys of back ends.
-    pub api_keys: Vec<ApiKeySettings>,
+/// Rights and claims that came with a token.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Carried {
+    /// Joined by the server at connect; may also be joined by hand.
+    groups: Box<[GroupName]>,
+    grants: Box<[(Operation, GroupPattern)]>,
+    /// Only claims that some configured template names.
+    claims: Box<[(Box<str>, Box<str>)]>,
 }
 
-/// One verification key, its algorithm fixed here and never taken from a token.
-#[derive(Debug, Clone)]
-pub struct KeySettings {
-    /// Matched with the token's `kid`; empty = for tokens without one.
-    pub id: String,
-    /// HS256 … EdDSA.
-    pub algorithm: String,
-    /// The HMAC secret, or a public key in PEM.
-    pub material: Vec<u8>,
-}
+impl Operation {
+    /// Every operation, in the order in which they are declared.
+    pub const ALL: [Self; 5] = [Self::Join, Self::Send, Self::Call, Self::Presence, Self::History];
 
-/// One line of the configuration's grants.
-#[derive(Debug, Clone)]
-pub struct GrantRule {
-    /// What is allowed.
-    pub operations: Vec<Operation>,
-    /// On which names: templates that may also hold `*`.
-    pub names: Vec<Template>,
-}
-
-/// One back end's key.
-#[derive(Debug, Clone)]
-pub struct ApiKeySettings {
-    /// For logs and metrics.
-    pub name: String,
-    /// The bearer token.
-    pub secret: String,
-    /// Groups that it may send to, manage and read.
-    pub groups: Vec<GroupPattern>,
-    /// What it may do.
-    pub allow: Vec<Right>,
-}
-
-/// What an API key may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Right {
-    /// Send to groups.
-    Send,
-    /// Send to users and single connections.
-    SendUser,
-    /// Send to everybody.
-    SendAll,
-    /// Add and remove members.
-    Members,
-    /// Look at groups and users.
-    Read,
+    /// The word for it in tokens and in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Join => "join",
+            Self::Send => "send",
+            Self::Call => "call",
+            Self::Presence => "presence",
+            Self::History => "history",
+        }
+    }
 }
 
 impl Identity {
-    /// Placeholder of the shape that the hub relies on; see the room's own modules.
-    pub fn may(&self, _operation: Operation, _name: &GroupName) -> bool {
-        false
+    /// The value that a template's `{name}` stands for: `sub`, or a claim that was kept.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        if name == "sub" {
+            return Some(&self.sub);
+        }
+        let claims = &self.carried.as_deref()?.claims;
+        claims.iter().find(|(claim, _)| **claim == *name).map(|(_, value)| &**value)
+    }
+
+    /// Groups that the server joins for this connection: the token's, then the route's, each once.
+    ///
+    /// `parameters` are the path's. In a route's templates a parameter stands before a claim of the
+    /// same name, since the route declares both lines; `sub` is always the token's.
+    pub fn groups_on_connect(
+        &self,
+        route_joins: &[Template],
+        parameters: &[(String, String)],
+    ) -> Result<Vec<GroupName>, FillError> {
+        let value = |name: &str| {
+            let parameter = parameters.iter().find(|(known, _)| known == name && name != "sub");
+            parameter.map(|(_, text)| text.as_str()).or_else(|| self.value(name)).map(Cow::Borrowed)
+        };
+        let mut groups = Vec::with_capacity(self.token_groups().len() + route_joins.len());
+        let mut seen = HashSet::new();
+        for group in self.token_groups() {
+            if seen.insert(group.clone()) {
+                groups.push(group.clone());
+            }
+        }
+        for template in route_joins {
+            let group = template.fill(&value)?;
+            if seen.insert(group.clone()) {
+                groups.push(group);
+            }
+        }
+        Ok(groups)
+    }
+
+    fn token_groups(&self) -> &[GroupName] {
+        self.carried.as_deref().map_or(&[], |carried| &carried.groups)
+    }
+
+    fn token_grants(&self) -> &[(Operation, GroupPattern)] {
+        self.carried.as_deref().map_or(&[], |carried| &carried.grants)
+    }
+}
+
+impl fmt::Debug for Identity {
+    /// Without the values of claims: they are payload, and this ends up in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("sub", &self.sub)
+            .field("expires_at", &self.expires_at)
+            .field("groups", &self.token_groups())
+            .field("grants", &self.token_grants())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Operation {
+    type Err = UnknownOperation;
+
+    fn from_str(word: &str) -> Result<Self, UnknownOperation> {
+        let found = Self::ALL.into_iter().find(|operation| operation.as_str() == word);
+        found.ok_or_else(|| UnknownOperation(excerpt(word)))
+    }
+}
+
+/// At most 60 characters of a value from outside, for error texts and logs.
+fn excerpt(value: &str) -> String {
+    const MOST: usize = 60;
+    match value.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &value[..end]),
+        None => value.to_owned(),
     }
 }

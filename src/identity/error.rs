@@ -1,0 +1,91 @@
+//! What can be wrong with the room's settings.
+
+use super::{ALGORITHMS, MAX_LEEWAY, MIN_API_SECRET_LEN, MIN_SECRET_LEN};
+
+/// Why a verifier, a set of API keys or a token could not be made. Never holds key material.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    /// The algorithm's name is not known.
+    #[error("key {key:?} has the algorithm {algorithm:?}; one of {ALGORITHMS:?} is allowed")]
+    UnknownAlgorithm {
+        /// The key's id.
+        key: String,
+        /// What was configured.
+        algorithm: String,
+    },
+    /// Two keys share an id, so that a `kid` would not say which one is meant.
+    #[error("key {0:?} is given twice; the ids of keys must differ")]
+    DuplicateKey(String),
+    /// An HMAC secret is too short to resist guessing.
+    #[error("the secret of key {key:?} has {len} bytes; at least {MIN_SECRET_LEN} are needed")]
+    ShortSecret {
+        /// The key's id.
+        key: String,
+        /// Its length, bytes.
+        len: usize,
+    },
+    /// An HMAC key is a PEM text: a public key in the place of a secret, known to everybody.
+    #[error(
+        "key {key:?} has the algorithm {algorithm} and a PEM text as its secret; a PEM key goes with RS, PS, ES or EdDSA"
+    )]
+    PemAsSecret {
+        /// The key's id.
+        key: String,
+        /// The configured algorithm.
+        algorithm: String,
+    },
+    /// A private key where a public one is enough.
+    #[error("key {0:?} is a private key; tokens are verified with the public one")]
+    PrivateKey(String),
+    /// The key cannot be read, or is of another kind, curve or size.
+    #[error("key {key:?} is no {expected} for {algorithm}")]
+    BadKey {
+        /// The key's id.
+        key: String,
+        /// The configured algorithm.
+        algorithm: String,
+        /// What was looked for.
+        expected: &'static str,
+    },
+    /// The leeway is too long.
+    #[error("leeway is {0:?}; at most {MAX_LEEWAY:?} is allowed")]
+    Leeway(std::time::Duration),
+    /// A claim is given two meanings.
+    #[error("claim {0:?} cannot hold groups or grants; it has a meaning of its own")]
+    ReservedClaim(String),
+    /// The check at the start failed: the cryptography does not work as it must.
+    #[error("key {key:?} failed its check at the start: a token was answered with {found}")]
+    SelfCheck {
+        /// The key's id.
+        key: String,
+        /// The verifier's answer.
+        found: String,
+    },
+    /// A token could not be signed.
+    #[error("key {key:?} cannot sign: {reason}")]
+    Sign {
+        /// The key's id.
+        key: String,
+        /// The cause.
+        reason: String,
+    },
+    /// An API key's secret is too short to resist guessing.
+    #[error(
+        "the secret of API key {key:?} has {len} bytes; at least {MIN_API_SECRET_LEN} are needed"
+    )]
+    ShortApiSecret {
+        /// The key's name.
+        key: String,
+        /// Its length, bytes.
+        len: usize,
+    },
+    /// An API key's secret could not travel in an `Authorization` header.
+    #[error("the secret of API key {0:?} holds a space or a character that is not visible ASCII")]
+    IllegalApiSecret(String),
+    /// Two API keys share a name.
+    #[error("API key {0:?} is given twice; the names of API keys must differ")]
+    DuplicateApiKey(String),
+    /// Two API keys share a secret, so that neither name would be true in a log.
+    #[error("API keys {0:?} and {1:?} have the same secret")]
+    SharedApiSecret(String, String),
+}

@@ -1,0 +1,138 @@
+//! Why somebody may or may not do something, for `groupcast explain`.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::group::GroupName;
+
+use super::policy::Candidate;
+use super::{FillError, Identity, Operation, Policy};
+
+/// The answer of [`Policy::may`] with everything that was looked at. Its `Display` is for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// Who was asked about.
+    pub sub: String,
+    /// What they want to do.
+    pub operation: Operation,
+    /// The group, or the call.
+    pub name: String,
+    /// The decision.
+    pub allowed: bool,
+    /// All that could have allowed it, in the order in which it is asked; the first that matches
+    /// decides.
+    pub findings: Vec<Finding>,
+}
+
+/// One thing that could have allowed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Where it was found.
+    pub source: Source,
+    /// As the token or the configuration has it, variables not filled in.
+    pub written: String,
+    /// With variables filled in, or why they could not be.
+    pub filled: Result<String, FillError>,
+    /// Whether it matches the name.
+    pub matches: bool,
+}
+
+/// Where a right comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The token's groups.
+    TokenGroup,
+    /// The token's own grants.
+    TokenGrant,
+    /// The configuration's grant with this number, counted from 1.
+    Rule(usize),
+}
+
+impl Policy {
+    /// The same decision as [`Policy::may`], with its reasons.
+    pub fn explain(&self, identity: &Identity, operation: Operation, name: &str) -> Explanation {
+        let candidates = self.candidates(identity, operation);
+        let findings: Vec<_> =
+            candidates.map(|candidate| Finding::new(candidate, identity, name)).collect();
+        Explanation {
+            sub: identity.sub.to_string(),
+            operation,
+            name: name.to_owned(),
+            allowed: findings.iter().any(|finding| finding.matches),
+            findings,
+        }
+    }
+}
+
+impl Finding {
+    fn new(candidate: Candidate<'_>, identity: &Identity, name: &str) -> Self {
+        let matches = candidate.allows(identity, name);
+        let (source, written, filled) = match candidate {
+            Candidate::TokenGroup(group) => {
+                (Source::TokenGroup, group.to_string(), Ok(group.to_string()))
+            }
+            Candidate::TokenGrant(pattern) => {
+                (Source::TokenGrant, pattern.to_string(), Ok(pattern.to_string()))
+            }
+            Candidate::Rule(number, template) => {
+                let value = |variable: &str| identity.value(variable).map(Cow::Borrowed);
+                let filled = template.fill(&value).map(|pattern| pattern.to_string());
+                (Source::Rule(number), template.to_string(), filled)
+            }
+        };
+        Self { source, written, filled, matches }
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let answer = if self.allowed { "yes" } else { "no" };
+        writeln!(f, "{answer}: {:?} {} {:?}", self.sub, self.operation, self.name)?;
+        if self.operation != Operation::Call
+            && let Err(error) = GroupName::parse(&self.name)
+        {
+            writeln!(f, "  note: {error}")?;
+        }
+        if self.findings.is_empty() {
+            return write!(
+                f,
+                "  neither the token nor the configuration grants {} on anything",
+                self.operation
+            );
+        }
+        let deciding = self.findings.iter().position(|finding| finding.matches);
+        for (place, finding) in self.findings.iter().enumerate() {
+            let mark = match (deciding == Some(place), finding.matches) {
+                (true, _) => "allows",
+                (false, true) => "would allow",
+                (false, false) => "does not match",
+            };
+            write!(f, "  {finding}: {mark}")?;
+            if place + 1 < self.findings.len() {
+                writeln!(f)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", self.source, self.written)?;
+        match &self.filled {
+            Ok(filled) if *filled != self.written => write!(f, " = {filled:?}"),
+            Ok(_) => Ok(()),
+            Err(error) => write!(f, " ({error})"),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TokenGroup => f.write_str("group in the token"),
+            Self::TokenGrant => f.write_str("grant in the token"),
+            Self::Rule(number) => write!(f, "configured grant {number}"),
+        }
+    }
+}

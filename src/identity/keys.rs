@@ -1,0 +1,170 @@
+//! Keys and their algorithms: checked once, so that a wrong one is an error at the start and not a
+//! refusal of every token.
+
+use std::collections::HashSet;
+
+use aws_lc_rs::signature as crypto;
+use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, EncodingKey, Validation};
+
+use super::{IdentityError, KeySettings, Settings};
+
+/// Algorithms that a key can be for.
+pub const ALGORITHMS: [&str; 12] = [
+    "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256",
+    "ES384", "EdDSA",
+];
+
+/// Shortest HMAC secret, bytes: the output of SHA-256 (RFC 7518, 3.2), which is also beyond guessing
+/// for HS384 and HS512. Their own outputs are not asked for, since the secrets of many sites, such
+/// as Django's `SECRET_KEY`, are 50 characters.
+pub const MIN_SECRET_LEN: usize = 32;
+
+/// Bytes of the smallest RSA modulus that is verified (2048 bits); a key's DER is longer yet.
+const MIN_RSA_LEN: usize = 256;
+
+/// A key that tokens are verified with.
+pub(super) struct Key {
+    pub(super) id: String,
+    /// As in a token's header.
+    pub(super) algorithm: &'static str,
+    pub(super) decoding: DecodingKey,
+    pub(super) validation: Validation,
+}
+
+impl Key {
+    /// Reads a verification key. `settings` says what its tokens must hold.
+    pub(super) fn new(key: &KeySettings, settings: &Settings) -> Result<Self, IdentityError> {
+        install_provider();
+        let (name, algorithm) = parse_algorithm(key)?;
+        let decoding = match algorithm.family() {
+            AlgorithmFamily::Hmac => {
+                check_secret(key)?;
+                DecodingKey::from_secret(&key.material)
+            }
+            _ => public_key(key, algorithm)?,
+        };
+        let validation = validation(algorithm, settings);
+        Ok(Self { id: key.id.clone(), algorithm: name, decoding, validation })
+    }
+}
+
+/// What jsonwebtoken checks: the algorithm, `aud` and `iss`. Times are checked against the caller's
+/// clock (it would take the system's), `sub` and `exp` more strictly than it does.
+fn validation(algorithm: Algorithm, settings: &Settings) -> Validation {
+    let mut validation = Validation::new(algorithm);
+    validation.validate_exp = false;
+    validation.validate_nbf = false;
+    // A claim that is compared and not required passes when it is absent.
+    let mut required = HashSet::new();
+    if !settings.audience.is_empty() {
+        validation.set_audience(&settings.audience);
+        required.insert("aud".to_owned());
+    }
+    if !settings.issuer.is_empty() {
+        validation.set_issuer(&settings.issuer);
+        required.insert("iss".to_owned());
+    }
+    validation.required_spec_claims = required;
+    validation
+}
+
+/// Chooses the one cryptography of the process. jsonwebtoken would otherwise guess it from its own
+/// features, and panic at the first token if another crate's features made that ambiguous.
+pub(super) fn install_provider() {
+    // An error says that it is installed already, by the verifier before this one.
+    let _ = DEFAULT_PROVIDER.install_default();
+}
+
+/// The key's algorithm and its name.
+pub(super) fn parse_algorithm(
+    key: &KeySettings,
+) -> Result<(&'static str, Algorithm), IdentityError> {
+    let unknown = || IdentityError::UnknownAlgorithm {
+        key: key.id.clone(),
+        algorithm: key.algorithm.clone(),
+    };
+    let name = ALGORITHMS.into_iter().find(|name| *name == key.algorithm).ok_or_else(unknown)?;
+    Ok((name, name.parse().map_err(|_| unknown())?))
+}
+
+/// Reads a key to sign with.
+pub(super) fn signing_key(
+    key: &KeySettings,
+    algorithm: Algorithm,
+) -> Result<EncodingKey, IdentityError> {
+    let material = &key.material;
+    let (encoding, expected) = match algorithm.family() {
+        AlgorithmFamily::Hmac => {
+            check_secret(key)?;
+            return Ok(EncodingKey::from_secret(material));
+        }
+        AlgorithmFamily::Rsa => (EncodingKey::from_rsa_pem(material), "private RSA key in PEM"),
+        AlgorithmFamily::Ec => {
+            (EncodingKey::from_ec_pem(material), "private EC key in PKCS #8 PEM")
+        }
+        AlgorithmFamily::Ed => {
+            (EncodingKey::from_ed_pem(material), "private Ed25519 key in PKCS #8 PEM")
+        }
+    };
+    encoding.map_err(|_| bad_key(key, expected))
+}
+
+fn check_secret(key: &KeySettings) -> Result<(), IdentityError> {
+    if is_pem(&key.material, "") {
+        let algorithm = key.algorithm.clone();
+        return Err(IdentityError::PemAsSecret { key: key.id.clone(), algorithm });
+    }
+    match key.material.len() {
+        len if len < MIN_SECRET_LEN => Err(IdentityError::ShortSecret { key: key.id.clone(), len }),
+        _ => Ok(()),
+    }
+}
+
+/// Reads a public key and makes sure that it is of the kind, curve and size of its algorithm, which
+/// jsonwebtoken would find out with every token, as a bad signature.
+fn public_key(key: &KeySettings, algorithm: Algorithm) -> Result<DecodingKey, IdentityError> {
+    if is_pem(&key.material, "PRIVATE KEY") {
+        return Err(IdentityError::PrivateKey(key.id.clone()));
+    }
+    let material = &key.material;
+    let (decoding, parameters, expected): (_, &'static dyn crypto::VerificationAlgorithm, _) =
+        match algorithm {
+            Algorithm::ES256 => (
+                DecodingKey::from_ec_pem(material),
+                &crypto::ECDSA_P256_SHA256_FIXED,
+                "public P-256 key in PEM",
+            ),
+            Algorithm::ES384 => (
+                DecodingKey::from_ec_pem(material),
+                &crypto::ECDSA_P384_SHA384_FIXED,
+                "public P-384 key in PEM",
+            ),
+            Algorithm::EdDSA => {
+                (DecodingKey::from_ed_pem(material), &crypto::ED25519, "public Ed25519 key in PEM")
+            }
+            _ => (
+                DecodingKey::from_rsa_pem(material),
+                &crypto::RSA_PKCS1_2048_8192_SHA256,
+                "public RSA key in PEM of at least 2048 bits",
+            ),
+        };
+    let decoding = decoding.map_err(|_| bad_key(key, expected))?;
+    let der = decoding.try_get_as_bytes().map_err(|_| bad_key(key, expected))?;
+    let too_small = algorithm.family() == AlgorithmFamily::Rsa && der.len() < MIN_RSA_LEN;
+    if too_small || crypto::ParsedPublicKey::new(parameters, der).is_err() {
+        return Err(bad_key(key, expected));
+    }
+    Ok(decoding)
+}
+
+fn bad_key(key: &KeySettings, expected: &'static str) -> IdentityError {
+    IdentityError::BadKey { key: key.id.clone(), algorithm: key.algorithm.clone(), expected }
+}
+
+/// Whether `material` is a PEM text whose first line ends as a header of `kind` does.
+fn is_pem(material: &[u8], kind: &str) -> bool {
+    let text = String::from_utf8_lossy(material);
+    let first = text.trim_start().lines().next().unwrap_or_default();
+    first.starts_with("-----BEGIN ") && first.contains(kind)
+}

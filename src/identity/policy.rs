@@ -1,0 +1,87 @@
+//! What somebody may do: the configuration's grants and the token's own, and nothing by default.
+
+use std::borrow::Cow;
+
+use crate::group::{GroupName, GroupPattern};
+
+use super::{GrantRule, Identity, Operation, PatternTemplate};
+
+/// The configuration's grants, ordered for asking.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    /// By [`Operation`]; with each template its place in the configuration, counted from 1.
+    rules: [Vec<(usize, PatternTemplate)>; Operation::ALL.len()],
+}
+
+/// One thing that may allow an operation. What decides and what explains both walk these.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Candidate<'a> {
+    TokenGroup(&'a GroupName),
+    TokenGrant(&'a GroupPattern),
+    Rule(usize, &'a PatternTemplate),
+}
+
+impl Policy {
+    /// Orders the configuration's grants.
+    pub fn new(grants: &[GrantRule]) -> Self {
+        let mut policy = Self::default();
+        for (number, rule) in (1..).zip(grants) {
+            for operation in &rule.operations {
+                let templates = rule.names.iter().cloned().map(|template| (number, template));
+                policy.rules[*operation as usize].extend(templates);
+            }
+        }
+        policy
+    }
+
+    /// Whether `identity` may do `operation` on `name`: a group's, or a call's for [`Operation::Call`].
+    ///
+    /// Allocates only where a rule holds both a variable and a `*`.
+    pub fn may(&self, identity: &Identity, operation: Operation, name: &str) -> bool {
+        self.candidates(identity, operation).any(|candidate| candidate.allows(identity, name))
+    }
+
+    /// Whether a group held under an earlier token may be held under this one: it may be joined, or
+    /// is among the groups that the server joins at connect.
+    pub fn may_still_hold(
+        &self,
+        identity: &Identity,
+        on_connect: &[GroupName],
+        group: &GroupName,
+    ) -> bool {
+        on_connect.contains(group) || self.may(identity, Operation::Join, group.as_str())
+    }
+
+    /// Everything that could allow `operation`, in the order in which it is asked.
+    pub(super) fn candidates<'a>(
+        &'a self,
+        identity: &'a Identity,
+        operation: Operation,
+    ) -> impl Iterator<Item = Candidate<'a>> {
+        let groups = match operation {
+            Operation::Join => identity.token_groups(),
+            _ => &[],
+        };
+        let grants =
+            identity.token_grants().iter().filter(move |(granted, _)| *granted == operation);
+        let rules = self.rules[operation as usize].iter();
+        groups
+            .iter()
+            .map(Candidate::TokenGroup)
+            .chain(grants.map(|(_, pattern)| Candidate::TokenGrant(pattern)))
+            .chain(rules.map(|(number, template)| Candidate::Rule(*number, template)))
+    }
+}
+
+impl Candidate<'_> {
+    /// The decision, asked by [`Policy::may`] and by [`Policy::explain`] alike.
+    pub(super) fn allows(&self, identity: &Identity, name: &str) -> bool {
+        match self {
+            Self::TokenGroup(group) => group.as_str() == name,
+            Self::TokenGrant(pattern) => pattern.matches(name),
+            Self::Rule(_, template) => {
+                template.matches(name, &|variable| identity.value(variable).map(Cow::Borrowed))
+            }
+        }
+    }
+}

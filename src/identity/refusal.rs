@@ -1,0 +1,117 @@
+//! Why a token was refused: for logs and metrics, never for the client.
+
+use std::borrow::Cow;
+
+use super::MAX_TOKEN_LEN;
+
+/// Why a token was refused.
+///
+/// The texts name claims, key ids and group names, never the token or the value of another claim.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// `exp` has passed.
+    #[error("the token ran out {ago} s ago, at {exp}")]
+    Expired {
+        /// The token's `exp`, seconds since 1970.
+        exp: u64,
+        /// Seconds since then.
+        ago: u64,
+    },
+    /// `nbf` is to come.
+    #[error("the token counts from {nbf} on, in {ahead} s")]
+    NotYet {
+        /// The token's `nbf`, seconds since 1970.
+        nbf: u64,
+        /// Seconds until then.
+        ahead: u64,
+    },
+    /// Somebody else signed it, or it was altered.
+    #[error("the signature is not of key {key:?}")]
+    BadSignature {
+        /// Id of the key that was tried.
+        key: String,
+    },
+    /// The header names another algorithm than the key's.
+    #[error("the header says {found:?} and key {key:?} is for {expected}")]
+    WrongAlgorithm {
+        /// Id of the key that was chosen.
+        key: String,
+        /// The algorithm of the token's header, cut.
+        found: String,
+        /// The key's own algorithm.
+        expected: &'static str,
+    },
+    /// No key has the token's `kid`.
+    #[error("{}", unknown_key(.0.as_deref()))]
+    UnknownKey(Option<String>),
+    /// `aud` names none of the configured ones.
+    #[error("aud names nobody here")]
+    WrongAudience,
+    /// `iss` is none of the configured ones.
+    #[error("iss is none of the configured issuers")]
+    WrongIssuer,
+    /// A required claim is not there.
+    #[error("claim {0:?} is missing")]
+    MissingClaim(Cow<'static, str>),
+    /// The token, or a claim that is read, has the wrong form.
+    #[error("malformed: {0}")]
+    Malformed(Cow<'static, str>),
+    /// The token is longer than [`MAX_TOKEN_LEN`].
+    #[error("the token has {0} bytes; at most {MAX_TOKEN_LEN} are allowed")]
+    TooLarge(usize),
+}
+
+impl Refusal {
+    /// Every value of [`Refusal::cause`], so that metrics can be described beforehand.
+    pub const CAUSES: [&'static str; 10] = [
+        "expired",
+        "not_yet",
+        "bad_signature",
+        "wrong_algorithm",
+        "unknown_key",
+        "wrong_audience",
+        "wrong_issuer",
+        "missing_claim",
+        "malformed",
+        "too_large",
+    ];
+
+    /// A word that stays the same between versions, for metrics and logs.
+    pub fn cause(&self) -> &'static str {
+        let [
+            expired,
+            not_yet,
+            bad_signature,
+            wrong_algorithm,
+            unknown_key,
+            wrong_audience,
+            wrong_issuer,
+            missing_claim,
+            malformed,
+            too_large,
+        ] = Self::CAUSES;
+        match self {
+            Self::Expired { .. } => expired,
+            Self::NotYet { .. } => not_yet,
+            Self::BadSignature { .. } => bad_signature,
+            Self::WrongAlgorithm { .. } => wrong_algorithm,
+            Self::UnknownKey(_) => unknown_key,
+            Self::WrongAudience => wrong_audience,
+            Self::WrongIssuer => wrong_issuer,
+            Self::MissingClaim(_) => missing_claim,
+            Self::Malformed(_) => malformed,
+            Self::TooLarge(_) => too_large,
+        }
+    }
+
+    pub(super) fn malformed(what: impl Into<Cow<'static, str>>) -> Self {
+        Self::Malformed(what.into())
+    }
+}
+
+fn unknown_key(kid: Option<&str>) -> String {
+    match kid {
+        Some(kid) => format!("no key has the kid {kid:?}"),
+        None => "the token has no kid and no key is configured without an id".to_owned(),
+    }
+}

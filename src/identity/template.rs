@@ -1,0 +1,331 @@
+//! Names and patterns with `{sub}`, `{claim}` or `{parameter}` in them, such as `usuario_{sub}`.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::group::{GroupName, GroupPattern, MAX_NAME_LEN, is_legal};
+
+use super::excerpt;
+
+/// A group name with variables in it.
+///
+/// Values are put in as they are or not at all: whatever a value would make illegal is an error,
+/// never rewritten, since two people rewritten to one name would share a group. A separator that
+/// values may hold themselves (`{a}_{b}` with `1_2` and `3`) lets different values meet in one name;
+/// choose one that they cannot hold.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Template {
+    text: Box<str>,
+    parts: Box<[Part]>,
+}
+
+/// Like [`Template`], but `*` may stand in it for any run of characters: for grants.
+///
+/// The `*` is always the configuration's own; a value can never bring one.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct PatternTemplate {
+    template: Template,
+    kind: Kind,
+}
+
+/// How a pattern template is matched, found out once.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Kind {
+    /// No variable: a pattern like any other.
+    Fixed(GroupPattern),
+    /// Variables and no `*`: compared part by part, without an allocation.
+    Exact,
+    /// Both: filled, then matched.
+    Mixed,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Part {
+    Literal(Box<str>),
+    Variable(Box<str>),
+}
+
+/// Why a text is no template.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// The text is empty.
+    #[error("template is empty; write a name such as \"usuario_{{sub}}\"")]
+    Empty,
+    /// A brace has no partner.
+    #[error("template {0:?} has a brace without its partner; variables are written {{name}}")]
+    Brace(String),
+    /// A variable has no name, or one with other characters.
+    #[error(
+        "template {template:?} names the variable {variable:?}; letters, digits, '_' and '-' are allowed"
+    )]
+    Variable {
+        /// The whole text.
+        template: String,
+        /// What stands between the braces.
+        variable: String,
+    },
+    /// Two variables touch, so that different values would make the same name.
+    #[error("template {0:?} has two variables without a character between them")]
+    Adjacent(String),
+    /// A `*` where only one group can be meant.
+    #[error("template {0:?} holds '*'; it must name one group")]
+    Star(String),
+    /// A character that no group name can hold.
+    #[error("template {template:?} holds {found:?}; letters, digits, '_', '.' and '-' are allowed")]
+    Illegal {
+        /// The whole text.
+        template: String,
+        /// The first character that is not allowed.
+        found: char,
+    },
+    /// Too long before anything is filled in.
+    #[error(
+        "template {template:?} has {len} characters beside its variables; a group name has at most {MAX_NAME_LEN}"
+    )]
+    TooLong {
+        /// The whole text.
+        template: String,
+        /// Its characters outside variables, `*` not counted.
+        len: usize,
+    },
+}
+
+/// Why a template could not be filled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FillError {
+    /// Nothing is known under the variable's name.
+    #[error("template {template:?} needs {{{variable}}}, which is not there")]
+    Absent {
+        /// The template as written.
+        template: String,
+        /// The variable.
+        variable: String,
+    },
+    /// The value would make an illegal name.
+    #[error(
+        "template {template:?} cannot take {value:?} for {{{variable}}}; 1 to 99 of letters, digits, '_', '.', '-' are allowed"
+    )]
+    Value {
+        /// The template as written.
+        template: String,
+        /// The variable.
+        variable: String,
+        /// Its value, cut.
+        value: String,
+    },
+    /// The values are legal, but too long together.
+    #[error(
+        "template {template:?} makes a name of {len} bytes; at most {MAX_NAME_LEN} are allowed"
+    )]
+    TooLong {
+        /// The template as written.
+        template: String,
+        /// Length of the name, bytes.
+        len: usize,
+    },
+}
+
+impl Template {
+    /// Reads a template that names one group.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        if text.contains('*') {
+            return Err(TemplateError::Star(excerpt(text)));
+        }
+        Self::parse_parts(text)
+    }
+
+    /// The template as written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Names of its variables, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Variable(name) => Some(&**name),
+            Part::Literal(_) => None,
+        })
+    }
+
+    /// Puts the values in that `value` answers.
+    pub fn fill<'v>(
+        &self,
+        value: &dyn Fn(&str) -> Option<Cow<'v, str>>,
+    ) -> Result<GroupName, FillError> {
+        let name = self.fill_text(value)?;
+        let len = name.len();
+        GroupName::parse(&name)
+            .map_err(|_| FillError::TooLong { template: self.text.to_string(), len })
+    }
+
+    fn parse_parts(text: &str) -> Result<Self, TemplateError> {
+        if text.is_empty() {
+            return Err(TemplateError::Empty);
+        }
+        let whole = || excerpt(text);
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (literal, variable) = match rest.split_once('{') {
+                Some((literal, tail)) => {
+                    let (name, tail) =
+                        tail.split_once('}').ok_or_else(|| TemplateError::Brace(whole()))?;
+                    rest = tail;
+                    (literal, Some(name))
+                }
+                None => (std::mem::take(&mut rest), None),
+            };
+            if let Some(found) = literal.chars().find(|c| *c != '*' && !is_legal(*c)) {
+                return Err(match found {
+                    '}' => TemplateError::Brace(whole()),
+                    found => TemplateError::Illegal { template: whole(), found },
+                });
+            }
+            if !literal.is_empty() {
+                parts.push(Part::Literal(literal.into()));
+            }
+            let Some(name) = variable else { continue };
+            if !is_variable(name) {
+                let variable = excerpt(name);
+                return Err(TemplateError::Variable { template: whole(), variable });
+            }
+            if matches!(parts.last(), Some(Part::Variable(_))) {
+                return Err(TemplateError::Adjacent(whole()));
+            }
+            parts.push(Part::Variable(name.into()));
+        }
+        let template = Self { text: text.into(), parts: parts.into() };
+        match template.literal_len() {
+            len if len > MAX_NAME_LEN => Err(TemplateError::TooLong { template: whole(), len }),
+            _ => Ok(template),
+        }
+    }
+
+    fn literal_len(&self) -> usize {
+        let characters = self.parts.iter().flat_map(|part| match part {
+            Part::Literal(literal) => literal.chars(),
+            Part::Variable(_) => "".chars(),
+        });
+        characters.filter(|c| *c != '*').count()
+    }
+
+    fn fill_text<'v>(
+        &self,
+        value: &dyn Fn(&str) -> Option<Cow<'v, str>>,
+    ) -> Result<String, FillError> {
+        let mut filled = String::with_capacity(self.text.len() + 16);
+        for part in &self.parts {
+            let variable = match part {
+                Part::Literal(literal) => {
+                    filled.push_str(literal);
+                    continue;
+                }
+                Part::Variable(variable) => variable,
+            };
+            let (template, variable_name) = (|| self.text.to_string(), || variable.to_string());
+            let Some(value) = value(variable) else {
+                return Err(FillError::Absent { template: template(), variable: variable_name() });
+            };
+            if !is_value(&value) {
+                let value = excerpt(&value);
+                return Err(FillError::Value {
+                    template: template(),
+                    variable: variable_name(),
+                    value,
+                });
+            }
+            filled.push_str(&value);
+        }
+        Ok(filled)
+    }
+
+    /// Whether the filled template is `name`: the same answer as filling it, without allocating.
+    fn names_exactly<'v>(&self, name: &str, value: &dyn Fn(&str) -> Option<Cow<'v, str>>) -> bool {
+        let rest = self.parts.iter().try_fold(name, |rest, part| match part {
+            Part::Literal(literal) => rest.strip_prefix(&**literal),
+            Part::Variable(variable) => {
+                let value = value(variable).filter(|value| is_value(value))?;
+                rest.strip_prefix(&*value)
+            }
+        });
+        rest.is_some_and(str::is_empty)
+    }
+}
+
+impl PatternTemplate {
+    /// Reads a template that may hold `*`.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        let template = Template::parse_parts(text)?;
+        let kind = if template.names().next().is_none() {
+            let pattern = GroupPattern::parse(text);
+            Kind::Fixed(pattern.expect("literals were checked against a pattern's characters"))
+        } else if text.contains('*') {
+            Kind::Mixed
+        } else {
+            Kind::Exact
+        };
+        Ok(Self { template, kind })
+    }
+
+    /// The template as written.
+    pub fn as_str(&self) -> &str {
+        self.template.as_str()
+    }
+
+    /// Names of its variables, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.template.names()
+    }
+
+    /// Puts the values in that `value` answers.
+    pub fn fill<'v>(
+        &self,
+        value: &dyn Fn(&str) -> Option<Cow<'v, str>>,
+    ) -> Result<GroupPattern, FillError> {
+        let text = self.template.fill_text(value)?;
+        Ok(GroupPattern::parse(&text).expect("literals and values were checked"))
+    }
+
+    /// Whether the filled pattern matches `name`; a template that cannot be filled matches nothing.
+    pub fn matches<'v>(&self, name: &str, value: &dyn Fn(&str) -> Option<Cow<'v, str>>) -> bool {
+        match &self.kind {
+            Kind::Fixed(pattern) => pattern.matches(name),
+            Kind::Exact => self.template.names_exactly(name, value),
+            Kind::Mixed => self.fill(value).is_ok_and(|pattern| pattern.matches(name)),
+        }
+    }
+}
+
+/// Whether `name` can stand between braces. `-` is there since claims such as `tenant-id` exist.
+fn is_variable(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+}
+
+/// Whether `value` can be put into a name: not empty, and no `*` or brace among its characters.
+fn is_value(value: &str) -> bool {
+    !value.is_empty() && value.len() <= MAX_NAME_LEN && value.chars().all(is_legal)
+}
+
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.text, f)
+    }
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for PatternTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.template, f)
+    }
+}
+
+impl fmt::Display for PatternTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.template, f)
+    }
+}
