@@ -11,3 +11,5 @@ pub mod protocol;
 pub mod publish;
 pub mod relay;
 pub mod server;
+pub mod shutdown;
+pub mod telemetry;

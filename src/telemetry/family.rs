@@ -1,0 +1,47 @@
+//! Metrics with one label of a fixed set: an array, so that the hot path indexes and never looks up.
+
+use std::marker::PhantomData;
+
+use metrics::{Counter, Gauge};
+
+/// A label whose values are known beforehand.
+pub trait Label: Copy + 'static {
+    /// The label's name in the exposition.
+    const NAME: &'static str;
+    /// Every value, in the order of [`Label::index`].
+    const ALL: &'static [Self];
+    /// The value in the exposition.
+    fn text(self) -> &'static str;
+    /// The value's place in [`Label::ALL`].
+    fn index(self) -> usize;
+}
+
+/// One counter for each value of `L`.
+#[derive(Debug)]
+pub struct Counters<L>(Box<[Counter]>, PhantomData<fn(L)>);
+
+/// One gauge for each value of `L`.
+#[derive(Debug)]
+pub struct Gauges<L>(Box<[Gauge]>, PhantomData<fn(L)>);
+
+impl<L: Label> Counters<L> {
+    pub(super) fn new(register: impl FnMut(&L) -> Counter) -> Self {
+        Self(L::ALL.iter().map(register).collect(), PhantomData)
+    }
+
+    /// The counter of `label`.
+    pub fn of(&self, label: L) -> &Counter {
+        &self.0[label.index()]
+    }
+}
+
+impl<L: Label> Gauges<L> {
+    pub(super) fn new(register: impl FnMut(&L) -> Gauge) -> Self {
+        Self(L::ALL.iter().map(register).collect(), PhantomData)
+    }
+
+    /// The gauge of `label`.
+    pub fn of(&self, label: L) -> &Gauge {
+        &self.0[label.index()]
+    }
+}

@@ -1,0 +1,135 @@
+//! The fixed sets of label values.
+//!
+//! Rooms have richer types; these are what of them is counted. Being before every room, telemetry
+//! cannot name theirs, so the rooms map.
+
+use super::Label;
+
+macro_rules! label {
+    (
+        $(#[$doc:meta])*
+        $label:ident = $name:literal { $($(#[$value_doc:meta])* $value:ident = $text:literal,)+ }
+    ) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $label { $($(#[$value_doc])* $value,)+ }
+
+        impl Label for $label {
+            const NAME: &'static str = $name;
+            const ALL: &'static [Self] = &[$(Self::$value,)+];
+
+            fn text(self) -> &'static str {
+                match self { $(Self::$value => $text,)+ }
+            }
+
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+
+label! {
+    /// How a connection speaks.
+    Protocol = "protocol" {
+        /// `groupcast.v1.json`.
+        V1 = "v1",
+        /// Bare events.
+        Plain = "plain",
+    }
+}
+
+label! {
+    /// Whom a publication is for.
+    TargetKind = "target" {
+        /// The members of a group.
+        Group = "group",
+        /// The connections of one user.
+        User = "user",
+        /// One connection.
+        Connection = "connection",
+        /// Every connection.
+        All = "all",
+    }
+}
+
+label! {
+    /// Why a publication did not reach a connection that it was for.
+    DropReason = "reason" {
+        /// Too many of the group were waiting.
+        Capacity = "capacity",
+        /// Too many bytes were waiting.
+        Bytes = "bytes",
+        /// It grew too old while waiting.
+        Expired = "expired",
+        /// The route lists other events.
+        Unlisted = "unlisted",
+        /// The connection had not said its hello yet.
+        Inactive = "inactive",
+        /// The connection ended while it was waiting.
+        Closed = "closed",
+    }
+}
+
+label! {
+    /// Why a token, key or origin was not accepted.
+    AuthFailure = "cause" {
+        /// Nothing was presented.
+        Missing = "missing",
+        /// `exp` has passed.
+        Expired = "expired",
+        /// `nbf` is to come.
+        NotYet = "not_yet",
+        /// Signed by somebody else, or altered.
+        BadSignature = "bad_signature",
+        /// The header names another algorithm than the key's.
+        WrongAlgorithm = "wrong_algorithm",
+        /// No key has the token's `kid`.
+        UnknownKey = "unknown_key",
+        /// Meant for somebody else.
+        WrongAudience = "wrong_audience",
+        /// Issued by somebody else.
+        WrongIssuer = "wrong_issuer",
+        /// A required claim is not there.
+        MissingClaim = "missing_claim",
+        /// No token, or a claim of the wrong form.
+        Malformed = "malformed",
+        /// Longer than a token may be.
+        TooLarge = "too_large",
+        /// The claims make an illegal group name.
+        IllegalName = "illegal_name",
+        /// The page is from somewhere else.
+        Origin = "origin",
+        /// No back end has this key.
+        ApiKey = "api_key",
+        /// The key may not do this.
+        ApiRight = "api_right",
+    }
+}
+
+label! {
+    /// Why a connection was turned away at the front door.
+    RefusalReason = "reason" {
+        /// The instance is full.
+        Full = "full",
+        /// The user has too many connections.
+        User = "user",
+        /// No route has the path.
+        NoRoute = "no_route",
+        /// The request is no WebSocket handshake.
+        BadHandshake = "bad_handshake",
+        /// Token or origin were not accepted; [`AuthFailure`] says why.
+        Unauthorized = "unauthorized",
+        /// The headers did not come in time.
+        Timeout = "timeout",
+        /// The instance is going away.
+        Draining = "draining",
+    }
+}
+
+impl AuthFailure {
+    /// The value whose text is `cause`, such as one of the identity room's words.
+    pub fn from_cause(cause: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|failure| failure.text() == cause)
+    }
+}

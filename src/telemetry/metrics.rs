@@ -1,0 +1,246 @@
+//! Every metric of the gateway, described once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use metrics::{Counter, Gauge, Key, Level, Metadata, Recorder, Unit};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use super::family::{Counters, Gauges, Label};
+use super::histogram::Histogram;
+use super::labels::{AuthFailure, DropReason, Protocol, RefusalReason, TargetKind};
+
+/// The close codes that are told apart; any other is counted as `other`.
+const CLOSE_CODES: [u16; 18] = [
+    1000, 1001, 1002, 1005, 1006, 1007, 1009, 1012, 4400, 4401, 4403, 4409, 4413, 4500, 4503, 4504,
+    4508, 4529,
+];
+
+/// The handles of one gateway. Rooms share it in an `Arc` and count on its fields.
+pub struct Metrics {
+    /// Open WebSockets.
+    pub connections: Gauges<Protocol>,
+    /// Groups with at least one connection here.
+    pub groups: Gauge,
+    /// Bytes waiting in all outboxes.
+    pub outbox_bytes: Gauge,
+    /// Requests of connections (joins, sends, calls) that wait to be served.
+    pub requests_waiting: Gauge,
+    /// Publications that arrived at the hub.
+    pub publications: Counters<TargetKind>,
+    /// Publications handed to sockets, one for each connection.
+    pub deliveries: Counter,
+    /// Publications that did not reach a connection.
+    pub dropped: Counters<DropReason>,
+    /// Groups in which a connection was told of a gap.
+    pub gaps: Counter,
+    /// Memberships begun.
+    pub joins: Counter,
+    /// Write calls on sockets.
+    pub writes: Counter,
+    /// Bytes written to sockets.
+    pub bytes_written: Counter,
+    /// From the acceptance of a publication to its write.
+    pub publish_to_write: Histogram,
+    /// Tokens, keys and origins that were not accepted.
+    pub auth_failures: Counters<AuthFailure>,
+    /// Connections turned away at the front door.
+    pub refusals: Counters<RefusalReason>,
+    closes: [Counter; CLOSE_CODES.len()],
+    closes_other: Counter,
+    /// By route template. Requests of the API, not deliveries: a read lock each is nothing.
+    http_latency: RwLock<BTreeMap<Box<str>, Arc<Histogram>>>,
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+}
+
+/// The handles of one shard.
+#[derive(Debug, Clone)]
+pub struct ShardMetrics {
+    /// Commands and publications waiting for the shard.
+    pub inbox: Gauge,
+}
+
+/// Registers on one recorder, each name with its unit and its words.
+struct Registry<'a>(&'a PrometheusRecorder);
+
+impl Metrics {
+    /// Fresh metrics, all at zero, labelled ones with every value.
+    pub fn new() -> Self {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let to = Registry(&recorder);
+        let closes = "Connections ended by their close code.";
+        let close = |code: &str| to.counter("closes_total", Unit::Count, closes, &[("code", code)]);
+        let metrics = Self {
+            connections: to.gauges("connections", "Open WebSockets."),
+            groups: to.gauge("groups", Unit::Count, "Groups with a connection here.", &[]),
+            outbox_bytes: to.gauge("outbox_bytes", Unit::Bytes, "Bytes waiting in outboxes.", &[]),
+            requests_waiting: to.gauge(
+                "requests_waiting",
+                Unit::Count,
+                "Joins, sends and calls of connections waiting to be served.",
+                &[],
+            ),
+            publications: to.counters("publications_total", "Publications that arrived here."),
+            deliveries: to.count("deliveries_total", "Publications handed to sockets."),
+            dropped: to.counters("dropped_total", "Publications that missed a connection."),
+            gaps: to.count("gaps_total", "Gaps told to connections."),
+            joins: to.count("joins_total", "Memberships begun."),
+            writes: to.count("writes_total", "Write calls on sockets."),
+            bytes_written: to.counter(
+                "bytes_written_total",
+                Unit::Bytes,
+                "Bytes written to sockets.",
+                &[],
+            ),
+            publish_to_write: Histogram::default(),
+            auth_failures: to.counters(
+                "auth_failures_total",
+                "Tokens, keys and origins that were not accepted.",
+            ),
+            refusals: to.counters("refusals_total", "Connections turned away at the front door."),
+            closes: CLOSE_CODES.map(|code| close(&code.to_string())),
+            closes_other: close("other"),
+            http_latency: RwLock::default(),
+            handle: recorder.handle(),
+            recorder,
+        };
+        metrics.describe_process();
+        metrics
+    }
+
+    fn describe_process(&self) {
+        let to = Registry(&self.recorder);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let words = "When the process started, seconds since 1970.";
+        to.gauge("start_time_seconds", Unit::Seconds, words, &[]).set(now.as_secs_f64());
+        let version = [("version", env!("CARGO_PKG_VERSION"))];
+        to.gauge("build_info", Unit::Count, "Always 1; the label tells the build.", &version)
+            .set(1.0);
+    }
+
+    /// The handles of the shard with this number.
+    pub fn shard(&self, number: usize) -> ShardMetrics {
+        let words = "Commands and publications waiting for a shard.";
+        let label = [("shard", number.to_string())];
+        let label = label.each_ref().map(|(name, value)| (*name, value.as_str()));
+        ShardMetrics {
+            inbox: Registry(&self.recorder).gauge("inbox_length", Unit::Count, words, &label),
+        }
+    }
+
+    /// The counter of connections that ended with `code`.
+    pub fn closes(&self, code: u16) -> &Counter {
+        match CLOSE_CODES.iter().position(|known| *known == code) {
+            Some(index) => &self.closes[index],
+            None => &self.closes_other,
+        }
+    }
+
+    /// Counts one request that was answered with `status` after `elapsed`.
+    ///
+    /// `route` is the template, such as `/groups/{name}/send`; a path as it came would let anyone
+    /// make time series without end.
+    pub fn http_request(&self, route: &str, status: u16, elapsed: Duration) {
+        let labels = [("route", route), ("status", &status.to_string())];
+        let words = "Requests to the API by route and status.";
+        Registry(&self.recorder)
+            .counter("http_requests_total", Unit::Count, words, &labels)
+            .increment(1);
+        self.latency(route).record(elapsed);
+    }
+
+    fn latency(&self, route: &str) -> Arc<Histogram> {
+        let known = self.http_latency.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(histogram) = known.get(route) {
+            return histogram.clone();
+        }
+        drop(known);
+        let mut known = self.http_latency.write().unwrap_or_else(PoisonError::into_inner);
+        known.entry(route.into()).or_default().clone()
+    }
+
+    /// The text exposition (Prometheus format 0.0.4).
+    pub fn render(&self) -> String {
+        let mut out = self.handle.render();
+        let name = "groupcast_publish_to_write_seconds";
+        header(name, "From the acceptance of a publication to its write.", &mut out);
+        self.publish_to_write.render(name, "", &mut out);
+        let name = "groupcast_http_request_seconds";
+        header(name, "Time to answer a request to the API.", &mut out);
+        let routes = self.http_latency.read().unwrap_or_else(PoisonError::into_inner);
+        for (route, histogram) in routes.iter() {
+            histogram.render(name, &format!("route=\"{route}\","), &mut out);
+        }
+        out
+    }
+}
+
+fn header(name: &str, words: &str, out: &mut String) {
+    out.push_str(&format!("# HELP {name} {words}\n# TYPE {name} histogram\n"));
+}
+
+impl Registry<'_> {
+    fn counters<L: Label>(&self, name: &str, words: &'static str) -> Counters<L> {
+        Counters::new(|label: &L| {
+            self.counter(name, Unit::Count, words, &[(L::NAME, label.text())])
+        })
+    }
+
+    fn gauges<L: Label>(&self, name: &str, words: &'static str) -> Gauges<L> {
+        Gauges::new(|label: &L| self.gauge(name, Unit::Count, words, &[(L::NAME, label.text())]))
+    }
+
+    fn count(&self, name: &str, words: &'static str) -> Counter {
+        self.counter(name, Unit::Count, words, &[])
+    }
+
+    fn counter(
+        &self,
+        name: &str,
+        unit: Unit,
+        words: &'static str,
+        labels: &[(&'static str, &str)],
+    ) -> Counter {
+        let key = key(name, labels);
+        self.0.describe_counter(key.name_shared(), Some(unit), words.into());
+        self.0.register_counter(&key, &METADATA)
+    }
+
+    fn gauge(
+        &self,
+        name: &str,
+        unit: Unit,
+        words: &'static str,
+        labels: &[(&'static str, &str)],
+    ) -> Gauge {
+        let key = key(name, labels);
+        self.0.describe_gauge(key.name_shared(), Some(unit), words.into());
+        self.0.register_gauge(&key, &METADATA)
+    }
+}
+
+static METADATA: Metadata<'static> =
+    Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
+
+fn key(name: &str, labels: &[(&'static str, &str)]) -> Key {
+    let labels: Vec<_> = labels
+        .iter()
+        .map(|(name, value)| metrics::Label::new(*name, (*value).to_owned()))
+        .collect();
+    Key::from_parts(format!("groupcast_{name}"), labels)
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,19 @@
+//! What the gateway tells its operators: metrics by name, and how logs are written.
+//!
+//! Metrics are handles, made once and handed to the rooms. The global recorder stays unused:
+//! several gateways may live in one process, and a look-up per delivery would cost more than the
+//! delivery.
+
+mod family;
+mod histogram;
+mod labels;
+mod log;
+mod metrics;
+#[cfg(test)]
+mod tests;
+
+pub use family::{Counters, Gauges, Label};
+pub use histogram::Histogram;
+pub use labels::{AuthFailure, DropReason, Protocol, RefusalReason, TargetKind};
+pub use log::{LogError, LogFormat, LogSettings};
+pub use metrics::{Metrics, ShardMetrics};
