@@ -12,6 +12,7 @@ use crate::event::{ConnectionId, Control, Event, Position, Publication, Recovery
 use crate::frame::Frame;
 use crate::group::GroupName;
 use crate::identity::Identity;
+use crate::protocol::outbound::Standing;
 use crate::protocol::{Encoding, Refusal};
 
 /// A connection whose identity is settled, on its way to a shard.
@@ -44,7 +45,7 @@ pub(super) enum Command {
     Control(Control),
     LookAtGroup(GroupName, oneshot::Sender<GroupReport>),
     LookAtUser(Arc<str>, oneshot::Sender<UserReport>),
-    Drain { rate: u32, grace: Duration },
+    Drain { rate: u32, window: Duration, grace: Duration },
 }
 
 /// What the hub wants done elsewhere. It leaves the hub by one bounded channel; requests of one
@@ -77,6 +78,8 @@ pub struct Join {
     pub cause: Cause,
     /// Which, with the positions seen.
     pub groups: Vec<(GroupName, Option<Position>)>,
+    /// Those refused already, to be told in the same answer.
+    pub refused: Vec<Standing>,
 }
 
 /// Why memberships change, and so how the change is told.
@@ -97,8 +100,10 @@ pub struct Joined {
     pub to: ConnectionId,
     /// As in the request.
     pub cause: Cause,
-    /// Each group's footing, or why it cannot be had.
+    /// Where each group stands, or why it cannot be had.
     pub groups: Vec<(GroupName, Result<Recovery, Refusal>)>,
+    /// As in the request.
+    pub refused: Vec<Standing>,
 }
 
 /// A publication by a browser, granted and checked.

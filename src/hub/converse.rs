@@ -84,7 +84,7 @@ impl Shard {
     /// A request of this seat was answered: one less is under way.
     pub(super) fn landed(&mut self, key: SeatKey) {
         let seat = &mut self.seats[key];
-        seat.in_flight = seat.in_flight.saturating_sub(1);
+        seat.in_flight = if seat.is_v1() { seat.in_flight.saturating_sub(1) } else { 0 };
         if !seat.stalled {
             self.outgoing.resumed.push((key, seat.id.serial));
         }
@@ -190,13 +190,10 @@ impl Shard {
                 }
             }
         }
-        if !refused.is_empty() {
-            self.blueprint.metrics.joins_refused.increment(refused.len() as u64);
-            self.answer(key, outbound::joined(Some(id), &refused, None));
+        if wanted.is_empty() {
+            return self.answer(key, outbound::joined(Some(id), &refused, None));
         }
-        if !wanted.is_empty() && self.seats.get_mut(key).is_some() {
-            self.ask_to_join(key, Cause::Client(id), wanted);
-        }
+        self.ask_to_join(key, Cause::Client(id), wanted, refused);
     }
 
     fn checked_join(

@@ -8,19 +8,20 @@ use super::members::{GroupKey, SeatKey};
 use super::report::Dropped;
 use super::seat::{Budget, Phase, Seat};
 use super::shard::Shard;
-use crate::connection::{Connection, Limits};
+use crate::connection::{Connection, Gaps, Limits, Source};
 use crate::event::{ConnectionId, Control, Member, Position, Publication, Recovery};
+use crate::frame::Frame;
 use crate::group::GroupName;
 use crate::protocol::outbound::{self, Gap, GapReason, Held, Standing, Welcome};
-use crate::protocol::{Code, Disconnect, Refusal};
+use crate::protocol::{Code, Disconnect, Encoding, Refusal};
 
 impl Shard {
     /// Gives an arrival its seat and asks the layer for its groups.
     pub(super) fn admit(&mut self, arrival: Arrival) {
         let Arrival { id, stream, leftover, identity, encoding, route, parameters, groups } = arrival;
         let settings = &self.blueprint.connection;
-        let v1 = encoding == crate::protocol::Encoding::V1;
-        let connection = match Connection::new(stream, leftover, settings, v1) {
+        let gaps = if encoding == Encoding::V1 { Gaps::Told } else { Gaps::Counted };
+        let connection = match Connection::new(stream, leftover, settings, gaps) {
             Ok(connection) => connection,
             Err(error) => {
                 tracing::warn!(connection = %id, %error, "socket could not be taken over");
@@ -35,8 +36,9 @@ impl Shard {
             seat.parameters = Some(parameters.into());
         }
         let key = self.seats.insert(seat);
-        self.blueprint.metrics.connections(v1).increment(1.0);
-        if let Err(error) = self.seats[key].connection.register(self.poll.registry(), key) {
+        self.blueprint.metrics.connections.of(self.seats[key].protocol()).increment(1.0);
+        let registry = self.poll.registry();
+        if let Err(error) = self.seats[key].connection.register(registry, Self::token(key)) {
             tracing::warn!(connection = %id, %error, "socket could not be watched");
             return self.drop_seat(key);
         }
@@ -44,7 +46,7 @@ impl Shard {
         if self.drain.is_some() {
             return self.close(key, Disconnect::DRAINING);
         }
-        self.ask_to_join(key, Cause::Arrival, groups);
+        self.ask_to_join(key, Cause::Arrival, groups, Vec::new());
     }
 
     /// Makes `key` a member that is held back, and asks the layer where its groups stand.
@@ -53,14 +55,16 @@ impl Shard {
         key: SeatKey,
         cause: Cause,
         groups: Vec<(GroupName, Option<Position>)>,
+        refused: Vec<Standing>,
     ) {
+        let by_backend = cause == Cause::Server(BY_BACKEND);
         for (name, _) in &groups {
-            let limits = || self.blueprint.limits_of(name);
-            self.groups.join(&mut self.seats, key, name, limits);
+            let limits = || self.blueprint.connection.limits_of(name);
+            self.groups.join(&mut self.seats, key, name, by_backend, limits);
         }
         let seat = &mut self.seats[key];
         seat.in_flight = seat.in_flight.saturating_add(1);
-        let join = Join { to: seat.id, shard: self.index, cause, groups };
+        let join = Join { to: seat.id, shard: self.index, cause, groups, refused };
         self.request(key, Request::Join(join));
     }
 
@@ -71,10 +75,14 @@ impl Shard {
         if !self.is_open(key) {
             return;
         }
-        let mut standings = Vec::with_capacity(joined.groups.len());
+        let mut standings = joined.refused;
         let mut recovered = Vec::new();
         for (name, outcome) in joined.groups {
-            let Some(group) = self.groups.held(&self.seats, key, &name) else { continue };
+            let Some(group) = self.groups.held(&self.seats, key, &name) else {
+                let gone = Refusal::new(Code::NotJoined, format!("group {name} was left meanwhile"));
+                standings.push(Standing { group: name.as_str().into(), outcome: Err(gone) });
+                continue;
+            };
             let outcome = match outcome {
                 Ok(recovery) => {
                     let held = Held {
@@ -124,7 +132,7 @@ impl Shard {
         }
     }
 
-    fn welcome(&self, key: SeatKey, groups: &[Standing]) -> crate::frame::Frame {
+    fn welcome(&self, key: SeatKey, groups: &[Standing]) -> Frame {
         let seat = &self.seats[key];
         let settings = &self.blueprint.connection;
         outbound::welcome(&Welcome {
@@ -168,10 +176,12 @@ impl Shard {
     }
 
     fn tell_gap(&mut self, key: SeatKey, group: GroupKey, lost: u64) {
-        if self.seats[key].is_v1() {
-            let gap = Gap { reason: GapReason::Slow, lost: Some(lost), range: None, possible: false };
-            let frame = outbound::gap(&self.groups.get(group).name, &gap);
-            self.answer(key, frame);
+        self.write_out(key);
+        let gap = Gap { reason: GapReason::Slow, lost: Some(lost), range: None, possible: false };
+        let Some(seat) = self.seats.get_mut(key) else { return };
+        match seat.connection.mark(Source(group), gap) {
+            Ok(()) => self.answered.push(key),
+            Err(disconnect) => self.close(key, disconnect),
         }
     }
 
@@ -198,7 +208,7 @@ impl Shard {
     /// Takes a membership away on both sides, with what waits for it.
     pub(super) fn end_membership(&mut self, key: SeatKey, group: GroupKey) {
         self.holds.release(key, group);
-        let forgotten = self.seats[key].connection.forget(crate::connection::Source(group));
+        let forgotten = self.seats[key].connection.forget(Source(group));
         if forgotten > 0 {
             let closed = u64::from(forgotten);
             self.count(key, Some(group), Dropped { closed, ..Dropped::default() });
@@ -239,7 +249,8 @@ impl Shard {
                 tracing::warn!(connection = %self.seats[key].id, %group, "not joined: it holds as many groups as it may");
                 continue;
             }
-            self.ask_to_join(key, Cause::Server(BY_BACKEND), vec![(group.clone(), None)]);
+            let groups = vec![(group.clone(), None)];
+            self.ask_to_join(key, Cause::Server(BY_BACKEND), groups, Vec::new());
         }
     }
 
@@ -250,7 +261,7 @@ impl Shard {
     }
 
     /// The answer to a call or send, made elsewhere.
-    pub(super) fn answered_elsewhere(&mut self, to: ConnectionId, frame: Option<crate::frame::Frame>) {
+    pub(super) fn answered_elsewhere(&mut self, to: ConnectionId, frame: Option<Frame>) {
         let Some(key) = self.seats.find(to) else { return };
         self.landed(key);
         if let Some(frame) = frame

@@ -41,6 +41,8 @@ pub(super) struct Membership {
     pub(super) group: GroupKey,
     /// Where the group's [`Member`] stands.
     place: u32,
+    /// Whether a back end made it: a new token does not end it then.
+    pub(super) by_backend: bool,
 }
 
 /// All groups of one shard.
@@ -61,6 +63,11 @@ impl Groups {
 
     pub(super) fn get_mut(&mut self, key: GroupKey) -> &mut Group {
         &mut self.groups[key as usize]
+    }
+
+    /// The group, unless its last member has left since the key was taken.
+    pub(super) fn try_get_mut(&mut self, key: GroupKey) -> Option<&mut Group> {
+        self.groups.get_mut(key as usize)
     }
 
     /// Finds or makes the group of this name.
@@ -86,6 +93,7 @@ impl Groups {
         seats: &mut Seats,
         seat: SeatKey,
         name: &GroupName,
+        by_backend: bool,
         limits: impl FnOnce() -> Limits,
     ) -> Option<GroupKey> {
         if self.held(seats, seat, name).is_some() {
@@ -94,7 +102,8 @@ impl Groups {
         let key = self.ensure(name, limits);
         let members = &mut self.groups[key as usize].members;
         let memberships = &mut seats[seat].memberships;
-        memberships.push(Membership { group: key, place: members.len() as u32 });
+        let place = members.len() as u32;
+        memberships.push(Membership { group: key, place, by_backend });
         members.push(Member { seat, place: (memberships.len() - 1) as u16, pending: true });
         Some(key)
     }
@@ -104,12 +113,6 @@ impl Groups {
         let key = self.find(name)?;
         // The shorter list is the seat's: at most `groups_per_connection`.
         seats[seat].memberships.iter().any(|m| m.group == key).then_some(key)
-    }
-
-    /// Whether the answer to `seat`'s join is still awaited.
-    pub(super) fn is_pending(&self, seats: &Seats, seat: SeatKey, group: GroupKey) -> bool {
-        let membership = seats[seat].memberships.iter().find(|m| m.group == group);
-        membership.is_some_and(|m| self.get(group).members[m.place as usize].pending)
     }
 
     /// Lets publications through to `seat`, whose join is answered.

@@ -1,8 +1,37 @@
 //! Who is in which group on this instance, and the shards that write to them.
 
+mod attend;
+mod command;
+mod converse;
+mod deliver;
+mod handle;
+mod hold;
+mod inbox;
+mod joining;
+mod look;
+mod members;
+mod outgoing;
+mod registry;
+mod renew;
 mod report;
+mod seat;
+mod shard;
+mod tick;
+mod wheel;
 
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use command::{Arrival, Call, Cause, Join, Joined, Request, Send};
+pub use handle::{Hub, Turned};
+pub use registry::{MAX_SHARDS, Registry};
 pub use report::{ConnectionReport, Dropped, GroupReport, UserReport};
+
+use crate::connection;
+use crate::frame::Frame;
+use crate::identity::{Policy, Template, Verifier};
+use crate::protocol::Shape;
+use crate::telemetry::Metrics;
 
 /// Shape of the hub.
 #[derive(Debug, Clone)]
@@ -18,6 +47,33 @@ pub struct Settings {
     pub requests: usize,
     /// Rate at which connections are closed when draining, per second.
     pub drain_rate: u32,
+}
+
+/// What every shard knows; made once, never changed.
+pub struct Blueprint {
+    /// Bounds of connections.
+    pub connection: connection::Settings,
+    /// How each route shows events to plain connections.
+    pub shapes: Vec<Shape>,
+    /// What each route means for its connections.
+    pub routes: Vec<RouteView>,
+    /// Checks renewals.
+    pub verifier: Arc<Verifier>,
+    /// Decides on joins, sends and calls.
+    pub policy: Arc<Policy>,
+    /// Where is counted.
+    pub metrics: Arc<Metrics>,
+    /// Told in `welcome`: how spread out clients should come back.
+    pub retry_window: Duration,
+}
+
+/// The hub's side of a route.
+#[derive(Debug, Clone, Default)]
+pub struct RouteView {
+    /// Groups that its connections join.
+    pub join: Vec<Template>,
+    /// Sent first to its plain connections.
+    pub welcome: Option<Frame>,
 }
 
 impl Default for Settings {

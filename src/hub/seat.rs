@@ -13,6 +13,7 @@ use crate::connection::Connection;
 use crate::event::ConnectionId;
 use crate::identity::Identity;
 use crate::protocol::Encoding;
+use crate::telemetry::Protocol;
 
 /// End of a chain of one user's seats.
 const NONE: SeatKey = SeatKey::MAX;
@@ -137,6 +138,10 @@ impl Seat {
 
     pub(super) fn is_v1(&self) -> bool {
         self.encoding == Encoding::V1
+    }
+
+    pub(super) fn protocol(&self) -> Protocol {
+        if self.is_v1() { Protocol::V1 } else { Protocol::Plain }
     }
 
     pub(super) fn is_closing(&self) -> bool {

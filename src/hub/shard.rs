@@ -15,13 +15,15 @@ use super::hold::Holds;
 use super::inbox::Doorbell;
 use super::members::{Groups, SeatKey};
 use super::outgoing::Outgoing;
-use super::report::ClosedUsers;
+use super::look::ClosedUsers;
 use super::seat::{Phase, Seats};
 use super::tick::Tick;
 use super::wheel::Wheel;
 use super::{Blueprint, Registry};
 use crate::connection::Millis;
 use crate::event::InstanceId;
+use crate::protocol::Disconnect;
+use crate::telemetry::ShardMetrics;
 
 /// The token of the doorbell; seats use their key.
 pub(super) const DOORBELL: Token = Token(usize::MAX);
@@ -64,6 +66,18 @@ pub(super) struct Shard {
     pub(super) answered: Vec<SeatKey>,
     pub(super) clock: Clock,
     pub(super) drain: Option<Drain>,
+    pub(super) gauges: ShardMetrics,
+    pub(super) tally: Tally,
+    /// Scratch of the wheel.
+    pub(super) due: Vec<SeatKey>,
+}
+
+/// What a turn counted, added to the metrics at its end.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) deliveries: u64,
+    pub(super) writes: u64,
+    pub(super) bytes: u64,
 }
 
 /// The shard's time, read once a turn.
@@ -234,13 +248,21 @@ impl Shard {
         let window = drain.window;
         let keys = drain.queue.split_off(drain.queue.len() - count);
         for key in keys {
-            self.close(key, crate::protocol::Disconnect::DRAINING.within(window));
+            self.close(key, Disconnect::DRAINING.within(window));
         }
     }
 
-    /// Tells the load, by which arrivals are placed.
-    fn account(&self) {
+    /// Tells the load, by which arrivals are placed, and what the turn counted.
+    fn account(&mut self) {
         self.load.store(self.seats.len(), Ordering::Relaxed);
+        self.gauges.inbox.set(self.inbox.len() as f64);
+        let tally = std::mem::take(&mut self.tally);
+        let metrics = &self.blueprint.metrics;
+        if tally.writes > 0 {
+            metrics.deliveries.increment(tally.deliveries);
+            metrics.writes.increment(tally.writes);
+            metrics.bytes_written.increment(tally.bytes);
+        }
     }
 
     /// Whether a seat may be spoken to.

@@ -6,7 +6,7 @@ use super::members::SeatKey;
 /// costs nothing, and a seat's entry stays four bytes.
 const SLOTS: u64 = 64;
 
-/// The wheel: every seat is in exactly one slot.
+/// The wheel. A seat put again (its end came sooner) leaves an entry behind that its owner passes over.
 pub(super) struct Wheel {
     slots: Vec<Vec<SeatKey>>,
     /// The second that was turned to last.
@@ -18,10 +18,12 @@ impl Wheel {
         Self { slots: vec![Vec::new(); SLOTS as usize], second: 0 }
     }
 
-    /// Puts `seat` where it will be met at `second`, or after one round if that is farther.
-    pub(super) fn put(&mut self, seat: SeatKey, second: u64) {
+    /// Puts `seat` where it will be met at `second`, or after one round if that is farther; answers
+    /// with the second at which it will be met.
+    pub(super) fn put(&mut self, seat: SeatKey, second: u64) -> u64 {
         let second = second.clamp(self.second + 1, self.second + SLOTS - 1);
         self.slots[(second % SLOTS) as usize].push(seat);
+        second
     }
 
     /// Turns to `second`, collecting the seats met on the way into `due`.

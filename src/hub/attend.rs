@@ -1,0 +1,176 @@
+//! What a connection needs without saying a word: pings, the end of its token, its own end.
+
+use mio::Token;
+
+use super::members::SeatKey;
+use super::report::Dropped;
+use super::seat::Phase;
+use super::shard::{CLOSING_SECONDS, Shard};
+use crate::connection::Source;
+use crate::frame::Frame;
+use crate::protocol::{Disconnect, outbound};
+
+/// Seconds before the end of a token at which a v1 client is told that it needs a new one.
+const AUTH_DUE_SECONDS: u64 = 60;
+
+impl Shard {
+    /// Looks at every connection whose second has come.
+    pub(super) fn attend(&mut self) {
+        let second = self.clock.second();
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.turn(u64::from(second), &mut due);
+        for key in due.drain(..) {
+            // An entry may outlive its seat; a reused key has its own, with its own second.
+            if self.seats.get_mut(key).is_some_and(|seat| seat.due <= second) {
+                self.attend_to(key, second);
+            }
+        }
+        self.due = due;
+    }
+
+    fn attend_to(&mut self, key: SeatKey, second: u32) {
+        let ping = self.blueprint.connection.ping.as_secs() as u32;
+        let grace = self.blueprint.connection.ping_grace.as_secs() as u32;
+        let unix = self.clock.unix();
+        let seat = &mut self.seats[key];
+        if let Phase::Closing(until) = seat.phase {
+            return if second >= until { self.drop_seat(key) } else { self.schedule(key) };
+        }
+        if unix >= seat.identity.expires_at {
+            return self.close(key, Disconnect::UNAUTHORIZED.because("token expired"));
+        }
+        if second >= seat.heard + ping + grace {
+            return self.close(key, Disconnect::SILENT);
+        }
+        let v1 = seat.is_v1();
+        let mut answers = [None, None];
+        if v1 && !seat.warned && unix + AUTH_DUE_SECONDS >= seat.identity.expires_at {
+            seat.warned = true;
+            answers[0] = Some(outbound::auth_due());
+        }
+        if second >= seat.pinged + ping {
+            seat.pinged = second;
+            // What waits is a sign of life already, and pings must not pile up behind it.
+            if !seat.connection.has_waiting() {
+                answers[1] = Some(if v1 { outbound::ping() } else { Frame::ping() });
+            }
+        }
+        for frame in answers.into_iter().flatten() {
+            self.answer(key, frame);
+        }
+        if self.seats.get_mut(key).is_some() {
+            self.schedule(key);
+        }
+    }
+
+    /// Puts a seat where the wheel meets it when something may be due.
+    pub(super) fn schedule(&mut self, key: SeatKey) {
+        let ping = self.blueprint.connection.ping.as_secs() as u32;
+        let grace = self.blueprint.connection.ping_grace.as_secs() as u32;
+        let (second, unix) = (self.clock.second(), self.clock.unix());
+        let seat = &mut self.seats[key];
+        let due = match seat.phase {
+            Phase::Closing(until) => until,
+            Phase::Arriving | Phase::Open => {
+                let warning = if seat.warned { 0 } else { AUTH_DUE_SECONDS };
+                let left = seat.identity.expires_at.saturating_sub(unix + warning);
+                let token_due = second.saturating_add(u32::try_from(left).unwrap_or(u32::MAX));
+                (seat.pinged + ping).min(seat.heard + ping + grace).min(token_due)
+            }
+        };
+        seat.due = self.wheel.put(key, u64::from(due)) as u32;
+    }
+
+    /// Queues an answer; it is written at the end of the turn.
+    pub(super) fn answer(&mut self, key: SeatKey, frame: Frame) {
+        match self.seats[key].connection.answer(frame) {
+            Ok(()) => self.answered.push(key),
+            Err(disconnect) => self.close(key, disconnect),
+        }
+    }
+
+    /// Ends a conversation: memberships now, the close frame in place of what waits, the socket when
+    /// the peer has answered or its time is over.
+    pub(super) fn close(&mut self, key: SeatKey, disconnect: Disconnect) {
+        let Some(seat) = self.seats.get_mut(key) else { return };
+        if seat.is_closing() {
+            return;
+        }
+        tracing::debug!(connection = %seat.id, code = disconnect.code, reason = disconnect.reason, "closing");
+        self.end_with(key, disconnect.code, disconnect.frame());
+    }
+
+    /// The peer closes: its code is returned and the conversation is over.
+    pub(super) fn closed_by_peer(&mut self, key: SeatKey, code: Option<u16>) {
+        if self.seats[key].is_closing() {
+            return self.drop_seat(key);
+        }
+        let echo = code.map_or_else(Frame::close_empty, |code| Frame::close(code, ""));
+        self.end_with(key, code.unwrap_or(NO_CODE), echo);
+    }
+
+    fn end_with(&mut self, key: SeatKey, code: u16, frame: Frame) {
+        let until = self.clock.second() + CLOSING_SECONDS;
+        let seat = &mut self.seats[key];
+        seat.phase = Phase::Closing(until);
+        seat.chain = super::tick::Chain::default();
+        let lost = seat.connection.finish(frame);
+        self.count_closed(key, &lost);
+        self.blueprint.metrics.closes(code).increment(1);
+        self.closed_users.note(&self.seats[key].identity.sub, code);
+        self.end_memberships(key);
+        self.schedule(key);
+        self.answered.push(key);
+    }
+
+    /// Shuts a closing connection's sending side once its close frame is written.
+    pub(super) fn finish_closing(&mut self, key: SeatKey) {
+        let seat = &mut self.seats[key];
+        if !seat.is_closing() || seat.connection.has_waiting() {
+            return;
+        }
+        if seat.connection.shut_down().is_err() {
+            self.drop_seat(key);
+        }
+    }
+
+    /// Lets go of a socket and of everything known of it.
+    pub(super) fn drop_seat(&mut self, key: SeatKey) {
+        let Some(seat) = self.seats.get_mut(key) else { return };
+        if !seat.is_closing() {
+            let lost = seat.connection.backlog_of_events();
+            self.count_closed(key, &lost);
+            self.blueprint.metrics.closes(ABNORMAL).increment(1);
+            self.closed_users.note(&self.seats[key].identity.sub, ABNORMAL);
+            self.end_memberships(key);
+        }
+        let seat = self.seats.remove(key);
+        self.blueprint.metrics.connections.of(seat.protocol()).decrement(1.0);
+        self.registry.leave(&seat.identity.sub);
+    }
+
+    fn end_memberships(&mut self, key: SeatKey) {
+        while let Some(membership) = self.seats[key].memberships.last() {
+            self.end_membership(key, membership.group);
+        }
+    }
+
+    fn count_closed(&mut self, key: SeatKey, lost: &[(Source, u32)]) {
+        for (source, count) in lost {
+            let group = (*source != Source::NONE).then_some(source.0);
+            let dropped = Dropped { closed: u64::from(*count), ..Dropped::default() };
+            self.count(key, group, dropped);
+        }
+    }
+
+    /// The token under which a seat's socket is watched.
+    pub(super) fn token(key: SeatKey) -> Token {
+        Token(key as usize)
+    }
+}
+
+/// A close frame without a code (RFC 6455 section 7.1.5), as counted and reported.
+const NO_CODE: u16 = 1005;
+
+/// A connection that ended without a close frame (RFC 6455 section 7.1.5).
+const ABNORMAL: u16 = 1006;

@@ -1,0 +1,279 @@
+//! The hub as the other rooms see it: posts to shards, holds no sockets.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use mio::{Poll, Waker};
+use tokio::sync::{mpsc, oneshot};
+
+use super::command::{Arrival, Command, Joined, Request};
+use super::inbox::Inbox;
+use super::outgoing::Outgoing;
+use super::registry::{MAX_SHARDS, Registry, ShardSet};
+use super::report::{GroupReport, UserReport};
+use super::shard::{Clock, DOORBELL, Shard};
+use super::{Blueprint, Settings};
+use crate::event::{ConnectionId, Control, InstanceId, Publication, Target};
+use crate::frame::Frame;
+use crate::group::GroupName;
+use crate::protocol::Disconnect;
+
+/// Bytes of one read; a largest message and its header, so that most messages are never copied.
+const SCRATCH: usize = 16 * 1024 + 14;
+
+/// All shards of this instance. Cloning is cheap.
+#[derive(Clone)]
+pub struct Hub(Arc<Shared>);
+
+struct Shared {
+    instance: InstanceId,
+    shards: Vec<Handle>,
+    registry: Arc<Registry>,
+    serial: AtomicU64,
+    settings: Settings,
+    /// Closed when the last shard's thread has ended.
+    ended: tokio::sync::Mutex<mpsc::Receiver<()>>,
+}
+
+struct Handle {
+    inbox: Inbox,
+    load: Arc<AtomicUsize>,
+}
+
+/// An arrival that finds no seat.
+#[derive(Debug)]
+pub struct Turned {
+    /// The socket and all that came with it.
+    pub arrival: Box<Arrival>,
+    /// What to tell it.
+    pub disconnect: Disconnect,
+}
+
+impl Hub {
+    /// Starts the shards; what they want done elsewhere comes out of the channel.
+    pub fn start(
+        instance: InstanceId,
+        settings: Settings,
+        blueprint: Blueprint,
+    ) -> io::Result<(Self, mpsc::Receiver<Request>)> {
+        let count = match settings.shards {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            count => count,
+        }
+        .min(MAX_SHARDS);
+        let (requests, served) = mpsc::channel(settings.requests);
+        let (alive, ended) = mpsc::channel(1);
+        let registry = Arc::new(Registry::default());
+        let blueprint = Arc::new(blueprint);
+        let mut shards = Vec::with_capacity(count);
+        for index in 0..count {
+            let outgoing = Outgoing::new(requests.clone(), index);
+            let registry = Arc::clone(&registry);
+            let (handle, shard) =
+                build(index, instance, &settings, Arc::clone(&blueprint), registry, outgoing)?;
+            let alive = alive.clone();
+            std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
+                shard.run();
+                drop(alive);
+            })?;
+            shards.push(handle);
+        }
+        let shared = Shared {
+            instance,
+            shards,
+            registry,
+            serial: AtomicU64::new(0),
+            settings,
+            ended: tokio::sync::Mutex::new(ended),
+        };
+        Ok((Self(Arc::new(shared)), served))
+    }
+
+    /// The instance's id, with which all its connections' ids begin.
+    pub fn instance(&self) -> InstanceId {
+        self.0.instance
+    }
+
+    /// An id for a connection about to arrive.
+    pub fn next_id(&self) -> ConnectionId {
+        let serial = self.0.serial.fetch_add(1, Ordering::Relaxed) + 1;
+        ConnectionId { instance: self.0.instance, serial }
+    }
+
+    /// Connections on all shards.
+    pub fn connections(&self) -> usize {
+        self.0.shards.iter().map(|shard| shard.load.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Groups with members here.
+    pub fn groups(&self) -> usize {
+        self.0.registry.groups()
+    }
+
+    /// Gives an arrival to the shard with the fewest connections.
+    ///
+    /// One listener and a choice, rather than SO_REUSEPORT: sockets live for hours, so balance
+    /// counts for more than the rate of accepting, and the kernel's hash cannot be corrected.
+    pub fn admit(&self, arrival: Box<Arrival>) -> Result<(), Turned> {
+        let sub = Arc::clone(&arrival.identity.sub);
+        if !self.0.registry.enter(&sub, self.0.settings.connections_per_user) {
+            let disconnect = Disconnect::TOO_MANY.because("too many connections of this user");
+            return Err(Turned { arrival, disconnect });
+        }
+        let least = self.0.shards.iter().min_by_key(|shard| shard.load.load(Ordering::Relaxed));
+        let shard = least.expect("a hub has at least one shard");
+        // Counted at once, so that a wave of arrivals spreads before the shards have seen it.
+        shard.load.fetch_add(1, Ordering::Relaxed);
+        match shard.inbox.try_send(Command::Admit(arrival)) {
+            Ok(()) => Ok(()),
+            Err(Command::Admit(arrival)) => {
+                self.0.registry.leave(&sub);
+                Err(Turned { arrival, disconnect: Disconnect::TOO_MANY.because("too many at once") })
+            }
+            Err(_) => unreachable!("an inbox gives back what it was given"),
+        }
+    }
+
+    /// Step five of the walk: posts a publication to the shards that may have receivers.
+    ///
+    /// Waits for room in their inboxes, which is to say for CPU.
+    pub async fn deliver(&self, publication: Arc<Publication>) {
+        let shards = match &publication.target {
+            Target::Group(group) => self.0.registry.shards_of(group),
+            Target::Connection(id) if id.instance != self.0.instance => return,
+            Target::User(_) | Target::Connection(_) | Target::All => self.all(),
+        };
+        for shard in shards.iter() {
+            self.0.shards[shard].inbox.send(Command::Deliver(Arc::clone(&publication))).await;
+        }
+    }
+
+    /// Carries out a back end's change on whichever shard it concerns.
+    pub async fn control(&self, control: Control) {
+        for shard in &self.0.shards {
+            shard.inbox.send(Command::Control(control.clone())).await;
+        }
+    }
+
+    /// Notes that a shard has members of `group`; whether it is the first to have any.
+    pub fn open(&self, group: &GroupName, shard: usize) -> bool {
+        self.0.registry.open(group, shard)
+    }
+
+    /// Notes that a shard has no members of `group` left; whether none has.
+    pub fn close(&self, group: &GroupName, shard: usize) -> bool {
+        self.0.registry.close(group, shard)
+    }
+
+    /// Whether any shard has members of `group`.
+    pub fn holds(&self, group: &GroupName) -> bool {
+        self.0.registry.shards_of(group) != ShardSet::default()
+    }
+
+    /// Answers a [`Request::Join`].
+    pub async fn joined(&self, shard: usize, joined: Joined) {
+        self.0.shards[shard].inbox.send(Command::Joined(Box::new(joined))).await;
+    }
+
+    /// Answers a [`Request::Send`] or [`Request::Call`]; `None` = there is nothing to say.
+    pub async fn answer(&self, to: ConnectionId, frame: Option<Frame>) {
+        // Which shard has it is known to the shards alone; the others find nobody.
+        for shard in &self.0.shards {
+            shard.inbox.send(Command::Answer { to, frame: frame.clone() }).await;
+        }
+    }
+
+    /// What this instance knows of a group.
+    pub async fn look_at_group(&self, name: &GroupName) -> GroupReport {
+        let mut whole = GroupReport::default();
+        for shard in &self.0.shards {
+            let (reply, answer) = oneshot::channel();
+            shard.inbox.send(Command::LookAtGroup(name.clone(), reply)).await;
+            let Ok(part) = answer.await else { continue };
+            whole.connections += part.connections;
+            whole.sent += part.sent;
+            whole.last_offset = whole.last_offset.max(part.last_offset);
+            whole.dropped.add(&part.dropped);
+        }
+        whole
+    }
+
+    /// What this instance knows of a user.
+    pub async fn look_at_user(&self, sub: &str) -> UserReport {
+        let sub: Arc<str> = sub.into();
+        let mut whole = UserReport::default();
+        for shard in &self.0.shards {
+            let (reply, answer) = oneshot::channel();
+            shard.inbox.send(Command::LookAtUser(Arc::clone(&sub), reply)).await;
+            let Ok(part) = answer.await else { continue };
+            whole.connections.extend(part.connections);
+            whole.last_close = whole.last_close.or(part.last_close);
+        }
+        whole
+    }
+
+    /// Closes every connection at the configured rate and waits for the shards to end, at most
+    /// `grace`; whether every connection was closed in time.
+    pub async fn drain(&self, grace: Duration) -> bool {
+        let shards = self.0.shards.len() as u32;
+        let left = self.connections();
+        let rate = self.0.settings.drain_rate.max(1);
+        // At the configured rate if half the grace suffices for it, else as fast as that takes.
+        let seconds = (grace.as_secs_f64() / 2.0).max(0.1);
+        let rate = rate.max((left as f64 / seconds).ceil() as u32).div_ceil(shards);
+        let window = Duration::from_millis((left as u64).clamp(1_000, 30_000));
+        for shard in &self.0.shards {
+            shard.inbox.send(Command::Drain { rate, window, grace }).await;
+        }
+        let mut ended = self.0.ended.lock().await;
+        // Half a second for the shards' own deadline to come first.
+        let all = tokio::time::timeout(grace + Duration::from_millis(500), ended.recv()).await;
+        all.is_ok() && self.connections() == 0
+    }
+
+    fn all(&self) -> ShardSet {
+        ShardSet::all(self.0.shards.len())
+    }
+}
+
+fn build(
+    index: usize,
+    instance: InstanceId,
+    settings: &Settings,
+    blueprint: Arc<Blueprint>,
+    registry: Arc<Registry>,
+    outgoing: Outgoing,
+) -> io::Result<(Handle, Shard)> {
+    let poll = Poll::new()?;
+    let waker = Waker::new(poll.registry(), DOORBELL)?;
+    let (inbox, receiver) = Inbox::new(settings.inbox, waker);
+    let load = Arc::new(AtomicUsize::new(0));
+    let gauges = blueprint.metrics.shard(index);
+    let shard = Shard {
+        index,
+        instance,
+        blueprint,
+        registry,
+        poll,
+        inbox: receiver,
+        doorbell: inbox.doorbell(),
+        load: Arc::clone(&load),
+        seats: Default::default(),
+        groups: Default::default(),
+        holds: Default::default(),
+        tick: Default::default(),
+        wheel: super::wheel::Wheel::new(),
+        outgoing,
+        closed_users: Default::default(),
+        scratch: vec![0; SCRATCH],
+        answered: Vec::new(),
+        clock: Clock::start(),
+        drain: None,
+        gauges,
+        tally: Default::default(),
+        due: Vec::new(),
+    };
+    Ok((Handle { inbox, load }, shard))
+}
