@@ -1,6 +1,14 @@
 //! One socket: its bytes in, its bounded queue out, and what is known of who is behind it.
 
+mod outbox;
+mod stream;
+mod wire;
+
 use std::time::Duration;
+
+pub use outbox::{Entry, Flushed, Gaps, Lost, Millis, Outbox, Outcome, Source};
+pub use stream::Stream;
+pub use wire::{Decoder, Inbound, accept_key};
 
 use crate::group::GroupPattern;
 

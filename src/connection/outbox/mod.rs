@@ -1,0 +1,273 @@
+//! The bounded queue of one connection, which exists only while its socket does not keep up.
+//!
+//! Pure: time, socket and settings are arguments, losses are return values. What leaves first:
+//! the frame that is partly written, then answers, then events in the order they came, with a
+//! gap mark wherever some of a source's were lost.
+
+mod flush;
+mod gap;
+mod list;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use crate::event::Position;
+use crate::frame::Frame;
+use crate::protocol::Disconnect;
+use crate::protocol::outbound::{Gap, GapReason};
+
+use super::{Limits, Overflow};
+
+pub use flush::{Flushed, Outcome};
+use gap::{Mark, gap_of};
+use list::Key;
+use queue::{Item, Queue};
+
+/// Most answers and gap marks that wait together.
+///
+/// Both are owed to the client and cannot be dropped, so a client that does not fetch this many is
+/// closed. A browser has a handful of requests open; marks of one group merge.
+const LANE: usize = 64;
+
+/// The group, in a shard's own numbering, that a frame comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Source(pub u32);
+
+impl Source {
+    /// Frames for a user, a connection or everybody: one more source, counted by itself.
+    pub const NONE: Self = Self(u32::MAX);
+}
+
+/// Milliseconds on a shard's monotonic clock, since whatever instant it chose; read once a tick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Millis(pub u64);
+
+/// An event's frame on its way into the queue.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The bytes, shared with all other receivers.
+    pub frame: Frame,
+    /// Not to be written once this has come.
+    pub expires: Millis,
+    /// Where the event stands in its group's history, for the gap that its loss would be.
+    pub position: Option<Position>,
+}
+
+/// What becomes of losses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gaps {
+    /// The client is told at the place of the loss: `groupcast.v1.json`.
+    Told,
+    /// They are counted only: plain connections have no word for them.
+    Counted,
+}
+
+/// Events lost by one push, all of the source that was pushed to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// For [`Limits::capacity`].
+    pub capacity: u32,
+    /// For the bytes that an outbox may hold.
+    pub bytes: u32,
+}
+
+/// What waits for one connection.
+#[derive(Debug)]
+pub struct Outbox {
+    /// Partly written: must be finished before anything else, is never dropped.
+    head: Option<Head>,
+    answers: VecDeque<Frame>,
+    answer_bytes: usize,
+    queue: Queue,
+    gaps: Gaps,
+    max_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Head {
+    frame: Frame,
+    written: usize,
+}
+
+/// The bound that an arriving event runs into.
+enum Bound {
+    Capacity,
+    Bytes,
+}
+
+impl Outbox {
+    /// An empty outbox that holds events of at most `max_bytes` and as much again of answers.
+    ///
+    /// Answers have bytes of their own, or a feed that fills its share would close the connection
+    /// by the next answer.
+    pub fn new(max_bytes: usize, gaps: Gaps) -> Self {
+        Self {
+            head: None,
+            answers: VecDeque::new(),
+            answer_bytes: 0,
+            queue: Queue::default(),
+            gaps,
+            max_bytes,
+        }
+    }
+
+    /// Takes over a frame of which the socket took the first `written` bytes only.
+    ///
+    /// For an outbox made because a direct write was cut short; nothing may be partly written yet.
+    pub fn put_back(&mut self, frame: Frame, written: usize) {
+        debug_assert!(self.head.is_none(), "two frames partly written");
+        debug_assert!(written < frame.len(), "nothing left of the frame");
+        self.head = Some(Head { frame, written });
+    }
+
+    /// Queues an event of `source`, and says which events were lost for it.
+    ///
+    /// [`Overflow::DropOldest`] makes room by the oldest waiting events of the same source. If not
+    /// even all of them would make room (other sources hold the bytes), only the arriving one is
+    /// lost: losing the others too would help nobody.
+    ///
+    /// # Errors
+    /// [`Disconnect::SLOW`] by [`Overflow::Close`], or if a new mark finds the lane full. The
+    /// outbox is then only good for [`Outbox::finish`].
+    pub fn push(
+        &mut self,
+        source: Source,
+        entry: Entry,
+        limits: &Limits,
+    ) -> Result<Lost, Disconnect> {
+        let mut lost = Lost::default();
+        while let Some(bound) = self.bound(source, entry.frame.len(), limits) {
+            let oldest = match limits.overflow {
+                Overflow::Close => return Err(Disconnect::SLOW),
+                Overflow::DropNewest => None,
+                Overflow::DropOldest if self.can_fit(source, entry.frame.len(), limits) => {
+                    self.queue.oldest_event(source)
+                }
+                Overflow::DropOldest => None,
+            };
+            match bound {
+                Bound::Capacity => lost.capacity += 1,
+                Bound::Bytes => lost.bytes += 1,
+            }
+            let Some(oldest) = oldest else {
+                self.mark(source, gap_of(entry.position, GapReason::Slow))?;
+                return Ok(lost);
+            };
+            if self.gaps == Gaps::Told && self.queue.needs_mark(oldest) {
+                self.check_lane()?;
+            }
+            self.lose(oldest, GapReason::Slow);
+        }
+        self.queue.push(source, Item::Event(entry));
+        Ok(lost)
+    }
+
+    /// Notes, behind all that waits, that publications of `source` were missed: the layer's losses
+    /// and, by [`Outbox::push`], the outbox's own. Nothing for connections that aren't told.
+    ///
+    /// # Errors
+    /// [`Disconnect::SLOW`] if it takes a new mark and the lane is full.
+    pub fn mark(&mut self, source: Source, gap: Gap) -> Result<(), Disconnect> {
+        if self.gaps == Gaps::Counted {
+            return Ok(());
+        }
+        if let Some(mark) = self.queue.newest_mark(source, &gap) {
+            mark.absorb(gap);
+            return Ok(());
+        }
+        self.check_lane()?;
+        self.queue.push(source, Item::Mark(Box::new(Mark::new(gap))));
+        Ok(())
+    }
+
+    /// Queues an answer, a ping or a pong: ahead of all events, behind a partly written frame.
+    ///
+    /// # Errors
+    /// [`Disconnect::SLOW`] if 64 answers and marks wait, or answers of `max_bytes`.
+    pub fn push_answer(&mut self, frame: Frame) -> Result<(), Disconnect> {
+        self.check_lane()?;
+        // Checked before the frame is counted: one large answer must reach a reader of any speed.
+        if self.answer_bytes >= self.max_bytes {
+            return Err(Disconnect::SLOW);
+        }
+        self.answer_bytes += frame.len();
+        self.answers.push_back(frame);
+        Ok(())
+    }
+
+    /// Drops what waits of a source that the connection has left; no event may follow its `left`.
+    ///
+    /// Returns how many events that were.
+    pub fn forget(&mut self, source: Source) -> u32 {
+        self.queue.forget(source)
+    }
+
+    /// Drops all that waits and puts `frame`, the close, in its place: nothing may follow it.
+    pub fn finish(&mut self, frame: Frame) {
+        self.queue = Queue::default();
+        self.answers.clear();
+        self.answer_bytes = frame.len();
+        self.answers.push_back(frame);
+    }
+
+    /// Events of `source` that wait.
+    pub fn waiting(&self, source: Source) -> u32 {
+        self.queue.waiting(source)
+    }
+
+    /// The sources with waiting events and how many of each: what is lost if the connection ends.
+    pub fn backlog(&self) -> impl Iterator<Item = (Source, u32)> {
+        self.queue.backlog()
+    }
+
+    /// Frames to be written: events, answers, marks, and one partly written.
+    pub fn len(&self) -> usize {
+        usize::from(self.head.is_some()) + self.answers.len() + self.queue.len()
+    }
+
+    /// Bytes of frames held, marks apart.
+    pub fn bytes(&self) -> usize {
+        self.head_bytes() + self.answer_bytes + self.queue.bytes()
+    }
+
+    /// Whether there is nothing to write: the connection drops the outbox then.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn head_bytes(&self) -> usize {
+        self.head.as_ref().map_or(0, |head| head.frame.len())
+    }
+
+    /// The bound that keeps `len` more bytes of `source` out, if one does.
+    fn bound(&self, source: Source, len: usize, limits: &Limits) -> Option<Bound> {
+        if self.queue.waiting(source) >= limits.capacity {
+            return Some(Bound::Capacity);
+        }
+        (self.head_bytes() + self.queue.bytes() + len > self.max_bytes).then_some(Bound::Bytes)
+    }
+
+    /// Whether `len` more bytes would be let in if nothing of `source` waited.
+    fn can_fit(&self, source: Source, len: usize, limits: &Limits) -> bool {
+        let others = self.queue.bytes() - self.queue.bytes_of(source);
+        limits.capacity > 0 && self.head_bytes() + others + len <= self.max_bytes
+    }
+
+    fn check_lane(&self) -> Result<(), Disconnect> {
+        if self.answers.len() + self.queue.marks() >= LANE { Err(Disconnect::SLOW) } else { Ok(()) }
+    }
+
+    /// Takes a waiting event out and leaves a mark if the client is told. Returns what comes next.
+    fn lose(&mut self, key: Key, reason: GapReason) -> Option<Key> {
+        match self.gaps {
+            Gaps::Told => self.queue.turn_into_mark(key, reason),
+            Gaps::Counted => {
+                let next = self.queue.behind(key);
+                self.queue.remove(key);
+                next
+            }
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The order of waiting events and marks: a list of all, and through it one list per source.
+//!
+//! Losses strike the oldest event of a source, wherever it stands among those of others, so every
+//! step is a relinking of neighbours: a ring would have to move, or keep holes in, up to a whole
+//! queue for each loss, just when a reader is slow.
+
+use std::iter;
+
+use slab::Slab;
+
+use super::gap::{Mark, gap_of};
+use super::list::{Ends, Key, Links, append, unlink};
+use super::{Entry, Source};
+use crate::frame::Frame;
+use crate::protocol::outbound::{Gap, GapReason};
+
+/// What waits in one place.
+#[derive(Debug)]
+pub(super) enum Item {
+    Event(Entry),
+    /// Boxed: marks are few and larger than events.
+    Mark(Box<Mark>),
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    nodes: Slab<Node>,
+    all: Ends,
+    /// The sources that have something here. One or two as a rule, 128 at most: searched in turn.
+    lines: Vec<Line>,
+    bytes: usize,
+    marks: usize,
+}
+
+#[derive(Debug)]
+struct Node {
+    item: Item,
+    source: Source,
+    in_all: Links,
+    in_line: Links,
+}
+
+/// What waits of one source, oldest first; never empty.
+#[derive(Debug)]
+struct Line {
+    source: Source,
+    ends: Ends,
+    events: u32,
+    bytes: usize,
+}
+
+impl Queue {
+    /// Puts `item` behind everything.
+    pub(super) fn push(&mut self, source: Source, item: Item) {
+        let at = self.lines.iter().position(|line| line.source == source).unwrap_or_else(|| {
+            self.lines.push(Line { source, ends: Ends::default(), events: 0, bytes: 0 });
+            self.lines.len() - 1
+        });
+        let line = &mut self.lines[at];
+        match &item {
+            Item::Event(entry) => {
+                line.events += 1;
+                line.bytes += entry.frame.len();
+                self.bytes += entry.frame.len();
+            }
+            Item::Mark(_) => self.marks += 1,
+        }
+        let node = Node { item, source, in_all: Links::default(), in_line: Links::default() };
+        let key = Key::new(self.nodes.insert(node));
+        append(&mut self.nodes, &mut self.all, key, |node| &mut node.in_all);
+        append(&mut self.nodes, &mut line.ends, key, |node| &mut node.in_line);
+    }
+
+    /// Takes out whatever stands at `key`.
+    pub(super) fn remove(&mut self, key: Key) -> Item {
+        self.uncount_event(key);
+        unlink(&mut self.nodes, &mut self.all, key, |node| &mut node.in_all);
+        let at = self.line_at(key);
+        let line = &mut self.lines[at];
+        unlink(&mut self.nodes, &mut line.ends, key, |node| &mut node.in_line);
+        if line.ends.front.is_none() {
+            self.lines.swap_remove(at);
+        }
+        let item = self.nodes.remove(key.index()).item;
+        self.marks -= usize::from(matches!(item, Item::Mark(_)));
+        item
+    }
+
+    /// Whether losing the event at `key` takes a mark of its own, for want of one beside it.
+    pub(super) fn needs_mark(&self, key: Key) -> bool {
+        let Item::Event(entry) = &self.node(key).item else { return false };
+        let links = self.node(key).in_line;
+        let meets = |beside: Option<Key>| {
+            beside
+                .and_then(|key| self.as_mark(key))
+                .is_some_and(|mark| mark.meets(entry.position.as_ref()))
+        };
+        !meets(links.ahead) && !meets(links.behind)
+    }
+
+    /// Loses the event at `key`: in its place, or in the marks that it stood between, remains a
+    /// gap. Returns what stands behind it in the order of all.
+    pub(super) fn turn_into_mark(&mut self, key: Key, reason: GapReason) -> Option<Key> {
+        let Item::Event(entry) = &self.node(key).item else { return self.behind(key) };
+        let position = entry.position.clone();
+        let mut mark = Mark::new(gap_of(position.clone(), reason));
+
+        let Links { ahead, behind } = self.node(key).in_line;
+        if let Some(newer) = behind
+            && self.as_mark(newer).is_some_and(|newer| newer.meets(position.as_ref()))
+            && let Item::Mark(newer) = self.remove(newer)
+        {
+            mark.absorb(newer.gap);
+        }
+        if let Some(older) = ahead.and_then(|older| self.as_mark_mut(older))
+            && older.meets(position.as_ref())
+        {
+            older.absorb(mark.gap);
+            let next = self.behind(key);
+            self.remove(key);
+            return next;
+        }
+        self.uncount_event(key);
+        self.marks += 1;
+        self.node_mut(key).item = Item::Mark(Box::new(mark));
+        self.behind(key)
+    }
+
+    /// Drops all that waits of `source`; returns how many events that were.
+    pub(super) fn forget(&mut self, source: Source) -> u32 {
+        let events = self.waiting(source);
+        while let Some(line) = self.line(source)
+            && let Some(front) = line.ends.front
+        {
+            self.remove(front);
+        }
+        events
+    }
+
+    /// Takes the frame out that stands first; a mark's must have been made.
+    pub(super) fn pop_frame(&mut self) -> Option<Frame> {
+        match self.remove(self.all.front?) {
+            Item::Event(entry) => Some(entry.frame),
+            Item::Mark(mark) => mark.frame,
+        }
+    }
+
+    /// The frames in order, up to the first mark whose frame has not been made.
+    pub(super) fn frames(&self) -> impl Iterator<Item = &[u8]> {
+        let keys = iter::successors(self.all.front, |key| self.behind(*key));
+        keys.map_while(|key| match &self.node(key).item {
+            Item::Event(entry) => Some(entry.frame.bytes()),
+            Item::Mark(mark) => mark.frame.as_ref().map(Frame::bytes),
+        })
+    }
+
+    /// The last of `source`, if it is a mark that `gap` can be told with.
+    pub(super) fn newest_mark(&mut self, source: Source, gap: &Gap) -> Option<&mut Mark> {
+        let newest = self.line(source)?.ends.back?;
+        let first = gap.range.as_ref().map(|(first, _)| first);
+        self.as_mark_mut(newest).filter(|mark| mark.meets(first))
+    }
+
+    /// The event of `source` that has waited longest.
+    pub(super) fn oldest_event(&self, source: Source) -> Option<Key> {
+        let mut next = self.line(source)?.ends.front;
+        // At most one mark per epoch stands before it.
+        while let Some(key) = next {
+            if let Item::Event(_) = self.node(key).item {
+                break;
+            }
+            next = self.node(key).in_line.behind;
+        }
+        next
+    }
+
+    /// What stands first.
+    pub(super) fn front(&self) -> Option<Key> {
+        self.all.front
+    }
+
+    /// What stands behind `key`, of whatever source.
+    pub(super) fn behind(&self, key: Key) -> Option<Key> {
+        self.node(key).in_all.behind
+    }
+
+    /// What stands at `key`, and whose it is.
+    pub(super) fn get(&self, key: Key) -> (Source, &Item) {
+        let node = self.node(key);
+        (node.source, &node.item)
+    }
+
+    /// The mark at `key`, if that is one.
+    pub(super) fn as_mark_mut(&mut self, key: Key) -> Option<&mut Mark> {
+        match &mut self.node_mut(key).item {
+            Item::Mark(mark) => Some(mark),
+            Item::Event(_) => None,
+        }
+    }
+
+    /// Waiting events of `source`.
+    pub(super) fn waiting(&self, source: Source) -> u32 {
+        self.line(source).map_or(0, |line| line.events)
+    }
+
+    /// Bytes of the waiting events of `source`.
+    pub(super) fn bytes_of(&self, source: Source) -> usize {
+        self.line(source).map_or(0, |line| line.bytes)
+    }
+
+    /// The sources with waiting events, and how many.
+    pub(super) fn backlog(&self) -> impl Iterator<Item = (Source, u32)> {
+        self.lines.iter().filter(|line| line.events > 0).map(|line| (line.source, line.events))
+    }
+
+    /// Events and marks.
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Bytes of all waiting events.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Marks of all sources.
+    pub(super) fn marks(&self) -> usize {
+        self.marks
+    }
+
+    fn as_mark(&self, key: Key) -> Option<&Mark> {
+        match &self.node(key).item {
+            Item::Mark(mark) => Some(mark),
+            Item::Event(_) => None,
+        }
+    }
+
+    /// The event at `key`, if that is one, is about to go.
+    fn uncount_event(&mut self, key: Key) {
+        let Item::Event(entry) = &self.node(key).item else { return };
+        let (len, at) = (entry.frame.len(), self.line_at(key));
+        self.lines[at].events -= 1;
+        self.lines[at].bytes -= len;
+        self.bytes -= len;
+    }
+
+    fn line(&self, source: Source) -> Option<&Line> {
+        self.lines.iter().find(|line| line.source == source)
+    }
+
+    fn line_at(&self, key: Key) -> usize {
+        let source = self.node(key).source;
+        let at = self.lines.iter().position(|line| line.source == source);
+        at.expect("what waits has a line")
+    }
+
+    fn node(&self, key: Key) -> &Node {
+        &self.nodes[key.index()]
+    }
+
+    fn node_mut(&mut self, key: Key) -> &mut Node {
+        &mut self.nodes[key.index()]
+    }
+}

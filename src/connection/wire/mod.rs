@@ -1,0 +1,274 @@
+//! Inbound bytes into messages: RFC 6455 as a server has to read it, text only.
+//!
+//! Frame headers are parsed by tungstenite; the rest is done here, because its context reserves a
+//! buffer per connection and keeps one as large as the largest message for ever: the token in a
+//! hello would stay resident for hours. Here the shard's scratch buffer serves all connections, a
+//! message that lies in it whole is borrowed from it, and an idle connection owns no buffer at all.
+
+mod payload;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::io::Cursor;
+use std::mem;
+
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+
+use crate::frame::MAX_CONTROL_PAYLOAD;
+use crate::protocol::Disconnect;
+
+use payload::{Kind, Payload};
+
+/// Longest frame header: two bytes, a 64-bit length, a mask (RFC 6455 section 5.2).
+const MAX_HEADER: usize = 14;
+
+/// Most frames that one message may come in.
+///
+/// Browsers send one, or a few for large messages. Empty fragments cost a sender six bytes and
+/// would otherwise keep a message open, and a decoder busy, without end.
+const MAX_FRAGMENTS: u16 = 256;
+
+/// What a client sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inbound<'a> {
+    /// A text message, whole. Borrowed from the input unless it came in pieces.
+    Text(Cow<'a, str>),
+    /// A ping, whose payload of at most 125 bytes the pong has to repeat.
+    Ping(Cow<'a, [u8]>),
+    /// A pong: a sign of life.
+    Pong,
+    /// The client closes, with this code if it gave one. Nothing follows.
+    Close(Option<u16>),
+}
+
+/// Reads the frames of one client.
+///
+/// Owns heap only while a header, a payload or a fragmented message is incomplete: then at most
+/// `max_message` bytes of text and 125 of a control frame that came between its fragments.
+#[derive(Debug)]
+pub struct Decoder {
+    max_message: usize,
+    partial: Option<Box<Partial>>,
+    /// After a close or a violation: the framing of what follows is not to be trusted.
+    ended: bool,
+}
+
+/// What has come of something incomplete.
+#[derive(Debug, Default)]
+struct Partial {
+    /// The bytes of a header cut short; `header_len` of them.
+    header: [u8; MAX_HEADER],
+    header_len: usize,
+    /// The frame whose payload is not all there.
+    payload: Option<Payload>,
+    /// The text so far, unmasked, of all fragments.
+    message: Vec<u8>,
+    /// How many frames of a fragmented message have begun; 0 = none is open.
+    fragments: u16,
+    /// The payload so far, unmasked, of a control frame.
+    control: Vec<u8>,
+}
+
+impl Decoder {
+    /// A decoder for messages of at most `max_message` bytes, all fragments together.
+    pub fn new(max_message: usize) -> Self {
+        Self { max_message, partial: None, ended: false }
+    }
+
+    /// Takes the next message out of `input`, which shrinks from the front.
+    ///
+    /// Call until `Ok(None)`: then `input` is used up and may be overwritten. Payloads are unmasked
+    /// where they lie. After a [`Inbound::Close`] or an error all further input is thrown away.
+    ///
+    /// # Errors
+    /// [`Disconnect::BAD_FRAME`] for what RFC 6455 forbids a client, and for binary messages;
+    /// [`Disconnect::TOO_LARGE`] as soon as a header announces more than the limits.
+    pub fn decode<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+    ) -> Result<Option<Inbound<'a>>, Disconnect> {
+        if self.ended {
+            *input = &mut [];
+            return Ok(None);
+        }
+        let next = self.next(input);
+        if matches!(next, Err(_) | Ok(Some(Inbound::Close(_)))) {
+            self.ended = true;
+            self.partial = None;
+            *input = &mut [];
+        }
+        next
+    }
+
+    fn next<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Inbound<'a>>, Disconnect> {
+        while let Some(mut payload) = self.begin_frame(input)? {
+            let here = payload.left.min(input.len());
+            let (bytes, rest) = mem::take(input).split_at_mut(here);
+            *input = rest;
+            payload.unmask(bytes);
+            if payload.left > 0 {
+                self.hold(&payload, bytes);
+                self.partial.get_or_insert_default().payload = Some(payload);
+                return Ok(None);
+            }
+            if let Some(message) = self.end_frame(&payload, bytes)? {
+                return Ok(Some(message));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The frame under way, or the next one if its header is all there.
+    fn begin_frame(&mut self, input: &mut &mut [u8]) -> Result<Option<Payload>, Disconnect> {
+        let (mut header, held) = match &mut self.partial {
+            Some(partial) => match partial.payload.take() {
+                Some(payload) => return Ok(Some(payload)),
+                None => (partial.header, partial.header_len),
+            },
+            None => ([0; MAX_HEADER], 0),
+        };
+        if input.is_empty() {
+            return Ok(None);
+        }
+        let filled = MAX_HEADER.min(held + input.len());
+        header[held..filled].copy_from_slice(&input[..filled - held]);
+
+        let mut cursor = Cursor::new(&header[..filled]);
+        let parsed = FrameHeader::parse(&mut cursor)
+            .map_err(|_| Disconnect::BAD_FRAME.because("reserved opcode"))?;
+        let used = if parsed.is_some() { cursor.position() as usize } else { filled };
+        *input = &mut mem::take(input)[used - held..];
+
+        let Some((parsed, length)) = parsed else {
+            let partial = self.partial.get_or_insert_default();
+            (partial.header, partial.header_len) = (header, filled);
+            return Ok(None);
+        };
+        if let Some(partial) = &mut self.partial {
+            partial.header_len = 0;
+        }
+        if used != parsed.len(length) {
+            return Err(Disconnect::BAD_FRAME.because("length not in its shortest form"));
+        }
+        self.admit(&parsed, length).map(Some)
+    }
+
+    /// Judges a header: everything that can be known before a byte of the payload is kept.
+    fn admit(&mut self, header: &FrameHeader, length: u64) -> Result<Payload, Disconnect> {
+        let bad = |why| Err(Disconnect::BAD_FRAME.because(why));
+        let Some(mask) = header.mask else {
+            return bad("client frame without a mask");
+        };
+        if header.rsv1 || header.rsv2 || header.rsv3 {
+            return bad("reserved bit set without an extension");
+        }
+        let kind = match header.opcode {
+            OpCode::Control(control) => {
+                if !header.is_final {
+                    return bad("control frame in fragments");
+                }
+                if length > MAX_CONTROL_PAYLOAD as u64 {
+                    return bad("control frame over 125 bytes");
+                }
+                match control {
+                    Control::Close => Kind::Close,
+                    Control::Ping => Kind::Ping,
+                    Control::Pong => Kind::Pong,
+                    Control::Reserved(_) => return bad("reserved opcode"),
+                }
+            }
+            OpCode::Data(data) => {
+                self.admit_data(data, header.is_final, length)?;
+                Kind::Data
+            }
+        };
+        // Both bounds above lie far below the range of usize.
+        Ok(Payload { kind, last: header.is_final, mask, left: length as usize })
+    }
+
+    fn admit_data(&mut self, data: Data, last: bool, length: u64) -> Result<(), Disconnect> {
+        let bad = |why| Err(Disconnect::BAD_FRAME.because(why));
+        let (fragments, held) =
+            self.partial.as_ref().map_or((0, 0), |p| (p.fragments, p.message.len()));
+        match (data, fragments) {
+            (Data::Binary, _) => return bad("binary message; only text is spoken here"),
+            (Data::Reserved(_), _) => return bad("reserved opcode"),
+            (Data::Continue, 0) => return bad("continuation of nothing"),
+            (Data::Text, 1..) => return bad("new message inside a fragmented one"),
+            (Data::Continue, MAX_FRAGMENTS..) => {
+                return Err(Disconnect::TOO_LARGE.because("message in too many fragments"));
+            }
+            (Data::Text, 0) | (Data::Continue, _) => {}
+        }
+        if length > (self.max_message - held) as u64 {
+            return Err(Disconnect::TOO_LARGE);
+        }
+        if fragments > 0 || !last {
+            self.partial.get_or_insert_default().fragments = fragments + 1;
+        }
+        Ok(())
+    }
+
+    /// Keeps unmasked `bytes` of an incomplete frame or message.
+    fn hold(&mut self, payload: &Payload, bytes: &[u8]) {
+        let partial = self.partial.get_or_insert_default();
+        let (held, most) = match payload.kind {
+            Kind::Data => (&mut partial.message, self.max_message),
+            _ => (&mut partial.control, MAX_CONTROL_PAYLOAD),
+        };
+        let needed = held.len() + bytes.len();
+        // Grows with what has come, not with what a header promises, and never past the limit.
+        if needed > held.capacity() {
+            let room = needed.max(most.min(2 * held.capacity()));
+            held.reserve_exact(room - held.len());
+        }
+        held.extend_from_slice(bytes);
+    }
+
+    /// A frame is all there, its last `bytes` unmasked in the input: is a message?
+    fn end_frame<'a>(
+        &mut self,
+        payload: &Payload,
+        bytes: &'a [u8],
+    ) -> Result<Option<Inbound<'a>>, Disconnect> {
+        if payload.kind == Kind::Data && !payload.last {
+            self.hold(payload, bytes);
+            return Ok(None);
+        }
+        let whole = match self.take_held(payload.kind) {
+            Some(mut held) => {
+                held.reserve_exact(bytes.len());
+                held.extend_from_slice(bytes);
+                Cow::Owned(held)
+            }
+            None => Cow::Borrowed(bytes),
+        };
+        payload.kind.inbound(whole).map(Some)
+    }
+
+    /// What was held of a frame that is complete now, if anything; frees what is no longer needed.
+    fn take_held(&mut self, kind: Kind) -> Option<Vec<u8>> {
+        let partial = self.partial.as_mut()?;
+        let held = match kind {
+            Kind::Data => {
+                partial.fragments = 0;
+                mem::take(&mut partial.message)
+            }
+            _ => mem::take(&mut partial.control),
+        };
+        if partial.fragments == 0 {
+            self.partial = None;
+        }
+        Some(held).filter(|held| !held.is_empty())
+    }
+}
+
+/// The `Sec-WebSocket-Accept` that answers a `Sec-WebSocket-Key` (RFC 6455 section 4.2.2).
+///
+/// Lent to the front door, which makes the handshake itself.
+pub fn accept_key(request_key: &[u8]) -> String {
+    derive_accept_key(request_key)
+}
