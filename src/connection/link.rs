@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use mio::{Registry, Token};
 
 use super::{
-    Decoder, Entry, Flushed, Gaps, Limits, Lost, Millis, Outbox, Settings, Source, Stream,
+    Decoder, Entry, Flushed, Gaps, Limits, Lost, Millis, Outbox, Outcome, Settings, Source, Stream,
 };
 use crate::frame::Frame;
 use crate::protocol::Disconnect;
@@ -18,8 +18,7 @@ use crate::protocol::outbound::Gap;
 /// is written as it lies in the shard's batch, and only what is left over is kept here.
 pub struct Connection {
     stream: Stream,
-    /// Taken out by the shard while it acts on what is decoded.
-    pub decoder: Decoder,
+    decoder: Decoder,
     /// What a socket did not take.
     outbox: Option<Box<Outbox>>,
     /// Input that came while the connection had to wait; at most one read of it.
@@ -80,8 +79,8 @@ impl Connection {
     }
 
     /// Keeps the rest of a frame whose direct write was cut short.
-    pub fn put_back(&mut self, frame: Frame, written: usize) {
-        self.outbox().put_back(frame, written);
+    pub fn put_back(&mut self, source: Source, frame: Frame, written: usize) {
+        self.outbox().put_back(source, frame, written);
     }
 
     /// Queues an event behind what waits.
@@ -136,17 +135,25 @@ impl Connection {
         &mut self,
         now: Millis,
         render: impl FnMut(Source, &Gap) -> Frame,
-    ) -> io::Result<Option<Flushed>> {
-        let Some(outbox) = self.outbox.as_mut().filter(|_| self.writable) else {
-            return Ok(None);
-        };
+    ) -> Option<Flushed> {
+        let outbox = self.outbox.as_mut().filter(|_| self.writable)?;
         let stream = &mut self.stream;
-        let flushed = outbox.flush(now, render, |slices| stream.try_write_vectored(slices))?;
-        self.writable = outbox.is_empty();
-        if outbox.is_empty() {
+        let flushed = outbox.flush(now, render, |slices| stream.try_write_vectored(slices));
+        self.writable = matches!(flushed.outcome, Outcome::Empty);
+        if self.writable {
             self.outbox = None;
         }
-        Ok(Some(flushed))
+        Some(flushed)
+    }
+
+    /// Takes the decoder out, so that the connection can be acted on while its input is decoded.
+    pub fn take_decoder(&mut self) -> Decoder {
+        std::mem::replace(&mut self.decoder, Decoder::new(0))
+    }
+
+    /// Puts the decoder back.
+    pub fn give_decoder(&mut self, decoder: Decoder) {
+        self.decoder = decoder;
     }
 
     /// Keeps input for when the connection need not wait any more.

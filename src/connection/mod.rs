@@ -1,16 +1,18 @@
 //! One socket: its bytes in, its bounded queue out, and what is known of who is behind it.
 
+mod link;
 mod outbox;
 mod stream;
 mod wire;
 
 use std::time::Duration;
 
+pub use link::Connection;
 pub use outbox::{Entry, Flushed, Gaps, Lost, Millis, Outbox, Outcome, Source};
 pub use stream::Stream;
 pub use wire::{Decoder, Inbound, accept_key};
 
-use crate::group::GroupPattern;
+use crate::group::{GroupName, GroupPattern};
 
 /// Bounds of every connection.
 #[derive(Debug, Clone)]
@@ -60,6 +62,14 @@ pub enum Overflow {
     DropNewest,
     /// The connection is closed with 4508: for streams that make no sense with holes.
     Close,
+}
+
+impl Settings {
+    /// The limits of the group called `name`.
+    pub fn limits_of(&self, name: &GroupName) -> Limits {
+        let first = self.group_limits.iter().find(|(pattern, _)| pattern.matches(name.as_str()));
+        first.map_or_else(Limits::default, |(_, limits)| *limits)
+    }
 }
 
 impl Default for Limits {

@@ -2,6 +2,7 @@
 
 use mio::Token;
 
+use super::deliver::group_of;
 use super::members::SeatKey;
 use super::report::Dropped;
 use super::seat::Phase;
@@ -157,9 +158,8 @@ impl Shard {
 
     fn count_closed(&mut self, key: SeatKey, lost: &[(Source, u32)]) {
         for (source, count) in lost {
-            let group = (*source != Source::NONE).then_some(source.0);
             let dropped = Dropped { closed: u64::from(*count), ..Dropped::default() };
-            self.count(key, group, dropped);
+            self.count(key, group_of(*source), dropped);
         }
     }
 

@@ -14,7 +14,8 @@ use crate::group::GroupName;
 use crate::identity::Operation;
 use crate::protocol::outbound::{self, Standing};
 use crate::protocol::{
-    ClientFrame, Code, Disconnect, Encoding, FrameError, JoinEntry, Refusal, parse, parse_plain_call,
+    ClientFrame, Code, Disconnect, Encoding, FrameError, JoinEntry, Refusal, parse,
+    parse_plain_call,
 };
 
 /// Reads of one socket in one turn, so that one chatterbox leaves the others their share.
@@ -101,7 +102,7 @@ impl Shard {
     /// Decodes `input` and acts on each message; what must wait is kept with the connection.
     fn hear_all(&mut self, key: SeatKey, mut input: &mut [u8]) {
         let Some(seat) = self.seats.get_mut(key) else { return };
-        let mut decoder = std::mem::take(&mut seat.connection.decoder);
+        let mut decoder = seat.connection.take_decoder();
         loop {
             let Some(seat) = self.seats.get_mut(key) else { return };
             if seat.stalled || seat.in_flight >= MAX_IN_FLIGHT || seat.phase == Phase::Arriving {
@@ -118,7 +119,7 @@ impl Shard {
             }
         }
         if let Some(seat) = self.seats.get_mut(key) {
-            seat.connection.decoder = decoder;
+            seat.connection.give_decoder(decoder);
         }
     }
 
@@ -136,9 +137,9 @@ impl Shard {
             return self.close(key, Disconnect::TOO_MANY.because("too many frames"));
         }
         match inbound {
-            Inbound::Ping(payload) => self.answer(key, Frame::pong(payload)),
-            Inbound::Text(text) if seat.encoding == Encoding::V1 => self.hear_v1(key, text),
-            Inbound::Text(text) => self.hear_plain(key, text),
+            Inbound::Ping(payload) => self.answer(key, Frame::pong(&payload)),
+            Inbound::Text(text) if seat.encoding == Encoding::V1 => self.hear_v1(key, &text),
+            Inbound::Text(text) => self.hear_plain(key, &text),
             Inbound::Pong | Inbound::Close(_) => {}
         }
     }
@@ -147,7 +148,8 @@ impl Shard {
         let frame = match parse(text) {
             Ok(frame) => frame,
             Err(FrameError::NotAFrame) => {
-                return self.close(key, Disconnect::BAD_FRAME.because("no JSON object with a type"));
+                return self
+                    .close(key, Disconnect::BAD_FRAME.because("no JSON object with a type"));
             }
             Err(FrameError::Unusable { id, message }) => {
                 return self.refuse(key, id, Refusal::new(Code::BadRequest, message));
@@ -170,7 +172,8 @@ impl Shard {
                 }
             }
             ClientFrame::Call { id, name, data, key: dedupe } => {
-                let call = (name.into(), data.map(ToOwned::to_owned), dedupe.map(|text| text.into()));
+                let call =
+                    (name.into(), data.map(ToOwned::to_owned), dedupe.map(|text| text.into()));
                 self.hear_call(key, Some(id), call);
             }
             ClientFrame::Auth { id, token } => self.hear_auth(key, id, &token),
@@ -180,7 +183,10 @@ impl Shard {
     fn hear_join(&mut self, key: SeatKey, id: u64, entries: &[JoinEntry<'_>]) {
         let mut wanted = Vec::with_capacity(entries.len());
         let mut refused = Vec::new();
-        let mut room = self.blueprint.connection.groups_per_connection
+        let mut room = self
+            .blueprint
+            .connection
+            .groups_per_connection
             .saturating_sub(self.seats[key].memberships.len());
         for entry in entries {
             match self.checked_join(key, entry, &mut room) {
@@ -214,10 +220,10 @@ impl Shard {
         *room = room.checked_sub(1).ok_or_else(|| {
             Refusal::new(Code::TooManyGroups, format!("a connection may hold {most} groups"))
         })?;
-        let since = entry.since.as_ref().map(|(epoch, offset)| Position {
-            epoch: (&**epoch).into(),
-            offset: *offset,
-        });
+        let since = entry
+            .since
+            .as_ref()
+            .map(|(epoch, offset)| Position { epoch: (&**epoch).into(), offset: *offset });
         Ok((name, since))
     }
 
@@ -273,7 +279,7 @@ impl Shard {
 
     fn hear_plain(&mut self, key: SeatKey, text: &str) {
         let Some(call) = parse_plain_call(text) else {
-            self.blueprint.metrics.calls_refused.increment(1);
+            tracing::debug!(connection = %self.seats[key].id, "a plain frame that is no call");
             return;
         };
         self.hear_call(key, None, (call.name.into(), Some(call.data.to_owned()), None));
@@ -284,7 +290,7 @@ impl Shard {
         let seat = &mut self.seats[key];
         if !self.blueprint.policy.may(&seat.identity, Operation::Call, &name) {
             let refusal = forbidden(Operation::Call, &name);
-            self.blueprint.metrics.calls_refused.increment(1);
+            tracing::debug!(connection = %seat.id, call = %name, "call refused: no grant");
             if id.is_some() {
                 self.refuse(key, id, refusal);
             }

@@ -7,9 +7,10 @@ use super::members::{GroupKey, SeatKey};
 use super::report::Dropped;
 use super::shard::Shard;
 use super::tick::Chain;
-use crate::connection::{Entry, Limits, Loss, Source};
+use crate::connection::{Entry, Limits, Lost, Outcome, Source};
 use crate::event::{Member, Publication, Target};
 use crate::protocol::{Disconnect, outbound};
+use crate::telemetry::DropReason;
 
 /// Frames that one vectored write carries at most: 1 KiB of slices on the stack.
 const MAX_SLICES: usize = 64;
@@ -63,7 +64,7 @@ impl Shard {
         }
         if unlisted > 0 {
             self.groups.get_mut(key).dropped.unlisted += unlisted;
-            self.blueprint.metrics.dropped_unlisted.increment(unlisted);
+            self.blueprint.metrics.dropped.of(DropReason::Unlisted).increment(unlisted);
         }
     }
 
@@ -133,7 +134,8 @@ impl Shard {
                 let framed = &self.tick.frames[frame as usize];
                 if written < framed.frame.len() {
                     if written > 0 {
-                        seat.connection.put_back(framed.frame.clone(), written);
+                        let source = source_of(self.tick.items[framed.item as usize].group);
+                        seat.connection.put_back(source, framed.frame.clone(), written);
                         chain = after;
                     }
                     return Ok(chain);
@@ -158,11 +160,15 @@ impl Shard {
             let expires = item.publication.deadline.map_or(by_age, |deadline| deadline.min(by_age));
             let entry = Entry {
                 frame: framed.frame.clone(),
-                source: item.group.map_or(Source::NONE, Source),
                 expires: self.clock.millis_at(expires),
                 position: item.publication.position.clone(),
             };
-            self.seats[key].connection.queue(entry, &item.limits)?;
+            let (group, limits) = (item.group, item.limits);
+            let lost = self.seats[key].connection.queue(source_of(group), entry, &limits)?;
+            if lost != Lost::default() {
+                let (capacity, bytes) = (lost.capacity.into(), lost.bytes.into());
+                self.count(key, group, Dropped { capacity, bytes, ..Dropped::default() });
+            }
         }
         Ok(())
     }
@@ -175,28 +181,25 @@ impl Shard {
             return self.finish_closing(key);
         }
         let groups = &self.groups;
-        let render = |source: Source, gap: &outbound::Gap| {
-            outbound::gap(&groups.get(source.0).name, gap)
-        };
-        let flushed = match seat.connection.flush(now, render) {
-            Ok(flushed) => flushed,
-            Err(_) => return self.drop_seat(key),
-        };
-        seat.sent += flushed.frames;
-        self.tally.deliveries += flushed.frames;
+        let render =
+            |source: Source, gap: &outbound::Gap| outbound::gap(&groups.get(source.0).name, gap);
+        let Some(flushed) = seat.connection.flush(now, render) else { return };
         self.tally.writes += flushed.writes;
         self.tally.bytes += flushed.bytes;
-        self.count_losses(key);
-        self.finish_closing(key);
-    }
-
-    /// Takes the outbox's account of losses into the seat's, the group's and the metrics.
-    pub(super) fn count_losses(&mut self, key: SeatKey) {
-        let Some(seat) = self.seats.get_mut(key) else { return };
-        for loss in seat.connection.take_losses() {
-            let Loss { source, capacity, bytes, expired } = loss;
-            let dropped = Dropped { capacity, bytes, expired, ..Dropped::default() };
-            self.count(key, (source != Source::NONE).then_some(source.0), dropped);
+        for (source, events) in flushed.delivered {
+            self.seats[key].sent += u64::from(events);
+            self.tally.deliveries += u64::from(events);
+            if let Some(group) = group_of(source).and_then(|group| self.groups.try_get_mut(group)) {
+                group.sent += u64::from(events);
+            }
+        }
+        for (source, events) in flushed.expired {
+            let dropped = Dropped { expired: events.into(), ..Dropped::default() };
+            self.count(key, group_of(source), dropped);
+        }
+        match flushed.outcome {
+            Outcome::Failed(_) => self.drop_seat(key),
+            Outcome::Empty | Outcome::Blocked => self.finish_closing(key),
         }
     }
 
@@ -206,7 +209,9 @@ impl Shard {
         if let Some(group) = group {
             self.groups.get_mut(group).dropped.add(&dropped);
         }
-        self.blueprint.metrics.count_dropped(&dropped);
+        for (reason, count) in dropped.by_reason() {
+            self.blueprint.metrics.dropped.of(reason).increment(count);
+        }
     }
 
     /// Ends the turn's batch: counts per group, and how long each publication was under way.
@@ -238,4 +243,14 @@ impl Shard {
             Member::Connection(_) => Vec::new(),
         }
     }
+}
+
+/// How the outbox knows a group, or the targets that are none.
+fn source_of(group: Option<GroupKey>) -> Source {
+    group.map_or(Source::NONE, Source)
+}
+
+/// The group that the outbox knows as `source`.
+pub(super) fn group_of(source: Source) -> Option<GroupKey> {
+    (source != Source::NONE).then_some(source.0)
 }

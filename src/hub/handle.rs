@@ -130,7 +130,10 @@ impl Hub {
             Ok(()) => Ok(()),
             Err(Command::Admit(arrival)) => {
                 self.0.registry.leave(&sub);
-                Err(Turned { arrival, disconnect: Disconnect::TOO_MANY.because("too many at once") })
+                Err(Turned {
+                    arrival,
+                    disconnect: Disconnect::TOO_MANY.because("too many at once"),
+                })
             }
             Err(_) => unreachable!("an inbox gives back what it was given"),
         }

@@ -18,7 +18,8 @@ use crate::protocol::{Code, Disconnect, Encoding, Refusal};
 impl Shard {
     /// Gives an arrival its seat and asks the layer for its groups.
     pub(super) fn admit(&mut self, arrival: Arrival) {
-        let Arrival { id, stream, leftover, identity, encoding, route, parameters, groups } = arrival;
+        let Arrival { id, stream, leftover, identity, encoding, route, parameters, groups } =
+            arrival;
         let settings = &self.blueprint.connection;
         let gaps = if encoding == Encoding::V1 { Gaps::Told } else { Gaps::Counted };
         let connection = match Connection::new(stream, leftover, settings, gaps) {
@@ -79,16 +80,15 @@ impl Shard {
         let mut recovered = Vec::new();
         for (name, outcome) in joined.groups {
             let Some(group) = self.groups.held(&self.seats, key, &name) else {
-                let gone = Refusal::new(Code::NotJoined, format!("group {name} was left meanwhile"));
+                let gone =
+                    Refusal::new(Code::NotJoined, format!("group {name} was left meanwhile"));
                 standings.push(Standing { group: name.as_str().into(), outcome: Err(gone) });
                 continue;
             };
             let outcome = match outcome {
                 Ok(recovery) => {
-                    let held = Held {
-                        position: recovery.position.clone(),
-                        recovered: recovery.recovered,
-                    };
+                    let held =
+                        Held { position: recovery.position.clone(), recovered: recovery.recovered };
                     recovered.push((group, recovery));
                     Ok(held)
                 }
@@ -240,7 +240,8 @@ impl Shard {
 
     fn enlist(&mut self, member: &Member, group: &GroupName) {
         for key in self.seats_of(member) {
-            let full = self.seats[key].memberships.len() >= self.blueprint.connection.groups_per_connection;
+            let full = self.seats[key].memberships.len()
+                >= self.blueprint.connection.groups_per_connection;
             let held = self.groups.held(&self.seats, key, group).is_some();
             if !self.is_open(key) || held {
                 continue;

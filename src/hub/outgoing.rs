@@ -73,8 +73,11 @@ impl Outgoing {
         if self.released.is_empty() {
             return;
         }
-        let release = Request::Release { shard: self.shard, groups: std::mem::take(&mut self.released) };
-        if let Err(TrySendError::Full(Request::Release { groups, .. })) = self.sender.try_send(release) {
+        let release =
+            Request::Release { shard: self.shard, groups: std::mem::take(&mut self.released) };
+        if let Err(TrySendError::Full(Request::Release { groups, .. })) =
+            self.sender.try_send(release)
+        {
             self.released = groups;
         }
     }

@@ -49,7 +49,9 @@ impl Shard {
         let expires_in = renewed.expires_at.saturating_sub(self.clock.unix());
         let seat = &mut self.seats[key];
         // The old text of the sub is shared with the shard's index; the new copy can go.
-        seat.identity = Identity { sub: seat.identity.sub.clone(), ..renewed };
+        let sub = seat.identity.sub.clone();
+        seat.identity = renewed;
+        seat.identity.sub = sub;
         seat.warned = false;
         self.schedule(key);
         self.answer(key, outbound::authed(id, expires_in));

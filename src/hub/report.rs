@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::event::ConnectionId;
 use crate::group::GroupName;
+use crate::telemetry::DropReason;
 
 /// Publications that were not delivered, by cause.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,6 +65,18 @@ pub struct ConnectionReport {
 }
 
 impl Dropped {
+    /// The account as metrics label it, without what is zero.
+    pub(super) fn by_reason(&self) -> impl Iterator<Item = (DropReason, u64)> {
+        let all = [
+            (DropReason::Capacity, self.capacity),
+            (DropReason::Bytes, self.bytes),
+            (DropReason::Expired, self.expired),
+            (DropReason::Unlisted, self.unlisted),
+            (DropReason::Closed, self.closed),
+        ];
+        all.into_iter().filter(|(_, count)| *count > 0)
+    }
+
     /// Adds another account to this one.
     pub fn add(&mut self, other: &Self) {
         self.capacity += other.capacity;

@@ -78,6 +78,13 @@ impl Disconnect {
         Self { reason, ..self }
     }
 
+    /// The end that a back end means by `code`; a code that is none of ours means
+    /// [`Self::FORBIDDEN`].
+    pub fn of_code(code: u16) -> Self {
+        let known = Self::ALL.into_iter().find(|disconnect| disconnect.code == code);
+        known.unwrap_or(Self::FORBIDDEN)
+    }
+
     /// Whether a client should come back by itself.
     pub const fn may_return(&self) -> bool {
         self.code >= 4500

@@ -18,8 +18,10 @@ const BATCH_BYTES: usize = 256 * 1024;
 /// What a flush did.
 #[derive(Debug)]
 pub struct Flushed {
-    /// Frames of every kind of which the last byte was written.
-    pub frames: u64,
+    /// Events of which the last byte was written, by source.
+    pub delivered: Vec<(Source, u32)>,
+    /// Write calls.
+    pub writes: u64,
     /// Bytes written.
     pub bytes: u64,
     /// Events that had waited too long, by source. Allocates only if there are any.
@@ -50,19 +52,25 @@ impl Outbox {
         mut render: impl FnMut(Source, &Gap) -> Frame,
         mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
     ) -> Flushed {
-        let mut done =
-            Flushed { frames: 0, bytes: 0, expired: Vec::new(), outcome: Outcome::Empty };
+        let mut done = Flushed {
+            delivered: Vec::new(),
+            writes: 0,
+            bytes: 0,
+            expired: Vec::new(),
+            outcome: Outcome::Empty,
+        };
         loop {
             self.expire(now, &mut done.expired);
             if self.is_empty() {
                 return done;
             }
             self.render_marks(&mut render);
+            done.writes += 1;
             match self.write_batch(&mut write) {
                 Ok(0) => done.outcome = Outcome::Failed(ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     done.bytes += written as u64;
-                    done.frames += self.advance(written);
+                    self.advance(written, &mut done.delivered);
                     continue;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -91,10 +99,7 @@ impl Outbox {
                 continue;
             }
             next = self.lose(key, GapReason::Expired);
-            match expired.iter_mut().find(|(of, _)| *of == source) {
-                Some((_, events)) => *events += 1,
-                None => expired.push((source, 1)),
-            }
+            count_one(expired, source);
         }
     }
 
@@ -133,30 +138,39 @@ impl Outbox {
         write(&slices[..frames])
     }
 
-    /// Drops what was written; returns how many frames were finished.
-    fn advance(&mut self, mut written: usize) -> u64 {
-        let mut finished = 0;
+    /// Drops what was written, counting the events that were finished.
+    fn advance(&mut self, mut written: usize, delivered: &mut Vec<(Source, u32)>) {
         while written > 0 {
-            let (frame, before) = match self.head.take() {
-                Some(head) => (head.frame, head.written),
-                None => (self.pop_frame().expect("no more is written than waits"), 0),
+            let head = match self.head.take() {
+                Some(head) => head,
+                None => self.pop_frame().expect("no more is written than waits"),
             };
-            let left = frame.len() - before;
+            let left = head.frame.len() - head.written;
             if written < left {
-                self.head = Some(Head { frame, written: before + written });
-                return finished;
+                self.head = Some(Head { written: head.written + written, ..head });
+                return;
             }
             written -= left;
-            finished += 1;
+            if let Some(source) = head.event_of {
+                count_one(delivered, source);
+            }
         }
-        finished
     }
 
-    fn pop_frame(&mut self) -> Option<Frame> {
+    fn pop_frame(&mut self) -> Option<Head> {
         if let Some(answer) = self.answers.pop_front() {
             self.answer_bytes -= answer.len();
-            return Some(answer);
+            return Some(Head { frame: answer, written: 0, event_of: None });
         }
-        self.queue.pop_frame()
+        let (event_of, frame) = self.queue.pop_frame()?;
+        Some(Head { frame, written: 0, event_of })
+    }
+}
+
+/// Counts one more of `source`; a handful of sources at most, so a list beats a map.
+fn count_one(counts: &mut Vec<(Source, u32)>, source: Source) {
+    match counts.iter_mut().find(|(of, _)| *of == source) {
+        Some((_, count)) => *count += 1,
+        None => counts.push((source, 1)),
     }
 }

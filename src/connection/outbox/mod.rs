@@ -89,6 +89,8 @@ pub struct Outbox {
 struct Head {
     frame: Frame,
     written: usize,
+    /// Whose event it is; `None` = an answer or a gap.
+    event_of: Option<Source>,
 }
 
 /// The bound that an arriving event runs into.
@@ -113,13 +115,13 @@ impl Outbox {
         }
     }
 
-    /// Takes over a frame of which the socket took the first `written` bytes only.
+    /// Takes over an event's frame of which the socket took the first `written` bytes only.
     ///
     /// For an outbox made because a direct write was cut short; nothing may be partly written yet.
-    pub fn put_back(&mut self, frame: Frame, written: usize) {
+    pub fn put_back(&mut self, source: Source, frame: Frame, written: usize) {
         debug_assert!(self.head.is_none(), "two frames partly written");
         debug_assert!(written < frame.len(), "nothing left of the frame");
-        self.head = Some(Head { frame, written });
+        self.head = Some(Head { frame, written, event_of: Some(source) });
     }
 
     /// Queues an event of `source`, and says which events were lost for it.

@@ -138,11 +138,14 @@ impl Queue {
         events
     }
 
-    /// Takes the frame out that stands first; a mark's must have been made.
-    pub(super) fn pop_frame(&mut self) -> Option<Frame> {
-        match self.remove(self.all.front?) {
-            Item::Event(entry) => Some(entry.frame),
-            Item::Mark(mark) => mark.frame,
+    /// Takes the frame out that stands first, with the source if it is an event's; a mark's must
+    /// have been made.
+    pub(super) fn pop_frame(&mut self) -> Option<(Option<Source>, Frame)> {
+        let front = self.all.front?;
+        let source = self.node(front).source;
+        match self.remove(front) {
+            Item::Event(entry) => Some((Some(source), entry.frame)),
+            Item::Mark(mark) => mark.frame.map(|frame| (None, frame)),
         }
     }
 
