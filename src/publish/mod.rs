@@ -1,6 +1,17 @@
 //! The one door in: every event, from wherever, is checked, deduplicated and accepted here.
 
+mod door;
+mod keys;
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
+
+pub use door::Door;
+pub use keys::{DedupeKey, KeyError, Scope};
+
+use crate::event::{Event, Except, Position, PublicationId};
+use crate::layer::LayerError;
 
 /// Bounds at the door.
 #[derive(Debug, Clone)]
@@ -13,6 +24,66 @@ pub struct Settings {
     pub idempotency_keys: usize,
     /// How long a publisher is kept waiting for room before it is told 503.
     pub patience: Duration,
+}
+
+/// What a publisher hands in, beside whom it is for.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// What it says.
+    pub event: Event,
+    /// Who is left out.
+    pub except: Except,
+    /// Longest that it may take from acceptance to a socket; `None` = the group's own limit alone.
+    pub expiry: Option<Duration>,
+    /// Makes a repetition harmless.
+    pub key: Option<DedupeKey>,
+}
+
+/// The answer to a publisher: the publication is on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// The publication's id.
+    pub id: PublicationId,
+    /// Where it stands in the group's history, if the group keeps one.
+    pub position: Option<Position>,
+    /// Whether this is the answer to an earlier publication with the same key: nothing was sent.
+    pub repeated: bool,
+}
+
+/// Why a publication was not taken. Nothing of it was sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// The event is over [`Settings::max_event_bytes`].
+    #[error("event has {bytes} bytes; at most {most} are allowed")]
+    TooLarge {
+        /// The event's length.
+        bytes: usize,
+        /// The bound.
+        most: usize,
+    },
+    /// The key stands for another publication.
+    #[error("idempotency key was used for another publication less than {} s ago", .0.as_secs())]
+    KeyReused(Duration),
+    /// There was no room for so long; the caller may try again.
+    #[error("no room for the publication within {} ms", .0.as_millis())]
+    Busy(Duration),
+    /// The layer did not take it; the caller may try again.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+}
+
+impl Draft {
+    /// `event` for everybody in the target, with the limits of the receiving group.
+    pub fn new(event: Event) -> Self {
+        Self { event, except: Except::default(), expiry: None, key: None }
+    }
+}
+
+impl PublishError {
+    /// Whether the same publication may be taken later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Busy(_) | Self::Layer(_))
+    }
 }
 
 impl Default for Settings {

@@ -1,0 +1,138 @@
+//! A key makes a repetition harmless, whatever happened to the first.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use super::*;
+
+fn keyed(n: u32, key: &str) -> Draft {
+    let key = DedupeKey::new(Scope::User("7"), key).expect("a legal key");
+    Draft { key: Some(key), ..aviso(n) }
+}
+
+fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[tokio::test]
+async fn a_repeated_key_gets_the_first_answer_and_sends_nothing() {
+    let (door, mut inbox) = open(patient()).await;
+    let first = door.publish(to("a"), keyed(1, "k")).await.expect("taken");
+    let again = door.publish(to("a"), keyed(1, "k")).await.expect("taken before");
+    assert_eq!(again, Accepted { repeated: true, ..first });
+    assert_eq!(received(&mut inbox).len(), 1);
+}
+
+#[tokio::test]
+async fn a_key_stands_for_event_target_exclusions_and_expiry_together() {
+    let (door, mut inbox) = open(patient()).await;
+    door.publish(to("a"), keyed(1, "k")).await.expect("taken");
+    let except = Except { users: vec!["8".into()], ..Except::default() };
+    let others = [
+        (to("a"), keyed(2, "k")),
+        (to("b"), keyed(1, "k")),
+        (Target::All, keyed(1, "k")),
+        (to("a"), Draft { expiry: Some(LONG), ..keyed(1, "k") }),
+        (to("a"), Draft { except, ..keyed(1, "k") }),
+    ];
+    for (target, draft) in others {
+        let refused = door.publish(target, draft).await;
+        assert_eq!(refused, Err(PublishError::KeyReused(Duration::from_secs(120))));
+    }
+    assert_eq!(received(&mut inbox).len(), 1);
+}
+
+#[tokio::test]
+async fn publishers_never_meet_in_a_key() {
+    let (door, mut inbox) = open(patient()).await;
+    let keys = [
+        DedupeKey::new(Scope::User("tienda"), "k"),
+        DedupeKey::new(Scope::ApiKey("tienda"), "k"),
+        DedupeKey::new(Scope::ApiKey("tiend"), "ak"),
+        DedupeKey::new(Scope::ApiKey("tienda"), "k").map(|key| key.of_part(0)),
+        DedupeKey::new(Scope::ApiKey("tienda"), "k").map(|key| key.of_part(1)),
+    ];
+    for (n, key) in keys.into_iter().enumerate() {
+        let draft = Draft { key: Some(key.expect("a legal key")), ..aviso(n as u32) };
+        let accepted = door.publish(to("a"), draft).await.expect("taken");
+        assert!(!accepted.repeated, "key {n}");
+    }
+    assert_eq!(received(&mut inbox).len(), 5);
+}
+
+#[test]
+fn a_key_has_1_to_255_bytes() {
+    assert!(DedupeKey::new(Scope::User("7"), &"k".repeat(255)).is_ok());
+    for wrong in ["", &"k".repeat(256)] {
+        let error = DedupeKey::new(Scope::User("7"), wrong).expect_err("no key");
+        let text = format!("idempotency key has {} bytes; 1 to 255 are allowed", wrong.len());
+        assert_eq!(error.to_string(), text);
+    }
+}
+
+#[tokio::test]
+async fn concurrent_requests_with_one_key_publish_once() {
+    let (door, mut inbox) = open(patient()).await;
+    fill(&door).await;
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let door = Arc::clone(&door);
+        waiting.spawn(async move { door.publish(to("a"), keyed(1, "k")).await });
+    }
+    // All have asked before there is room: the runtime has one thread and runs them in turn.
+    tokio::task::yield_now().await;
+    let other = door.publish(to("a"), keyed(2, "k")).await;
+    assert!(matches!(other, Err(PublishError::KeyReused(_))), "even while the first waits");
+    assert_eq!(received(&mut inbox), []);
+    let answers = waiting.join_all().await;
+    let ids: std::collections::HashSet<_> =
+        answers.iter().map(|answer| answer.as_ref().expect("taken").id).collect();
+    assert_eq!(ids.len(), 1);
+    assert_eq!(answers.iter().flatten().filter(|accepted| !accepted.repeated).count(), 1);
+    assert_eq!(received(&mut inbox).len(), 1);
+}
+
+#[tokio::test]
+async fn a_failed_publication_forgets_its_key() {
+    let (door, mut inbox) = open(hasty()).await;
+    fill(&door).await;
+    assert!(matches!(door.publish(to("a"), keyed(1, "k")).await, Err(PublishError::Busy(_))));
+    received(&mut inbox);
+    let other = door.publish(to("a"), keyed(2, "k")).await.expect("the key is free");
+    assert!(!other.repeated);
+}
+
+#[tokio::test]
+async fn a_cancelled_publication_forgets_its_key_and_lets_the_next_one_try() {
+    let (door, mut inbox) = open(patient()).await;
+    fill(&door).await;
+    let mut second = pin!(door.publish(to("a"), keyed(1, "k")));
+    {
+        let mut first = pin!(door.publish(to("a"), keyed(1, "k")));
+        assert!(poll_once(first.as_mut()).is_pending(), "there is no room");
+        assert!(poll_once(second.as_mut()).is_pending(), "the first has the key");
+    }
+    received(&mut inbox);
+    assert!(!second.await.expect("taken").repeated);
+    assert_eq!(received(&mut inbox).len(), 1);
+}
+
+#[tokio::test]
+async fn a_repeated_batch_sends_only_what_was_not_accepted() {
+    let (door, mut inbox) = open(hasty()).await;
+    for n in 0..INCOMING as u32 - 1 {
+        door.publish(to("c"), aviso(n)).await.expect("there is room");
+    }
+    let batch = [(vec![to("a"), to("b")], keyed(1, "k"))];
+    let first = door.publish_batch(&batch).await;
+    assert!(first[0][0].is_ok() && first[0][1].is_err(), "room for one");
+    assert_eq!(received(&mut inbox).len(), 1);
+
+    let again = door.publish_batch(&batch).await;
+    let repeated = |i: usize| again[0][i].as_ref().expect("taken").repeated;
+    assert!(repeated(0) && !repeated(1));
+    assert_eq!(received(&mut inbox), [(to("b"), r#"{"type":"aviso","n":1}"#.to_owned())]);
+    assert!(door.publish_batch(&batch).await[0].iter().flatten().all(|done| done.repeated));
+    assert_eq!(received(&mut inbox), []);
+}
