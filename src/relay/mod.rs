@@ -1,6 +1,13 @@
 //! Between layer and hub: what the hub wants of the layer, what the layer has for the hub.
 
+mod dispatch;
+mod membership;
+mod requests;
+
 use std::time::Duration;
+
+pub use dispatch::dispatch;
+pub use requests::Desk;
 
 /// Shape of the relay.
 #[derive(Debug, Clone)]

@@ -1,0 +1,109 @@
+//! Which groups this instance asks the layer for, and where they stand when somebody joins.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use crate::event::Recovery;
+use crate::group::GroupName;
+use crate::hub::{Hub, Join, Joined};
+use crate::layer::{Layer, LayerError};
+use crate::protocol::{Code, Refusal};
+
+/// Keeps the layer's subscriptions equal to the hub's groups, with a linger.
+pub(super) struct Membership {
+    hub: Hub,
+    layer: Layer,
+    linger: Duration,
+    /// Subscribed groups without members, until when they may stay.
+    lingering: HashMap<GroupName, Instant>,
+}
+
+impl Membership {
+    pub(super) fn new(hub: Hub, layer: Layer, linger: Duration) -> Self {
+        Self { hub, layer, linger, lingering: HashMap::new() }
+    }
+
+    /// Serves a batch of joins with one question to the layer each for subscribing and recovering.
+    ///
+    /// Subscribed first, then asked where the group stands, then answered: whatever is published
+    /// after the answer arrives, and what came before it is held back by the shard.
+    pub(super) async fn join(&mut self, joins: Vec<Join>) {
+        if joins.is_empty() {
+            return;
+        }
+        let mut fresh = HashSet::new();
+        for join in &joins {
+            for (group, _) in &join.groups {
+                let first = self.hub.open(group, join.shard);
+                if first && self.lingering.remove(group).is_none() {
+                    fresh.insert(group.clone());
+                }
+            }
+        }
+        let recovered = self.recover(&joins, fresh).await;
+        match recovered {
+            Ok(recovered) => self.answer(joins, recovered).await,
+            Err(error) => self.refuse(joins, &error).await,
+        }
+    }
+
+    async fn recover(
+        &self,
+        joins: &[Join],
+        fresh: HashSet<GroupName>,
+    ) -> Result<Vec<Recovery>, LayerError> {
+        if !fresh.is_empty() {
+            let fresh = fresh.into_iter().collect::<Vec<_>>();
+            self.layer.subscribe(&fresh).await?;
+        }
+        let asked = joins.iter().flat_map(|join| &join.groups).cloned().collect::<Vec<_>>();
+        self.layer.recover(&asked).await
+    }
+
+    async fn answer(&self, joins: Vec<Join>, recovered: Vec<Recovery>) {
+        let mut recovered = recovered.into_iter();
+        for join in joins {
+            let names = join.groups.into_iter().map(|(name, _)| name);
+            let groups = names.zip(recovered.by_ref().map(Ok)).collect();
+            let Join { to, shard, cause, refused, .. } = Join { groups: Vec::new(), ..join };
+            self.hub.joined(shard, Joined { to, cause, groups, refused }).await;
+        }
+    }
+
+    /// The shards end the memberships and release them, which also takes back the interest noted.
+    async fn refuse(&self, joins: Vec<Join>, error: &LayerError) {
+        tracing::warn!(%error, joins = joins.len(), "joins refused: the layer did not answer");
+        for join in joins {
+            let refusal = Refusal::new(Code::Unavailable, "the channel layer cannot be reached");
+            let names = join.groups.into_iter().map(|(name, _)| name);
+            let groups = names.map(|name| (name, Err(refusal.clone()))).collect();
+            let joined = Joined { to: join.to, cause: join.cause, groups, refused: join.refused };
+            self.hub.joined(join.shard, joined).await;
+        }
+    }
+
+    /// Notes that a shard holds these groups no more; the last one begins the linger.
+    pub(super) fn release(&mut self, shard: usize, groups: Vec<GroupName>) {
+        let until = Instant::now() + self.linger;
+        for group in groups {
+            if self.hub.close(&group, shard) {
+                self.lingering.insert(group, until);
+            }
+        }
+    }
+
+    /// Unsubscribes groups whose linger is over.
+    pub(super) async fn tidy(&mut self) {
+        let now = Instant::now();
+        let over = self.lingering.extract_if(|_, until| *until <= now);
+        let over = over.map(|(group, _)| group).collect::<Vec<_>>();
+        if over.is_empty() {
+            return;
+        }
+        if let Err(error) = self.layer.unsubscribe(&over).await {
+            tracing::warn!(%error, groups = over.len(), "groups not unsubscribed; they are tried again");
+            let again = now + self.linger;
+            self.lingering.extend(over.into_iter().map(|group| (group, again)));
+        }
+    }
+}

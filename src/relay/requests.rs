@@ -1,0 +1,143 @@
+//! Serves what the hub wants done elsewhere: joins in batches, sends and calls in their own order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::Settings;
+use super::membership::Membership;
+use crate::event::{Except, Target};
+use crate::frame::Frame;
+use crate::hub::{Call, Hub, Request, Send};
+use crate::layer::Layer;
+use crate::protocol::{Code, Refusal, outbound};
+use crate::publish::{DedupeKey, Door, Draft, PublishError, Scope};
+
+/// Requests taken at once: a wave of joins becomes few questions to the layer.
+const BATCH: usize = 256;
+
+/// Workers that publish for browsers. A connection always has the same one, so its sends stay in
+/// order, while one slow publication does not hold up everybody's.
+const WORKERS: usize = 4;
+
+/// Requests that may wait for one worker before reading from browsers pauses.
+const WAITING: usize = 256;
+
+/// Between two looks for groups whose linger is over.
+const TIDY: Duration = Duration::from_secs(1);
+
+/// The one reader of the hub's requests.
+pub struct Desk {
+    membership: Membership,
+    workers: Vec<mpsc::Sender<Request>>,
+}
+
+impl Desk {
+    /// A desk that serves `hub` with `layer` and `door`; its workers end with it.
+    pub fn new(settings: &Settings, hub: Hub, layer: Layer, door: Arc<Door>) -> Self {
+        let workers = (0..WORKERS).map(|_| {
+            let (sender, receiver) = mpsc::channel(WAITING);
+            tokio::spawn(work(receiver, hub.clone(), Arc::clone(&door)));
+            sender
+        });
+        let workers = workers.collect();
+        Self { membership: Membership::new(hub, layer, settings.linger), workers }
+    }
+
+    /// Serves until the hub ends.
+    pub async fn serve(mut self, mut requests: mpsc::Receiver<Request>) {
+        let mut tidy = interval(TIDY);
+        tidy.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            tokio::select! {
+                taken = requests.recv_many(&mut batch, BATCH) => {
+                    if taken == 0 {
+                        return;
+                    }
+                    self.take(batch.drain(..)).await;
+                }
+                _ = tidy.tick() => self.membership.tidy().await,
+            }
+        }
+    }
+
+    /// Joins are gathered up to the next release, which must not overtake them.
+    async fn take(&mut self, batch: impl Iterator<Item = Request>) {
+        let mut joins = Vec::new();
+        for request in batch {
+            match request {
+                Request::Join(join) => joins.push(join),
+                Request::Release { shard, groups } => {
+                    self.membership.join(std::mem::take(&mut joins)).await;
+                    self.membership.release(shard, groups);
+                }
+                Request::Send(_) | Request::Call(_) => self.hand_on(request).await,
+            }
+        }
+        self.membership.join(joins).await;
+    }
+
+    async fn hand_on(&self, request: Request) {
+        let serial = match &request {
+            Request::Send(send) => send.to.serial,
+            Request::Call(call) => call.to.serial,
+            Request::Join(_) | Request::Release { .. } => return,
+        };
+        let worker = &self.workers[(serial % WORKERS as u64) as usize];
+        // A worker ends only with the desk.
+        let _ = worker.send(request).await;
+    }
+}
+
+async fn work(mut requests: mpsc::Receiver<Request>, hub: Hub, door: Arc<Door>) {
+    while let Some(request) = requests.recv().await {
+        match request {
+            Request::Send(send) => publish(*send, &hub, &door).await,
+            Request::Call(call) => refuse_call(*call, &hub).await,
+            Request::Join(_) | Request::Release { .. } => {}
+        }
+    }
+}
+
+async fn publish(send: Send, hub: &Hub, door: &Door) {
+    let Send { to, sub, id, group, event, echo, key } = send;
+    let mut draft = Draft::new(event);
+    if !echo {
+        draft.except = Except { connections: vec![to], users: Vec::new() };
+    }
+    let frame = match key.map(|text| DedupeKey::new(Scope::User(&sub), &text)).transpose() {
+        Ok(key) => {
+            draft.key = key;
+            match door.publish(Target::Group(group), draft).await {
+                Ok(accepted) => outbound::sent(id, accepted.id, accepted.position.as_ref()),
+                Err(error) => refusal_frame(id, code_of(&error), &error),
+            }
+        }
+        Err(error) => refusal_frame(id, Code::BadRequest, &error),
+    };
+    hub.answer(to, Some(frame)).await;
+}
+
+/// Without a back end a call has nobody to answer it; plain clients are not told (their errors are
+/// counted and logged), but are read again.
+async fn refuse_call(call: Call, hub: &Hub) {
+    tracing::debug!(connection = %call.to, call = %call.name, "call refused: no back end is configured");
+    let refusal = Refusal::new(Code::NoBackend, "no back end is configured for calls");
+    let frame = call.id.map(|id| outbound::error(Some(id), &refusal));
+    hub.answer(call.to, frame).await;
+}
+
+fn refusal_frame(id: u64, code: Code, error: &impl std::error::Error) -> Frame {
+    outbound::error(Some(id), &Refusal::new(code, error.to_string()))
+}
+
+fn code_of(error: &PublishError) -> Code {
+    match error {
+        PublishError::TooLarge { .. } => Code::TooLarge,
+        PublishError::KeyReused(_) => Code::DuplicateKey,
+        PublishError::Busy(_) | PublishError::Layer(_) => Code::Unavailable,
+    }
+}
