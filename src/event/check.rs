@@ -169,7 +169,8 @@ impl<'de> Visitor<'de> for Node<'_, 'de> {
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 fn kind_of(value: &RawValue) -> Result<Arc<str>, EventError> {
-    let bad = || EventError::BadType(value.get().chars().take(40).collect());
+    let one_line = |c: char| if c.is_control() { ' ' } else { c };
+    let bad = || EventError::BadType(value.get().chars().take(40).map(one_line).collect());
     let Key(kind) = serde_json::from_str(value.get()).map_err(|_| bad())?;
     if kind.is_empty() || kind.len() > Event::MAX_KIND {
         return Err(bad());
