@@ -1,22 +1,193 @@
 //! The one pass over an event's JSON that decides whether it may travel.
+//!
+//! No tree is built: an event is passed on as it came, so all that is wanted of it is its `type` and
+//! that every reader will understand it alike.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::Event;
 
 /// Why bytes are no event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
-    /// Not JSON, not UTF-8, too deep, a duplicate key, not an object.
-    #[error("event is not acceptable JSON: {0}")]
+    /// Not UTF-8.
+    #[error("event is not UTF-8: byte {0} begins no character")]
+    NotUtf8(usize),
+    /// Something else than an object, or nothing.
+    #[error("event begins with {0:?}; a JSON object such as {{\"type\":\"aviso\"}} is required")]
+    NotObject(String),
+    /// Not JSON.
+    #[error("event is not JSON: {0}")]
     Json(String),
-    /// No `type`, or one that is no string.
-    #[error("event has no string \"type\"; it is a JSON object such as {{\"type\":\"aviso\"}}")]
+    /// Nested deeper than [`Event::MAX_DEPTH`].
+    #[error("event is nested deeper than {max} arrays and objects", max = Event::MAX_DEPTH)]
+    TooDeep,
+    /// An object with one key twice: some readers take the first, some the last.
+    #[error("event has key {0:?} twice in one object; every key may stand once")]
+    DuplicateKey(String),
+    /// No `type`.
+    #[error("event has no \"type\"; a string of 1 to {max} bytes is required", max = Event::MAX_KIND)]
     NoType,
+    /// A `type` that is no string, or an empty or a long one.
+    #[error("event has type {0}; a string of 1 to {max} bytes is required", max = Event::MAX_KIND)]
+    BadType(String),
 }
 
-/// Checks `json` and returns its `type`.
-pub(super) fn kind_of(json: &[u8]) -> Result<String, EventError> {
-    let value: serde_json::Value =
-        serde_json::from_slice(json).map_err(|e| EventError::Json(e.to_string()))?;
-    match value.get("type").and_then(|kind| kind.as_str()) {
-        Some(kind) => Ok(kind.to_owned()),
-        None => Err(EventError::NoType),
+/// Checks `json`; gives where the object stands in it, without white space around, and its `type`.
+pub(super) fn check(json: &[u8]) -> Result<(Range<usize>, Arc<str>), EventError> {
+    let text = std::str::from_utf8(json).map_err(|e| EventError::NotUtf8(e.valid_up_to()))?;
+    let object = text.trim_matches(WHITE_SPACE);
+    if !object.starts_with('{') {
+        return Err(EventError::NotObject(object.chars().take(40).collect()));
     }
+    let mut findings = Findings::default();
+    let mut deserializer = serde_json::Deserializer::from_str(object);
+    let read = Node { findings: &mut findings, depth: 0 }.deserialize(&mut deserializer);
+    let read = read.and_then(|()| deserializer.end());
+    match (read, findings.fault) {
+        (Err(_), Some(fault)) => Err(fault),
+        (Err(e), None) => Err(EventError::Json(e.to_string())),
+        (Ok(()), _) => {
+            let start = object.as_ptr().addr() - text.as_ptr().addr();
+            Ok((start..start + object.len(), findings.kind.ok_or(EventError::NoType)?))
+        }
+    }
+}
+
+/// JSON's own (RFC 8259 section 2); Unicode's further blanks are no part of it.
+const WHITE_SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
+
+/// What the pass has found so far.
+#[derive(Default)]
+struct Findings<'de> {
+    /// The keys of the objects that are open, outermost first. One list for all of them, so that
+    /// nesting costs no allocation.
+    keys: Vec<Cow<'de, str>>,
+    kind: Option<Arc<str>>,
+    /// The cause of an error that serde can only carry as text.
+    fault: Option<EventError>,
+}
+
+/// One value that is about to be read.
+struct Node<'f, 'de> {
+    findings: &'f mut Findings<'de>,
+    /// Arrays and objects around it.
+    depth: usize,
+}
+
+impl<'de> Node<'_, 'de> {
+    fn fail<E: Error>(self, fault: EventError) -> E {
+        self.findings.fault = Some(fault);
+        E::custom("fault")
+    }
+
+    fn child(&mut self) -> Node<'_, 'de> {
+        Node { findings: self.findings, depth: self.depth + 1 }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Node<'_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Node<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
+        if self.depth == Event::MAX_DEPTH {
+            return Err(self.fail(EventError::TooDeep));
+        }
+        while seq.next_element_seed(self.child())?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        if self.depth == Event::MAX_DEPTH {
+            return Err(self.fail(EventError::TooDeep));
+        }
+        let first = self.findings.keys.len();
+        while let Some(Key(key)) = map.next_key()? {
+            if self.depth == 0 && key == "type" {
+                let value: &RawValue = map.next_value()?;
+                match kind_of(value) {
+                    Ok(kind) => self.findings.kind = Some(kind),
+                    Err(fault) => return Err(self.fail(fault)),
+                }
+            } else {
+                map.next_value_seed(self.child())?;
+            }
+            self.findings.keys.push(key);
+        }
+        if let Some(key) = duplicate(&mut self.findings.keys[first..]) {
+            return Err(self.fail(EventError::DuplicateKey(key)));
+        }
+        self.findings.keys.truncate(first);
+        Ok(())
+    }
+}
+
+/// serde borrows a `Cow` only where a field says so.
+#[derive(serde::Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+fn kind_of(value: &RawValue) -> Result<Arc<str>, EventError> {
+    let one_line = |c: char| if c.is_control() { ' ' } else { c };
+    let bad = || EventError::BadType(value.get().chars().take(40).map(one_line).collect());
+    let Key(kind) = serde_json::from_str(value.get()).map_err(|_| bad())?;
+    if kind.is_empty() || kind.len() > Event::MAX_KIND {
+        return Err(bad());
+    }
+    Ok(kind.into())
+}
+
+/// A key that stands twice in `keys`, whose order is lost.
+///
+/// Sorting keeps an object of thousands of keys, which 64 KiB can hold, from costing their square;
+/// the few that an event has are compared pair by pair.
+fn duplicate(keys: &mut [Cow<'_, str>]) -> Option<String> {
+    let twice = if keys.len() > 8 {
+        keys.sort_unstable();
+        keys.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| &pair[0])
+    } else {
+        keys.iter().enumerate().find(|(i, key)| keys[..*i].contains(key)).map(|(_, key)| key)
+    };
+    twice.map(|key| key.chars().take(40).collect())
 }

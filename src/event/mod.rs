@@ -27,17 +27,20 @@ pub struct Event {
 }
 
 impl Event {
-    /// Checks `json` (UTF-8, an object, a string `type`, no duplicate keys, depth at most
-    /// [`Event::MAX_DEPTH`]) and keeps it verbatim.
+    /// Checks `json` (UTF-8, one object, a string `type`, no key twice in an object, depth at most
+    /// [`Event::MAX_DEPTH`]) and keeps it verbatim, without the white space around it.
     pub fn parse(json: Bytes) -> Result<Self, EventError> {
-        let kind = check::kind_of(&json)?;
-        Ok(Self { json, kind: kind.into() })
+        let (object, kind) = check::check(&json)?;
+        Ok(Self { json: json.slice(object), kind })
     }
 
     /// Deepest nesting of arrays and objects that an event may have.
     ///
     /// Browsers parse on the main thread and consumers recurse; channels messages are flat maps.
     pub const MAX_DEPTH: usize = 32;
+
+    /// Longest `type`, bytes. It names a handler, labels log lines and is looked up by routes.
+    pub const MAX_KIND: usize = 128;
 
     /// The event's JSON text, as the sender wrote it, without surrounding white space.
     pub fn json(&self) -> &Bytes {

@@ -4,10 +4,14 @@ use std::time::Duration;
 
 use crate::frame::Frame;
 
+/// Longest [`Disconnect::reason`], bytes: with the JSON around it (25 bytes) and 13 digits of
+/// milliseconds it fits the 123 that a close frame leaves (RFC 6455 section 5.5).
+pub const MAX_REASON: usize = 80;
+
 /// The end of a connection.
 ///
 /// Codes follow one rule that a reader can remember: 44xx = don't come back by yourself, 45xx =
-/// come back. The reason on the wire is JSON of at most 123 bytes (RFC 6455 section 5.5).
+/// come back. The reason on the wire is JSON of at most 123 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Disconnect {
     /// The close code.
@@ -61,10 +65,12 @@ impl Disconnect {
     ];
 
     const fn stay_away(code: u16, reason: &'static str) -> Self {
+        assert!(code / 100 == 44 && is_plain(reason), "44xx: stay away by yourself");
         Self { code, reason, retry: None }
     }
 
     const fn come_back(code: u16, reason: &'static str) -> Self {
+        assert!(code / 100 == 45 && is_plain(reason), "45xx: come back");
         Self { code, reason, retry: None }
     }
 
@@ -73,8 +79,10 @@ impl Disconnect {
         Self { retry: Some(window), ..self }
     }
 
-    /// The same end, with more exact words: what was wrong with this frame.
+    /// The same end, with more exact words: what was wrong with this frame. At most
+    /// [`MAX_REASON`] bytes, in lower case and without JSON's special characters.
     pub const fn because(self, reason: &'static str) -> Self {
+        debug_assert!(is_plain(reason), "a reason is short and needs no escaping");
         Self { reason, ..self }
     }
 
@@ -90,7 +98,7 @@ impl Disconnect {
         self.code >= 4500
     }
 
-    /// The close frame.
+    /// The close frame, with `{"reason":"…"}` or `{"reason":"…","retry_ms":5000}`.
     pub fn frame(&self) -> Frame {
         let reason = match self.retry {
             Some(window) => {
@@ -100,4 +108,16 @@ impl Disconnect {
         };
         Frame::close(self.code, &reason)
     }
+}
+
+const fn is_plain(reason: &str) -> bool {
+    let bytes = reason.as_bytes();
+    let mut i = 0;
+    while i < bytes.len() {
+        if !matches!(bytes[i], b' '..=b'~') || matches!(bytes[i], b'"' | b'\\') {
+            return false;
+        }
+        i += 1;
+    }
+    bytes.len() <= MAX_REASON
 }

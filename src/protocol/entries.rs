@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::inbound::{JoinEntry, cut, object, string};
+use super::inbound::{JoinEntry, Text, cut, object, string};
 
 /// Most groups in one frame. A frame is 16 KiB, so this bounds work, not memory.
 pub const MAX_GROUPS: usize = 1024;
@@ -95,7 +95,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut pairs = Vec::new();
-                while let Some((Name(name), value)) = map.next_entry()? {
+                while let Some((Text(name), value)) = map.next_entry()? {
                     pairs.push((name, value));
                 }
                 Ok(pairs)
@@ -105,7 +105,3 @@ impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
         deserializer.deserialize_map(Members).map(Pairs)
     }
 }
-
-/// serde borrows a `Cow` only where a field says so.
-#[derive(serde::Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);

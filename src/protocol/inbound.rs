@@ -116,8 +116,8 @@ pub fn parse(text: &str) -> Result<ClientFrame<'_>, FrameError> {
     members.into_frame(&kind).map_err(|message| FrameError::Unusable { id, message })
 }
 
-/// Reads one text frame of the plain protocol; `None` = not a JSON object with a string `action` or
-/// `type` that is not empty.
+/// Reads one text frame of the plain protocol; `None` = not a JSON object whose `action` or `type` is
+/// a string that is not empty.
 ///
 /// An object that gives `action` or `type` twice is no call: what is granted here by the one could
 /// be done there by the other.
@@ -130,10 +130,8 @@ pub fn parse_plain_call(text: &str) -> Option<PlainCall<'_>> {
         kind: Option<&'a RawValue>,
     }
     let named: Named<'_> = object(text)?;
-    let name = named.action.and_then(string).or_else(|| named.kind.and_then(string))?;
-    if name.is_empty() {
-        return None;
-    }
+    let mut names = [named.action, named.kind].into_iter().flatten().filter_map(string);
+    let name = names.find(|name| !name.is_empty())?;
     Some(PlainCall { name, data: serde_json::from_str(text).ok()? })
 }
 
@@ -184,7 +182,7 @@ impl<'a> Members<'a> {
                     Some,
                     "an event, such as {\"type\":\"a\"}",
                 )?,
-                echo: optional("echo", self.echo, boolean, "true and false")?.unwrap_or(true),
+                echo: optional("echo", self.echo, boolean, "true or false")?.unwrap_or(true),
                 key: self.key()?,
             }),
             "call" => Ok(ClientFrame::Call {
@@ -252,14 +250,15 @@ fn optional<'a, T>(
 
 /// A JSON object; serde alone would also fill a struct from an array.
 pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
-    let json = json.trim_ascii_start();
-    if json.starts_with('{') { serde_json::from_str(json).ok() } else { None }
+    if json.trim_ascii_start().starts_with('{') { serde_json::from_str(json).ok() } else { None }
 }
 
-/// A JSON string, borrowed if it holds no escapes.
+/// A JSON string, borrowed if it holds no escapes: serde borrows a `Cow` only where a field says so.
+#[derive(Deserialize)]
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+
+/// `raw` as a string, if it is one.
 pub(super) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
-    #[derive(Deserialize)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
     serde_json::from_str(raw.get()).ok().map(|Text(text)| text)
 }
 
@@ -271,7 +270,8 @@ fn boolean(raw: &RawValue) -> Option<bool> {
     raw.get().parse().ok()
 }
 
-/// The beginning of a value for a message: a frame may be 16 KiB.
-pub(super) fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(60)]
+/// The beginning of a value, on one line, for a message: a frame may be 16 KiB, and messages are
+/// logged.
+pub(super) fn cut(text: &str) -> String {
+    text.chars().take(60).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -14,7 +14,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
-pub use disconnect::Disconnect;
+pub use disconnect::{Disconnect, MAX_REASON};
 pub use entries::MAX_GROUPS;
 pub use inbound::{ClientFrame, FrameError, JoinEntry, MAX_ID, PlainCall, parse, parse_plain_call};
 pub use refusal::{Code, Refusal};

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::inbound::{Text, string};
 use crate::event::Event;
 use crate::frame::Frame;
 
@@ -94,10 +95,8 @@ fn body(event: &Event, member: &str) -> Option<Frame> {
         }
     });
     let value = found?;
-    match serde_json::from_str::<Cow<'_, str>>(value.get()) {
-        Ok(text) => Some(Frame::text(text.as_bytes())),
-        Err(_) => Some(Frame::text(value.get().as_bytes())),
-    }
+    let text = string(value).unwrap_or(Cow::Borrowed(value.get()));
+    Some(Frame::text(text.as_bytes()))
 }
 
 fn object(event: &Event, rename: Option<&str>, keep: Option<&[String]>) -> Frame {
@@ -134,7 +133,7 @@ fn each_member<'a>(event: &'a Event, visit: impl FnMut(&str, &'a RawValue)) {
         }
 
         fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-            while let Some((name, value)) = map.next_entry::<Cow<'de, str>, &'de RawValue>()? {
+            while let Some((Text(name), value)) = map.next_entry()? {
                 (self.0)(&name, value);
             }
             Ok(())
