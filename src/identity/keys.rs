@@ -111,7 +111,7 @@ pub(super) fn signing_key(
 }
 
 fn check_secret(key: &KeySettings) -> Result<(), IdentityError> {
-    if is_pem(&key.material, "") {
+    if holds(&key.material, "-----BEGIN ") {
         let algorithm = key.algorithm.clone();
         return Err(IdentityError::PemAsSecret { key: key.id.clone(), algorithm });
     }
@@ -124,7 +124,7 @@ fn check_secret(key: &KeySettings) -> Result<(), IdentityError> {
 /// Reads a public key and makes sure that it is of the kind, curve and size of its algorithm, which
 /// jsonwebtoken would find out with every token, as a bad signature.
 fn public_key(key: &KeySettings, algorithm: Algorithm) -> Result<DecodingKey, IdentityError> {
-    if is_pem(&key.material, "PRIVATE KEY") {
+    if holds(&key.material, "PRIVATE KEY-----") {
         return Err(IdentityError::PrivateKey(key.id.clone()));
     }
     let material = &key.material;
@@ -162,9 +162,6 @@ fn bad_key(key: &KeySettings, expected: &'static str) -> IdentityError {
     IdentityError::BadKey { key: key.id.clone(), algorithm: key.algorithm.clone(), expected }
 }
 
-/// Whether `material` is a PEM text whose first line ends as a header of `kind` does.
-fn is_pem(material: &[u8], kind: &str) -> bool {
-    let text = String::from_utf8_lossy(material);
-    let first = text.trim_start().lines().next().unwrap_or_default();
-    first.starts_with("-----BEGIN ") && first.contains(kind)
+fn holds(material: &[u8], text: &str) -> bool {
+    material.windows(text.len()).any(|window| window == text.as_bytes())
 }

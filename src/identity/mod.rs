@@ -3,11 +3,13 @@
 //! Time is handed in as seconds since 1970, so that whoever calls decides what "now" is and every
 //! edge can be tested. The only room that knows jsonwebtoken.
 
+mod admit;
 mod api_keys;
 mod claims;
 mod error;
 mod explain;
 mod keys;
+mod pattern_template;
 mod policy;
 mod refusal;
 mod settings;
@@ -25,18 +27,19 @@ use std::sync::Arc;
 
 use crate::group::{GroupName, GroupPattern};
 
+pub use admit::Vouched;
 pub use api_keys::{ApiKey, ApiKeys, MIN_API_SECRET_LEN};
-pub use claims::Vouched;
 pub use error::IdentityError;
 pub use explain::{Explanation, Finding, Source};
 pub use keys::{ALGORITHMS, MIN_SECRET_LEN};
+pub use pattern_template::PatternTemplate;
 pub use policy::Policy;
 pub use refusal::Refusal;
 pub use settings::{
     ApiKeySettings, GrantRule, KeySettings, MAX_LEEWAY, Right, Settings, UnknownRight,
 };
 pub use sign::sign;
-pub use template::{FillError, PatternTemplate, Template, TemplateError};
+pub use template::{FillError, Template, TemplateError};
 pub use tokens::{MAX_TOKEN_LEN, Verifier};
 
 /// What can be granted on a group or a call.

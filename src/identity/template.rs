@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::group::{GroupName, GroupPattern, MAX_NAME_LEN, is_legal};
+use crate::group::{GroupName, MAX_NAME_LEN, is_legal};
 
 use super::excerpt;
 
@@ -17,26 +17,6 @@ use super::excerpt;
 pub struct Template {
     text: Box<str>,
     parts: Box<[Part]>,
-}
-
-/// Like [`Template`], but `*` may stand in it for any run of characters: for grants.
-///
-/// The `*` is always the configuration's own; a value can never bring one.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct PatternTemplate {
-    template: Template,
-    kind: Kind,
-}
-
-/// How a pattern template is matched, found out once.
-#[derive(Clone, PartialEq, Eq, Hash)]
-enum Kind {
-    /// No variable: a pattern like any other.
-    Fixed(GroupPattern),
-    /// Variables and no `*`: compared part by part, without an allocation.
-    Exact,
-    /// Both: filled, then matched.
-    Mixed,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -158,7 +138,8 @@ impl Template {
             .map_err(|_| FillError::TooLong { template: self.text.to_string(), len })
     }
 
-    fn parse_parts(text: &str) -> Result<Self, TemplateError> {
+    /// Reads a template in which `*` is a character like any other.
+    pub(super) fn parse_parts(text: &str) -> Result<Self, TemplateError> {
         if text.is_empty() {
             return Err(TemplateError::Empty);
         }
@@ -209,7 +190,8 @@ impl Template {
         characters.filter(|c| *c != '*').count()
     }
 
-    fn fill_text<'v>(
+    /// The text with values put in; its length is not checked.
+    pub(super) fn fill_text<'v>(
         &self,
         value: &dyn Fn(&str) -> Option<Cow<'v, str>>,
     ) -> Result<String, FillError> {
@@ -240,7 +222,11 @@ impl Template {
     }
 
     /// Whether the filled template is `name`: the same answer as filling it, without allocating.
-    fn names_exactly<'v>(&self, name: &str, value: &dyn Fn(&str) -> Option<Cow<'v, str>>) -> bool {
+    pub(super) fn names_exactly<'v>(
+        &self,
+        name: &str,
+        value: &dyn Fn(&str) -> Option<Cow<'v, str>>,
+    ) -> bool {
         let rest = self.parts.iter().try_fold(name, |rest, part| match part {
             Part::Literal(literal) => rest.strip_prefix(&**literal),
             Part::Variable(variable) => {
@@ -249,50 +235,6 @@ impl Template {
             }
         });
         rest.is_some_and(str::is_empty)
-    }
-}
-
-impl PatternTemplate {
-    /// Reads a template that may hold `*`.
-    pub fn parse(text: &str) -> Result<Self, TemplateError> {
-        let template = Template::parse_parts(text)?;
-        let kind = if template.names().next().is_none() {
-            let pattern = GroupPattern::parse(text);
-            Kind::Fixed(pattern.expect("literals were checked against a pattern's characters"))
-        } else if text.contains('*') {
-            Kind::Mixed
-        } else {
-            Kind::Exact
-        };
-        Ok(Self { template, kind })
-    }
-
-    /// The template as written.
-    pub fn as_str(&self) -> &str {
-        self.template.as_str()
-    }
-
-    /// Names of its variables, in order.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.template.names()
-    }
-
-    /// Puts the values in that `value` answers.
-    pub fn fill<'v>(
-        &self,
-        value: &dyn Fn(&str) -> Option<Cow<'v, str>>,
-    ) -> Result<GroupPattern, FillError> {
-        let text = self.template.fill_text(value)?;
-        Ok(GroupPattern::parse(&text).expect("literals and values were checked"))
-    }
-
-    /// Whether the filled pattern matches `name`; a template that cannot be filled matches nothing.
-    pub fn matches<'v>(&self, name: &str, value: &dyn Fn(&str) -> Option<Cow<'v, str>>) -> bool {
-        match &self.kind {
-            Kind::Fixed(pattern) => pattern.matches(name),
-            Kind::Exact => self.template.names_exactly(name, value),
-            Kind::Mixed => self.fill(value).is_ok_and(|pattern| pattern.matches(name)),
-        }
     }
 }
 
@@ -315,17 +257,5 @@ impl fmt::Debug for Template {
 impl fmt::Display for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
-    }
-}
-
-impl fmt::Debug for PatternTemplate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.template, f)
-    }
-}
-
-impl fmt::Display for PatternTemplate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.template, f)
     }
 }

@@ -1,1 +1,7 @@
-
+mod api_keys;
+mod keys;
+mod policy;
+mod support;
+mod templates;
+mod times;
+mod tokens;
