@@ -1,5 +1,6 @@
 //! Groupcast: a real-time WebSocket channel-layer gateway.
 
+pub mod config;
 pub mod connection;
 pub mod event;
 pub mod frame;
