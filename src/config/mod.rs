@@ -13,9 +13,11 @@ mod secret;
 #[cfg(test)]
 mod tests;
 mod units;
+mod warnings;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use error::ConfigError;
 
@@ -74,4 +76,9 @@ impl Config {
         toml::from_str::<raw::Raw>(text).map_err(inside)?;
         environment::overlay(toml::from_str(text).map_err(inside)?, variables)
     }
+}
+
+/// A time such as `15m`, as in the configuration; `None` if it is none.
+pub fn parse_period(text: &str) -> Option<Duration> {
+    units::Period::parse(text).map(|period| period.0)
 }

@@ -1,7 +1,5 @@
 //! Routes: paths that cannot hide each other, groups that they join, events as they show them.
 
-use std::collections::{HashMap, HashSet};
-
 use super::{ConfigError, credentials, raw};
 use crate::identity::Template;
 use crate::protocol::{EventShape, Shape};
@@ -26,7 +24,7 @@ pub(super) fn build(routes: &[raw::Route]) -> Result<Built, ConfigError> {
             "at least one; without any there is \"/ws\"",
         ));
     }
-    let mut shapes = vec![Shape::default()];
+    let mut shapes = vec![Shape::verbatim()];
     let mut claims = Vec::new();
     let mut built: Vec<Route> = Vec::new();
     for (index, route) in routes.iter().enumerate() {
@@ -135,40 +133,27 @@ fn check_allow(
 
 fn shape(at: &str, route: &raw::Route) -> Result<Shape, ConfigError> {
     let Some(events) = &route.events else {
-        return Ok(Shape::default());
+        return Ok(Shape::verbatim());
     };
-    let mut seen = HashSet::new();
-    let mut shaped = HashMap::new();
-    for (name, event) in events {
-        let at = format!("{at}.events.{name:?}");
-        let equal = name.replace('.', "_");
-        if !seen.insert(equal.clone()) {
-            let allowed = "names that differ in more than '.' and '_', which are equal here";
-            return Err(ConfigError::value(at, "listed twice", allowed));
-        }
-        if event.body.is_some() && (event.rename.is_some() || event.keep.is_some()) {
-            let allowed = "body alone, since it sends that member without the object around it";
-            return Err(ConfigError::value(at, "body with as or keep", allowed));
-        }
+    let events = events.iter().map(|(name, event)| {
         let (rename, keep, body) = (event.rename.clone(), event.keep.clone(), event.body.clone());
-        shaped.insert(equal, EventShape { rename, keep, body });
-    }
-    Ok(Shape { events: Some(shaped) })
+        (name.clone(), EventShape { rename, keep, body })
+    });
+    Shape::new(events.collect()).map_err(|error| ConfigError::text(&format!("{at}.events"), error))
 }
 
 /// The welcome as JSON text, its members in the order of the file.
 fn welcome(at: &str, table: &toml::Table) -> Result<String, ConfigError> {
     if let Some(key) = table.iter().find_map(|(key, value)| not_json(key, value)) {
         let key = format!("{at}.welcome.{key}");
-        return Err(ConfigError::value(key, "a date or no finite number", "what JSON knows"));
+        return Err(ConfigError::value(key, "not finite", "a number that JSON can write"));
     }
     Ok(serde_json::to_string(table).expect("tables with JSON's values are serializable"))
 }
 
-/// The place of the first value that JSON has no form for.
+/// The place of the first number that JSON has no form for. Dates have become text by now.
 fn not_json(key: &str, value: &toml::Value) -> Option<String> {
     match value {
-        toml::Value::Datetime(_) => Some(key.to_owned()),
         toml::Value::Float(number) if !number.is_finite() => Some(key.to_owned()),
         toml::Value::Array(items) => items.iter().find_map(|item| not_json(key, item)),
         toml::Value::Table(table) => table
