@@ -1,0 +1,149 @@
+//! `groupcast dev`: the gateway on this machine alone, with everything needed to try it printed.
+
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+
+use aws_lc_rs::rand;
+use clap::Args;
+use data_encoding::BASE64URL_NOPAD;
+use groupcast::Listeners;
+use groupcast::config::Config;
+use groupcast::group::{GroupName, GroupPattern};
+use groupcast::identity::{self, ApiKeySettings, KeySettings, Right};
+use groupcast::server::DevSettings;
+use groupcast::telemetry::LogFormat;
+use serde_json::json;
+
+use super::language::Language;
+use super::{ConfigFile, Failure, now, serve};
+
+/// Try the gateway: one process, this machine only, nothing to configure
+///
+/// Makes keys for this run, prints the page to open, a token and a line that publishes. Routes,
+/// grants and limits are taken from gateway.toml if there is one; its keys are not.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  groupcast dev
+  groupcast dev --port 9000 --api-port 9001 --sub ana")]
+pub(super) struct Dev {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Port for browsers; 0 = any that is free
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+    /// Port for back ends; 0 = any that is free
+    #[arg(long, default_value_t = 8081)]
+    api_port: u16,
+    /// Whose token is printed; it joins usuario_<SUB>
+    #[arg(long, default_value = "7", value_parser = parse_sub)]
+    sub: String,
+}
+
+/// A working day: nobody renews a token by hand.
+const TOKEN_LIFETIME: u64 = 12 * 3600;
+
+impl Dev {
+    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+        let mut config = self.file.load()?;
+        let key = KeySettings {
+            id: "dev".to_owned(),
+            algorithm: "HS256".to_owned(),
+            material: random::<32>().map_err(Failure::start)?.to_vec(),
+        };
+        let group = format!("usuario_{}", self.sub);
+        let token = self.token(&key, &group, &config.identity).map_err(Failure::start)?;
+        let secret = BASE64URL_NOPAD.encode(&random::<24>().map_err(Failure::start)?);
+        self.adapt(&mut config, key, &secret);
+        config.server.dev =
+            Some(DevSettings { token: token.clone(), api_key: secret.clone(), assets: None });
+        config.log.start().map_err(Failure::start)?;
+        let sub = self.sub;
+        serve::run(config, |listeners| greet(listeners, &sub, &token, &secret, &group))
+    }
+
+    /// Loopback, the keys of this run and logs out of the way of what is printed.
+    fn adapt(&self, config: &mut Config, key: KeySettings, secret: &str) {
+        config.server.public = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        config.server.api = SocketAddr::from((Ipv4Addr::LOCALHOST, self.api_port));
+        config.log.format = LogFormat::Text;
+        config.identity.keys = vec![key];
+        config.identity.api_keys = vec![ApiKeySettings {
+            name: "dev".to_owned(),
+            secret: secret.to_owned(),
+            groups: vec![GroupPattern::parse("*").expect("'*' is a pattern")],
+            allow: Right::ALL.to_vec(),
+        }];
+    }
+
+    /// A token that may do whatever there is to try.
+    fn token(
+        &self,
+        key: &KeySettings,
+        group: &str,
+        settings: &identity::Settings,
+    ) -> Result<String, identity::IdentityError> {
+        let mut claims = json!({
+            "sub": self.sub,
+            "exp": now() + TOKEN_LIFETIME,
+            (settings.groups_claim.as_str()): [group],
+            (settings.grants_claim.as_str()): {"join": "*", "send": "*", "presence": "*", "history": "*"},
+        });
+        for (name, accepted) in [("aud", &settings.audience), ("iss", &settings.issuer)] {
+            if let Some(first) = accepted.first() {
+                claims[name] = json!(first);
+            }
+        }
+        identity::sign(key, &claims)
+    }
+}
+
+fn greet(
+    listeners: &Listeners,
+    sub: &str,
+    token: &str,
+    secret: &str,
+    group: &str,
+) -> io::Result<()> {
+    let language = Language::of_environment();
+    let (public, api) = (listeners.public_addr()?, listeners.api_addr()?);
+    let say = |english, spanish| language.pick(english, spanish);
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "{}",
+        say(
+            "Groupcast is up, on this machine only, its layer in memory.",
+            "Groupcast está en marcha, solo en esta máquina, con la capa en memoria.",
+        )
+    )?;
+    writeln!(out, "\n  {:<12} http://{public}/", say("Page", "Página"))?;
+    writeln!(
+        out,
+        "  {:<12} {sub}, {} {group}",
+        say("User", "Usuario"),
+        say("in group", "en el grupo")
+    )?;
+    writeln!(out, "  {:<12} {token}", "Token")?;
+    writeln!(out, "\n{}\n", say("Publish an event:", "Publicar un evento:"))?;
+    writeln!(out, "  curl http://{api}/groups/{group}/send \\")?;
+    writeln!(out, "    -H 'Authorization: Bearer {secret}' \\")?;
+    writeln!(out, "    -H 'Content-Type: application/json' \\")?;
+    writeln!(out, "    -d '{{\"type\":\"aviso\",\"texto\":\"{}\"}}'", say("hello", "hola"))?;
+    writeln!(out, "\n{}\n", say("Ctrl-C ends it.", "Ctrl-C lo termina."))?;
+    out.flush()
+}
+
+fn parse_sub(sub: &str) -> Result<String, String> {
+    match GroupName::parse(&format!("usuario_{sub}")) {
+        Ok(_) if !sub.is_empty() => Ok(sub.to_owned()),
+        _ => Err("letters, digits, '_', '.' and '-' make a group name; at most 91 of them".into()),
+    }
+}
+
+fn random<const N: usize>() -> Result<[u8; N], &'static str> {
+    let mut bytes = [0; N];
+    rand::fill(&mut bytes).map_err(|_| "the system gives no random bytes")?;
+    Ok(bytes)
+}

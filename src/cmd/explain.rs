@@ -1,0 +1,62 @@
+//! `groupcast explain`: why somebody may, or may not.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use groupcast::identity::{Identity, Operation, Policy, Verifier, Vouched};
+use serde_json::{Map, Value};
+
+use super::{ConfigFile, Failure, now};
+
+/// Say whether somebody may do something, and why
+///
+/// Exits with 0 for yes and with 1 for no.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  groupcast explain --sub 7 join usuario_7
+  groupcast explain --sub 7 --claim tenant=norte send norte.avisos
+  groupcast explain --token \"$TOKEN\" call marcar_leida")]
+pub(super) struct Explain {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Who: somebody with a token that says nothing else
+    #[arg(long, required_unless_present = "token", conflicts_with = "token")]
+    sub: Option<String>,
+    /// A claim of that token; may be repeated
+    #[arg(long = "claim", value_parser = super::token::parse_claim, value_name = "NAME=VALUE",
+          conflicts_with = "token")]
+    claims: Vec<(String, Value)>,
+    /// Who: the owner of this token, which is verified
+    #[arg(long)]
+    token: Option<String>,
+    /// join, send, call, presence or history
+    operation: Operation,
+    /// The group, or the call
+    name: String,
+}
+
+impl Explain {
+    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+        let settings = self.file.load()?.identity;
+        let verifier = Verifier::new(&settings).map_err(Failure::configuration)?;
+        let identity = self.identity(&verifier).map_err(Failure::start)?;
+        let policy = Policy::new(&settings.grants);
+        let explanation = policy.explain(&identity, self.operation, &self.name);
+        println!("{explanation}");
+        Ok(if explanation.allowed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn identity(&self, verifier: &Verifier) -> Result<Identity, groupcast::identity::Refusal> {
+        if let Some(token) = &self.token {
+            return verifier.verify(token, now());
+        }
+        let claims: Map<String, Value> = self.claims.iter().cloned().collect();
+        verifier.vouched(Vouched {
+            sub: self.sub.as_deref().unwrap_or_default(),
+            expires_at: now() + 1,
+            groups: &[],
+            claims: &claims,
+        })
+    }
+}

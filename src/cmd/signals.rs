@@ -1,0 +1,36 @@
+//! SIGTERM and SIGINT: the first asks to drain, the second does not ask.
+
+use std::future::Future;
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+
+/// What a shell reports of a process that SIGINT ended: 128 + 2.
+const INTERRUPTED: i32 = 130;
+
+/// Listens from now on; the future is done at the first signal, the process at the second.
+pub(super) fn stop() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (asked, stop) = oneshot::channel();
+    tokio::spawn(async move {
+        let name = either(&mut terminate, &mut interrupt).await;
+        tracing::info!(signal = name, "draining; a second signal ends at once");
+        let _ = asked.send(());
+        let name = either(&mut terminate, &mut interrupt).await;
+        tracing::warn!(signal = name, "ended at once");
+        std::process::exit(INTERRUPTED);
+    });
+    Ok(async {
+        // An error would mean that the task is gone, with the whole runtime.
+        let _ = stop.await;
+    })
+}
+
+async fn either(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}

@@ -1,0 +1,112 @@
+//! A configuration in words, for `check`.
+
+use std::fmt::Write;
+
+use groupcast::config::Config;
+use groupcast::connection::Overflow;
+use groupcast::identity;
+
+/// What `config` means, a line an idea. Key material and secrets are left out.
+pub(super) fn of(config: &Config) -> String {
+    let mut out = String::new();
+    listeners(config, &mut out);
+    keys(&config.identity, &mut out);
+    grants(&config.identity, &mut out);
+    routes(config, &mut out);
+    limits(config, &mut out);
+    out
+}
+
+/// Writing to a `String` cannot fail, so lines are written without an outcome.
+macro_rules! line {
+    ($out:expr, $name:expr, $($text:tt)*) => {{
+        let _ = writeln!($out, "{:<12}{}", $name, format_args!($($text)*));
+    }};
+}
+
+fn listeners(config: &Config, out: &mut String) {
+    line!(out, "browsers", "ws://{}", config.server.public);
+    line!(out, "back ends", "http://{}", config.server.api);
+    match config.server.max_connections {
+        0 => line!(out, "at most", "as many WebSockets as file descriptors allow"),
+        most => line!(out, "at most", "{most} WebSockets"),
+    }
+    line!(
+        out,
+        "",
+        "{} of one user, {} handshakes at a time",
+        config.hub.connections_per_user,
+        config.server.max_handshakes
+    );
+    line!(out, "layer", "memory: one instance");
+}
+
+fn keys(identity: &identity::Settings, out: &mut String) {
+    for key in &identity.keys {
+        let id = if key.id.is_empty() { "without kid" } else { &key.id };
+        line!(out, "token key", "{id}, {}", key.algorithm);
+    }
+    let listed = |names: &[String]| match names {
+        [] => "not asked for".to_owned(),
+        names => names.join(" or "),
+    };
+    line!(out, "", "aud {}, iss {}", listed(&identity.audience), listed(&identity.issuer));
+    for key in &identity.api_keys {
+        let rights: Vec<_> = key.allow.iter().map(|right| right.as_str()).collect();
+        let groups: Vec<_> = key.groups.iter().map(|pattern| pattern.as_str()).collect();
+        line!(out, "API key", "{}: {} on {}", key.name, rights.join(", "), groups.join(", "));
+    }
+}
+
+fn grants(identity: &identity::Settings, out: &mut String) {
+    for rule in &identity.grants {
+        let operations: Vec<_> = rule.operations.iter().map(|word| word.as_str()).collect();
+        let names: Vec<_> = rule.names.iter().map(|name| name.as_str()).collect();
+        line!(out, "everybody", "may {} {}", operations.join(", "), names.join(", "));
+    }
+    line!(
+        out,
+        "tokens",
+        "join groups by the claim {:?}, grant by {:?}",
+        identity.groups_claim,
+        identity.grants_claim
+    );
+}
+
+fn routes(config: &Config, out: &mut String) {
+    for route in &config.server.routes {
+        let joins: Vec<_> = route.join.iter().map(|template| template.as_str()).collect();
+        let joins = match joins.as_slice() {
+            [] => "joins what the token says".to_owned(),
+            joins => format!("joins {}", joins.join(", ")),
+        };
+        let anyone = if route.allow_anyone { ", as the URL names it" } else { "" };
+        let welcome = if route.welcome.is_some() { ", welcomes" } else { "" };
+        let events = if route.shape == 0 { "" } else { ", shows listed events only" };
+        line!(out, "route", "{} {joins}{anyone}{welcome}{events}", route.path);
+    }
+}
+
+fn limits(config: &Config, out: &mut String) {
+    for (pattern, limits) in &config.connection.group_limits {
+        let overflow = match limits.overflow {
+            Overflow::DropOldest => "then the oldest go",
+            Overflow::DropNewest => "then the newest go",
+            Overflow::Close => "then the connection is closed",
+        };
+        line!(
+            out,
+            "group",
+            "{pattern}: {} waiting for {:?} at most, {overflow}",
+            limits.capacity,
+            limits.expiry
+        );
+    }
+    line!(
+        out,
+        "outbox",
+        "{} KiB a connection, events of up to {} KiB",
+        config.connection.outbox_bytes / 1024,
+        config.publish.max_event_bytes / 1024
+    );
+}

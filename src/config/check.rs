@@ -1,0 +1,219 @@
+//! From what was written to what it means: every check that needs more than one value.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use super::raw::{self, Raw};
+use super::units::{Period, Size};
+use super::{Config, ConfigError, Place, credentials, routes};
+use crate::connection::{self, Overflow};
+use crate::group::GroupPattern;
+use crate::{hub, publish, relay, server, telemetry};
+
+/// What a frame adds to its event: header, member names, a group name of 99 bytes, an offset.
+///
+/// The sum is below 200; the rest is for a route that gives events longer names.
+const FRAMING: usize = 1024;
+
+/// The smallest period: a zero where time is needed would end every connection at once.
+const SHORTEST: Period = Period(Duration::from_millis(1));
+
+/// The longest period, so that sums of periods with "now" stay far from overflow.
+const LONGEST: Period = Period(Duration::from_hours(24));
+
+/// Builds the settings of all rooms, or says what stands in the way.
+pub(super) fn check(raw: Raw, place: &Place) -> Result<Config, ConfigError> {
+    let routes::Built { routes, shapes, claims } = routes::build(&raw.route.0)?;
+    Ok(Config {
+        server: server::Settings { routes, ..server(&raw)? },
+        connection: connection(&raw)?,
+        hub: hub(&raw)?,
+        publish: publish(&raw)?,
+        relay: relay::Settings { linger: period("hub.linger", raw.hub.linger)? },
+        identity: credentials::identity(&raw, claims, place)?,
+        log: log(&raw.log)?,
+        shapes,
+    })
+}
+
+fn server(raw: &Raw) -> Result<server::Settings, ConfigError> {
+    let (listen, connections, auth) = (&raw.listen, &raw.connections, &raw.auth);
+    if listen.api == listen.public && listen.api.port() != 0 {
+        let allowed = format!("any address but listen.public ({})", listen.public);
+        return Err(ConfigError::value("listen.api", listen.api, allowed));
+    }
+    for (index, origin) in auth.allowed_origins.iter().enumerate() {
+        check_origin(&format!("auth.allowed_origins[{index}]"), origin)?;
+    }
+    check_word("auth.cookie", &auth.cookie)?;
+    check_word("auth.url_parameter", &auth.url_parameter)?;
+    Ok(server::Settings {
+        public: listen.public,
+        api: listen.api,
+        max_connections: connections.max,
+        max_handshakes: at_least_one("connections.max_handshakes", connections.max_handshakes)?,
+        header_timeout: period("connections.header_timeout", connections.header_timeout)?,
+        hello_timeout: period("connections.hello_timeout", connections.hello_timeout)?,
+        api_timeout: period("api.timeout", raw.api.timeout)?,
+        token_cookie: auth.cookie.clone(),
+        token_parameter: auth.url_parameter.clone(),
+        allowed_origins: auth.allowed_origins.clone(),
+        retry_window: period("connections.retry_window", connections.retry_window)?,
+        drain_grace: period("drain.grace", raw.drain.grace)?,
+        routes: Vec::new(),
+        dev: None,
+    })
+}
+
+fn connection(raw: &Raw) -> Result<connection::Settings, ConfigError> {
+    let limits = &raw.limits;
+    let frame =
+        within("limits.max_frame_bytes", limits.max_frame_bytes, Size(125), Size(16 << 20))?;
+    let lowat =
+        within("limits.notsent_lowat", limits.notsent_lowat, Size(1), Size(i32::MAX as usize))?;
+    Ok(connection::Settings {
+        outbox_bytes: at_least_one("limits.outbox_bytes", limits.outbox_bytes)?.0,
+        max_frame_bytes: frame.0,
+        frames_per_second: at_least_one("limits.frames_per_second", limits.frames_per_second)?,
+        frame_burst: at_least_one("limits.frame_burst", limits.frame_burst)?,
+        groups_per_connection: at_least_one(
+            "limits.groups_per_connection",
+            limits.groups_per_connection,
+        )?,
+        notsent_lowat: lowat.0 as u32,
+        ping: period("connections.ping", raw.connections.ping)?,
+        ping_grace: period("connections.ping_grace", raw.connections.ping_grace)?,
+        group_limits: group_limits(&limits.group)?,
+    })
+}
+
+/// The list ends with `*`, so that every group has limits: the default's, where the file has none.
+fn group_limits(
+    written: &[raw::GroupLimits],
+) -> Result<Vec<(GroupPattern, connection::Limits)>, ConfigError> {
+    let mut limits = Vec::new();
+    for (index, group) in written.iter().enumerate() {
+        let key = |name: &str| format!("limits.group[{index}].{name}");
+        if let Some((earlier, _)) = limits.last()
+            && GroupPattern::as_str(earlier) == "*"
+        {
+            let allowed = "patterns before \"*\", since the first match wins";
+            return Err(ConfigError::value(key("pattern"), &group.pattern, allowed));
+        }
+        let pattern = credentials::pattern(&key("pattern"), &group.pattern)?;
+        let limit = connection::Limits {
+            capacity: at_least_one(&key("capacity"), group.capacity)?,
+            expiry: period(&key("expiry"), group.expiry)?,
+            overflow: match group.overflow {
+                raw::Overflow::DropOldest => Overflow::DropOldest,
+                raw::Overflow::DropNewest => Overflow::DropNewest,
+                raw::Overflow::Close => Overflow::Close,
+            },
+        };
+        limits.push((pattern, limit));
+    }
+    if limits.last().is_none_or(|(last, _)| last.as_str() != "*") {
+        limits.extend(connection::Settings::default().group_limits);
+    }
+    Ok(limits)
+}
+
+fn hub(raw: &Raw) -> Result<hub::Settings, ConfigError> {
+    Ok(hub::Settings {
+        shards: raw.hub.shards,
+        connections_per_user: at_least_one("connections.per_user", raw.connections.per_user)?,
+        inbox: at_least_one("hub.inbox", raw.hub.inbox)?,
+        requests: at_least_one("hub.requests", raw.hub.requests)?,
+        drain_rate: at_least_one("drain.rate", raw.drain.rate)?,
+    })
+}
+
+fn publish(raw: &Raw) -> Result<publish::Settings, ConfigError> {
+    let (event, outbox) = (raw.limits.max_event_bytes, raw.limits.outbox_bytes);
+    let largest = Size(outbox.0.saturating_sub(FRAMING));
+    if event.0 == 0 || event > largest {
+        let allowed = format!(
+            "1 to {largest}, which is limits.outbox_bytes ({outbox}) less {FRAMING} for framing"
+        );
+        return Err(ConfigError::value("limits.max_event_bytes", event, allowed));
+    }
+    Ok(publish::Settings {
+        max_event_bytes: event.0,
+        idempotency_window: period("api.idempotency_window", raw.api.idempotency_window)?,
+        idempotency_keys: at_least_one("api.idempotency_keys", raw.api.idempotency_keys)?,
+        patience: period("api.patience", raw.api.patience)?,
+    })
+}
+
+fn log(log: &raw::Log) -> Result<telemetry::LogSettings, ConfigError> {
+    let settings = telemetry::LogSettings {
+        filter: log.level.clone(),
+        format: match log.format {
+            raw::LogFormat::Text => telemetry::LogFormat::Text,
+            raw::LogFormat::Json => telemetry::LogFormat::Json,
+        },
+    };
+    settings.check().map_err(|_| {
+        let allowed = "error, warn, info, debug, trace, or \"info,groupcast::hub=debug\"";
+        ConfigError::value("log.level", format!("{:?}", log.level), allowed)
+    })?;
+    Ok(settings)
+}
+
+fn at_least_one<T: PartialOrd + Display + One>(key: &str, value: T) -> Result<T, ConfigError> {
+    if value < T::ONE {
+        return Err(ConfigError::value(key, value, "at least 1"));
+    }
+    Ok(value)
+}
+
+fn period(key: &str, value: Period) -> Result<Duration, ConfigError> {
+    within(key, value, SHORTEST, LONGEST).map(|period| period.0)
+}
+
+fn within<T: PartialOrd + Display>(key: &str, value: T, min: T, max: T) -> Result<T, ConfigError> {
+    if value < min || value > max {
+        return Err(ConfigError::value(key, value, format!("{min} to {max}")));
+    }
+    Ok(value)
+}
+
+/// An origin as a browser sends it (RFC 6454 section 6.2), since it is compared byte by byte.
+fn check_origin(key: &str, origin: &str) -> Result<(), ConfigError> {
+    let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+    let legal = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '.' | '-' | ':' | '[' | ']' | '_');
+    match host {
+        Some(host) if !host.is_empty() && host.chars().all(legal) => Ok(()),
+        _ => {
+            let allowed =
+                "scheme, host in lower case and port if any, such as https://tienda.example";
+            Err(ConfigError::value(key, format!("{origin:?}"), allowed))
+        }
+    }
+}
+
+/// A name of a cookie or query parameter; empty = not used.
+fn check_word(key: &str, word: &str) -> Result<(), ConfigError> {
+    if word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')) {
+        return Ok(());
+    }
+    let allowed = "letters, digits, '_', '-' and '.', or empty";
+    Err(ConfigError::value(key, format!("{word:?}"), allowed))
+}
+
+/// The unit, for whatever must not be zero.
+trait One {
+    const ONE: Self;
+}
+
+impl One for u32 {
+    const ONE: Self = 1;
+}
+
+impl One for usize {
+    const ONE: Self = 1;
+}
+
+impl One for Size {
+    const ONE: Self = Self(1);
+}

@@ -1,0 +1,397 @@
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use super::raw::Raw;
+use super::*;
+use crate::connection::Overflow;
+use crate::telemetry::LogFormat;
+
+const SHIPPED: &str = include_str!("../../gateway.toml");
+
+/// A secret that is long enough.
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+fn variables(pairs: &[(&str, &str)]) -> Variables {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn load_with(text: &str, pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let variables = variables(pairs);
+    let raw = Config::parse(Path::new("gateway.toml"), text, &variables)?;
+    check::check(raw, &Place { folder: PathBuf::new(), variables })
+}
+
+fn load(text: &str) -> Result<Config, ConfigError> {
+    load_with(text, &[])
+}
+
+/// The error's whole sentence, causes included.
+fn refusal(text: &str, pairs: &[(&str, &str)]) -> String {
+    let error = load_with(text, pairs).expect_err("the configuration is wrong");
+    let mut sentence = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        sentence = format!("{sentence}: {error}");
+        cause = error.source();
+    }
+    sentence
+}
+
+#[track_caller]
+fn assert_refused(text: &str, expected: &[&str]) {
+    let sentence = refusal(text, &[]);
+    for part in expected {
+        assert!(sentence.contains(part), "{part:?} is missing in {sentence:?}");
+    }
+}
+
+// ===== the shipped file =====
+
+#[test]
+fn the_shipped_file_holds_every_key_at_its_default() {
+    let written: toml::Table = toml::from_str(SHIPPED).unwrap();
+    let mut defaults = toml::Table::try_from(Raw::default()).unwrap();
+    // Lists of tables that are empty by default cannot be written as such; they are examples.
+    for section in ["auth", "api"] {
+        defaults[section].as_table_mut().unwrap().remove("key");
+    }
+    defaults.remove("grant");
+    assert_eq!(keys(&written), keys(&defaults));
+    assert_eq!(toml::from_str::<Raw>(SHIPPED).unwrap(), Raw::default());
+}
+
+/// Every key with its path, the keys of a list's first table too.
+fn keys(table: &toml::Table) -> BTreeSet<String> {
+    let below = |(key, value): (&String, &toml::Value)| {
+        let table = value.as_table().or_else(|| value.as_array()?.first()?.as_table());
+        match table {
+            Some(table) => keys(table).into_iter().map(|rest| format!("{key}.{rest}")).collect(),
+            None => vec![key.clone()],
+        }
+    };
+    table.iter().flat_map(below).collect()
+}
+
+#[test]
+fn the_examples_of_the_shipped_file_are_right_too() {
+    let is_code = |line: &str| {
+        let line = line.trim_start_matches("# ");
+        line.starts_with("[[")
+            || line.split_once(" = ").is_some_and(|(key, _)| {
+                key.chars().all(|c| c.is_ascii_lowercase() || matches!(c, '_' | '.'))
+            })
+    };
+    let uncommented: Vec<_> = SHIPPED
+        .lines()
+        .map(|line| if is_code(line) { line.trim_start_matches("# ") } else { line })
+        .collect();
+    let folder = std::env::temp_dir().join(format!("groupcast-examples-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("gateway.toml"), uncommented.join("\n")).unwrap();
+    fs::write(folder.join("jwt-2026-01.pem"), ED25519_PUBLIC).unwrap();
+    let secrets = [("JWT_SECRET", SECRET), ("GROUPCAST_DJANGO_SECRET", "abcdefghijklmnop")];
+    let config = Config::load(Some(&folder.join("gateway.toml")), variables(&secrets));
+    fs::remove_dir_all(&folder).unwrap();
+    let config = config.unwrap();
+    assert_eq!(config.identity.keys.len(), 2);
+    assert_eq!(config.identity.api_keys.len(), 1);
+    assert_eq!(config.identity.grants.len(), 2, "one for groups, one for calls");
+    assert_eq!(config.server.routes.len(), 3);
+    assert_eq!(config.shapes.len(), 2);
+}
+
+/// The public key of RFC 8410 section 10.1.
+const ED25519_PUBLIC: &str = "-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
+-----END PUBLIC KEY-----
+";
+
+#[test]
+fn an_empty_file_means_the_rooms_own_defaults() {
+    let config = load("").unwrap();
+    let rooms = Config::default();
+    assert_eq!(format!("{:?}", config.connection), format!("{:?}", rooms.connection));
+    assert_eq!(format!("{:?}", config.hub), format!("{:?}", rooms.hub));
+    assert_eq!(format!("{:?}", config.publish), format!("{:?}", rooms.publish));
+    assert_eq!(format!("{:?}", config.relay), format!("{:?}", rooms.relay));
+    assert_eq!(format!("{:?}", config.identity), format!("{:?}", rooms.identity));
+    assert_eq!(config.log, rooms.log);
+    assert_eq!(config.server.routes[0].path, "/ws");
+}
+
+// ===== the environment =====
+
+#[test]
+fn every_key_has_its_variable() {
+    let names = environment::names();
+    for key in keys(&toml::from_str(SHIPPED).unwrap()) {
+        let path: Vec<_> = key.split('.').collect();
+        let name = match path.as_slice() {
+            ["route", ..] => "GROUPCAST_ROUTE".to_owned(),
+            [section, key, ..] => format!("GROUPCAST_{section}_{key}").to_uppercase(),
+            _ => panic!("{key} is in no section"),
+        };
+        assert!(names.contains(&name), "{name} is not among {names:?}");
+    }
+    for name in ["GROUPCAST_GRANT", "GROUPCAST_AUTH_KEY", "GROUPCAST_API_KEY"] {
+        assert!(names.iter().any(|known| known == name), "{name} is not among {names:?}");
+    }
+}
+
+#[test]
+fn a_variable_goes_before_the_file() {
+    let config = load_with(
+        "[limits]\noutbox_bytes = \"1MiB\"\nframe_burst = 7",
+        &[
+            ("GROUPCAST_LIMITS_OUTBOX_BYTES", "524288"),
+            ("GROUPCAST_LISTEN_PUBLIC", "0.0.0.0:0"),
+            ("GROUPCAST_AUTH_AUDIENCE", "[\"web\", \"app\"]"),
+            ("GROUPCAST_LOG_FORMAT", "json"),
+            ("GROUPCAST_ROUTE", "[{ path = \"/otra\", join = [\"usuario_{sub}\"] }]"),
+            ("HOME", "/nowhere"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.connection.outbox_bytes, 512 * 1024);
+    assert_eq!(config.connection.frame_burst, 7);
+    assert_eq!(config.server.public.to_string(), "0.0.0.0:0");
+    assert_eq!(config.identity.audience, ["web", "app"]);
+    assert_eq!(config.log.format, LogFormat::Json);
+    assert_eq!(config.server.routes[0].path, "/otra");
+}
+
+#[test]
+fn a_wrong_variable_is_named_with_what_is_expected() {
+    let sentence = refusal("", &[("GROUPCAST_CONNECTIONS_PING", "soon")]);
+    assert!(sentence.contains("GROUPCAST_CONNECTIONS_PING"), "{sentence}");
+    assert!(sentence.contains("such as \"10s\""), "{sentence}");
+    let sentence = refusal("", &[("GROUPCAST_HUB_SHARDS", "many")]);
+    assert!(sentence.contains("a whole number"), "{sentence}");
+}
+
+#[test]
+fn an_unknown_variable_is_an_error_that_names_the_nearest() {
+    let sentence = refusal("", &[("GROUPCAST_LIMIT_OUTBOX_BYTE", "1")]);
+    assert!(sentence.contains("nearest is GROUPCAST_LIMITS_OUTBOX_BYTES"), "{sentence}");
+}
+
+// ===== errors of the file =====
+
+#[test]
+fn an_unknown_key_is_an_error_with_its_line() {
+    assert_refused(
+        "[limits]\n\nframe_brust = 3",
+        &["gateway.toml:3:1: unknown field `frame_brust`", "`frame_burst`"],
+    );
+}
+
+#[test]
+fn a_value_of_the_wrong_kind_is_an_error_with_its_line() {
+    assert_refused("[drain]\ngrace = 30", &["gateway.toml:2:9", "such as \"10s\""]);
+    assert_refused("[drain]\ngrace = \"30\"", &["gateway.toml:2:9", "such as \"10s\""]);
+    assert_refused("[limits]\noutbox_bytes = \"9KB\"", &["\"256KiB\""]);
+    assert_refused("[layer]\nkind = \"redis\"", &["gateway.toml:2:8", "`redis`", "`memory`"]);
+}
+
+#[test]
+fn values_that_contradict_each_other_are_refused() {
+    assert_refused(
+        "[limits]\noutbox_bytes = \"64KiB\"",
+        &["limits.max_event_bytes is 64KiB", "1 to 63KiB", "limits.outbox_bytes"],
+    );
+    assert_refused("[auth]\nleeway = \"11s\"", &["leeway is 11s", "at most 10s"]);
+    assert_refused("[listen]\napi = \"127.0.0.1:8080\"", &["listen.api", "listen.public"]);
+    assert_refused("[connections]\nping = \"0s\"", &["connections.ping is 0s", "1ms to 24h"]);
+    assert_refused("[hub]\ninbox = 0", &["hub.inbox is 0", "at least 1"]);
+    assert_refused("[auth]\nallowed_origins = [\"https://a.b/\"]", &["allowed_origins[0]", "/"]);
+    assert_refused("[log]\nlevel = \"groupcast=loud\"", &["log.level", "info"]);
+}
+
+// ===== group limits =====
+
+#[test]
+fn every_group_has_limits_even_where_the_file_names_some_only() {
+    let config =
+        load("[[limits.group]]\npattern = \"pedido.*\"\ncapacity = 5\noverflow = \"close\"")
+            .unwrap();
+    let [(first, limits), (last, rest)] = config.connection.group_limits.as_slice() else {
+        panic!("two entries: {:?}", config.connection.group_limits);
+    };
+    assert_eq!((first.as_str(), limits.capacity), ("pedido.*", 5));
+    assert_eq!(limits.expiry, Duration::from_secs(60), "the default's");
+    assert_eq!(limits.overflow, Overflow::Close);
+    assert_eq!((last.as_str(), rest.capacity), ("*", 1000));
+}
+
+#[test]
+fn a_pattern_after_the_one_that_matches_all_is_refused() {
+    assert_refused(
+        "[[limits.group]]\npattern = \"*\"\n[[limits.group]]\npattern = \"a\"",
+        &["limits.group[1].pattern is a"],
+    );
+}
+
+// ===== secrets =====
+
+#[test]
+fn a_secret_is_never_shown() {
+    let wrong = "[[auth.key]]\nalgorithm = \"HS256\"\nsecret = 987654321";
+    assert!(!refusal(wrong, &[]).contains("987654321"));
+    let broken = "[[auth.key]]\nalgorithm = \"HS256\"\nsecret = \"geheim\" x";
+    assert!(!refusal(broken, &[]).contains("geheim"));
+    let short = "[[auth.key]]\nalgorithm = \"HS256\"\nsecret = \"geheim\"";
+    assert!(!refusal(short, &[]).contains("geheim"));
+    let good = format!("[[auth.key]]\nalgorithm = \"HS256\"\nsecret = \"{SECRET}\"");
+    let config = load(&good).unwrap();
+    assert!(!format!("{config:?}").contains(SECRET));
+    let raw: Raw = toml::from_str(&good).unwrap();
+    assert!(!format!("{raw:?}").contains(SECRET));
+}
+
+#[test]
+fn a_secret_is_given_in_exactly_one_way() {
+    let key = "[[auth.key]]\nalgorithm = \"HS256\"\n";
+    assert_refused(key, &["auth.key[0] is without a secret", "secret_env"]);
+    assert_refused(
+        &format!("{key}secret = \"{SECRET}\"\nsecret_env = \"A\""),
+        &["secret and secret_env"],
+    );
+    assert_refused(&format!("{key}secret_env = \"A\""), &["secret_env is A", "that is set"]);
+    assert_refused(&format!("{key}secret_file = \"/no/such\""), &["auth.key[0].secret_file"]);
+    assert_refused(&format!("{key}public_key_file = \"a.pem\""), &["public_key_file alone"]);
+}
+
+#[test]
+fn a_secret_comes_from_a_variable_of_any_name() {
+    let text = "[[auth.key]]\nalgorithm = \"HS256\"\nsecret_env = \"GROUPCAST_MINE\"";
+    let config = load_with(text, &[("GROUPCAST_MINE", SECRET)]).unwrap();
+    assert_eq!(config.identity.keys[0].material, SECRET.as_bytes());
+}
+
+#[test]
+fn serving_needs_a_key_and_checking_does_not() {
+    assert!(load("").unwrap().check_serves().is_err());
+    let text = format!("[[auth.key]]\nalgorithm = \"HS256\"\nsecret = \"{SECRET}\"");
+    assert!(load(&text).unwrap().check_serves().is_ok());
+}
+
+// ===== grants =====
+
+#[test]
+fn a_grant_says_what_and_on_which() {
+    assert_refused("[[grant]]\nallow = [\"join\"]", &["grant[0] is allow without groups"]);
+    assert_refused("[[grant]]\ngroups = [\"a\"]", &["grant[0] is groups without allow"]);
+    assert_refused("[[grant]]\n", &["grant[0] is empty"]);
+    assert_refused(
+        "[[grant]]\nallow = [\"read\"]\ngroups = [\"a\"]",
+        &["gateway.toml:2", "presence"],
+    );
+    assert_refused("[[grant]]\nallow = [\"call\"]\ngroups = [\"a\"]", &["calls = [\"name\"]"]);
+    assert_refused(
+        "[[grant]]\nallow = [\"join\"]\ngroups = [\"a b\"]",
+        &["grant[0].groups[0]", "' '"],
+    );
+}
+
+// ===== routes =====
+
+#[test]
+fn a_path_parameter_joins_only_where_that_is_said() {
+    let route = "[[route]]\npath = \"/ws/chat/{sala}/\"\njoin = [\"chat_{sala}\"]\n";
+    assert_refused(route, &["route[0].join is \"chat_{sala}\"", "allow = \"anyone\""]);
+    assert_refused(&format!("{route}allow = \"hook\""), &["no connect hook yet"]);
+    let config = load(&format!("{route}allow = \"anyone\"")).unwrap();
+    assert!(config.server.routes[0].allow_anyone);
+    assert!(config.identity.claims.is_empty(), "a parameter is no claim");
+    let config = load("[[route]]\npath = \"/ws\"\njoin = [\"tienda_{tenant}\"]").unwrap();
+    assert_eq!(config.identity.claims, ["tenant"], "kept of each token");
+}
+
+#[test]
+fn routes_cannot_hide_each_other() {
+    let routes = |first: &str, second: &str| {
+        format!("[[route]]\npath = \"{first}\"\n[[route]]\npath = \"{second}\"")
+    };
+    assert_refused(&routes("/ws", "/ws"), &["route[1].path"]);
+    assert_refused(&routes("/ws/{a}/", "/ws/{b}/"), &["route[1].path"]);
+    assert_refused(&routes("/ws/{a}/", "/ws/b/"), &["route[1].path"]);
+    assert!(load(&routes("/ws/b/", "/ws/{a}/")).is_ok());
+    assert!(load(&routes("/ws", "/ws/")).is_ok());
+}
+
+#[test]
+fn a_path_is_whole_segments() {
+    for path in ["ws", "/ws/{}", "/ws/{a}b", "/ws/{a}/{a}", "/ws/{sub}", "/ws?a", "/ñ"] {
+        assert_refused(&format!("[[route]]\npath = \"{path}\""), &["route[0].path"]);
+    }
+}
+
+#[test]
+fn a_welcome_keeps_the_order_of_its_members() {
+    let config = load(
+        "[[route]]\npath = \"/ws\"\nwelcome = { type = \"hola\", b = 1, a = [true, { z = 1.5, c = \"ñ\" }] }",
+    )
+    .unwrap();
+    let expected = r#"{"type":"hola","b":1,"a":[true,{"z":1.5,"c":"ñ"}]}"#;
+    assert_eq!(config.server.routes[0].welcome.as_deref(), Some(expected));
+    let config = load("[[route]]\npath = \"/ws\"\nwelcome = { a = 2026-01-01 }").unwrap();
+    let expected = r#"{"a":"2026-01-01"}"#;
+    assert_eq!(config.server.routes[0].welcome.as_deref(), Some(expected));
+    assert_refused(
+        "[[route]]\npath = \"/ws\"\nwelcome = { a = [{ b = nan }] }",
+        &["route[0].welcome.a.b"],
+    );
+    assert_refused("[[route]]\npath = \"/ws\"\nwelcome = \"hola\"", &["gateway.toml:3:11"]);
+}
+
+#[test]
+fn equal_event_lists_share_a_shape() {
+    let config = load(
+        "[[route]]\npath = \"/a\"\nevents.x = {}\n\
+         [[route]]\npath = \"/b\"\n\
+         [[route]]\npath = \"/c\"\nevents.x = {}",
+    )
+    .unwrap();
+    let shapes: Vec<_> = config.server.routes.iter().map(|route| route.shape).collect();
+    assert_eq!(shapes, [1, 0, 1]);
+    assert_eq!(config.shapes.len(), 2);
+    assert_refused(
+        "[[route]]\npath = \"/a\"\nevents.\"a.b\" = {}\nevents.a_b = {}",
+        &["route[0].events", "a_b"],
+    );
+}
+
+// ===== units =====
+
+#[test]
+fn periods_and_sizes_are_written_as_they_are_read() {
+    use super::units::{Period, Size};
+    for text in ["0s", "1ms", "1500ms", "10s", "2m", "36h"] {
+        assert_eq!(Period::parse(text).unwrap().to_string(), text);
+    }
+    for text in ["0", "1000", "256KiB", "3MiB", "1GiB"] {
+        assert_eq!(Size::parse(text).unwrap().to_string(), text);
+    }
+    for text in ["", "s", "1.5s", "-1s", "10", "1d", "99999999999999999999s", "10  s"] {
+        assert_eq!(Period::parse(text), None, "{text}");
+    }
+    for text in ["", "KiB", "1KB", "1.5MiB", "-1", "99999999999999999999GiB"] {
+        assert_eq!(Size::parse(text), None, "{text}");
+    }
+}
+
+#[test]
+fn what_may_not_be_meant_is_warned_of() {
+    let text = format!(
+        "[auth]\nurl_parameter = \"token\"\n[[auth.key]]\nalgorithm = \"HS512\"\nsecret = \"{SECRET}\"\n\
+         [listen]\napi = \"0.0.0.0:8081\"\n[connections]\nmax = 1000"
+    );
+    let warnings = load(&text).unwrap().warnings().join("\n");
+    for part in
+        ["clear text", "url_parameter", "64 are advised", "audience", "[[api.key]]", "250 MiB"]
+    {
+        assert!(warnings.contains(part), "{part} is missing in\n{warnings}");
+    }
+}
