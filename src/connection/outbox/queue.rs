@@ -138,12 +138,9 @@ impl Queue {
         events
     }
 
-    /// Takes the frame out that stands first; a mark's must have been made.
-    pub(super) fn pop_frame(&mut self) -> Option<Frame> {
-        match self.remove(self.all.front?) {
-            Item::Event(entry) => Some(entry.frame),
-            Item::Mark(mark) => mark.frame,
-        }
+    /// Takes out what stands first.
+    pub(super) fn pop(&mut self) -> Option<Item> {
+        self.all.front.map(|front| self.remove(front))
     }
 
     /// The frames in order, up to the first mark whose frame has not been made.
