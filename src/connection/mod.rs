@@ -7,8 +7,7 @@ mod wire;
 
 use std::time::Duration;
 
-pub use link::Connection;
-pub use outbox::{Entry, Flushed, Gaps, Lost, Millis, Outbox, Outcome, Source};
+pub use outbox::{Entry, Flushed, Gaps, Lost, Millis, Outbox, Source};
 pub use stream::Stream;
 pub use wire::{Decoder, Inbound, accept_key};
 

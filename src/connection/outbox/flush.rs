@@ -1,6 +1,7 @@
 //! Emptying an outbox into a socket: batches of borrowed frames, one vectored write each.
 
 use std::io::{self, ErrorKind, IoSlice};
+use std::mem;
 
 use crate::frame::Frame;
 use crate::protocol::outbound::{Gap, GapReason};
@@ -16,77 +17,61 @@ const BATCH_FRAMES: usize = 64;
 const BATCH_BYTES: usize = 256 * 1024;
 
 /// What a flush did.
-#[derive(Debug)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Flushed {
-    /// Events of which the last byte was written, by source.
-    pub delivered: Vec<(Source, u32)>,
-    /// Write calls.
-    pub writes: u64,
-    /// Bytes written.
+    /// Events of which the last byte was written; answers and gaps are none.
+    pub events: u64,
+    /// Bytes written, of frames of every kind.
     pub bytes: u64,
+    /// Writes that the socket took something of.
+    pub writes: u64,
     /// Events that had waited too long, by source. Allocates only if there are any.
     pub expired: Vec<(Source, u32)>,
-    /// Why it ended.
-    pub outcome: Outcome,
-}
-
-/// Why a flush ended.
-#[derive(Debug)]
-pub enum Outcome {
-    /// Everything is written.
-    Empty,
-    /// The socket takes no more until it is writable again.
-    Blocked,
-    /// The socket is broken, or took nothing without saying why ([`ErrorKind::WriteZero`]).
-    Failed(io::Error),
 }
 
 impl Outbox {
-    /// Writes until everything is written or the socket takes no more.
+    /// Writes until everything is written ([`Outbox::is_empty`]) or the socket takes no more.
     ///
     /// `write` is a vectored write that never blocks. `render` makes the frame of a gap; it is asked
     /// again if the gap grows before it is written.
+    ///
+    /// # Errors
+    /// Those of `write`, except that it would block; [`ErrorKind::WriteZero`] if it takes nothing
+    /// without saying why. Events found expired stay in [`Outbox::backlog`] then.
     pub fn flush(
         &mut self,
         now: Millis,
         mut render: impl FnMut(Source, &Gap) -> Frame,
         mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
-    ) -> Flushed {
-        let mut done = Flushed {
-            delivered: Vec::new(),
-            writes: 0,
-            bytes: 0,
-            expired: Vec::new(),
-            outcome: Outcome::Empty,
-        };
+    ) -> io::Result<Flushed> {
+        let mut done = Flushed::default();
         loop {
-            self.expire(now, &mut done.expired);
+            self.expire(now);
             if self.is_empty() {
-                return done;
+                break;
             }
             self.render_marks(&mut render);
             done.writes += 1;
             match self.write_batch(&mut write) {
-                Ok(0) => done.outcome = Outcome::Failed(ErrorKind::WriteZero.into()),
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(written) => {
+                    done.writes += 1;
                     done.bytes += written as u64;
-                    self.advance(written, &mut done.delivered);
-                    continue;
+                    done.events += self.advance(written);
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    done.outcome = Outcome::Blocked;
-                }
-                Err(error) => done.outcome = Outcome::Failed(error),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
             }
-            return done;
         }
+        done.expired = mem::take(&mut self.expired);
+        Ok(done)
     }
 
     /// Loses the expired among the events that the next batch can reach.
     ///
     /// Their marks may exceed the lane by less than a batch: each takes the place of an event, so
     /// nothing grows, and they are the first to be written.
-    fn expire(&mut self, now: Millis, expired: &mut Vec<(Source, u32)>) {
+    fn expire(&mut self, now: Millis) {
         let mut next = self.queue.front();
         let mut reached = 0;
         while let Some(key) = next
@@ -99,7 +84,10 @@ impl Outbox {
                 continue;
             }
             next = self.lose(key, GapReason::Expired);
-            count_one(expired, source);
+            match self.expired.iter_mut().find(|(of, _)| *of == source) {
+                Some((_, events)) => *events += 1,
+                None => self.expired.push((source, 1)),
+            }
         }
     }
 
@@ -138,39 +126,33 @@ impl Outbox {
         write(&slices[..frames])
     }
 
-    /// Drops what was written, counting the events that were finished.
-    fn advance(&mut self, mut written: usize, delivered: &mut Vec<(Source, u32)>) {
+    /// Drops what was written; returns how many events were finished.
+    fn advance(&mut self, mut written: usize) -> u64 {
+        let mut events = 0;
         while written > 0 {
-            let head = match self.head.take() {
-                Some(head) => head,
-                None => self.pop_frame().expect("no more is written than waits"),
-            };
+            let head = self.head.take().unwrap_or_else(|| self.pop());
             let left = head.frame.len() - head.written;
             if written < left {
                 self.head = Some(Head { written: head.written + written, ..head });
-                return;
+                break;
             }
             written -= left;
-            if let Some(source) = head.event_of {
-                count_one(delivered, source);
-            }
+            events += u64::from(head.is_event);
         }
+        events
     }
 
-    fn pop_frame(&mut self) -> Option<Head> {
-        if let Some(answer) = self.answers.pop_front() {
-            self.answer_bytes -= answer.len();
-            return Some(Head { frame: answer, written: 0, event_of: None });
+    /// What comes after the head.
+    fn pop(&mut self) -> Head {
+        if let Some(frame) = self.answers.pop_front() {
+            self.answer_bytes -= frame.len();
+            return Head { frame, written: 0, is_event: false };
         }
-        let (event_of, frame) = self.queue.pop_frame()?;
-        Some(Head { frame, written: 0, event_of })
-    }
-}
-
-/// Counts one more of `source`; a handful of sources at most, so a list beats a map.
-fn count_one(counts: &mut Vec<(Source, u32)>, source: Source) {
-    match counts.iter_mut().find(|(of, _)| *of == source) {
-        Some((_, count)) => *count += 1,
-        None => counts.push((source, 1)),
+        let (frame, is_event) = match self.queue.pop() {
+            Some(Item::Event(entry)) => (Some(entry.frame), true),
+            Some(Item::Mark(mark)) => (mark.frame, false),
+            None => (None, false),
+        };
+        Head { frame: frame.expect("only what waits is written"), written: 0, is_event }
     }
 }

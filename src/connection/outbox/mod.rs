@@ -20,7 +20,7 @@ use crate::protocol::outbound::{Gap, GapReason};
 
 use super::{Limits, Overflow};
 
-pub use flush::{Flushed, Outcome};
+pub use flush::Flushed;
 use gap::{Mark, gap_of};
 use list::Key;
 use queue::{Item, Queue};
@@ -81,6 +81,8 @@ pub struct Outbox {
     answers: VecDeque<Frame>,
     answer_bytes: usize,
     queue: Queue,
+    /// Events found expired and not reported yet.
+    expired: Vec<(Source, u32)>,
     gaps: Gaps,
     max_bytes: usize,
 }
@@ -89,8 +91,7 @@ pub struct Outbox {
 struct Head {
     frame: Frame,
     written: usize,
-    /// Whose event it is; `None` = an answer or a gap.
-    event_of: Option<Source>,
+    is_event: bool,
 }
 
 /// The bound that an arriving event runs into.
@@ -110,6 +111,7 @@ impl Outbox {
             answers: VecDeque::new(),
             answer_bytes: 0,
             queue: Queue::default(),
+            expired: Vec::new(),
             gaps,
             max_bytes,
         }
@@ -121,7 +123,7 @@ impl Outbox {
     pub fn put_back(&mut self, source: Source, frame: Frame, written: usize) {
         debug_assert!(self.head.is_none(), "two frames partly written");
         debug_assert!(written < frame.len(), "nothing left of the frame");
-        self.head = Some(Head { frame, written, event_of: Some(source) });
+        self.head = Some(Head { frame, written, is_event: true });
     }
 
     /// Queues an event of `source`, and says which events were lost for it.
@@ -219,9 +221,11 @@ impl Outbox {
         self.queue.waiting(source)
     }
 
-    /// The sources with waiting events and how many of each: what is lost if the connection ends.
+    /// The events that are lost if the connection ends now, by source, perhaps in several parts.
+    ///
+    /// One that is partly written is not among them: the peer may yet get the rest.
     pub fn backlog(&self) -> impl Iterator<Item = (Source, u32)> {
-        self.queue.backlog()
+        self.queue.backlog().chain(self.expired.iter().copied())
     }
 
     /// Frames to be written: events, answers, marks, and one partly written.

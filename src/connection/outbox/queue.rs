@@ -138,15 +138,9 @@ impl Queue {
         events
     }
 
-    /// Takes the frame out that stands first, with the source if it is an event's; a mark's must
-    /// have been made.
-    pub(super) fn pop_frame(&mut self) -> Option<(Option<Source>, Frame)> {
-        let front = self.all.front?;
-        let source = self.node(front).source;
-        match self.remove(front) {
-            Item::Event(entry) => Some((Some(source), entry.frame)),
-            Item::Mark(mark) => mark.frame.map(|frame| (None, frame)),
-        }
+    /// Takes out what stands first.
+    pub(super) fn pop(&mut self) -> Option<Item> {
+        self.all.front.map(|front| self.remove(front))
     }
 
     /// The frames in order, up to the first mark whose frame has not been made.

@@ -47,8 +47,10 @@ pub enum Inbound<'a> {
 /// Reads the frames of one client.
 ///
 /// Owns heap only while a header, a payload or a fragmented message is incomplete: then at most
-/// `max_message` bytes of text and 125 of a control frame that came between its fragments.
-#[derive(Debug)]
+/// `max_message` bytes of text and 125 of a control frame that came between its fragments. The
+/// default admits no text: it stands in for a decoder that is taken out while its messages are
+/// acted on.
+#[derive(Debug, Default)]
 pub struct Decoder {
     max_message: usize,
     partial: Option<Box<Partial>>,
