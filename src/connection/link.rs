@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use mio::{Registry, Token};
 
 use super::{
-    Decoder, Entry, Flushed, Gaps, Limits, Lost, Millis, Outbox, Outcome, Settings, Source, Stream,
+    Decoder, Entry, Flushed, Gaps, Limits, Lost, Millis, Outbox, Settings, Source, Stream,
 };
 use crate::frame::Frame;
 use crate::protocol::Disconnect;
@@ -79,8 +79,8 @@ impl Connection {
     }
 
     /// Keeps the rest of a frame whose direct write was cut short.
-    pub fn put_back(&mut self, source: Source, frame: Frame, written: usize) {
-        self.outbox().put_back(source, frame, written);
+    pub fn put_back(&mut self, frame: Frame, written: usize) {
+        self.outbox().put_back(frame, written);
     }
 
     /// Queues an event behind what waits.
@@ -131,19 +131,23 @@ impl Connection {
     }
 
     /// Writes what waits, as far as the socket takes it, and lets go of an outbox that is empty.
+    ///
+    /// `None` = nothing waits, or the socket has not said that there is room.
     pub fn flush(
         &mut self,
         now: Millis,
         render: impl FnMut(Source, &Gap) -> Frame,
-    ) -> Option<Flushed> {
-        let outbox = self.outbox.as_mut().filter(|_| self.writable)?;
+    ) -> io::Result<Option<Flushed>> {
+        let Some(outbox) = self.outbox.as_mut().filter(|_| self.writable) else {
+            return Ok(None);
+        };
         let stream = &mut self.stream;
-        let flushed = outbox.flush(now, render, |slices| stream.try_write_vectored(slices));
-        self.writable = matches!(flushed.outcome, Outcome::Empty);
+        let flushed = outbox.flush(now, render, |slices| stream.try_write_vectored(slices))?;
+        self.writable = outbox.is_empty();
         if self.writable {
             self.outbox = None;
         }
-        Some(flushed)
+        Ok(Some(flushed))
     }
 
     /// Takes the decoder out, so that the connection can be acted on while its input is decoded.

@@ -1,12 +1,14 @@
 //! One socket: its bytes in, its bounded queue out, and what is known of who is behind it.
 
 mod link;
+mod link;
 mod outbox;
 mod stream;
 mod wire;
 
 use std::time::Duration;
 
+pub use link::Connection;
 pub use outbox::{Entry, Flushed, Gaps, Lost, Millis, Outbox, Source};
 pub use stream::Stream;
 pub use wire::{Decoder, Inbound, accept_key};

@@ -7,7 +7,7 @@ use super::members::{GroupKey, SeatKey};
 use super::report::Dropped;
 use super::shard::Shard;
 use super::tick::Chain;
-use crate::connection::{Entry, Limits, Lost, Outcome, Source};
+use crate::connection::{Entry, Limits, Lost, Source};
 use crate::event::{Member, Publication, Target};
 use crate::protocol::{Disconnect, outbound};
 use crate::telemetry::DropReason;
@@ -134,8 +134,7 @@ impl Shard {
                 let framed = &self.tick.frames[frame as usize];
                 if written < framed.frame.len() {
                     if written > 0 {
-                        let source = source_of(self.tick.items[framed.item as usize].group);
-                        seat.connection.put_back(source, framed.frame.clone(), written);
+                        seat.connection.put_back(framed.frame.clone(), written);
                         chain = after;
                     }
                     return Ok(chain);
@@ -143,7 +142,6 @@ impl Shard {
                 written -= framed.frame.len();
                 seat.sent += 1;
                 self.tally.deliveries += 1;
-                self.tick.items[framed.item as usize].sent += 1;
                 chain = after;
             }
         }
@@ -183,24 +181,20 @@ impl Shard {
         let groups = &self.groups;
         let render =
             |source: Source, gap: &outbound::Gap| outbound::gap(&groups.get(source.0).name, gap);
-        let Some(flushed) = seat.connection.flush(now, render) else { return };
+        let flushed = match seat.connection.flush(now, render) {
+            Ok(Some(flushed)) => flushed,
+            Ok(None) => return,
+            Err(_) => return self.drop_seat(key),
+        };
+        seat.sent += flushed.events;
+        self.tally.deliveries += flushed.events;
         self.tally.writes += flushed.writes;
         self.tally.bytes += flushed.bytes;
-        for (source, events) in flushed.delivered {
-            self.seats[key].sent += u64::from(events);
-            self.tally.deliveries += u64::from(events);
-            if let Some(group) = group_of(source).and_then(|group| self.groups.try_get_mut(group)) {
-                group.sent += u64::from(events);
-            }
-        }
         for (source, events) in flushed.expired {
             let dropped = Dropped { expired: events.into(), ..Dropped::default() };
             self.count(key, group_of(source), dropped);
         }
-        match flushed.outcome {
-            Outcome::Failed(_) => self.drop_seat(key),
-            Outcome::Empty | Outcome::Blocked => self.finish_closing(key),
-        }
+        self.finish_closing(key);
     }
 
     /// Counts publications that a seat does not get.
@@ -221,11 +215,11 @@ impl Shard {
         }
         let now = std::time::Instant::now();
         for item in &self.tick.items {
-            if item.sent == 0 {
+            if item.receivers == 0 {
                 continue;
             }
             if let Some(group) = item.group.and_then(|group| self.groups.try_get_mut(group)) {
-                group.sent += item.sent;
+                group.sent += item.receivers;
             }
             let under_way = now.saturating_duration_since(item.publication.accepted);
             self.blueprint.metrics.publish_to_write.record(under_way);

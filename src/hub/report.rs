@@ -26,7 +26,8 @@ pub struct Dropped {
 pub struct GroupReport {
     /// Members here.
     pub connections: u64,
-    /// Frames given to sockets since the group's first member here.
+    /// Publications handed to members' connections, each counted once a member, since the group's
+    /// first member here. What was dropped afterwards is counted below.
     pub sent: u64,
     /// Offset of the newest publication seen, if the group has positions.
     pub last_offset: Option<u64>,

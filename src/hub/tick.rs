@@ -40,8 +40,8 @@ pub(super) struct Item {
     /// The group that it came by; `None` = another target.
     pub(super) group: Option<GroupKey>,
     pub(super) limits: Limits,
-    /// Frames given to sockets in this turn.
-    pub(super) sent: u64,
+    /// Connections that it was linked to.
+    pub(super) receivers: u64,
     /// Which frame each encoding in use got; `None` = the route does not list the event.
     encodings: Vec<(Encoding, Option<u32>)>,
 }
@@ -92,7 +92,7 @@ impl Tick {
         limits: Limits,
     ) -> u32 {
         self.bytes += publication.event.json().len();
-        self.items.push(Item { publication, group, limits, sent: 0, encodings: Vec::new() });
+        self.items.push(Item { publication, group, limits, receivers: 0, encodings: Vec::new() });
         (self.items.len() - 1) as u32
     }
 
@@ -112,6 +112,8 @@ impl Tick {
 
     /// Appends `frame` to what `seat` gets in this turn.
     pub(super) fn link(&mut self, seat: SeatKey, chain: &mut Chain, frame: u32) {
+        let item = self.frames[frame as usize].item;
+        self.items[item as usize].receivers += 1;
         let link = self.links.len() as u32;
         self.links.push(Link { frame, next: NONE });
         if chain.is_empty() {

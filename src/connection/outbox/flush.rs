@@ -51,7 +51,6 @@ impl Outbox {
                 break;
             }
             self.render_marks(&mut render);
-            done.writes += 1;
             match self.write_batch(&mut write) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(written) => {

@@ -120,7 +120,7 @@ impl Outbox {
     /// Takes over an event's frame of which the socket took the first `written` bytes only.
     ///
     /// For an outbox made because a direct write was cut short; nothing may be partly written yet.
-    pub fn put_back(&mut self, source: Source, frame: Frame, written: usize) {
+    pub fn put_back(&mut self, frame: Frame, written: usize) {
         debug_assert!(self.head.is_none(), "two frames partly written");
         debug_assert!(written < frame.len(), "nothing left of the frame");
         self.head = Some(Head { frame, written, is_event: true });
