@@ -1,7 +1,6 @@
 //! One socket: its bytes in, its bounded queue out, and what is known of who is behind it.
 
 mod link;
-mod link;
 mod outbox;
 mod stream;
 mod wire;

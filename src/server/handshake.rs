@@ -1,0 +1,139 @@
+//! The opening handshake of RFC 6455, section 4.2, by hand: four headers and a digest.
+//!
+//! axum's own `ws` is off: it would bring a second WebSocket stack and keep the socket for itself,
+//! while here it goes to a shard.
+
+use axum::http::header::{
+    CONNECTION, HeaderMap, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use axum::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use data_encoding::BASE64;
+
+use crate::connection::accept_key;
+use crate::protocol::V1;
+
+/// A handshake that may be answered with 101.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    accept: String,
+    /// Whether v1 was offered; else the client speaks plain.
+    pub(super) v1: bool,
+}
+
+/// Why a request is no handshake.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum HandshakeError {
+    /// Somebody's browser bar, a health check: no sign of a WebSocket at all.
+    #[error("this address is for WebSockets; connect with Upgrade: websocket")]
+    NotAnUpgrade,
+    #[error("a WebSocket is opened with GET over HTTP/1.1")]
+    Method,
+    #[error("Sec-WebSocket-Version must be 13")]
+    Version,
+    #[error("Sec-WebSocket-Key must be 16 bytes in base64")]
+    Key,
+    /// A browser fails the connection itself if none of its offers is taken.
+    #[error("no offered subprotocol is known; offer groupcast.v1.json, or none for plain events")]
+    Subprotocol,
+}
+
+impl Handshake {
+    /// Checks a request against the RFC.
+    pub(super) fn check<B>(request: &Request<B>) -> Result<Self, HandshakeError> {
+        let headers = request.headers();
+        if !has_token(headers, &UPGRADE, "websocket") || !has_token(headers, &CONNECTION, "upgrade") {
+            return Err(HandshakeError::NotAnUpgrade);
+        }
+        if request.method() != Method::GET || request.version() != Version::HTTP_11 {
+            return Err(HandshakeError::Method);
+        }
+        if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+            return Err(HandshakeError::Version);
+        }
+        let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
+        let key = key.filter(|key| BASE64.decode(key).is_ok_and(|nonce| nonce.len() == 16));
+        let accept = accept_key(key.ok_or(HandshakeError::Key)?);
+        let v1 = has_token(headers, &SEC_WEBSOCKET_PROTOCOL, V1);
+        if !v1 && headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
+            return Err(HandshakeError::Subprotocol);
+        }
+        Ok(Self { accept, v1 })
+    }
+
+    /// The 101 that takes the client's offer.
+    pub(super) fn response<B: Default>(&self) -> Response<B> {
+        let mut response = Response::new(B::default());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        let accept = HeaderValue::from_str(&self.accept).expect("base64 is a legal header value");
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+        if self.v1 {
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(V1));
+        }
+        response
+    }
+}
+
+/// Whether a comma-separated header, however often it is given, names `wanted`.
+///
+/// Field values of Upgrade and Connection compare without case (RFC 9110, section 7.6 and 7.8);
+/// our subprotocol has no capitals, so one comparison serves all.
+fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of RFC 6455, section 1.3.
+    fn request(edit: impl FnOnce(&mut Request<()>)) -> Result<Handshake, HandshakeError> {
+        let mut request = Request::builder()
+            .uri("/ws")
+            .header("upgrade", "websocket")
+            .header("connection", "keep-alive, Upgrade")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .body(())
+            .unwrap();
+        edit(&mut request);
+        Handshake::check(&request)
+    }
+
+    fn set(request: &mut Request<()>, name: &'static str, value: &'static str) {
+        request.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+
+    #[test]
+    fn the_example_of_the_rfc_is_answered_as_in_the_rfc() {
+        let response: Response<()> = request(|_| ()).unwrap().response();
+        assert_eq!(response.status(), 101);
+        assert_eq!(response.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert!(!response.headers().contains_key("sec-websocket-protocol"));
+    }
+
+    #[test]
+    fn v1_is_taken_among_other_offers_and_confirmed() {
+        let offer = "x, groupcast.v1.json";
+        let handshake = request(|r| set(r, "sec-websocket-protocol", offer)).unwrap();
+        assert!(handshake.v1);
+        let response: Response<()> = handshake.response();
+        assert_eq!(response.headers()["sec-websocket-protocol"], "groupcast.v1.json");
+    }
+
+    #[test]
+    fn what_the_rfc_asks_for_must_be_there() {
+        let error = |edit: fn(&mut Request<()>)| request(edit).unwrap_err();
+        assert_eq!(error(|r| set(r, "upgrade", "h2c")), HandshakeError::NotAnUpgrade);
+        assert_eq!(error(|r| set(r, "connection", "close")), HandshakeError::NotAnUpgrade);
+        assert_eq!(error(|r| *r.method_mut() = Method::POST), HandshakeError::Method);
+        assert_eq!(error(|r| *r.version_mut() = Version::HTTP_10), HandshakeError::Method);
+        assert_eq!(error(|r| set(r, "sec-websocket-version", "8")), HandshakeError::Version);
+        assert_eq!(error(|r| set(r, "sec-websocket-key", "c2hvcnQ=")), HandshakeError::Key);
+        assert_eq!(error(|r| set(r, "sec-websocket-protocol", "x")), HandshakeError::Subprotocol);
+    }
+}

@@ -1,0 +1,82 @@
+//! Whether a page of this origin may use a browser's cookies here.
+
+use axum::http::HeaderMap;
+use axum::http::header::{HOST, ORIGIN};
+
+/// A refusal, with what an operator needs to see the cause.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct WrongOrigin {
+    pub(super) origin: String,
+    pub(super) host: String,
+}
+
+/// Compares Origin with Host, then with the allow-list, exactly.
+///
+/// No Origin header passes: browsers always send one with a WebSocket (RFC 6455, section 10.2), and
+/// what is no browser has no cookies of others to abuse. `null` is an origin like any other.
+pub(super) fn check(headers: &HeaderMap, allowed: &[String]) -> Result<(), WrongOrigin> {
+    let mut origins = headers.get_all(ORIGIN).iter();
+    let Some(origin) = origins.next() else { return Ok(()) };
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let text = origin.to_str().unwrap_or_default();
+    let single = origins.next().is_none();
+    if single && (is_of_host(text, host) || allowed.iter().any(|other| other == text)) {
+        return Ok(());
+    }
+    let cut = |text: &str| text.chars().take(200).collect::<String>();
+    Err(WrongOrigin { origin: cut(text), host: cut(host) })
+}
+
+/// Whether `origin` is `http(s)://` and this very Host. The scheme cannot be compared: behind a
+/// proxy that ends TLS it is not known here.
+fn is_of_host(origin: &str, host: &str) -> bool {
+    let named = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+    named.is_some_and(|named| !named.is_empty() && named.eq_ignore_ascii_case(host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_allowed(origin: &'static str, host: &'static str, allowed: &[&str]) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(ORIGIN, origin.parse().unwrap());
+        headers.insert(HOST, host.parse().unwrap());
+        let allowed = allowed.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        check(&headers, &allowed).is_ok()
+    }
+
+    #[test]
+    fn a_page_of_the_same_host_passes() {
+        assert!(is_allowed("https://tienda.example", "tienda.example", &[]));
+        assert!(is_allowed("http://127.0.0.1:8080", "127.0.0.1:8080", &[]));
+        assert!(is_allowed("https://Tienda.example", "tienda.example", &[]));
+    }
+
+    #[test]
+    fn other_pages_pass_only_by_the_list_and_exactly() {
+        let list = ["https://panel.example"];
+        assert!(is_allowed("https://panel.example", "ws.example", &list));
+        for wrong in [
+            "https://panel.example.evil.example",
+            "https://panel.example:444",
+            "http://panel.example",
+            "https://evil.example",
+            "null",
+            "https://",
+        ] {
+            assert!(!is_allowed(wrong, "ws.example", &list), "{wrong}");
+        }
+        assert!(!is_allowed("http://127.0.0.1:8081", "127.0.0.1:8080", &[]));
+    }
+
+    #[test]
+    fn two_origins_pass_never_and_none_passes() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(check(&headers, &[]), Ok(()));
+        headers.insert(HOST, "a.example".parse().unwrap());
+        headers.append(ORIGIN, "https://a.example".parse().unwrap());
+        headers.append(ORIGIN, "https://a.example".parse().unwrap());
+        assert!(check(&headers, &[]).is_err());
+    }
+}
