@@ -10,7 +10,7 @@ use crate::server::problem::{Kind, Problem};
 use crate::telemetry::AuthFailure;
 
 /// A caller whose key is known.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) struct Caller<'a> {
     api: &'a Api,
     key: &'a ApiKey,

@@ -57,7 +57,7 @@ pub(super) struct UserBody {
     /// The instance that answers.
     instance: String,
     /// The user.
-    sub: Arc<str>,
+    sub: String,
     /// The user's open connections.
     connections: Vec<ConnectionBody>,
     /// The code with which the last of this user's ended connections was closed, while remembered.
@@ -106,7 +106,7 @@ pub(super) async fn at_group(
     let GroupReport { connections, sent, last_offset, dropped } =
         api.hub.look_at_group(&group).await;
     Ok(Json(GroupBody {
-        instance: api.instance.to_string(),
+        instance: api.hub.instance().to_string(),
         group: name,
         connections,
         sent,
@@ -147,8 +147,8 @@ pub(super) async fn at_user(
         }
     };
     Ok(Json(UserBody {
-        instance: api.instance.to_string(),
-        sub,
+        instance: api.hub.instance().to_string(),
+        sub: sub.to_string(),
         connections: report.connections.into_iter().map(body).collect(),
         last_close: report.last_close,
     }))

@@ -20,7 +20,6 @@ use axum::routing::{get, post, put};
 use tokio::sync::Semaphore;
 
 use super::problem::{Kind, Problem};
-use crate::event::InstanceId;
 use crate::hub::Hub;
 use crate::identity::ApiKeys;
 use crate::publish::Door;
@@ -31,11 +30,9 @@ use crate::telemetry::Metrics;
 const MAX_IN_FLIGHT: usize = 256;
 
 /// What the endpoints work with.
-#[derive(Debug)]
 pub struct Api {
-    instance: InstanceId,
     door: Arc<Door>,
-    hub: Arc<Hub>,
+    hub: Hub,
     keys: ApiKeys,
     metrics: Arc<Metrics>,
     timeout: Duration,
@@ -43,16 +40,15 @@ pub struct Api {
 }
 
 impl Api {
-    /// An API of the instance `instance`, whose requests may each take `timeout`.
+    /// An API whose requests may each take `timeout`.
     pub fn new(
-        instance: InstanceId,
         door: Arc<Door>,
-        hub: Arc<Hub>,
+        hub: Hub,
         keys: ApiKeys,
         metrics: Arc<Metrics>,
         timeout: Duration,
     ) -> Self {
-        Self { instance, door, hub, keys, metrics, timeout, slots: Semaphore::new(MAX_IN_FLIGHT) }
+        Self { door, hub, keys, metrics, timeout, slots: Semaphore::new(MAX_IN_FLIGHT) }
     }
 
     /// Its endpoints. Whatever else the listener serves can be merged with them; their answer to

@@ -41,7 +41,7 @@ pub(super) struct Member(#[allow(dead_code, reason = "a schema only")] String);
 
 /// An event: a JSON object with a string `type`, without duplicate keys, nested at most 32 deep.
 #[derive(ToSchema)]
-#[schema(additional_properties, example = json!({"type": "imagen_procesada", "imagen_id": 42}))]
+#[schema(example = json!({"type": "imagen_procesada", "imagen_id": 42}))]
 pub(super) struct Event {
     /// What kind of event it is; the rest is the application's.
     #[allow(dead_code, reason = "a schema only")]
