@@ -1,0 +1,75 @@
+//! Who is calling: a bearer key, and whether it has the right that an endpoint needs.
+
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+
+use super::Api;
+use crate::group::GroupName;
+use crate::identity::{ApiKey, Right};
+use crate::server::problem::{Kind, Problem};
+use crate::telemetry::AuthFailure;
+
+/// A caller whose key is known.
+#[derive(Clone, Copy)]
+pub(super) struct Caller<'a> {
+    api: &'a Api,
+    key: &'a ApiKey,
+}
+
+impl Api {
+    /// Who sent a request with these `headers`.
+    pub(super) fn caller(&self, headers: &HeaderMap) -> Result<Caller<'_>, Problem> {
+        let Some(authorization) = headers.get(AUTHORIZATION) else {
+            self.metrics.auth_failures.of(AuthFailure::Missing).increment(1);
+            return Err(Kind::KeyMissing.because("no header 'authorization: Bearer <API key>'"));
+        };
+        let key = bearer(authorization.as_bytes()).and_then(|key| self.keys.authenticate(key));
+        let Some(key) = key else {
+            self.metrics.auth_failures.of(AuthFailure::ApiKey).increment(1);
+            let detail = "the 'authorization' header holds no API key of this gateway";
+            return Err(Kind::KeyUnknown.because(detail));
+        };
+        Ok(Caller { api: self, key })
+    }
+}
+
+impl Caller<'_> {
+    /// The key's name.
+    pub(super) fn name(&self) -> &str {
+        &self.key.name
+    }
+
+    /// Whether the key has `right` on `group`.
+    pub(super) fn may(&self, right: Right, group: &GroupName) -> bool {
+        self.key.may(right, group)
+    }
+
+    /// Refuses unless the key has `right` on `group`.
+    pub(super) fn needs(&self, right: Right, group: &GroupName) -> Result<(), Problem> {
+        if self.may(right, group) {
+            return Ok(());
+        }
+        let name = self.name();
+        Err(self.refuse(format!("key {name:?} lacks the right '{right}' on group {group}")))
+    }
+
+    /// Refuses unless the key has `right`, which concerns no group.
+    pub(super) fn needs_at_all(&self, right: Right) -> Result<(), Problem> {
+        if self.key.has_right(right) {
+            return Ok(());
+        }
+        Err(self.refuse(format!("key {:?} lacks the right '{right}'", self.name())))
+    }
+
+    fn refuse(&self, detail: String) -> Problem {
+        self.api.metrics.auth_failures.of(AuthFailure::ApiRight).increment(1);
+        Kind::Forbidden.because(detail)
+    }
+}
+
+/// The credentials of a bearer header (RFC 6750, 2.1; the scheme in any case, RFC 9110, 11.1).
+fn bearer(header: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(header).ok()?;
+    let (scheme, key) = text.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim_matches(' '))
+}

@@ -1,0 +1,200 @@
+//! Several events to several groups in one request: `POST /batch`.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::Api;
+use super::auth::Caller;
+use super::openapi::{self, KeyHeader, SendRefusals};
+use super::request::{body, except, expiry, idempotency_key};
+use super::send::AcceptedBody;
+use crate::event::{Event, Target};
+use crate::group::GroupName;
+use crate::identity::Right;
+use crate::publish::{Accepted, DedupeKey, Draft, Scope};
+use crate::server::problem::{Kind, Problem, ProblemBody};
+
+/// Most publications of a batch, one for each event and group: a batch is answered as a whole, and
+/// this is about what one takes in a few milliseconds.
+const MAX_PUBLICATIONS: usize = 1000;
+
+/// How many of the largest events a batch may hold, in bytes of its body.
+const BODY_EVENTS: usize = 16;
+
+/// A batch. Publications are taken in the order given.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Batch)]
+pub(super) struct Batch<'a> {
+    /// At most 1000 pairs of event and group.
+    #[serde(borrow)]
+    #[schema(min_items = 1, max_items = 1000)]
+    publications: Vec<Item<'a>>,
+}
+
+/// One event to one or more groups.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = BatchPublication)]
+struct Item<'a> {
+    /// Groups that get it.
+    #[schema(min_items = 1, value_type = Vec<openapi::GroupName>)]
+    groups: Vec<String>,
+    /// The event, passed on byte for byte.
+    #[serde(borrow)]
+    #[schema(value_type = openapi::Event)]
+    event: &'a RawValue,
+    /// Milliseconds from now after which it is not delivered any more.
+    #[schema(minimum = 1, maximum = 86_400_000, nullable = false)]
+    expiry_ms: Option<u64>,
+    /// Who is left out.
+    #[serde(default)]
+    #[schema(max_items = 100, value_type = Vec<openapi::Member>)]
+    except: Vec<String>,
+    /// Its own idempotency key. Without one it has a share in the request's, if that has one.
+    #[schema(min_length = 1, max_length = 255, nullable = false)]
+    key: Option<String>,
+}
+
+/// The answer: one result for each event and group, in the order of the batch.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = BatchResults)]
+pub(super) struct Results<'a> {
+    results: Vec<ResultBody<'a>>,
+}
+
+/// How one event for one group ended: accepted, with an `id`, or not, with a `problem`.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = BatchResult)]
+struct ResultBody<'a> {
+    /// Index of the publication in the batch, from 0.
+    publication: usize,
+    /// The group.
+    group: &'a str,
+    #[serde(flatten)]
+    accepted: Option<AcceptedBody<'a>>,
+    /// Whether it had been accepted before, under the same key: nothing was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    repeated: Option<bool>,
+    /// Why it was not accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = ProblemBody, nullable = false)]
+    problem: Option<&'a Problem>,
+}
+
+/// Sends several events to several groups.
+///
+/// Every group's order is kept. After the first refusal that may pass by itself (503) nothing more
+/// is tried: repeating what was not accepted, in order, keeps the order too.
+#[utoipa::path(
+    post, path = "/batch", tag = "send", operation_id = "sendBatch", params(KeyHeader),
+    request_body = Batch,
+    responses(
+        (status = 202, description = "All are on their way.", body = Results),
+        (status = 207, description = "Not all were accepted.", body = Results),
+        SendRefusals,
+    ),
+)]
+pub(super) async fn send(
+    State(api): State<Arc<Api>>,
+    headers: HeaderMap,
+    content: Body,
+) -> Result<Response, Problem> {
+    let caller = api.caller(&headers)?;
+    let shared_key = idempotency_key(&headers, caller.name())?;
+    let most = BODY_EVENTS * api.door.settings().max_event_bytes;
+    let content = body(&headers, content, most).await?;
+    let batch = read(&content)?;
+    let mut refused = Vec::new();
+    let mut drafts = Vec::new();
+    for (index, item) in batch.publications.iter().enumerate() {
+        let share = shared_key.as_ref().map(|key| key.of_part(index));
+        let (problems, draft) = prepare(item, share, caller);
+        refused.extend(problems);
+        drafts.extend(draft);
+    }
+    let mut answers = api.door.publish_batch(&drafts).await.into_iter().flatten();
+    let mut ended = |problem: Option<Problem>| match problem {
+        Some(problem) => Err(problem),
+        None => Ok(answers.next().expect("the door answers for every target")?),
+    };
+    let outcomes: Vec<_> = refused.into_iter().map(|problem| ended(problem)).collect();
+    Ok(respond(&batch, &outcomes))
+}
+
+/// What of one publication can be handed in: for each group the problem that it has, and the
+/// targets of those without.
+fn prepare(
+    item: &Item<'_>,
+    share: Option<DedupeKey>,
+    caller: Caller<'_>,
+) -> (Vec<Option<Problem>>, Option<(Vec<Target>, Draft)>) {
+    let draft = match draft(item, share, caller) {
+        Ok(draft) => draft,
+        Err(problem) => return (vec![Some(problem); item.groups.len()], None),
+    };
+    let mut targets = Vec::with_capacity(item.groups.len());
+    let mut problem = |name: &String| {
+        let allowed = GroupName::parse(name).map_err(Problem::from).and_then(|group| {
+            caller.needs(Right::Send, &group)?;
+            Ok(Target::Group(group))
+        });
+        allowed.map(|target| targets.push(target)).err()
+    };
+    let problems = item.groups.iter().map(&mut problem).collect();
+    (problems, Some((targets, draft)))
+}
+
+fn draft(item: &Item<'_>, share: Option<DedupeKey>, caller: Caller<'_>) -> Result<Draft, Problem> {
+    let own = item.key.as_ref().map(|key| DedupeKey::new(Scope::ApiKey(caller.name()), key));
+    Ok(Draft {
+        // A copy: a slice would keep the whole batch alive as long as one event waits.
+        event: Event::parse(Bytes::copy_from_slice(item.event.get().as_bytes()))?,
+        except: except(&item.except)?,
+        expiry: item.expiry_ms.map(|millis| expiry(millis, Kind::BadBatch)).transpose()?,
+        key: own.transpose()?.or(share),
+    })
+}
+
+fn read(content: &[u8]) -> Result<Batch<'_>, Problem> {
+    let batch: Batch<'_> =
+        serde_json::from_slice(content).map_err(|e| Kind::BadBatch.because(e.to_string()))?;
+    let count: usize = batch.publications.iter().map(|item| item.groups.len()).sum();
+    if batch.publications.iter().any(|item| item.groups.is_empty()) {
+        return Err(Kind::BadBatch.because("a publication names no group"));
+    }
+    if !(1..=MAX_PUBLICATIONS).contains(&count) {
+        let detail = format!("{count} pairs of event and group; 1 to {MAX_PUBLICATIONS} are allowed");
+        return Err(Kind::BadBatch.because(detail));
+    }
+    Ok(batch)
+}
+
+fn respond(batch: &Batch<'_>, outcomes: &[Result<Accepted, Problem>]) -> Response {
+    let names = batch.publications.iter().enumerate();
+    let names = names.flat_map(|(i, item)| item.groups.iter().map(move |group| (i, group)));
+    let results = names.zip(outcomes).map(|((publication, group), outcome)| ResultBody {
+        publication,
+        group,
+        accepted: outcome.as_ref().ok().map(AcceptedBody::of),
+        repeated: outcome.as_ref().is_ok_and(|accepted| accepted.repeated).then_some(true),
+        problem: outcome.as_ref().err(),
+    });
+    let body = serde_json::to_vec(&Results { results: results.collect() })
+        .expect("texts and numbers always become JSON");
+    let status = match outcomes.iter().all(Result::is_ok) {
+        true => StatusCode::ACCEPTED,
+        false => StatusCode::MULTI_STATUS,
+    };
+    let json = HeaderValue::from_static("application/json");
+    (status, [(CONTENT_TYPE, json)], body).into_response()
+}

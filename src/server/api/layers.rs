@@ -1,0 +1,89 @@
+//! What surrounds every request to the API: its id, its bounds, its line in log and metrics.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::HeaderValue;
+use axum::http::header::AUTHORIZATION;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::{
+    MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer,
+};
+use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
+use tower_http::trace::TraceLayer;
+use tracing::{Span, info, info_span};
+
+use super::Api;
+use crate::server::problem::{Kind, Problem};
+
+/// The template that stands for every path without an endpoint.
+const NO_ROUTE: &str = "none";
+
+/// Puts the layers around `router`, the outermost first.
+pub(super) fn surround(router: Router, api: &Arc<Api>) -> Router {
+    router.layer(
+        ServiceBuilder::new()
+            .layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION]))
+            .layer(SetRequestIdLayer::x_request_id(Numbered::default()))
+            .layer(TraceLayer::new_for_http().make_span_with(span).on_request(()).on_response(()).on_failure(()))
+            .layer(PropagateRequestIdLayer::x_request_id())
+            .layer(from_fn_with_state(Arc::clone(api), bounded))
+            .layer(CatchPanicLayer::custom(panicked)),
+    )
+}
+
+/// Gives a request its place among those that may be in flight and its time, then counts it.
+async fn bounded(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let response = match api.slots.try_acquire() {
+        Ok(_slot) => match tokio::time::timeout(api.timeout, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => timed_out(&api).into_response(),
+        },
+        Err(_) => Kind::Busy.because("too many requests are in flight").into_response(),
+    };
+    let status = response.status();
+    let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
+    api.metrics.http_request(route, status.as_u16(), began.elapsed());
+    if let Some(kind) = response.extensions().get::<Kind>() {
+        // The kind alone: details may quote the request.
+        info!(status = status.as_u16(), code = kind.code(), "request refused");
+    }
+    response
+}
+
+fn timed_out(api: &Api) -> Problem {
+    let limit = api.timeout.as_millis();
+    Kind::Timeout.because(format!("the request was not complete within {limit} ms"))
+}
+
+/// The panic's own words have gone to the log through the panic hook.
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    Kind::Internal.because("see the gateway's log for this request's id").into_response()
+}
+
+/// Everything logged about a request carries this; never headers, query or body.
+fn span(request: &Request) -> Span {
+    let route = request.extensions().get::<MatchedPath>().map_or(NO_ROUTE, MatchedPath::as_str);
+    let id = request.extensions().get::<RequestId>().map(RequestId::header_value);
+    info_span!("request", method = %request.method(), route, id = ?id)
+}
+
+/// Numbers the requests that came without an id.
+#[derive(Debug, Clone, Default)]
+struct Numbered(Arc<AtomicU64>);
+
+impl MakeRequestId for Numbered {
+    fn make_request_id<B>(&mut self, _: &axum::http::Request<B>) -> Option<RequestId> {
+        let number = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+        Some(RequestId::new(HeaderValue::from(number)))
+    }
+}

@@ -1,0 +1,162 @@
+//! "Why did 7 not see it": what this instance knows of a group or a user.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use serde::Serialize;
+
+use super::Api;
+use super::openapi::LookRefusals;
+use super::request::{Params, user};
+use crate::group::GroupName;
+use crate::hub::{ConnectionReport, Dropped, GroupReport};
+use crate::identity::Right;
+use crate::server::problem::Problem;
+
+/// Publications that did not reach a connection, by cause.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Dropped)]
+pub(super) struct DroppedBody {
+    /// The group's capacity in the connection's outbox was reached.
+    capacity: u64,
+    /// The outbox's bytes were reached.
+    bytes: u64,
+    /// They grew too old while waiting.
+    expired: u64,
+    /// The connection's route does not list the event.
+    unlisted: u64,
+    /// The connection ended, or left the group, while they waited.
+    closed: u64,
+}
+
+/// A group on this instance.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = GroupReport)]
+pub(super) struct GroupBody {
+    /// The instance that answers.
+    instance: String,
+    /// The group.
+    group: String,
+    /// Connections that are members.
+    connections: u64,
+    /// Frames given to their sockets since the group has had members here.
+    sent: u64,
+    /// Number of the newest publication, where the group keeps a history.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    last_offset: Option<u64>,
+    dropped: DroppedBody,
+}
+
+/// A user on this instance.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = UserReport)]
+pub(super) struct UserBody {
+    /// The instance that answers.
+    instance: String,
+    /// The user.
+    sub: String,
+    /// The user's open connections.
+    connections: Vec<ConnectionBody>,
+    /// The code with which the last of this user's ended connections was closed, while remembered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    last_close: Option<u16>,
+}
+
+/// A connection.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = ConnectionReport)]
+struct ConnectionBody {
+    /// Its id.
+    id: String,
+    /// `groupcast.v1.json` or `plain`.
+    protocol: &'static str,
+    /// Milliseconds since it was opened.
+    age_ms: u64,
+    /// Groups that it holds, of those that the key may read.
+    groups: Vec<String>,
+    /// How many more it holds.
+    other_groups: usize,
+    /// Frames given to its socket.
+    sent: u64,
+    /// Frames waiting.
+    waiting: usize,
+    /// Bytes waiting.
+    waiting_bytes: usize,
+    dropped: DroppedBody,
+}
+
+/// Looks at a group, as far as this instance knows it.
+#[utoipa::path(
+    get, path = "/groups/{name}", tag = "look", operation_id = "lookAtGroup",
+    params(("name" = inline(super::openapi::GroupName), Path, description = "The group.")),
+    responses((status = 200, description = "What is known.", body = GroupBody), LookRefusals),
+)]
+pub(super) async fn at_group(
+    State(api): State<Arc<Api>>,
+    Params(name): Params<String>,
+    headers: HeaderMap,
+) -> Result<Json<GroupBody>, Problem> {
+    let caller = api.caller(&headers)?;
+    let group = GroupName::parse(&name)?;
+    caller.needs(Right::Read, &group)?;
+    let GroupReport { connections, sent, last_offset, dropped } =
+        api.hub.look_at_group(&group).await;
+    Ok(Json(GroupBody {
+        instance: api.hub.instance().to_string(),
+        group: name,
+        connections,
+        sent,
+        last_offset,
+        dropped: dropped.into(),
+    }))
+}
+
+/// Looks at a user, as far as this instance knows it.
+#[utoipa::path(
+    get, path = "/users/{sub}", tag = "look", operation_id = "lookAtUser",
+    params(("sub" = inline(super::openapi::Sub), Path, description = "The user.")),
+    responses((status = 200, description = "What is known.", body = UserBody), LookRefusals),
+)]
+pub(super) async fn at_user(
+    State(api): State<Arc<Api>>,
+    Params(sub): Params<String>,
+    headers: HeaderMap,
+) -> Result<Json<UserBody>, Problem> {
+    let caller = api.caller(&headers)?;
+    caller.needs_at_all(Right::Read)?;
+    let sub = user(&sub)?;
+    let report = api.hub.look_at_user(&sub).await;
+    let body = |connection: ConnectionReport| {
+        let held = connection.groups.len();
+        let readable = connection.groups.iter().filter(|name| caller.may(Right::Read, name));
+        let groups: Vec<_> = readable.map(GroupName::to_string).collect();
+        ConnectionBody {
+            id: connection.id.to_string(),
+            protocol: if connection.v1 { crate::protocol::V1 } else { "plain" },
+            age_ms: connection.age.as_millis() as u64,
+            other_groups: held - groups.len(),
+            groups,
+            sent: connection.sent,
+            waiting: connection.waiting,
+            waiting_bytes: connection.waiting_bytes,
+            dropped: connection.dropped.into(),
+        }
+    };
+    Ok(Json(UserBody {
+        instance: api.hub.instance().to_string(),
+        sub: sub.to_string(),
+        connections: report.connections.into_iter().map(body).collect(),
+        last_close: report.last_close,
+    }))
+}
+
+impl From<Dropped> for DroppedBody {
+    fn from(dropped: Dropped) -> Self {
+        let Dropped { capacity, bytes, expired, unlisted, closed } = dropped;
+        Self { capacity, bytes, expired, unlisted, closed }
+    }
+}

@@ -1,0 +1,66 @@
+//! Membership from outside, what `group_add` and `group_discard` are in Channels.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+
+use super::Api;
+use super::openapi::ChangeRefusals;
+use super::request::{Params, member};
+use crate::event::{Control, Member};
+use crate::group::GroupName;
+use crate::identity::Right;
+use crate::server::problem::Problem;
+
+/// Makes a connection, or all present connections of a user, members of a group.
+///
+/// Sent to every instance: 202 says that it is on its way, not that such a connection exists.
+#[utoipa::path(
+    put, path = "/groups/{name}/members/{member}", tag = "members", operation_id = "addMember",
+    params(
+        ("name" = inline(super::openapi::GroupName), Path, description = "The group."),
+        ("member" = inline(super::openapi::Member), Path, description = "Who."),
+    ),
+    responses((status = 202, description = "On its way."), ChangeRefusals),
+)]
+pub(super) async fn add(
+    State(api): State<Arc<Api>>,
+    Params(names): Params<(String, String)>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    let (group, member) = change(&api, &headers, names)?;
+    api.door.change(Control::Join(member, group)).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Ends the membership of a connection, or of all present connections of a user.
+#[utoipa::path(
+    delete, path = "/groups/{name}/members/{member}", tag = "members",
+    operation_id = "removeMember",
+    params(
+        ("name" = inline(super::openapi::GroupName), Path, description = "The group."),
+        ("member" = inline(super::openapi::Member), Path, description = "Who."),
+    ),
+    responses((status = 202, description = "On its way."), ChangeRefusals),
+)]
+pub(super) async fn remove(
+    State(api): State<Arc<Api>>,
+    Params(names): Params<(String, String)>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    let (group, member) = change(&api, &headers, names)?;
+    api.door.change(Control::Leave(member, group)).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+fn change(
+    api: &Api,
+    headers: &HeaderMap,
+    (group, who): (String, String),
+) -> Result<(GroupName, Member), Problem> {
+    let caller = api.caller(headers)?;
+    let group = GroupName::parse(&group)?;
+    caller.needs(Right::Members, &group)?;
+    Ok((group, member(&who)?))
+}

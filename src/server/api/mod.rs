@@ -1,0 +1,84 @@
+//! The HTTP API of back ends: send events, change memberships, ask why somebody did not see one.
+
+mod auth;
+mod batch;
+mod layers;
+mod look;
+mod members;
+mod openapi;
+mod request;
+mod send;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{Method, Uri};
+use axum::routing::{get, post, put};
+use tokio::sync::Semaphore;
+
+use super::problem::{Kind, Problem};
+use crate::hub::Hub;
+use crate::identity::ApiKeys;
+use crate::publish::Door;
+use crate::telemetry::Metrics;
+
+/// Most requests in flight. Each may hold a body, at most 1 MiB by default, so this is at worst
+/// 256 MiB, of callers whose key is known; more are told to come back.
+const MAX_IN_FLIGHT: usize = 256;
+
+/// What the endpoints work with.
+pub struct Api {
+    door: Arc<Door>,
+    hub: Hub,
+    keys: ApiKeys,
+    metrics: Arc<Metrics>,
+    timeout: Duration,
+    slots: Semaphore,
+}
+
+impl Api {
+    /// An API whose requests may each take `timeout`.
+    pub fn new(
+        door: Arc<Door>,
+        hub: Hub,
+        keys: ApiKeys,
+        metrics: Arc<Metrics>,
+        timeout: Duration,
+    ) -> Self {
+        Self { door, hub, keys, metrics, timeout, slots: Semaphore::new(MAX_IN_FLIGHT) }
+    }
+
+    /// Its endpoints. Whatever else the listener serves can be merged with them; their answer to
+    /// unknown paths then holds for all.
+    pub fn router(self) -> Router {
+        let api = Arc::new(self);
+        let router = Router::new()
+            .route("/groups/{name}", get(look::at_group))
+            .route("/groups/{name}/send", post(send::to_group))
+            .route("/groups/{name}/members/{member}", put(members::add).delete(members::remove))
+            .route("/users/{sub}", get(look::at_user))
+            .route("/users/{sub}/send", post(send::to_user))
+            .route("/connections/{id}/send", post(send::to_connection))
+            .route("/send", post(send::to_all))
+            .route("/batch", post(batch::send))
+            .route("/openapi.json", get(openapi::document))
+            .method_not_allowed_fallback(wrong_method)
+            .fallback(no_such_path)
+            .with_state(Arc::clone(&api));
+        layers::surround(router, &api)
+    }
+}
+
+async fn no_such_path(uri: Uri) -> Problem {
+    let path: String = uri.path().chars().take(120).collect();
+    Kind::NotFound.because(format!("no endpoint {path:?}; /openapi.json lists them"))
+}
+
+/// The router names the allowed methods in `allow`.
+async fn wrong_method(method: Method) -> Problem {
+    let method: String = method.as_str().chars().take(20).collect();
+    Kind::MethodNotAllowed.because(format!("no method {method:?} here; see the header 'allow'"))
+}

@@ -1,0 +1,205 @@
+//! Reads requests: path, query, headers and body, each refused with a problem that says why.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{FromRequestParts, Path};
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::request::Parts;
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+
+use crate::event::{Except, Member};
+use crate::identity::MAX_SUB_LEN;
+use crate::publish::{DedupeKey, Scope};
+use crate::server::problem::{Kind, Problem};
+
+/// Longest expiry that a publisher can ask for. The group's own limit ends a wait much earlier;
+/// this only keeps numbers out that were meant as a point in time.
+pub(super) const MAX_EXPIRY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Most names in one `except`: each is compared with every receiver.
+pub(super) const MAX_EXCEPT: usize = 100;
+
+/// The header that makes a repetition harmless (draft-ietf-httpapi-idempotency-key-header).
+pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// The path's parameters, decoded.
+#[derive(Debug)]
+pub(super) struct Params<T>(pub(super) T);
+
+impl<T, S> FromRequestParts<S> for Params<T>
+where
+    T: DeserializeOwned + Send,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::from_request_parts(parts, state).await;
+        path.map(|Path(params)| Self(params)).map_err(|e| Kind::BadPath.because(e.body_text()))
+    }
+}
+
+/// What the query of a publication can say.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct SendQuery {
+    pub(super) expiry: Option<Duration>,
+    pub(super) except: Except,
+}
+
+impl SendQuery {
+    /// Reads `expiry_ms=<number>` and any number of `except=<connection id or user:sub>`.
+    ///
+    /// An unknown parameter is refused: `expiry=5000` must not silently mean "no expiry".
+    pub(super) fn parse(query: &str) -> Result<Self, Problem> {
+        let mut read = Self::default();
+        let mut names = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = decode(value)?;
+            match &*decode(name)? {
+                "expiry_ms" if read.expiry.is_none() => {
+                    let millis = value.parse().map_err(|_| {
+                        Kind::BadQuery.because("expiry_ms is no whole number of milliseconds")
+                    })?;
+                    read.expiry = Some(expiry(millis, Kind::BadQuery)?);
+                }
+                "expiry_ms" => return Err(Kind::BadQuery.because("expiry_ms is there twice")),
+                "except" => names.push(value),
+                other => {
+                    let other: String = other.chars().take(40).collect();
+                    let detail = format!("parameter {other:?}; 'expiry_ms' and 'except' are known");
+                    return Err(Kind::BadQuery.because(detail));
+                }
+            }
+        }
+        read.except = except(&names)?;
+        Ok(read)
+    }
+}
+
+/// An expiry of 1 ms to [`MAX_EXPIRY`]; another is a problem of `kind`.
+pub(super) fn expiry(millis: u64, kind: Kind) -> Result<Duration, Problem> {
+    let expiry = Duration::from_millis(millis);
+    if expiry.is_zero() || expiry > MAX_EXPIRY {
+        let most = MAX_EXPIRY.as_millis();
+        return Err(kind.because(format!("expiry_ms is {millis}; 1 to {most} are allowed")));
+    }
+    Ok(expiry)
+}
+
+/// Who is left out, by [`member`]'s names.
+pub(super) fn except<T: AsRef<str>>(names: &[T]) -> Result<Except, Problem> {
+    if names.len() > MAX_EXCEPT {
+        let detail = format!("except names {}; at most {MAX_EXCEPT} are allowed", names.len());
+        return Err(Kind::BadMember.because(detail));
+    }
+    let mut except = Except::default();
+    for name in names {
+        match member(name.as_ref())? {
+            Member::User(sub) => except.users.push(sub),
+            Member::Connection(id) => except.connections.push(id),
+        }
+    }
+    Ok(except)
+}
+
+/// `user:<sub>` or a connection's id. No connection id holds a colon, so a `sub` that looks like
+/// one, written `user:k3f5a2bq-17`, still is a user.
+pub(super) fn member(name: &str) -> Result<Member, Problem> {
+    match name.strip_prefix("user:") {
+        Some(sub) => user(sub).map(Member::User),
+        None => name.parse().map(Member::Connection).map_err(|error| {
+            Kind::BadMember.because(format!("{error}, and not 'user:<sub>' either"))
+        }),
+    }
+}
+
+/// A `sub`, held to what tokens are held to: no other can be connected.
+pub(super) fn user(sub: &str) -> Result<Arc<str>, Problem> {
+    if sub.is_empty() || sub.len() > MAX_SUB_LEN {
+        let len = sub.len();
+        let detail = format!("user has {len} bytes; 1 to {MAX_SUB_LEN} are allowed");
+        return Err(Kind::BadMember.because(detail));
+    }
+    if sub.chars().any(char::is_control) {
+        return Err(Kind::BadMember.because("user holds a control character"));
+    }
+    Ok(sub.into())
+}
+
+/// The request's idempotency key within `owner`'s, if it has one.
+pub(super) fn idempotency_key(
+    headers: &HeaderMap,
+    owner: &str,
+) -> Result<Option<DedupeKey>, Problem> {
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(key) = keys.next() else { return Ok(None) };
+    if keys.next().is_some() {
+        return Err(Kind::BadHeader.because("idempotency-key is there twice"));
+    }
+    let key = std::str::from_utf8(key.as_bytes())
+        .map_err(|_| Kind::BadHeader.because("idempotency-key is not UTF-8"))?;
+    Ok(Some(DedupeKey::new(Scope::ApiKey(owner), key)?))
+}
+
+/// The whole body, if it is declared as what it can be and has at most `most` bytes.
+pub(super) async fn body(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Problem> {
+    check_media_type(headers)?;
+    let too_large = || Kind::TooLarge.because(format!("body has over {most} bytes"));
+    let declared = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|len| len > most as u64) {
+        return Err(too_large());
+    }
+    to_bytes(body, most).await.map_err(|error| {
+        let source = std::error::Error::source(&error);
+        match source.is_some_and(|e| e.is::<http_body_util::LengthLimitError>()) {
+            true => too_large(),
+            false => Kind::BadBody.because("the body broke off"),
+        }
+    })
+}
+
+/// Accepts JSON, no declaration at all, and the one that curl's `-d` and Python's urllib put there
+/// by themselves: the bytes are checked to be JSON anyway. The rest was meant for somebody else.
+fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
+    if let Some(encoding) = headers.get(CONTENT_ENCODING)
+        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
+    {
+        return Err(Kind::NotJson.because("the body has a content-encoding; none is supported"));
+    }
+    let Some(declared) = headers.get(CONTENT_TYPE) else { return Ok(()) };
+    let declared = declared.to_str().unwrap_or_default();
+    let essence = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match essence.as_str() {
+        "application/json" | "application/x-www-form-urlencoded" => Ok(()),
+        other if other.starts_with("application/") && other.ends_with("+json") => Ok(()),
+        _ => Err(Kind::NotJson.because("content-type is not application/json")),
+    }
+}
+
+/// Decodes one part of a query: `+` is a space, `%XX` a byte, the whole must be UTF-8.
+fn decode(part: &str) -> Result<Cow<'_, str>, Problem> {
+    if !part.contains(['%', '+']) {
+        return Ok(Cow::Borrowed(part));
+    }
+    let wrong = || Kind::BadQuery.because("the query is not percent-encoded UTF-8");
+    let mut decoded = Vec::with_capacity(part.len());
+    let mut bytes = part.bytes();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || char::from(bytes.next()?).to_digit(16);
+                let (high, low) = (digit().ok_or_else(wrong)?, digit().ok_or_else(wrong)?);
+                (high * 16 + low) as u8
+            }
+            other => other,
+        });
+    }
+    String::from_utf8(decoded).map(Cow::Owned).map_err(|_| wrong())
+}

@@ -1,0 +1,112 @@
+//! Size, time, room and number of requests are bounded, and a panic stays within its request.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+
+use super::*;
+use crate::layer::INCOMING;
+
+const AVISO: &str = r#"{"type":"aviso"}"#;
+
+/// An event of exactly `bytes` bytes.
+fn event_of(bytes: usize) -> String {
+    format!(r#"{{"type":"{}"}}"#, "x".repeat(bytes - r#"{"type":""}"#.len()))
+}
+
+fn chunked(text: String) -> Body {
+    let chunks: Vec<_> =
+        text.as_bytes().chunks(1000).map(Bytes::copy_from_slice).map(Ok::<_, Infallible>).collect();
+    Body::from_stream(stream::iter(chunks))
+}
+
+#[tokio::test]
+async fn an_event_may_be_as_large_as_the_bound_and_no_larger() {
+    let mut gateway = gateway().await;
+    let most = publish::Settings::default().max_event_bytes;
+    let (fits, exceeds, huge) = (event_of(most), event_of(most + 1), event_of(2 * most));
+    for body in [Body::from(fits.clone()), chunked(fits + "\n")] {
+        let answer = gateway.call(post("/groups/sala_1/send", body)).await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.json);
+        assert_eq!(gateway.publication().event.json().len(), most);
+    }
+    for body in [exceeds.clone().into(), chunked(exceeds), huge.clone().into(), chunked(huge)] {
+        let answer = gateway.call(post("/groups/sala_1/send", body)).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (413, "too_large"));
+    }
+    assert!(gateway.is_untouched());
+}
+
+#[tokio::test]
+async fn a_declared_length_over_the_bound_is_refused_before_the_body_comes() {
+    let gateway = gateway().await;
+    let never = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
+    let request = request("POST", "/send").header("content-length", "1000000").body(never);
+    let answer = gateway.call(request.expect("legal")).await;
+    assert_eq!((answer.status.as_u16(), answer.code()), (413, "too_large"));
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_given_up() {
+    let gateway = gateway_with(publish::Settings::default(), Duration::from_millis(20)).await;
+    let first = stream::iter([Ok::<_, Infallible>(Bytes::from_static(b"{\"type\""))]);
+    let answer = gateway.call(post("/send", Body::from_stream(first.chain(stream::pending())))).await;
+    assert_eq!((answer.status.as_u16(), answer.code()), (408, "timeout"));
+    assert_eq!(answer.json["detail"], "the request was not complete within 20 ms");
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_no_event() {
+    let mut gateway = gateway().await;
+    let broken = stream::iter([Ok(Bytes::from_static(b"{")), Err(std::io::Error::other("reset"))]);
+    let answer = gateway.call(post("/send", Body::from_stream(broken))).await;
+    assert_eq!((answer.status.as_u16(), answer.code()), (400, "bad_body"));
+    assert!(gateway.is_untouched());
+}
+
+#[tokio::test]
+async fn without_room_a_publisher_is_told_to_come_back() {
+    let settings = publish::Settings { patience: Duration::from_millis(20), ..Default::default() };
+    let gateway = gateway_with(settings, LONG).await;
+    for _ in 0..INCOMING {
+        assert_eq!(gateway.call(post("/send", AVISO)).await.status, StatusCode::ACCEPTED);
+    }
+    for request in [post("/send", AVISO), empty(request("PUT", "/groups/a/members/user:7"))] {
+        let answer = gateway.call(request).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (503, "busy"));
+        assert_eq!(answer.header("retry-after"), Some("1"));
+    }
+}
+
+#[tokio::test]
+async fn requests_beyond_the_most_in_flight_are_told_to_come_back() {
+    let gateway = gateway().await;
+    let stalled = || Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
+    let mut held = tokio::task::JoinSet::new();
+    for _ in 0..MAX_IN_FLIGHT {
+        held.spawn(gateway.router.clone().oneshot(post("/send", stalled())));
+    }
+    // The runtime has one thread: each request runs until its body does not come.
+    tokio::task::yield_now().await;
+    let answer = gateway.call(post("/send", AVISO)).await;
+    assert_eq!((answer.status.as_u16(), answer.code()), (503, "busy"));
+    held.shutdown().await;
+    let answer = gateway.call(post("/send", AVISO)).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "what is over gives its place back");
+}
+
+#[tokio::test]
+async fn a_panic_is_a_problem_of_one_request() {
+    async fn faulty() -> StatusCode {
+        panic!("on purpose")
+    }
+    let (api, _inbox, metrics) = api(publish::Settings::default(), LONG).await;
+    let api = Arc::new(api);
+    let router = Router::new().route("/send", axum::routing::post(faulty));
+    let (router, inbox) = (layers::surround(router, &api), _inbox);
+    let gateway = Gateway { router, inbox, metrics };
+    let answer = gateway.call(post("/send", AVISO)).await;
+    assert_eq!((answer.status.as_u16(), answer.code()), (500, "internal"));
+    assert!(!answer.json.to_string().contains("on purpose"));
+}

@@ -1,0 +1,83 @@
+//! The description is whole: every route, every reference, every kind of problem.
+
+use std::collections::HashSet;
+
+use super::*;
+use crate::server::problem::Kind;
+
+#[tokio::test]
+async fn the_description_is_served_without_a_key() {
+    let gateway = gateway().await;
+    let request = Request::builder().uri("/openapi.json").body(Body::empty());
+    let answer = gateway.call(request.expect("legal")).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.json, *DOCUMENT);
+    assert_eq!(answer.json["openapi"], "3.1.0");
+}
+
+#[test]
+fn every_route_is_described_and_nothing_else() {
+    let source = include_str!("../mod.rs");
+    let routes: HashSet<&str> =
+        source.lines().filter_map(|l| l.trim().strip_prefix(".route(\"")?.split('"').next()).collect();
+    let described: HashSet<&str> =
+        DOCUMENT["paths"].as_object().expect("paths").keys().map(String::as_str).collect();
+    assert_eq!(routes, described);
+}
+
+#[tokio::test]
+async fn the_methods_of_every_path_are_those_described() {
+    let gateway = gateway().await;
+    for (template, item) in DOCUMENT["paths"].as_object().expect("paths") {
+        let path = template.replace("{name}", "a").replace("{member}", "user:7");
+        let path = path.replace("{sub}", "7").replace("{id}", "k3f5a2bq-17");
+        let answer = gateway.call(empty(request("BREW", &path))).await;
+        let allowed: HashSet<String> =
+            answer.header("allow").expect("allow").split(',').map(str::to_ascii_lowercase).collect();
+        let mut described: HashSet<String> = item.as_object().expect("methods").keys().cloned().collect();
+        if described.contains("get") {
+            described.insert("head".to_owned());
+        }
+        assert_eq!(allowed, described, "{template}");
+    }
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+        match value {
+            Value::Object(members) => {
+                found.extend(members.get("$ref").and_then(Value::as_str));
+                members.values().for_each(|member| references(member, found));
+            }
+            Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    references(&DOCUMENT, &mut found);
+    assert!(found.len() > 20, "{found:?}");
+    for reference in found {
+        let pointer = reference.strip_prefix('#').expect("within the document");
+        assert!(DOCUMENT.pointer(pointer).is_some(), "{reference}");
+    }
+}
+
+#[test]
+fn every_kind_of_problem_has_a_code_of_its_own_and_is_described() {
+    let mut codes = HashSet::new();
+    let sending = &DOCUMENT["paths"]["/send"]["post"]["responses"];
+    for kind in Kind::ALL {
+        assert!(codes.insert(kind.code()), "{} is there twice", kind.code());
+        let words = sending[kind.status().as_str()]["description"].to_string();
+        assert!(words.contains(&format!("`{}`", kind.code())), "{}: {words}", kind.code());
+    }
+}
+
+#[test]
+fn a_problem_is_described_as_it_is_written() {
+    let schema = &DOCUMENT["components"]["schemas"]["Problem"];
+    let required: HashSet<_> =
+        schema["required"].as_array().expect("required").iter().filter_map(Value::as_str).collect();
+    assert_eq!(required, HashSet::from(["type", "title", "status", "detail", "code"]));
+}

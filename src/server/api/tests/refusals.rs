@@ -1,0 +1,176 @@
+//! Whatever is refused is refused with a problem that names the cause.
+
+use super::*;
+
+const AVISO: &str = r#"{"type":"aviso"}"#;
+
+#[tokio::test]
+async fn a_missing_or_unknown_key_is_challenged() {
+    let mut gateway = gateway().await;
+    let bare = |header: Option<&str>| {
+        let mut builder = Request::builder().method("POST").uri("/send");
+        if let Some(header) = header {
+            builder = builder.header("authorization", header);
+        }
+        builder.body(Body::from(AVISO)).expect("a legal request")
+    };
+    let answer = gateway.call(bare(None)).await;
+    assert_eq!((answer.status.as_u16(), answer.code()), (401, "key_missing"));
+    assert_eq!(answer.header("www-authenticate"), Some(r#"Bearer realm="groupcast""#));
+    for wrong in ["Bearer", "Bearer ", "Bearer nobody-nobody-nobody", "Basic c2hvcDo=", SHOP] {
+        let answer = gateway.call(bare(Some(wrong))).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (401, "key_unknown"), "{wrong}");
+        let challenge = r#"Bearer realm="groupcast", error="invalid_token""#;
+        assert_eq!(answer.header("www-authenticate"), Some(challenge));
+        assert!(!answer.json.to_string().contains("nobody"), "the key is not repeated");
+    }
+    assert!(gateway.is_untouched());
+    let lower = gateway.call(bare(Some(&format!("bearer {SHOP}")))).await;
+    assert_eq!(lower.status, StatusCode::ACCEPTED, "schemes are compared without case");
+    let text = gateway.metrics.render();
+    assert!(text.contains(r#"auth_failures_total{cause="api_key"} 5"#), "{text}");
+}
+
+#[tokio::test]
+async fn a_key_without_the_right_is_told_which_one_it_lacks() {
+    let mut gateway = gateway().await;
+    let cases = [
+        (ORDERS, "POST", "/groups/sala_1/send", "key \"orders\" lacks the right 'send' on group sala_1"),
+        (AUDIT, "POST", "/groups/pedido.42/send", "key \"audit\" lacks the right 'send' on group pedido.42"),
+        (ORDERS, "POST", "/users/7/send", "key \"orders\" lacks the right 'send_user'"),
+        (ORDERS, "POST", "/connections/k3f5a2bq-1/send", "key \"orders\" lacks the right 'send_user'"),
+        (ORDERS, "POST", "/send", "key \"orders\" lacks the right 'send_all'"),
+        (AUDIT, "PUT", "/groups/pedido.42/members/user:7", "key \"audit\" lacks the right 'members' on group pedido.42"),
+        (ORDERS, "DELETE", "/groups/sala_1/members/user:7", "key \"orders\" lacks the right 'members' on group sala_1"),
+        (AUDIT, "GET", "/groups/sala_1", "key \"audit\" lacks the right 'read' on group sala_1"),
+    ];
+    for (key, method, path, detail) in cases {
+        let request = request_of(key, method, path).body(AVISO.into()).expect("legal");
+        let answer = gateway.call(request).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (403, "forbidden"), "{path}");
+        assert_eq!(answer.json["detail"], detail);
+    }
+    assert!(gateway.is_untouched());
+}
+
+#[tokio::test]
+async fn an_unknown_path_and_an_unknown_method_are_problems_too() {
+    let gateway = gateway().await;
+    for path in ["/", "/groups", "/groups//send", "/groups/a/b/c", "/send/", "/GROUPS/a"] {
+        let answer = gateway.call(post(path, AVISO)).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (404, "not_found"), "{path}");
+    }
+    for (method, path, allow) in [
+        ("GET", "/send", "POST"),
+        ("TRACE", "/groups/a/send", "POST"),
+        ("BREW", "/groups/a", "GET,HEAD"),
+        ("POST", "/groups/a/members/user:7", "PUT,DELETE"),
+    ] {
+        let answer = gateway.call(empty(request(method, path))).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (405, "method_not_allowed"), "{path}");
+        assert_eq!(answer.header("allow"), Some(allow));
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_nothing_can_have_is_refused_with_its_fault() {
+    let gateway = gateway().await;
+    let long = format!("/groups/{}/send", "g".repeat(100));
+    let sub = format!("/users/{}/send", "7".repeat(256));
+    for (path, status, code, words) in [
+        ("/groups/a%20b/send", 422, "bad_group", "group name \"a b\" holds ' '"),
+        ("/groups/ni%C3%B1o/send", 422, "bad_group", "holds 'ñ'"),
+        (&long, 422, "bad_group", "100 bytes; at most 99"),
+        (&sub, 422, "bad_member", "256 bytes; 1 to 255"),
+        ("/users/a%00b/send", 422, "bad_member", "control character"),
+        ("/connections/user:7/send", 422, "bad_member", "'<instance>-<number>'"),
+        ("/groups/%FF/send", 400, "bad_path", "UTF-8"),
+        ("/users/%C3%28/send", 400, "bad_path", "UTF-8"),
+    ] {
+        let answer = gateway.call(post(path, AVISO)).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (status, code), "{path}");
+        assert!(answer.json["detail"].to_string().contains(words), "{path}: {}", answer.json);
+    }
+}
+
+#[tokio::test]
+async fn a_query_that_would_be_misread_is_refused() {
+    let gateway = gateway().await;
+    let many = vec!["except=user:7"; 101].join("&");
+    for (query, status, code, words) in [
+        ("expiry=5000", 400, "bad_query", "'expiry_ms' and 'except' are known"),
+        ("expiry_ms=0", 400, "bad_query", "expiry_ms is 0; 1 to 86400000"),
+        ("expiry_ms=86400001", 400, "bad_query", "1 to 86400000 are allowed"),
+        ("expiry_ms=1.5", 400, "bad_query", "no whole number"),
+        ("expiry_ms", 400, "bad_query", "no whole number"),
+        ("expiry_ms=1&expiry_ms=1", 400, "bad_query", "twice"),
+        ("except=%zz", 400, "bad_query", "percent-encoded"),
+        ("except=%4", 400, "bad_query", "percent-encoded"),
+        ("except=%FF", 400, "bad_query", "percent-encoded"),
+        ("except=7", 422, "bad_member", "not 'user:<sub>' either"),
+        ("except=user:", 422, "bad_member", "0 bytes"),
+        (&many, 422, "bad_member", "101; at most 100"),
+    ] {
+        let answer = gateway.call(post(&format!("/send?{query}"), AVISO)).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (status, code), "{query}");
+        assert!(answer.json["detail"].to_string().contains(words), "{query}: {}", answer.json);
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_event_is_refused_with_the_events_own_words() {
+    let mut gateway = gateway().await;
+    let deep = format!(r#"{{"type":"aviso","a":{}{}}}"#, "[".repeat(32), "]".repeat(32));
+    let cases: [&[u8]; 9] = [
+        b"",
+        b"{",
+        b"[]",
+        b"{}",
+        b"{\"type\":7}",
+        b"{\"type\":\"a\",\"type\":\"b\"}",
+        b"{\"type\":\"a\xff\"}",
+        b"{\"type\":\"a\"} {}",
+        deep.as_bytes(),
+    ];
+    for case in cases {
+        let expected = crate::event::Event::parse(bytes::Bytes::copy_from_slice(case));
+        let expected = expected.expect_err("no event").to_string();
+        let answer = gateway.call(post("/groups/sala_1/send", case.to_vec())).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (422, "bad_event"));
+        assert_eq!(answer.json["detail"], expected);
+    }
+    assert!(gateway.is_untouched());
+}
+
+#[tokio::test]
+async fn a_body_declared_as_something_else_is_refused() {
+    let gateway = gateway().await;
+    for (name, value) in [
+        ("content-type", "text/xml"),
+        ("content-type", "application/jsonp"),
+        ("content-type", "multipart/form-data; boundary=x"),
+        ("content-encoding", "gzip"),
+    ] {
+        let request = request("POST", "/send").header(name, value).body(AVISO.into());
+        let answer = gateway.call(request.expect("legal")).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (415, "not_json"), "{name}: {value}");
+    }
+}
+
+#[tokio::test]
+async fn an_idempotency_key_that_cannot_be_one_is_refused() {
+    let gateway = gateway().await;
+    let long = "k".repeat(256);
+    for (keys, status, code) in [
+        (&[""][..], 422, "bad_idempotency_key"),
+        (&[&long], 422, "bad_idempotency_key"),
+        (&["a", "b"], 400, "bad_header"),
+    ] {
+        let mut builder = request("POST", "/send");
+        for key in keys {
+            builder = builder.header("idempotency-key", *key);
+        }
+        let answer = gateway.call(builder.body(AVISO.into()).expect("legal")).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (status, code), "{keys:?}");
+    }
+}
