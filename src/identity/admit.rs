@@ -13,7 +13,7 @@ use super::claims::{ClaimReader, Claims};
 use super::{Carried, Identity, Operation, Refusal, excerpt};
 
 /// Longest `sub`, bytes. OpenID Connect Core, section 2, allows 255 ASCII characters.
-const MAX_SUB_LEN: usize = 255;
+pub const MAX_SUB_LEN: usize = 255;
 
 /// The last second of the year 9999. Later times are milliseconds mistaken for seconds, which would
 /// make a token live for ever.

@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use crate::group::{GroupName, GroupPattern};
 
-pub use admit::Vouched;
+pub use admit::{MAX_SUB_LEN, Vouched};
 pub use api_keys::{ApiKey, ApiKeys, MIN_API_SECRET_LEN};
 pub use error::IdentityError;
 pub use explain::{Explanation, Finding, Source};
