@@ -107,11 +107,11 @@ fn grants(grants: &[raw::Grant]) -> Result<Vec<GrantRule>, ConfigError> {
         }
         if !operations.is_empty() {
             let names = patterns(&format!("{at}.groups"), &grant.groups)?;
-            rules.push(GrantRule { operations, names });
+            rules.push(GrantRule { origin: at.clone(), operations, names });
         }
         if !grant.calls.is_empty() {
             let names = patterns(&format!("{at}.calls"), &grant.calls)?;
-            rules.push(GrantRule { operations: vec![Operation::Call], names });
+            rules.push(GrantRule { origin: at, operations: vec![Operation::Call], names });
         }
     }
     Ok(rules)

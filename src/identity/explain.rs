@@ -38,14 +38,14 @@ pub struct Finding {
 }
 
 /// Where a right comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// The token's groups.
     TokenGroup,
     /// The token's own grants.
     TokenGrant,
-    /// The configuration's grant with this number, counted from 1.
-    Rule(usize),
+    /// The configuration's grant of this [`super::GrantRule::origin`].
+    Rule(String),
 }
 
 impl Policy {
@@ -74,10 +74,10 @@ impl Finding {
             Candidate::TokenGrant(pattern) => {
                 (Source::TokenGrant, pattern.to_string(), Ok(pattern.to_string()))
             }
-            Candidate::Rule(number, template) => {
+            Candidate::Rule(origin, template) => {
                 let value = |variable: &str| identity.value(variable).map(Cow::Borrowed);
                 let filled = template.fill(&value).map(|pattern| pattern.to_string());
-                (Source::Rule(number), template.to_string(), filled)
+                (Source::Rule(origin.to_owned()), template.to_string(), filled)
             }
         };
         Self { source, written, filled, matches }
@@ -132,7 +132,7 @@ impl fmt::Display for Source {
         match self {
             Self::TokenGroup => f.write_str("group in the token"),
             Self::TokenGrant => f.write_str("grant in the token"),
-            Self::Rule(number) => write!(f, "configured grant {number}"),
+            Self::Rule(origin) => write!(f, "configured {origin}"),
         }
     }
 }

@@ -9,8 +9,8 @@ use super::{GrantRule, Identity, Operation, PatternTemplate};
 /// The configuration's grants, ordered for asking.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
-    /// By [`Operation`]; with each template its place in the configuration, counted from 1.
-    rules: [Vec<(usize, PatternTemplate)>; Operation::ALL.len()],
+    /// By [`Operation`]; with each template the origin of its rule.
+    rules: [Vec<(Box<str>, PatternTemplate)>; Operation::ALL.len()],
 }
 
 /// One thing that may allow an operation. What decides and what explains both walk these.
@@ -18,16 +18,18 @@ pub struct Policy {
 pub(super) enum Candidate<'a> {
     TokenGroup(&'a GroupName),
     TokenGrant(&'a GroupPattern),
-    Rule(usize, &'a PatternTemplate),
+    Rule(&'a str, &'a PatternTemplate),
 }
 
 impl Policy {
     /// Orders the configuration's grants.
     pub fn new(grants: &[GrantRule]) -> Self {
         let mut policy = Self::default();
-        for (number, rule) in (1..).zip(grants) {
+        for rule in grants {
             for operation in &rule.operations {
-                let templates = rule.names.iter().cloned().map(|template| (number, template));
+                let named =
+                    |template: &PatternTemplate| (rule.origin.as_str().into(), template.clone());
+                let templates = rule.names.iter().map(named);
                 policy.rules[*operation as usize].extend(templates);
             }
         }
@@ -69,7 +71,7 @@ impl Policy {
             .iter()
             .map(Candidate::TokenGroup)
             .chain(grants.map(|(_, pattern)| Candidate::TokenGrant(pattern)))
-            .chain(rules.map(|(number, template)| Candidate::Rule(*number, template)))
+            .chain(rules.map(|(origin, template)| Candidate::Rule(origin, template)))
     }
 }
 

@@ -51,6 +51,8 @@ pub struct KeySettings {
 /// One line of the configuration's grants: all of `operations` on all of `names`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrantRule {
+    /// Where it stands, for explanations: `grant[2]`.
+    pub origin: String,
     /// What is allowed.
     pub operations: Vec<Operation>,
     /// On which names.

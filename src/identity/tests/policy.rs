@@ -98,11 +98,14 @@ fn a_renewed_token_says_which_groups_may_still_be_held() {
 
 #[test]
 fn an_explanation_shows_all_that_was_looked_at() {
-    let policy = Policy::new(&[
+    let rules = [
         rule(&[Operation::Send], &["sala_*"]),
         rule(&[Operation::Join, Operation::History], &["sede_{sede}", "usuario_{sub}"]),
         rule(&[Operation::Join], &["usuario_*"]),
-    ]);
+    ];
+    let numbered =
+        (0..).zip(rules).map(|(n, rule)| GrantRule { origin: format!("grant[{n}]"), ..rule });
+    let policy = Policy::new(&numbered.collect::<Vec<_>>());
     let extra = json!({ "groups": ["avisos"], "grants": { "join": "pedido.*" } });
     let identity = identity(&settings(), extra);
     let yes = policy.explain(&identity, Operation::Join, "usuario_7");
@@ -110,9 +113,9 @@ fn an_explanation_shows_all_that_was_looked_at() {
 yes: \"7\" join \"usuario_7\"
   group in the token \"avisos\": does not match
   grant in the token \"pedido.*\": does not match
-  configured grant 2 \"sede_{sede}\" (template \"sede_{sede}\" needs {sede}, which is not there): does not match
-  configured grant 2 \"usuario_{sub}\" = \"usuario_7\": allows
-  configured grant 3 \"usuario_*\": would allow";
+  configured grant[1] \"sede_{sede}\" (template \"sede_{sede}\" needs {sede}, which is not there): does not match
+  configured grant[1] \"usuario_{sub}\" = \"usuario_7\": allows
+  configured grant[2] \"usuario_*\": would allow";
     assert_eq!(yes.to_string(), expected);
 
     let nothing = policy.explain(&identity, Operation::Presence, "avisos");

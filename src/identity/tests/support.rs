@@ -108,5 +108,5 @@ pub(super) fn identity(settings: &Settings, extra: Value) -> Identity {
 
 pub(super) fn rule(operations: &[Operation], names: &[&str]) -> GrantRule {
     let names = names.iter().map(|name| PatternTemplate::parse(name).unwrap()).collect();
-    GrantRule { operations: operations.to_vec(), names }
+    GrantRule { origin: "grant[0]".to_owned(), operations: operations.to_vec(), names }
 }
