@@ -1,4 +1,17 @@
 //! Groupcast: a real-time WebSocket channel-layer gateway.
+//!
+//! # One message, a straight walk
+//!
+//! 1. [`server`]: `api::send::to_group` checks the key, the name and the event of a `POST`.
+//! 2. [`publish`]: `Door::publish` bounds, deduplicates and numbers it, and asks the layer.
+//! 3. [`layer`]: `Layer::publish` carries it to every instance that wants the group.
+//! 4. [`relay`]: `dispatch` takes what the layer has, in order.
+//! 5. [`hub`]: `Hub::deliver` posts it to the shards that have members.
+//! 6. [`hub`]: `Shard::fan_out` frames it once and links every receiver to the frame.
+//! 7. [`hub`]: `Shard::write_out` writes each socket once; what it does not take waits in the
+//!    [`connection`]'s bounded outbox.
+//!
+//! `ARCHITECTURE.md` has the other walks, the rooms and what each of them must never know.
 
 pub mod config;
 pub mod connection;
@@ -18,8 +31,21 @@ pub mod telemetry;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use aws_lc_rs::rand;
 
 use config::Config;
+use event::InstanceId;
+use frame::Frame;
+use hub::{Blueprint, Hub, RouteView};
+use identity::{ApiKeys, IdentityError, Policy, Verifier};
+use layer::{Broker, Layer};
+use publish::Door;
+use relay::Desk;
+use server::Doors;
+use shutdown::Shutdown;
+use telemetry::Metrics;
 
 /// The two doors, open.
 #[derive(Debug)]
@@ -43,16 +69,24 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
-    /// A listener of ours does not say where it is.
-    #[error("a listener has no address")]
-    Address(#[from] io::Error),
+    /// Sockets, threads or descriptors are not to be had.
+    #[error("the system refuses what the gateway needs")]
+    System(#[from] io::Error),
+    /// Keys cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// No random bytes.
+    #[error("the system gives no random bytes")]
+    Random,
 }
 
 /// How the end came.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drained {
     /// Every connection was closed in time.
     Whole,
+    /// The grace time was over before.
+    Cut,
 }
 
 impl Listeners {
@@ -78,14 +112,75 @@ impl Listeners {
     }
 }
 
-/// Placeholder of the signature that `cmd` relies on.
+/// Runs one gateway until `stop`, then drains it.
+///
+/// The caller owns ports and signals, so a test binds port 0 and stops when it likes; several
+/// gateways may run in one process.
 pub async fn run(
-    _config: Config,
+    config: Config,
     listeners: Listeners,
-    shutdown: impl Future<Output = ()>,
+    stop: impl Future<Output = ()>,
 ) -> Result<Drained, StartError> {
+    let shutdown = Shutdown::new();
+    let metrics = Arc::new(Metrics::new());
+    let verifier = Arc::new(Verifier::new(&config.identity)?);
+    let api_keys = ApiKeys::new(&config.identity.api_keys)?;
+    let max_connections = server::descriptors(config.server.max_connections)?;
+
+    let (memory, inbox) = Arc::new(Broker::default()).attach();
+    let layer = Layer::Memory(memory);
+    let door = Arc::new(Door::new(config.publish.clone(), layer.clone()));
+    let blueprint = blueprint(&config, Arc::clone(&verifier), Arc::clone(&metrics));
+    let instance = InstanceId::from_random(random()?);
+    let (hub, requests) = Hub::start(instance, config.hub.clone(), blueprint)?;
+
+    let desk = Desk::new(&config.relay, hub.clone(), layer, Arc::clone(&door));
+    tokio::spawn(desk.serve(requests));
+    tokio::spawn(relay::dispatch(inbox, hub.clone()));
+
     let (public, api) = (listeners.public_addr()?, listeners.api_addr()?);
-    tracing::info!(%public, %api, "listening");
-    shutdown.await;
-    Ok(Drained::Whole)
+    let grace = config.server.drain_grace;
+    let doors = Doors {
+        settings: config.server,
+        connection: config.connection,
+        max_connections,
+        verifier,
+        api_keys,
+        hub: hub.clone(),
+        door,
+        metrics,
+        shutdown: shutdown.clone(),
+    };
+    doors.open(listeners.public, listeners.api)?;
+    tracing::info!(%public, %api, %instance, max_connections, "listening");
+
+    stop.await;
+    shutdown.drain();
+    tracing::info!(connections = hub.connections(), ?grace, "draining");
+    let whole = hub.drain(grace).await;
+    shutdown.close();
+    Ok(if whole { Drained::Whole } else { Drained::Cut })
+}
+
+/// What every shard knows of the configuration.
+fn blueprint(config: &Config, verifier: Arc<Verifier>, metrics: Arc<Metrics>) -> Blueprint {
+    let view = |route: &server::Route| RouteView {
+        join: route.join.clone(),
+        welcome: route.welcome.as_ref().map(|json| Frame::text(json.as_bytes())),
+    };
+    Blueprint {
+        connection: config.connection.clone(),
+        shapes: config.shapes.clone(),
+        routes: config.server.routes.iter().map(view).collect(),
+        verifier,
+        policy: Arc::new(Policy::new(&config.identity.grants)),
+        metrics,
+        retry_window: config.server.retry_window,
+    }
+}
+
+fn random<const N: usize>() -> Result<[u8; N], StartError> {
+    let mut bytes = [0; N];
+    rand::fill(&mut bytes).map_err(|_| StartError::Random)?;
+    Ok(bytes)
 }

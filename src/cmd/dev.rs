@@ -56,8 +56,14 @@ impl Dev {
         let token = self.token(&key, &group, &config.identity).map_err(Failure::start)?;
         let secret = BASE64URL_NOPAD.encode(&random::<24>().map_err(Failure::start)?);
         self.adapt(&mut config, key, &secret);
-        config.server.dev =
-            Some(DevSettings { token: token.clone(), api_key: secret.clone(), assets: None });
+        let path = config.server.routes.first().map(|route| route.path.clone());
+        config.server.dev = Some(DevSettings {
+            token: token.clone(),
+            sub: self.sub.clone(),
+            group: group.clone(),
+            path: path.unwrap_or_default(),
+            api_key: secret.clone(),
+        });
         config.log.start().map_err(Failure::start)?;
         let sub = self.sub;
         serve::run(config, |listeners| greet(listeners, &sub, &token, &secret, &group))

@@ -42,7 +42,8 @@ impl Handshake {
     /// Checks a request against the RFC.
     pub(super) fn check<B>(request: &Request<B>) -> Result<Self, HandshakeError> {
         let headers = request.headers();
-        if !has_token(headers, &UPGRADE, "websocket") || !has_token(headers, &CONNECTION, "upgrade") {
+        if !has_token(headers, &UPGRADE, "websocket") || !has_token(headers, &CONNECTION, "upgrade")
+        {
             return Err(HandshakeError::NotAnUpgrade);
         }
         if request.method() != Method::GET || request.version() != Version::HTTP_11 {

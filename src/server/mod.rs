@@ -1,7 +1,123 @@
 //! The front door: listeners, handshakes, the API. The only room that knows axum and hyper.
 
 pub mod api;
+mod assets;
+mod credential;
+mod descriptors;
+mod handshake;
+mod listen;
+mod operation;
+mod origin;
+mod paths;
 pub mod problem;
+mod reception;
 mod settings;
+mod websocket;
 
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use axum::Router;
+use tokio::sync::Semaphore;
+
+pub use descriptors::descriptors;
 pub use settings::{DevSettings, Route, Settings};
+
+use crate::connection;
+use crate::hub::Hub;
+use crate::identity::{ApiKeys, Verifier};
+use crate::publish::Door;
+use crate::shutdown::{Phase, Shutdown};
+use crate::telemetry::Metrics;
+use listen::Listener;
+use operation::Operation;
+use paths::RoutePath;
+use websocket::Front;
+
+/// Most connections to the API that are open at once. Each is a descriptor and a buffer; requests
+/// under way have a tighter bound of their own.
+const MAX_API_CONNECTIONS: usize = 1024;
+
+/// What the front door works with.
+pub struct Doors {
+    /// What it was told.
+    pub settings: Settings,
+    /// Bounds of every connection, kept from the first frame on.
+    pub connection: connection::Settings,
+    /// Most WebSockets, worked out from the settings and the limit on descriptors.
+    pub max_connections: usize,
+    /// Checks tokens.
+    pub verifier: Arc<Verifier>,
+    /// Keys of back ends.
+    pub api_keys: ApiKeys,
+    /// Where sockets go.
+    pub hub: Hub,
+    /// Where events go.
+    pub door: Arc<Door>,
+    /// Where is counted.
+    pub metrics: Arc<Metrics>,
+    /// How far the process is.
+    pub shutdown: Shutdown,
+}
+
+impl Doors {
+    /// Opens both doors. Browsers are turned away as soon as draining begins; the API answers until
+    /// everything is closed, so that publishers and probes learn what is going on.
+    pub fn open(self, public: TcpListener, api: TcpListener) -> io::Result<()> {
+        let shutdown = self.shutdown.clone();
+        let header_timeout = self.settings.header_timeout;
+        let slots = Arc::new(Semaphore::new(self.settings.max_handshakes));
+        let (browsers, back_ends) = self.routers(api.local_addr()?);
+        let public =
+            Listener { socket: tokio_listener(public)?, router: browsers, slots, header_timeout };
+        let slots = Arc::new(Semaphore::new(MAX_API_CONNECTIONS));
+        let api =
+            Listener { socket: tokio_listener(api)?, router: back_ends, slots, header_timeout };
+        tokio::spawn(public.serve(shutdown.clone(), Phase::Draining));
+        tokio::spawn(api.serve(shutdown, Phase::Closed));
+        Ok(())
+    }
+
+    fn routers(self, api_address: SocketAddr) -> (Router, Router) {
+        let Self {
+            settings,
+            connection,
+            max_connections,
+            verifier,
+            api_keys,
+            hub,
+            door,
+            metrics,
+            shutdown,
+        } = self;
+        let operation = Operation {
+            metrics: Arc::clone(&metrics),
+            hub: hub.clone(),
+            shutdown: shutdown.clone(),
+        };
+        let timeout = settings.api_timeout;
+        let api =
+            api::Api::new(Arc::clone(&door), hub.clone(), api_keys, Arc::clone(&metrics), timeout);
+        let back_ends = operation.router().merge(api.router());
+        let assets = assets::router(settings.dev.as_ref(), door, api_address);
+        let paths = settings.routes.iter().map(RoutePath::new).collect();
+        let front = Front {
+            settings,
+            paths,
+            max_connections,
+            connection,
+            verifier,
+            hub,
+            metrics,
+            shutdown,
+        };
+        let browsers = assets.fallback(websocket::websocket).with_state(Arc::new(front));
+        (browsers, back_ends)
+    }
+}
+
+fn tokio_listener(listener: TcpListener) -> io::Result<tokio::net::TcpListener> {
+    listener.set_nonblocking(true)?;
+    tokio::net::TcpListener::from_std(listener)
+}

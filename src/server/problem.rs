@@ -92,6 +92,10 @@ kinds! {
     Forbidden = FORBIDDEN "forbidden" "The API key may not do this";
     /// There is no such path.
     NotFound = NOT_FOUND "not_found" "There is nothing at this path";
+    /// A WebSocket path was asked for something else.
+    UpgradeRequired = UPGRADE_REQUIRED "upgrade_required" "This address is for WebSockets";
+    /// The request for a WebSocket is not one by RFC 6455.
+    BadHandshake = BAD_REQUEST "bad_handshake" "The WebSocket handshake is not valid";
     /// The path exists, with other methods.
     MethodNotAllowed = METHOD_NOT_ALLOWED "method_not_allowed" "The path has other methods";
     /// The request took too long.

@@ -1,7 +1,6 @@
 //! What the front door can be told.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::identity::Template;
@@ -60,10 +59,14 @@ pub struct Route {
 pub struct DevSettings {
     /// A token for the page.
     pub token: String,
-    /// Key for the publishing form.
+    /// Whose token it is.
+    pub sub: String,
+    /// A group that the token joins.
+    pub group: String,
+    /// The WebSocket path that the page connects to.
+    pub path: String,
+    /// Key for the line that publishes.
     pub api_key: String,
-    /// Where on disk to read assets from while they are being written; `None` = the built-in ones.
-    pub assets: Option<PathBuf>,
 }
 
 impl Default for Settings {

@@ -173,7 +173,8 @@ fn read(content: &[u8]) -> Result<Batch<'_>, Problem> {
         return Err(Kind::BadBatch.because("a publication names no group"));
     }
     if !(1..=MAX_PUBLICATIONS).contains(&count) {
-        let detail = format!("{count} pairs of event and group; 1 to {MAX_PUBLICATIONS} are allowed");
+        let detail =
+            format!("{count} pairs of event and group; 1 to {MAX_PUBLICATIONS} are allowed");
         return Err(Kind::BadBatch.because(detail));
     }
     Ok(batch)

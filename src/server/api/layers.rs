@@ -32,7 +32,13 @@ pub(super) fn surround(router: Router, api: &Arc<Api>) -> Router {
         ServiceBuilder::new()
             .layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION]))
             .layer(SetRequestIdLayer::x_request_id(Numbered::default()))
-            .layer(TraceLayer::new_for_http().make_span_with(span).on_request(()).on_response(()).on_failure(()))
+            .layer(
+                TraceLayer::new_for_http()
+                    .make_span_with(span)
+                    .on_request(())
+                    .on_response(())
+                    .on_failure(()),
+            )
             .layer(PropagateRequestIdLayer::x_request_id())
             .layer(from_fn_with_state(Arc::clone(api), bounded))
             .layer(CatchPanicLayer::custom(panicked)),

@@ -9,10 +9,9 @@ fn names(gateway: &mut Gateway) -> Vec<(String, String)> {
     std::iter::from_fn(|| gateway.inbox.try_recv().ok())
         .map(|incoming| match incoming {
             Incoming::Publication(p) => match &p.target {
-                Target::Group(group) => (
-                    group.to_string(),
-                    String::from_utf8(p.event.json().to_vec()).expect("UTF-8"),
-                ),
+                Target::Group(group) => {
+                    (group.to_string(), String::from_utf8(p.event.json().to_vec()).expect("UTF-8"))
+                }
                 other => panic!("for a group, not {other:?}"),
             },
             Incoming::Control(control) => panic!("no change was asked for: {control:?}"),
@@ -37,15 +36,16 @@ async fn a_batch_arrives_in_order_and_byte_for_byte() {
     let told: Vec<_> = results.iter().map(|r| (&r["publication"], &r["group"])).collect();
     assert_eq!(
         told,
-        [(&json!(0), &json!("pedido.42")), (&json!(0), &json!("sala_1")), (&json!(1), &json!("sala_1"))]
+        [
+            (&json!(0), &json!("pedido.42")),
+            (&json!(0), &json!("sala_1")),
+            (&json!(1), &json!("sala_1"))
+        ]
     );
     assert!(results.iter().all(|r| r["id"].as_str().is_some_and(|id| id.len() == 22)));
     let uno = r#"{ "type":"uno", "n":1.10 }"#;
     let dos = r#"{"type":"dos"}"#;
-    assert_eq!(
-        names(&mut gateway),
-        owned(&[("pedido.42", uno), ("sala_1", uno), ("sala_1", dos)])
-    );
+    assert_eq!(names(&mut gateway), owned(&[("pedido.42", uno), ("sala_1", uno), ("sala_1", dos)]));
 }
 
 #[tokio::test]

@@ -51,7 +51,8 @@ async fn a_declared_length_over_the_bound_is_refused_before_the_body_comes() {
 async fn a_body_that_does_not_come_is_given_up() {
     let gateway = gateway_with(publish::Settings::default(), Duration::from_millis(20)).await;
     let first = stream::iter([Ok::<_, Infallible>(Bytes::from_static(b"{\"type\""))]);
-    let answer = gateway.call(post("/send", Body::from_stream(first.chain(stream::pending())))).await;
+    let answer =
+        gateway.call(post("/send", Body::from_stream(first.chain(stream::pending())))).await;
     assert_eq!((answer.status.as_u16(), answer.code()), (408, "timeout"));
     assert_eq!(answer.json["detail"], "the request was not complete within 20 ms");
 }

@@ -18,8 +18,10 @@ async fn the_description_is_served_without_a_key() {
 #[test]
 fn every_route_is_described_and_nothing_else() {
     let source = include_str!("../mod.rs");
-    let routes: HashSet<&str> =
-        source.lines().filter_map(|l| l.trim().strip_prefix(".route(\"")?.split('"').next()).collect();
+    let routes: HashSet<&str> = source
+        .lines()
+        .filter_map(|l| l.trim().strip_prefix(".route(\"")?.split('"').next())
+        .collect();
     let described: HashSet<&str> =
         DOCUMENT["paths"].as_object().expect("paths").keys().map(String::as_str).collect();
     assert_eq!(routes, described);
@@ -32,9 +34,14 @@ async fn the_methods_of_every_path_are_those_described() {
         let path = template.replace("{name}", "a").replace("{member}", "user:7");
         let path = path.replace("{sub}", "7").replace("{id}", "k3f5a2bq-17");
         let answer = gateway.call(empty(request("BREW", &path))).await;
-        let allowed: HashSet<String> =
-            answer.header("allow").expect("allow").split(',').map(str::to_ascii_lowercase).collect();
-        let mut described: HashSet<String> = item.as_object().expect("methods").keys().cloned().collect();
+        let allowed: HashSet<String> = answer
+            .header("allow")
+            .expect("allow")
+            .split(',')
+            .map(str::to_ascii_lowercase)
+            .collect();
+        let mut described: HashSet<String> =
+            item.as_object().expect("methods").keys().cloned().collect();
         if described.contains("get") {
             described.insert("head".to_owned());
         }

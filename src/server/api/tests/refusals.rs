@@ -35,13 +35,38 @@ async fn a_missing_or_unknown_key_is_challenged() {
 async fn a_key_without_the_right_is_told_which_one_it_lacks() {
     let mut gateway = gateway().await;
     let cases = [
-        (ORDERS, "POST", "/groups/sala_1/send", "key \"orders\" lacks the right 'send' on group sala_1"),
-        (AUDIT, "POST", "/groups/pedido.42/send", "key \"audit\" lacks the right 'send' on group pedido.42"),
+        (
+            ORDERS,
+            "POST",
+            "/groups/sala_1/send",
+            "key \"orders\" lacks the right 'send' on group sala_1",
+        ),
+        (
+            AUDIT,
+            "POST",
+            "/groups/pedido.42/send",
+            "key \"audit\" lacks the right 'send' on group pedido.42",
+        ),
         (ORDERS, "POST", "/users/7/send", "key \"orders\" lacks the right 'send_user'"),
-        (ORDERS, "POST", "/connections/k3f5a2bq-1/send", "key \"orders\" lacks the right 'send_user'"),
+        (
+            ORDERS,
+            "POST",
+            "/connections/k3f5a2bq-1/send",
+            "key \"orders\" lacks the right 'send_user'",
+        ),
         (ORDERS, "POST", "/send", "key \"orders\" lacks the right 'send_all'"),
-        (AUDIT, "PUT", "/groups/pedido.42/members/user:7", "key \"audit\" lacks the right 'members' on group pedido.42"),
-        (ORDERS, "DELETE", "/groups/sala_1/members/user:7", "key \"orders\" lacks the right 'members' on group sala_1"),
+        (
+            AUDIT,
+            "PUT",
+            "/groups/pedido.42/members/user:7",
+            "key \"audit\" lacks the right 'members' on group pedido.42",
+        ),
+        (
+            ORDERS,
+            "DELETE",
+            "/groups/sala_1/members/user:7",
+            "key \"orders\" lacks the right 'members' on group sala_1",
+        ),
         (AUDIT, "GET", "/groups/sala_1", "key \"audit\" lacks the right 'read' on group sala_1"),
     ];
     for (key, method, path, detail) in cases {

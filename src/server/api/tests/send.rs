@@ -56,10 +56,7 @@ async fn expiry_and_exclusions_come_with_the_query() {
     let answer = gateway.call(post(&format!("/send?{query}"), AVISO)).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.json);
     let publication = gateway.publication();
-    assert_eq!(
-        publication.deadline,
-        Some(publication.accepted + Duration::from_millis(1500))
-    );
+    assert_eq!(publication.deadline, Some(publication.accepted + Duration::from_millis(1500)));
     assert_eq!(publication.except.connections, ["k3f5a2bq-17".parse().expect("legal")]);
     assert_eq!(publication.except.users, ["k3f5a2bq-18".into(), "a&b c".into()]);
 

@@ -1,0 +1,48 @@
+//! What operators and orchestrators ask: is it alive, does it deliver, what has it counted.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use crate::hub::Hub;
+use crate::shutdown::{Phase, Shutdown};
+use crate::telemetry::Metrics;
+
+/// The Prometheus text format.
+const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What the answers are made of.
+pub(super) struct Operation {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) hub: Hub,
+    pub(super) shutdown: Shutdown,
+}
+
+impl Operation {
+    pub(super) fn router(self) -> Router {
+        Router::new()
+            .route("/healthz", get(|| async { "ok\n" }))
+            .route("/readyz", get(ready))
+            .route("/metrics", get(metrics))
+            .with_state(Arc::new(self))
+    }
+}
+
+async fn ready(State(operation): State<Arc<Operation>>) -> Response {
+    match operation.shutdown.phase() {
+        Phase::Running => "ready\n".into_response(),
+        Phase::Draining | Phase::Closed => {
+            (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response()
+        }
+    }
+}
+
+async fn metrics(State(operation): State<Arc<Operation>>) -> Response {
+    operation.metrics.groups.set(operation.hub.groups() as f64);
+    ([(CONTENT_TYPE, EXPOSITION)], operation.metrics.render()).into_response()
+}

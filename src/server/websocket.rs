@@ -1,0 +1,283 @@
+//! A WebSocket's way in: handshake, route, token, origin; then the socket goes to a shard.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::extract::{Request, State};
+use axum::http::HeaderValue;
+use axum::http::header::UPGRADE;
+use axum::response::{IntoResponse, Response};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::Settings;
+use super::credential::{self, Credential};
+use super::handshake::{Handshake, HandshakeError};
+use super::listen::Slot;
+use super::origin;
+use super::paths::{Parameters, RoutePath};
+use super::problem::Kind;
+use super::reception::{Greeting, Reception};
+use crate::event::Position;
+use crate::group::GroupName;
+use crate::hub::{Arrival, Hub};
+use crate::identity::{Identity, Verifier};
+use crate::protocol::{Disconnect, Encoding};
+use crate::shutdown::{Phase, Shutdown};
+use crate::telemetry::{AuthFailure, Metrics, RefusalReason};
+
+/// What every handshake needs.
+pub(super) struct Front {
+    pub(super) settings: Settings,
+    pub(super) paths: Vec<RoutePath>,
+    /// Most WebSockets.
+    pub(super) max_connections: usize,
+    /// Largest first frame, and most groups on arrival: the bounds of every connection.
+    pub(super) connection: crate::connection::Settings,
+    pub(super) verifier: Arc<Verifier>,
+    pub(super) hub: Hub,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) shutdown: Shutdown,
+}
+
+/// What a handshake said, kept in place of the request: headers must not live as long as a socket.
+struct Visit {
+    route: Option<(usize, Parameters)>,
+    credential: Option<Credential>,
+    origin: Result<(), origin::WrongOrigin>,
+    v1: bool,
+    path: String,
+}
+
+/// Why a WebSocket is not let in, and what is counted and logged of it.
+struct Refused {
+    disconnect: Disconnect,
+    reason: RefusalReason,
+    cause: String,
+}
+
+/// Answers a handshake with 101 and settles the rest behind it: a browser cannot read the status or
+/// body of a handshake that fails, but it can read a close code.
+pub(super) async fn websocket(State(front): State<Arc<Front>>, mut request: Request) -> Response {
+    let handshake = match Handshake::check(&request) {
+        Ok(handshake) => handshake,
+        Err(error) => return front.turn_away(&request, error),
+    };
+    let visit = front.visit(&request, handshake.v1);
+    let slot = request.extensions().get::<Slot>().cloned();
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        if let Ok(upgraded) = upgrade.await {
+            front.receive(upgraded, visit).await;
+        }
+        drop(slot);
+    });
+    handshake.response()
+}
+
+impl Front {
+    fn turn_away(&self, request: &Request, error: HandshakeError) -> Response {
+        let path = request.uri().path();
+        if error == HandshakeError::NotAnUpgrade && self.route(path).is_none() {
+            let path = path.chars().take(120).collect::<String>();
+            return Kind::NotFound
+                .because(format!("nothing is served at {path:?}"))
+                .into_response();
+        }
+        if error == HandshakeError::NotAnUpgrade {
+            let mut response = Kind::UpgradeRequired.because(error.to_string()).into_response();
+            response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+            return response;
+        }
+        self.metrics.refusals.of(RefusalReason::BadHandshake).increment(1);
+        Kind::BadHandshake.because(error.to_string()).into_response()
+    }
+
+    fn visit(&self, request: &Request, v1: bool) -> Visit {
+        let uri = request.uri();
+        let query = uri.query().unwrap_or_default();
+        Visit {
+            route: self.route(uri.path()),
+            credential: credential::find(&self.settings, request.headers(), query),
+            origin: origin::check(request.headers(), &self.settings.allowed_origins),
+            v1,
+            path: uri.path().chars().take(120).collect(),
+        }
+    }
+
+    fn route(&self, path: &str) -> Option<(usize, Parameters)> {
+        let mut matches = self.paths.iter().map(|route| route.matches(path)).enumerate();
+        matches.find_map(|(index, parameters)| Some((index, parameters?)))
+    }
+
+    /// From the upgraded connection to a seat in a shard, or to a close frame.
+    async fn receive(&self, upgraded: Upgraded, visit: Visit) {
+        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+            tracing::error!("an upgraded connection is no TCP stream");
+            return;
+        };
+        // A copy: the buffer itself is a view that keeps 8 KiB alive (measured).
+        let leftover = parts.read_buf.to_vec();
+        drop(parts.read_buf);
+        let mut reception =
+            Reception::new(parts.io.into_inner(), leftover, self.connection.max_frame_bytes);
+        match self.admit(&mut reception, &visit).await {
+            Ok((identity, route, parameters, groups)) => {
+                self.seat(reception, visit, identity, route, parameters, groups).await;
+            }
+            Err(Some(refused)) => self.refuse(reception, &visit, refused).await,
+            // The peer closed, or was gone: there is nobody to tell.
+            Err(None) => {}
+        }
+    }
+
+    async fn admit(
+        &self,
+        reception: &mut Reception,
+        visit: &Visit,
+    ) -> Result<Admission, Option<Refused>> {
+        if self.shutdown.phase() != Phase::Running {
+            return Err(Some(Refused::new(
+                Disconnect::DRAINING,
+                RefusalReason::Draining,
+                "draining",
+            )));
+        }
+        if self.hub.connections() >= self.max_connections {
+            let full = Disconnect::TOO_MANY.because("the gateway is full");
+            return Err(Some(Refused::new(
+                full,
+                RefusalReason::Full,
+                "connections.max is reached",
+            )));
+        }
+        let Some((route, parameters)) = &visit.route else {
+            let nowhere = Disconnect::FORBIDDEN.because("no such path");
+            return Err(Some(Refused::new(
+                nowhere,
+                RefusalReason::NoRoute,
+                "no route has this path",
+            )));
+        };
+        let greeting = match visit.v1 {
+            true => self.greeting(reception).await?,
+            false => Greeting::default(),
+        };
+        let identity = self.identify(visit, greeting.token.as_deref())?;
+        let joins = &self.settings.routes[*route].join;
+        let groups = identity.groups_on_connect(joins, parameters).map_err(|error| {
+            self.metrics.auth_failures.of(AuthFailure::IllegalName).increment(1);
+            let forbidden = Disconnect::FORBIDDEN.because("a group name is not legal");
+            Refused::new(forbidden, RefusalReason::Unauthorized, error.to_string())
+        })?;
+        if groups.len() > self.connection.groups_per_connection {
+            let forbidden = Disconnect::FORBIDDEN.because("too many groups");
+            let cause = format!("{} groups on arrival", groups.len());
+            return Err(Some(Refused::new(forbidden, RefusalReason::Unauthorized, cause)));
+        }
+        let groups = groups.into_iter().map(|name| {
+            let since = greeting.since.iter().find(|(group, _)| *group == name.as_str());
+            let since = since.map(|(_, position)| position.clone());
+            (name, since)
+        });
+        Ok((identity, *route, parameters.clone(), groups.collect()))
+    }
+
+    async fn greeting(&self, reception: &mut Reception) -> Result<Greeting, Option<Refused>> {
+        let within = self.settings.hello_timeout;
+        match tokio::time::timeout(within, reception.greeting()).await {
+            Ok(Ok(greeting)) => Ok(greeting),
+            Ok(Err(Some(disconnect))) => {
+                Err(Some(Refused::new(disconnect, RefusalReason::BadHandshake, disconnect.reason)))
+            }
+            Ok(Err(None)) => Err(None),
+            Err(_) => {
+                let cause = format!("no hello within {within:?}");
+                Err(Some(Refused::new(Disconnect::NO_HELLO, RefusalReason::Timeout, cause)))
+            }
+        }
+    }
+
+    /// Who it is, by the hello's token or the handshake's.
+    fn identify(&self, visit: &Visit, hello: Option<&str>) -> Result<Identity, Refused> {
+        let failed = |failure: AuthFailure, disconnect, cause: String| {
+            self.metrics.auth_failures.of(failure).increment(1);
+            Refused::new(disconnect, RefusalReason::Unauthorized, cause)
+        };
+        let token = match (hello, &visit.credential) {
+            (Some(token), _) => token,
+            (None, Some(credential)) => {
+                if let (true, Err(wrong)) = (credential.ambient, &visit.origin) {
+                    let cause = format!(
+                        "origin {:?} is not of host {:?}; if they are one site, the proxy must pass \
+                         Host on (nginx: proxy_set_header Host $host), else add it to \
+                         auth.allowed_origins",
+                        wrong.origin, wrong.host
+                    );
+                    let forbidden = Disconnect::FORBIDDEN.because("origin not allowed");
+                    return Err(failed(AuthFailure::Origin, forbidden, cause));
+                }
+                &credential.token
+            }
+            (None, None) => {
+                let cause = "no token in hello, header, cookie".to_owned();
+                return Err(failed(AuthFailure::Missing, Disconnect::UNAUTHORIZED, cause));
+            }
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.verifier.verify(token, now).map_err(|refusal| {
+            let failure =
+                AuthFailure::from_cause(refusal.cause()).unwrap_or(AuthFailure::Malformed);
+            failed(failure, Disconnect::UNAUTHORIZED, format!("{}: {refusal}", refusal.cause()))
+        })
+    }
+
+    async fn seat(
+        &self,
+        reception: Reception,
+        visit: Visit,
+        identity: Identity,
+        route: usize,
+        parameters: Parameters,
+        groups: Vec<(GroupName, Option<Position>)>,
+    ) {
+        let (stream, leftover) = reception.into_parts();
+        let Ok(stream) = stream.into_std() else { return };
+        let encoding = match visit.v1 {
+            true => Encoding::V1,
+            false => Encoding::Plain(self.settings.routes[route].shape),
+        };
+        let id = self.hub.next_id();
+        let route = route as u16;
+        let arrival =
+            Arrival { id, stream, leftover, identity, encoding, route, parameters, groups };
+        let Err(turned) = self.hub.admit(Box::new(arrival)) else { return };
+        let Ok(stream) = TcpStream::from_std(turned.arrival.stream) else { return };
+        let reception = Reception::new(stream, Vec::new(), 0);
+        let cause = format!("sub {:?}: {}", turned.arrival.identity.sub, turned.disconnect.reason);
+        let refused = Refused::new(turned.disconnect, RefusalReason::User, cause);
+        self.refuse(reception, &visit, refused).await;
+    }
+
+    async fn refuse(&self, reception: Reception, visit: &Visit, refused: Refused) {
+        let Refused { disconnect, reason, cause } = refused;
+        self.metrics.refusals.of(reason).increment(1);
+        self.metrics.closes(disconnect.code).increment(1);
+        tracing::info!(path = %visit.path, code = disconnect.code, cause, "WebSocket refused");
+        let disconnect = match disconnect.may_return() {
+            true => disconnect.within(self.settings.retry_window),
+            false => disconnect,
+        };
+        reception.close(disconnect.frame()).await;
+    }
+}
+
+/// Who comes in, by which route, to which groups.
+type Admission = (Identity, usize, Parameters, Vec<(GroupName, Option<Position>)>);
+
+impl Refused {
+    fn new(disconnect: Disconnect, reason: RefusalReason, cause: impl Into<String>) -> Self {
+        Self { disconnect, reason, cause: cause.into() }
+    }
+}
