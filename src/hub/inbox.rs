@@ -51,11 +51,6 @@ impl Inbox {
             Err(TrySendError::Full(command) | TrySendError::Closed(command)) => Err(command),
         }
     }
-
-    /// Commands waiting.
-    pub(super) fn len(&self) -> usize {
-        self.sender.max_capacity() - self.sender.capacity()
-    }
 }
 
 impl Doorbell {

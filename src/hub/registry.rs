@@ -11,7 +11,7 @@ use crate::group::GroupName;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ShardSet(u64);
 
-/// Most shards of an instance: the bits of a [`ShardSet`].
+/// Most shards of an instance: the bits of a `ShardSet`.
 pub const MAX_SHARDS: usize = 64;
 
 /// The one shared map of the hub. Consulted once per publication and once per join, never per
