@@ -20,6 +20,7 @@ pub(super) fn stop() -> io::Result<impl Future<Output = ()>> {
         let _ = asked.send(());
         let name = either(&mut terminate, &mut interrupt).await;
         tracing::warn!(signal = name, "ended at once");
+        #[expect(clippy::disallowed_methods, reason = "skipping the drain is what was asked for")]
         std::process::exit(INTERRUPTED);
     });
     Ok(async {

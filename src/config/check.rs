@@ -19,7 +19,7 @@ const FRAMING: usize = 1024;
 const SHORTEST: Period = Period(Duration::from_millis(1));
 
 /// The longest period, so that sums of periods with "now" stay far from overflow.
-const LONGEST: Period = Period(Duration::from_hours(24));
+const LONGEST: Period = Period(Duration::from_secs(24 * 3600));
 
 /// Builds the settings of all rooms, or says what stands in the way.
 pub(super) fn check(raw: Raw, place: &Place) -> Result<Config, ConfigError> {

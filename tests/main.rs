@@ -1,0 +1,6 @@
+//! The one integration binary: real processes, real sockets, each file named after what it shows.
+
+// What is typed: exit codes, sentences on stderr, the first line of the log.
+mod commands;
+// The rooms and their order, files and their length.
+mod architecture;
