@@ -53,8 +53,8 @@ impl Api {
 
     /// Its endpoints. Whatever else the listener serves can be merged with them; their answer to
     /// unknown paths then holds for all.
-    pub fn router(self) -> Router {
-        let api = Arc::new(self);
+    pub fn router(self: Arc<Self>) -> Router {
+        let api = self;
         let router = Router::new()
             .route("/groups/{name}", get(look::at_group))
             .route("/groups/{name}/send", post(send::to_group))
