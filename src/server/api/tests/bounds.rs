@@ -85,7 +85,7 @@ async fn without_room_a_publisher_is_told_to_come_back() {
 async fn requests_beyond_the_most_in_flight_are_told_to_come_back() {
     let (api, inbox, metrics) = api(publish::Settings::default(), LONG).await;
     let api = Arc::new(api);
-    let gateway = Gateway { router: Arc::clone(&api).router(), inbox, metrics };
+    let gateway = Gateway { router: routes(&api), inbox, metrics };
     let stalled = || Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
     let mut held = tokio::task::JoinSet::new();
     for _ in 0..MAX_IN_FLIGHT {

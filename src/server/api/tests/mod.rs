@@ -56,7 +56,7 @@ async fn gateway() -> Gateway {
 
 async fn gateway_with(settings: publish::Settings, timeout: Duration) -> Gateway {
     let (api, inbox, metrics) = api(settings, timeout).await;
-    Gateway { router: Arc::new(api).router(), inbox, metrics }
+    Gateway { router: api.router(), inbox, metrics }
 }
 
 async fn api(settings: publish::Settings, timeout: Duration) -> (Api, Inbox, Arc<Metrics>) {
