@@ -62,11 +62,13 @@ impl Door {
     pub async fn publish_batch(&self, batch: &[(Vec<Target>, Draft)]) -> Vec<Outcomes> {
         let deadline = self.deadline();
         let mut answers: Vec<Outcomes> = Vec::with_capacity(batch.len());
+        let mut stopped = None;
         for (targets, draft) in batch {
-            let outcomes = match answers.iter().rev().find_map(|done| transient(done)) {
-                Some(error) => vec![Err(error); targets.len()],
+            let outcomes = match &stopped {
+                Some(error) => vec![Err(PublishError::clone(error)); targets.len()],
                 None => self.publish_to(targets, draft, deadline).await,
             };
+            stopped = stopped.or_else(|| outcomes.iter().find_map(transient));
             answers.push(outcomes);
         }
         answers
@@ -89,11 +91,13 @@ impl Door {
             return self.publish_once(targets, draft, deadline).await;
         }
         let mut outcomes = Outcomes::with_capacity(targets.len());
+        let mut stopped = None;
         for target in targets {
-            let outcome = match transient(&outcomes) {
-                Some(error) => Err(error),
+            let outcome = match &stopped {
+                Some(error) => Err(PublishError::clone(error)),
                 None => self.send(target, draft, deadline).await,
             };
+            stopped = stopped.or_else(|| transient(&outcome));
             outcomes.push(outcome);
         }
         outcomes
@@ -128,15 +132,17 @@ impl Door {
             }
         };
         let mut outcomes = Outcomes::with_capacity(targets.len());
+        let mut stopped = None;
         for (i, target) in targets.iter().enumerate() {
-            let outcome = match (claimed.earlier(i), transient(&outcomes)) {
+            let outcome = match (claimed.earlier(i), &stopped) {
                 (Some(accepted), _) => Ok(Accepted { repeated: true, ..accepted }),
-                (None, Some(error)) => Err(error),
+                (None, Some(error)) => Err(PublishError::clone(error)),
                 (None, None) => self.send(target, draft, deadline).await,
             };
             if let Ok(accepted) = &outcome {
                 claimed.note(i, accepted);
             }
+            stopped = stopped.or_else(|| transient(&outcome));
             outcomes.push(outcome);
         }
         outcomes
@@ -174,9 +180,9 @@ impl Door {
     }
 }
 
-/// The error after which nothing more of a batch is tried.
-fn transient(outcomes: &Outcomes) -> Option<PublishError> {
-    outcomes.iter().find_map(|outcome| outcome.as_ref().err().filter(|e| e.is_transient()).cloned())
+/// The error after which nothing more of a batch is tried, if this is one.
+fn transient(outcome: &Result<Accepted, PublishError>) -> Option<PublishError> {
+    outcome.as_ref().err().filter(|error| error.is_transient()).cloned()
 }
 
 impl PublicationIds {

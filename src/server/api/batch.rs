@@ -123,13 +123,16 @@ pub(super) async fn send(
         drafts.extend(draft);
     }
     let mut answers = api.door.publish_batch(&drafts).await.into_iter().flatten();
-    let mut ended = |problem: Option<Problem>| match problem {
+    let ended = |problem: Option<Problem>| match problem {
         Some(problem) => Err(problem),
         None => Ok(answers.next().expect("the door answers for every target")?),
     };
-    let outcomes: Vec<_> = refused.into_iter().map(|problem| ended(problem)).collect();
+    let outcomes: Vec<_> = refused.into_iter().map(ended).collect();
     Ok(respond(&batch, &outcomes))
 }
+
+/// One event with the groups that it can go to.
+type Ready = (Vec<Target>, Draft);
 
 /// What of one publication can be handed in: for each group the problem that it has, and the
 /// targets of those without.
@@ -137,7 +140,7 @@ fn prepare(
     item: &Item<'_>,
     share: Option<DedupeKey>,
     caller: Caller<'_>,
-) -> (Vec<Option<Problem>>, Option<(Vec<Target>, Draft)>) {
+) -> (Vec<Option<Problem>>, Option<Ready>) {
     let draft = match draft(item, share, caller) {
         Ok(draft) => draft,
         Err(problem) => return (vec![Some(problem); item.groups.len()], None),

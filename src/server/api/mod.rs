@@ -54,22 +54,25 @@ impl Api {
     /// Its endpoints. Whatever else the listener serves can be merged with them; their answer to
     /// unknown paths then holds for all.
     pub fn router(self) -> Router {
-        let api = Arc::new(self);
-        let router = Router::new()
-            .route("/groups/{name}", get(look::at_group))
-            .route("/groups/{name}/send", post(send::to_group))
-            .route("/groups/{name}/members/{member}", put(members::add).delete(members::remove))
-            .route("/users/{sub}", get(look::at_user))
-            .route("/users/{sub}/send", post(send::to_user))
-            .route("/connections/{id}/send", post(send::to_connection))
-            .route("/send", post(send::to_all))
-            .route("/batch", post(batch::send))
-            .route("/openapi.json", get(openapi::document))
-            .method_not_allowed_fallback(wrong_method)
-            .fallback(no_such_path)
-            .with_state(Arc::clone(&api));
-        layers::surround(router, &api)
+        routes(&Arc::new(self))
     }
+}
+
+fn routes(api: &Arc<Api>) -> Router {
+    let router = Router::new()
+        .route("/groups/{name}", get(look::at_group))
+        .route("/groups/{name}/send", post(send::to_group))
+        .route("/groups/{name}/members/{member}", put(members::add).delete(members::remove))
+        .route("/users/{sub}", get(look::at_user))
+        .route("/users/{sub}/send", post(send::to_user))
+        .route("/connections/{id}/send", post(send::to_connection))
+        .route("/send", post(send::to_all))
+        .route("/batch", post(batch::send))
+        .route("/openapi.json", get(openapi::document))
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(no_such_path)
+        .with_state(Arc::clone(api));
+    layers::surround(router, api)
 }
 
 async fn no_such_path(uri: Uri) -> Problem {

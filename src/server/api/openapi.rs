@@ -43,7 +43,8 @@ pub(super) struct Member(#[allow(dead_code, reason = "a schema only")] String);
 #[derive(ToSchema)]
 #[schema(example = json!({"type": "imagen_procesada", "imagen_id": 42}))]
 pub(super) struct Event {
-    /// What kind of event it is; the rest is the application's.
+    /// What kind of event it is, 1 to 128 bytes; the rest is the application's.
+    #[schema(pattern = r"^([ -~]{1,128}|[^\ud800-\udfff]{1,32})$")]
     #[allow(dead_code, reason = "a schema only")]
     r#type: String,
 }

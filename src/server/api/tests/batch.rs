@@ -128,7 +128,7 @@ async fn what_is_no_batch_is_refused_as_a_whole() {
     ] {
         let answer = gateway.call(post("/batch", body.to_owned())).await;
         assert_eq!((answer.status.as_u16(), answer.code()), (422, "bad_batch"), "{}", answer.json);
-        assert!(answer.json["detail"].to_string().contains(words), "{}", answer.json);
+        assert!(answer.detail().contains(words), "{}", answer.json);
     }
     let huge = format!(r#"{{"publications":[{}]}}"#, " ".repeat(16 * 64 * 1024));
     let answer = gateway.call(post("/batch", huge)).await;

@@ -12,7 +12,8 @@ const AVISO: &str = r#"{"type":"aviso"}"#;
 
 /// An event of exactly `bytes` bytes.
 fn event_of(bytes: usize) -> String {
-    format!(r#"{{"type":"{}"}}"#, "x".repeat(bytes - r#"{"type":""}"#.len()))
+    let frame = r#"{"type":"aviso","x":""}"#.len();
+    format!(r#"{{"type":"aviso","x":"{}"}}"#, "x".repeat(bytes - frame))
 }
 
 fn chunked(text: String) -> Body {
@@ -82,14 +83,17 @@ async fn without_room_a_publisher_is_told_to_come_back() {
 
 #[tokio::test]
 async fn requests_beyond_the_most_in_flight_are_told_to_come_back() {
-    let gateway = gateway().await;
+    let (api, inbox, metrics) = api(publish::Settings::default(), LONG).await;
+    let api = Arc::new(api);
+    let gateway = Gateway { router: routes(&api), inbox, metrics };
     let stalled = || Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
     let mut held = tokio::task::JoinSet::new();
     for _ in 0..MAX_IN_FLIGHT {
         held.spawn(gateway.router.clone().oneshot(post("/send", stalled())));
     }
-    // The runtime has one thread: each request runs until its body does not come.
-    tokio::task::yield_now().await;
+    while api.slots.available_permits() > 0 {
+        tokio::task::yield_now().await;
+    }
     let answer = gateway.call(post("/send", AVISO)).await;
     assert_eq!((answer.status.as_u16(), answer.code()), (503, "busy"));
     held.shutdown().await;
@@ -102,11 +106,10 @@ async fn a_panic_is_a_problem_of_one_request() {
     async fn faulty() -> StatusCode {
         panic!("on purpose")
     }
-    let (api, _inbox, metrics) = api(publish::Settings::default(), LONG).await;
+    let (api, inbox, metrics) = api(publish::Settings::default(), LONG).await;
     let api = Arc::new(api);
     let router = Router::new().route("/send", axum::routing::post(faulty));
-    let (router, inbox) = (layers::surround(router, &api), _inbox);
-    let gateway = Gateway { router, inbox, metrics };
+    let gateway = Gateway { router: layers::surround(router, &api), inbox, metrics };
     let answer = gateway.call(post("/send", AVISO)).await;
     assert_eq!((answer.status.as_u16(), answer.code()), (500, "internal"));
     assert!(!answer.json.to_string().contains("on purpose"));

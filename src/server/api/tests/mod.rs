@@ -77,7 +77,7 @@ fn hub(metrics: &Arc<Metrics>) -> Hub {
         shapes: Vec::new(),
         routes: Vec::new(),
         verifier: Arc::new(Verifier::new(&settings).expect("no keys are wrong")),
-        policy: Arc::new(Policy::new(&settings)),
+        policy: Arc::new(Policy::new(&settings.grants)),
         metrics: Arc::clone(metrics),
         retry_window: Duration::ZERO,
     };
@@ -167,6 +167,10 @@ impl Answer {
         self.json["code"].as_str().unwrap_or_default()
     }
 
+    fn detail(&self) -> &str {
+        self.json["detail"].as_str().unwrap_or_default()
+    }
+
     /// Holds the answer to the description: its status is documented, a refusal is a problem.
     fn check(&self, method: &str, path: &str) {
         let status = self.status.as_str();
@@ -200,7 +204,7 @@ fn operation(method: &str, path: &str) -> Option<&'static Value> {
     let fits = |template: &str| {
         let (template, path) = (template.split('/'), path.split('/'));
         template.clone().count() == path.clone().count()
-            && template.zip(path).all(|(t, p)| t == p || t.starts_with('{') && !p.is_empty())
+            && template.zip(path).all(|(t, p)| t == p || t.starts_with('{'))
     };
     let (_, item) = paths.iter().find(|(template, _)| fits(template))?;
     let method = if method == "HEAD" { "get".to_owned() } else { method.to_ascii_lowercase() };
