@@ -1,0 +1,42 @@
+// When to try again: full jitter, a window named by the server, and a count that only stability resets.
+
+/** @typedef {{min?: number, base?: number, max?: number, stableAfter?: number}} BackoffOptions ms */
+
+export class Backoff {
+  #options;
+  /** Tries since the last connection that stood. */
+  attempt = 0;
+
+  constructor(options) {
+    this.#options = { min: 250, base: 1000, max: 20_000, stableAfter: 10_000, ...options };
+  }
+
+  /**
+   * The wait before the next try, ms. Uniform over the whole window: clients that were dropped
+   * together must not come back together.
+   * @param {number} [hint] the first try's window, in place of `base`
+   * @param {number} [floor] a window that is never undercut
+   */
+  next(hint, floor = 0) {
+    const { min, base, max } = this.#options;
+    const grown = Math.min(max, base * 2 ** this.attempt);
+    const window = Math.max(floor, this.attempt === 0 ? (hint ?? grown) : grown);
+    this.attempt += 1;
+    return Math.round(min + Math.random() * window);
+  }
+
+  /**
+   * Tells how long the connection that just ended had stood. Connecting alone proves nothing: a
+   * gateway that accepts and closes at once would be dialled at the first delay for ever.
+   * @returns {boolean} whether it was stable
+   */
+  stood(ms) {
+    const stable = ms >= this.#options.stableAfter;
+    if (stable) this.attempt = 0;
+    return stable;
+  }
+
+  reset() {
+    this.attempt = 0;
+  }
+}

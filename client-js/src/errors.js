@@ -1,0 +1,30 @@
+// Everything that goes wrong, as one class with a code for programs.
+
+/** What the client reports: codes of the protocol, and the client's own. */
+export class GroupcastError extends Error {
+  /**
+   * @param {string} code `docs/protocol.md` section 8, or one of `timeout`, `expired`, `outbox_full`,
+   *   `disconnected`, `closed`, `unauthorized`, `too_large`, `protocol`
+   * @param {string} message for people
+   * @param {boolean} [retry] whether the same request may succeed later
+   */
+  constructor(code, message, retry = false) {
+    super(message);
+    this.name = 'GroupcastError';
+    this.code = code;
+    this.retry = retry;
+  }
+
+  /** From an `error` frame or the `error` of a standing. */
+  static from({ code, message, retry }) {
+    return new GroupcastError(code, message, retry);
+  }
+}
+
+/** Thrown by `getToken` to say that nobody is signed in: the client closes instead of retrying. */
+export class UnauthorizedError extends GroupcastError {
+  constructor(message = 'not signed in') {
+    super('unauthorized', message);
+    this.name = 'UnauthorizedError';
+  }
+}

@@ -1,0 +1,2 @@
+export { GroupcastClient } from './client.js';
+export { GroupcastError, UnauthorizedError } from './errors.js';

@@ -1,0 +1,67 @@
+// Words of groupcast.v1.json that are not frames: names, close codes, sizes. The norm is docs/protocol.md.
+
+export const SUBPROTOCOL = 'groupcast.v1.json';
+export const CLIENT = 'groupcast-js/0.1.0';
+
+/** Largest message until `welcome` says otherwise: the gateway's default, bytes. */
+export const MAX_BYTES = 16384;
+
+/** Nothing was heard for `ping_ms` and this much more: dead. Same grace as the gateway's. */
+export const PING_GRACE_MS = 10_000;
+
+/** The close code for what ends without a close frame (RFC 6455 section 7.1.5). */
+export const BROKEN = 1006;
+export const UNAUTHORIZED = 4401;
+
+// Causes that the next connection would meet again: what was sent, not the network.
+const FINAL = [1003, 1007, 1008, 1009];
+
+/** Whether a client should come back by itself after a close with `code`. */
+export function mayReturn(code) {
+  return !(code >= 4400 && code < 4500) && !FINAL.includes(code);
+}
+
+/** The reason of a close frame; proxies and other servers write what they like. */
+export function parseReason(text) {
+  try {
+    const { reason, retry_ms: retryMs } = JSON.parse(text);
+    return {
+      reason: typeof reason === 'string' ? reason : text,
+      retryMs: Number.isFinite(retryMs) && retryMs >= 0 ? retryMs : undefined,
+    };
+  } catch {
+    return { reason: text, retryMs: undefined };
+  }
+}
+
+const encoder = new TextEncoder();
+
+/** The size of `text` on the wire, which counts bytes of UTF-8. */
+export function byteLength(text) {
+  return encoder.encode(text).length;
+}
+
+/** `entries` in as few lists as stay under `maxBytes` each, leaving room for the frame around them. */
+export function batches(entries, maxBytes) {
+  const room = maxBytes - 64;
+  const lists = [];
+  let size = Infinity;
+  for (const entry of entries) {
+    const bytes = byteLength(JSON.stringify(entry)) + 1;
+    if (size + bytes > room || lists.at(-1).length === 1024) {
+      lists.push([]);
+      size = 0;
+    }
+    lists.at(-1).push(entry);
+    size += bytes;
+  }
+  return lists;
+}
+
+/** A WebSocket address from what pages have at hand: `/ws`, `https://…`, `wss://…`. */
+export function socketUrl(url) {
+  const absolute = new URL(url, globalThis.location?.href);
+  absolute.protocol = absolute.protocol.replace(/^http/, 'ws');
+  absolute.hash = '';
+  return absolute.href;
+}

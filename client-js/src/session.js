@@ -1,0 +1,137 @@
+// One connection, from dial to loss. Whatever happens on it after its end counts for nothing.
+
+import { BROKEN, MAX_BYTES, PING_GRACE_MS, SUBPROTOCOL, parseReason } from './protocol.js';
+
+/** After a page woke up with a ping overdue: how long the gateway has to be heard, ms. */
+const PROBE_MS = 2500;
+
+/**
+ * @typedef {object} Loss
+ * @property {number} code close code, 1006 if there was none
+ * @property {string} reason
+ * @property {number} [retryMs] window asked for by the gateway
+ * @property {boolean} silent whether this side gave up on a silent peer
+ * @property {number} stoodMs how long it had been welcomed
+ */
+
+export class Session {
+  #socket;
+  #on;
+  #timer;
+  #deadline;
+  #heardAt = 0;
+  #welcomedAt;
+  /** The `welcome` frame, once it came. */
+  welcome = null;
+
+  /**
+   * @param {typeof WebSocket} WebSocketClass
+   * @param {string} url
+   * @param {() => object} hello
+   * @param {number} connectTimeout ms for open and welcome together
+   * @param {{welcome(frame: object): void, frame(frame: object): void, lost(loss: Loss): void}} on
+   */
+  constructor(WebSocketClass, url, hello, connectTimeout, on) {
+    const socket = new WebSocketClass(url, SUBPROTOCOL);
+    this.#socket = socket;
+    this.#on = on;
+    this.#deadline = Date.now() + connectTimeout;
+    this.#watch();
+    socket.onopen = () => this.send(hello());
+    socket.onmessage = ({ data }) => this.#receive(data);
+    socket.onclose = ({ code, reason }) => this.#lose(code, reason);
+    // A close event always follows; Node's `ws` throws errors that nobody listens to.
+    socket.onerror = () => {};
+  }
+
+  get maxBytes() {
+    return this.welcome?.max_bytes ?? MAX_BYTES;
+  }
+
+  /** @returns {boolean} whether the frame was given to a socket that was alive as far as known */
+  send(frame) {
+    if (!this.check() || this.#socket.readyState !== 1) return false;
+    this.#socket.send(typeof frame === 'string' ? frame : JSON.stringify(frame));
+    return true;
+  }
+
+  /**
+   * Whether the gateway was heard lately. Timers of hidden and sleeping pages don't run, and a dead
+   * socket says `OPEN` for minutes, so the clock is compared wherever it matters.
+   */
+  check() {
+    if (!this.#on) return false;
+    if (Date.now() <= this.#deadline) return true;
+    this.#lose(BROKEN, 'nothing was heard for too long', true);
+    return false;
+  }
+
+  /** The page woke up: with a ping overdue, the gateway must be heard soon. */
+  probe() {
+    if (!this.check() || !this.welcome) return;
+    if (Date.now() - this.#heardAt <= this.welcome.ping_ms) return;
+    this.#deadline = Math.min(this.#deadline, Date.now() + PROBE_MS);
+    this.#watch();
+  }
+
+  /** Ends it from this side; nothing more is reported. */
+  end(code = 1000) {
+    this.#detach();
+    // A closing handshake may never finish, and a socket that is connecting refuses some codes.
+    try {
+      this.#socket.close(code);
+    } catch {
+      this.#socket.close();
+    }
+  }
+
+  #receive(data) {
+    if (!this.#on) return;
+    const now = Date.now();
+    this.#heardAt = now;
+    if (this.welcome) this.#deadline = now + this.welcome.ping_ms + PING_GRACE_MS;
+    let frame;
+    try {
+      frame = JSON.parse(data);
+    } catch {
+      return;
+    }
+    if (typeof frame?.type !== 'string') return;
+    if (frame.type === 'ping') this.send({ type: 'pong' });
+    else if (this.welcome) this.#on.frame(frame);
+    else if (frame.type === 'welcome') this.#begin(frame, now);
+  }
+
+  #begin(frame, now) {
+    this.welcome = frame;
+    this.#welcomedAt = now;
+    this.#deadline = now + frame.ping_ms + PING_GRACE_MS;
+    this.#watch();
+    this.#on.welcome(frame);
+  }
+
+  /** One timer that looks at the clock when it fires, instead of one set anew by every frame. */
+  #watch() {
+    clearTimeout(this.#timer);
+    const delay = Math.max(0, this.#deadline - Date.now()) + 1;
+    this.#timer = setTimeout(() => this.check() && this.#watch(), delay);
+  }
+
+  #detach() {
+    const on = this.#on;
+    this.#on = null;
+    clearTimeout(this.#timer);
+    this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
+    return on;
+  }
+
+  #lose(code, text, silent = false) {
+    const on = this.#detach();
+    if (!on) return;
+    // Chromium kept a black-holed socket in CLOSING, without an event, for as long as we watched:
+    // the loss is reported now, not when the socket agrees.
+    if (silent) this.#socket.close();
+    const stoodMs = this.#welcomedAt === undefined ? 0 : Date.now() - this.#welcomedAt;
+    on.lost({ code, ...parseReason(text), silent, stoodMs });
+  }
+}
