@@ -1,8 +1,8 @@
 //! The hub as the other rooms see it: posts to shards, holds no sockets.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mio::{Poll, Waker};
@@ -33,8 +33,8 @@ struct Shared {
     registry: Arc<Registry>,
     serial: AtomicU64,
     settings: Settings,
-    /// Closed when the last shard's thread has ended.
-    ended: tokio::sync::Mutex<mpsc::Receiver<()>>,
+    /// Closed when the last shard's thread has ended; whoever drains takes it.
+    ended: Mutex<Option<mpsc::Receiver<()>>>,
 }
 
 struct Handle {
@@ -86,7 +86,7 @@ impl Hub {
             registry,
             serial: AtomicU64::new(0),
             settings,
-            ended: tokio::sync::Mutex::new(ended),
+            ended: Mutex::new(Some(ended)),
         };
         Ok((Self(Arc::new(shared)), served))
     }
@@ -230,10 +230,12 @@ impl Hub {
         for shard in &self.0.shards {
             shard.inbox.send(Command::Drain { rate, window, grace }).await;
         }
-        let mut ended = self.0.ended.lock().await;
-        // Half a second for the shards' own deadline to come first.
-        let all = tokio::time::timeout(grace + Duration::from_millis(500), ended.recv()).await;
-        all.is_ok() && self.connections() == 0
+        let ended = self.0.ended.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut ended) = ended {
+            // Half a second for the shards' own deadline to come first.
+            let _ = tokio::time::timeout(grace + Duration::from_millis(500), ended.recv()).await;
+        }
+        self.connections() == 0
     }
 
     fn all(&self) -> ShardSet {

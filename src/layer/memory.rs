@@ -97,7 +97,7 @@ impl Memory {
         }
     }
 
-    pub(super) fn recover(&self, asked: &[(GroupName, Option<Position>)]) -> Vec<Recovery> {
+    pub(super) fn recover(asked: &[(GroupName, Option<Position>)]) -> Vec<Recovery> {
         let answer = |(_, since): &(GroupName, Option<Position>)| Recovery {
             recovered: since.as_ref().map(|_| false),
             ..Recovery::default()
