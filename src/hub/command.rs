@@ -78,8 +78,8 @@ pub struct Join {
     pub cause: Cause,
     /// Which, with the positions seen.
     pub groups: Vec<(GroupName, Option<Position>)>,
-    /// Those refused already, to be told in the same answer.
-    pub refused: Vec<Standing>,
+    /// Those refused already, each with its place among all that were asked for.
+    pub refused: Vec<(usize, Standing)>,
 }
 
 /// Why memberships change, and so how the change is told.
@@ -103,7 +103,7 @@ pub struct Joined {
     /// Where each group stands, or why it cannot be had.
     pub groups: Vec<(GroupName, Result<Recovery, Refusal>)>,
     /// As in the request.
-    pub refused: Vec<Standing>,
+    pub refused: Vec<(usize, Standing)>,
 }
 
 /// A publication by a browser, granted and checked.

@@ -188,15 +188,14 @@ impl Shard {
             .connection
             .groups_per_connection
             .saturating_sub(self.seats[key].memberships.len());
-        for entry in entries {
+        for (place, entry) in entries.iter().enumerate() {
             match self.checked_join(key, entry, &mut room) {
                 Ok(ask) => wanted.push(ask),
-                Err(refusal) => {
-                    refused.push(Standing { group: (*entry.group).into(), outcome: Err(refusal) });
-                }
+                Err(refusal) => refused.push((place, standing(entry, refusal))),
             }
         }
         if wanted.is_empty() {
+            let refused = refused.into_iter().map(|(_, standing)| standing).collect::<Vec<_>>();
             return self.answer(key, outbound::joined(Some(id), &refused, None));
         }
         self.ask_to_join(key, Cause::Client(id), wanted, refused);
@@ -228,18 +227,13 @@ impl Shard {
     }
 
     fn hear_leave(&mut self, key: SeatKey, id: u64, entries: &[JoinEntry<'_>]) {
-        let mut names = Vec::with_capacity(entries.len());
-        let mut refused = Vec::new();
+        let mut standings = Vec::with_capacity(entries.len());
         for entry in entries {
             match legal(&entry.group) {
-                Ok(name) => names.push(name),
-                Err(refusal) => {
-                    refused.push(Standing { group: (*entry.group).into(), outcome: Err(refusal) });
-                }
+                Ok(name) => standings.append(&mut self.leave(key, &[name])),
+                Err(refusal) => standings.push(standing(entry, refusal)),
             }
         }
-        let mut standings = self.leave(key, &names);
-        standings.append(&mut refused);
         if self.seats.get_mut(key).is_some() {
             self.answer(key, outbound::left(Some(id), &standings, None));
         }
@@ -310,6 +304,10 @@ impl Shard {
 
 /// Name, data and key of a call.
 type CallParts = (Box<str>, Option<Box<serde_json::value::RawValue>>, Option<Box<str>>);
+
+fn standing(entry: &JoinEntry<'_>, refusal: Refusal) -> Standing {
+    Standing { group: (*entry.group).into(), outcome: Err(refusal) }
+}
 
 fn legal(name: &str) -> Result<GroupName, Refusal> {
     GroupName::parse(name).map_err(|error| Refusal::new(Code::IllegalName, error.to_string()))

@@ -56,7 +56,7 @@ impl Shard {
         key: SeatKey,
         cause: Cause,
         groups: Vec<(GroupName, Option<Position>)>,
-        refused: Vec<Standing>,
+        refused: Vec<(usize, Standing)>,
     ) {
         let by_backend = cause == Cause::Server(BY_BACKEND);
         for (name, _) in &groups {
@@ -76,7 +76,7 @@ impl Shard {
         if !self.is_open(key) {
             return;
         }
-        let mut standings = joined.refused;
+        let mut standings = Vec::with_capacity(joined.groups.len() + joined.refused.len());
         let mut recovered = Vec::new();
         for (name, outcome) in joined.groups {
             let Some(group) = self.groups.held(&self.seats, key, &name) else {
@@ -99,6 +99,10 @@ impl Shard {
                 }
             };
             standings.push(Standing { group: name.as_str().into(), outcome });
+        }
+        // By rising place, so each stands where it was asked for.
+        for (place, standing) in joined.refused {
+            standings.insert(place.min(standings.len()), standing);
         }
         self.tell_joined(key, joined.cause, &standings);
         for (group, recovery) in recovered {
