@@ -265,7 +265,8 @@ impl Outbox {
         if self.answers.len() + self.queue.marks() >= LANE { Err(Disconnect::SLOW) } else { Ok(()) }
     }
 
-    /// Takes a waiting event out and leaves a mark if the client is told. Returns what comes next.
+    /// Takes a waiting event out and leaves a mark if the client is told. Returns what now stands
+    /// in its place.
     fn lose(&mut self, key: Key, reason: GapReason) -> Option<Key> {
         match self.gaps {
             Gaps::Told => self.queue.turn_into_mark(key, reason),
