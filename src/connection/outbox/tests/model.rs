@@ -417,7 +417,6 @@ impl Life {
         let events: usize = SOURCES.iter().map(|source| model.events(*source)).sum();
         let head = usize::from(model.head.is_some());
         assert_eq!(self.outbox.len(), head + model.answers.len() + events + model.marks());
-        assert_eq!(self.outbox.is_empty(), self.outbox.len() == 0);
         let answers: usize = model.answers.iter().map(Frame::len).sum();
         let head = model.head.as_ref().map_or(0, |(_, whole)| *whole);
         assert_eq!(self.outbox.bytes(), head + answers + model.event_bytes());
