@@ -1,5 +1,8 @@
 //! A connection's byte stream, never blocking, driven by the readiness that a shard polls for.
 
+#[cfg(test)]
+mod tests;
+
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
 

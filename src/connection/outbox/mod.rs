@@ -146,7 +146,7 @@ impl Outbox {
             let oldest = match limits.overflow {
                 Overflow::Close => return Err(Disconnect::SLOW),
                 Overflow::DropNewest => None,
-                Overflow::DropOldest if self.can_fit(source, entry.frame.len(), limits) => {
+                Overflow::DropOldest if self.can_fit(source, entry.frame.len()) => {
                     self.queue.oldest_event(source)
                 }
                 Overflow::DropOldest => None,
@@ -255,17 +255,18 @@ impl Outbox {
         (self.head_bytes() + self.queue.bytes() + len > self.max_bytes).then_some(Bound::Bytes)
     }
 
-    /// Whether `len` more bytes would be let in if nothing of `source` waited.
-    fn can_fit(&self, source: Source, len: usize, limits: &Limits) -> bool {
+    /// Whether there are bytes for `len` more if nothing of `source` waits.
+    fn can_fit(&self, source: Source, len: usize) -> bool {
         let others = self.queue.bytes() - self.queue.bytes_of(source);
-        limits.capacity > 0 && self.head_bytes() + others + len <= self.max_bytes
+        self.head_bytes() + others + len <= self.max_bytes
     }
 
     fn check_lane(&self) -> Result<(), Disconnect> {
         if self.answers.len() + self.queue.marks() >= LANE { Err(Disconnect::SLOW) } else { Ok(()) }
     }
 
-    /// Takes a waiting event out and leaves a mark if the client is told. Returns what comes next.
+    /// Takes a waiting event out and leaves a mark if the client is told. Returns what now stands
+    /// in its place.
     fn lose(&mut self, key: Key, reason: GapReason) -> Option<Key> {
         match self.gaps {
             Gaps::Told => self.queue.turn_into_mark(key, reason),

@@ -100,9 +100,9 @@ impl Queue {
     }
 
     /// Loses the event at `key`: in its place, or in the marks that it stood between, remains a
-    /// gap. Returns what stands behind it in the order of all.
+    /// gap. Returns what now stands in its place in the order of all.
     pub(super) fn turn_into_mark(&mut self, key: Key, reason: GapReason) -> Option<Key> {
-        let Item::Event(entry) = &self.node(key).item else { return self.behind(key) };
+        let Item::Event(entry) = &self.node(key).item else { return Some(key) };
         let position = entry.position.clone();
         let mut mark = Mark::new(gap_of(position.clone(), reason));
 
@@ -124,7 +124,7 @@ impl Queue {
         self.uncount_event(key);
         self.marks += 1;
         self.node_mut(key).item = Item::Mark(Box::new(mark));
-        self.behind(key)
+        Some(key)
     }
 
     /// Drops all that waits of `source`; returns how many events that were.

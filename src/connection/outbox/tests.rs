@@ -1,3 +1,4 @@
+mod life;
 mod model;
 
 use std::io::{self, ErrorKind, IoSlice};
