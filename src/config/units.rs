@@ -52,7 +52,7 @@ fn split(text: &str) -> Option<(&str, &str)> {
 impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = self.0.as_millis() as u64;
-        match PERIODS.iter().find(|(_, scale)| millis != 0 && millis % scale == 0) {
+        match PERIODS.iter().find(|(_, scale)| millis != 0 && millis.is_multiple_of(*scale)) {
             Some((unit, scale)) => write!(f, "{}{unit}", millis / scale),
             None => f.write_str("0s"),
         }
@@ -61,7 +61,7 @@ impl fmt::Display for Period {
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match SIZES.iter().find(|(_, scale)| self.0 != 0 && self.0 % scale == 0) {
+        match SIZES.iter().find(|(_, scale)| self.0 != 0 && self.0.is_multiple_of(*scale)) {
             Some((unit, scale)) => write!(f, "{}{unit}", self.0 / scale),
             None => write!(f, "{}", self.0),
         }
