@@ -6,6 +6,9 @@ use groupcast::config::Config;
 use groupcast::connection::Overflow;
 use groupcast::identity;
 
+/// Connections of a busy instance, to show what outboxes may come to where no limit is set.
+const BUSY: usize = 10_000;
+
 /// What `config` means, a line an idea. Key material and secrets are left out.
 pub(super) fn of(config: &Config) -> String {
     let mut out = String::new();
@@ -109,4 +112,11 @@ fn limits(config: &Config, out: &mut String) {
         config.connection.outbox_bytes / 1024,
         config.publish.max_event_bytes / 1024
     );
+    let count = match config.server.max_connections {
+        0 => BUSY,
+        most => most,
+    };
+    // An upper bound: what several connections wait for is kept once.
+    let mebibytes = count.saturating_mul(config.connection.outbox_bytes) >> 20;
+    line!(out, "memory", "up to {mebibytes} MiB of events if {count} connections stopped reading");
 }

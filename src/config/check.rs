@@ -22,15 +22,15 @@ const SHORTEST: Period = Period(Duration::from_millis(1));
 const LONGEST: Period = Period(Duration::from_secs(24 * 3600));
 
 /// Builds the settings of all rooms, or says what stands in the way.
-pub(super) fn check(raw: Raw, place: &Place) -> Result<Config, ConfigError> {
+pub(super) fn check(raw: &Raw, place: &Place) -> Result<Config, ConfigError> {
     let routes::Built { routes, shapes, claims } = routes::build(&raw.route.0)?;
     Ok(Config {
-        server: server::Settings { routes, ..server(&raw)? },
-        connection: connection(&raw)?,
-        hub: hub(&raw)?,
-        publish: publish(&raw)?,
+        server: server::Settings { routes, ..server(raw)? },
+        connection: connection(raw)?,
+        hub: hub(raw)?,
+        publish: publish(raw)?,
         relay: relay::Settings { linger: period("hub.linger", raw.hub.linger)? },
-        identity: credentials::identity(&raw, claims, place)?,
+        identity: credentials::identity(raw, claims, place)?,
         log: log(&raw.log)?,
         shapes,
     })
@@ -160,7 +160,10 @@ fn log(log: &raw::Log) -> Result<telemetry::LogSettings, ConfigError> {
     Ok(settings)
 }
 
-fn at_least_one<T: PartialOrd + Display + One>(key: &str, value: T) -> Result<T, ConfigError> {
+fn at_least_one<T: Copy + PartialOrd + Display + One>(
+    key: &str,
+    value: T,
+) -> Result<T, ConfigError> {
     if value < T::ONE {
         return Err(ConfigError::value(key, value, "at least 1"));
     }
@@ -171,7 +174,12 @@ fn period(key: &str, value: Period) -> Result<Duration, ConfigError> {
     within(key, value, SHORTEST, LONGEST).map(|period| period.0)
 }
 
-fn within<T: PartialOrd + Display>(key: &str, value: T, min: T, max: T) -> Result<T, ConfigError> {
+fn within<T: Copy + PartialOrd + Display>(
+    key: &str,
+    value: T,
+    min: T,
+    max: T,
+) -> Result<T, ConfigError> {
     if value < min || value > max {
         return Err(ConfigError::value(key, value, format!("{min} to {max}")));
     }

@@ -79,7 +79,8 @@ fn api_key(index: usize, key: &raw::ApiKey, place: &Place) -> Result<ApiKeySetti
     })
 }
 
-/// What every token may do. A `[[grant]]` is one rule for its groups and one for its calls.
+/// What every token may do. A `[[grant]]` is one rule for its groups and one for its calls, both
+/// with its place in the file for explanations.
 fn grants(grants: &[raw::Grant]) -> Result<Vec<GrantRule>, ConfigError> {
     let mut rules = Vec::new();
     for (index, grant) in grants.iter().enumerate() {

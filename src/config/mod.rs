@@ -67,7 +67,7 @@ impl Config {
         let named = file.unwrap_or(Path::new("gateway.toml"));
         let raw = Self::parse(named, &text, &variables)?;
         let folder = named.parent().map(Path::to_owned).unwrap_or_default();
-        check::check(raw, &Place { folder, variables })
+        check::check(&raw, &Place { folder, variables })
     }
 
     fn parse(path: &Path, text: &str, variables: &Variables) -> Result<raw::Raw, ConfigError> {

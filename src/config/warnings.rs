@@ -5,9 +5,6 @@ use std::time::Duration;
 use super::{Config, ConfigError};
 use crate::identity;
 
-/// Connections of a busy instance, to show what the outboxes may come to when no limit is set.
-const BUSY: usize = 10_000;
-
 /// Digest sizes, bytes: what RFC 7518 section 3.2 asks of a secret.
 const SECRET_LENGTHS: [(&str, usize); 3] = [("HS256", 32), ("HS384", 48), ("HS512", 64)];
 
@@ -28,7 +25,6 @@ impl Config {
         self.warn_of_doors(&mut warnings);
         warn_of_keys(&self.identity, &mut warnings);
         self.warn_of_groups(&mut warnings);
-        self.warn_of_memory(&mut warnings);
         warnings
     }
 
@@ -67,18 +63,6 @@ impl Config {
         if self.identity.api_keys.is_empty() {
             warnings.push("without an [[api.key]] no back end can publish".to_owned());
         }
-    }
-
-    fn warn_of_memory(&self, warnings: &mut Vec<String>) {
-        let (count, note) = match self.server.max_connections {
-            0 => (BUSY, "; connections.max sets how many there can be"),
-            most => (most, ""),
-        };
-        let mebibytes = count.saturating_mul(self.connection.outbox_bytes) >> 20;
-        warnings.push(format!(
-            "if all of {count} connections stopped reading, their outboxes could hold up to \
-             {mebibytes} MiB (publications that several wait for are kept once){note}"
-        ));
     }
 }
 

@@ -1,0 +1,130 @@
+# The one door for people and for CI. `make test` installs what is missing, then runs everything.
+#
+# Wanted beforehand: Rust (rustup), Node 20 or newer, Python 3. Everything else is fetched here: system
+# packages by apt-get, tools into target/, so that nothing is left outside of the repository but those.
+
+SHELL := /bin/bash -euo pipefail
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+CARGO_DENY_VERSION := 0.20.2
+TOOLS := $(CURDIR)/target/tools
+VENV := $(CURDIR)/target/venv
+
+# Program and the Debian package that has it. cc: aws-lc, the cryptography, is C.
+PROGRAMS := cc:gcc chromium:chromium redis-server:redis-server git:git
+
+export PATH := $(VENV)/bin:$(PATH)
+export CARGO_TERM_COLOR ?= always
+
+# $(call step,words,command): says what runs, and how long it took.
+define step
+	@printf '\n\033[1m== %s\033[0m\n' '$(1)'; start=$$SECONDS; \
+	$(2); \
+	printf '\033[1m== %s: %d s\033[0m\n' '$(1)' $$((SECONDS - start))
+endef
+
+.PHONY: help
+help:
+	@echo 'make test     install what is missing, then all checks and tests, as CI does'
+	@echo 'make fmt      format the code'
+	@echo 'make run      a gateway to try: groupcast dev'
+	@echo 'make install  only install what is missing'
+	@echo 'one part:     format lint licences docs rust client browser'
+
+.PHONY: test
+test:
+	@start=$$SECONDS; \
+	for part in install format lint licences docs rust client browser; do $(MAKE) $$part; done; \
+	printf '\n\033[1m== all of it: %d s\033[0m\n' $$((SECONDS - start))
+
+.PHONY: run
+run:
+	cargo run --release --locked -- dev
+
+.PHONY: fmt
+fmt:
+	cargo fmt --all
+
+# ===== what is missing =====
+
+.PHONY: install
+install: versions packages components $(TOOLS)/cargo-deny-$(CARGO_DENY_VERSION) $(VENV)/ready client-js/node_modules/.package-lock.json
+
+.PHONY: versions
+versions:
+	@for program in cargo node npm python3; do \
+		command -v $$program > /dev/null || { echo "$$program is needed and not there" >&2; exit 1; }; \
+	done
+	@major=$$(node --version | sed 's/^v\([0-9]*\).*/\1/'); \
+	[ "$$major" -ge 20 ] || { echo "Node $$major is too old; 20 or newer is needed" >&2; exit 1; }
+
+.PHONY: packages
+packages:
+	@missing=(); \
+	for pair in $(PROGRAMS); do \
+		command -v $${pair%%:*} > /dev/null || missing+=($${pair##*:}); \
+	done; \
+	python3 -c 'import ensurepip' 2> /dev/null || missing+=(python3-venv); \
+	[ $${#missing[@]} -gt 0 ] || exit 0; \
+	if [ "$$(id -u)" = 0 ]; then as_root=; \
+	elif command -v sudo > /dev/null; then as_root=sudo; \
+	else echo "missing: $${missing[*]}; neither root nor sudo to install them" >&2; exit 1; fi; \
+	echo "== installing $${missing[*]}"; \
+	$$as_root apt-get update -qq; \
+	DEBIAN_FRONTEND=noninteractive $$as_root apt-get install -y -qq --no-install-recommends $${missing[*]}
+
+.PHONY: components
+components:
+	@cargo fmt --version > /dev/null 2>&1 || rustup component add rustfmt
+	@cargo clippy --version > /dev/null 2>&1 || rustup component add clippy
+
+$(TOOLS)/cargo-deny-$(CARGO_DENY_VERSION):
+	$(call step,cargo-deny $(CARGO_DENY_VERSION),cargo install cargo-deny --locked --quiet \
+		--version $(CARGO_DENY_VERSION) --root $(TOOLS) --target-dir $(TOOLS)/build)
+	@rm -rf $(TOOLS)/build
+	@touch $@
+
+$(VENV)/ready: tests/requirements.txt
+	$(call step,python packages,python3 -m venv $(VENV) && $(VENV)/bin/pip install --quiet \
+		--disable-pip-version-check --requirement tests/requirements.txt)
+	@touch $@
+
+client-js/node_modules/.package-lock.json: client-js/package-lock.json
+	$(call step,node packages,cd client-js && npm ci --no-fund --no-audit)
+	@touch $@
+
+# ===== the checks =====
+
+.PHONY: format
+format:
+	$(call step,format,cargo fmt --all --check)
+
+.PHONY: lint
+lint:
+	$(call step,lint,cargo clippy --workspace --all-targets --locked -- -D warnings)
+
+.PHONY: licences
+licences: $(TOOLS)/cargo-deny-$(CARGO_DENY_VERSION)
+	$(call step,licences and duplicates,$(TOOLS)/bin/cargo-deny --workspace --locked \
+		check --hide-inclusion-graph bans licenses sources)
+
+.PHONY: docs
+docs:
+	$(call step,docs,RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet)
+
+.PHONY: rust
+rust: $(VENV)/ready
+	$(call step,rust tests,cargo test --workspace --locked)
+
+.PHONY: client
+client: client-js/node_modules/.package-lock.json
+	$(call step,client build,cd client-js && npm run build)
+	$(call step,client tests,cd client-js && npm test)
+
+# Against the debug build, in a real browser.
+.PHONY: browser
+browser: client-js/node_modules/.package-lock.json
+	$(call step,gateway for the browser,cargo build --locked)
+	$(call step,browser tests,cd client-js && npm run test:browser)
