@@ -1,10 +1,6 @@
 //! The one integration binary: real processes, real sockets, each file named after what it shows.
 
-<<<<<<< HEAD
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
-=======
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
->>>>>>> config
 
 // What is typed: exit codes, sentences on stderr, the first line of the log.
 mod commands;
