@@ -1,6 +1,7 @@
 // The state machine: one connection at a time, when to make the next, when to give up.
 
 import { Backoff } from './backoff.js';
+import { deferred } from './deferred.js';
 import { GroupcastError, UnauthorizedError } from './errors.js';
 import { BROKEN, CLIENT, MAX_BYTES, UNAUTHORIZED, byteLength, mayReturn, socketUrl } from './protocol.js';
 import { Renewal, tokenPause } from './renewal.js';
@@ -19,11 +20,13 @@ export class Connector {
 
   #url;
   #options;
+  #WebSocket;
   #on;
   #tokens;
   #renewal;
   #backoff;
   #session = null;
+  #told;
   // Every step takes a new number; whatever was under way compares and gives up.
   #turn = 0;
   #lastId = 0;
@@ -36,12 +39,13 @@ export class Connector {
   /**
    * @param {string | URL} url
    * @param {object} options those of the client
-   * @param {object} on what to do: `starting()`, `since(maxBytes)` for hello, `welcomed(groups)` which
-   *   gives what to tell afterwards, `received(frame)`, `lost()`, `closed(error)`, `emit(event, value)`
+   * @param {object} on `starting()`, `since(maxBytes)` for hello, `welcomed(groups)` which gives what
+   *   to tell afterwards, `received(frame)`, `lost()`, `closed(error)`, `emit(event, value)`
    */
   constructor(url, options, on) {
     this.#url = url;
     this.#options = options;
+    this.#WebSocket = options.WebSocket ?? globalThis.WebSocket;
     this.#on = on;
     this.#tokens = new Tokens(options);
     this.#renewal = new Renewal(this.#tokens, {
@@ -59,7 +63,7 @@ export class Connector {
   }
 
   get maxBytes() {
-    return this.#session?.maxBytes ?? MAX_BYTES;
+    return this.welcome?.max_bytes ?? MAX_BYTES;
   }
 
   /** Whether frames can be sent: welcomed, and heard lately. */
@@ -72,8 +76,7 @@ export class Connector {
   }
 
   nextId() {
-    this.#lastId += 1;
-    return this.#lastId;
+    return (this.#lastId += 1);
   }
 
   /** Sends a frame whose answer matters on this connection only. */
@@ -90,14 +93,13 @@ export class Connector {
     this.#backoff.reset();
     this.#tokens.stable();
     this.#on.starting();
-    const { promise } = this.#ready;
     this.#dial();
-    return promise;
+    return this.#ready.promise;
   }
 
   /** Connects at the end of this turn of the event loop, if nothing else was decided by then. */
   connectSoon() {
-    if (this.state !== 'idle' || !this.#socketClass()) return;
+    if (this.state !== 'idle' || !this.#WebSocket) return;
     const turn = this.#turn;
     queueMicrotask(() => this.#turn === turn && this.connect());
   }
@@ -119,10 +121,6 @@ export class Connector {
     if (this.state !== 'waiting' || now - this.#wokenAt < WAKE_PAUSE_MS) return;
     this.#wokenAt = now;
     this.#dialIn(Math.random() * WAKE_SPREAD_MS);
-  }
-
-  #socketClass() {
-    return this.#options.WebSocket ?? globalThis.WebSocket;
   }
 
   /** Takes the step; what it returns tells the listeners, once everything is in order. */
@@ -159,9 +157,10 @@ export class Connector {
   }
 
   #open(token) {
-    const hello = () => this.#hello(token);
+    const hello = () => this.#hello();
+    this.#told = token;
     const { connectTimeout } = this.#options;
-    return new Session(this.#socketClass(), socketUrl(this.#url), hello, connectTimeout, {
+    return new Session(this.#WebSocket, socketUrl(this.#url), hello, connectTimeout, {
       welcome: (frame) => this.#welcomed(frame),
       frame: (frame) => this.#received(frame),
       lost: (loss) => this.#lost(loss),
@@ -179,8 +178,8 @@ export class Connector {
     this.#end(UNAUTHORIZED, error);
   }
 
-  #hello(token) {
-    const frame = { type: 'hello', token, client: CLIENT };
+  #hello() {
+    const frame = { type: 'hello', token: this.#told, client: CLIENT };
     const since = this.#on.since(MAX_BYTES - byteLength(JSON.stringify(frame)) - 16);
     return Object.keys(since).length ? { ...frame, since } : frame;
   }
@@ -189,6 +188,8 @@ export class Connector {
     const announce = this.#move('connected');
     const turn = this.#turn;
     this.#renewal.accepted(expiresIn);
+    // Set since hello was said.
+    if (this.#tokens.held !== this.#told) this.setToken(this.#tokens.held);
     const tellings = this.#on.welcomed(groups);
     this.#ready.resolve();
     announce();
@@ -245,12 +246,4 @@ export class Connector {
     this.#move('closed')();
     this.#on.emit('closed', { code, reason: error.message, error });
   }
-}
-
-function deferred() {
-  const settle = {};
-  settle.promise = new Promise((resolve, reject) => Object.assign(settle, { resolve, reject }));
-  // `connect()` may be called without waiting for it: `closed` tells the same.
-  settle.promise.catch(() => {});
-  return settle;
 }

@@ -163,12 +163,12 @@ export class Groups {
     const member = this.#members.get(name);
     // What the server joined stays joined: the application only stopped listening.
     if (!member || member.byServer) return;
-    this.#members.delete(name);
-    member.left();
     if (member.state === 'joined' || member.asked !== null) {
       this.#leaving.add(name);
       this.#schedule();
     }
+    this.#members.delete(name);
+    member.left();
   }
 
   /** Joins of one turn of the event loop travel together. */

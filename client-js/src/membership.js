@@ -1,5 +1,6 @@
 // What the client knows of one group: who wants it, where it stands, what was seen of it.
 
+import { deferred } from './deferred.js';
 import { GroupcastError } from './errors.js';
 import { Group } from './group.js';
 import { Listeners } from './listeners.js';
@@ -125,10 +126,7 @@ export class Membership {
   }
 
   #renewReady() {
-    this.ready = new Promise((resolve, reject) => {
-      this.#settle = { resolve, reject };
-    });
-    // Waiting for `ready` is a choice: `$left` tells the same.
-    this.ready.catch(() => {});
+    this.#settle = deferred();
+    this.ready = this.#settle.promise;
   }
 }

@@ -1,6 +1,6 @@
 // One connection, from dial to loss. Whatever happens on it after its end counts for nothing.
 
-import { BROKEN, MAX_BYTES, PING_GRACE_MS, SUBPROTOCOL, parseReason } from './protocol.js';
+import { BROKEN, PING_GRACE_MS, SUBPROTOCOL, parseReason } from './protocol.js';
 
 /** After a page woke up with a ping overdue: how long the gateway has to be heard, ms. */
 const PROBE_MS = 2500;
@@ -42,10 +42,6 @@ export class Session {
     socket.onclose = ({ code, reason }) => this.#lose(code, reason);
     // A close event always follows; Node's `ws` throws errors that nobody listens to.
     socket.onerror = () => {};
-  }
-
-  get maxBytes() {
-    return this.welcome?.max_bytes ?? MAX_BYTES;
   }
 
   /** @returns {boolean} whether the frame was given to a socket that was alive as far as known */

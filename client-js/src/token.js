@@ -23,6 +23,11 @@ export class Tokens {
     return typeof this.#getToken === 'function';
   }
 
+  /** The token at hand, good or not. */
+  get held() {
+    return this.#token;
+  }
+
   /** A token for `hello`: the one at hand while it is good, `undefined` where none is configured. */
   async current() {
     if (!this.renewable || (this.#token && Date.now() < this.#dueAt)) return this.#token;

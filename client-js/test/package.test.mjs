@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict';
+import { readFileSync, readdirSync } from 'node:fs';
+import { test } from 'node:test';
+import { gzipSync } from 'node:zlib';
+import { OUTPUT, bundle } from '../build.mjs';
+import * as built from '../dist/groupcast.js';
+import { CLIENT, PING_GRACE_MS, mayReturn } from '../src/protocol.js';
+
+const read = (path) => readFileSync(new URL(path, import.meta.url), 'utf8');
+const { version, dependencies } = JSON.parse(read('../package.json'));
+const norm = read('../../docs/protocol.md');
+
+test('dist is what src builds to: run `npm run build` and commit it', async () => {
+  assert.equal(readFileSync(OUTPUT, 'utf8'), await bundle());
+});
+
+test('the client is at most 7 KiB over the wire', () => {
+  const size = gzipSync(readFileSync(OUTPUT), { level: 9 }).length;
+  assert.ok(size <= 7 * 1024, `${size} bytes`);
+});
+
+test('the built file exports what the types promise', () => {
+  const types = read('../dist/groupcast.d.ts');
+  const promised = [...types.matchAll(/^export (?:declare )?class (\w+)/gm)].map(([, name]) => name);
+  assert.deepEqual(Object.keys(built).sort(), promised.sort());
+});
+
+test('the version is one everywhere, and nothing is needed at run time', () => {
+  assert.equal(CLIENT, `groupcast-js/${version}`);
+  assert.ok(read('../dist/groupcast.js').startsWith(`// Groupcast client ${version},`));
+  assert.equal(dependencies, undefined);
+});
+
+test('the lockfile names no host but the public registry', () => {
+  const { packages } = JSON.parse(read('../package-lock.json'));
+  const odd = Object.values(packages)
+    .map(({ resolved }) => resolved)
+    .filter((resolved) => resolved && !resolved.startsWith('https://registry.npmjs.org/'));
+  assert.deepEqual(odd, []);
+});
+
+test('source files stay small enough to read at once', () => {
+  for (const name of readdirSync(new URL('../src', import.meta.url))) {
+    assert.ok(read(`../src/${name}`).split('\n').length <= 251, name);
+  }
+});
+
+test('the close codes of the norm mean the same here', () => {
+  const rows = [...norm.matchAll(/^\| (4\d{3}) \| [^|]+ \| (yes|no) \|/gm)];
+  assert.equal(rows.length, 12);
+  for (const [, code, comeBack] of rows) assert.equal(mayReturn(Number(code)), comeBack === 'yes', code);
+  for (const code of norm.match(/\*\*44xx: .*\*\*/)[0].match(/\b1\d{3}\b/g)) assert.ok(mayReturn(Number(code)), code);
+  assert.ok(norm.includes(`nothing for \`ping_ms\` and ${PING_GRACE_MS / 1000} s`));
+});
