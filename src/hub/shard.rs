@@ -116,11 +116,11 @@ impl Shard {
         self.clock.now = Instant::now();
         self.take_events(events);
         self.take_commands();
-        self.write_batch(events);
         self.attend();
-        self.outgoing.send(&self.groups);
         self.resume_stalled();
         self.close_drained();
+        self.write_batch(events);
+        self.outgoing.send(&self.groups);
         self.account();
     }
 
@@ -134,7 +134,7 @@ impl Shard {
     /// Polls, sleeping only if the inbox is empty after the doorbell was armed.
     fn sleep(&mut self, events: &mut Events) {
         self.doorbell.lie_down();
-        let timeout = if !self.inbox.is_empty() {
+        let timeout = if !self.inbox.is_empty() || self.has_unfinished() {
             Duration::ZERO
         } else if self.drain.is_some() || self.outgoing.is_waiting() {
             IMPATIENT
@@ -143,6 +143,11 @@ impl Shard {
         };
         self.poll_sockets(events, timeout);
         self.doorbell.get_up();
+    }
+
+    /// Whether something was left for the next turn: answers to write, connections to read on.
+    fn has_unfinished(&self) -> bool {
+        !self.answered.is_empty() || !self.outgoing.resumed.is_empty()
     }
 
     fn poll_sockets(&mut self, events: &mut Events, timeout: Duration) {
