@@ -34,6 +34,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use aws_lc_rs::rand;
+use socket2::{Domain, Socket, Type};
 
 use config::Config;
 use event::InstanceId;
@@ -93,7 +94,7 @@ impl Listeners {
     /// Opens both doors. Ports may be 0.
     pub fn bind(settings: &server::Settings) -> Result<Self, StartError> {
         let bind = |key, address: SocketAddr| {
-            TcpListener::bind(address).map_err(|source| StartError::Bind { key, address, source })
+            listen(address).map_err(|source| StartError::Bind { key, address, source })
         };
         Ok(Self {
             public: bind("listen.public", settings.public)?,
@@ -110,6 +111,20 @@ impl Listeners {
     pub fn api_addr(&self) -> io::Result<SocketAddr> {
         self.api.local_addr()
     }
+}
+
+/// Handshakes that the kernel completes before they are accepted; `net.core.somaxconn`, 4096 by
+/// default, may cut it. The standard library's 128 lets a wave of reconnections run into lost SYNs
+/// and their whole seconds of waiting.
+const BACKLOG: i32 = 4096;
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    // A restart must not wait for the last run's connections to leave TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// Runs one gateway until `stop`, then drains it.
