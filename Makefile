@@ -3,7 +3,8 @@
 # Wanted beforehand: Rust (rustup), Node 20 or newer, Python 3. Everything else is fetched here: system
 # packages by apt-get, tools into target/, so that nothing is left outside of the repository but those.
 
-SHELL := /bin/bash -euo pipefail
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
 .NOTPARALLEL:

@@ -1,6 +1,6 @@
 //! From `gateway.toml` and the environment to the settings of every room, checked together.
 //!
-//! Two stages: [`raw`] is what was written, [`check`] makes of it what it means. Nothing is started
+//! Two stages: `raw` is what was written, `check` makes of it what it means. Nothing is started
 //! with a configuration that has a doubtful value in it.
 
 mod check;
