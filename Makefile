@@ -32,12 +32,12 @@ help:
 	@echo 'make fmt      format the code'
 	@echo 'make run      a gateway to try: groupcast dev'
 	@echo 'make install  only install what is missing'
-	@echo 'one part:     format lint licences docs rust client browser'
+	@echo 'one part:     format lint licences docs rust api client browser'
 
 .PHONY: test
 test:
 	@start=$$SECONDS; \
-	for part in install format lint licences docs rust client browser; do $(MAKE) $$part; done; \
+	for part in install format lint licences docs rust api client browser; do $(MAKE) $$part; done; \
 	printf '\n\033[1m== all of it: %d s\033[0m\n' $$((SECONDS - start))
 
 .PHONY: run
@@ -87,9 +87,9 @@ $(TOOLS)/cargo-deny-$(CARGO_DENY_VERSION):
 	@rm -rf $(TOOLS)/build
 	@touch $@
 
-$(VENV)/ready: tests/requirements.txt
+$(VENV)/ready: tests/schemathesis/requirements.txt
 	$(call step,python packages,python3 -m venv $(VENV) && $(VENV)/bin/pip install --quiet \
-		--disable-pip-version-check --requirement tests/requirements.txt)
+		--disable-pip-version-check --requirement $<)
 	@touch $@
 
 client-js/node_modules/.package-lock.json: client-js/package-lock.json
@@ -116,8 +116,14 @@ docs:
 	$(call step,docs,RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet)
 
 .PHONY: rust
-rust: $(VENV)/ready
+rust:
 	$(call step,rust tests,cargo test --workspace --locked)
+
+# The running API, held against its own description.
+.PHONY: api
+api: $(VENV)/ready
+	$(call step,gateway for the API,cargo build --locked)
+	$(call step,API tests,$(VENV)/bin/python tests/schemathesis/run.py)
 
 .PHONY: client
 client: client-js/node_modules/.package-lock.json
