@@ -2,7 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -94,6 +96,31 @@ test('groups are joined and left on the page; events of others do not arrive', a
   await page.waitForFunction(() => document.querySelector('#sent').textContent.includes('not in sala_1'));
   assert.equal(await page.locator('.event').count(), 1);
   assert.deepEqual(page.complaints, []);
+});
+
+test('a page of another origin imports the client from the gateway', async (t) => {
+  const site = createServer((_, response) => {
+    response.setHeader('Content-Type', 'text/html');
+    response.end('<!doctype html><title>Tienda</title>');
+  }).listen(0, '127.0.0.1');
+  await once(site, 'listening');
+  t.after(() => site.close());
+  const context = await browser.newContext();
+  t.after(() => context.close());
+  const page = await context.newPage();
+  await page.goto(`http://127.0.0.1:${site.address().port}/`);
+  const result = await page.evaluate(async ({ gateway: origin, token }) => {
+    const { GroupcastClient } = await import(`${origin}client/v1/groupcast.js`);
+    const client = new GroupcastClient(`${origin}ws`, { token });
+    const arrived = new Promise((resolve) => { client.onmessage = resolve; });
+    const group = await client.join('sala_2').ready;
+    const { id } = await group.send({ type: 'saludo', texto: 'hola' });
+    const message = await arrived;
+    client.close();
+    return { id, message };
+  }, { gateway: gateway.page, token: gateway.token });
+  assert.equal(result.message.id, result.id);
+  assert.deepEqual(result.message.data, { type: 'saludo', texto: 'hola' });
 });
 
 test('what is wrong in the form is said beside the field', async (t) => {

@@ -36,6 +36,7 @@ export class Instance {
     }
     child.stdout.resume();
     instance.page = text.match(/http:\/\/\S+\/$/m)?.[0];
+    instance.token = text.match(/Token +(\S+)/)?.[1];
     instance.curl = text.match(/^ {2}curl [\s\S]*?-d .*$/m)?.[0];
     if (!instance.page || !instance.curl) throw new Error(`dev printed no page or curl line:\n${text}`);
     return instance;
