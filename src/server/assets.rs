@@ -5,11 +5,14 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use serde_json::json;
+use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::problem::{Kind, Problem};
 use super::{DevSettings, origin};
@@ -44,7 +47,10 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>(
     api: std::net::SocketAddr,
 ) -> Router<S> {
     let client = Router::new()
-        .route("/client/v1/groupcast.js", file(CLIENT, "text/javascript", CLIENT_CACHE))
+        .route(
+            "/client/v1/groupcast.js",
+            for_any_origin(file(CLIENT, "text/javascript", CLIENT_CACHE)),
+        )
         .route("/client/v1/groupcast.d.ts", file(CLIENT_TYPES, "text/plain", CLIENT_CACHE));
     let Some(dev) = dev else { return client };
     let dev = Dev { session: session(dev, api), door };
@@ -76,6 +82,13 @@ fn file<S: Clone + Send + Sync + 'static>(
         ];
         (headers, bytes)
     })
+}
+
+/// A site imports the client from the gateway's host, which is another origin: without this header
+/// browsers fetch a module and then refuse to run it.
+fn for_any_origin<S: Clone + Send + Sync + 'static>(file: MethodRouter<S>) -> MethodRouter<S> {
+    let any = HeaderValue::from_static("*");
+    file.layer(SetResponseHeaderLayer::overriding(ACCESS_CONTROL_ALLOW_ORIGIN, any))
 }
 
 fn session(dev: &DevSettings, api: std::net::SocketAddr) -> serde_json::Value {

@@ -1,0 +1,50 @@
+// A gateway of its own for a test: `groupcast dev` on ports that were free.
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+export const BINARY = process.env.GROUPCAST_BIN
+  ?? fileURLToPath(new URL('../../../target/debug/groupcast', import.meta.url));
+
+export async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address();
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+export class Instance {
+  #process;
+
+  /** Starts it and reads from its output where it is. */
+  static async start(port = 0, apiPort = 0) {
+    if (!existsSync(BINARY)) throw new Error(`no gateway at ${BINARY}; run cargo build or set GROUPCAST_BIN`);
+    const instance = new Instance();
+    const args = ['dev', '--port', String(port), '--api-port', String(apiPort)];
+    const child = spawn(BINARY, args, { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, LC_ALL: 'C' } });
+    instance.#process = child;
+    let text = '';
+    for await (const line of createInterface({ input: child.stdout })) {
+      text += `${line}\n`;
+      if (line.startsWith('Ctrl-C')) break;
+    }
+    child.stdout.resume();
+    instance.page = text.match(/http:\/\/\S+\/$/m)?.[0];
+    instance.token = text.match(/Token +(\S+)/)?.[1];
+    instance.curl = text.match(/^ {2}curl [\s\S]*?-d .*$/m)?.[0];
+    if (!instance.page || !instance.curl) throw new Error(`dev printed no page or curl line:\n${text}`);
+    return instance;
+  }
+
+  async stop() {
+    if (this.#process.exitCode !== null) return;
+    this.#process.kill('SIGINT');
+    await once(this.#process, 'exit');
+  }
+}
