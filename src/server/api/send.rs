@@ -35,15 +35,15 @@ pub(super) struct AcceptedBody<'a> {
     /// The publication's id; clients without history see it with the event.
     #[serde(serialize_with = "as_text")]
     #[schema(value_type = String, pattern = "^[A-Za-z0-9_-]{22}$")]
-    pub(super) id: PublicationId,
+    id: PublicationId,
     /// The epoch of the group's history, where it keeps one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    pub(super) epoch: Option<&'a str>,
+    epoch: Option<&'a str>,
     /// The publication's number in that epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    pub(super) offset: Option<u64>,
+    offset: Option<u64>,
 }
 
 fn as_text<S: serde::Serializer>(id: &PublicationId, serializer: S) -> Result<S::Ok, S::Error> {
@@ -51,7 +51,7 @@ fn as_text<S: serde::Serializer>(id: &PublicationId, serializer: S) -> Result<S:
 }
 
 impl<'a> AcceptedBody<'a> {
-    pub(super) fn of(accepted: &'a Accepted) -> Self {
+    fn of(accepted: &'a Accepted) -> Self {
         let position = accepted.position.as_ref();
         Self {
             id: accepted.id,
