@@ -123,7 +123,7 @@ pub(super) async fn send(
     let caller = api.caller(&headers)?;
     let shared_key = idempotency_key(&headers, caller.name())?;
     let most = BODY_EVENTS * api.door.settings().max_event_bytes;
-    let content = body(&headers, content, most).await?;
+    let content = body(&api, &headers, content, most).await?;
     let batch = read(&content)?;
     let mut refused = Vec::new();
     let mut drafts = Vec::new();

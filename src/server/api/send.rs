@@ -159,7 +159,7 @@ async fn draft(
     let SendQuery { expiry, except } = SendQuery::parse(query.as_deref().unwrap_or_default())?;
     let key = idempotency_key(headers, caller.name())?;
     let most = api.door.settings().max_event_bytes + SLACK;
-    let content = body(headers, content, most).await?;
+    let content = body(api, headers, content, most).await?;
     // A copy of its own: the body may be a slice of the connection's read buffer, which a waiting
     // event would keep alive.
     let event = Event::parse(Bytes::copy_from_slice(&content))?;

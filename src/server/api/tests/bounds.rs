@@ -55,7 +55,7 @@ async fn a_body_that_does_not_come_is_given_up() {
     let answer =
         gateway.call(post("/send", Body::from_stream(first.chain(stream::pending())))).await;
     assert_eq!((answer.status.as_u16(), answer.code()), (408, "timeout"));
-    assert_eq!(answer.json["detail"], "the request was not complete within 20 ms");
+    assert_eq!(answer.json["detail"], "the body was not complete within 20 ms");
 }
 
 #[tokio::test]
