@@ -3,6 +3,8 @@
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 
+use tracing::Span;
+
 use super::Api;
 use crate::group::GroupName;
 use crate::identity::{ApiKey, Right};
@@ -29,6 +31,7 @@ impl Api {
             let detail = "the 'authorization' header holds no API key of this gateway";
             return Err(Kind::KeyUnknown.because(detail));
         };
+        Span::current().record("key", key.name.as_str());
         Ok(Caller { api: self, key })
     }
 }

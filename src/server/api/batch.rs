@@ -1,6 +1,7 @@
 //! Several events to several groups in one request: `POST /batch`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -9,13 +10,13 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::Number;
 use serde_json::value::RawValue;
 
 use super::Api;
 use super::auth::Caller;
-use super::openapi::{self, KeyHeader, SendRefusals};
+use super::openapi::{self, BatchRefusals, KeyHeader};
 use super::request::{body, except, expiry, idempotency_key};
-use super::send::AcceptedBody;
 use crate::event::{Event, Target};
 use crate::group::GroupName;
 use crate::identity::Right;
@@ -53,14 +54,14 @@ struct Item<'a> {
     #[schema(value_type = openapi::Event)]
     event: &'a RawValue,
     /// Milliseconds from now after which it is not delivered any more.
-    #[schema(minimum = 1, maximum = 86_400_000, nullable = false)]
-    expiry_ms: Option<u64>,
+    #[schema(minimum = 1, maximum = 86_400_000, value_type = Option<u64>)]
+    expiry_ms: Option<Number>,
     /// Who is left out.
     #[serde(default)]
     #[schema(max_items = 100, value_type = Vec<openapi::Member>)]
     except: Vec<String>,
     /// Its own idempotency key. Without one it has a share in the request's, if that has one.
-    #[schema(min_length = 1, max_length = 255, nullable = false)]
+    #[schema(min_length = 1, max_length = 255)]
     key: Option<String>,
 }
 
@@ -79,8 +80,18 @@ struct ResultBody<'a> {
     publication: usize,
     /// The group.
     group: &'a str,
-    #[serde(flatten)]
-    accepted: Option<AcceptedBody<'a>>,
+    /// The publication's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[A-Za-z0-9_-]{22}$", nullable = false)]
+    id: Option<String>,
+    /// The epoch of the group's history, where it keeps one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    epoch: Option<&'a str>,
+    /// The publication's number in that epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    offset: Option<u64>,
     /// Whether it had been accepted before, under the same key: nothing was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -101,7 +112,7 @@ struct ResultBody<'a> {
     responses(
         (status = 202, description = "All are on their way.", body = Results),
         (status = 207, description = "Not all were accepted.", body = Results),
-        SendRefusals,
+        BatchRefusals,
     ),
 )]
 pub(super) async fn send(
@@ -112,7 +123,7 @@ pub(super) async fn send(
     let caller = api.caller(&headers)?;
     let shared_key = idempotency_key(&headers, caller.name())?;
     let most = BODY_EVENTS * api.door.settings().max_event_bytes;
-    let content = body(&headers, content, most).await?;
+    let content = body(&api, &headers, content, most).await?;
     let batch = read(&content)?;
     let mut refused = Vec::new();
     let mut drafts = Vec::new();
@@ -163,9 +174,18 @@ fn draft(item: &Item<'_>, share: Option<DedupeKey>, caller: Caller<'_>) -> Resul
         // A copy: a slice would keep the whole batch alive as long as one event waits.
         event: Event::parse(Bytes::copy_from_slice(item.event.get().as_bytes()))?,
         except: except(&item.except)?,
-        expiry: item.expiry_ms.map(|millis| expiry(millis, Kind::BadBatch)).transpose()?,
+        expiry: item.expiry_ms.as_ref().map(milliseconds).transpose()?,
         key: own.transpose()?.or(share),
     })
+}
+
+/// An expiry that may be written `1500.0`: a whole number to JSON Schema, and what comes of
+/// `timedelta(…).total_seconds() * 1000` in Python.
+fn milliseconds(number: &Number) -> Result<Duration, Problem> {
+    let whole = |float: f64| (float.fract() == 0.0 && float >= 0.0).then_some(float as u64);
+    let millis = number.as_u64().or_else(|| number.as_f64().and_then(whole));
+    let detail = "expiry_ms is no whole number of milliseconds";
+    expiry(millis.ok_or_else(|| Kind::BadBatch.because(detail))?, Kind::BadBatch)
 }
 
 fn read(content: &[u8]) -> Result<Batch<'_>, Problem> {
@@ -186,12 +206,18 @@ fn read(content: &[u8]) -> Result<Batch<'_>, Problem> {
 fn respond(batch: &Batch<'_>, outcomes: &[Result<Accepted, Problem>]) -> Response {
     let names = batch.publications.iter().enumerate();
     let names = names.flat_map(|(i, item)| item.groups.iter().map(move |group| (i, group)));
-    let results = names.zip(outcomes).map(|((publication, group), outcome)| ResultBody {
-        publication,
-        group,
-        accepted: outcome.as_ref().ok().map(AcceptedBody::of),
-        repeated: outcome.as_ref().is_ok_and(|accepted| accepted.repeated).then_some(true),
-        problem: outcome.as_ref().err(),
+    let results = names.zip(outcomes).map(|((publication, group), outcome)| {
+        let accepted = outcome.as_ref().ok();
+        let position = accepted.and_then(|accepted| accepted.position.as_ref());
+        ResultBody {
+            publication,
+            group,
+            id: accepted.map(|accepted| accepted.id.to_string()),
+            epoch: position.map(|position| &*position.epoch),
+            offset: position.map(|position| position.offset),
+            repeated: accepted.filter(|accepted| accepted.repeated).map(|_| true),
+            problem: outcome.as_ref().err(),
+        }
     });
     let body = serde_json::to_vec(&Results { results: results.collect() })
         .expect("texts and numbers always become JSON");

@@ -18,10 +18,11 @@ use tower_http::request_id::{
 };
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use tower_http::trace::TraceLayer;
+use tracing::field::Empty;
 use tracing::{Span, info, info_span};
 
 use super::Api;
-use crate::server::problem::{Kind, Problem};
+use crate::server::problem::Kind;
 
 /// The template that stands for every path without an endpoint.
 const NO_ROUTE: &str = "none";
@@ -45,15 +46,12 @@ pub(super) fn surround(router: Router, api: &Arc<Api>) -> Router {
     )
 }
 
-/// Gives a request its place among those that may be in flight and its time, then counts it.
+/// Gives a request its place among those that may be in flight, then counts it.
 async fn bounded(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let response = match api.slots.try_acquire() {
-        Ok(_slot) => match tokio::time::timeout(api.timeout, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => timed_out(&api).into_response(),
-        },
+        Ok(_slot) => next.run(request).await,
         Err(_) => Kind::Busy.because("too many requests are in flight").into_response(),
     };
     let status = response.status();
@@ -66,21 +64,17 @@ async fn bounded(State(api): State<Arc<Api>>, request: Request, next: Next) -> R
     response
 }
 
-fn timed_out(api: &Api) -> Problem {
-    let limit = api.timeout.as_millis();
-    Kind::Timeout.because(format!("the request was not complete within {limit} ms"))
-}
-
 /// The panic's own words have gone to the log through the panic hook.
 fn panicked(_: Box<dyn Any + Send>) -> Response {
     Kind::Internal.because("see the gateway's log for this request's id").into_response()
 }
 
-/// Everything logged about a request carries this; never headers, query or body.
+/// Everything logged about a request carries this, and the name of its key once that is known; never
+/// headers, query or body.
 fn span(request: &Request) -> Span {
     let route = request.extensions().get::<MatchedPath>().map_or(NO_ROUTE, MatchedPath::as_str);
     let id = request.extensions().get::<RequestId>().map(RequestId::header_value);
-    info_span!("request", method = %request.method(), route, id = ?id)
+    info_span!("request", method = %request.method(), route, id = ?id, key = Empty)
 }
 
 /// Numbers the requests that came without an id.

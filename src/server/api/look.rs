@@ -13,7 +13,7 @@ use super::request::{Params, user};
 use crate::group::GroupName;
 use crate::hub::{ConnectionReport, Dropped, GroupReport};
 use crate::identity::Right;
-use crate::server::problem::Problem;
+use crate::server::problem::{Kind, Problem};
 
 /// Publications that did not reach a connection, by cause.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -104,7 +104,7 @@ pub(super) async fn at_group(
     let group = GroupName::parse(&name)?;
     caller.needs(Right::Read, &group)?;
     let GroupReport { connections, sent, last_offset, dropped } =
-        api.hub.look_at_group(&group).await;
+        in_time(&api, api.hub.look_at_group(&group)).await?;
     Ok(Json(GroupBody {
         instance: api.hub.instance().to_string(),
         group: name,
@@ -129,7 +129,7 @@ pub(super) async fn at_user(
     let caller = api.caller(&headers)?;
     caller.needs_at_all(Right::Read)?;
     let sub = user(&sub)?;
-    let report = api.hub.look_at_user(&sub).await;
+    let report = in_time(&api, api.hub.look_at_user(&sub)).await?;
     let body = |connection: ConnectionReport| {
         let held = connection.groups.len();
         let readable = connection.groups.iter().filter(|name| caller.may(Right::Read, name));
@@ -152,6 +152,12 @@ pub(super) async fn at_user(
         connections: report.connections.into_iter().map(body).collect(),
         last_close: report.last_close,
     }))
+}
+
+/// Shards answer between two rounds of writing; one that does not is out of CPU.
+async fn in_time<T>(api: &Api, look: impl Future<Output = T>) -> Result<T, Problem> {
+    let answer = tokio::time::timeout(api.timeout, look).await;
+    answer.map_err(|_| Kind::Busy.because("the shards have not answered in time"))
 }
 
 impl From<Dropped> for DroppedBody {

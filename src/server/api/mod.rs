@@ -40,7 +40,7 @@ pub struct Api {
 }
 
 impl Api {
-    /// An API whose requests may each take `timeout`.
+    /// An API that waits at most `timeout` for a body, and for the shards.
     pub fn new(
         door: Arc<Door>,
         hub: Hub,

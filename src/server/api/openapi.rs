@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use utoipa::openapi::response::{Response, ResponseBuilder};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, Ref, RefOr};
+use utoipa::openapi::{ContentBuilder, Header, Ref, RefOr};
 use utoipa::{IntoParams, IntoResponses, Modify, OpenApi, ToSchema};
 
 use super::{batch, look, members, send};
@@ -44,7 +44,7 @@ pub(super) struct Member(#[allow(dead_code, reason = "a schema only")] String);
 #[schema(example = json!({"type": "imagen_procesada", "imagen_id": 42}))]
 pub(super) struct Event {
     /// What kind of event it is, 1 to 128 bytes; the rest is the application's.
-    #[schema(pattern = r"^([ -~]{1,128}|[^\ud800-\udfff]{1,32})$")]
+    #[schema(pattern = r"^([ -~]{1,128}|[\s\S]{1,32})$")]
     #[allow(dead_code, reason = "a schema only")]
     r#type: String,
 }
@@ -92,8 +92,10 @@ impl IntoParams for Send {
 pub(super) struct LookRefusals;
 /// What changing a membership can be answered with, beside success.
 pub(super) struct ChangeRefusals;
-/// What sending can be answered with, beside success.
+/// What sending one event can be answered with, beside success.
 pub(super) struct SendRefusals;
+/// What sending a batch can be answered with, beside success.
+pub(super) struct BatchRefusals;
 
 /// Every endpoint can answer these.
 const ALWAYS: &[Kind] = &[
@@ -110,6 +112,17 @@ const ALWAYS: &[Kind] = &[
     Kind::Busy,
 ];
 
+/// Every endpoint that publishes can answer these, too.
+const PUBLISHING: &[Kind] = &[
+    Kind::BadHeader,
+    Kind::BadBody,
+    Kind::TooLarge,
+    Kind::NotJson,
+    Kind::BadKey,
+    Kind::KeyReused,
+    Kind::LayerUnreachable,
+];
+
 impl IntoResponses for LookRefusals {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         described(ALWAYS)
@@ -124,23 +137,37 @@ impl IntoResponses for ChangeRefusals {
 
 impl IntoResponses for SendRefusals {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        described(Kind::ALL)
+        described(&[ALWAYS, PUBLISHING, &[Kind::BadQuery, Kind::BadEvent]].concat())
+    }
+}
+
+impl IntoResponses for BatchRefusals {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        described(&[ALWAYS, PUBLISHING, &[Kind::BadEvent, Kind::BadBatch]].concat())
     }
 }
 
 /// One response for each status, naming its codes.
 fn described(kinds: &[Kind]) -> BTreeMap<String, RefOr<Response>> {
-    let mut codes: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut codes: BTreeMap<StatusCode, Vec<String>> = BTreeMap::new();
     for kind in kinds {
         let words = format!("`{}`: {}.", kind.code(), kind.title());
-        codes.entry(kind.status().as_str().to_owned()).or_default().push(words);
+        codes.entry(kind.status()).or_default().push(words);
     }
-    let response = |words: Vec<String>| {
+    let response = |(status, words): (StatusCode, Vec<String>)| {
         let schema = Ref::from_schema_name(ProblemBody::name());
         let content = ContentBuilder::new().schema(Some(schema)).build();
-        ResponseBuilder::new().description(words.join(" ")).content(MEDIA_TYPE, content).build()
+        let response =
+            ResponseBuilder::new().description(words.join(" ")).content(MEDIA_TYPE, content);
+        let response = match status {
+            StatusCode::UNAUTHORIZED => response.header("WWW-Authenticate", Header::default()),
+            StatusCode::METHOD_NOT_ALLOWED => response.header("Allow", Header::default()),
+            StatusCode::SERVICE_UNAVAILABLE => response.header("Retry-After", Header::default()),
+            _ => response,
+        };
+        (status.as_str().to_owned(), response.build().into())
     };
-    codes.into_iter().map(|(status, words)| (status, response(words).into())).collect()
+    codes.into_iter().map(response).collect()
 }
 
 struct Bearer;

@@ -11,7 +11,9 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
+use super::Api;
 use crate::event::{Except, Member};
 use crate::identity::MAX_SUB_LEN;
 use crate::publish::{DedupeKey, Scope};
@@ -147,15 +149,27 @@ pub(super) fn idempotency_key(
     Ok(Some(DedupeKey::new(Scope::ApiKey(owner), key)?))
 }
 
-/// The whole body, if it is declared as what it can be and has at most `most` bytes.
-pub(super) async fn body(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Problem> {
+/// The whole body, if it is declared as what it can be, has at most `most` bytes and comes in time.
+///
+/// Time is kept here, not around the whole request: what follows has its own patience, and so a 408
+/// always means that nothing was done.
+pub(super) async fn body(
+    api: &Api,
+    headers: &HeaderMap,
+    body: Body,
+    most: usize,
+) -> Result<Bytes, Problem> {
     check_media_type(headers)?;
     let too_large = || Kind::TooLarge.because(format!("body has over {most} bytes"));
     let declared = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|len| len > most as u64) {
         return Err(too_large());
     }
-    to_bytes(body, most).await.map_err(|error| {
+    let Ok(read) = timeout(api.timeout, to_bytes(body, most)).await else {
+        let limit = api.timeout.as_millis();
+        return Err(Kind::Timeout.because(format!("the body was not complete within {limit} ms")));
+    };
+    read.map_err(|error| {
         let source = std::error::Error::source(&error);
         match source.is_some_and(|e| e.is::<http_body_util::LengthLimitError>()) {
             true => too_large(),

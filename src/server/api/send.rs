@@ -35,15 +35,15 @@ pub(super) struct AcceptedBody<'a> {
     /// The publication's id; clients without history see it with the event.
     #[serde(serialize_with = "as_text")]
     #[schema(value_type = String, pattern = "^[A-Za-z0-9_-]{22}$")]
-    pub(super) id: PublicationId,
+    id: PublicationId,
     /// The epoch of the group's history, where it keeps one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    pub(super) epoch: Option<&'a str>,
+    epoch: Option<&'a str>,
     /// The publication's number in that epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    pub(super) offset: Option<u64>,
+    offset: Option<u64>,
 }
 
 fn as_text<S: serde::Serializer>(id: &PublicationId, serializer: S) -> Result<S::Ok, S::Error> {
@@ -51,7 +51,7 @@ fn as_text<S: serde::Serializer>(id: &PublicationId, serializer: S) -> Result<S:
 }
 
 impl<'a> AcceptedBody<'a> {
-    pub(super) fn of(accepted: &'a Accepted) -> Self {
+    fn of(accepted: &'a Accepted) -> Self {
         let position = accepted.position.as_ref();
         Self {
             id: accepted.id,
@@ -159,7 +159,7 @@ async fn draft(
     let SendQuery { expiry, except } = SendQuery::parse(query.as_deref().unwrap_or_default())?;
     let key = idempotency_key(headers, caller.name())?;
     let most = api.door.settings().max_event_bytes + SLACK;
-    let content = body(headers, content, most).await?;
+    let content = body(api, headers, content, most).await?;
     // A copy of its own: the body may be a slice of the connection's read buffer, which a waiting
     // event would keep alive.
     let event = Event::parse(Bytes::copy_from_slice(&content))?;

@@ -28,7 +28,7 @@ async fn a_batch_arrives_in_order_and_byte_for_byte() {
     let mut gateway = gateway().await;
     let body = r#"{"publications": [
         {"groups": ["pedido.42", "sala_1"], "event": { "type":"uno", "n":1.10 }},
-        {"groups": ["sala_1"], "event": {"type":"dos"}, "expiry_ms": 500, "except": ["user:7"]}
+        {"groups": ["sala_1"], "event": {"type":"dos"}, "expiry_ms": 500.0, "key": null, "except": ["user:7"]}
     ]}"#;
     let answer = gateway.call(post("/batch", body)).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.json);
@@ -55,6 +55,7 @@ async fn what_is_wrong_with_one_does_not_touch_the_others() {
         {"groups": ["pedido.42", "sala_1", "a b"], "event": {"type":"uno"}},
         {"groups": ["pedido.42"], "event": {"kind":"dos"}},
         {"groups": ["pedido.42"], "event": {"type":"tres"}, "expiry_ms": 0},
+        {"groups": ["pedido.42"], "event": {"type":"tres"}, "expiry_ms": 0.5},
         {"groups": ["pedido.42"], "event": {"type":"cuatro"}, "except": ["7"]},
         {"groups": ["pedido.42"], "event": {"type":"cinco"}, "key": ""},
         {"groups": ["pedido.42"], "event": {"type":"seis"}}
@@ -69,6 +70,7 @@ async fn what_is_wrong_with_one_does_not_touch_the_others() {
         Some("forbidden"),
         Some("bad_group"),
         Some("bad_event"),
+        Some("bad_batch"),
         Some("bad_batch"),
         Some("bad_member"),
         Some("bad_idempotency_key"),

@@ -16,7 +16,7 @@ fn event_of(bytes: usize) -> String {
     format!(r#"{{"type":"aviso","x":"{}"}}"#, "x".repeat(bytes - frame))
 }
 
-fn chunked(text: String) -> Body {
+fn chunked(text: &str) -> Body {
     let chunks: Vec<_> =
         text.as_bytes().chunks(1000).map(Bytes::copy_from_slice).map(Ok::<_, Infallible>).collect();
     Body::from_stream(stream::iter(chunks))
@@ -27,12 +27,12 @@ async fn an_event_may_be_as_large_as_the_bound_and_no_larger() {
     let mut gateway = gateway().await;
     let most = publish::Settings::default().max_event_bytes;
     let (fits, exceeds, huge) = (event_of(most), event_of(most + 1), event_of(2 * most));
-    for body in [Body::from(fits.clone()), chunked(fits + "\n")] {
+    for body in [Body::from(fits.clone()), chunked(&format!("{fits}\n"))] {
         let answer = gateway.call(post("/groups/sala_1/send", body)).await;
         assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.json);
         assert_eq!(gateway.publication().event.json().len(), most);
     }
-    for body in [exceeds.clone().into(), chunked(exceeds), huge.clone().into(), chunked(huge)] {
+    for body in [exceeds.clone().into(), chunked(&exceeds), huge.clone().into(), chunked(&huge)] {
         let answer = gateway.call(post("/groups/sala_1/send", body)).await;
         assert_eq!((answer.status.as_u16(), answer.code()), (413, "too_large"));
     }
@@ -55,7 +55,7 @@ async fn a_body_that_does_not_come_is_given_up() {
     let answer =
         gateway.call(post("/send", Body::from_stream(first.chain(stream::pending())))).await;
     assert_eq!((answer.status.as_u16(), answer.code()), (408, "timeout"));
-    assert_eq!(answer.json["detail"], "the request was not complete within 20 ms");
+    assert_eq!(answer.json["detail"], "the body was not complete within 20 ms");
 }
 
 #[tokio::test]
