@@ -139,13 +139,12 @@ impl Browser {
         while self.stage != Stage::Ended {
             let rest = &bytes[used..];
             let step = match self.stage {
-                Stage::Opening => websocket::parse_response(rest).map(|length| {
+                Stage::Opening => websocket::parse_response(rest).inspect(|length| {
                     if length.is_some() {
                         self.stage = Stage::Greeting;
                         let hello = std::mem::take(&mut self.hello);
                         self.say(&hello);
                     }
-                    length
                 }),
                 _ => Header::parse(rest).map(|header| {
                     let header = header.filter(|h| rest.len() >= h.header + h.payload)?;

@@ -66,9 +66,9 @@ pub fn parse_response(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
         return Err(Malformed(format!("handshake answered with {status:?}")));
     }
     let header = |name: &str| {
-        head.split("\r\n").skip(1).filter_map(|line| line.split_once(':')).find_map(|(key, value)| {
-            key.trim().eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
-        })
+        head.split("\r\n").skip(1).filter_map(|line| line.split_once(':')).find_map(
+            |(key, value)| key.trim().eq_ignore_ascii_case(name).then(|| value.trim().to_owned()),
+        )
     };
     for (name, expected) in
         [("Sec-WebSocket-Accept", ACCEPT), ("Sec-WebSocket-Protocol", SUBPROTOCOL)]
@@ -98,7 +98,9 @@ impl Header {
     pub fn parse(bytes: &[u8]) -> Result<Option<Self>, Malformed> {
         let [first, second, rest @ ..] = bytes else { return Ok(None) };
         if first & 0xF0 != 0x80 {
-            return Err(Malformed(format!("frame begins with {first:#04x}: a fragment or RSV bit")));
+            return Err(Malformed(format!(
+                "frame begins with {first:#04x}: a fragment or RSV bit"
+            )));
         }
         if second & 0x80 != 0 {
             return Err(Malformed("a frame from the server is masked".to_owned()));
@@ -179,7 +181,8 @@ mod tests {
     #[test]
     fn masking_twice_gives_the_payload_back() {
         let frame = masked_text(b"hello");
-        let plain: Vec<u8> = frame[6..].iter().zip(MASK.iter().cycle()).map(|(b, k)| b ^ k).collect();
+        let plain: Vec<u8> =
+            frame[6..].iter().zip(MASK.iter().cycle()).map(|(b, k)| b ^ k).collect();
         assert_eq!((frame[0], frame[1], plain.as_slice()), (0x81, 0x85, b"hello".as_slice()));
     }
 
