@@ -22,7 +22,7 @@ pub const GROUP: &str = "sala";
 
 /// The variable that the configuration takes the secrets from, as deployments do.
 const SECRET_VARIABLE: &str = "LOADTEST_SECRET";
-const SECRET: &str = "only for measuring: nothing is kept by this secret";
+const SECRET: &str = "only-for-measuring:nothing-is-kept-by-this-secret";
 
 /// Time to stop in, once every browser is gone.
 const STOP: Duration = Duration::from_secs(10);

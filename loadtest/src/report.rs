@@ -99,6 +99,13 @@ impl Report {
         self.figure(name, subject, runs);
     }
 
+    /// Leaves the bars out: of a quick run, which shows that all is delivered and measures nothing.
+    pub fn unjudged(mut self) -> Self {
+        self.conditions.push_str("; quick: the figures mean nothing");
+        self.checks.clear();
+        self
+    }
+
     /// Whether every bar was kept.
     pub fn kept(&self) -> bool {
         self.checks.iter().all(|check| check.kept)
