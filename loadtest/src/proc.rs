@@ -1,0 +1,188 @@
+//! What the kernel says of a process: CPU, write calls and memory, from `/proc`.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use std::{fs, io, thread};
+
+/// Length of the ticks in `/proc/<pid>/stat`: USER_HZ is 100 on every Linux of today.
+const TICK: f64 = 0.01;
+
+/// How often memory is looked at while it settles, and how many looks must agree.
+const SETTLE_INTERVAL: Duration = Duration::from_millis(250);
+const SETTLE_LOOKS: usize = 6;
+
+/// Counters of a process at one moment.
+#[derive(Debug, Clone)]
+pub struct Usage {
+    at: Instant,
+    user: f64,
+    system: f64,
+    run_nanos: BTreeMap<u32, u64>,
+    write_calls: u64,
+}
+
+/// What a process used between two moments.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Used {
+    /// Wall time between the two, seconds.
+    pub wall: f64,
+    /// CPU time in user mode, seconds. Sampled by the kernel at its tick: see the README.
+    pub user: f64,
+    /// All CPU time, seconds, exact to the nanosecond while no thread ended in between.
+    pub total: f64,
+    /// `write` and `writev` calls; the kernel doesn't count `send` here.
+    pub write_calls: u64,
+}
+
+/// Memory of a process, KiB.
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    /// Resident set (`VmRSS`).
+    pub resident: u64,
+    /// Pages that no other process shares (`Private_Clean` + `Private_Dirty`).
+    pub private: u64,
+}
+
+impl Usage {
+    /// Reads the counters of process `pid`.
+    pub fn of(pid: u32) -> io::Result<Self> {
+        let (user, system) = parse_stat(&read(pid, "stat")?)?;
+        let mut run_nanos = BTreeMap::new();
+        for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
+            let path = entry?.path();
+            let thread = path.file_name().and_then(|name| name.to_str()?.parse().ok());
+            // A thread may end between the listing and the look.
+            let (Some(thread), Ok(text)) = (thread, fs::read_to_string(path.join("schedstat")))
+            else {
+                continue;
+            };
+            run_nanos.insert(thread, number(text.split_whitespace().next(), "schedstat")?);
+        }
+        let write_calls = field(&read(pid, "io")?, "syscw:")?;
+        Ok(Self { at: Instant::now(), user, system, run_nanos, write_calls })
+    }
+
+    /// What was used since `before`.
+    pub fn since(&self, before: &Self) -> Used {
+        let user = self.user - before.user;
+        let ended = before.run_nanos.keys().any(|thread| !self.run_nanos.contains_key(thread));
+        let total = if ended {
+            // The time of a thread that ended is in `stat` only, to the tick.
+            user + self.system - before.system
+        } else {
+            let sum = |usage: &Self| usage.run_nanos.values().sum::<u64>();
+            sum(self).saturating_sub(sum(before)) as f64 / 1e9
+        };
+        Used {
+            wall: self.at.duration_since(before.at).as_secs_f64(),
+            user,
+            total,
+            write_calls: self.write_calls - before.write_calls,
+        }
+    }
+}
+
+impl Used {
+    /// Takes off what `idle` would have used in the same time.
+    pub fn less(&self, idle: &Self) -> Self {
+        let scale = if idle.wall > 0.0 { self.wall / idle.wall } else { 0.0 };
+        Self {
+            wall: self.wall,
+            user: (self.user - idle.user * scale).max(0.0),
+            total: (self.total - idle.total * scale).max(0.0),
+            write_calls: self
+                .write_calls
+                .saturating_sub((idle.write_calls as f64 * scale).round() as u64),
+        }
+    }
+}
+
+impl Memory {
+    /// Reads the memory of process `pid`.
+    pub fn of(pid: u32) -> io::Result<Self> {
+        let rollup = read(pid, "smaps_rollup")?;
+        Ok(Self {
+            resident: field(&read(pid, "status")?, "VmRSS:")?,
+            private: field(&rollup, "Private_Clean:")? + field(&rollup, "Private_Dirty:")?,
+        })
+    }
+
+    /// Waits until the resident set has stopped moving by more than 1/1000, at most `deadline`.
+    pub fn settled(pid: u32, deadline: Duration) -> io::Result<Self> {
+        let until = Instant::now() + deadline;
+        let mut last = Self::of(pid)?;
+        let mut agreed = 0;
+        while agreed < SETTLE_LOOKS && Instant::now() < until {
+            thread::sleep(SETTLE_INTERVAL);
+            let now = Self::of(pid)?;
+            let still = now.resident.abs_diff(last.resident) <= last.resident / 1000;
+            agreed = if still { agreed + 1 } else { 0 };
+            last = now;
+        }
+        Ok(last)
+    }
+}
+
+fn read(pid: u32, file: &str) -> io::Result<String> {
+    let path = format!("/proc/{pid}/{file}");
+    fs::read_to_string(&path).map_err(|e| io::Error::other(format!("cannot read {path}: {e}")))
+}
+
+/// User and system seconds of `/proc/<pid>/stat`, whose second field may hold anything but `)`.
+fn parse_stat(stat: &str) -> io::Result<(f64, f64)> {
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let mut fields = after_name.split_whitespace().skip(11);
+    let mut seconds = || number(fields.next(), "stat").map(|ticks| ticks as f64 * TICK);
+    Ok((seconds()?, seconds()?))
+}
+
+fn field(text: &str, name: &str) -> io::Result<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    number(line.and_then(|rest| rest.split_whitespace().next()), name)
+}
+
+fn number(text: Option<&str>, what: &str) -> io::Result<u64> {
+    text.and_then(|text| text.parse().ok())
+        .ok_or_else(|| io::Error::other(format!("/proc: no number at {what}, but {text:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_name_with_blanks_and_brackets_does_not_shift_the_fields() {
+        let stat = "7 (a) b (c) S 1 7 7 0 -1 4194304 90 0 0 0 150 250 0 0 20 0 3 0 100 1 1";
+        assert_eq!(parse_stat(stat).unwrap(), (1.5, 2.5));
+        assert!(parse_stat("7 (a) S 1").is_err());
+    }
+
+    #[test]
+    fn fields_are_found_by_their_whole_name() {
+        let io = "rchar: 1\nsyscr: 2\nsyscw: 34\n";
+        assert_eq!(field(io, "syscw:").unwrap(), 34);
+        assert_eq!(field("Private_Clean:      12 kB\n", "Private_Clean:").unwrap(), 12);
+        assert!(field(io, "VmRSS:").is_err());
+    }
+
+    #[test]
+    fn idle_use_is_taken_off_in_proportion_to_time() {
+        let idle = Used { wall: 2.0, user: 0.1, total: 0.2, write_calls: 10 };
+        let busy = Used { wall: 4.0, user: 1.0, total: 2.0, write_calls: 100 };
+        let net = busy.less(&idle);
+        assert!((net.user - 0.8).abs() < 1e-9 && (net.total - 1.6).abs() < 1e-9);
+        assert_eq!(net.write_calls, 80);
+    }
+
+    #[test]
+    fn this_process_can_be_read() {
+        let before = Usage::of(std::process::id()).unwrap();
+        let mut spun = 0u64;
+        while before.at.elapsed() < Duration::from_millis(30) {
+            spun = std::hint::black_box(spun + 1);
+        }
+        let used = Usage::of(std::process::id()).unwrap().since(&before);
+        assert!(used.total > 0.0 && used.wall >= 0.03, "{used:?}");
+        assert!(Memory::of(std::process::id()).unwrap().resident > 100);
+    }
+}

@@ -1,0 +1,43 @@
+//! One line on stderr that says what is being done, on terminals overwritten in place.
+
+use std::io::{IsTerminal, Write, stderr};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// How often the line may change: often enough to look alive, rare enough for a log file.
+const ON_TERMINAL: Duration = Duration::from_millis(200);
+const IN_FILE: Duration = Duration::from_secs(5);
+
+static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+
+/// Shows `text`, unless the line was changed just now.
+pub fn show(text: &str) {
+    let Ok(mut last) = LAST.lock() else { return };
+    let terminal = stderr().is_terminal();
+    let interval = if terminal { ON_TERMINAL } else { IN_FILE };
+    if last.is_some_and(|at| at.elapsed() < interval) {
+        return;
+    }
+    *last = Some(Instant::now());
+    if terminal {
+        eprint!("\r\x1b[K{text}");
+        let _ = stderr().flush();
+    } else {
+        eprintln!("{text}");
+    }
+}
+
+/// Shows `text` in any case: the beginning of a step.
+pub fn step(text: &str) {
+    if let Ok(mut last) = LAST.lock() {
+        *last = None;
+    }
+    show(text);
+}
+
+/// Clears the line, for what is printed next.
+pub fn end() {
+    if stderr().is_terminal() {
+        eprint!("\r\x1b[K");
+    }
+}
