@@ -106,6 +106,8 @@ export interface ClientEvents {
   error: Error;
   /** Every event, of every group and of none. */
   event: Message;
+  /** Events for this user, this connection or everybody were missed; those of a group tell the group. */
+  gap: { reason: string; lost?: number; possible: boolean };
 }
 
 export interface Joined {

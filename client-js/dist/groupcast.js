@@ -25,12 +25,12 @@ t","getToken took too long",!0))},J)});try{let r=await Promise.race([this.#e({re
 r)}finally{clearTimeout(i)}}#a(t){this.#s=null,this.#i=t??void 0,this.#t=1/0,this.#r="expiring"}set(t){this.cancel(),this.#a(t),this.#n=!1}accepted(t){if(t===void 0){
 this.#t=1/0;return}let e=t*1e3*(.8+(Math.random()-.5)*.16);return this.#t=Date.now()+e,e}refused(){return this.#i=void 0,this.#r="rejected",!this.renewable||this.#n?
 !1:(this.#n=!0,!0)}stable(){this.#n=!1}cancel(){this.#s?.controller.abort(new h("closed","the client was closed")),this.#s=null}};function P(o){let{window:t,document:e}=globalThis;if(!t?.addEventListener||!e)return()=>{};let s=()=>{e.visibilityState!=="hidden"&&o()},i=[[t,"online"],[t,"pag\
-eshow"],[e,"visibilitychange"],[e,"resume"]];for(let[n,r]of i)n.addEventListener(r,s);return()=>{for(let[n,r]of i)n.removeEventListener(r,s)}}var K=2e3,F=300,b=class{state="idle";#e;#i;#t;#s;#n;#r;#h;#o=null;#a;#c=0;#l=0;#f=new Map;#m;#p=-1/0;#w=()=>{};#u=null;constructor(t,e,s){this.#e=t,this.#i=e,this.#t=
+eshow"],[e,"visibilitychange"],[e,"resume"]];for(let[n,r]of i)n.addEventListener(r,s);return()=>{for(let[n,r]of i)n.removeEventListener(r,s)}}var K=2e3,F=300,b=class{state="idle";#e;#i;#t;#s;#n;#r;#h;#o=null;#a;#c=0;#l=0;#u=new Map;#m;#p=-1/0;#w=()=>{};#f=null;constructor(t,e,s){this.#e=t,this.#i=e,this.#t=
 e.WebSocket??globalThis.WebSocket,this.#s=s,this.#n=new y(e),this.#r=new p(this.#n,{session:()=>this.#o,live:()=>this.live(),ask:(i,n)=>this.ask(i,n),report:i=>s.
 emit("error",i),signedOut:i=>this.#v(i)}),this.#h=new u(e.backoff)}get welcome(){return this.#o?.welcome}get maxBytes(){return this.welcome?.max_bytes??16384}live(){
-return!!this.welcome&&this.#o.check()}send(t){return this.#o?.send(t)??!1}nextId(){return this.#l+=1}ask(t,e){let s=this.nextId();this.#f.set(s,e),this.send({...t,
-id:s})}connect(){return this.state!=="idle"&&this.state!=="closed"?this.#u.promise:(this.#u=m(),this.#w=P(()=>this.wake()),this.#h.reset(),this.#n.stable(),this.#s.
-starting(),this.#y(),this.#u.promise)}connectSoon(){if(this.state!=="idle"||!this.#t)return;let t=this.#c;queueMicrotask(()=>this.#c===t&&this.connect())}close(t){
+return!!this.welcome&&this.#o.check()}send(t){return this.#o?.send(t)??!1}nextId(){return this.#l+=1}ask(t,e){let s=this.nextId();this.#u.set(s,e),this.send({...t,
+id:s})}connect(){return this.state!=="idle"&&this.state!=="closed"?this.#f.promise:(this.#f=m(),this.#w=P(()=>this.wake()),this.#h.reset(),this.#n.stable(),this.#s.
+starting(),this.#y(),this.#f.promise)}connectSoon(){if(this.state!=="idle"||!this.#t)return;let t=this.#c;queueMicrotask(()=>this.#c===t&&this.connect())}close(t){
 this.#o?.end(t),this.#b(t,new h("closed","closed by the application"))}setToken(t){this.#n.set(t),t&&this.live()&&this.#r.tell(t)}wake(){if(this.#o)return this.#o.
 probe();let t=Date.now();this.state!=="waiting"||t-this.#p<K||(this.#p=t,this.#g(Math.random()*F))}#d(t){let e=this.state;return this.state=t,this.#c+=1,()=>e!==
 t&&this.#s.emit("state",{state:t,previous:e})}#g(t){clearTimeout(this.#m),this.#m=setTimeout(()=>this.#y(),t)}async#y(){let t=this.#d("connecting"),e=this.#c;t();
@@ -38,12 +38,12 @@ let s;try{this.#c===e&&(s=await this.#n.current())}catch(i){this.#c===e&&this.#E
 let e=()=>this.#S();this.#a=t;let{connectTimeout:s}=this.#i;return new w(this.#t,D(this.#e),e,s,{welcome:i=>this.#M(i),frame:i=>this.#j(i),lost:i=>this.#_(i)})}#E(t){
 if(t instanceof a)return this.#v(t);this.#T(M()),this.#s.emit("error",t)}#v(t){this.#o?.end(),this.#b(4401,t)}#S(){let t={type:"hello",token:this.#a,client:I},e=this.#s.
 since(16384-l(JSON.stringify(t))-16);return Object.keys(e).length?{...t,since:e}:t}#M({expires_in:t,groups:e}){let s=this.#d("connected"),i=this.#c;this.#r.accepted(
-t),this.#n.held!==this.#a&&this.setToken(this.#n.held);let n=this.#s.welcomed(e);this.#u.resolve(),s();for(let r of n)this.#c===i&&r()}#j(t){if(t.type==="auth_d\
-ue")return this.#r.now();let e=this.#f.get(t.id);if(!e)return this.#s.received(t);this.#f.delete(t.id),e(t)}#_({code:t,reason:e,retryMs:s,silent:i,stoodMs:n}){let r=this.
+t),this.#n.held!==this.#a&&this.setToken(this.#n.held);let n=this.#s.welcomed(e);this.#f.resolve(),s();for(let r of n)this.#c===i&&r()}#j(t){if(t.type==="auth_d\
+ue")return this.#r.now();let e=this.#u.get(t.id);if(!e)return this.#s.received(t);this.#u.delete(t.id),e(t)}#_({code:t,reason:e,retryMs:s,silent:i,stoodMs:n}){let r=this.
 welcome?.retry_ms;if(this.#x(),this.#h.stood(n)&&this.#n.stable(),!(t===4401?this.#n.refused():R(t))){let S=t===4401?"unauthorized":"closed";return this.#b(t,new h(
-S,e||`closed with ${t}`))}let d=s??(t===1006&&!i?r:void 0);this.#T(this.#h.next(d,s))}#x(){clearTimeout(this.#m),this.#r.stop(),this.#o=null,this.#f.clear(),this.#s.
+S,e||`closed with ${t}`))}let d=s??(t===1006&&!i?r:void 0);this.#T(this.#h.next(d,s))}#x(){clearTimeout(this.#m),this.#r.stop(),this.#o=null,this.#u.clear(),this.#s.
 lost()}#T(t){this.#g(t);let e=this.#d("waiting"),s=this.#c;if(e(),this.#c!==s)return;let i=new Date(Date.now()+t);this.#s.emit("waiting",{attempt:this.#h.attempt,
-delay:t,at:i})}#b(t,e){this.state!=="closed"&&(this.#x(),this.#w(),this.#n.cancel(),this.#s.closed(e),this.#u?.reject(e),this.#d("closed")(),this.#s.emit("close\
+delay:t,at:i})}#b(t,e){this.state!=="closed"&&(this.#x(),this.#w(),this.#n.cancel(),this.#s.closed(e),this.#f?.reject(e),this.#d("closed")(),this.#s.emit("close\
 d",{code:t,reason:e.message,error:e}))}};var k=class{#e;#i;constructor(t,e){this.#e=t,this.#i=e}get name(){return this.#e.name}get state(){return this.#e.state}get position(){return this.#e.position}get error(){
 return this.#e.error}get ready(){return this.#e.ready}on(t,e,s){return this.#e.on(t,e,s)}send(t,e){return this.#i.send(this.name,t,e)}leave(){this.#i.leave(this.
 name)}};var f=class{#e=new Map;on(t,e,{once:s=!1,signal:i}={}){if(typeof e!="function")throw new TypeError("a listener must be a function");if(i?.aborted)return()=>{};let n=this.#e.
@@ -67,20 +67,20 @@ map(([t,{group:e}])=>[t,e]))}join(t,{since:e}={}){let s=this.#t.get(t)??this.#l(
 (s.position={epoch:e.epoch,offset:e.offset}),s.state==="closed"&&s.reopen(),this.#w(),s.group}leave(t){let e=this.#t.get(t);!e||e.holders===0||(e.holders-=1,!(e.
 holders>0)&&(e.forget(),this.#n.set(t,setTimeout(()=>this.#p(t),H))))}since(t){let e={},s=t;for(let{name:i,byServer:n,position:r}of this.#t.values())if(!(!n||!r)){
 if(s-=l(JSON.stringify([i,r]))+1,s<0)break;e[i]=r}return e}welcomed(t){let e=new Set(t.map(({group:i})=>i));for(let[i,n]of this.#t)e.has(i)||(n.byServer=!1,n.holders===
-0&&this.#t.delete(i));let s=t.map(i=>this.#f(i));return this.#u(),s}lost(){clearTimeout(this.#a),this.#o.clear(),this.#s.clear();for(let t of[...this.#n.keys()])
+0&&this.#t.delete(i));let s=t.map(i=>this.#u(i));return this.#f(),s}lost(){clearTimeout(this.#a),this.#o.clear(),this.#s.clear();for(let t of[...this.#n.keys()])
 this.#p(t);for(let t of this.#t.values())t.asked=null,t.state==="joined"&&t.reopen()}suspend(t){for(let e of this.#t.values())e.close(t,!0)}resume(){for(let t of this.#t.
-values())t.suspended&&t.reopen()}changed({type:t,groups:e,reason:s}){for(let i of e)t==="joined"?this.#f(i)():this.#m(i.group,s)}gap(t){let e=this.#t.get(t.group);
+values())t.suspended&&t.reopen()}changed({type:t,groups:e,reason:s}){for(let i of e)t==="joined"?this.#u(i)():this.#m(i.group,s)}gap(t){let e=this.#t.get(t.group);
 e?.state==="joined"&&e.gap(t)}event(t){let{group:e,id:s,data:i}=t;if(s!==void 0&&!this.#r.add(s))return null;if(e===void 0)return{event:i.type,data:i,id:s,recovered:!1};
-let n=this.#t.get(e);if(n?.state!=="joined")return null;let r=n.accept(t);return r&&n.deliver(r),r}#l(t){let e=new v(t,this.#e);return this.#t.set(t,e),e}#f({group:t,
+let n=this.#t.get(e);if(n?.state!=="joined")return null;let r=n.accept(t);return r&&n.deliver(r),r}#l(t){let e=new v(t,this.#e);return this.#t.set(t,e),e}#u({group:t,
 error:e,...s}){let i=this.#t.get(t)??this.#l(t);return i.byServer=!e,e?(i.holders===0&&this.#t.delete(t),()=>e.retry||i.close(h.from(e))):i.joined(s)}#m(t,e){let s=this.#t.
 get(t);s&&(s.byServer=!1,s.holders===0&&this.#t.delete(t),s.close(new h("left",e??"removed by the server")))}#p(t){clearTimeout(this.#n.get(t)),this.#n.delete(t);
 let e=this.#t.get(t);!e||e.byServer||((e.state==="joined"||e.asked!==null)&&(this.#s.add(t),this.#w()),this.#t.delete(t),e.left())}#w(){this.#h||(this.#h=!0,queueMicrotask(
-()=>{this.#h=!1,this.#u()}))}#u(){if(!this.#i.live())return;for(let s of this.#d([...this.#s].map(i=>({group:i}))))this.#i.ask({type:"leave",groups:s},()=>{});this.#s.
+()=>{this.#h=!1,this.#f()}))}#f(){if(!this.#i.live())return;for(let s of this.#d([...this.#s].map(i=>({group:i}))))this.#i.ask({type:"leave",groups:s},()=>{});this.#s.
 clear();let e=[...this.#t.values()].filter(({state:s,asked:i,holders:n})=>s==="joining"&&i===null&&n>0).map(({name:s,position:i})=>({group:s,since:i}));for(let s of this.#d(
 e))this.#g(s)}#d(t){return z(t,this.#i.maxBytes)}#g(t){let e={};for(let{group:s}of t)this.#t.get(s).asked=e;this.#i.ask({type:"join",groups:t},s=>{let i=s.type===
 "error"?s:void 0,n=i?t.map(({group:r})=>({group:r,error:i})):s.groups;for(let r of n)this.#y(r,e)})}#y({group:t,error:e,...s},i){let n=this.#t.get(t);n?.asked===
 i&&(e?e.retry?this.#k(t):n.close(h.from(e)):(this.#c.reset(),n.joined(s)()))}#k(t){this.#o.add(t),!(this.#o.size>1)&&(this.#a=setTimeout(()=>{for(let e of this.#o){
-let s=this.#t.get(e);s?.state==="joining"&&(s.asked=null)}this.#o.clear(),this.#u()},this.#c.next()))}};var E=class{#e;#i;#t=new Map;#s=0;constructor(t,e){this.#e={maxMessages:128,maxBytes:1024*1024,...t},this.#i=e}get size(){return this.#t.size}request(t,e){let s=this.#i.
+let s=this.#t.get(e);s?.state==="joining"&&(s.asked=null)}this.#o.clear(),this.#f()},this.#c.next()))}};var E=class{#e;#i;#t=new Map;#s=0;constructor(t,e){this.#e={maxMessages:128,maxBytes:1024*1024,...t},this.#i=e}get size(){return this.#t.size}request(t,e){let s=this.#i.
 nextId(),i=JSON.stringify({...t,id:s}),n=l(i),r=this.#n(n);return r?Promise.reject(r):new Promise((c,d)=>{let S=t.key!==void 0,A={text:i,bytes:n,repeatable:S,sent:!1,
 resolve:c,reject:d,timer:void 0};A.timer=setTimeout(()=>this.#r(s),e),this.#t.set(s,A),this.#s+=n,this.flush()})}#n(t){let{maxMessages:e,maxBytes:s}=this.#e,i=this.#i.
 maxBytes;if(t>i)return new h("too_large",`${t} bytes; ${i} are allowed`);if(this.#t.size<e&&this.#s+t<=s)return null;let n=`${this.#t.size} requests of ${this.#s}\
@@ -90,13 +90,14 @@ maxBytes;if(t>i)return new h("too_large",`${t} bytes; ${i} are allowed`);if(this
 for(let e of[...this.#t.keys()])this.#h(e).reject(t)}#r(t){let{sent:e,reject:s}=this.#h(t),i=e?new h("timeout","no answer in time; whether it was done is not kn\
 own",!0):new h("expired","no connection in time; nothing was sent",!0);s(i)}#h(t){let e=this.#t.get(t);if(e)return this.#t.delete(t),this.#s-=e.bytes,clearTimeout(
 e.timer),e}};var O=class{onmessage=null;#e;#i=new f;#t;#s;#n;constructor(t,e={}){this.#e=e.timeout??1e4,this.#t=new b(t,{connectTimeout:1e4,...e},{starting:()=>this.#s.resume(),
-since:s=>this.#s.since(s),welcomed:s=>this.#h(s),received:s=>this.#o(s),lost:()=>this.#c(),closed:s=>this.#l(s),emit:(s,i)=>this.#i.emit(s,i)}),this.#s=new T(this,
+since:s=>this.#s.since(s),welcomed:s=>this.#h(s),received:s=>this.#o(s),lost:()=>this.#l(),closed:s=>this.#u(s),emit:(s,i)=>this.#i.emit(s,i)}),this.#s=new T(this,
 this.#t),this.#n=new E(e.outbox,this.#t)}get state(){return this.#t.state}get id(){return this.#t.welcome?.connection}get groups(){return this.#s.all()}connect(){
 return this.#t.connect()}reconnect(){this.state==="waiting"?this.#t.wake():this.connect()}close(t=1e3){this.#t.close(t)}setToken(t){this.#t.setToken(t)}join(t,e){
 let s=this.#s.join(t,e);return this.#t.connectSoon(),s}leave(t){this.#s.leave(t)}send(t,e,{echo:s=!0,key:i=X(),timeout:n}={}){let r=s?void 0:!1;return this.#r({
 type:"send",group:t,data:e,echo:r,key:i},n)}call(t,e,{key:s,timeout:i}={}){return this.#r({type:"call",name:t,data:e,key:s},i)}on(t,e,s){return this.#i.on(t,e,s)}#r(t,e=this.#e){
 if(this.state==="closed")return Promise.reject(new h("closed","the client is closed"));let s=this.#n.request(t,e);return this.#t.connectSoon(),s}#h(t){let e=this.#s.
-welcomed(t);return this.#n.flush(),e}#o(t){switch(t.type){case"event":return this.#a(this.#s.event(t));case"gap":return this.#s.gap(t);case"joined":case"left":return t.
-id===void 0&&this.#s.changed(t);case"result":return this.#n.answered(t);case"error":if(this.#n.answered(t)||t.id!==void 0)return;this.#i.emit("error",h.from(t))}}#a(t){
-t&&(this.onmessage&&_(this.onmessage,t),this.#i.emit("event",t))}#c(){this.#s.lost(),this.#n.lost()}#l(t){this.#s.suspend(t),this.#n.close(t)}};function X(){return crypto.
-randomUUID?.()??`${Date.now()}-${Math.random()}-${Math.random()}`}export{O as GroupcastClient,h as GroupcastError,a as UnauthorizedError};
+welcomed(t);return this.#n.flush(),e}#o(t){switch(t.type){case"event":return this.#c(this.#s.event(t));case"gap":return t.group!==void 0?this.#s.gap(t):this.#a(
+t);case"joined":case"left":return t.id===void 0&&this.#s.changed(t);case"result":return this.#n.answered(t);case"error":if(this.#n.answered(t)||t.id!==void 0)return;
+this.#i.emit("error",h.from(t))}}#a({reason:t,lost:e,possible:s=!1}){this.#i.emit("gap",{reason:t,lost:e,possible:s})}#c(t){t&&(this.onmessage&&_(this.onmessage,
+t),this.#i.emit("event",t))}#l(){this.#s.lost(),this.#n.lost()}#u(t){this.#s.suspend(t),this.#n.close(t)}};function X(){return crypto.randomUUID?.()??`${Date.now()}\
+-${Math.random()}-${Math.random()}`}export{O as GroupcastClient,h as GroupcastError,a as UnauthorizedError};

@@ -93,7 +93,7 @@ export class GroupcastClient {
     return this.#request({ type: 'call', name, data, key }, timeout);
   }
 
-  /** Listens to `state`, `waiting`, `closed`, `error` or `event`; returns the remover. */
+  /** Listens to `state`, `waiting`, `closed`, `error`, `event` or `gap`; returns the remover. */
   on(event, callback, options) {
     return this.#listeners.on(event, callback, options);
   }
@@ -118,7 +118,8 @@ export class GroupcastClient {
       case 'event':
         return this.#deliver(this.#groups.event(frame));
       case 'gap':
-        return this.#groups.gap(frame);
+        if (frame.group !== undefined) return this.#groups.gap(frame);
+        return this.#missed(frame);
       case 'joined':
       case 'left':
         return frame.id === undefined && this.#groups.changed(frame);
@@ -128,6 +129,11 @@ export class GroupcastClient {
         if (this.#outbox.answered(frame) || frame.id !== undefined) return;
         this.#listeners.emit('error', GroupcastError.from(frame));
     }
+  }
+
+  /** Events of no group were missed: the client's own affair. */
+  #missed({ reason, lost, possible = false }) {
+    this.#listeners.emit('gap', { reason, lost, possible });
   }
 
   #deliver(message) {

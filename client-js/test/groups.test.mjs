@@ -200,6 +200,19 @@ test('every hole is told: announced, unannounced, and of a new epoch', async (t)
   assert.equal(gaps.length, 3);
 });
 
+test('a hole in what is of no group is told by the client', async (t) => {
+  const world = start(t);
+  const group = world.client.join('a');
+  const ofGroup = record(group, '$gap');
+  const ofNone = [];
+  world.client.on('gap', (gap) => ofNone.push(gap));
+  const socket = await world.welcome();
+  joined(socket, {});
+  socket.say({ type: 'gap', reason: 'slow', lost: 2 });
+  assert.deepEqual(ofNone, [{ reason: 'slow', lost: 2, possible: false }]);
+  assert.deepEqual(ofGroup, []);
+});
+
 test('after a loss positions go along, and replayed events say so', async (t) => {
   const world = start(t);
   const group = world.client.join('a');

@@ -179,8 +179,9 @@ impl Shard {
             return self.finish_closing(key);
         }
         let groups = &self.groups;
-        let render =
-            |source: Source, gap: &outbound::Gap| outbound::gap(&groups.get(source.0).name, gap);
+        let render = |source: Source, gap: &outbound::Gap| {
+            outbound::gap(group_of(source).map(|group| &groups.get(group).name), gap)
+        };
         let flushed = match seat.connection.flush(now, render) {
             Ok(Some(flushed)) => flushed,
             Ok(None) => return,

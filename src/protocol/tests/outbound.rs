@@ -138,8 +138,10 @@ fn a_gap_says_what_is_known() {
         ),
     ] {
         let expected = format!(r#"{{"type":"gap","group":"usuario_7",{expected}"#);
-        assert_eq!(text(&gap(&group(), &told)), expected);
+        assert_eq!(text(&gap(Some(&group()), &told)), expected);
     }
+    let feared = Gap { reason: GapReason::Slow, lost: Some(2), range: None, possible: false };
+    assert_eq!(text(&gap(None, &feared)), r#"{"type":"gap","reason":"slow","lost":2}"#);
 }
 
 #[test]
