@@ -65,7 +65,7 @@ impl LogSettings {
             LogFormat::Json => builder
                 .json()
                 .flatten_event(true)
-                .with_current_span(false)
+                .with_current_span(true)
                 .with_span_list(false)
                 .with_writer(io::stdout)
                 .finish()

@@ -12,6 +12,7 @@ import secrets
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 BINARY = os.environ.get("GROUPCAST_BIN", str(HERE.parents[1] / "target/debug/groupcast"))
@@ -42,17 +43,31 @@ def main() -> int:
         config.write_text(CONFIG)
         log = pathlib.Path(folder) / "log"
         command = [BINARY, "serve", "--config", str(config)]
-        with log.open("w") as output:
-            gateway = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=output, text=True)
+        # The gateway takes every GROUPCAST_ variable for configuration, and refuses unknown ones.
+        ours = {k: v for k, v in os.environ.items() if not k.startswith("GROUPCAST_")}
+        # A file, not a pipe: a gateway waits for whoever reads its log.
+        with log.open("w") as lines:
+            gateway = subprocess.Popen(command, stdout=lines, stderr=lines, env=ours)
         try:
-            address = json.loads(gateway.stdout.readline() or "{}").get("api")
+            address = listening(gateway, log)
             if address is None:
                 print(f"{BINARY} did not start:\n{log.read_text()}", file=sys.stderr)
                 return 1
             return examine(address, folder)
         finally:
             gateway.terminate()
-            gateway.communicate(timeout=30)
+            gateway.wait(timeout=30)
+
+
+def listening(gateway: subprocess.Popen, log: pathlib.Path) -> str | None:
+    """Where the API is, as soon as the log says so."""
+    deadline = time.monotonic() + 30
+    while gateway.poll() is None and time.monotonic() < deadline:
+        for line in log.read_text().splitlines():
+            if line.endswith("}") and (address := json.loads(line).get("api")):
+                return address
+        time.sleep(0.05)
+    return None
 
 
 def examine(address: str, folder: str) -> int:
