@@ -64,7 +64,7 @@ impl Dev {
             path: path.unwrap_or_default(),
             api_key: secret.clone(),
         });
-        config.log.start().map_err(Failure::start)?;
+        let _log = config.log.start().map_err(Failure::start)?;
         let sub = self.sub;
         serve::run(config, |listeners| greet(listeners, &sub, &token, &secret, &group))
     }

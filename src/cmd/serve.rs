@@ -28,7 +28,7 @@ impl Serve {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let config = self.file.load()?;
         config.check_serves().map_err(Failure::configuration)?;
-        config.log.start().map_err(Failure::start)?;
+        let _log = config.log.start().map_err(Failure::start)?;
         run(config, |_| Ok(()))
     }
 }
