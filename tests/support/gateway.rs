@@ -87,6 +87,13 @@ impl Gateway {
         socket
     }
 
+    /// Shows that a publication still reaches `witness`, a v1 client, as the next thing it hears.
+    pub(crate) async fn still_serves(&self, witness: &mut Socket) {
+        let id = self.send("/users/testigo/send", json!({"type": "sigue"})).await;
+        let expected = json!({"type": "event", "id": id, "data": {"type": "sigue"}});
+        assert_eq!(witness.frame().await, expected);
+    }
+
     /// Asks the API, with the back end's key.
     pub(crate) async fn ask(&self, line: &str, headers: &[&str], body: &str) -> Answer {
         let bearer = format!("Authorization: Bearer {API_SECRET}");

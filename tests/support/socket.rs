@@ -172,10 +172,15 @@ impl Socket {
         }
     }
 
-    /// Closes and waits for the gateway to end the connection.
-    pub(crate) async fn close(mut self, code: u16) -> Said {
+    /// Sends a close frame.
+    pub(crate) async fn begin_close(&mut self, code: u16) {
         let frame = CloseFrame { code: code.into(), reason: "".into() };
         self.message(Message::Close(Some(frame))).await;
+    }
+
+    /// Closes; what the gateway says to that.
+    pub(crate) async fn close(mut self, code: u16) -> Said {
+        self.begin_close(code).await;
         self.next().await
     }
 }
