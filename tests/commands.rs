@@ -1,77 +1,10 @@
 //! The `groupcast` command as a shell or a supervisor meets it.
 
-use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::net::{TcpListener, TcpStream};
 
-/// A folder with a configuration in it, gone with the value.
-struct Folder(PathBuf);
+use nix::sys::signal::Signal;
 
-impl Folder {
-    fn with(configuration: &str) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("groupcast-commands-{}-{number}", std::process::id());
-        let folder = Self(std::env::temp_dir().join(name));
-        fs::create_dir_all(&folder.0).unwrap();
-        fs::write(folder.0.join("gateway.toml"), configuration).unwrap();
-        folder
-    }
-
-    /// The command in this folder, with nothing of the gateway's in its environment.
-    fn groupcast(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_groupcast"));
-        command.args(arguments).current_dir(&self.0);
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("GROUPCAST_") {
-                command.env_remove(name);
-            }
-        }
-        command.env("LC_ALL", "C");
-        command
-    }
-
-    fn output(&self, arguments: &[&str]) -> Output {
-        self.groupcast(arguments).output().unwrap()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A process that does not outlive its test.
-struct Running(Child);
-
-impl Running {
-    fn first_line(&mut self) -> String {
-        let mut line = String::new();
-        let stdout = self.0.stdout.as_mut().unwrap();
-        // One byte at a time: what is read ahead would be lost to whoever reads on.
-        let mut byte = [0];
-        while stdout.read(&mut byte).unwrap() == 1 && byte[0] != b'\n' {
-            line.push(char::from(byte[0]));
-        }
-        line
-    }
-
-    fn signal(&self, signal: nix::sys::signal::Signal) {
-        let pid = nix::unistd::Pid::from_raw(self.0.id() as i32);
-        nix::sys::signal::kill(pid, signal).unwrap();
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use crate::support::{Folder, Running};
 
 const SERVING: &str = "
 [listen]
@@ -132,16 +65,13 @@ fn a_taken_port_is_1_and_named() {
 #[test]
 fn the_first_json_line_names_the_addresses_and_sigterm_ends_it_well() {
     let folder = Folder::with(SERVING);
-    let child = folder.groupcast(&["serve"]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut running = Running(child);
-    let line: serde_json::Value = serde_json::from_str(&running.first_line()).unwrap();
-    assert_eq!(line["message"], "listening");
-    for door in ["public", "api"] {
-        let address: SocketAddr = line[door].as_str().unwrap().parse().unwrap();
+    let mut running = Running::start(&mut folder.groupcast(&["serve"]));
+    let (public, api) = running.addresses();
+    for address in [public, api] {
         TcpStream::connect(address).unwrap();
     }
-    running.signal(nix::sys::signal::Signal::SIGTERM);
-    assert_eq!(running.0.wait().unwrap().code(), Some(0));
+    running.signal(Signal::SIGTERM);
+    assert_eq!(running.exit_code(), Some(0));
 }
 
 #[test]
@@ -183,19 +113,14 @@ fn dev_prints_what_is_needed_to_try_it_in_the_readers_language() {
     let folder = Folder::with("");
     for (locale, opening) in [("C", "Groupcast is up"), ("es_MX.UTF-8", "Groupcast está en marcha")]
     {
-        let child = folder
-            .groupcast(&["dev", "--port", "0", "--api-port", "0", "--sub", "ana"])
-            .env("LC_ALL", locale)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut running = Running(child);
+        let mut command =
+            folder.groupcast(&["dev", "--port", "0", "--api-port", "0", "--sub", "ana"]);
+        let mut running = Running::start(command.env("LC_ALL", locale));
         let mut said = String::new();
-        let mut lines = BufReader::new(running.0.stdout.take().unwrap()).lines();
         while !said.contains("Ctrl-C") {
-            said.push_str(&lines.next().expect("the greeting ends with Ctrl-C").unwrap());
-            said.push('\n');
+            let line = running.line();
+            assert!(!line.is_empty(), "the greeting ends with Ctrl-C: {said}");
+            said.push_str(&line);
         }
         assert!(said.starts_with(opening), "{said}");
         for part in ["/groups/usuario_ana/send", "Authorization: Bearer ", "http://127.0.0.1:"] {

@@ -1,8 +1,38 @@
-//! The one integration binary: real processes, real sockets, each file named after what it shows.
+//! The one integration binary: real gateways, real sockets, each file named after what it shows.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-// What is typed: exit codes, sentences on stderr, the first line of the log.
-mod commands;
+mod support;
+
 // The rooms and their order, files and their length.
 mod architecture;
+// What is typed: exit codes, sentences on stderr, the first line of the log.
+mod commands;
+
+// The documents, held against the gateway.
+mod protocol_document;
+mod transcripts;
+
+// What is promised to whoever behaves.
+mod converses_in_v1;
+mod delivers_in_order;
+// mod http_api;
+mod joins_and_leaves;
+mod membership_by_backend;
+// mod metrics;
+mod plain_clients;
+mod publishes_once;
+mod renews_tokens;
+
+// What happens to whoever does not, and that nobody else notices.
+// mod bad_events;
+// mod bad_frames;
+// mod handshakes;
+// mod limits;
+// mod origin_and_cookie;
+mod refuses_bad_tokens;
+mod silent_clients;
+// mod slow_readers;
+
+// The end.
+// mod drains_on_sigterm;

@@ -117,8 +117,10 @@ impl DedupeKey {
 }
 
 impl Content {
+    /// Without the connections that are left out: whoever repeats a `send` after coming back does
+    /// so on another one, and means the same publication.
     pub(super) fn of(targets: &[Target], draft: &Draft) -> Self {
-        let whom = format!("{targets:?} except {:?} within {:?}", draft.except, draft.expiry);
+        let whom = format!("{targets:?} except {:?} within {:?}", draft.except.users, draft.expiry);
         Self(sha256(&[whom.as_bytes(), draft.event.json()]))
     }
 }

@@ -54,7 +54,13 @@ impl Reception {
                         self.stream.write_all(pong.bytes()).await.map_err(|_| None)?;
                     }
                     Inbound::Pong => {}
-                    Inbound::Close(_) => return Err(None),
+                    Inbound::Close(code) => {
+                        let echo =
+                            code.map_or_else(Frame::close_empty, |code| Frame::close(code, ""));
+                        // The peer has what it wanted, or has gone already.
+                        let _ = self.stream.write_all(echo.bytes()).await;
+                        return Err(None);
+                    }
                 }
             }
             input.resize(READ, 0);

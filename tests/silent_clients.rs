@@ -1,0 +1,86 @@
+//! Clients that say nothing: before the hello, and between two pings.
+
+use serde_json::json;
+
+use crate::support::{Gateway, Opcode, Raw, Said, soon, token};
+
+#[tokio::test]
+async fn a_client_that_never_says_hello_is_closed_and_told_to_come_back() {
+    let gateway = Gateway::with("[connections]\nhello_timeout = \"300ms\"\n").await;
+    let mut witness = gateway.v1("testigo").await;
+    let mut silent = gateway.v1_silent("/ws").await;
+    // A part of a hello and pings are no hello.
+    let mut dripping = Raw::connect(gateway.public).await;
+    dripping.upgrade("/ws", &["Sec-WebSocket-Protocol: groupcast.v1.json"]).await;
+    dripping.write(&[0x81, 0xfe, 0x10]).await;
+    gateway.still_serves(&mut witness).await;
+    let (code, reason) = silent.closed().await;
+    assert_eq!((code, reason), (4504, json!({"reason": "no hello in time", "retry_ms": 5000})));
+    assert_eq!(dripping.close_code().await, 4504);
+    assert_eq!(gateway.metric(r#"groupcast_refusals_total{reason="timeout"}"#).await, 2.0);
+    gateway.still_serves(&mut witness).await;
+}
+
+#[tokio::test]
+async fn whoever_answers_pings_stays_and_whoever_does_not_goes() {
+    let gateway = Gateway::with("[connections]\nping = \"1s\"\nping_grace = \"1s\"\n").await;
+    let bearer = format!("Authorization: Bearer {}", token("7"));
+    let (mut dead_v1, mut dead_plain) =
+        (Raw::connect(gateway.public).await, Raw::connect(gateway.public).await);
+    dead_v1.upgrade("/ws", &[&bearer, "Sec-WebSocket-Protocol: groupcast.v1.json"]).await;
+    dead_v1.frame(Opcode::Text, br#"{"type":"hello"}"#).await;
+    dead_plain.upgrade("/ws", &[&bearer]).await;
+    let (mut v1, mut plain) = (gateway.v1("8").await, gateway.plain("/ws", "8").await);
+
+    let all_pinged = async {
+        // Three pings are more than the grace of a client that does not answer.
+        for _ in 0..3 {
+            assert_eq!(v1.said().await, Said::Text(r#"{"type":"ping"}"#.to_owned()));
+            v1.say(json!({"type": "pong"})).await;
+            // tungstenite answers by itself.
+            assert_eq!(plain.said().await, Said::Ping);
+        }
+    };
+    let dead_closed = async {
+        assert!(dead_v1.text().await.contains("welcome"));
+        closed_after_pings(&mut dead_v1, Opcode::Text).await;
+        closed_after_pings(&mut dead_plain, Opcode::Ping).await;
+    };
+    soon("pings and ends", async { tokio::join!(all_pinged, dead_closed) }).await;
+    gateway.publish("usuario_8", json!({"type": "x"})).await;
+    assert_eq!(v1.event().await, json!({"type": "x"}));
+    gateway.metric_reaches(r#"groupcast_closes_total{code="4504"}"#, 2.0).await;
+}
+
+/// Hears pings of its protocol's kind, says nothing, is closed.
+async fn closed_after_pings(raw: &mut Raw, ping: Opcode) {
+    let mut pings = 0;
+    loop {
+        let (opcode, payload) = raw.next().await.expect("a close comes before the end");
+        if opcode == Opcode::Close {
+            assert_eq!(u16::from_be_bytes([payload[0], payload[1]]), 4504);
+            let reason = str::from_utf8(&payload[2..]).unwrap();
+            assert!(reason.starts_with(r#"{"reason":"no answer to pings""#), "{reason}");
+            break;
+        }
+        assert_eq!(opcode, ping);
+        pings += 1;
+    }
+    assert!(pings > 0, "it was asked before it was given up");
+}
+
+#[tokio::test]
+async fn any_word_is_a_sign_of_life() {
+    let gateway = Gateway::with("[connections]\nping = \"1s\"\nping_grace = \"1s\"\n").await;
+    let mut socket = gateway.v1("7").await;
+    // Never a pong, yet each ping is answered with some word.
+    for n in 0..4 {
+        let ping = soon("a ping", async {
+            while socket.said().await != Said::Text(r#"{"type":"ping"}"#.to_owned()) {}
+        });
+        ping.await;
+        socket.say(json!({"type": "leave", "id": n, "groups": ["sala_1"]})).await;
+    }
+    let closes = gateway.metric(r#"groupcast_closes_total{code="4504"}"#).await;
+    assert_eq!(closes, 0.0);
+}

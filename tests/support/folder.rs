@@ -1,0 +1,54 @@
+//! A folder of a test's own, with a configuration in it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Gone with the value.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    /// A folder whose `gateway.toml` says `configuration`.
+    pub(crate) fn with(configuration: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("groupcast-tests-{}-{number}", std::process::id());
+        let folder = Self(std::env::temp_dir().join(name));
+        fs::create_dir_all(&folder.0).unwrap();
+        fs::write(folder.gateway_toml(), configuration).unwrap();
+        folder
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn gateway_toml(&self) -> PathBuf {
+        self.0.join("gateway.toml")
+    }
+
+    /// The command in this folder, with nothing of the gateway's in its environment.
+    pub(crate) fn groupcast(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_groupcast"));
+        command.args(arguments).current_dir(&self.0);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("GROUPCAST_") {
+                command.env_remove(name);
+            }
+        }
+        command.env("LC_ALL", "C");
+        command
+    }
+
+    /// The command, run to its end.
+    pub(crate) fn output(&self, arguments: &[&str]) -> Output {
+        self.groupcast(arguments).output().unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

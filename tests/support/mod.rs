@@ -1,0 +1,21 @@
+//! What the tests share: gateways, clients, the HTTP that back ends speak, waiting with a deadline.
+
+mod folder;
+mod gateway;
+mod http;
+mod likeness;
+mod process;
+mod raw;
+mod socket;
+mod token;
+mod waiting;
+
+pub(crate) use folder::Folder;
+pub(crate) use gateway::Gateway;
+pub(crate) use http::{Answer, request};
+pub(crate) use likeness::{Seen, assert_like};
+pub(crate) use process::Running;
+pub(crate) use raw::{Opcode, Raw, client_frame, upgrade_request};
+pub(crate) use socket::{Said, Socket};
+pub(crate) use token::{API_SECRET, BASICS, HOUR, claims, expired, sign, token};
+pub(crate) use waiting::{eventually, soon};

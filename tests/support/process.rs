@@ -1,0 +1,67 @@
+//! The gateway as a process of its own, for what only a process has: signals, exit codes, a log.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+/// A process that does not outlive its test.
+pub(crate) struct Running {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Running {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Self { child, stdout }
+    }
+
+    /// The next line on stdout; it blocks until there is one.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line
+    }
+
+    /// The next line of a JSON log that has this message.
+    pub(crate) fn logged(&mut self, message: &str) -> Value {
+        loop {
+            let line = self.line();
+            assert!(!line.is_empty(), "the log ended before {message:?}");
+            let entry: Value = serde_json::from_str(&line).unwrap();
+            if entry["message"] == message {
+                return entry;
+            }
+        }
+    }
+
+    /// What the first line of the log says: where browsers and back ends connect.
+    pub(crate) fn addresses(&mut self) -> (SocketAddr, SocketAddr) {
+        let line = self.line();
+        let entry: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        assert_eq!(entry["message"], "listening", "{line}");
+        let address = |door: &str| entry[door].as_str().unwrap().parse().unwrap();
+        (address("public"), address("api"))
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+    }
+
+    /// The exit code; `None` = a signal ended it.
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

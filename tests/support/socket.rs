@@ -1,0 +1,186 @@
+//! A WebSocket client as browsers are, by tungstenite.
+
+use std::net::SocketAddr;
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use super::soon;
+
+/// One connection.
+pub(crate) struct Socket {
+    socket: WebSocketStream<TcpStream>,
+    /// The subprotocol that the gateway answered.
+    pub(crate) protocol: Option<String>,
+    ids: u64,
+}
+
+/// What the gateway said next.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Said {
+    Text(String),
+    Ping,
+    /// Code and reason.
+    Close(u16, String),
+    /// No close frame came first.
+    Gone,
+}
+
+impl Socket {
+    /// Shakes hands, which never fails: refusals come as close frames.
+    pub(crate) async fn open(to: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Self {
+        let mut request = format!("ws://{to}{path}").into_client_request().unwrap();
+        for (name, value) in headers {
+            let name: HeaderName = name.parse().unwrap();
+            request.headers_mut().append(name, HeaderValue::from_str(value).unwrap());
+        }
+        let stream = soon("a connection", TcpStream::connect(to)).await.unwrap();
+        let (socket, response) = soon("a handshake", client_async(request, stream)).await.unwrap();
+        let protocol = response.headers().get("sec-websocket-protocol");
+        let protocol = protocol.map(|value| value.to_str().unwrap().to_owned());
+        Self { socket, protocol, ids: 0 }
+    }
+
+    pub(crate) async fn hello(&mut self, token: &str) {
+        self.say(json!({"type": "hello", "token": token, "client": "tests/1"})).await;
+    }
+
+    pub(crate) async fn welcome(&mut self) -> Value {
+        let frame = self.frame().await;
+        assert_eq!(frame["type"], "welcome", "{frame}");
+        frame
+    }
+
+    pub(crate) async fn say(&mut self, frame: Value) {
+        self.say_text(&frame.to_string()).await;
+    }
+
+    pub(crate) async fn say_text(&mut self, text: &str) {
+        self.message(Message::text(text)).await;
+    }
+
+    pub(crate) async fn message(&mut self, message: Message) {
+        soon("room to say something", self.socket.send(message)).await.unwrap();
+    }
+
+    /// Says `frame` with an id of its own; its answer, which is the next frame.
+    pub(crate) async fn ask(&mut self, mut frame: Value) -> Value {
+        self.ids += 1;
+        frame["id"] = self.ids.into();
+        self.say(frame).await;
+        let mut answer = self.frame().await;
+        let id = answer.as_object_mut().and_then(|answer| answer.remove("id"));
+        assert_eq!(id, Some(self.ids.into()), "{answer}");
+        answer
+    }
+
+    /// Becomes a member of `group`, without ado.
+    pub(crate) async fn join(&mut self, group: &str) {
+        let answer = self.ask(json!({"type": "join", "groups": [group]})).await;
+        assert_eq!(answer, json!({"type": "joined", "groups": [{"group": group}]}));
+    }
+
+    /// The next thing that happens; v1's pings are answered and passed over.
+    #[track_caller]
+    pub(crate) fn next(&mut self) -> impl Future<Output = Said> {
+        soon("something to be said", async {
+            loop {
+                match self.said().await {
+                    Said::Text(text) if text == r#"{"type":"ping"}"# => {
+                        self.say(json!({"type": "pong"})).await;
+                    }
+                    said => return said,
+                }
+            }
+        })
+    }
+
+    /// The next thing that happens, pings and all.
+    pub(crate) async fn said(&mut self) -> Said {
+        loop {
+            let said = match self.socket.next().await {
+                None | Some(Err(Error::ConnectionClosed | Error::AlreadyClosed)) => Said::Gone,
+                Some(Err(Error::Io(_) | Error::Protocol(_))) => Said::Gone,
+                Some(Err(error)) => panic!("{error}"),
+                Some(Ok(Message::Text(text))) => Said::Text(text.to_string()),
+                Some(Ok(Message::Ping(_))) => Said::Ping,
+                Some(Ok(Message::Close(Some(CloseFrame { code, reason })))) => {
+                    Said::Close(code.into(), reason.to_string())
+                }
+                Some(Ok(Message::Close(None))) => Said::Close(1005, String::new()),
+                Some(Ok(Message::Pong(_))) => continue,
+                Some(Ok(other)) => panic!("{other:?} is never sent by the gateway"),
+            };
+            return said;
+        }
+    }
+
+    /// The next thing that happens, which is a message.
+    #[track_caller]
+    pub(crate) fn text(&mut self) -> impl Future<Output = String> {
+        let place = std::panic::Location::caller();
+        let next = self.next();
+        async move {
+            match next.await {
+                Said::Text(text) => text,
+                other => panic!("a message was expected at {place}, not {other:?}"),
+            }
+        }
+    }
+
+    /// The next message, which is JSON.
+    #[track_caller]
+    pub(crate) fn frame(&mut self) -> impl Future<Output = Value> {
+        let text = self.text();
+        async move { serde_json::from_str(&text.await).unwrap() }
+    }
+
+    /// The `data` of the next frame, which is an event.
+    #[track_caller]
+    pub(crate) fn event(&mut self) -> impl Future<Output = Value> {
+        let frame = self.frame();
+        async move {
+            let mut frame = frame.await;
+            assert_eq!(frame["type"], "event", "{frame}");
+            frame["data"].take()
+        }
+    }
+
+    /// Waits for the close frame, which must be next; its code and the JSON of its reason.
+    #[track_caller]
+    pub(crate) fn closed(&mut self) -> impl Future<Output = (u16, Value)> {
+        let place = std::panic::Location::caller();
+        let next = self.next();
+        async move {
+            match next.await {
+                Said::Close(code, reason) => {
+                    assert!(reason.len() <= 123, "{reason}");
+                    let reason: Value = serde_json::from_str(&reason).unwrap_or(Value::Null);
+                    if (4400..4600).contains(&code) {
+                        assert!(reason["reason"].is_string(), "{code} {reason}");
+                    }
+                    (code, reason)
+                }
+                other => panic!("a close was expected at {place}, not {other:?}"),
+            }
+        }
+    }
+
+    /// Sends a close frame.
+    pub(crate) async fn begin_close(&mut self, code: u16) {
+        let frame = CloseFrame { code: code.into(), reason: "".into() };
+        self.message(Message::Close(Some(frame))).await;
+    }
+
+    /// Closes; what the gateway says to that.
+    pub(crate) async fn close(mut self, code: u16) -> Said {
+        self.begin_close(code).await;
+        self.next().await
+    }
+}
