@@ -37,9 +37,9 @@ struct Shared {
     ended: tokio::sync::Mutex<mpsc::Receiver<()>>,
 }
 
-struct Handle {
-    inbox: Inbox,
-    load: Arc<AtomicUsize>,
+pub(super) struct Handle {
+    pub(super) inbox: Inbox,
+    pub(super) load: Arc<AtomicUsize>,
 }
 
 /// An arrival that finds no seat.
@@ -241,7 +241,8 @@ impl Hub {
     }
 }
 
-fn build(
+/// A shard without its thread, and the way to it.
+pub(super) fn build(
     index: usize,
     instance: InstanceId,
     settings: &Settings,

@@ -113,7 +113,12 @@ impl Shard {
 
     fn turn(&mut self, events: &mut Events) {
         self.sleep(events);
-        self.clock.now = Instant::now();
+        self.work(events, Instant::now());
+    }
+
+    /// A turn without its sleep. Time is an argument, so that tests need not wait for it.
+    pub(super) fn work(&mut self, events: &mut Events, now: Instant) {
+        self.clock.now = now;
         self.take_events(events);
         self.take_commands();
         self.write_batch(events);
@@ -124,7 +129,7 @@ impl Shard {
         self.account();
     }
 
-    fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         match &self.drain {
             Some(drain) => self.seats.is_empty() || self.clock.now >= drain.deadline,
             None => self.inbox.is_closed() && self.inbox.is_empty(),
@@ -134,18 +139,23 @@ impl Shard {
     /// Polls, sleeping only if the inbox is empty after the doorbell was armed.
     fn sleep(&mut self, events: &mut Events) {
         self.doorbell.lie_down();
-        let timeout = if !self.inbox.is_empty() {
+        let nap = self.nap();
+        self.poll_sockets(events, nap);
+        self.doorbell.get_up();
+    }
+
+    /// How long nothing needs to be done unless a socket or the doorbell says so.
+    pub(super) fn nap(&self) -> Duration {
+        if !self.inbox.is_empty() {
             Duration::ZERO
         } else if self.drain.is_some() || self.outgoing.is_waiting() {
             IMPATIENT
         } else {
             HEARTBEAT
-        };
-        self.poll_sockets(events, timeout);
-        self.doorbell.get_up();
+        }
     }
 
-    fn poll_sockets(&mut self, events: &mut Events, timeout: Duration) {
+    pub(super) fn poll_sockets(&mut self, events: &mut Events, timeout: Duration) {
         if let Err(error) = self.poll.poll(events, Some(timeout)) {
             // A signal is no event; anything else is a fault of the gateway that a retry may outlive.
             if error.kind() != std::io::ErrorKind::Interrupted {
@@ -155,7 +165,7 @@ impl Shard {
         }
     }
 
-    fn take_events(&mut self, events: &Events) {
+    pub(super) fn take_events(&mut self, events: &Events) {
         for event in events {
             if event.token() == DOORBELL {
                 continue;
@@ -174,7 +184,7 @@ impl Shard {
         }
     }
 
-    fn take_commands(&mut self) {
+    pub(super) fn take_commands(&mut self) {
         for _ in 0..MAX_COMMANDS {
             if self.tick.is_full() {
                 return;
