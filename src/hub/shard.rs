@@ -16,7 +16,7 @@ use super::inbox::Doorbell;
 use super::look::ClosedUsers;
 use super::members::{Groups, SeatKey};
 use super::outgoing::Outgoing;
-use super::seat::{Phase, Seats};
+use super::seat::Seats;
 use super::tick::Tick;
 use super::wheel::Wheel;
 use super::{Blueprint, Registry};
@@ -68,6 +68,8 @@ pub(super) struct Shard {
     pub(super) drain: Option<Drain>,
     pub(super) gauges: ShardMetrics,
     pub(super) tally: Tally,
+    /// Seats whose input waits and may be heard.
+    pub(super) resumed: Vec<(SeatKey, u64)>,
     /// Scratch of the wheel.
     pub(super) due: Vec<SeatKey>,
 }
@@ -124,14 +126,19 @@ impl Shard {
         self.write_batch(events);
         self.attend();
         self.outgoing.send(&self.groups);
-        self.resume_stalled();
+        self.resume_reading();
         self.close_drained();
+        // What was said since the batch must not wait for the next turn, which may be a second away.
+        self.write_answers();
         self.account();
     }
 
     pub(super) fn is_done(&self) -> bool {
         match &self.drain {
-            Some(drain) => self.seats.is_empty() || self.clock.now >= drain.deadline,
+            Some(drain) => {
+                let empty = self.seats.is_empty() && self.inbox.is_empty();
+                empty || self.clock.now >= drain.deadline
+            }
             None => self.inbox.is_closed() && self.inbox.is_empty(),
         }
     }
@@ -146,7 +153,7 @@ impl Shard {
 
     /// How long nothing needs to be done unless a socket or the doorbell says so.
     pub(super) fn nap(&self) -> Duration {
-        if !self.inbox.is_empty() {
+        if !self.inbox.is_empty() || !self.resumed.is_empty() {
             Duration::ZERO
         } else if self.drain.is_some() || self.outgoing.is_waiting() {
             IMPATIENT
@@ -226,12 +233,16 @@ impl Shard {
         }
         // Reads in between may have answered; nothing new was linked.
         self.tick.touched = touched;
-        let mut answered = std::mem::take(&mut self.answered);
-        for key in answered.drain(..) {
+        self.write_answers();
+        self.finish_tick();
+    }
+
+    /// Flushes the seats that have something to write but no links; one of them may be closed by
+    /// it, and then has its close frame to write.
+    fn write_answers(&mut self) {
+        while let Some(key) = self.answered.pop() {
             self.write_out(key);
         }
-        self.answered = answered;
-        self.finish_tick();
     }
 
     fn begin_drain(&mut self, rate: u32, window: Duration, grace: Duration) {
@@ -262,9 +273,8 @@ impl Shard {
         }
     }
 
-    /// Tells the load, by which arrivals are placed, and what the turn counted.
+    /// Tells what the turn counted.
     fn account(&mut self) {
-        self.load.store(self.seats.len(), Ordering::Relaxed);
         self.gauges.inbox.set(self.inbox.len() as f64);
         let tally = std::mem::take(&mut self.tally);
         let metrics = &self.blueprint.metrics;
@@ -275,9 +285,15 @@ impl Shard {
         }
     }
 
-    /// Whether a seat may be spoken to.
+    /// Whether a seat is there and not closing.
     pub(super) fn is_open(&self, key: SeatKey) -> bool {
-        !matches!(self.seats[key].phase, Phase::Closing(_))
+        self.seats.get(key).is_some_and(|seat| !seat.is_closing())
+    }
+
+    /// Counts a connection out of what the front door sees: the shard's load, the user's count.
+    pub(super) fn count_out(&self, sub: &Arc<str>) {
+        self.load.fetch_sub(1, Ordering::Relaxed);
+        self.registry.leave(sub);
     }
 }
 

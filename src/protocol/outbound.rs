@@ -147,12 +147,13 @@ pub fn event(group: Option<&GroupName>, publication: &Publication) -> Frame {
     }
 }
 
-/// `gap`, at the place of the loss.
-pub fn gap(group: &GroupName, gap: &Gap) -> Frame {
+/// `gap`, at the place of the loss; `group` is `None` for the other targets.
+pub fn gap(group: Option<&GroupName>, gap: &Gap) -> Frame {
     #[derive(Serialize)]
     struct Body<'a> {
         r#type: &'static str,
-        group: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        group: Option<&'a str>,
         reason: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         epoch: Option<&'a str>,
@@ -169,7 +170,7 @@ pub fn gap(group: &GroupName, gap: &Gap) -> Frame {
     let missed = missed.filter(|(first, last)| first <= last);
     json(&Body {
         r#type: "gap",
-        group: group.as_str(),
+        group: group.map(GroupName::as_str),
         reason: gap.reason.as_str(),
         epoch: gap.range.as_ref().map(|(first, _)| &*first.epoch),
         from: missed.map(|(first, _)| first),

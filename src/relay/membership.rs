@@ -65,8 +65,9 @@ impl Membership {
         for join in joins {
             let names = join.groups.into_iter().map(|(name, _)| name);
             let groups = names.zip(recovered.by_ref().map(Ok)).collect();
-            let Join { to, shard, cause, refused, .. } = Join { groups: Vec::new(), ..join };
-            self.hub.joined(shard, Joined { to, cause, groups, refused }).await;
+            let Join { to, shard, ticket, cause, refused, .. } =
+                Join { groups: Vec::new(), ..join };
+            self.hub.joined(shard, Joined { to, ticket, cause, groups, refused }).await;
         }
     }
 
@@ -77,8 +78,9 @@ impl Membership {
             let refusal = Refusal::new(Code::Unavailable, "the channel layer cannot be reached");
             let names = join.groups.into_iter().map(|(name, _)| name);
             let groups = names.map(|name| (name, Err(refusal.clone()))).collect();
-            let joined = Joined { to: join.to, cause: join.cause, groups, refused: join.refused };
-            self.hub.joined(join.shard, joined).await;
+            let Join { to, shard, ticket, cause, refused, .. } =
+                Join { groups: Vec::new(), ..join };
+            self.hub.joined(shard, Joined { to, ticket, cause, groups, refused }).await;
         }
     }
 

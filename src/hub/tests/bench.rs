@@ -304,5 +304,5 @@ pub(super) fn answer_to(
         (name, outcome)
     });
     let groups = groups.collect();
-    Joined { to: join.to, cause: join.cause, groups, refused: join.refused }
+    Joined { to: join.to, ticket: join.ticket, cause: join.cause, groups, refused: join.refused }
 }

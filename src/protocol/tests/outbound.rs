@@ -138,7 +138,7 @@ fn a_gap_says_what_is_known() {
         ),
     ] {
         let expected = format!(r#"{{"type":"gap","group":"usuario_7",{expected}"#);
-        assert_eq!(text(&gap(&group(), &told)), expected);
+        assert_eq!(text(&gap(Some(&group()), &told)), expected);
     }
 }
 
