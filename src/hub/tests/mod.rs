@@ -2,7 +2,9 @@
 
 mod bench;
 mod closing;
+mod doorbell;
 mod joining;
 mod life;
 mod peer;
 mod reading;
+mod units;
