@@ -165,6 +165,11 @@ impl Connection {
         self.backlog.extend_from_slice(input);
     }
 
+    /// Whether input is kept that has to be heard before any other.
+    pub fn has_backlog(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
     /// The input kept.
     pub fn take_backlog(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.backlog)

@@ -3,6 +3,7 @@
 use mio::Token;
 
 use super::deliver::group_of;
+use super::hold::ADDRESSED;
 use super::members::SeatKey;
 use super::report::Dropped;
 use super::seat::Phase;
@@ -40,8 +41,14 @@ impl Shard {
         if unix >= seat.identity.expires_at {
             return self.close(key, Disconnect::UNAUTHORIZED.because("token expired"));
         }
+        let arriving = seat.phase == Phase::Arriving;
         if second >= seat.heard + ping + grace {
-            return self.close(key, Disconnect::SILENT);
+            let late = if arriving { Disconnect::UNAVAILABLE } else { Disconnect::SILENT };
+            return self.close(key, late);
+        }
+        if arriving {
+            // Nothing comes before the welcome.
+            return self.schedule(key);
         }
         let v1 = seat.is_v1();
         let mut answers = [None, None];
@@ -51,15 +58,14 @@ impl Shard {
         }
         if second >= seat.pinged + ping {
             seat.pinged = second;
-            // What waits is a sign of life already, and pings must not pile up behind it.
-            if !seat.connection.has_waiting() {
-                answers[1] = Some(if v1 { outbound::ping() } else { Frame::ping() });
-            }
+            // Also to one that reads slowly: it goes ahead of what waits, and without it a slow
+            // reader that says nothing would pass for a dead one. Two wait at most.
+            answers[1] = Some(if v1 { outbound::ping() } else { Frame::ping() });
         }
         for frame in answers.into_iter().flatten() {
             self.answer(key, frame);
         }
-        if self.seats.get_mut(key).is_some() {
+        if self.is_open(key) {
             self.schedule(key);
         }
     }
@@ -70,20 +76,28 @@ impl Shard {
         let grace = self.blueprint.connection.ping_grace.as_secs() as u32;
         let (second, unix) = (self.clock.second(), self.clock.unix());
         let seat = &mut self.seats[key];
+        let expires_at = seat.identity.expires_at;
+        let token_due = |before: u64| {
+            let left = expires_at.saturating_sub(unix + before);
+            second.saturating_add(u32::try_from(left).unwrap_or(u32::MAX))
+        };
         let due = match seat.phase {
             Phase::Closing(until) => until,
-            Phase::Arriving | Phase::Open => {
-                let warning = if seat.warned { 0 } else { AUTH_DUE_SECONDS };
-                let left = seat.identity.expires_at.saturating_sub(unix + warning);
-                let token_due = second.saturating_add(u32::try_from(left).unwrap_or(u32::MAX));
+            Phase::Arriving => (seat.heard + ping + grace).min(token_due(0)),
+            Phase::Open => {
+                let warned = seat.warned || !seat.is_v1();
+                let token_due = token_due(if warned { 0 } else { AUTH_DUE_SECONDS });
                 (seat.pinged + ping).min(seat.heard + ping + grace).min(token_due)
             }
         };
         seat.due = self.wheel.put(key, u64::from(due)) as u32;
     }
 
-    /// Queues an answer; it is written at the end of the turn.
+    /// Queues an answer; it is written at the end of the turn. Nothing follows a close frame.
     pub(super) fn answer(&mut self, key: SeatKey, frame: Frame) {
+        if !self.is_open(key) {
+            return;
+        }
         match self.seats[key].connection.answer(frame) {
             Ok(()) => self.answered.push(key),
             Err(disconnect) => self.close(key, disconnect),
@@ -104,7 +118,7 @@ impl Shard {
     /// The peer closes: its code is returned and the conversation is over.
     pub(super) fn closed_by_peer(&mut self, key: SeatKey, code: Option<u16>) {
         if self.seats[key].is_closing() {
-            return self.drop_seat(key);
+            return self.hang_up(key);
         }
         let echo = code.map_or_else(Frame::close_empty, |code| Frame::close(code, ""));
         self.end_with(key, code.unwrap_or(NO_CODE), echo);
@@ -114,14 +128,41 @@ impl Shard {
         let until = self.clock.second() + CLOSING_SECONDS;
         let seat = &mut self.seats[key];
         seat.phase = Phase::Closing(until);
-        seat.chain = super::tick::Chain::default();
         let lost = seat.connection.finish(frame);
-        self.count_closed(key, &lost);
-        self.blueprint.metrics.closes(code).increment(1);
-        self.closed_users.note(&self.seats[key].identity.sub, code);
-        self.end_memberships(key);
+        self.end_conversation(key, code, &lost);
         self.schedule(key);
         self.answered.push(key);
+        // Its peer's close may stand in what waits, or behind it.
+        self.resumed.push((key, self.seats[key].id.serial));
+    }
+
+    fn end_conversation(&mut self, key: SeatKey, code: u16, lost: &[(Source, u32)]) {
+        for (source, count) in lost {
+            let dropped = Dropped { closed: u64::from(*count), ..Dropped::default() };
+            self.count(key, group_of(*source), dropped);
+        }
+        let mut chain = std::mem::take(&mut self.seats[key].chain);
+        while let Some((frame, rest)) = self.tick.split(chain) {
+            chain = rest;
+            let item = self.tick.frames[frame as usize].item;
+            let group = self.tick.items[item as usize].group;
+            self.count(key, group, Dropped { closed: 1, ..Dropped::default() });
+        }
+        self.blueprint.metrics.closes(code).increment(1);
+        self.closed_users.note(&self.seats[key].identity.sub, code, self.clock.now);
+        while let Some(membership) = self.seats[key].memberships.last() {
+            self.end_membership(key, membership.group);
+        }
+        let closed = self.holds.end(key, ADDRESSED).len();
+        self.count(key, None, Dropped { closed, ..Dropped::default() });
+    }
+
+    /// The peer has sent its last: a close frame that waits still has its chance.
+    pub(super) fn hang_up(&mut self, key: SeatKey) {
+        if !self.is_open(key) {
+            self.write_out(key);
+        }
+        self.drop_seat(key);
     }
 
     /// Shuts a closing connection's sending side once its close frame is written.
@@ -140,27 +181,11 @@ impl Shard {
         let Some(seat) = self.seats.get_mut(key) else { return };
         if !seat.is_closing() {
             let lost = seat.connection.backlog_of_events();
-            self.count_closed(key, &lost);
-            self.blueprint.metrics.closes(ABNORMAL).increment(1);
-            self.closed_users.note(&self.seats[key].identity.sub, ABNORMAL);
-            self.end_memberships(key);
+            self.end_conversation(key, ABNORMAL, &lost);
         }
         let seat = self.seats.remove(key);
         self.blueprint.metrics.connections.of(seat.protocol()).decrement(1.0);
-        self.registry.leave(&seat.identity.sub);
-    }
-
-    fn end_memberships(&mut self, key: SeatKey) {
-        while let Some(membership) = self.seats[key].memberships.last() {
-            self.end_membership(key, membership.group);
-        }
-    }
-
-    fn count_closed(&mut self, key: SeatKey, lost: &[(Source, u32)]) {
-        for (source, count) in lost {
-            let dropped = Dropped { closed: u64::from(*count), ..Dropped::default() };
-            self.count(key, group_of(*source), dropped);
-        }
+        self.count_out(&seat.identity.sub);
     }
 
     /// The token under which a seat's socket is watched.

@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
@@ -44,7 +44,7 @@ pub(super) enum Command {
     Answer { to: ConnectionId, frame: Option<Frame> },
     Control(Control),
     LookAtGroup(GroupName, oneshot::Sender<GroupReport>),
-    LookAtUser(Arc<str>, oneshot::Sender<UserReport>),
+    LookAtUser(Arc<str>, oneshot::Sender<(UserReport, Option<Instant>)>),
     Drain { rate: u32, window: Duration, grace: Duration },
 }
 
@@ -74,6 +74,8 @@ pub struct Join {
     pub to: ConnectionId,
     /// On which shard.
     pub shard: usize,
+    /// Repeated by the answer.
+    pub ticket: u64,
     /// What the answer is to be.
     pub cause: Cause,
     /// Which, with the positions seen.
@@ -99,6 +101,8 @@ pub struct Joined {
     /// Whose.
     pub to: ConnectionId,
     /// As in the request.
+    pub ticket: u64,
+    /// As in the request.
     pub cause: Cause,
     /// Where each group stands, or why it cannot be had.
     pub groups: Vec<(GroupName, Result<Recovery, Refusal>)>,
@@ -111,6 +115,8 @@ pub struct Joined {
 pub struct Send {
     /// Who gets the answer.
     pub to: ConnectionId,
+    /// On which shard.
+    pub shard: usize,
     /// Whose it is.
     pub sub: Arc<str>,
     /// Repeated by the answer.
@@ -130,6 +136,8 @@ pub struct Send {
 pub struct Call {
     /// Who gets the answer.
     pub to: ConnectionId,
+    /// On which shard.
+    pub shard: usize,
     /// Whose it is.
     pub sub: Arc<str>,
     /// Repeated by the answer; `None` = a plain connection.

@@ -5,7 +5,6 @@ use std::io::ErrorKind;
 use super::command::{Call, Cause, Request, Send};
 use super::members::SeatKey;
 use super::outgoing::MAX_IN_FLIGHT;
-use super::seat::Phase;
 use super::shard::Shard;
 use crate::connection::Inbound;
 use crate::event::{Event, Position};
@@ -27,14 +26,14 @@ impl Shard {
         let mut scratch = std::mem::take(&mut self.scratch);
         for _ in 0..MAX_READS {
             let Some(seat) = self.seats.get_mut(key) else { break };
-            if seat.stalled || seat.in_flight >= MAX_IN_FLIGHT || seat.phase == Phase::Arriving {
+            if seat.must_wait() || seat.connection.has_backlog() {
                 seat.connection.readable = true;
                 break;
             }
             seat.connection.readable = false;
             match seat.connection.read(&mut scratch) {
                 Ok(0) => {
-                    self.drop_seat(key);
+                    self.hang_up(key);
                     break;
                 }
                 Ok(length) => {
@@ -58,22 +57,24 @@ impl Shard {
         // Edge-triggered readiness does not come again for what was left unread.
         if let Some(seat) = self.seats.get_mut(key)
             && seat.connection.readable
-            && !seat.stalled
-            && seat.in_flight < MAX_IN_FLIGHT
-            && seat.phase != Phase::Arriving
+            && !seat.must_wait()
         {
-            self.outgoing.resumed.push((key, seat.id.serial));
+            self.resumed.push((key, seat.id.serial));
         }
     }
 
     /// Goes on with connections that had to wait.
-    pub(super) fn resume_stalled(&mut self) {
-        let resumed = std::mem::take(&mut self.outgoing.resumed);
-        for (key, serial) in resumed {
+    pub(super) fn resume_reading(&mut self) {
+        for (key, serial) in std::mem::take(&mut self.outgoing.placed) {
+            if let Some(seat) = self.seats.get_mut(key).filter(|seat| seat.id.serial == serial) {
+                seat.stalled -= 1;
+                self.resumed.push((key, serial));
+            }
+        }
+        for (key, serial) in std::mem::take(&mut self.resumed) {
             let Some(seat) = self.seats.get_mut(key).filter(|seat| seat.id.serial == serial) else {
                 continue;
             };
-            seat.stalled = false;
             let mut backlog = seat.connection.take_backlog();
             self.hear_all(key, &mut backlog);
             if self.seats.get_mut(key).is_some_and(|seat| seat.connection.readable) {
@@ -86,16 +87,14 @@ impl Shard {
     pub(super) fn landed(&mut self, key: SeatKey) {
         let seat = &mut self.seats[key];
         seat.in_flight = if seat.is_v1() { seat.in_flight.saturating_sub(1) } else { 0 };
-        if !seat.stalled {
-            self.outgoing.resumed.push((key, seat.id.serial));
-        }
+        self.resumed.push((key, seat.id.serial));
     }
 
     /// Sends a request for a seat, which waits with it if there is no room.
     pub(super) fn request(&mut self, key: SeatKey, request: Request) {
         let serial = self.seats[key].id.serial;
         if !self.outgoing.request(key, serial, request) {
-            self.seats[key].stalled = true;
+            self.seats[key].stalled += 1;
         }
     }
 
@@ -105,7 +104,7 @@ impl Shard {
         let mut decoder = seat.connection.take_decoder();
         loop {
             let Some(seat) = self.seats.get_mut(key) else { return };
-            if seat.stalled || seat.in_flight >= MAX_IN_FLIGHT || seat.phase == Phase::Arriving {
+            if seat.must_wait() {
                 seat.connection.keep_backlog(input);
                 break;
             }
@@ -267,7 +266,7 @@ impl Shard {
         let seat = &mut self.seats[key];
         seat.in_flight += 1;
         let (to, sub) = (seat.id, seat.identity.sub.clone());
-        let send = Send { to, sub, id, group, event, echo, key: dedupe };
+        let send = Send { to, shard: self.index, sub, id, group, event, echo, key: dedupe };
         self.request(key, Request::Send(Box::new(send)));
     }
 
@@ -293,7 +292,8 @@ impl Shard {
         // A plain client's calls go out one at a time: it cannot tell the answers apart.
         seat.in_flight = if id.is_none() { MAX_IN_FLIGHT } else { seat.in_flight + 1 };
         let (to, sub) = (seat.id, seat.identity.sub.clone());
-        self.request(key, Request::Call(Box::new(Call { to, sub, id, name, data, key: dedupe })));
+        let call = Call { to, shard: self.index, sub, id, name, data, key: dedupe };
+        self.request(key, Request::Call(Box::new(call)));
     }
 
     /// An `error` frame, with the id of what it answers.

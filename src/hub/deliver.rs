@@ -3,13 +3,16 @@
 use std::io::{ErrorKind, IoSlice};
 use std::sync::Arc;
 
+use super::hold::{ADDRESSED, Met};
 use super::members::{GroupKey, SeatKey};
 use super::report::Dropped;
+use super::seat::Phase;
 use super::shard::Shard;
 use super::tick::Chain;
 use crate::connection::{Entry, Limits, Lost, Source};
 use crate::event::{Member, Publication, Target};
-use crate::protocol::{Disconnect, outbound};
+use crate::protocol::Disconnect;
+use crate::protocol::outbound::{self, Gap, GapReason};
 use crate::telemetry::DropReason;
 
 /// Frames that one vectored write carries at most: 1 KiB of slices on the stack.
@@ -41,20 +44,32 @@ impl Shard {
 
     fn fan_out_to_group(&mut self, key: GroupKey, publication: Arc<Publication>) {
         let group = self.groups.get_mut(key);
-        if let Some(position) = &publication.position {
-            group.last_offset = Some(position.offset);
+        // What the layer says twice, or an answered position has covered, is old to the settled.
+        let old = publication.position.as_ref().is_some_and(|own| group.has_reached(own));
+        if !old && publication.position.is_some() {
+            group.reached.clone_from(&publication.position);
         }
         let limits = group.limits;
+        if self.is_over(&publication) {
+            return self.expire_in_group(key, &publication, old);
+        }
         let everybody = publication.except.is_empty();
-        let item = self.tick.add(Arc::clone(&publication), Some(key), limits);
+        let item = self.tick.add(Arc::clone(&publication), Some(key), limits, false);
+        let max_bytes = self.blueprint.connection.outbox_bytes;
         let mut unlisted = 0;
+        let mut settled = Vec::new();
         for member in &self.groups.get(key).members {
             let seat = &mut self.seats[member.seat];
             if !everybody && publication.except.holds(seat.id, &seat.identity.sub) {
                 continue;
             }
             if member.pending {
-                self.holds.keep(member.seat, key, &publication, limits.capacity);
+                let bound = (limits.capacity, max_bytes);
+                if self.holds.meet(member.seat, key, &publication, bound) == Met::Held {
+                    continue;
+                }
+                settled.push(member.seat);
+            } else if old {
                 continue;
             }
             match self.tick.frame(item, seat.encoding, &self.blueprint.shapes) {
@@ -62,21 +77,86 @@ impl Shard {
                 None => unlisted += 1,
             }
         }
+        for seat in settled {
+            self.groups.settle(&self.seats, seat, key);
+        }
+        let group = self.groups.get_mut(key);
+        group.sent += self.tick.items[item as usize].receivers;
         if unlisted > 0 {
-            self.groups.get_mut(key).dropped.unlisted += unlisted;
+            group.dropped.unlisted += unlisted;
             self.blueprint.metrics.dropped.of(DropReason::Unlisted).increment(unlisted);
+        }
+    }
+
+    /// Whether nobody may have `publication` any more.
+    pub(super) fn is_over(&self, publication: &Publication) -> bool {
+        publication.deadline.is_some_and(|deadline| deadline <= self.clock.now)
+    }
+
+    fn expire_in_group(&mut self, group: GroupKey, publication: &Publication, old: bool) {
+        let members = self.groups.get(group).members.iter();
+        let settled = members.filter(|member| !member.pending && !old).map(|member| member.seat);
+        for key in settled.collect::<Vec<_>>() {
+            let seat = &self.seats[key];
+            if !publication.except.holds(seat.id, &seat.identity.sub) {
+                self.expire(key, Some(group), publication);
+            }
+        }
+    }
+
+    /// Tells a seat, at its place, of a publication that came too late.
+    pub(super) fn expire(
+        &mut self,
+        key: SeatKey,
+        group: Option<GroupKey>,
+        publication: &Publication,
+    ) {
+        let range = publication.position.clone().map(|position| {
+            let last = position.offset;
+            (position, last)
+        });
+        let gap = Gap { reason: GapReason::Expired, lost: Some(1), range, possible: false };
+        self.tell_gap(key, group, gap, Dropped { expired: 1, ..Dropped::default() });
+    }
+
+    /// Counts a loss, and tells of it behind what the seat has so far.
+    pub(super) fn tell_gap(
+        &mut self,
+        key: SeatKey,
+        group: Option<GroupKey>,
+        gap: Gap,
+        lost: Dropped,
+    ) {
+        self.write_out(key);
+        if !self.is_open(key) {
+            return;
+        }
+        self.count(key, group, lost);
+        match self.seats[key].connection.mark(source_of(group), gap) {
+            Ok(()) => self.answered.push(key),
+            Err(disconnect) => self.close(key, disconnect),
         }
     }
 
     /// For targets that are no group; such publications have limits of their own.
     fn fan_out_to_seats(&mut self, seats: &[SeatKey], publication: Arc<Publication>) {
-        let item = self.tick.add(Arc::clone(&publication), None, Limits::default());
+        let limits = Limits::default();
+        let bound = (limits.capacity, self.blueprint.connection.outbox_bytes);
+        let item = self.tick.add(Arc::clone(&publication), None, limits, false);
         for key in seats {
-            let seat = &self.seats[*key];
-            if seat.is_closing() || publication.except.holds(seat.id, &seat.identity.sub) {
+            let Some(seat) = self.seats.get(*key).filter(|seat| !seat.is_closing()) else {
+                continue;
+            };
+            if publication.except.holds(seat.id, &seat.identity.sub) {
                 continue;
             }
-            self.link(*key, item);
+            if seat.phase == Phase::Arriving {
+                self.holds.meet(*key, ADDRESSED, &publication, bound);
+            } else if self.is_over(&publication) {
+                self.expire(*key, None, &publication);
+            } else {
+                self.link(*key, item);
+            }
         }
     }
 
@@ -125,7 +205,10 @@ impl Shard {
             let mut written = match seat.connection.write(&slices[..count]) {
                 Ok(written) => written,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(chain),
-                Err(error) => return Err(error),
+                Err(error) => {
+                    seat.chain = chain;
+                    return Err(error);
+                }
             };
             self.tally.writes += 1;
             self.tally.bytes += written as u64;
@@ -151,10 +234,10 @@ impl Shard {
     /// Moves what a socket did not take into the outbox, within its bounds.
     fn queue_chain(&mut self, key: SeatKey, mut chain: Chain) -> Result<(), Disconnect> {
         while let Some((frame, rest)) = self.tick.split(chain) {
-            chain = rest;
             let framed = &self.tick.frames[frame as usize];
             let item = &self.tick.items[framed.item as usize];
-            let by_age = item.publication.accepted + item.limits.expiry;
+            let since = if item.replay { self.clock.now } else { item.publication.accepted };
+            let by_age = since + item.limits.expiry;
             let expires = item.publication.deadline.map_or(by_age, |deadline| deadline.min(by_age));
             let entry = Entry {
                 frame: framed.frame.clone(),
@@ -162,7 +245,16 @@ impl Shard {
                 position: item.publication.position.clone(),
             };
             let (group, limits) = (item.group, item.limits);
-            let lost = self.seats[key].connection.queue(source_of(group), entry, &limits)?;
+            let seat = &mut self.seats[key];
+            let lost = match seat.connection.queue(source_of(group), entry, &limits) {
+                Ok(lost) => lost,
+                Err(disconnect) => {
+                    // Lost with the connection, and counted with it.
+                    seat.chain = chain;
+                    return Err(disconnect);
+                }
+            };
+            chain = rest;
             if lost != Lost::default() {
                 let (capacity, bytes) = (lost.capacity.into(), lost.bytes.into());
                 self.count(key, group, Dropped { capacity, bytes, ..Dropped::default() });
@@ -179,8 +271,8 @@ impl Shard {
             return self.finish_closing(key);
         }
         let groups = &self.groups;
-        let render = |source: Source, gap: &outbound::Gap| {
-            outbound::gap(group_of(source).map(|group| &groups.get(group).name), gap)
+        let render = |source: Source, gap: &Gap| {
+            outbound::gap(group_of(source).map(|key| &groups.get(key).name), gap)
         };
         let flushed = match seat.connection.flush(now, render) {
             Ok(Some(flushed)) => flushed,
@@ -200,6 +292,9 @@ impl Shard {
 
     /// Counts publications that a seat does not get.
     pub(super) fn count(&mut self, key: SeatKey, group: Option<GroupKey>, dropped: Dropped) {
+        if dropped == Dropped::default() {
+            return;
+        }
         self.seats[key].dropped.get_or_insert_default().add(&dropped);
         if let Some(group) = group {
             self.groups.get_mut(group).dropped.add(&dropped);
@@ -209,18 +304,16 @@ impl Shard {
         }
     }
 
-    /// Ends the turn's batch: counts per group, and how long each publication was under way.
+    /// Ends the turn's batch: how long was each publication under way until it was written, or as
+    /// far as the sockets took it.
     pub(super) fn finish_tick(&mut self) {
         if self.tick.items.is_empty() {
             return;
         }
         let now = std::time::Instant::now();
         for item in &self.tick.items {
-            if item.receivers == 0 {
+            if item.receivers == 0 || item.replay {
                 continue;
-            }
-            if let Some(group) = item.group.and_then(|group| self.groups.try_get_mut(group)) {
-                group.sent += item.receivers;
             }
             let under_way = now.saturating_duration_since(item.publication.accepted);
             self.blueprint.metrics.publish_to_write.record(under_way);

@@ -37,9 +37,9 @@ struct Shared {
     ended: Mutex<Option<mpsc::Receiver<()>>>,
 }
 
-struct Handle {
-    inbox: Inbox,
-    load: Arc<AtomicUsize>,
+pub(super) struct Handle {
+    pub(super) inbox: Inbox,
+    pub(super) load: Arc<AtomicUsize>,
 }
 
 /// An arrival that finds no seat.
@@ -124,12 +124,14 @@ impl Hub {
         }
         let least = self.0.shards.iter().min_by_key(|shard| shard.load.load(Ordering::Relaxed));
         let shard = least.expect("a hub has at least one shard");
-        // Counted at once, so that a wave of arrivals spreads before the shards have seen it.
+        // Counted at once, so that a wave of arrivals spreads before the shards have seen it; the
+        // shard counts down when the connection is gone.
         shard.load.fetch_add(1, Ordering::Relaxed);
         match shard.inbox.try_send(Command::Admit(arrival)) {
             Ok(()) => Ok(()),
             Err(Command::Admit(arrival)) => {
                 self.0.registry.leave(&sub);
+                shard.load.fetch_sub(1, Ordering::Relaxed);
                 Err(Turned {
                     arrival,
                     disconnect: Disconnect::TOO_MANY.because("too many at once"),
@@ -181,11 +183,8 @@ impl Hub {
     }
 
     /// Answers a [`Request::Send`] or [`Request::Call`]; `None` = there is nothing to say.
-    pub async fn answer(&self, to: ConnectionId, frame: Option<Frame>) {
-        // Which shard has it is known to the shards alone; the others find nobody.
-        for shard in &self.0.shards {
-            shard.inbox.send(Command::Answer { to, frame: frame.clone() }).await;
-        }
+    pub async fn answer(&self, shard: usize, to: ConnectionId, frame: Option<Frame>) {
+        self.0.shards[shard].inbox.send(Command::Answer { to, frame }).await;
     }
 
     /// What this instance knows of a group.
@@ -207,12 +206,16 @@ impl Hub {
     pub async fn look_at_user(&self, sub: &str) -> UserReport {
         let sub: Arc<str> = sub.into();
         let mut whole = UserReport::default();
+        let mut newest = None;
         for shard in &self.0.shards {
             let (reply, answer) = oneshot::channel();
             shard.inbox.send(Command::LookAtUser(Arc::clone(&sub), reply)).await;
-            let Ok(part) = answer.await else { continue };
+            let Ok((part, closed)) = answer.await else { continue };
             whole.connections.extend(part.connections);
-            whole.last_close = whole.last_close.or(part.last_close);
+            if closed > newest {
+                newest = closed;
+                whole.last_close = part.last_close;
+            }
         }
         whole
     }
@@ -243,7 +246,8 @@ impl Hub {
     }
 }
 
-fn build(
+/// A shard without its thread, and the way to it.
+pub(super) fn build(
     index: usize,
     instance: InstanceId,
     settings: &Settings,
@@ -274,6 +278,7 @@ fn build(
         closed_users: Default::default(),
         scratch: vec![0; SCRATCH],
         answered: Vec::new(),
+        resumed: Vec::new(),
         clock: Clock::start(),
         drain: None,
         gauges,

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use super::command::{Arrival, Cause, Join, Joined, Request};
-use super::hold::Hold;
+use super::hold::{ADDRESSED, Waiting, is_newer};
 use super::members::{GroupKey, SeatKey};
 use super::report::Dropped;
 use super::seat::{Budget, Phase, Seat};
 use super::shard::Shard;
-use crate::connection::{Connection, Gaps, Limits, Source};
+use crate::connection::{Connection, Gaps, Limits, Overflow, Source};
 use crate::event::{ConnectionId, Control, Member, Position, Publication, Recovery};
 use crate::frame::Frame;
 use crate::group::GroupName;
-use crate::protocol::outbound::{self, Gap, GapReason, Held, Standing, Welcome};
+use crate::protocol::outbound::{self, Held, Standing, Welcome};
 use crate::protocol::{Code, Disconnect, Encoding, Refusal};
 
 impl Shard {
@@ -26,8 +26,7 @@ impl Shard {
             Ok(connection) => connection,
             Err(error) => {
                 tracing::warn!(connection = %id, %error, "socket could not be taken over");
-                self.registry.leave(&identity.sub);
-                return;
+                return self.count_out(&identity.sub);
             }
         };
         let budget = Budget::full(settings.frame_burst, self.clock.millis().0);
@@ -59,68 +58,105 @@ impl Shard {
         refused: Vec<(usize, Standing)>,
     ) {
         let by_backend = cause == Cause::Server(BY_BACKEND);
+        let ticket = self.holds.ticket();
         for (name, _) in &groups {
             let limits = || self.blueprint.connection.limits_of(name);
-            self.groups.join(&mut self.seats, key, name, by_backend, limits);
+            if let Some(group) = self.groups.join(&mut self.seats, key, name, by_backend, limits) {
+                self.holds.begin(key, group, ticket);
+            }
         }
         let seat = &mut self.seats[key];
-        seat.in_flight = seat.in_flight.saturating_add(1);
-        let join = Join { to: seat.id, shard: self.index, cause, groups, refused };
+        match cause {
+            Cause::Arrival => self.holds.begin(key, ADDRESSED, ticket),
+            Cause::Client(_) => seat.in_flight += 1,
+            // Not the client's request: what it may ask for does not depend on it.
+            Cause::Server(_) => {}
+        }
+        let join = Join { to: seat.id, shard: self.index, ticket, cause, groups, refused };
         self.request(key, Request::Join(join));
     }
 
     /// The layer's answer: told first, then the replay, then what was held back, then live.
     pub(super) fn joined(&mut self, joined: Joined) {
         let Some(key) = self.seats.find(joined.to) else { return };
-        self.landed(key);
+        if let Cause::Client(_) = joined.cause {
+            self.landed(key);
+        }
         if !self.is_open(key) {
             return;
         }
         let mut standings = Vec::with_capacity(joined.groups.len() + joined.refused.len());
         let mut recovered = Vec::new();
+        let mut unavailable = false;
         for (name, outcome) in joined.groups {
-            let Some(group) = self.groups.held(&self.seats, key, &name) else {
-                let gone =
-                    Refusal::new(Code::NotJoined, format!("group {name} was left meanwhile"));
-                standings.push(Standing { group: name.as_str().into(), outcome: Err(gone) });
-                continue;
-            };
-            let outcome = match outcome {
-                Ok(recovery) => {
-                    let held =
-                        Held { position: recovery.position.clone(), recovered: recovery.recovered };
-                    recovered.push((group, recovery));
-                    Ok(held)
-                }
-                Err(refusal) => {
-                    self.holds.release(key, group);
-                    self.end_membership(key, group);
-                    Err(refusal)
-                }
-            };
+            unavailable |= outcome.is_err();
+            let outcome = self.stand(key, joined.ticket, &name, outcome, &mut recovered);
             standings.push(Standing { group: name.as_str().into(), outcome });
         }
         // By rising place, so each stands where it was asked for.
         for (place, standing) in joined.refused {
             standings.insert(place.min(standings.len()), standing);
         }
+        if joined.cause == Cause::Arrival {
+            if unavailable && !self.seats[key].is_v1() {
+                // A plain client cannot be told, and without its groups it is deaf.
+                return self.close(key, Disconnect::UNAVAILABLE);
+            }
+            self.open(key);
+        }
         self.tell_joined(key, joined.cause, &standings);
         for (group, recovery) in recovered {
             self.catch_up(key, group, recovery);
         }
+        if joined.cause == Cause::Arrival {
+            self.release_addressed(key);
+        }
+    }
+
+    /// Where one group of a join stands; those that are to be caught up with join `recovered`.
+    fn stand(
+        &mut self,
+        key: SeatKey,
+        ticket: u64,
+        name: &GroupName,
+        outcome: Result<Recovery, Refusal>,
+        recovered: &mut Vec<(GroupKey, Recovery)>,
+    ) -> Result<Held, Refusal> {
+        let held = self.groups.held(&self.seats, key, name);
+        let left = || Refusal::new(Code::NotJoined, format!("group {name} was left meanwhile"));
+        let group = held.ok_or_else(left)?;
+        match (self.holds.waits_for(key, group), outcome) {
+            // Left, and joined again since: the later join has its own answer.
+            (Some(later), _) if later > ticket => Err(left()),
+            (Some(own), Ok(recovery)) if own == ticket => {
+                let told =
+                    Held { position: recovery.position.clone(), recovered: recovery.recovered };
+                recovered.push((group, recovery));
+                Ok(told)
+            }
+            (Some(own), Err(refusal)) if own == ticket => {
+                self.end_membership(key, group);
+                Err(refusal)
+            }
+            // Held when it was asked for once more: nothing changes, and nothing is replayed.
+            (_, outcome) => {
+                outcome.map(|recovery| Held { position: recovery.position, recovered: None })
+            }
+        }
+    }
+
+    /// The conversation begins: from now on silence counts.
+    fn open(&mut self, key: SeatKey) {
+        let second = self.clock.second();
+        let seat = &mut self.seats[key];
+        seat.phase = Phase::Open;
+        (seat.heard, seat.pinged) = (second, second);
+        self.resumed.push((key, seat.id.serial));
+        self.schedule(key);
     }
 
     fn tell_joined(&mut self, key: SeatKey, cause: Cause, standings: &[Standing]) {
-        let seat = &mut self.seats[key];
-        let v1 = seat.is_v1();
-        if cause == Cause::Arrival {
-            seat.phase = Phase::Open;
-            let failed = standings.iter().any(|standing| standing.outcome.is_err());
-            if failed && !v1 {
-                // A plain client cannot be told, and without its groups it is deaf.
-                return self.close(key, Disconnect::UNAVAILABLE);
-            }
-        }
+        let v1 = self.seats[key].is_v1();
         if v1 {
             let frame = match cause {
                 Cause::Arrival => self.welcome(key, standings),
@@ -151,42 +187,80 @@ impl Shard {
 
     /// Replay, then what was held back and is newer, then live.
     fn catch_up(&mut self, key: SeatKey, group: GroupKey, recovery: Recovery) {
-        let limits = self.groups.get(group).limits;
-        self.groups.settle(&self.seats, key, group);
-        let Hold { publications, lost } = self.holds.release(key, group);
+        // What came before in the same answer may have closed the connection, or was this group.
+        if self.holds.waits_for(key, group).is_none() {
+            return;
+        }
+        let waiting = self.holds.end(key, group);
+        let answered = recovery.position;
+        self.settle(key, group, answered.as_ref());
         for publication in recovery.replay {
-            self.deliver_to(key, group, publication, limits);
+            self.deliver_to(key, Some(group), publication, true);
         }
-        for publication in publications {
-            if is_newer(&publication, recovery.position.as_ref()) {
-                self.deliver_to(key, group, publication, limits);
-            }
-        }
-        if lost > 0 {
-            self.count(key, Some(group), Dropped { capacity: lost, ..Dropped::default() });
-            self.tell_gap(key, group, lost);
-        }
+        self.deliver_waiting(key, Some(group), waiting, answered.as_ref());
     }
 
+    /// What was addressed to a connection while it arrived.
+    fn release_addressed(&mut self, key: SeatKey) {
+        let waiting = self.holds.end(key, ADDRESSED);
+        self.deliver_waiting(key, None, waiting, None);
+    }
+
+    /// Lets live publications through: all, or those behind a position that they have yet to reach.
+    fn settle(&mut self, key: SeatKey, group: GroupKey, answered: Option<&Position>) {
+        let ahead = answered.filter(|position| !self.groups.get(group).has_reached(position));
+        let Some(position) = ahead else { return self.groups.settle(&self.seats, key, group) };
+        let group_of = self.groups.get_mut(group);
+        if group_of.members.iter().all(|member| member.pending) {
+            group_of.reached = Some(position.clone());
+            return self.groups.settle(&self.seats, key, group);
+        }
+        self.holds.follow(key, group, position.clone());
+    }
+
+    fn deliver_waiting(
+        &mut self,
+        key: SeatKey,
+        group: Option<GroupKey>,
+        mut waiting: Waiting,
+        answered: Option<&Position>,
+    ) {
+        for publication in std::mem::take(&mut waiting.publications) {
+            if is_newer(&publication, answered) {
+                self.deliver_to(key, group, publication, false);
+            }
+        }
+        let Some(gap) = waiting.gap(answered) else { return };
+        if self.limits_of(group).overflow == Overflow::Close {
+            return self.close(key, Disconnect::SLOW);
+        }
+        let lost = Dropped { capacity: gap.lost.unwrap_or_default(), ..Dropped::default() };
+        self.tell_gap(key, group, gap, lost);
+    }
+
+    /// Links one publication to one seat, which may have been closed by those before.
     fn deliver_to(
         &mut self,
         key: SeatKey,
-        group: GroupKey,
+        group: Option<GroupKey>,
         publication: Arc<Publication>,
-        limits: Limits,
+        replay: bool,
     ) {
-        let item = self.tick.add(publication, Some(group), limits);
+        if !self.is_open(key) {
+            return;
+        }
+        if self.is_over(&publication) {
+            return self.expire(key, group, &publication);
+        }
+        let item = self.tick.add(publication, group, self.limits_of(group), replay);
         self.link(key, item);
+        if let Some(group) = group {
+            self.groups.get_mut(group).sent += self.tick.items[item as usize].receivers;
+        }
     }
 
-    fn tell_gap(&mut self, key: SeatKey, group: GroupKey, lost: u64) {
-        self.write_out(key);
-        let gap = Gap { reason: GapReason::Slow, lost: Some(lost), range: None, possible: false };
-        let Some(seat) = self.seats.get_mut(key) else { return };
-        match seat.connection.mark(Source(group), gap) {
-            Ok(()) => self.answered.push(key),
-            Err(disconnect) => self.close(key, disconnect),
-        }
+    fn limits_of(&self, group: Option<GroupKey>) -> Limits {
+        group.map_or_else(Limits::default, |group| self.groups.get(group).limits)
     }
 
     /// Ends memberships that the client or the server wants ended; those that were held.
@@ -211,12 +285,10 @@ impl Shard {
 
     /// Takes a membership away on both sides, with what waits for it.
     pub(super) fn end_membership(&mut self, key: SeatKey, group: GroupKey) {
-        self.holds.release(key, group);
-        let forgotten = self.seats[key].connection.forget(Source(group));
-        if forgotten > 0 {
-            let closed = u64::from(forgotten);
-            self.count(key, Some(group), Dropped { closed, ..Dropped::default() });
-        }
+        let held_back = self.holds.end(key, group).len();
+        let waiting = self.seats[key].connection.forget(Source(group));
+        let closed = held_back + u64::from(waiting);
+        self.count(key, Some(group), Dropped { closed, ..Dropped::default() });
         if let Some(name) = self.groups.leave(&mut self.seats, key, group) {
             self.outgoing.release(name);
         }
@@ -244,13 +316,12 @@ impl Shard {
 
     fn enlist(&mut self, member: &Member, group: &GroupName) {
         for key in self.seats_of(member) {
-            let full = self.seats[key].memberships.len()
-                >= self.blueprint.connection.groups_per_connection;
             let held = self.groups.held(&self.seats, key, group).is_some();
             if !self.is_open(key) || held {
                 continue;
             }
-            if full {
+            let most = self.blueprint.connection.groups_per_connection;
+            if self.seats[key].memberships.len() >= most {
                 tracing::warn!(connection = %self.seats[key].id, %group, "not joined: it holds as many groups as it may");
                 continue;
             }
@@ -260,7 +331,9 @@ impl Shard {
     }
 
     pub(super) fn tell_left(&mut self, key: SeatKey, left: &[Standing], reason: &'static str) {
-        if self.seats.get_mut(key).is_some_and(|seat| seat.is_v1()) {
+        let told = |seat: &Seat| seat.is_v1() && seat.phase == Phase::Open;
+        // An arriving connection is told by its welcome.
+        if self.seats.get(key).is_some_and(told) {
             self.answer(key, outbound::left(None, left, Some(reason)));
         }
     }
@@ -279,13 +352,3 @@ impl Shard {
 
 /// The reason told with changes that a back end made.
 const BY_BACKEND: &str = "backend";
-
-/// Whether a publication held back comes after the position answered.
-fn is_newer(publication: &Publication, position: Option<&Position>) -> bool {
-    match (&publication.position, position) {
-        (Some(held), Some(answered)) => {
-            held.epoch != answered.epoch || held.offset > answered.offset
-        }
-        _ => true,
-    }
-}

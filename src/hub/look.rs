@@ -2,34 +2,49 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::members::SeatKey;
 use super::report::{ConnectionReport, GroupReport, UserReport};
 use super::shard::Shard;
 use crate::group::GroupName;
 
-/// Users whose last close is remembered: long enough to be asked about, bounded.
-const REMEMBERED: usize = 4096;
+/// Closes whose users are remembered: long enough to be asked about, bounded.
+pub(super) const REMEMBERED: usize = 4096;
 
-/// The last close code of users who are gone, newest [`REMEMBERED`] of them.
+/// The last close code of the users whose connections were the last [`REMEMBERED`] to end.
 #[derive(Default)]
 pub(super) struct ClosedUsers {
-    codes: HashMap<Arc<str>, u16>,
-    order: VecDeque<Arc<str>>,
+    codes: HashMap<Arc<str>, Closed>,
+    /// Every close remembered, oldest first; that of a user's code is the last with this number.
+    order: VecDeque<(u64, Arc<str>)>,
+    count: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Closed {
+    code: u16,
+    at: Instant,
+    number: u64,
 }
 
 impl ClosedUsers {
-    pub(super) fn note(&mut self, sub: &Arc<str>, code: u16) {
-        if self.codes.insert(Arc::clone(sub), code).is_some() {
-            return;
-        }
-        self.order.push_back(Arc::clone(sub));
+    pub(super) fn note(&mut self, sub: &Arc<str>, code: u16, at: Instant) {
+        self.count += 1;
+        let number = self.count;
+        self.codes.insert(Arc::clone(sub), Closed { code, at, number });
+        self.order.push_back((number, Arc::clone(sub)));
         if self.order.len() > REMEMBERED
-            && let Some(oldest) = self.order.pop_front()
+            && let Some((oldest, sub)) = self.order.pop_front()
+            && self.codes.get(&sub).is_some_and(|closed| closed.number == oldest)
         {
-            self.codes.remove(&oldest);
+            self.codes.remove(&sub);
         }
+    }
+
+    /// The code of a user's last close and when it was, while it is remembered.
+    pub(super) fn last(&self, sub: &str) -> Option<(u16, Instant)> {
+        self.codes.get(sub).map(|closed| (closed.code, closed.at))
     }
 }
 
@@ -40,16 +55,16 @@ impl Shard {
         GroupReport {
             connections: group.members.len() as u64,
             sent: group.sent,
-            last_offset: group.last_offset,
+            last_offset: group.reached.as_ref().map(|position| position.offset),
             dropped: group.dropped,
         }
     }
 
-    pub(super) fn report_user(&self, sub: &str) -> UserReport {
-        UserReport {
-            connections: self.seats.of_user(sub).map(|key| self.report_connection(key)).collect(),
-            last_close: self.closed_users.codes.get(sub).copied(),
-        }
+    /// What is known of a user, and when the last close was: several shards may know of one.
+    pub(super) fn report_user(&self, sub: &str) -> (UserReport, Option<Instant>) {
+        let (last_close, at) = self.closed_users.last(sub).unzip();
+        let connections = self.seats.of_user(sub).map(|key| self.report_connection(key)).collect();
+        (UserReport { connections, last_close }, at)
     }
 
     fn report_connection(&self, key: SeatKey) -> ConnectionReport {

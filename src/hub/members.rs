@@ -7,6 +7,7 @@ use slab::Slab;
 use super::report::Dropped;
 use super::seat::Seats;
 use crate::connection::Limits;
+use crate::event::Position;
 use crate::group::GroupName;
 
 /// Index of a group within its shard.
@@ -22,7 +23,9 @@ pub(super) struct Group {
     pub(super) members: Vec<Member>,
     pub(super) sent: u64,
     pub(super) dropped: Dropped,
-    pub(super) last_offset: Option<u64>,
+    /// The newest position that every settled member has had, or need not have: seen live, or
+    /// answered to the first of them.
+    pub(super) reached: Option<Position>,
 }
 
 /// One member of a group.
@@ -65,11 +68,6 @@ impl Groups {
         &mut self.groups[key as usize]
     }
 
-    /// The group, unless its last member has left since the key was taken.
-    pub(super) fn try_get_mut(&mut self, key: GroupKey) -> Option<&mut Group> {
-        self.groups.get_mut(key as usize)
-    }
-
     /// Finds or makes the group of this name.
     fn ensure(&mut self, name: &GroupName, limits: impl FnOnce() -> Limits) -> GroupKey {
         if let Some(key) = self.find(name) {
@@ -81,7 +79,7 @@ impl Groups {
             members: Vec::new(),
             sent: 0,
             dropped: Dropped::default(),
-            last_offset: None,
+            reached: None,
         }) as GroupKey;
         self.by_name.insert(name.clone(), key);
         key
@@ -146,5 +144,13 @@ impl Groups {
         let group = self.groups.remove(group as usize);
         self.by_name.remove(&group.name);
         Some(group.name)
+    }
+}
+
+impl Group {
+    /// Whether every settled member has had `position`, or need not have it.
+    pub(super) fn has_reached(&self, position: &Position) -> bool {
+        let reached = self.reached.as_ref().filter(|reached| reached.epoch == position.epoch);
+        reached.is_some_and(|reached| reached.offset >= position.offset)
     }
 }

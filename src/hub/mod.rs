@@ -16,6 +16,8 @@ mod renew;
 mod report;
 mod seat;
 mod shard;
+#[cfg(test)]
+mod tests;
 mod tick;
 mod wheel;
 

@@ -20,13 +20,13 @@ pub(super) struct Outgoing {
     shard: usize,
     waiting: VecDeque<(SeatKey, u64, Request)>,
     released: Vec<GroupName>,
-    /// Seats whose request has found room since the last look.
-    pub(super) resumed: Vec<(SeatKey, u64)>,
+    /// Seats of which a request has found room since the last look.
+    pub(super) placed: Vec<(SeatKey, u64)>,
 }
 
 impl Outgoing {
     pub(super) fn new(sender: Sender<Request>, shard: usize) -> Self {
-        Self { sender, shard, waiting: VecDeque::new(), released: Vec::new(), resumed: Vec::new() }
+        Self { sender, shard, waiting: VecDeque::new(), released: Vec::new(), placed: Vec::new() }
     }
 
     /// Sends `request` for the seat with this serial; `false` = it waits, and so must the seat.
@@ -61,13 +61,16 @@ impl Outgoing {
     pub(super) fn send(&mut self, groups: &Groups) {
         while let Some((seat, serial, request)) = self.waiting.pop_front() {
             match self.sender.try_send(request) {
-                Ok(()) => self.resumed.push((seat, serial)),
+                Ok(()) => self.placed.push((seat, serial)),
                 Err(TrySendError::Full(request)) => {
                     self.waiting.push_front((seat, serial, request));
                     return;
                 }
                 Err(TrySendError::Closed(_)) => {}
             }
+        }
+        if self.waiting.capacity() > 1024 {
+            self.waiting = VecDeque::new();
         }
         self.released.retain(|name| groups.find(name).is_none());
         if self.released.is_empty() {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::members::{Membership, SeatKey};
+use super::outgoing::MAX_IN_FLIGHT;
 use super::report::Dropped;
 use super::tick::Chain;
 use crate::connection::Connection;
@@ -33,8 +34,8 @@ pub(super) struct Seat {
     pub(super) phase: Phase,
     /// Requests under way; reading pauses at a bound, so they need no queue of their own.
     pub(super) in_flight: u8,
-    /// Whether it waits for room among the requests.
-    pub(super) stalled: bool,
+    /// Its requests that wait for room in the channel.
+    pub(super) stalled: u16,
     /// Whether `auth_due` was said for the present token.
     pub(super) warned: bool,
     pub(super) budget: Budget,
@@ -122,7 +123,7 @@ impl Seat {
             chain: Chain::default(),
             phase: Phase::Arriving,
             in_flight: 0,
-            stalled: false,
+            stalled: 0,
             warned: false,
             budget,
             since: second,
@@ -142,6 +143,15 @@ impl Seat {
 
     pub(super) fn protocol(&self) -> Protocol {
         if self.is_v1() { Protocol::V1 } else { Protocol::Plain }
+    }
+
+    /// Whether it is not to be heard for now. One that is closing is: its peer's close is awaited.
+    pub(super) fn must_wait(&self) -> bool {
+        match self.phase {
+            Phase::Arriving => true,
+            Phase::Open => self.stalled > 0 || self.in_flight >= MAX_IN_FLIGHT,
+            Phase::Closing(_) => false,
+        }
     }
 
     pub(super) fn is_closing(&self) -> bool {
@@ -179,6 +189,10 @@ impl Seats {
         seat
     }
 
+    pub(super) fn get(&self, key: SeatKey) -> Option<&Seat> {
+        self.seats.get(key as usize)
+    }
+
     pub(super) fn get_mut(&mut self, key: SeatKey) -> Option<&mut Seat> {
         self.seats.get_mut(key as usize)
     }
@@ -198,10 +212,6 @@ impl Seats {
 
     pub(super) fn keys(&self) -> impl Iterator<Item = SeatKey> {
         self.seats.iter().map(|(key, _)| key as SeatKey)
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.seats.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {

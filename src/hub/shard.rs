@@ -16,7 +16,7 @@ use super::inbox::Doorbell;
 use super::look::ClosedUsers;
 use super::members::{Groups, SeatKey};
 use super::outgoing::Outgoing;
-use super::seat::{Phase, Seats};
+use super::seat::Seats;
 use super::tick::Tick;
 use super::wheel::Wheel;
 use super::{Blueprint, Registry};
@@ -68,6 +68,8 @@ pub(super) struct Shard {
     pub(super) drain: Option<Drain>,
     pub(super) gauges: ShardMetrics,
     pub(super) tally: Tally,
+    /// Seats whose input waits and may be heard.
+    pub(super) resumed: Vec<(SeatKey, u64)>,
     /// Scratch of the wheel.
     pub(super) due: Vec<SeatKey>,
 }
@@ -113,20 +115,30 @@ impl Shard {
 
     fn turn(&mut self, events: &mut Events) {
         self.sleep(events);
-        self.clock.now = Instant::now();
+        self.work(events, Instant::now());
+    }
+
+    /// A turn without its sleep. Time is an argument, so that tests need not wait for it.
+    pub(super) fn work(&mut self, events: &mut Events, now: Instant) {
+        self.clock.now = now;
         self.take_events(events);
         self.take_commands();
-        self.attend();
-        self.resume_stalled();
-        self.close_drained();
         self.write_batch(events);
+        self.attend();
         self.outgoing.send(&self.groups);
+        self.resume_reading();
+        self.close_drained();
+        // What was said since the batch must not wait for the next turn, which may be a second away.
+        self.write_answers();
         self.account();
     }
 
-    fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         match &self.drain {
-            Some(drain) => self.seats.is_empty() || self.clock.now >= drain.deadline,
+            Some(drain) => {
+                let empty = self.seats.is_empty() && self.inbox.is_empty();
+                empty || self.clock.now >= drain.deadline
+            }
             None => self.inbox.is_closed() && self.inbox.is_empty(),
         }
     }
@@ -134,23 +146,23 @@ impl Shard {
     /// Polls, sleeping only if the inbox is empty after the doorbell was armed.
     fn sleep(&mut self, events: &mut Events) {
         self.doorbell.lie_down();
-        let timeout = if !self.inbox.is_empty() || self.has_unfinished() {
+        let nap = self.nap();
+        self.poll_sockets(events, nap);
+        self.doorbell.get_up();
+    }
+
+    /// How long nothing needs to be done unless a socket or the doorbell says so.
+    pub(super) fn nap(&self) -> Duration {
+        if !self.inbox.is_empty() || !self.resumed.is_empty() {
             Duration::ZERO
         } else if self.drain.is_some() || self.outgoing.is_waiting() {
             IMPATIENT
         } else {
             HEARTBEAT
-        };
-        self.poll_sockets(events, timeout);
-        self.doorbell.get_up();
+        }
     }
 
-    /// Whether something was left for the next turn: answers to write, connections to read on.
-    fn has_unfinished(&self) -> bool {
-        !self.answered.is_empty() || !self.outgoing.resumed.is_empty()
-    }
-
-    fn poll_sockets(&mut self, events: &mut Events, timeout: Duration) {
+    pub(super) fn poll_sockets(&mut self, events: &mut Events, timeout: Duration) {
         if let Err(error) = self.poll.poll(events, Some(timeout)) {
             // A signal is no event; anything else is a fault of the gateway that a retry may outlive.
             if error.kind() != std::io::ErrorKind::Interrupted {
@@ -160,7 +172,7 @@ impl Shard {
         }
     }
 
-    fn take_events(&mut self, events: &Events) {
+    pub(super) fn take_events(&mut self, events: &Events) {
         for event in events {
             if event.token() == DOORBELL {
                 continue;
@@ -179,7 +191,7 @@ impl Shard {
         }
     }
 
-    fn take_commands(&mut self) {
+    pub(super) fn take_commands(&mut self) {
         for _ in 0..MAX_COMMANDS {
             if self.tick.is_full() {
                 return;
@@ -221,12 +233,16 @@ impl Shard {
         }
         // Reads in between may have answered; nothing new was linked.
         self.tick.touched = touched;
-        let mut answered = std::mem::take(&mut self.answered);
-        for key in answered.drain(..) {
+        self.write_answers();
+        self.finish_tick();
+    }
+
+    /// Flushes the seats that have something to write but no links; one of them may be closed by
+    /// it, and then has its close frame to write.
+    fn write_answers(&mut self) {
+        while let Some(key) = self.answered.pop() {
             self.write_out(key);
         }
-        self.answered = answered;
-        self.finish_tick();
     }
 
     fn begin_drain(&mut self, rate: u32, window: Duration, grace: Duration) {
@@ -257,9 +273,8 @@ impl Shard {
         }
     }
 
-    /// Tells the load, by which arrivals are placed, and what the turn counted.
+    /// Tells what the turn counted.
     fn account(&mut self) {
-        self.load.store(self.seats.len(), Ordering::Relaxed);
         self.gauges.inbox.set(self.inbox.len() as f64);
         let tally = std::mem::take(&mut self.tally);
         let metrics = &self.blueprint.metrics;
@@ -270,9 +285,15 @@ impl Shard {
         }
     }
 
-    /// Whether a seat may be spoken to.
+    /// Whether a seat is there and not closing.
     pub(super) fn is_open(&self, key: SeatKey) -> bool {
-        !matches!(self.seats[key].phase, Phase::Closing(_))
+        self.seats.get(key).is_some_and(|seat| !seat.is_closing())
+    }
+
+    /// Counts a connection out of what the front door sees: the shard's load, the user's count.
+    pub(super) fn count_out(&self, sub: &Arc<str>) {
+        self.load.fetch_sub(1, Ordering::Relaxed);
+        self.registry.leave(sub);
     }
 }
 

@@ -40,6 +40,8 @@ pub(super) struct Item {
     /// The group that it came by; `None` = another target.
     pub(super) group: Option<GroupKey>,
     pub(super) limits: Limits,
+    /// Whether it is told again to one who missed it: its age counts from now.
+    pub(super) replay: bool,
     /// Connections that it was linked to.
     pub(super) receivers: u64,
     /// Which frame each encoding in use got; `None` = the route does not list the event.
@@ -90,9 +92,11 @@ impl Tick {
         publication: Arc<Publication>,
         group: Option<GroupKey>,
         limits: Limits,
+        replay: bool,
     ) -> u32 {
         self.bytes += publication.event.json().len();
-        self.items.push(Item { publication, group, limits, receivers: 0, encodings: Vec::new() });
+        let encodings = Vec::new();
+        self.items.push(Item { publication, group, limits, replay, receivers: 0, encodings });
         (self.items.len() - 1) as u32
     }
 
@@ -135,12 +139,16 @@ impl Tick {
         Some((link.frame, rest))
     }
 
-    /// Forgets the turn, keeping room for the next.
+    /// Forgets the turn, keeping room for the next, but not for the largest there ever was.
     pub(super) fn clear(&mut self) {
         self.items.clear();
         self.frames.clear();
         self.links.clear();
         self.touched.clear();
+        self.items.shrink_to(2 * MAX_PUBLICATIONS);
+        self.frames.shrink_to(4 * MAX_PUBLICATIONS);
+        self.links.shrink_to(MAX_LINKS);
+        self.touched.shrink_to(MAX_LINKS);
         self.bytes = 0;
     }
 }

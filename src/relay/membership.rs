@@ -1,8 +1,9 @@
 //! Which groups this instance asks the layer for, and where they stand when somebody joins.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use super::interest::Interest;
 use crate::event::Recovery;
 use crate::group::GroupName;
 use crate::hub::{Hub, Join, Joined};
@@ -13,14 +14,12 @@ use crate::protocol::{Code, Refusal};
 pub(super) struct Membership {
     hub: Hub,
     layer: Layer,
-    linger: Duration,
-    /// Subscribed groups without members, until when they may stay.
-    lingering: HashMap<GroupName, Instant>,
+    interest: Interest,
 }
 
 impl Membership {
     pub(super) fn new(hub: Hub, layer: Layer, linger: Duration) -> Self {
-        Self { hub, layer, linger, lingering: HashMap::new() }
+        Self { hub, layer, interest: Interest::new(linger) }
     }
 
     /// Serves a batch of joins with one question to the layer each for subscribing and recovering.
@@ -35,26 +34,27 @@ impl Membership {
         for join in &joins {
             for (group, _) in &join.groups {
                 let first = self.hub.open(group, join.shard);
-                if first && self.lingering.remove(group).is_none() {
+                if self.interest.wants(group, first) {
                     fresh.insert(group.clone());
                 }
             }
         }
-        let recovered = self.recover(&joins, fresh).await;
-        match recovered {
+        match self.recover(&joins, fresh).await {
             Ok(recovered) => self.answer(joins, recovered).await,
             Err(error) => self.refuse(joins, &error).await,
         }
     }
 
     async fn recover(
-        &self,
+        &mut self,
         joins: &[Join],
         fresh: HashSet<GroupName>,
     ) -> Result<Vec<Recovery>, LayerError> {
         if !fresh.is_empty() {
             let fresh = fresh.into_iter().collect::<Vec<_>>();
-            self.layer.subscribe(&fresh).await?;
+            let subscribed = self.layer.subscribe(&fresh).await;
+            self.interest.asked(fresh, subscribed.is_ok());
+            subscribed?;
         }
         let asked = joins.iter().flat_map(|join| &join.groups).cloned().collect::<Vec<_>>();
         self.layer.recover(&asked).await
@@ -65,8 +65,9 @@ impl Membership {
         for join in joins {
             let names = join.groups.into_iter().map(|(name, _)| name);
             let groups = names.zip(recovered.by_ref().map(Ok)).collect();
-            let Join { to, shard, cause, refused, .. } = Join { groups: Vec::new(), ..join };
-            self.hub.joined(shard, Joined { to, cause, groups, refused }).await;
+            let Join { to, shard, ticket, cause, refused, .. } =
+                Join { groups: Vec::new(), ..join };
+            self.hub.joined(shard, Joined { to, ticket, cause, groups, refused }).await;
         }
     }
 
@@ -77,17 +78,18 @@ impl Membership {
             let refusal = Refusal::new(Code::Unavailable, "the channel layer cannot be reached");
             let names = join.groups.into_iter().map(|(name, _)| name);
             let groups = names.map(|name| (name, Err(refusal.clone()))).collect();
-            let joined = Joined { to: join.to, cause: join.cause, groups, refused: join.refused };
-            self.hub.joined(join.shard, joined).await;
+            let Join { to, shard, ticket, cause, refused, .. } =
+                Join { groups: Vec::new(), ..join };
+            self.hub.joined(shard, Joined { to, ticket, cause, groups, refused }).await;
         }
     }
 
     /// Notes that a shard holds these groups no more; the last one begins the linger.
     pub(super) fn release(&mut self, shard: usize, groups: Vec<GroupName>) {
-        let until = Instant::now() + self.linger;
+        let now = Instant::now();
         for group in groups {
             if self.hub.close(&group, shard) {
-                self.lingering.insert(group, until);
+                self.interest.idle(group, now);
             }
         }
     }
@@ -95,15 +97,13 @@ impl Membership {
     /// Unsubscribes groups whose linger is over.
     pub(super) async fn tidy(&mut self) {
         let now = Instant::now();
-        let over = self.lingering.extract_if(|_, until| *until <= now);
-        let over = over.map(|(group, _)| group).collect::<Vec<_>>();
+        let over = self.interest.over(now);
         if over.is_empty() {
             return;
         }
         if let Err(error) = self.layer.unsubscribe(&over).await {
             tracing::warn!(%error, groups = over.len(), "groups not unsubscribed; they are tried again");
-            let again = now + self.linger;
-            self.lingering.extend(over.into_iter().map(|group| (group, again)));
+            self.interest.kept(over, now);
         }
     }
 }

@@ -103,7 +103,7 @@ async fn work(mut requests: mpsc::Receiver<Request>, hub: Hub, door: Arc<Door>) 
 }
 
 async fn publish(send: Send, hub: &Hub, door: &Door) {
-    let Send { to, sub, id, group, event, echo, key } = send;
+    let Send { to, shard, sub, id, group, event, echo, key } = send;
     let mut draft = Draft::new(event);
     if !echo {
         draft.except = Except { connections: vec![to], users: Vec::new() };
@@ -118,7 +118,7 @@ async fn publish(send: Send, hub: &Hub, door: &Door) {
         }
         Err(error) => refusal_frame(id, Code::BadRequest, &error),
     };
-    hub.answer(to, Some(frame)).await;
+    hub.answer(shard, to, Some(frame)).await;
 }
 
 /// Without a back end a call has nobody to answer it; plain clients are not told (their errors are
@@ -127,7 +127,7 @@ async fn refuse_call(call: Call, hub: &Hub) {
     tracing::debug!(connection = %call.to, call = %call.name, "call refused: no back end is configured");
     let refusal = Refusal::new(Code::NoBackend, "no back end is configured for calls");
     let frame = call.id.map(|id| outbound::error(Some(id), &refusal));
-    hub.answer(call.to, frame).await;
+    hub.answer(call.shard, call.to, frame).await;
 }
 
 fn refusal_frame(id: u64, code: Code, error: &impl std::error::Error) -> Frame {

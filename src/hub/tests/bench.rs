@@ -1,0 +1,308 @@
+//! One shard on a test's own thread and time, and everything around it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::Events;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::peer::{Peer, pair};
+use crate::connection;
+use crate::event::{
+    ConnectionId, Control, Event, Except, InstanceId, Member, Position, Publication, PublicationId,
+    Recovery, Target,
+};
+use crate::frame::Frame;
+use crate::group::GroupName;
+use crate::hub::command::Command;
+use crate::hub::handle::{Handle, build};
+use crate::hub::outgoing::Outgoing;
+use crate::hub::shard::Shard;
+use crate::hub::{Arrival, Blueprint, Join, Joined, Registry, Request, RouteView, Settings};
+use crate::identity::{
+    self, GrantRule, Identity, KeySettings, Operation, PatternTemplate, Policy, Verifier,
+};
+use crate::protocol::{Code, Encoding, Refusal, Shape};
+use crate::telemetry::Metrics;
+
+pub(super) struct Bench {
+    pub(super) shard: Shard,
+    pub(super) handle: Handle,
+    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) metrics: Arc<Metrics>,
+    /// The bench's present, moved by [`Bench::pass`] alone.
+    pub(super) now: Instant,
+    events: Events,
+    serial: u64,
+}
+
+/// How long a test may wait for what the loopback carries.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const SECRET: &[u8] = b"a secret made up for the hub's tests";
+
+pub(super) fn group(name: &str) -> GroupName {
+    GroupName::parse(name).unwrap()
+}
+
+/// An accepted identity: of `sub`, for an hour.
+pub(super) fn identity(sub: &str) -> Identity {
+    verifier().verify(&token(sub, 3600), unix()).unwrap()
+}
+
+/// A token that is good for `seconds`.
+pub(super) fn token(sub: &str, seconds: u64) -> String {
+    identity::sign(&key(), &json!({ "sub": sub, "exp": unix() + seconds })).unwrap()
+}
+
+fn key() -> KeySettings {
+    KeySettings { id: String::new(), algorithm: "HS256".to_owned(), material: SECRET.to_vec() }
+}
+
+fn verifier() -> Verifier {
+    let settings =
+        identity::Settings { keys: vec![key()], leeway: Duration::ZERO, ..Default::default() };
+    Verifier::new(&settings).unwrap()
+}
+
+fn unix() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// `{"type":"n","n":…}`, padded to about `size` bytes.
+pub(super) fn event(n: u64, size: usize) -> Event {
+    let pad = "x".repeat(size.saturating_sub(40));
+    Event::parse(format!(r#"{{"type":"n","n":{n},"pad":"{pad}"}}"#).into()).unwrap()
+}
+
+pub(super) fn position(offset: u64) -> Position {
+    Position { epoch: "1.1".into(), offset }
+}
+
+/// A hub's blueprint: everything is granted, every event shown, two routes of which the second
+/// welcomes.
+pub(super) fn blueprint(connection: connection::Settings, metrics: Arc<Metrics>) -> Blueprint {
+    let rule = GrantRule {
+        origin: "tests".to_owned(),
+        operations: vec![Operation::Join, Operation::Send, Operation::Call],
+        names: vec![PatternTemplate::parse("*").unwrap()],
+    };
+    let welcome = Frame::text(br#"{"type":"hola"}"#);
+    Blueprint {
+        connection,
+        shapes: vec![Shape::verbatim()],
+        routes: vec![
+            RouteView::default(),
+            RouteView { welcome: Some(welcome), ..RouteView::default() },
+        ],
+        verifier: Arc::new(verifier()),
+        policy: Arc::new(Policy::new(&[rule])),
+        metrics,
+        retry_window: Duration::from_secs(5),
+    }
+}
+
+impl Bench {
+    pub(super) fn new() -> Self {
+        Self::with(connection::Settings::default(), 4096)
+    }
+
+    /// With these bounds, and room for so many requests.
+    pub(super) fn with(connection: connection::Settings, requests: usize) -> Self {
+        let registry = Arc::new(Registry::default());
+        Self::numbered(0, connection, requests, registry)
+    }
+
+    /// One of several shards that share a registry.
+    pub(super) fn numbered(
+        index: usize,
+        connection: connection::Settings,
+        requests: usize,
+        registry: Arc<Registry>,
+    ) -> Self {
+        let metrics = Arc::new(Metrics::new());
+        let blueprint = Arc::new(blueprint(connection, Arc::clone(&metrics)));
+        let (sender, requests) = mpsc::channel(requests);
+        let outgoing = Outgoing::new(sender, index);
+        let shared = Arc::clone(&registry);
+        let (handle, shard) =
+            build(index, instance(), &Settings::default(), blueprint, shared, outgoing).unwrap();
+        let (now, events) = (Instant::now(), Events::with_capacity(1024));
+        let serial = index as u64 * 1_000_000;
+        Self { shard, handle, requests, registry, metrics, now, events, serial }
+    }
+
+    /// One turn, for what is there by now.
+    pub(super) fn turn(&mut self) {
+        self.shard.poll_sockets(&mut self.events, Duration::ZERO);
+        self.shard.work(&mut self.events, self.now);
+    }
+
+    /// Turns until `done`.
+    pub(super) fn turn_until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !done(self) {
+            assert!(Instant::now() < deadline, "never: {what}");
+            self.shard.poll_sockets(&mut self.events, Duration::from_millis(1));
+            self.shard.work(&mut self.events, self.now);
+        }
+    }
+
+    /// Lets `time` pass in steps of a second, with a turn in each.
+    pub(super) fn pass(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.now += Duration::from_secs(1);
+            self.turn();
+        }
+    }
+
+    pub(super) fn post(&mut self, command: Command) {
+        assert!(self.handle.inbox.try_send(command).is_ok(), "the inbox is full");
+    }
+
+    /// A connection that has just been handed over; its join waits to be answered.
+    pub(super) fn arrive(&mut self, sub: &str, encoding: Encoding, groups: &[&str]) -> Peer {
+        self.arrive_by(sub, encoding, groups, false, 0)
+    }
+
+    pub(super) fn arrive_by(
+        &mut self,
+        sub: &str,
+        encoding: Encoding,
+        groups: &[&str],
+        small: bool,
+        route: u16,
+    ) -> Peer {
+        self.serial += 1;
+        let id = ConnectionId { instance: instance(), serial: self.serial };
+        let (server, client) = pair(small);
+        let identity = identity(sub);
+        assert!(self.registry.enter(&identity.sub, 64), "too many of one user");
+        let arrival = Arrival {
+            id,
+            stream: server,
+            leftover: Vec::new(),
+            identity,
+            encoding,
+            route,
+            parameters: Vec::new(),
+            groups: groups.iter().map(|name| (group(name), None)).collect(),
+        };
+        self.handle.load.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.post(Command::Admit(Box::new(arrival)));
+        self.turn();
+        Peer::new(id, client)
+    }
+
+    /// A welcomed v1 connection.
+    pub(super) fn seat(&mut self, sub: &str, groups: &[&str]) -> Peer {
+        let mut peer = self.arrive(sub, Encoding::V1, groups);
+        self.grant_all();
+        peer.expect("welcome");
+        peer
+    }
+
+    /// A welcomed v1 connection whose socket fills soon.
+    pub(super) fn narrow_seat(&mut self, sub: &str, groups: &[&str]) -> Peer {
+        let mut peer = self.arrive_by(sub, Encoding::V1, groups, true, 0);
+        self.grant_all();
+        peer.expect("welcome");
+        peer
+    }
+
+    /// The next join that waits.
+    pub(super) fn join(&mut self) -> Join {
+        match self.requests.try_recv() {
+            Ok(Request::Join(join)) => join,
+            other => panic!("{other:?} in place of a join"),
+        }
+    }
+
+    /// Answers joins, all groups alike, and turns.
+    pub(super) fn grant(&mut self, join: Join, recovery: &Recovery) {
+        self.answer(join, |_| Ok(recovery.clone()));
+    }
+
+    pub(super) fn refuse(&mut self, join: Join) {
+        self.answer(join, |_| Err(Refusal::new(Code::Unavailable, "no layer")));
+    }
+
+    pub(super) fn answer(
+        &mut self,
+        join: Join,
+        outcome: impl Fn(&GroupName) -> Result<Recovery, Refusal>,
+    ) {
+        let joined = answer_to(join, outcome);
+        self.post(Command::Joined(Box::new(joined)));
+        self.turn();
+    }
+
+    /// Serves all that waits: joins are granted, releases forgotten.
+    pub(super) fn grant_all(&mut self) {
+        while let Ok(request) = self.requests.try_recv() {
+            if let Request::Join(join) = request {
+                self.grant(join, &Recovery::default());
+            }
+        }
+    }
+
+    pub(super) fn publish(&mut self, publication: Publication) {
+        self.post(Command::Deliver(Arc::new(publication)));
+    }
+
+    /// A publication to `target` accepted now.
+    pub(super) fn publication(&self, target: Target, n: u64, size: usize) -> Publication {
+        Publication {
+            id: PublicationId(n.into()),
+            target,
+            event: event(n, size),
+            except: Except::default(),
+            accepted: self.now,
+            deadline: None,
+            position: None,
+        }
+    }
+
+    pub(super) fn to_group(&self, name: &str, n: u64) -> Publication {
+        self.publication(Target::Group(group(name)), n, 60)
+    }
+
+    pub(super) fn to_user(&self, sub: &str, n: u64) -> Publication {
+        self.publication(Target::User(sub.into()), n, 60)
+    }
+
+    pub(super) fn control(&mut self, control: Control) {
+        self.post(Command::Control(control));
+    }
+
+    /// What the metrics say, by the beginning of a line.
+    pub(super) fn metric(&self, name: &str) -> f64 {
+        let text = self.metrics.render();
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let value = line.unwrap_or_else(|| panic!("no metric {name}")).trim();
+        value.parse().unwrap()
+    }
+}
+
+pub(super) fn instance() -> InstanceId {
+    InstanceId::from_random([7; 5])
+}
+
+pub(super) fn member(peer: &Peer) -> Member {
+    Member::Connection(peer.id)
+}
+
+/// The layer's answer to `join`.
+pub(super) fn answer_to(
+    join: Join,
+    outcome: impl Fn(&GroupName) -> Result<Recovery, Refusal>,
+) -> Joined {
+    let groups = join.groups.into_iter().map(|(name, _)| {
+        let outcome = outcome(&name);
+        (name, outcome)
+    });
+    let groups = groups.collect();
+    Joined { to: join.to, ticket: join.ticket, cause: join.cause, groups, refused: join.refused }
+}

@@ -1,0 +1,171 @@
+//! Ends of connections: nothing after a close frame, nothing lost without being counted.
+
+use super::bench::{Bench, group, member};
+use super::peer::Got;
+use crate::connection::{self, Limits, Overflow};
+use crate::event::{Control, Target};
+use crate::group::GroupPattern;
+use crate::hub::command::Command;
+use crate::protocol::Encoding;
+
+/// Bounds under which three waiting publications of a group are too many.
+pub(super) fn tight(overflow: Overflow) -> connection::Settings {
+    let every = GroupPattern::parse("*").unwrap();
+    let limits = Limits { capacity: 3, overflow, ..Limits::default() };
+    connection::Settings { group_limits: vec![(every, limits)], ..Default::default() }
+}
+
+#[test]
+fn a_slow_reader_is_told_of_what_it_missed_of_its_own_address() {
+    let mut bench = Bench::new();
+    let mut peer = bench.narrow_seat("7", &[]);
+    let published = 1500;
+    for n in 1..=published {
+        bench.publish(bench.publication(Target::User("7".into()), n, 4000));
+        bench.turn();
+    }
+    let (mut seen, mut lost) = (0, 0);
+    while seen + lost < published {
+        bench.turn();
+        for got in peer.drain() {
+            let Got::Json(frame) = got else { panic!("{got:?}") };
+            match frame["type"].as_str().unwrap() {
+                "event" => seen += 1,
+                "gap" => {
+                    assert_eq!(frame.get("group"), None, "{frame}");
+                    lost += frame["lost"].as_u64().unwrap();
+                }
+                other => panic!("{other}"),
+            }
+        }
+    }
+    assert!(lost > 0 && seen > 0, "{seen} seen, {lost} lost");
+    assert_eq!(bench.metric(r#"groupcast_dropped_total{reason="bytes"}"#) as u64, lost);
+}
+
+#[test]
+fn a_connection_closed_for_slowness_gets_its_close_frame_last() {
+    let mut bench = Bench::with(tight(Overflow::Close), 16);
+    let mut peer = bench.narrow_seat("7", &["g"]);
+    for n in 0..100 {
+        bench.publish(bench.publication(Target::Group(group("g")), n, 2000));
+        bench.turn();
+    }
+    let mut got = Vec::new();
+    bench.turn_until("the end", |_| {
+        got.extend(peer.drain());
+        got.last() == Some(&Got::End)
+    });
+    assert_eq!(got[got.len() - 2], Got::Close(Some(4508)));
+    let events = got.len() as u64 - 2;
+    let dropped = bench.metric(r#"groupcast_dropped_total{reason="closed"}"#) as u64;
+    assert!(dropped > 0 && events + dropped < 100, "{events} came, {dropped} did not");
+}
+
+#[test]
+fn a_leave_that_finds_the_connection_too_slow_says_nothing_after_the_close() {
+    let mut bench = Bench::with(tight(Overflow::Close), 16);
+    let mut peer = bench.narrow_seat("7", &["g"]);
+    while !bench.shard.seats[0].connection.has_waiting() {
+        bench.publish(bench.publication(Target::Group(group("g")), 0, 2000));
+        bench.turn();
+    }
+    for n in 0..5 {
+        bench.publish(bench.publication(Target::Group(group("g")), n, 2000));
+    }
+    bench.control(Control::Leave(member(&peer), group("g")));
+    bench.turn();
+    let mut got = Vec::new();
+    bench.turn_until("the end", |_| {
+        got.extend(peer.drain());
+        got.last() == Some(&Got::End)
+    });
+    assert_eq!(got[got.len() - 2], Got::Close(Some(4508)), "{:?}", &got[got.len() - 3..]);
+}
+
+#[test]
+fn publications_linked_to_a_connection_that_is_closed_in_the_same_turn_are_counted() {
+    let mut bench = Bench::new();
+    let peer = bench.seat("7", &["g"]);
+    bench.publish(bench.to_group("g", 1));
+    bench.publish(bench.to_user("7", 2));
+    bench.control(Control::Close(member(&peer), 4409));
+    bench.turn();
+    let delivered = bench.metric("groupcast_deliveries_total");
+    let closed = bench.metric(r#"groupcast_dropped_total{reason="closed"}"#);
+    assert_eq!(delivered + closed, 2.0, "{delivered} delivered, {closed} counted");
+}
+
+#[test]
+fn a_close_of_the_peer_is_answered_even_if_nothing_more_follows() {
+    let mut bench = Bench::new();
+    let mut peer = bench.seat("7", &["g"]);
+    peer.close();
+    peer.shut_down();
+    bench.turn_until("the seat is free", |bench| bench.shard.seats.is_empty());
+    assert_eq!(peer.next(), Got::Close(Some(1000)));
+    assert_eq!(peer.next(), Got::End);
+}
+
+#[test]
+fn a_closing_connection_is_let_go_by_its_peer_although_a_request_is_under_way() {
+    let mut bench = Bench::new();
+    let mut peer = bench.arrive("7", Encoding::Plain(0), &[]);
+    bench.grant_all();
+    peer.say(r#"{"type":"marcar"}"#);
+    bench.turn_until("the call is asked", |bench| !bench.requests.is_empty());
+    bench.control(Control::Close(member(&peer), 4409));
+    bench.turn();
+    assert_eq!(peer.next(), Got::Close(Some(4409)));
+    peer.close();
+    bench.turn_until("the seat is free", |bench| bench.shard.seats.is_empty());
+}
+
+#[test]
+fn whoever_leaves_by_whatever_way_is_counted_out() {
+    let mut bench = Bench::new();
+    let mut peers: Vec<_> = (0..4).map(|_| bench.seat("7", &["g"])).collect();
+    bench.control(Control::Close(member(&peers[0]), 4409));
+    peers[1].close();
+    drop(peers.pop());
+    bench.control(Control::Close(member(&peers[2]), 4403));
+    bench.turn();
+    for peer in &mut peers {
+        peer.shut_down();
+    }
+    bench.turn_until("all seats are free", |bench| bench.shard.seats.is_empty());
+    bench.turn();
+    let sub = "7".into();
+    assert!(bench.registry.enter(&sub, 1), "no connection of the user is left");
+    assert_eq!(bench.metric(r#"groupcast_connections{protocol="v1"}"#), 0.0);
+    assert_eq!(bench.handle.load.load(std::sync::atomic::Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_draining_shard_ends_when_its_peers_have_gone_and_closes_who_still_arrives() {
+    let mut bench = Bench::new();
+    let mut peers: Vec<_> = (0..10).map(|_| bench.seat("7", &["g"])).collect();
+    let (window, grace) = (std::time::Duration::from_secs(1), std::time::Duration::from_secs(20));
+    bench.post(Command::Drain { rate: 4, window, grace });
+    peers.push(bench.arrive("7", Encoding::V1, &[]));
+    assert_eq!(peers[10].next(), Got::Close(Some(4503)));
+    bench.pass(3);
+    for peer in &mut peers[..10] {
+        assert_eq!(peer.next(), Got::Close(Some(4503)));
+    }
+    assert!(!bench.shard.is_done());
+    drop(peers);
+    bench.turn_until("all seats are free", |bench| bench.shard.is_done());
+}
+
+#[test]
+fn a_draining_shard_ends_at_its_deadline() {
+    let mut bench = Bench::new();
+    let _silent = bench.seat("7", &["g"]);
+    let grace = std::time::Duration::from_secs(3);
+    bench.post(Command::Drain { rate: 1, window: grace, grace });
+    bench.pass(2);
+    assert!(!bench.shard.is_done());
+    bench.pass(2);
+    assert!(bench.shard.is_done());
+}

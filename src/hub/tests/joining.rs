@@ -1,0 +1,214 @@
+//! From the wish to join to the last leave: what comes first, what comes at all, what comes once.
+
+use std::sync::Arc;
+
+use super::bench::{Bench, group, member, position};
+use super::peer::Got;
+use crate::event::{Control, Recovery, Target};
+use crate::protocol::Encoding;
+
+/// The numbers of the events among what a peer got.
+fn numbers(got: &[Got]) -> Vec<u64> {
+    let number = |got: &Got| match got {
+        Got::Json(value) => value["data"]["n"].as_u64().or(value["n"].as_u64()),
+        _ => None,
+    };
+    got.iter().filter_map(number).collect()
+}
+
+/// A recovery that stands at `offset`, with a replay of these offsets.
+fn standing_at(bench: &Bench, name: &str, offset: u64, replay: &[u64]) -> Recovery {
+    let replay = replay.iter().map(|n| {
+        let mut publication = bench.to_group(name, *n);
+        publication.position = Some(position(*n));
+        Arc::new(publication)
+    });
+    Recovery { position: Some(position(offset)), recovered: Some(true), replay: replay.collect() }
+}
+
+fn publish_at(bench: &mut Bench, name: &str, offset: u64) {
+    let mut publication = bench.to_group(name, offset);
+    publication.position = Some(position(offset));
+    bench.publish(publication);
+    bench.turn();
+}
+
+#[test]
+fn replay_comes_before_what_was_held_back_and_that_before_live() {
+    let mut bench = Bench::new();
+    let mut peer = bench.seat("7", &[]);
+    peer.say(r#"{"type":"join","id":1,"groups":["g"]}"#);
+    bench.turn_until("the join is asked", |bench| !bench.requests.is_empty());
+    for offset in [4, 5, 6] {
+        publish_at(&mut bench, "g", offset);
+    }
+    let join = bench.join();
+    let recovery = standing_at(&bench, "g", 5, &[3, 4, 5]);
+    bench.grant(join, &recovery);
+    publish_at(&mut bench, "g", 7);
+    assert_eq!(peer.expect("joined")["groups"][0]["offset"], 5);
+    let offsets: Vec<_> = (0..5).map(|_| peer.expect("event")["offset"].clone()).collect();
+    assert_eq!(offsets, [3, 4, 5, 6, 7]);
+}
+
+#[test]
+fn what_the_replay_held_is_not_delivered_again_when_it_arrives_late() {
+    let mut bench = Bench::new();
+    let mut first = bench.seat("1", &["g"]);
+    publish_at(&mut bench, "g", 1);
+    let mut peer = bench.arrive("7", Encoding::V1, &["g"]);
+    let join = bench.join();
+    let recovery = standing_at(&bench, "g", 3, &[2, 3]);
+    bench.grant(join, &recovery);
+    // The way of publications was slower than the way of the answer.
+    for offset in [2, 3, 4] {
+        publish_at(&mut bench, "g", offset);
+    }
+    peer.expect("welcome");
+    let offsets: Vec<_> = (0..3).map(|_| peer.expect("event")["offset"].clone()).collect();
+    assert_eq!(offsets, [2, 3, 4]);
+    assert_eq!(peer.drain(), []);
+    assert_eq!(numbers(&first.drain()), [1, 2, 3, 4], "who was there before misses nothing");
+}
+
+#[test]
+fn the_first_member_of_a_group_is_not_told_twice_either() {
+    let mut bench = Bench::new();
+    let mut peer = bench.arrive("7", Encoding::V1, &["g"]);
+    let join = bench.join();
+    let recovery = standing_at(&bench, "g", 3, &[2, 3]);
+    bench.grant(join, &recovery);
+    for offset in [2, 3, 4] {
+        publish_at(&mut bench, "g", offset);
+    }
+    peer.expect("welcome");
+    let offsets: Vec<_> = (0..3).map(|_| peer.expect("event")["offset"].clone()).collect();
+    assert_eq!(offsets, [2, 3, 4]);
+    assert_eq!(peer.drain(), []);
+}
+
+#[test]
+fn a_group_named_twice_is_replayed_once() {
+    let mut bench = Bench::new();
+    let mut peer = bench.seat("7", &[]);
+    peer.say(r#"{"type":"join","id":1,"groups":["g","g"]}"#);
+    bench.turn_until("the join is asked", |bench| !bench.requests.is_empty());
+    let join = bench.join();
+    let recovery = standing_at(&bench, "g", 2, &[1, 2]);
+    bench.grant(join, &recovery);
+    peer.expect("joined");
+    assert_eq!(numbers(&peer.drain()), [1, 2]);
+}
+
+#[test]
+fn joining_a_held_group_again_in_vain_ends_nothing() {
+    let mut bench = Bench::new();
+    let mut peer = bench.seat("7", &["g"]);
+    peer.say(r#"{"type":"join","id":1,"groups":["g"]}"#);
+    bench.turn_until("the join is asked", |bench| !bench.requests.is_empty());
+    let join = bench.join();
+    bench.publish(bench.to_group("g", 1));
+    bench.refuse(join);
+    bench.publish(bench.to_group("g", 2));
+    bench.turn();
+    assert!(peer.expect("joined")["groups"][0]["error"].is_object());
+    assert_eq!(peer.expect("event")["data"]["n"], 1);
+    assert_eq!(peer.expect("event")["data"]["n"], 2);
+}
+
+#[test]
+fn an_answer_to_a_join_that_was_left_does_not_settle_the_next() {
+    let mut bench = Bench::new();
+    let mut peer = bench.seat("7", &[]);
+    for frame in [
+        r#"{"type":"join","id":1,"groups":["g"]}"#,
+        r#"{"type":"leave","id":2,"groups":["g"]}"#,
+        r#"{"type":"join","id":3,"groups":["g"]}"#,
+    ] {
+        peer.say(frame);
+    }
+    bench.turn_until("both joins are asked", |bench| bench.requests.len() >= 2);
+    let (first, second) = (bench.join(), bench.join());
+    bench.grant(first, &Recovery::default());
+    bench.publish(bench.to_group("g", 1));
+    bench.turn();
+    bench.grant(second, &Recovery::default());
+    assert_eq!(peer.expect("left")["id"], 2);
+    let refused = peer.expect("joined");
+    assert_eq!(refused["groups"][0]["error"]["code"], "not_joined", "{refused}");
+    assert_eq!(peer.expect("joined")["id"], 3);
+    assert_eq!(peer.expect("event")["data"]["n"], 1, "held back for the second join");
+}
+
+#[test]
+fn nothing_comes_before_the_welcome() {
+    let mut bench = Bench::new();
+    let mut peer = bench.arrive("7", Encoding::V1, &["g", "h"]);
+    let join = bench.join();
+    bench.publish(bench.to_user("7", 1));
+    bench.publish(bench.publication(Target::All, 2, 60));
+    bench.publish(bench.publication(Target::Connection(peer.id), 3, 60));
+    bench.control(Control::Leave(member(&peer), group("h")));
+    bench.turn();
+    bench.pass(30);
+    assert_eq!(peer.drain(), []);
+    bench.grant(join, &Recovery::default());
+    let welcome = peer.expect("welcome");
+    assert_eq!(welcome["groups"][0]["error"], serde_json::Value::Null);
+    assert_eq!(welcome["groups"][1]["error"]["code"], "not_joined");
+    assert_eq!(numbers(&peer.drain()), [1, 2, 3], "held back, not lost");
+}
+
+#[test]
+fn a_plain_connection_outlives_the_loss_of_a_group_while_it_arrives() {
+    let mut bench = Bench::new();
+    let mut peer = bench.arrive_by("7", Encoding::Plain(0), &["g", "h"], false, 1);
+    let join = bench.join();
+    bench.control(Control::Leave(member(&peer), group("h")));
+    bench.turn();
+    bench.grant(join, &Recovery::default());
+    bench.publish(bench.to_group("g", 1));
+    bench.turn();
+    peer.expect("hola");
+    assert_eq!(peer.expect("n")["n"], 1);
+}
+
+#[test]
+fn a_plain_connection_without_its_groups_is_told_to_come_back() {
+    let mut bench = Bench::new();
+    let mut peer = bench.arrive_by("7", Encoding::Plain(0), &["g", "h"], false, 1);
+    let join = bench.join();
+    bench.answer(join, |name| match name.as_str() {
+        "g" => Ok(Recovery::default()),
+        _ => Err(crate::protocol::Refusal::new(crate::protocol::Code::Unavailable, "no layer")),
+    });
+    assert_eq!(peer.next(), Got::Close(Some(4503)));
+    bench.publish(bench.to_group("g", 1));
+    bench.turn();
+    assert_eq!(bench.shard.seats.keys().count(), 1, "the shard goes on");
+}
+
+#[test]
+fn what_was_linked_before_a_leave_stands_before_the_left() {
+    let mut bench = Bench::new();
+    let mut peer = bench.seat("7", &["g"]);
+    bench.publish(bench.to_group("g", 1));
+    bench.control(Control::Leave(member(&peer), group("g")));
+    bench.publish(bench.to_group("g", 2));
+    bench.turn();
+    assert_eq!(peer.expect("event")["data"]["n"], 1);
+    assert_eq!(peer.expect("left")["reason"], "backend");
+    assert_eq!(peer.drain(), []);
+}
+
+#[test]
+fn what_a_group_sent_is_not_counted_for_the_next_with_its_key() {
+    let mut bench = Bench::new();
+    let mut peer = bench.seat("7", &["g"]);
+    bench.publish(bench.to_group("g", 1));
+    bench.control(Control::Leave(member(&peer), group("g")));
+    bench.control(Control::Join(member(&peer), group("h")));
+    bench.turn();
+    peer.expect("event");
+    assert_eq!(bench.shard.report_group(&group("h")).sent, 0);
+}

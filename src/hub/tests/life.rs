@@ -1,0 +1,87 @@
+//! What time does to a connection: pings, silence, the end of a token.
+
+use super::bench::{Bench, group, token};
+use super::peer::Got;
+use crate::event::{Recovery, Target};
+use crate::protocol::Encoding;
+
+#[test]
+fn a_silent_connection_is_pinged_and_then_closed() {
+    let mut bench = Bench::new();
+    let mut peer = bench.seat("7", &[]);
+    bench.pass(26);
+    peer.expect("ping");
+    bench.pass(10);
+    assert_eq!(peer.next(), Got::Close(Some(4504)));
+}
+
+#[test]
+fn a_slow_reader_that_answers_pings_is_kept() {
+    let mut bench = Bench::new();
+    let mut peer = bench.narrow_seat("7", &["g"]);
+    let mut pings = 0;
+    while !bench.shard.seats[0].connection.has_waiting() {
+        bench.publish(bench.publication(Target::Group(group("g")), 0, 500));
+        bench.turn();
+    }
+    for n in 0..90 {
+        // More than it reads: something waits at every moment.
+        for _ in 0..20 {
+            bench.publish(bench.publication(Target::Group(group("g")), n, 500));
+        }
+        bench.pass(1);
+        assert!(bench.shard.seats[0].connection.has_waiting(), "second {n}");
+        // A little at a time.
+        for _ in 0..2 {
+            let got = peer.next();
+            assert!(!matches!(got, Got::Close(_) | Got::End), "{got:?} at second {n}");
+            if matches!(&got, Got::Json(frame) if frame["type"] == "ping") {
+                pings += 1;
+                peer.say(r#"{"type":"pong"}"#);
+            }
+        }
+    }
+    assert!(pings >= 2, "{pings} pings");
+}
+
+#[test]
+fn a_connection_whose_groups_took_long_is_not_silent_at_once() {
+    let mut bench = Bench::new();
+    let mut peer = bench.arrive("7", Encoding::V1, &["g"]);
+    bench.pass(33);
+    let join = bench.join();
+    bench.grant(join, &Recovery::default());
+    bench.pass(10);
+    peer.expect("welcome");
+    assert_eq!(peer.drain(), []);
+}
+
+#[test]
+fn a_connection_whose_groups_never_come_is_told_to_come_back() {
+    let mut bench = Bench::new();
+    let mut peer = bench.arrive("7", Encoding::V1, &["g"]);
+    bench.pass(36);
+    assert_eq!(peer.next(), Got::Close(Some(4503)));
+}
+
+#[test]
+fn a_token_that_runs_out_is_announced_and_closes() {
+    let mut bench = Bench::new();
+    let mut peer = bench.seat("7", &[]);
+    let renewed = token("7", 70);
+    peer.say(&format!(r#"{{"type":"auth","id":1,"token":"{renewed}"}}"#));
+    bench.turn_until("it is heard", |bench| {
+        bench.shard.seats[0].in_flight == 0 && {
+            bench.shard.seats[0].identity.expires_at < super::bench::identity("7").expires_at
+        }
+    });
+    peer.expect("authed");
+    bench.pass(13);
+    peer.expect("auth_due");
+    for _ in 0..12 {
+        bench.pass(5);
+        peer.say(r#"{"type":"pong"}"#);
+    }
+    let last = peer.drain().into_iter().find(|got| matches!(got, Got::Close(_)));
+    assert_eq!(last, Some(Got::Close(Some(4401))));
+}

@@ -1,0 +1,145 @@
+//! Reading from edge-triggered sockets: what waits goes on, in order, and without a nap in between.
+
+use std::time::Duration;
+
+use mio::Events;
+
+use super::bench::{Bench, member};
+use super::peer::masked;
+use crate::connection;
+use crate::event::{Control, Recovery};
+use crate::hub::Request;
+use crate::hub::command::Command;
+use crate::protocol::Encoding;
+
+/// A `send` of this number, about `size` bytes long.
+fn send_frame(id: u64, size: usize) -> String {
+    let pad = "x".repeat(size);
+    format!(r#"{{"type":"send","id":{id},"group":"g","data":{{"type":"a","pad":"{pad}"}}}}"#)
+}
+
+/// The ids of the sends that wait to be served.
+fn sends(bench: &mut Bench) -> Vec<u64> {
+    let mut ids = Vec::new();
+    while let Ok(request) = bench.requests.try_recv() {
+        if let Request::Send(send) = request {
+            ids.push(send.id);
+        }
+    }
+    ids
+}
+
+#[test]
+fn a_long_input_is_read_to_its_end_without_a_sleep() {
+    let mut bench = Bench::new();
+    let mut peer = bench.seat("7", &[]);
+    let wave: Vec<u8> =
+        (1..=15).flat_map(|id| masked(0x81, send_frame(id, 16_000).as_bytes())).collect();
+    peer.send(&wave);
+    let mut ids = Vec::new();
+    bench.turn_until("all is read", |bench| {
+        ids.extend(sends(bench));
+        // What was left unread is announced by no event: the shard must not sleep on it.
+        let left = bench.shard.seats[0].connection.readable;
+        assert!(!left || bench.shard.nap() == Duration::ZERO, "a sleep with {} read", ids.len());
+        ids.len() == 15
+    });
+    assert_eq!(ids, (1..=15).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_answered_late_in_a_turn_is_written_in_it() {
+    let mut bench = Bench::new();
+    let mut peer = bench.arrive("7", Encoding::V1, &["g"]);
+    // Said before the welcome: heard at the end of the turn that brings it.
+    peer.say(r#"{"type":"leave","id":1,"groups":["g"]}"#);
+    bench.turn_until("it is there", |bench| bench.shard.seats[0].connection.readable);
+    let join = bench.join();
+    bench.grant(join, &Recovery::default());
+    peer.expect("welcome");
+    assert_eq!(peer.expect("left")["id"], 1);
+    // A ping, too, leaves at its second.
+    bench.pass(26);
+    peer.expect("ping");
+}
+
+#[test]
+fn input_that_waits_is_heard_before_what_comes_after_it() {
+    let mut bench = Bench::new();
+    let mut peer = bench.seat("7", &[]);
+    // 16 sends may be under way; the rest of the same read waits.
+    let wave: Vec<u8> =
+        (1..=20).flat_map(|id| masked(0x81, send_frame(id, 10).as_bytes())).collect();
+    peer.send(&wave);
+    let mut ids = Vec::new();
+    bench.turn_until("16 are asked", |bench| {
+        ids.extend(sends(bench));
+        ids.len() == 16
+    });
+    bench.post(Command::Answer { to: peer.id, frame: None });
+    bench.shard.take_commands();
+    // New input is reported before the shard comes to what waits: as between slices of a batch.
+    peer.say(&send_frame(21, 10));
+    let mut events = Events::with_capacity(8);
+    while events.is_empty() {
+        bench.shard.poll_sockets(&mut events, Duration::from_millis(10));
+    }
+    bench.shard.take_events(&events);
+    bench.turn();
+    for _ in 0..20 {
+        bench.post(Command::Answer { to: peer.id, frame: None });
+        bench.turn();
+    }
+    ids.extend(sends(&mut bench));
+    assert_eq!(ids, (1..=21).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_request_that_finds_no_room_stops_the_reading_until_it_does() {
+    let mut bench = Bench::with(connection::Settings::default(), 2);
+    let mut peer = bench.seat("7", &[]);
+    for id in 1..=10 {
+        peer.say(&send_frame(id, 10));
+    }
+    let mut ids = Vec::new();
+    bench.turn_until("all are asked", |bench| {
+        assert!(bench.requests.len() <= 2);
+        ids.extend(sends(bench));
+        ids.len() == 10
+    });
+    assert_eq!(ids, (1..=10).collect::<Vec<_>>());
+    assert_eq!(bench.shard.seats[0].in_flight, 10);
+}
+
+#[test]
+fn calls_of_a_plain_client_go_out_one_at_a_time_whatever_else_happens() {
+    let mut bench = Bench::new();
+    let mut peer = bench.arrive("7", Encoding::Plain(0), &[]);
+    bench.grant_all();
+    peer.say(r#"{"type":"uno"}"#);
+    peer.say(r#"{"type":"dos"}"#);
+    bench.turn_until("the first call is asked", |bench| !bench.requests.is_empty());
+    let Ok(Request::Call(call)) = bench.requests.try_recv() else { panic!("no call") };
+    assert_eq!(&*call.name, "uno");
+    bench.control(Control::Join(member(&peer), super::bench::group("g")));
+    bench.turn();
+    let join = bench.join();
+    bench.grant(join, &Recovery::default());
+    bench.turn();
+    assert!(bench.requests.is_empty(), "the first call is not answered");
+    bench.post(Command::Answer { to: peer.id, frame: None });
+    bench.turn();
+    let Ok(Request::Call(call)) = bench.requests.try_recv() else { panic!("no second call") };
+    assert_eq!(&*call.name, "dos");
+}
+
+#[test]
+fn too_many_frames_close_the_connection() {
+    let mut bench = Bench::new();
+    let mut peer = bench.seat("7", &[]);
+    for _ in 0..201 {
+        peer.say(r#"{"type":"pong"}"#);
+    }
+    bench.turn_until("the shard has had enough", |bench| bench.shard.seats[0].is_closing());
+    assert_eq!(peer.next(), super::peer::Got::Close(Some(4529)));
+}
