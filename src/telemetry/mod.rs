@@ -15,5 +15,5 @@ mod tests;
 pub use family::{Counters, Gauges, Label};
 pub use histogram::Histogram;
 pub use labels::{AuthFailure, DropReason, Protocol, RefusalReason, TargetKind};
-pub use log::{LogError, LogGuard, LogFormat, LogSettings};
+pub use log::{LogError, LogFormat, LogGuard, LogSettings};
 pub use metrics::{Metrics, ShardMetrics};
