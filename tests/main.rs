@@ -25,14 +25,14 @@ mod publishes_once;
 mod renews_tokens;
 
 // What happens to whoever does not, and that nobody else notices.
-// mod bad_events;
-// mod bad_frames;
-// mod handshakes;
-// mod limits;
-// mod origin_and_cookie;
+mod bad_events;
+mod bad_frames;
+mod handshakes;
+mod limits;
+mod origin_and_cookie;
 mod refuses_bad_tokens;
 mod silent_clients;
-// mod slow_readers;
+mod slow_readers;
 
 // The end.
 // mod drains_on_sigterm;

@@ -23,7 +23,7 @@ async fn a_client_that_never_says_hello_is_closed_and_told_to_come_back() {
 
 #[tokio::test]
 async fn whoever_answers_pings_stays_and_whoever_does_not_goes() {
-    let gateway = Gateway::with("[connections]\nping = \"1s\"\nping_grace = \"1s\"\n").await;
+    let gateway = Gateway::with("[connections]\nping = \"1s\"\nping_grace = \"2s\"\n").await;
     let bearer = format!("Authorization: Bearer {}", token("7"));
     let (mut dead_v1, mut dead_plain) =
         (Raw::connect(gateway.public).await, Raw::connect(gateway.public).await);
@@ -32,25 +32,28 @@ async fn whoever_answers_pings_stays_and_whoever_does_not_goes() {
     dead_plain.upgrade("/ws", &[&bearer]).await;
     let (mut v1, mut plain) = (gateway.v1("8").await, gateway.plain("/ws", "8").await);
 
-    // Three pings are more than the grace of a client that does not answer.
-    let v1_pinged = async {
-        for _ in 0..3 {
+    // Five pings are more than a client that does not answer lives to hear.
+    let v1_answers = async {
+        for _ in 0..5 {
             assert_eq!(v1.said().await, Said::Text(r#"{"type":"ping"}"#.to_owned()));
             v1.say(json!({"type": "pong"})).await;
         }
     };
-    // tungstenite answers by itself, but only while it is being read.
-    let plain_pinged = async {
-        for _ in 0..3 {
+    let plain_answers = async {
+        for _ in 0..5 {
+            // tungstenite answers by itself.
             assert_eq!(plain.said().await, Said::Ping);
         }
     };
     let dead_closed = async {
         assert!(dead_v1.text().await.contains("welcome"));
         closed_after_pings(&mut dead_v1, Opcode::Text).await;
-        closed_after_pings(&mut dead_plain, Opcode::Ping).await;
     };
-    soon("pings and ends", async { tokio::join!(v1_pinged, plain_pinged, dead_closed) }).await;
+    let dead_plain_closed = closed_after_pings(&mut dead_plain, Opcode::Ping);
+    soon("pings and ends", async {
+        tokio::join!(v1_answers, plain_answers, dead_closed, dead_plain_closed)
+    })
+    .await;
     gateway.publish("usuario_8", json!({"type": "x"})).await;
     assert_eq!(v1.event().await, json!({"type": "x"}));
     gateway.metric_reaches(r#"groupcast_closes_total{code="4504"}"#, 2.0).await;
@@ -75,7 +78,7 @@ async fn closed_after_pings(raw: &mut Raw, ping: Opcode) {
 
 #[tokio::test]
 async fn any_word_is_a_sign_of_life() {
-    let gateway = Gateway::with("[connections]\nping = \"1s\"\nping_grace = \"1s\"\n").await;
+    let gateway = Gateway::with("[connections]\nping = \"1s\"\nping_grace = \"2s\"\n").await;
     let mut socket = gateway.v1("7").await;
     // Never a pong, yet each ping is answered with some word.
     for n in 0..4 {

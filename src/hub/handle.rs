@@ -102,9 +102,9 @@ impl Hub {
         ConnectionId { instance: self.0.instance, serial }
     }
 
-    /// Connections on all shards.
+    /// Connections on all shards and on their way there.
     pub fn connections(&self) -> usize {
-        self.0.shards.iter().map(|shard| shard.load.load(Ordering::Relaxed)).sum()
+        self.0.registry.connections()
     }
 
     /// Groups with members here.

@@ -1,6 +1,7 @@
 //! What all shards of an instance share: which of them want a group, and how often a user is here.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -20,6 +21,7 @@ pub const MAX_SHARDS: usize = 64;
 pub struct Registry {
     groups: DashMap<GroupName, ShardSet>,
     users: DashMap<Arc<str>, u32>,
+    connections: AtomicUsize,
 }
 
 impl Registry {
@@ -56,6 +58,11 @@ impl Registry {
         self.groups.len()
     }
 
+    /// Connections that entered and have not left, those on their way to a shard among them.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
     /// Counts one more connection of `sub`, unless it has `most` already.
     pub fn enter(&self, sub: &Arc<str>, most: u32) -> bool {
         let mut count = self.users.entry(Arc::clone(sub)).or_insert(0);
@@ -63,6 +70,7 @@ impl Registry {
             return false;
         }
         *count += 1;
+        self.connections.fetch_add(1, Ordering::Relaxed);
         true
     }
 
@@ -70,6 +78,7 @@ impl Registry {
     pub fn leave(&self, sub: &Arc<str>) {
         if let Entry::Occupied(mut entry) = self.users.entry(Arc::clone(sub)) {
             *entry.get_mut() -= 1;
+            self.connections.fetch_sub(1, Ordering::Relaxed);
             if *entry.get() == 0 {
                 entry.remove();
             }

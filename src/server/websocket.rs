@@ -144,14 +144,7 @@ impl Front {
                 "draining",
             )));
         }
-        if self.hub.connections() >= self.max_connections {
-            let full = Disconnect::TOO_MANY.because("the gateway is full");
-            return Err(Some(Refused::new(
-                full,
-                RefusalReason::Full,
-                "connections.max is reached",
-            )));
-        }
+        self.check_room()?;
         let Some((route, parameters)) = &visit.route else {
             let nowhere = Disconnect::FORBIDDEN.because("no such path");
             return Err(Some(Refused::new(
@@ -164,6 +157,8 @@ impl Front {
             true => self.greeting(reception).await?,
             false => Greeting::default(),
         };
+        // Again: whoever was let in as long as nobody had said hello may do so all at once.
+        self.check_room()?;
         let identity = self.identify(visit, greeting.token.as_deref())?;
         let joins = &self.settings.routes[*route].join;
         let groups = identity.groups_on_connect(joins, parameters).map_err(|error| {
@@ -182,6 +177,14 @@ impl Front {
             (name, since)
         });
         Ok((identity, *route, parameters.clone(), groups.collect()))
+    }
+
+    fn check_room(&self) -> Result<(), Option<Refused>> {
+        if self.hub.connections() < self.max_connections {
+            return Ok(());
+        }
+        let full = Disconnect::TOO_MANY.because("the gateway is full");
+        Err(Some(Refused::new(full, RefusalReason::Full, "connections.max is reached")))
     }
 
     async fn greeting(&self, reception: &mut Reception) -> Result<Greeting, Option<Refused>> {

@@ -119,6 +119,14 @@ impl Raw {
         }
     }
 
+    /// The next byte of anything; `None` = the connection ended.
+    pub(crate) async fn next_byte(&mut self) -> Option<u8> {
+        if self.input.is_empty() && !self.read().await {
+            return None;
+        }
+        Some(self.input.remove(0))
+    }
+
     /// The next frame, which is text.
     pub(crate) async fn text(&mut self) -> String {
         match self.next().await {

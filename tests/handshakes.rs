@@ -1,0 +1,178 @@
+//! From the TCP connection to the 101: what HTTP answers, and how little a half-open one can hold.
+
+use serde_json::json;
+
+use crate::support::{
+    Answer, Gateway, Opcode, Raw, Said, eventually, request, token, upgrade_request,
+};
+
+async fn upgraded(gateway: &Gateway, request: &str) -> Answer {
+    let mut raw = Raw::connect(gateway.public).await;
+    raw.write(request.as_bytes()).await;
+    raw.answer().await
+}
+
+#[tokio::test]
+async fn the_handshake_is_that_of_the_standard() {
+    let gateway = Gateway::start().await;
+    let answer = upgraded(&gateway, &upgrade_request("/ws", &[])).await;
+    assert_eq!(answer.status, 101);
+    // The example of RFC 6455 section 1.3.
+    assert_eq!(answer.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    assert_eq!(answer.header("upgrade"), Some("websocket"));
+    assert_eq!(answer.header("sec-websocket-protocol"), None);
+    assert_eq!(answer.header("sec-websocket-extensions"), None, "none is spoken");
+}
+
+#[tokio::test]
+async fn v1_is_taken_from_whatever_list_it_is_offered_in() {
+    let gateway = Gateway::start().await;
+    for offers in [
+        &["Sec-WebSocket-Protocol: groupcast.v1.json"][..],
+        &["Sec-WebSocket-Protocol: chat, groupcast.v1.json,graphql-ws"],
+        &["Sec-WebSocket-Protocol: chat", "sec-websocket-protocol:  groupcast.v1.json "],
+    ] {
+        let answer = upgraded(&gateway, &upgrade_request("/ws", offers)).await;
+        let taken = answer.header("sec-websocket-protocol");
+        assert_eq!((answer.status, taken), (101, Some("groupcast.v1.json")), "{offers:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_handshake_gets_an_http_error_that_says_why() {
+    let gateway = Gateway::start().await;
+    let good = upgrade_request("/ws", &[]);
+    let but = |from: &str, to: &str| good.replace(from, to);
+    let cases = [
+        (400, "Sec-WebSocket-Version must be 13", but("Version: 13", "Version: 8")),
+        (400, "Sec-WebSocket-Version must be 13", but("Sec-WebSocket-Version: 13\r\n", "")),
+        (400, "16 bytes in base64", but("dGhlIHNhbXBsZSBub25jZQ==", "c29ydGE=")),
+        (400, "16 bytes in base64", but("dGhlIHNhbXBsZSBub25jZQ==", "no base64 at all!!!!")),
+        (400, "16 bytes in base64", but("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "")),
+        (400, "GET over HTTP/1.1", but("GET ", "POST ")),
+        (426, "Upgrade: websocket", but("Upgrade: websocket", "Upgrade: h2c")),
+        (426, "Upgrade: websocket", but("keep-alive, Upgrade", "keep-alive")),
+    ];
+    for (status, words, request) in cases {
+        let answer = upgraded(&gateway, &request).await;
+        let problem = answer.json();
+        assert_eq!(answer.status, status, "{request}");
+        assert!(problem["detail"].as_str().unwrap().contains(words), "{problem}");
+    }
+    assert_eq!(gateway.metric(r#"groupcast_refusals_total{reason="bad_handshake"}"#).await, 6.0);
+}
+
+#[tokio::test]
+async fn http_on_a_websocket_path_is_426_and_elsewhere_404() {
+    let gateway = Gateway::start().await;
+    let answer = request(gateway.public, "GET /ws", &[], b"").await;
+    assert_eq!((answer.status, answer.header("upgrade")), (426, Some("websocket")));
+    assert_eq!(answer.json()["code"], "upgrade_required");
+    for path in ["/", "/ws/", "/groups/a", "/metrics", "/healthz", "/dev/session"] {
+        let answer = request(gateway.public, &format!("GET {path}"), &[], b"").await;
+        assert_eq!((answer.status, &answer.json()["code"]), (404, &json!("not_found")), "{path}");
+    }
+    let client = request(gateway.public, "GET /client/v1/groupcast.js", &[], b"").await;
+    assert_eq!(client.status, 200);
+}
+
+#[tokio::test]
+async fn a_connection_may_upgrade_after_other_requests() {
+    let gateway = Gateway::start().await;
+    let mut raw = Raw::connect(gateway.public).await;
+    for _ in 0..2 {
+        raw.write(b"GET /nada HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert_eq!(raw.answer().await.status, 404);
+    }
+    let bearer = format!("Authorization: Bearer {}", token("7"));
+    assert_eq!(raw.upgrade("/ws", &[&bearer]).await.status, 101);
+    gateway.members("usuario_7", 1).await;
+    gateway.publish("usuario_7", json!({"type": "x"})).await;
+    assert_eq!(raw.text().await, r#"{"type":"x"}"#);
+}
+
+#[tokio::test]
+async fn heads_are_bounded() {
+    let gateway = Gateway::start().await;
+    let mut witness = gateway.v1("testigo").await;
+    let many = (0..101).map(|n| format!("X-{n}: 1\r\n")).collect::<String>();
+    let end = upgrade_request("/ws", &[]);
+    let many = end.replace("\r\n\r\n", &format!("\r\n{many}\r\n"));
+    // Without its end: a head that comes all at once may be up to twice as long.
+    let long = format!("GET /ws HTTP/1.1\r\nCookie: {}", "x".repeat(32 * 1024));
+    for (what, request) in [("long", long), ("many", many)] {
+        let answer = upgraded(&gateway, &request).await;
+        assert_eq!(answer.status, 431, "{what}");
+        gateway.still_serves(&mut witness).await;
+    }
+    let fits = format!("Cookie: {}", "x".repeat(20 * 1024));
+    assert_eq!(upgraded(&gateway, &upgrade_request("/ws", &[&fits])).await.status, 101);
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_arrive_ends_the_connection() {
+    let gateway = Gateway::with("[connections]\nheader_timeout = \"300ms\"\n").await;
+    let mut witness = gateway.v1("testigo").await;
+    let mut half = Raw::connect(gateway.public).await;
+    half.write(b"GET /ws HTTP/1.1\r\nHost: x\r\nUpg").await;
+    let mut mute = Raw::connect(gateway.public).await;
+    gateway.still_serves(&mut witness).await;
+    assert_eq!(half.next_byte().await, None);
+    assert_eq!(mute.next_byte().await, None);
+    gateway.still_serves(&mut witness).await;
+}
+
+#[tokio::test]
+async fn half_open_handshakes_are_few_and_those_who_wait_are_served_when_they_end() {
+    let gateway = Gateway::with("[connections]\nmax_handshakes = 2\n").await;
+    let mut witness = gateway.v1("testigo").await;
+    // One sends half a head, one never says hello: both keep their place.
+    let mut half = Raw::connect(gateway.public).await;
+    half.write(b"GET /ws HTTP/1.1\r\n").await;
+    let mute = gateway.v1_silent("/ws").await;
+    let mut waiting = Raw::connect(gateway.public).await;
+    let bearer = format!("Authorization: Bearer {}", token("7"));
+    waiting.write(upgrade_request("/ws", &[&bearer]).as_bytes()).await;
+    // The API is another door, and who is in stays in.
+    for _ in 0..50 {
+        gateway.still_serves(&mut witness).await;
+    }
+    let report = gateway.ask("GET /groups/usuario_7", &[], "").await.json();
+    assert_eq!(report["connections"], 0, "it waits in the queue of the system");
+    assert_eq!(mute.close(1000).await, Said::Close(1000, String::new()));
+    assert_eq!(waiting.answer().await.status, 101);
+    gateway.members("usuario_7", 1).await;
+}
+
+#[tokio::test]
+async fn whoever_is_in_has_no_place_among_the_handshakes() {
+    let gateway = Gateway::with("[connections]\nmax_handshakes = 1\n").await;
+    let mut sockets = Vec::new();
+    for sub in ["1", "2", "3", "4"] {
+        sockets.push(gateway.plain_member(sub).await);
+        sockets.push(gateway.v1(sub).await);
+    }
+    assert_eq!(gateway.metric(r#"groupcast_connections{protocol="v1"}"#).await, 4.0);
+    assert_eq!(gateway.metric(r#"groupcast_connections{protocol="plain"}"#).await, 4.0);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_before_its_hello_leaves_nothing() {
+    let gateway = Gateway::with("[connections]\nmax_handshakes = 1\n").await;
+    for cut in ["", "GET /ws", &upgrade_request("/ws", &[]), &upgrade_request("/nada", &[])] {
+        let mut raw = Raw::connect(gateway.public).await;
+        raw.write(cut.as_bytes()).await;
+        drop(raw);
+    }
+    let mut raw = Raw::connect(gateway.public).await;
+    raw.upgrade("/ws", &["Sec-WebSocket-Protocol: groupcast.v1.json"]).await;
+    raw.frame(Opcode::Text, br#"{"type":"he"#).await;
+    drop(raw);
+    let mut socket = gateway.v1("7").await;
+    gateway.publish("usuario_7", json!({"type": "x"})).await;
+    assert_eq!(socket.event().await, json!({"type": "x"}));
+    eventually("one connection to be left", async || {
+        gateway.metric(r#"groupcast_connections{protocol="v1"}"#).await == 1.0
+    })
+    .await;
+}

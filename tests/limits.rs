@@ -1,0 +1,89 @@
+//! How many connections and frames there may be: refused beyond, with the advice to come back.
+
+use serde_json::json;
+
+use crate::support::{Gateway, Said, eventually, token};
+
+#[tokio::test]
+async fn one_user_has_so_many_connections_and_no_more() {
+    let gateway = Gateway::with("[connections]\nper_user = 2\n").await;
+    let mut witness = gateway.v1("testigo").await;
+    let (_plain, first) = (gateway.plain_member("7").await, gateway.v1("7").await);
+    for _ in 0..3 {
+        let (code, reason) = gateway.plain("/ws", "7").await.closed().await;
+        assert_eq!((code, &reason["retry_ms"]), (4529, &json!(5000)));
+        assert_eq!(reason["reason"], "too many connections of this user");
+        gateway.still_serves(&mut witness).await;
+    }
+    assert_eq!(gateway.metric(r#"groupcast_refusals_total{reason="user"}"#).await, 3.0);
+    first.close(1000).await;
+    eventually("room for another", async || {
+        let mut socket = gateway.v1_silent("/ws").await;
+        socket.hello(&token("7")).await;
+        matches!(socket.next().await, Said::Text(text) if text.contains("welcome"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_full_gateway_refuses_and_serves_on() {
+    let gateway = Gateway::with("[connections]\nmax = 2\n").await;
+    let (mut witness, other) = (gateway.v1("testigo").await, gateway.v1("7").await);
+    let (code, reason) = gateway.plain("/ws", "8").await.closed().await;
+    assert_eq!((code, reason), (4529, json!({"reason": "the gateway is full", "retry_ms": 5000})));
+    assert_eq!(gateway.metric(r#"groupcast_refusals_total{reason="full"}"#).await, 1.0);
+    gateway.still_serves(&mut witness).await;
+    other.close(1000).await;
+    eventually("room for another", async || {
+        let mut socket = gateway.v1_silent("/ws").await;
+        // Refused at once, or admitted after the hello.
+        let refused = gateway.metric(r#"groupcast_refusals_total{reason="full"}"#).await;
+        socket.hello(&token("8")).await;
+        let said = socket.next().await;
+        matches!(said, Said::Text(_)) || refused < 1.0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn those_who_say_hello_at_once_are_no_more_than_there_is_room_for() {
+    let gateway = Gateway::with("[connections]\nmax = 3\n").await;
+    let mut silent = Vec::new();
+    for _ in 0..10 {
+        silent.push(gateway.v1_silent("/ws").await);
+    }
+    for (sub, socket) in silent.iter_mut().enumerate() {
+        socket.hello(&token(&sub.to_string())).await;
+    }
+    let mut admitted = 0;
+    for socket in &mut silent {
+        match socket.next().await {
+            Said::Text(text) if text.contains("welcome") => admitted += 1,
+            Said::Close(4529, _) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(admitted, 3);
+}
+
+#[tokio::test]
+async fn frames_beyond_the_burst_end_the_connection() {
+    let gateway = Gateway::with("[limits]\nframes_per_second = 1\nframe_burst = 10\n").await;
+    let mut witness = gateway.v1("testigo").await;
+    let mut socket = gateway.v1("7").await;
+    for id in 0..20 {
+        socket.say(json!({"type": "leave", "id": id, "groups": ["sala_1"]})).await;
+    }
+    let mut answered = 0;
+    let (code, reason) = loop {
+        match socket.next().await {
+            Said::Text(_) => answered += 1,
+            Said::Close(code, reason) => break (code, reason),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(answered <= 11, "{answered}");
+    assert_eq!(code, 4529);
+    assert!(reason.starts_with(r#"{"reason":"too many frames""#), "{reason}");
+    gateway.still_serves(&mut witness).await;
+}

@@ -1,0 +1,94 @@
+//! Tokens in cookies and URLs, where that is switched on, and the pages that may use a cookie.
+
+use serde_json::{Value, json};
+
+use crate::support::{Gateway, Said, Socket, token};
+
+const COOKIE: &str = r#"
+[auth]
+cookie = "ws_token"
+url_parameter = "token"
+allowed_origins = ["https://panel.example"]
+"#;
+
+async fn open(gateway: &Gateway, path: &str, headers: &[(&str, &str)]) -> Socket {
+    Socket::open(gateway.public, path, headers).await
+}
+
+/// The member of `usuario_7` that a plain connection with these headers is, or its close.
+async fn outcome(gateway: &Gateway, headers: &[(&str, &str)]) -> Result<(), (u16, Value)> {
+    let mut socket = open(gateway, "/ws", headers).await;
+    match socket.next().await {
+        Said::Text(_) => Ok(()),
+        Said::Close(code, reason) => Err((code, serde_json::from_str(&reason).unwrap())),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A gateway whose plain connections hear at once that they are in.
+async fn gateway() -> Gateway {
+    let route =
+        "[[route]]\npath = \"/ws\"\njoin = [\"usuario_{sub}\"]\nwelcome = { type = \"hola\" }\n";
+    Gateway::with(&format!("{COOKIE}{route}")).await
+}
+
+#[tokio::test]
+async fn a_cookie_is_believed_from_pages_of_the_same_host_and_those_listed() {
+    let gateway = gateway().await;
+    let cookie = format!("sessionid=1; ws_token={}; tema=oscuro", token("7"));
+    let own = format!("http://{}", gateway.public);
+    for origin in [own.as_str(), "https://panel.example"] {
+        let headers = [("Cookie", &*cookie), ("Origin", origin)];
+        assert_eq!(outcome(&gateway, &headers).await, Ok(()), "{origin}");
+    }
+    let no_browser = [("Cookie", &*cookie)];
+    assert_eq!(outcome(&gateway, &no_browser).await, Ok(()), "who is no browser has no origin");
+}
+
+#[tokio::test]
+async fn a_cookie_is_not_believed_from_other_pages() {
+    let gateway = gateway().await;
+    let mut witness = gateway.v1("testigo").await;
+    let cookie = format!("ws_token={}", token("7"));
+    let other_port = format!("http://{}", gateway.api);
+    let origins =
+        ["https://evil.example", "null", "https://panel.example.evil.example", &other_port];
+    for origin in origins {
+        let headers = [("Cookie", &*cookie), ("Origin", origin)];
+        let expected = Err((4403, json!({"reason": "origin not allowed"})));
+        assert_eq!(outcome(&gateway, &headers).await, expected, "{origin}");
+        gateway.still_serves(&mut witness).await;
+    }
+    let failures = r#"groupcast_auth_failures_total{cause="origin"}"#;
+    assert_eq!(gateway.metric(failures).await, origins.len() as f64);
+}
+
+#[tokio::test]
+async fn what_a_page_must_know_itself_is_believed_from_any_page() {
+    let gateway = gateway().await;
+    let (bearer, foreign) = (format!("Bearer {}", token("7")), ("Origin", "https://evil.example"));
+    assert_eq!(outcome(&gateway, &[("Authorization", &bearer), foreign]).await, Ok(()));
+    let path = format!("/ws?v=1&token={}", token("7"));
+    let mut by_url = open(&gateway, &path, &[foreign]).await;
+    assert_eq!(by_url.frame().await, json!({"type": "hola"}));
+    // The hello's token comes before a cookie, and needs no origin either.
+    let cookie = format!("ws_token={}", token("8"));
+    let offer = ("Sec-WebSocket-Protocol", "groupcast.v1.json");
+    let mut v1 = open(&gateway, "/ws", &[offer, foreign, ("Cookie", &cookie)]).await;
+    v1.hello(&token("7")).await;
+    assert_eq!(v1.welcome().await["groups"], json!([{"group": "usuario_7"}]));
+}
+
+#[tokio::test]
+async fn a_cookie_authenticates_a_hello_without_a_token() {
+    let gateway = gateway().await;
+    let cookie = format!("ws_token={}", token("7"));
+    let offer = ("Sec-WebSocket-Protocol", "groupcast.v1.json");
+    let mut own = open(&gateway, "/ws", &[offer, ("Cookie", &cookie)]).await;
+    own.say(json!({"type": "hello"})).await;
+    own.welcome().await;
+    let foreign = ("Origin", "https://evil.example");
+    let mut other = open(&gateway, "/ws", &[offer, ("Cookie", &cookie), foreign]).await;
+    other.say(json!({"type": "hello"})).await;
+    assert_eq!(other.closed().await.0, 4403);
+}
