@@ -210,9 +210,10 @@ impl Shard {
     fn settle(&mut self, key: SeatKey, group: GroupKey, answered: Option<&Position>) {
         let ahead = answered.filter(|position| !self.groups.get(group).has_reached(position));
         let Some(position) = ahead else { return self.groups.settle(&self.seats, key, group) };
-        let group_of = self.groups.get_mut(group);
-        if group_of.members.iter().all(|member| member.pending) {
-            group_of.reached = Some(position.clone());
+        let members = &self.groups.get(group).members;
+        let waits = |seat| seat == key || self.holds.waits_for(seat, group).is_some();
+        if members.iter().all(|member| member.pending && waits(member.seat)) {
+            self.groups.get_mut(group).reached = Some(position.clone());
             return self.groups.settle(&self.seats, key, group);
         }
         self.holds.follow(key, group, position.clone());
@@ -301,8 +302,7 @@ impl Shard {
             Control::Leave(member, group) => {
                 for key in self.seats_of(&member) {
                     if self.is_open(key) && self.groups.held(&self.seats, key, &group).is_some() {
-                        let left = self.leave(key, std::slice::from_ref(&group));
-                        self.tell_left(key, &left, BY_BACKEND);
+                        self.dismiss(key, std::slice::from_ref(&group), BY_BACKEND);
                     }
                 }
             }
@@ -330,11 +330,18 @@ impl Shard {
         }
     }
 
-    pub(super) fn tell_left(&mut self, key: SeatKey, left: &[Standing], reason: &'static str) {
-        let told = |seat: &Seat| seat.is_v1() && seat.phase == Phase::Open;
-        // An arriving connection is told by its welcome.
-        if self.seats.get(key).is_some_and(told) {
-            self.answer(key, outbound::left(None, left, Some(reason)));
+    /// Ends memberships for a reason of the server's. Those whose join is not answered yet were never
+    /// told, and their answer will say that they are gone.
+    pub(super) fn dismiss(&mut self, key: SeatKey, names: &[GroupName], reason: &'static str) {
+        let is_told = |name: &&GroupName| {
+            let held = self.groups.held(&self.seats, key, name);
+            held.is_some_and(|group| self.holds.waits_for(key, group).is_none())
+        };
+        let told = names.iter().filter(is_told).cloned().collect::<Vec<_>>();
+        let mut left = self.leave(key, names);
+        left.retain(|standing| told.iter().any(|name| *name.as_str() == *standing.group));
+        if !left.is_empty() && self.seats.get(key).is_some_and(Seat::is_v1) {
+            self.answer(key, outbound::left(None, &left, Some(reason)));
         }
     }
 

@@ -56,8 +56,7 @@ impl Shard {
         self.schedule(key);
         self.answer(key, outbound::authed(id, expires_in));
         if !lost.is_empty() {
-            let left = self.leave(key, &lost);
-            self.tell_left(key, &left, BY_GRANTS);
+            self.dismiss(key, &lost, BY_GRANTS);
         }
         self.join_more(key, wanted);
     }

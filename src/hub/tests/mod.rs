@@ -1,10 +1,13 @@
 //! The hub driven turn by turn: real shards and sockets, without threads and without waiting.
 
+mod allocations;
 mod bench;
+mod churn;
 mod closing;
 mod doorbell;
 mod joining;
 mod life;
+mod membership;
 mod peer;
 mod reading;
 mod units;

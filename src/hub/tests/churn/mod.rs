@@ -1,0 +1,301 @@
+//! Shards under churn: random joins, leaves, publications, slow readers, late layers. A naive model
+//! knows for each connection what it must see; see `oracle`.
+
+mod layer;
+mod oracle;
+
+use std::time::{Duration, Instant};
+
+use super::bench::{Bench, group, member};
+use super::peer::{Got, Peer};
+use crate::connection::{self, Limits, Overflow};
+use crate::event::{ConnectionId, Control, Except, Target};
+use crate::group::GroupPattern;
+use crate::protocol::Encoding;
+
+use layer::Layer;
+use oracle::Oracle;
+
+/// Steps of one run.
+const STEPS: usize = 250;
+
+/// Runs go on for so long, each with a seed of its own.
+const TIME: Duration = Duration::from_secs(5);
+
+/// Groups by policy: `o` drops the oldest, `n` the newest, `c` closes, `h` keeps history.
+const GROUPS: [&str; 6] = ["o.1", "o.2", "n.1", "c.1", "h.1", "h.2"];
+
+const USERS: [&str; 3] = ["ana", "ben", "eva"];
+
+/// Splitmix64: the same numbers for the same seed.
+struct Dice(u64);
+
+struct Client {
+    peer: Peer,
+    shard: usize,
+    user: &'static str,
+    /// Reads in one step of so many.
+    reads: u64,
+}
+
+struct Run {
+    dice: Dice,
+    shards: Vec<Bench>,
+    layer: Layer,
+    oracle: Oracle,
+    clients: Vec<Client>,
+    number: u64,
+}
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) % sides
+    }
+
+    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.roll(of.len() as u64) as usize]
+    }
+}
+
+fn settings() -> connection::Settings {
+    let limits = |pattern: &str, capacity, overflow| {
+        let expiry = Duration::from_secs(4);
+        (GroupPattern::parse(pattern).unwrap(), Limits { capacity, expiry, overflow })
+    };
+    connection::Settings {
+        outbox_bytes: 24 * 1024,
+        // Nobody is asked for a sign of life: the clients of this test answer nothing.
+        ping: Duration::from_secs(3600),
+        group_limits: vec![
+            limits("o.*", 5, Overflow::DropOldest),
+            limits("n.*", 7, Overflow::DropNewest),
+            limits("c.*", 20, Overflow::Close),
+            limits("*", 6, Overflow::DropOldest),
+        ],
+        ..Default::default()
+    }
+}
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        let registry = std::sync::Arc::default();
+        let bench = |index| Bench::numbered(index, settings(), 8, std::sync::Arc::clone(&registry));
+        let shards: Vec<_> = (0..3).map(bench).collect();
+        let layer = Layer::new(registry);
+        let (oracle, clients) = (Oracle::default(), Vec::new());
+        Self { dice: Dice(seed), shards, layer, oracle, clients, number: 0 }
+    }
+
+    fn step(&mut self) {
+        match self.dice.roll(20) {
+            0 if self.clients.len() < 12 => self.arrive(),
+            1 if self.clients.len() > 6 => self.vanish(),
+            0..=3 => self.join(),
+            4 | 5 => self.leave(),
+            6..=12 => self.publish(),
+            13 => self.let_time_pass(),
+            14..=16 => self.carry(),
+            _ => self.read(),
+        }
+    }
+
+    fn arrive(&mut self) {
+        let (user, v1) = (self.dice.pick(&USERS), self.dice.roll(4) > 0);
+        let encoding = if v1 { Encoding::V1 } else { Encoding::Plain(0) };
+        let shard = self.dice.roll(self.shards.len() as u64) as usize;
+        let first = self.dice.pick(&GROUPS);
+        let peer = self.shards[shard].arrive_by(user, encoding, &[first], true, 0);
+        self.oracle.arrives(peer.id, v1);
+        self.oracle.asks(peer.id, first);
+        let reads = self.dice.pick(&[1, 2, 6, 40]);
+        self.clients.push(Client { peer, shard, user, reads });
+    }
+
+    /// A client goes without a word.
+    fn vanish(&mut self) {
+        let at = self.dice.roll(self.clients.len() as u64) as usize;
+        let id = self.clients.swap_remove(at).peer.id;
+        self.oracle.gone(id);
+    }
+
+    fn join(&mut self) {
+        let name = self.dice.pick(&GROUPS);
+        let Some(client) = any(&mut self.dice, &self.clients) else { return };
+        if !self.oracle.holds(client.peer.id, name) {
+            let control = Control::Join(member(&client.peer), group(name));
+            let (id, shard) = (client.peer.id, client.shard);
+            self.shards[shard].control(control);
+            self.turn(shard);
+            self.oracle.asks(id, name);
+        }
+    }
+
+    fn leave(&mut self) {
+        let name = self.dice.pick(&GROUPS);
+        let Some(client) = any(&mut self.dice, &self.clients) else { return };
+        let (id, shard) = (client.peer.id, client.shard);
+        self.shards[shard].control(Control::Leave(member(&client.peer), group(name)));
+        self.turn(shard);
+        self.oracle.leaves(id, name);
+    }
+
+    /// A few publications to one target, which the layer has accepted when this ends.
+    fn publish(&mut self) {
+        let target = match self.dice.roll(8) {
+            0 => Target::All,
+            1 => Target::User(self.dice.pick(&USERS).into()),
+            _ => Target::Group(group(self.dice.pick(&GROUPS))),
+        };
+        for _ in 0..=self.dice.roll(4) {
+            self.number += 1;
+            let size = self.dice.pick(&[60, 300, 1500]);
+            let mut publication = self.shards[0].publication(target.clone(), self.number, size);
+            if self.dice.roll(4) == 0
+                && let Some(client) = any(&mut self.dice, &self.clients)
+            {
+                publication.except = match self.dice.roll(2) {
+                    0 => Except { connections: vec![client.peer.id], users: Vec::new() },
+                    _ => Except { connections: Vec::new(), users: vec![client.user.into()] },
+                };
+            }
+            self.layer.accept(publication);
+        }
+    }
+
+    fn let_time_pass(&mut self) {
+        let time = Duration::from_millis(self.dice.roll(3000));
+        for shard in 0..self.shards.len() {
+            self.shards[shard].now += time;
+            self.turn(shard);
+        }
+    }
+
+    /// The layer carries some of what it has accepted, and answers some of what it was asked.
+    fn carry(&mut self) {
+        for shard in 0..self.shards.len() {
+            let requests = self.dice.roll(6) as usize;
+            self.layer.take_requests(&mut self.shards[shard], requests);
+            let answers = self.dice.roll(4) as usize;
+            self.layer.answer(shard, &mut self.shards[shard], &mut self.oracle, answers);
+            let carried = self.dice.roll(8) as usize;
+            self.deliver(shard, carried);
+            self.turn(shard);
+        }
+    }
+
+    fn deliver(&mut self, shard: usize, most: usize) {
+        for publication in self.layer.due(shard, most) {
+            let here = self.clients.iter().filter(|client| client.shard == shard);
+            for Client { peer, user, .. } in here {
+                if !publication.except.holds(peer.id, user) {
+                    self.oracle.sent(peer.id, user, &publication);
+                }
+            }
+            self.shards[shard].publish(publication);
+        }
+    }
+
+    /// One turn, and who did not outlive it.
+    fn turn(&mut self, shard: usize) {
+        self.shards[shard].turn();
+    }
+
+    fn read(&mut self) {
+        for at in (0..self.clients.len()).rev() {
+            let reads = self.clients[at].reads;
+            if self.dice.roll(reads) == 0 {
+                self.read_one(at);
+            }
+        }
+    }
+
+    fn read_one(&mut self, at: usize) {
+        let Client { peer, shard, .. } = &mut self.clients[at];
+        let (id, shard) = (peer.id, *shard);
+        for got in peer.drain() {
+            match got {
+                Got::Json(frame) => self.oracle.received(id, &frame),
+                Got::Close(code) => self.oracle.closed(id, code),
+                Got::End => {
+                    assert!(self.oracle.may_end(id), "an end without a close frame");
+                    self.clients.swap_remove(at);
+                    self.oracle.gone(id);
+                    break;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        self.turn(shard);
+    }
+
+    /// Carries and reads all there is; then nobody misses anything any more.
+    fn settle(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            for shard in 0..self.shards.len() {
+                self.layer.take_requests(&mut self.shards[shard], usize::MAX);
+                self.layer.answer(shard, &mut self.shards[shard], &mut self.oracle, usize::MAX);
+                self.deliver(shard, 32);
+                self.turn(shard);
+            }
+            for at in (0..self.clients.len()).rev() {
+                self.read_one(at);
+            }
+            let ids: Vec<ConnectionId> = self.clients.iter().map(|client| client.peer.id).collect();
+            if self.layer.is_idle() && ids.iter().all(|id| self.oracle.is_complete(*id)) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{}", self.oracle.missing(&ids));
+        }
+    }
+
+    /// Everybody goes; nothing of them stays.
+    fn end(&mut self) {
+        while !self.clients.is_empty() {
+            self.vanish();
+        }
+        let (layer, oracle) = (&mut self.layer, &mut self.oracle);
+        for (shard, bench) in self.shards.iter_mut().enumerate() {
+            bench.turn_until("all seats are free", |bench| {
+                layer.take_requests(bench, usize::MAX);
+                layer.answer(shard, bench, oracle, usize::MAX);
+                bench.shard.seats.is_empty() && !bench.shard.outgoing.is_waiting()
+            });
+            layer.take_requests(bench, usize::MAX);
+            assert_eq!(bench.shard.holds.len(), 0, "something is still held back");
+            assert!(GROUPS.iter().all(|name| bench.shard.groups.find(&group(name)).is_none()));
+        }
+        assert_eq!(self.shards[0].registry.groups(), 0, "nobody is there, but a group is open");
+    }
+}
+
+fn any<'a>(dice: &mut Dice, clients: &'a [Client]) -> Option<&'a Client> {
+    let open = clients.len() as u64;
+    (open > 0).then(|| &clients[dice.roll(open) as usize])
+}
+
+#[test]
+fn every_connection_sees_what_the_model_says_or_is_told_what_it_missed() {
+    let began = Instant::now();
+    let mut told = 0;
+    for seed in 1.. {
+        // Shown only if the run fails.
+        println!("seed {seed}");
+        let mut run = Run::new(seed);
+        for _ in 0..STEPS {
+            run.step();
+        }
+        run.settle();
+        told += run.oracle.gaps;
+        run.end();
+        if began.elapsed() > TIME {
+            println!("{seed} runs, {told} gaps");
+            break;
+        }
+    }
+    assert!(told > 0, "no reader was too slow: nothing was tried");
+}

@@ -1,0 +1,224 @@
+//! What each connection must see: for every membership the publications that reached its shard from
+//! `joined` to `left`, in order, each once, but for those a gap accounts for.
+
+use std::collections::{HashMap, VecDeque};
+
+use serde_json::Value;
+
+use crate::event::{ConnectionId, Publication, Target};
+
+#[derive(Default)]
+pub(super) struct Oracle {
+    views: HashMap<ConnectionId, View>,
+    /// Gaps that connections were told of.
+    pub(super) gaps: u64,
+}
+
+/// One connection, as the model sees it.
+struct View {
+    v1: bool,
+    welcomed: bool,
+    closed: bool,
+    /// Whether it ever asked for a group whose overflow closes.
+    strict: bool,
+    /// In the order in which they were asked for; the first, without a name, is what is addressed to
+    /// the connection itself.
+    memberships: Vec<Membership>,
+}
+
+struct Membership {
+    name: &'static str,
+    phase: Phase,
+    /// Whether the connection has read that it joined.
+    told: bool,
+    /// Where the group stood at the answer: what comes up to it is not for this membership.
+    from: Option<u64>,
+    /// What has reached the shard and was not read yet: number and offset.
+    owed: VecDeque<(u64, Option<u64>)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Phase {
+    Asked,
+    /// Left before it was answered.
+    Abandoned,
+    Granted,
+    Left,
+}
+
+impl Oracle {
+    pub(super) fn arrives(&mut self, id: ConnectionId, v1: bool) {
+        let addressed = Membership { told: true, ..Membership::new("", Phase::Granted) };
+        let memberships = vec![addressed];
+        self.views
+            .insert(id, View { v1, welcomed: false, closed: false, strict: false, memberships });
+    }
+
+    pub(super) fn gone(&mut self, id: ConnectionId) {
+        self.views.remove(&id);
+    }
+
+    pub(super) fn asks(&mut self, id: ConnectionId, name: &'static str) {
+        let view = self.view(id);
+        view.strict |= name.starts_with('c');
+        view.memberships.push(Membership::new(name, Phase::Asked));
+    }
+
+    pub(super) fn holds(&self, id: ConnectionId, name: &str) -> bool {
+        self.views[&id].memberships.iter().any(|m| m.name == name && m.is_held())
+    }
+
+    pub(super) fn leaves(&mut self, id: ConnectionId, name: &str) {
+        let memberships = &mut self.view(id).memberships;
+        let Some(held) = memberships.iter_mut().find(|m| m.name == name && m.is_held()) else {
+            return;
+        };
+        held.phase = if held.phase == Phase::Asked { Phase::Abandoned } else { Phase::Left };
+    }
+
+    /// The layer answers the oldest unanswered join of this group.
+    pub(super) fn granted(&mut self, id: ConnectionId, name: &str, from: Option<u64>) {
+        let Some(view) = self.views.get_mut(&id) else { return };
+        let unanswered =
+            |m: &Membership| m.name == name && matches!(m.phase, Phase::Asked | Phase::Abandoned);
+        let Some(at) = view.memberships.iter().position(unanswered) else { return };
+        let membership = &mut view.memberships[at];
+        if membership.phase == Phase::Abandoned {
+            view.memberships.remove(at);
+            return;
+        }
+        membership.phase = Phase::Granted;
+        membership.from = from;
+        membership.owed.retain(|(_, offset)| *offset > from || from.is_none());
+    }
+
+    /// A publication reaches the connection's shard.
+    pub(super) fn sent(&mut self, id: ConnectionId, user: &str, publication: &Publication) {
+        let name = match &publication.target {
+            Target::Group(group) => group.as_str(),
+            Target::User(sub) if **sub != *user => return,
+            _ => "",
+        };
+        let held = |m: &&mut Membership| m.name == name && m.is_held();
+        let Some(membership) = self.view(id).memberships.iter_mut().find(held) else { return };
+        let offset = publication.position.as_ref().map(|position| position.offset);
+        if membership.from.is_none() || offset > membership.from {
+            membership.owed.push_back((publication.id.0 as u64, offset));
+        }
+    }
+
+    pub(super) fn received(&mut self, id: ConnectionId, frame: &Value) {
+        if !self.views[&id].v1 {
+            return self.view(id).passes(frame);
+        }
+        let view = self.view(id);
+        assert!(!view.closed, "{frame} after the close");
+        let kind = frame["type"].as_str().unwrap();
+        assert_eq!(view.welcomed, kind != "welcome", "{frame}");
+        view.welcomed = true;
+        let group = frame["group"].as_str().unwrap_or_default();
+        match kind {
+            "welcome" | "joined" => view.each(frame, View::joined),
+            "left" => view.each(frame, View::left),
+            "event" => {
+                let (number, offset) = (frame["data"]["n"].as_u64(), frame["offset"].as_u64());
+                let owed = view.told(group).owed.pop_front();
+                assert_eq!(owed.map(|owed| owed.0), number, "{frame}");
+                assert_eq!(owed.and_then(|owed| owed.1), offset, "{frame}");
+            }
+            "gap" => {
+                let owed = &mut view.told(group).owed;
+                let lost = frame["lost"].as_u64().unwrap() as usize;
+                assert!(lost <= owed.len(), "{frame}, but {owed:?} were owed");
+                let missed: Vec<_> = owed.drain(..lost).map(|(_, offset)| offset).collect();
+                let ends = (frame["from"].as_u64(), frame["to"].as_u64());
+                assert_eq!(ends, (missed[0], missed[lost - 1]), "{frame}");
+                self.gaps += 1;
+            }
+            other => panic!("{other}"),
+        }
+    }
+
+    pub(super) fn closed(&mut self, id: ConnectionId, code: Option<u16>) {
+        let view = self.view(id);
+        assert!(code == Some(4508) && view.strict, "closed {code:?} against all policies");
+        view.closed = true;
+    }
+
+    /// Whether the gateway may let go of it: after a close frame, which it does not wait for for ever
+    /// to be read.
+    pub(super) fn may_end(&self, id: ConnectionId) -> bool {
+        self.views[&id].closed || self.views[&id].strict
+    }
+
+    /// Whether everything owed has come; a plain connection cannot know.
+    pub(super) fn is_complete(&self, id: ConnectionId) -> bool {
+        let view = &self.views[&id];
+        let done = |m: &Membership| m.phase == Phase::Granted && m.told && m.owed.is_empty();
+        view.closed || !view.v1 || view.memberships.iter().all(done)
+    }
+
+    pub(super) fn missing(&self, ids: &[ConnectionId]) -> String {
+        let of = |id: &ConnectionId| {
+            let owed = |m: &Membership| format!("{} {:?} {:?}", m.name, m.phase, m.owed);
+            let list: Vec<_> = self.views[id].memberships.iter().map(owed).collect();
+            format!("{id} still waits: {list:?}")
+        };
+        ids.iter().filter(|id| !self.is_complete(**id)).map(of).collect::<Vec<_>>().join("\n")
+    }
+
+    fn view(&mut self, id: ConnectionId) -> &mut View {
+        self.views.get_mut(&id).unwrap()
+    }
+}
+
+impl View {
+    /// For each group of a frame that is not refused.
+    fn each(&mut self, frame: &Value, change: fn(&mut Self, &str)) {
+        for standing in frame["groups"].as_array().unwrap() {
+            if standing.get("error").is_none() {
+                change(self, standing["group"].as_str().unwrap());
+            }
+        }
+    }
+
+    fn joined(&mut self, name: &str) {
+        let new = |m: &&mut Membership| m.name == name && !m.told && m.phase != Phase::Asked;
+        let membership = self.memberships.iter_mut().find(new);
+        membership.unwrap_or_else(|| panic!("joined {name}, which was not granted")).told = true;
+    }
+
+    fn left(&mut self, name: &str) {
+        let at = self.memberships.iter().position(|m| m.name == name && m.told);
+        let membership = self.memberships.remove(at.expect("left without having joined"));
+        assert_eq!(membership.phase, Phase::Left, "left {name}, which nobody ended");
+    }
+
+    /// The membership of this name that the connection knows itself to have.
+    fn told(&mut self, name: &str) -> &mut Membership {
+        let told = self.memberships.iter_mut().find(|m| m.name == name && m.told);
+        told.unwrap_or_else(|| panic!("something of {name:?}, which is not joined"))
+    }
+
+    /// A plain connection is told of nothing but events; those before this one are lost to it.
+    fn passes(&mut self, frame: &Value) {
+        let number = frame["n"].as_u64().unwrap();
+        for membership in &mut self.memberships {
+            if let Some(at) = membership.owed.iter().position(|(owed, _)| *owed == number) {
+                membership.owed.drain(..=at);
+                return;
+            }
+        }
+        panic!("{frame} was seen, is out of order, or was never owed");
+    }
+}
+
+impl Membership {
+    fn new(name: &'static str, phase: Phase) -> Self {
+        Self { name, phase, told: false, from: None, owed: VecDeque::new() }
+    }
+
+    fn is_held(&self) -> bool {
+        matches!(self.phase, Phase::Asked | Phase::Granted)
+    }
+}
