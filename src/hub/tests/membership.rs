@@ -1,0 +1,160 @@
+//! Who is in which group and who is whose, against plain maps.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::bench::{group, identity, instance};
+use super::peer::pair;
+use crate::connection::{Connection, Gaps, Limits, Settings};
+use crate::event::ConnectionId;
+use crate::hub::members::{Groups, SeatKey};
+use crate::hub::seat::{Budget, Seat, Seats};
+use crate::protocol::Encoding;
+
+const USERS: [&str; 3] = ["ana", "ben", "eva"];
+const GROUPS: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Arrive(usize),
+    Go(usize),
+    Join(usize, usize),
+    Leave(usize, usize),
+    Settle(usize, usize),
+}
+
+/// The plain maps, by serial number.
+#[derive(Default)]
+struct Model {
+    users: BTreeMap<u64, &'static str>,
+    /// Whether each membership is pending.
+    memberships: BTreeMap<(&'static str, u64), bool>,
+}
+
+#[derive(Default)]
+struct Both {
+    seats: Seats,
+    groups: Groups,
+    model: Model,
+    serial: u64,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (seat, name) = (0..6_usize, 0..GROUPS.len());
+    prop_oneof![
+        2 => (0..USERS.len()).prop_map(Step::Arrive),
+        1 => seat.clone().prop_map(Step::Go),
+        6 => (seat.clone(), name.clone()).prop_map(|(seat, name)| Step::Join(seat, name)),
+        4 => (seat.clone(), name.clone()).prop_map(|(seat, name)| Step::Leave(seat, name)),
+        2 => (seat, name).prop_map(|(seat, name)| Step::Settle(seat, name)),
+    ]
+}
+
+fn id(serial: u64) -> ConnectionId {
+    ConnectionId { instance: instance(), serial }
+}
+
+impl Both {
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Arrive(user) => self.arrive(USERS[user]),
+            Step::Go(nth) => {
+                let Some((serial, key)) = self.nth(nth) else { return };
+                for name in GROUPS {
+                    self.leave(serial, key, name);
+                }
+                assert_eq!(self.seats.remove(key).id.serial, serial);
+                self.model.users.remove(&serial);
+            }
+            Step::Join(nth, name) => {
+                let Some((serial, key)) = self.nth(nth) else { return };
+                let (seats, name) = (&mut self.seats, GROUPS[name]);
+                let joined = self.groups.join(seats, key, &group(name), false, Limits::default);
+                let is_new = !self.model.memberships.contains_key(&(name, serial));
+                assert_eq!(joined.is_some(), is_new);
+                self.model.memberships.entry((name, serial)).or_insert(true);
+            }
+            Step::Leave(nth, name) => {
+                let Some((serial, key)) = self.nth(nth) else { return };
+                self.leave(serial, key, GROUPS[name]);
+            }
+            Step::Settle(nth, name) => {
+                let Some((serial, key)) = self.nth(nth) else { return };
+                let name = GROUPS[name];
+                let Some(held) = self.groups.held(&self.seats, key, &group(name)) else { return };
+                self.groups.settle(&self.seats, key, held);
+                self.model.memberships.insert((name, serial), false);
+            }
+        }
+    }
+
+    fn arrive(&mut self, user: &'static str) {
+        if self.model.users.len() == 6 {
+            return;
+        }
+        self.serial += 1;
+        let (server, _) = pair(false);
+        let connection =
+            Connection::new(server, Vec::new(), &Settings::default(), Gaps::Told).unwrap();
+        let budget = Budget::full(1, 0);
+        let (id, who) = (id(self.serial), identity(user));
+        self.seats.insert(Seat::new(id, connection, who, Encoding::V1, 0, budget, 0));
+        self.model.users.insert(self.serial, user);
+    }
+
+    /// The nth seat by serial number, and its key.
+    fn nth(&self, nth: usize) -> Option<(u64, SeatKey)> {
+        let serial = *self.model.users.keys().nth(nth)?;
+        Some((serial, self.seats.find(id(serial)).expect("a seat is found by its connection")))
+    }
+
+    fn leave(&mut self, serial: u64, key: SeatKey, name: &'static str) {
+        let held = self.groups.held(&self.seats, key, &group(name));
+        let was_held = self.model.memberships.remove(&(name, serial)).is_some();
+        assert_eq!(held.is_some(), was_held);
+        let Some(held) = held else { return };
+        let others = self.model.memberships.keys().any(|(other, _)| *other == name);
+        let ended = self.groups.leave(&mut self.seats, key, held);
+        assert_eq!(ended, (!others).then(|| group(name)), "told of the last leave, and only then");
+    }
+
+    fn check(&self) {
+        for name in GROUPS {
+            let members = self.groups.find(&group(name)).map(|key| &self.groups.get(key).members);
+            let found: BTreeMap<u64, bool> = members
+                .into_iter()
+                .flatten()
+                .map(|member| (self.seats[member.seat].id.serial, member.pending))
+                .collect();
+            let wanted = self.model.memberships.iter().filter(|((of, _), _)| *of == name);
+            let wanted: BTreeMap<u64, bool> =
+                wanted.map(|((_, serial), p)| (*serial, *p)).collect();
+            assert_eq!(found, wanted, "group {name}");
+            assert_eq!(members.map_or(0, Vec::len), wanted.len(), "nobody twice");
+        }
+        for user in USERS {
+            let found: Vec<_> =
+                self.seats.of_user(user).map(|key| self.seats[key].id.serial).collect();
+            let own = self.model.users.iter().rev().filter(|(_, of)| **of == user);
+            assert_eq!(found, own.map(|(serial, _)| *serial).collect::<Vec<_>>(), "newest first");
+        }
+        let all: BTreeSet<u64> = self.seats.keys().map(|key| self.seats[key].id.serial).collect();
+        assert!(all.iter().eq(self.model.users.keys()));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn seats_and_groups_agree_with_plain_maps(
+        steps in prop::collection::vec(step(), 1..120),
+    ) {
+        let mut both = Both::default();
+        for step in steps {
+            both.take(step);
+            both.check();
+        }
+    }
+}
