@@ -37,6 +37,48 @@ fn a_bad_configuration_is_64_and_one_sentence() {
 }
 
 #[test]
+fn a_bad_value_is_named_with_its_place_and_what_is_allowed() {
+    let cases = [
+        ("[conections]\nmax = 1\n", &["gateway.toml:1:2", "conections", "connections"][..]),
+        ("[limits]\nmax_frame_bytes = \"16KB\"\n", &["gateway.toml:2", "16KB", "256KiB"]),
+        ("[connections]\nping = 25\n", &["gateway.toml:2", "25", "10s"]),
+        ("[connections]\nping = \"0s\"\n", &["connections.ping", "0s", "1s to 24h"]),
+        ("[connections]\nper_user = 0\n", &["connections.per_user", "0", "at least 1"]),
+        (
+            "[limits]\nmax_event_bytes = \"1GiB\"\n",
+            &["limits.max_event_bytes", "1GiB", "outbox_bytes"],
+        ),
+        (
+            "[[limits.group]]\npattern = \"*\"\noverflow = \"drop\"\n",
+            &["gateway.toml:3", "drop", "drop_oldest"],
+        ),
+        ("[[auth.key]]\nalgorithm = \"none\"\nsecret = \"x\"\n", &["auth.key", "none", "HS256"]),
+        ("[[grant]]\nallow = [\"fly\"]\n", &["gateway.toml:2", "fly", "join"]),
+        ("[auth]\nallowed_origins = [\"*\"]\n", &["auth.allowed_origins", "*", "https://"]),
+        ("listen = 8080", &["gateway.toml:1:10", "8080"]),
+        ("[log]\nlevel = \"laut\"\n", &["log.level", "laut", "debug"]),
+    ];
+    for (configuration, words) in cases {
+        let output = Folder::with(configuration).output(&["check"]);
+        assert_eq!(output.status.code(), Some(64), "{configuration}");
+        let said = text(&output.stderr);
+        for word in words {
+            assert!(said.contains(word), "{word:?} is missing in\n{said}\nof\n{configuration}");
+        }
+    }
+}
+
+#[test]
+fn a_bad_variable_is_named() {
+    let folder = Folder::with(SERVING);
+    let mut command = folder.groupcast(&["check"]);
+    let output = command.env("GROUPCAST_CONNECTIONS_PER_USER", "many").output().unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    let said = text(&output.stderr);
+    assert!(said.contains("GROUPCAST_CONNECTIONS_PER_USER: not a whole number"), "{said}");
+}
+
+#[test]
 fn a_named_configuration_must_be_there() {
     let output = Folder::with(SERVING).output(&["check", "--config", "other.toml"]);
     assert_eq!(output.status.code(), Some(64));

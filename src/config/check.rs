@@ -81,8 +81,8 @@ fn connection(raw: &Raw) -> Result<connection::Settings, ConfigError> {
             limits.groups_per_connection,
         )?,
         notsent_lowat: lowat.0 as u32,
-        ping: period("connections.ping", raw.connections.ping)?,
-        ping_grace: period("connections.ping_grace", raw.connections.ping_grace)?,
+        ping: seconds("connections.ping", raw.connections.ping)?,
+        ping_grace: seconds("connections.ping_grace", raw.connections.ping_grace)?,
         group_limits: group_limits(&limits.group)?,
     })
 }
@@ -172,6 +172,11 @@ fn at_least_one<T: Copy + PartialOrd + Display + One>(
 
 fn period(key: &str, value: Period) -> Result<Duration, ConfigError> {
     within(key, value, SHORTEST, LONGEST).map(|period| period.0)
+}
+
+/// A period that is kept by a clock of whole seconds.
+fn seconds(key: &str, value: Period) -> Result<Duration, ConfigError> {
+    within(key, value, Period(Duration::from_secs(1)), LONGEST).map(|period| period.0)
 }
 
 fn within<T: Copy + PartialOrd + Display>(
