@@ -153,10 +153,12 @@ fn log(log: &raw::Log) -> Result<telemetry::LogSettings, ConfigError> {
             raw::LogFormat::Json => telemetry::LogFormat::Json,
         },
     };
-    settings.check().map_err(|_| {
+    // A word alone would be taken for the name of a module, and all others would fall silent.
+    let mut alone = log.level.split(',').filter(|directive| !directive.contains('='));
+    if settings.check().is_err() || !alone.all(is_level) {
         let allowed = "error, warn, info, debug, trace, or \"info,groupcast::hub=debug\"";
-        ConfigError::value("log.level", format!("{:?}", log.level), allowed)
-    })?;
+        return Err(ConfigError::value("log.level", format!("{:?}", log.level), allowed));
+    }
     Ok(settings)
 }
 
@@ -212,6 +214,11 @@ fn check_word(key: &str, word: &str) -> Result<(), ConfigError> {
     }
     let allowed = "letters, digits, '_', '-' and '.', or empty";
     Err(ConfigError::value(key, format!("{word:?}"), allowed))
+}
+
+fn is_level(word: &str) -> bool {
+    let levels = ["off", "error", "warn", "info", "debug", "trace"];
+    levels.iter().any(|level| word.trim().eq_ignore_ascii_case(level))
 }
 
 /// The unit, for whatever must not be zero.
