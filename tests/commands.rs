@@ -3,8 +3,9 @@
 use std::net::{TcpListener, TcpStream};
 
 use nix::sys::signal::Signal;
+use serde_json::json;
 
-use crate::support::{Folder, Running};
+use crate::support::{Folder, Running, Socket, request};
 
 const SERVING: &str = "
 [listen]
@@ -34,6 +35,52 @@ fn a_bad_configuration_is_64_and_one_sentence() {
         assert!(said.starts_with("groupcast: gateway.toml:2:1: unknown field"), "{said}");
         assert_eq!(said.lines().count(), 1, "{said}");
     }
+}
+
+#[test]
+fn a_bad_value_is_named_with_its_place_and_what_is_allowed() {
+    let cases = [
+        ("[conections]\nmax = 1\n", &["gateway.toml:1:2", "conections", "connections"][..]),
+        ("[limits]\nmax_frame_bytes = \"16KB\"\n", &["gateway.toml:2", "16KB", "256KiB"]),
+        ("[connections]\nping = 25\n", &["gateway.toml:2", "25", "10s"]),
+        ("[connections]\nping = \"0s\"\n", &["connections.ping", "0s", "1s to 24h"]),
+        ("[connections]\nper_user = 0\n", &["connections.per_user", "0", "at least 1"]),
+        (
+            "[limits]\nmax_event_bytes = \"1GiB\"\n",
+            &["limits.max_event_bytes", "1GiB", "outbox_bytes"],
+        ),
+        (
+            "[[limits.group]]\npattern = \"*\"\noverflow = \"drop\"\n",
+            &["gateway.toml:3", "drop", "drop_oldest"],
+        ),
+        ("[[auth.key]]\nalgorithm = \"none\"\nsecret = \"x\"\n", &["auth.key", "none", "HS256"]),
+        ("[[grant]]\nallow = [\"fly\"]\n", &["gateway.toml:2", "fly", "join"]),
+        ("[auth]\nallowed_origins = [\"*\"]\n", &["auth.allowed_origins", "*", "https://"]),
+        ("listen = 8080", &["gateway.toml:1:10", "8080"]),
+        (
+            "[log]\nlevel = \"laut\"\n[[auth.key]]\nalgorithm = \"HS256\"\n\
+             secret = \"0123456789abcdef0123456789abcdef\"\n",
+            &["log.level", "laut", "debug"],
+        ),
+    ];
+    for (configuration, words) in cases {
+        let output = Folder::with(configuration).output(&["check"]);
+        assert_eq!(output.status.code(), Some(64), "{configuration}");
+        let said = text(&output.stderr);
+        for word in words {
+            assert!(said.contains(word), "{word:?} is missing in\n{said}\nof\n{configuration}");
+        }
+    }
+}
+
+#[test]
+fn a_bad_variable_is_named() {
+    let folder = Folder::with(SERVING);
+    let mut command = folder.groupcast(&["check"]);
+    let output = command.env("GROUPCAST_CONNECTIONS_PER_USER", "many").output().unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    let said = text(&output.stderr);
+    assert!(said.contains("GROUPCAST_CONNECTIONS_PER_USER: not a whole number"), "{said}");
 }
 
 #[test]
@@ -126,5 +173,37 @@ fn dev_prints_what_is_needed_to_try_it_in_the_readers_language() {
         for part in ["/groups/usuario_ana/send", "Authorization: Bearer ", "http://127.0.0.1:"] {
             assert!(said.contains(part), "{part} is missing in\n{said}");
         }
+    }
+}
+
+#[tokio::test]
+async fn what_dev_prints_works_as_it_is() {
+    let folder = Folder::with("");
+    let mut running =
+        Running::start(&mut folder.groupcast(&["dev", "--port", "0", "--api-port", "0"]));
+    let mut said = String::new();
+    while !said.contains("Ctrl-C") {
+        let line = running.line();
+        assert!(!line.is_empty(), "the greeting ends with Ctrl-C: {said}");
+        said.push_str(&line);
+    }
+    let after = |mark: &str| {
+        let rest = said.split(mark).nth(1).unwrap_or_else(|| panic!("no {mark:?} in {said}"));
+        rest.split(['\n', '/', '\'']).next().unwrap().trim()
+    };
+    let public = after("Page         http://").parse().unwrap();
+    let api = after("curl http://").parse().unwrap();
+    let offer = ("Sec-WebSocket-Protocol", groupcast::protocol::V1);
+    let mut socket = Socket::open(public, "/ws", &[offer]).await;
+    socket.hello(after("Token ")).await;
+    assert_eq!(socket.welcome().await["groups"], json!([{"group": "usuario_7"}]));
+    let key = format!("Authorization: Bearer {}", after("Authorization: Bearer "));
+    let headers = [key.as_str(), "Content-Type: application/json"];
+    let event = br#"{"type":"aviso","texto":"hello"}"#;
+    let answer = request(api, "POST /groups/usuario_7/send", &headers, event).await;
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    assert_eq!(socket.event().await, json!({"type": "aviso", "texto": "hello"}));
+    for path in ["/", "/page.js", "/page.css", "/dev/session", "/client/v1/groupcast.js"] {
+        assert_eq!(request(public, &format!("GET {path}"), &[], b"").await.status, 200, "{path}");
     }
 }

@@ -176,3 +176,18 @@ async fn a_client_that_goes_before_its_hello_leaves_nothing() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_client_that_offers_only_what_is_not_spoken_learns_so() {
+    let gateway = Gateway::start().await;
+    let mut witness = gateway.v1("testigo").await;
+    let offer = ["Sec-WebSocket-Protocol: chat, groupcast.v2.json"];
+    let mut raw = Raw::connect(gateway.public).await;
+    let answer = raw.upgrade("/ws", &offer).await;
+    // A browser fails a connection whose answer takes none of its offers, and so would not hear the
+    // close: it has to be told in a protocol that it knows.
+    assert_eq!((answer.status, answer.header("sec-websocket-protocol")), (101, Some("chat")));
+    assert_eq!(raw.close_code().await, 4400);
+    assert_eq!(raw.next().await, None);
+    gateway.still_serves(&mut witness).await;
+}

@@ -16,10 +16,10 @@ mod transcripts;
 // What is promised to whoever behaves.
 mod converses_in_v1;
 mod delivers_in_order;
-// mod http_api;
+mod http_api;
 mod joins_and_leaves;
 mod membership_by_backend;
-// mod metrics;
+mod metrics;
 mod plain_clients;
 mod publishes_once;
 mod renews_tokens;
@@ -35,4 +35,4 @@ mod silent_clients;
 mod slow_readers;
 
 // The end.
-// mod drains_on_sigterm;
+mod drains_on_sigterm;

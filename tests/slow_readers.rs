@@ -89,8 +89,14 @@ async fn the_oldest_are_dropped_and_the_gap_stands_in_their_place() {
         dropped as f64
     );
 
+    let waiting = connection["waiting_bytes"].as_f64().unwrap();
+    assert_eq!(gateway.metric("groupcast_outbox_bytes").await, waiting);
+    assert!(waiting > 20_000.0, "{report}");
+
     let heard = hear(&mut slow, MANY - 1).await;
     assert_eq!(heard.lost, dropped);
+    gateway.metric_reaches("groupcast_gaps_total", 1.0).await;
+    assert_eq!(gateway.metric("groupcast_outbox_bytes").await, 0.0);
     assert_eq!(heard.reasons, ["slow"], "one gap, merged");
     assert_eq!(heard.numbers.len() as u64 + heard.lost, MANY, "delivered or accounted for");
     let newest: Vec<_> = (MANY - 20..MANY).collect();

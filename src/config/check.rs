@@ -81,8 +81,8 @@ fn connection(raw: &Raw) -> Result<connection::Settings, ConfigError> {
             limits.groups_per_connection,
         )?,
         notsent_lowat: lowat.0 as u32,
-        ping: period("connections.ping", raw.connections.ping)?,
-        ping_grace: period("connections.ping_grace", raw.connections.ping_grace)?,
+        ping: seconds("connections.ping", raw.connections.ping)?,
+        ping_grace: seconds("connections.ping_grace", raw.connections.ping_grace)?,
         group_limits: group_limits(&limits.group)?,
     })
 }
@@ -153,10 +153,12 @@ fn log(log: &raw::Log) -> Result<telemetry::LogSettings, ConfigError> {
             raw::LogFormat::Json => telemetry::LogFormat::Json,
         },
     };
-    settings.check().map_err(|_| {
+    // A word alone would be taken for the name of a module, and all others would fall silent.
+    let mut alone = log.level.split(',').filter(|directive| !directive.contains('='));
+    if settings.check().is_err() || !alone.all(is_level) {
         let allowed = "error, warn, info, debug, trace, or \"info,groupcast::hub=debug\"";
-        ConfigError::value("log.level", format!("{:?}", log.level), allowed)
-    })?;
+        return Err(ConfigError::value("log.level", format!("{:?}", log.level), allowed));
+    }
     Ok(settings)
 }
 
@@ -172,6 +174,11 @@ fn at_least_one<T: Copy + PartialOrd + Display + One>(
 
 fn period(key: &str, value: Period) -> Result<Duration, ConfigError> {
     within(key, value, SHORTEST, LONGEST).map(|period| period.0)
+}
+
+/// A period that is kept by a clock of whole seconds.
+fn seconds(key: &str, value: Period) -> Result<Duration, ConfigError> {
+    within(key, value, Period(Duration::from_secs(1)), LONGEST).map(|period| period.0)
 }
 
 fn within<T: Copy + PartialOrd + Display>(
@@ -207,6 +214,11 @@ fn check_word(key: &str, word: &str) -> Result<(), ConfigError> {
     }
     let allowed = "letters, digits, '_', '-' and '.', or empty";
     Err(ConfigError::value(key, format!("{word:?}"), allowed))
+}
+
+fn is_level(word: &str) -> bool {
+    let levels = ["off", "error", "warn", "info", "debug", "trace"];
+    levels.iter().any(|level| word.trim().eq_ignore_ascii_case(level))
 }
 
 /// The unit, for whatever must not be zero.

@@ -203,7 +203,7 @@ fn values_that_contradict_each_other_are_refused() {
     );
     assert_refused("[auth]\nleeway = \"11s\"", &["leeway is 11s", "at most 10s"]);
     assert_refused("[listen]\napi = \"127.0.0.1:8080\"", &["listen.api", "listen.public"]);
-    assert_refused("[connections]\nping = \"0s\"", &["connections.ping is 0s", "1ms to 24h"]);
+    assert_refused("[connections]\nping = \"0s\"", &["connections.ping is 0s", "1s to 24h"]);
     assert_refused("[hub]\ninbox = 0", &["hub.inbox is 0", "at least 1"]);
     assert_refused("[auth]\nallowed_origins = [\"https://a.b/\"]", &["allowed_origins[0]", "/"]);
     assert_refused("[log]\nlevel = \"groupcast=loud\"", &["log.level", "info"]);

@@ -112,6 +112,10 @@ impl Shard {
             return;
         }
         tracing::debug!(connection = %seat.id, code = disconnect.code, reason = disconnect.reason, "closing");
+        let disconnect = match disconnect.retry {
+            None if disconnect.may_return() => disconnect.within(self.blueprint.retry_window),
+            _ => disconnect,
+        };
         self.end_with(key, disconnect.code, disconnect.frame());
     }
 

@@ -45,6 +45,7 @@ pub(super) enum Command {
     Control(Control),
     LookAtGroup(GroupName, oneshot::Sender<GroupReport>),
     LookAtUser(Arc<str>, oneshot::Sender<(UserReport, Option<Instant>)>),
+    LookAtOutboxes(oneshot::Sender<usize>),
     Drain { rate: u32, window: Duration, grace: Duration },
 }
 

@@ -281,6 +281,7 @@ impl Shard {
         };
         seat.sent += flushed.events;
         self.tally.deliveries += flushed.events;
+        self.blueprint.metrics.gaps.increment(flushed.gaps);
         self.tally.writes += flushed.writes;
         self.tally.bytes += flushed.bytes;
         for (source, events) in flushed.expired {

@@ -19,6 +19,7 @@ use crate::event::{ConnectionId, Control, InstanceId, Publication, Target};
 use crate::frame::Frame;
 use crate::group::GroupName;
 use crate::protocol::Disconnect;
+use crate::telemetry::{Metrics, TargetKind};
 
 /// Bytes of one read; a largest message and its header, so that most messages are never copied.
 const SCRATCH: usize = 16 * 1024 + 14;
@@ -33,6 +34,7 @@ struct Shared {
     registry: Arc<Registry>,
     serial: AtomicU64,
     settings: Settings,
+    metrics: Arc<Metrics>,
     /// Closed when the last shard's thread has ended; whoever drains takes it.
     ended: Mutex<Option<mpsc::Receiver<()>>>,
 }
@@ -66,6 +68,7 @@ impl Hub {
         let (requests, served) = mpsc::channel(settings.requests);
         let (alive, ended) = mpsc::channel(1);
         let registry = Arc::new(Registry::default());
+        let metrics = Arc::clone(&blueprint.metrics);
         let blueprint = Arc::new(blueprint);
         let mut shards = Vec::with_capacity(count);
         for index in 0..count {
@@ -86,6 +89,7 @@ impl Hub {
             registry,
             serial: AtomicU64::new(0),
             settings,
+            metrics,
             ended: Mutex::new(Some(ended)),
         };
         Ok((Self(Arc::new(shared)), served))
@@ -145,6 +149,13 @@ impl Hub {
     ///
     /// Waits for room in their inboxes, which is to say for CPU.
     pub async fn deliver(&self, publication: Arc<Publication>) {
+        let kind = match &publication.target {
+            Target::Group(_) => TargetKind::Group,
+            Target::User(_) => TargetKind::User,
+            Target::Connection(_) => TargetKind::Connection,
+            Target::All => TargetKind::All,
+        };
+        self.0.metrics.publications.of(kind).increment(1);
         let shards = match &publication.target {
             Target::Group(group) => self.0.registry.shards_of(group),
             Target::Connection(id) if id.instance != self.0.instance => return,
@@ -216,6 +227,17 @@ impl Hub {
                 newest = closed;
                 whole.last_close = part.last_close;
             }
+        }
+        whole
+    }
+
+    /// Bytes that wait in all outboxes.
+    pub async fn outbox_bytes(&self) -> usize {
+        let mut whole = 0;
+        for shard in &self.0.shards {
+            let (reply, answer) = oneshot::channel();
+            shard.inbox.send(Command::LookAtOutboxes(reply)).await;
+            whole += answer.await.unwrap_or_default();
         }
         whole
     }

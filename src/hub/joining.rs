@@ -191,6 +191,7 @@ impl Shard {
         if self.holds.waits_for(key, group).is_none() {
             return;
         }
+        self.blueprint.metrics.joins.increment(1);
         let waiting = self.holds.end(key, group);
         let answered = recovery.position;
         self.settle(key, group, answered.as_ref());

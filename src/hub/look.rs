@@ -60,6 +60,11 @@ impl Shard {
         }
     }
 
+    /// Bytes in all outboxes. Asked for now and then: a running sum would cost every delivery.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.seats.keys().map(|key| self.seats[key].connection.waiting().1).sum()
+    }
+
     /// What is known of a user, and when the last close was: several shards may know of one.
     pub(super) fn report_user(&self, sub: &str) -> (UserReport, Option<Instant>) {
         let (last_close, at) = self.closed_users.last(sub).unzip();

@@ -51,6 +51,11 @@ impl Outgoing {
         self.released.push(group);
     }
 
+    /// Requests of all shards in the channel, and this one's that wait for room in it.
+    pub(super) fn len(&self) -> usize {
+        self.sender.max_capacity() - self.sender.capacity() + self.waiting.len()
+    }
+
     pub(super) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty() || !self.released.is_empty()
     }

@@ -217,6 +217,9 @@ impl Shard {
             Command::LookAtUser(sub, reply) => {
                 let _ = reply.send(self.report_user(&sub));
             }
+            Command::LookAtOutboxes(reply) => {
+                let _ = reply.send(self.waiting_bytes());
+            }
             Command::Drain { rate, window, grace } => self.begin_drain(rate, window, grace),
         }
     }
@@ -278,6 +281,7 @@ impl Shard {
         self.gauges.inbox.set(self.inbox.len() as f64);
         let tally = std::mem::take(&mut self.tally);
         let metrics = &self.blueprint.metrics;
+        metrics.requests_waiting.set(self.outgoing.len() as f64);
         if tally.writes > 0 {
             metrics.deliveries.increment(tally.deliveries);
             metrics.writes.increment(tally.writes);

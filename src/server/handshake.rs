@@ -17,8 +17,19 @@ use crate::protocol::V1;
 #[derive(Debug)]
 pub(super) struct Handshake {
     accept: String,
-    /// Whether v1 was offered; else the client speaks plain.
-    pub(super) v1: bool,
+    pub(super) offer: Offer,
+}
+
+/// What the client offers to speak.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Offer {
+    /// Nothing: bare events.
+    Plain,
+    /// v1, alone or among others.
+    V1,
+    /// Only others, of which this is the first. It is answered all the same, since a browser fails a
+    /// connection that takes none of its offers, and would never see the close code.
+    Unknown(HeaderValue),
 }
 
 /// Why a request is no handshake.
@@ -33,8 +44,7 @@ pub(super) enum HandshakeError {
     Version,
     #[error("Sec-WebSocket-Key must be 16 bytes in base64")]
     Key,
-    /// A browser fails the connection itself if none of its offers is taken.
-    #[error("no offered subprotocol is known; offer groupcast.v1.json, or none for plain events")]
+    #[error("Sec-WebSocket-Protocol must name protocols, separated by commas")]
     Subprotocol,
 }
 
@@ -55,11 +65,7 @@ impl Handshake {
         let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
         let key = key.filter(|key| BASE64.decode(key).is_ok_and(|nonce| nonce.len() == 16));
         let accept = accept_key(key.ok_or(HandshakeError::Key)?);
-        let v1 = has_token(headers, &SEC_WEBSOCKET_PROTOCOL, V1);
-        if !v1 && headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
-            return Err(HandshakeError::Subprotocol);
-        }
-        Ok(Self { accept, v1 })
+        Ok(Self { accept, offer: Offer::of(headers)? })
     }
 
     /// The 101 that takes the client's offer.
@@ -71,10 +77,28 @@ impl Handshake {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         let accept = HeaderValue::from_str(&self.accept).expect("base64 is a legal header value");
         headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-        if self.v1 {
-            headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(V1));
-        }
+        let taken = match &self.offer {
+            Offer::Plain => None,
+            Offer::V1 => Some(HeaderValue::from_static(V1)),
+            Offer::Unknown(first) => Some(first.clone()),
+        };
+        headers.extend(taken.map(|protocol| (SEC_WEBSOCKET_PROTOCOL, protocol)));
         response
+    }
+}
+
+impl Offer {
+    fn of(headers: &HeaderMap) -> Result<Self, HandshakeError> {
+        if has_token(headers, &SEC_WEBSOCKET_PROTOCOL, V1) {
+            return Ok(Self::V1);
+        }
+        let Some(offers) = headers.get(SEC_WEBSOCKET_PROTOCOL) else { return Ok(Self::Plain) };
+        let offers = offers.to_str().map_err(|_| HandshakeError::Subprotocol)?;
+        let first = offers.split(',').next().unwrap_or_default().trim();
+        match HeaderValue::from_str(first) {
+            Ok(value) if !first.is_empty() => Ok(Self::Unknown(value)),
+            _ => Err(HandshakeError::Subprotocol),
+        }
     }
 }
 
@@ -121,9 +145,17 @@ mod tests {
     fn v1_is_taken_among_other_offers_and_confirmed() {
         let offer = "x, groupcast.v1.json";
         let handshake = request(|r| set(r, "sec-websocket-protocol", offer)).unwrap();
-        assert!(handshake.v1);
+        assert_eq!(handshake.offer, Offer::V1);
         let response: Response<()> = handshake.response();
         assert_eq!(response.headers()["sec-websocket-protocol"], "groupcast.v1.json");
+    }
+
+    #[test]
+    fn an_unknown_offer_is_taken_to_be_refused_behind_it() {
+        let handshake = request(|r| set(r, "sec-websocket-protocol", "chat, x")).unwrap();
+        assert_eq!(handshake.offer, Offer::Unknown(HeaderValue::from_static("chat")));
+        let response: Response<()> = handshake.response();
+        assert_eq!(response.headers()["sec-websocket-protocol"], "chat");
     }
 
     #[test]
@@ -135,6 +167,6 @@ mod tests {
         assert_eq!(error(|r| *r.version_mut() = Version::HTTP_10), HandshakeError::Method);
         assert_eq!(error(|r| set(r, "sec-websocket-version", "8")), HandshakeError::Version);
         assert_eq!(error(|r| set(r, "sec-websocket-key", "c2hvcnQ=")), HandshakeError::Key);
-        assert_eq!(error(|r| set(r, "sec-websocket-protocol", "x")), HandshakeError::Subprotocol);
+        assert_eq!(error(|r| set(r, "sec-websocket-protocol", ",")), HandshakeError::Subprotocol);
     }
 }

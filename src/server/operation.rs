@@ -1,6 +1,7 @@
 //! What operators and orchestrators ask: is it alive, does it deliver, what has it counted.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -8,6 +9,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use tokio::time::timeout;
 
 use crate::hub::Hub;
 use crate::shutdown::{Phase, Shutdown};
@@ -15,6 +17,9 @@ use crate::telemetry::Metrics;
 
 /// The Prometheus text format.
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// How long shards may take to say what waits; scrapers give up after 10 s by default.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the answers are made of.
 pub(super) struct Operation {
@@ -44,5 +49,9 @@ async fn ready(State(operation): State<Arc<Operation>>) -> Response {
 
 async fn metrics(State(operation): State<Arc<Operation>>) -> Response {
     operation.metrics.groups.set(operation.hub.groups() as f64);
+    // Shards that are too busy to answer are when metrics are wanted most: then the last value stays.
+    if let Ok(bytes) = timeout(PATIENCE, operation.hub.outbox_bytes()).await {
+        operation.metrics.outbox_bytes.set(bytes as f64);
+    }
     ([(CONTENT_TYPE, EXPOSITION)], operation.metrics.render()).into_response()
 }

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use super::Settings;
 use super::credential::{self, Credential};
-use super::handshake::{Handshake, HandshakeError};
+use super::handshake::{Handshake, HandshakeError, Offer};
 use super::listen::Slot;
 use super::origin;
 use super::paths::{Parameters, RoutePath};
@@ -46,7 +46,7 @@ struct Visit {
     route: Option<(usize, Parameters)>,
     credential: Option<Credential>,
     origin: Result<(), origin::WrongOrigin>,
-    v1: bool,
+    offer: Offer,
     path: String,
 }
 
@@ -64,7 +64,7 @@ pub(super) async fn websocket(State(front): State<Arc<Front>>, mut request: Requ
         Ok(handshake) => handshake,
         Err(error) => return front.turn_away(&request, error),
     };
-    let visit = front.visit(&request, handshake.v1);
+    let visit = front.visit(&request, handshake.offer.clone());
     let slot = request.extensions().get::<Slot>().cloned();
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
@@ -94,14 +94,14 @@ impl Front {
         Kind::BadHandshake.because(error.to_string()).into_response()
     }
 
-    fn visit(&self, request: &Request, v1: bool) -> Visit {
+    fn visit(&self, request: &Request, offer: Offer) -> Visit {
         let uri = request.uri();
         let query = uri.query().unwrap_or_default();
         Visit {
             route: self.route(uri.path()),
             credential: credential::find(&self.settings, request.headers(), query),
             origin: origin::check(request.headers(), &self.settings.allowed_origins),
-            v1,
+            offer,
             path: uri.path().chars().take(120).collect(),
         }
     }
@@ -144,6 +144,12 @@ impl Front {
                 "draining",
             )));
         }
+        if let Offer::Unknown(first) = &visit.offer {
+            let unknown =
+                Disconnect::BAD_FRAME.because("offer groupcast.v1.json or no subprotocol");
+            let cause = format!("subprotocol {first:?} and those behind it are not known");
+            return Err(Some(Refused::new(unknown, RefusalReason::BadHandshake, cause)));
+        }
         self.check_room()?;
         let Some((route, parameters)) = &visit.route else {
             let nowhere = Disconnect::FORBIDDEN.because("no such path");
@@ -153,9 +159,9 @@ impl Front {
                 "no route has this path",
             )));
         };
-        let greeting = match visit.v1 {
-            true => self.greeting(reception).await?,
-            false => Greeting::default(),
+        let greeting = match visit.offer {
+            Offer::V1 => self.greeting(reception).await?,
+            _ => Greeting::default(),
         };
         // Again: whoever was let in as long as nobody had said hello may do so all at once.
         self.check_room()?;
@@ -247,9 +253,9 @@ impl Front {
     ) {
         let (stream, leftover) = reception.into_parts();
         let Ok(stream) = stream.into_std() else { return };
-        let encoding = match visit.v1 {
-            true => Encoding::V1,
-            false => Encoding::Plain(self.settings.routes[route].shape),
+        let encoding = match visit.offer {
+            Offer::V1 => Encoding::V1,
+            _ => Encoding::Plain(self.settings.routes[route].shape),
         };
         let id = self.hub.next_id();
         let route = route as u16;

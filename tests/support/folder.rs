@@ -1,7 +1,7 @@
 //! A folder of a test's own, with a configuration in it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -18,10 +18,6 @@ impl Folder {
         fs::create_dir_all(&folder.0).unwrap();
         fs::write(folder.gateway_toml(), configuration).unwrap();
         folder
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
     }
 
     pub(crate) fn gateway_toml(&self) -> PathBuf {

@@ -7,7 +7,7 @@ use crate::frame::Frame;
 use crate::protocol::outbound::{Gap, GapReason};
 
 use super::queue::Item;
-use super::{Head, Millis, Outbox, Source};
+use super::{Head, Kind, Millis, Outbox, Source};
 
 /// Most frames of one write: their slices lie on the stack, 1 KiB. Sixteen already share a write's
 /// cost so well that more changes little.
@@ -21,6 +21,8 @@ const BATCH_BYTES: usize = 256 * 1024;
 pub struct Flushed {
     /// Events of which the last byte was written; answers and gaps are none.
     pub events: u64,
+    /// Gaps of which the last byte was written.
+    pub gaps: u64,
     /// Bytes written, of frames of every kind.
     pub bytes: u64,
     /// Writes that the socket took something of.
@@ -56,7 +58,7 @@ impl Outbox {
                 Ok(written) => {
                     done.writes += 1;
                     done.bytes += written as u64;
-                    done.events += self.advance(written);
+                    self.advance(written, &mut done);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
@@ -125,9 +127,8 @@ impl Outbox {
         write(&slices[..frames])
     }
 
-    /// Drops what was written; returns how many events were finished.
-    fn advance(&mut self, mut written: usize) -> u64 {
-        let mut events = 0;
+    /// Drops what was written, counting what was finished.
+    fn advance(&mut self, mut written: usize, done: &mut Flushed) {
         while written > 0 {
             let head = self.head.take().unwrap_or_else(|| self.pop());
             let left = head.frame.len() - head.written;
@@ -136,22 +137,25 @@ impl Outbox {
                 break;
             }
             written -= left;
-            events += u64::from(head.is_event);
+            match head.kind {
+                Kind::Answer => {}
+                Kind::Event => done.events += 1,
+                Kind::Gap => done.gaps += 1,
+            }
         }
-        events
     }
 
     /// What comes after the head.
     fn pop(&mut self) -> Head {
         if let Some(frame) = self.answers.pop_front() {
             self.answer_bytes -= frame.len();
-            return Head { frame, written: 0, is_event: false };
+            return Head { frame, written: 0, kind: Kind::Answer };
         }
-        let (frame, is_event) = match self.queue.pop() {
-            Some(Item::Event(entry)) => (Some(entry.frame), true),
-            Some(Item::Mark(mark)) => (mark.frame, false),
-            None => (None, false),
+        let (frame, kind) = match self.queue.pop() {
+            Some(Item::Event(entry)) => (Some(entry.frame), Kind::Event),
+            Some(Item::Mark(mark)) => (mark.frame, Kind::Gap),
+            None => (None, Kind::Answer),
         };
-        Head { frame: frame.expect("only what waits is written"), written: 0, is_event }
+        Head { frame: frame.expect("only what waits is written"), written: 0, kind }
     }
 }

@@ -91,7 +91,15 @@ pub struct Outbox {
 struct Head {
     frame: Frame,
     written: usize,
-    is_event: bool,
+    kind: Kind,
+}
+
+/// What a frame is to those who count.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Answer,
+    Event,
+    Gap,
 }
 
 /// The bound that an arriving event runs into.
@@ -123,7 +131,7 @@ impl Outbox {
     pub fn put_back(&mut self, frame: Frame, written: usize) {
         debug_assert!(self.head.is_none(), "two frames partly written");
         debug_assert!(written < frame.len(), "nothing left of the frame");
-        self.head = Some(Head { frame, written, is_event: true });
+        self.head = Some(Head { frame, written, kind: Kind::Event });
     }
 
     /// Queues an event of `source`, and says which events were lost for it.

@@ -1,0 +1,90 @@
+//! What is counted is what happened, and every family is of use.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use crate::support::{Gateway, request};
+
+#[tokio::test]
+async fn the_exposition_is_well_formed() {
+    let gateway = Gateway::start().await;
+    gateway.ask("GET /groups/a", &[], "").await;
+    let answer = request(gateway.api, "GET /metrics", &[], b"").await;
+    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let mut typed = BTreeSet::new();
+    let mut seen = BTreeSet::new();
+    for line in answer.body.lines().filter(|line| !line.is_empty()) {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, _) = rest.split_once(' ').unwrap();
+            assert!(typed.insert(name.to_owned()), "{name} is typed twice");
+            continue;
+        }
+        if line.starts_with("# HELP ") {
+            continue;
+        }
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        value.parse::<f64>().unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(seen.insert(series.to_owned()), "{series} is there twice");
+        let name = series.split('{').next().unwrap();
+        let suffixes = ["_bucket", "_sum", "_count"];
+        let family = suffixes
+            .iter()
+            .find_map(|suffix| name.strip_suffix(suffix).filter(|family| typed.contains(*family)));
+        assert!(family.is_some() || typed.contains(name), "{name} has no type");
+    }
+}
+
+#[tokio::test]
+async fn life_is_counted() {
+    let gateway = Gateway::start().await;
+    let mut plain = gateway.plain_member("7").await;
+    let mut v1 = gateway.v1("8").await;
+    v1.join("sala_1").await;
+    gateway.publish("sala_1", json!({"type": "x"})).await;
+    gateway.send("/users/7/send", json!({"type": "y"})).await;
+    gateway.send("/send", json!({"type": "z"})).await;
+    assert_eq!(plain.frame().await, json!({"type": "y"}));
+    assert_eq!(plain.frame().await, json!({"type": "z"}));
+    assert_eq!(v1.event().await, json!({"type": "x"}));
+    assert_eq!(v1.event().await, json!({"type": "z"}));
+
+    let reached = [
+        (r#"connections{protocol="v1"}"#, 1.0),
+        (r#"connections{protocol="plain"}"#, 1.0),
+        ("groups", 3.0),
+        ("joins_total", 3.0),
+        // What plain_member publishes is the first.
+        (r#"publications_total{target="group"}"#, 2.0),
+        (r#"publications_total{target="user"}"#, 1.0),
+        (r#"publications_total{target="all"}"#, 1.0),
+        ("deliveries_total", 5.0),
+        (r#"http_requests_total{route="/groups/{name}/send",status="202"}"#, 2.0),
+    ];
+    for (name, value) in reached {
+        let name = format!("groupcast_{name}");
+        gateway.metric_reaches(&name, value).await;
+        assert_eq!(gateway.metric(&name).await, value, "{name}");
+    }
+    // Each shard with receivers measures for itself.
+    assert!(gateway.metric("groupcast_publish_to_write_seconds_count").await >= 4.0);
+    assert!(gateway.metric("groupcast_writes_total").await >= 5.0);
+    assert!(gateway.metric("groupcast_bytes_written_total").await > 5.0 * 12.0);
+
+    // A group that is held is not joined by asking again.
+    v1.join("sala_1").await;
+    assert_eq!(gateway.metric("groupcast_joins_total").await, 3.0);
+
+    plain.close(1000).await;
+    drop(v1);
+    for (code, protocol) in [("1000", "plain"), ("1006", "v1")] {
+        gateway.metric_reaches(&format!("groupcast_closes_total{{code=\"{code}\"}}"), 1.0).await;
+        let gauge = format!("groupcast_connections{{protocol=\"{protocol}\"}}");
+        crate::support::eventually("the gauge to fall", async || {
+            gateway.metric(&gauge).await == 0.0
+        })
+        .await;
+    }
+    gateway.members("sala_1", 0).await;
+    assert_eq!(gateway.metric("groupcast_groups").await, 0.0);
+}
