@@ -66,10 +66,14 @@ impl Stream {
         })
     }
 
-    /// Writes from the front of `slices` as much as the socket takes, in one `writev`.
+    /// Writes from the front of `slices` as much as the socket takes, in one call.
+    ///
+    /// One slice goes by `send`, which knows that it has a socket: `writev` looks up the file and
+    /// its position first, a tenth of all that a small write costs (measured with perf).
     pub fn try_write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        uninterrupted(|| match self {
-            Self::Tcp(socket) => socket.write_vectored(slices),
+        uninterrupted(|| match (&mut *self, slices) {
+            (Self::Tcp(socket), [single]) => socket.write(single),
+            (Self::Tcp(socket), several) => socket.write_vectored(several),
         })
     }
 

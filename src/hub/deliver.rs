@@ -175,14 +175,11 @@ impl Shard {
     /// before the `left`.
     pub(super) fn write_out(&mut self, key: SeatKey) {
         let Some(seat) = self.seats.get_mut(key) else { return };
-        let mut chain = std::mem::take(&mut seat.chain);
-        if seat.connection.is_clear() {
-            match self.write_chain(key, chain) {
-                Ok(rest) => chain = rest,
-                Err(_) => return self.drop_seat(key),
-            }
-        }
-        if let Err(disconnect) = self.queue_chain(key, chain) {
+        let chain = std::mem::take(&mut seat.chain);
+        let Ok(left) = self.write_chain(key, chain) else {
+            return self.drop_seat(key);
+        };
+        if let Err(disconnect) = self.queue_chain(key, left) {
             return self.close(key, disconnect);
         }
         self.flush(key);
@@ -190,43 +187,61 @@ impl Shard {
 
     /// Writes the frames of `chain` as they lie in the batch; what is left goes to the outbox.
     fn write_chain(&mut self, key: SeatKey, mut chain: Chain) -> std::io::Result<Chain> {
-        let seat = &mut self.seats[key];
-        while !chain.is_empty() {
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let (mut count, mut rest) = (0, chain);
-            while let Some((frame, after)) = self.tick.split(rest) {
-                if count == MAX_SLICES {
-                    break;
-                }
-                slices[count] = IoSlice::new(self.tick.frames[frame as usize].frame.bytes());
-                count += 1;
-                rest = after;
-            }
-            let mut written = match seat.connection.write(&slices[..count]) {
-                Ok(written) => written,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(chain),
+        while !chain.is_empty() && self.seats[key].connection.is_clear() {
+            // Most turns have one frame for a seat; a kilobyte of slices would cost as much as the
+            // rest of its delivery.
+            let left = match chain.is_single() {
+                true => self.write_frames::<1>(key, chain),
+                false => self.write_frames::<MAX_SLICES>(key, chain),
+            };
+            chain = match left {
+                Ok(left) => left,
                 Err(error) => {
-                    seat.chain = chain;
+                    self.seats[key].chain = chain;
                     return Err(error);
                 }
             };
-            self.tally.writes += 1;
-            self.tally.bytes += written as u64;
-            for _ in 0..count {
-                let Some((frame, after)) = self.tick.split(chain) else { break };
-                let framed = &self.tick.frames[frame as usize];
-                if written < framed.frame.len() {
-                    if written > 0 {
-                        seat.connection.put_back(framed.frame.clone(), written);
-                        chain = after;
-                    }
-                    return Ok(chain);
+        }
+        Ok(chain)
+    }
+
+    /// Writes up to `N` frames of `chain` with one call; what is left of the chain.
+    fn write_frames<const N: usize>(
+        &mut self,
+        key: SeatKey,
+        mut chain: Chain,
+    ) -> std::io::Result<Chain> {
+        let mut slices = [IoSlice::new(&[]); N];
+        let (mut count, mut rest) = (0, chain);
+        while count < N
+            && let Some((frame, after)) = self.tick.split(rest)
+        {
+            slices[count] = IoSlice::new(self.tick.frames[frame as usize].frame.bytes());
+            count += 1;
+            rest = after;
+        }
+        let seat = &mut self.seats[key];
+        let mut written = match seat.connection.write(&slices[..count]) {
+            Ok(written) => written,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(chain),
+            Err(error) => return Err(error),
+        };
+        self.tally.writes += 1;
+        self.tally.bytes += written as u64;
+        for _ in 0..count {
+            let Some((frame, after)) = self.tick.split(chain) else { break };
+            let frame = &self.tick.frames[frame as usize].frame;
+            if written < frame.len() {
+                if written > 0 {
+                    seat.connection.put_back(frame.clone(), written);
+                    chain = after;
                 }
-                written -= framed.frame.len();
-                seat.sent += 1;
-                self.tally.deliveries += 1;
-                chain = after;
+                return Ok(chain);
             }
+            written -= frame.len();
+            seat.sent += 1;
+            self.tally.deliveries += 1;
+            chain = after;
         }
         Ok(chain)
     }

@@ -77,6 +77,10 @@ impl Chain {
     pub(super) fn is_empty(self) -> bool {
         self.first == NONE
     }
+
+    pub(super) fn is_single(self) -> bool {
+        self.first == self.last && !self.is_empty()
+    }
 }
 
 impl Tick {
