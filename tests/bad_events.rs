@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::Gateway;
+use crate::support::{API_SECRET, Gateway, Raw};
 
 fn deep(levels: usize) -> String {
     format!(r#"{{"type":"x","a":{}{}}}"#, "[".repeat(levels), "]".repeat(levels))
@@ -110,12 +110,12 @@ async fn a_body_far_too_large_is_refused_before_it_is_read() {
     let mut witness = gateway.v1("testigo").await;
     let headers =
         ["Content-Type: application/json", "Content-Length: 1000000000", "Expect: 100-continue"];
-    let bearer = format!("Authorization: Bearer {}", crate::support::API_SECRET);
+    let bearer = format!("Authorization: Bearer {}", API_SECRET);
     let mut head = "POST /groups/a/send HTTP/1.1\r\nHost: x\r\n".to_owned();
     for header in headers.iter().chain([&bearer.as_str()]) {
         head.push_str(&format!("{header}\r\n"));
     }
-    let mut raw = crate::support::Raw::connect(gateway.api).await;
+    let mut raw = Raw::connect(gateway.api).await;
     raw.write((head + "\r\n").as_bytes()).await;
     assert_eq!(raw.answer().await.status, 413);
     gateway.still_serves(&mut witness).await;

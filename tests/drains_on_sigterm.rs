@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{
-    BASICS, Folder, Gateway, Opcode, Raw, Running, Socket, eventually, request, soon, token,
+    BASICS, Folder, Gateway, Opcode, Raw, Running, Said, Socket, eventually, request, soon, token,
 };
 
 #[tokio::test]
@@ -34,10 +34,10 @@ async fn a_gateway_without_connections_ends_at_once() {
 
 #[tokio::test]
 async fn while_draining_it_is_not_ready_takes_nobody_and_delivers_on() {
-    // One a second and shard: the third connection of each shard is open for two seconds.
+    // One a second and shard: the fifth connection of each shard is open for four seconds.
     let mut gateway = Gateway::with("[drain]\nrate = 1\ngrace = \"30s\"\n").await;
     let mut sockets = Vec::new();
-    for sub in 0..6 {
+    for sub in 0..10 {
         sockets.push(gateway.v1(&sub.to_string()).await);
     }
     gateway.stop();
@@ -57,14 +57,14 @@ async fn while_draining_it_is_not_ready_takes_nobody_and_delivers_on() {
     for socket in &mut sockets {
         loop {
             match socket.next().await {
-                crate::support::Said::Text(_) => reached += 1,
-                crate::support::Said::Close(4503, reason) => break spread.push(reason),
+                Said::Text(_) => reached += 1,
+                Said::Close(4503, reason) => break spread.push(reason),
                 other => panic!("{other:?}"),
             }
         }
     }
-    assert!((1..6).contains(&reached), "{reached}: those not closed yet, and only those");
-    assert_eq!(spread.len(), 6);
+    assert!((1..10).contains(&reached), "{reached}: those not closed yet, and only those");
+    assert_eq!(spread.len(), 10);
     assert_eq!(gateway.ended().await, Drained::Whole);
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Gateway, claims, sign};
+use crate::support::{Gateway, claims, sign, token};
 
 async fn change(gateway: &Gateway, method: &str, group: &str, member: &str) {
     let line = format!("{method} /groups/{group}/members/{member}");
@@ -37,7 +37,7 @@ async fn a_user_is_added_and_removed_on_all_connections() {
 async fn one_connection_is_added_by_its_id() {
     let gateway = Gateway::start().await;
     let mut one = gateway.v1_silent("/ws").await;
-    one.hello(&crate::support::token("7")).await;
+    one.hello(&token("7")).await;
     let id = one.welcome().await["connection"].as_str().unwrap().to_owned();
     let mut namesake = gateway.v1("7").await;
     change(&gateway, "PUT", "vip", &id).await;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use crate::support::{Gateway, request};
+use crate::support::{Gateway, eventually, request};
 
 #[tokio::test]
 async fn the_exposition_is_well_formed() {
@@ -80,10 +80,7 @@ async fn life_is_counted() {
     for (code, protocol) in [("1000", "plain"), ("1006", "v1")] {
         gateway.metric_reaches(&format!("groupcast_closes_total{{code=\"{code}\"}}"), 1.0).await;
         let gauge = format!("groupcast_connections{{protocol=\"{protocol}\"}}");
-        crate::support::eventually("the gauge to fall", async || {
-            gateway.metric(&gauge).await == 0.0
-        })
-        .await;
+        eventually("the gauge to fall", async || gateway.metric(&gauge).await == 0.0).await;
     }
     gateway.members("sala_1", 0).await;
     assert_eq!(gateway.metric("groupcast_groups").await, 0.0);

@@ -23,10 +23,10 @@ fn with(mut claims: Value, name: &str, value: Value) -> Value {
 async fn a_connection_ends_with_its_token() {
     let gateway = Gateway::with(EXACT).await;
     let mut witness = gateway.v1("testigo").await;
-    let short = sign(&claims("7", 2));
+    let short = sign(&claims("7", 3));
     let bearer = format!("Bearer {short}");
     let mut plain = Socket::open(gateway.public, "/ws", &[("Authorization", &bearer)]).await;
-    let mut v1 = v1(&gateway, &claims("8", 2)).await;
+    let mut v1 = v1(&gateway, &claims("8", 4)).await;
     assert_eq!(v1.frame().await, json!({"type": "auth_due"}));
     for socket in [&mut plain, &mut v1] {
         let (code, reason) = socket.closed().await;
@@ -41,8 +41,8 @@ async fn a_connection_ends_with_its_token() {
 #[tokio::test]
 async fn a_renewed_token_carries_the_connection_over_the_end_of_the_old_one() {
     let gateway = Gateway::with(EXACT).await;
-    let mut renewed = v1(&gateway, &claims("7", 2)).await;
-    let mut not_renewed = v1(&gateway, &claims("8", 3)).await;
+    let mut renewed = v1(&gateway, &claims("7", 3)).await;
+    let mut not_renewed = v1(&gateway, &claims("8", 4)).await;
     assert_eq!(renewed.frame().await, json!({"type": "auth_due"}));
     let answer = renewed.ask(json!({"type": "auth", "token": sign(&claims("7", HOUR))})).await;
     assert_like(&answer, &json!({"type": "authed", "expires_in": "<number>"}), &mut Seen::new());
