@@ -1,6 +1,7 @@
 //! What time does to a connection: pings, silence, the end of a token.
 
-use super::bench::{Bench, group, token};
+use super::bench::Bench;
+use super::fixture::{group, identity, token};
 use super::peer::Got;
 use crate::event::{Recovery, Target};
 use crate::protocol::Encoding;
@@ -72,7 +73,7 @@ fn a_token_that_runs_out_is_announced_and_closes() {
     peer.say(&format!(r#"{{"type":"auth","id":1,"token":"{renewed}"}}"#));
     bench.turn_until("it is heard", |bench| {
         bench.shard.seats[0].in_flight == 0 && {
-            bench.shard.seats[0].identity.expires_at < super::bench::identity("7").expires_at
+            bench.shard.seats[0].identity.expires_at < identity("7").expires_at
         }
     });
     peer.expect("authed");
