@@ -159,7 +159,10 @@ impl Shard {
         gap: Gap,
         lost: Dropped,
     ) {
-        self.write_out(key);
+        // What is linked stands before the gap; else gaps beside each other are told as one.
+        if self.seats.get(key).is_some_and(|seat| !seat.chain.is_empty()) {
+            self.write_out(key);
+        }
         if !self.is_open(key) {
             return;
         }

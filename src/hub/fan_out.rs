@@ -44,14 +44,12 @@ impl Shard {
             group.reached.clone_from(&publication.position);
         }
         let limits = group.limits;
-        if self.is_over(&publication) {
-            return self.expire_in_group(key, &publication, old);
-        }
+        let over = self.is_over(&publication);
         let everybody = publication.except.is_empty();
         let item = self.tick.add(Arc::clone(&publication), Some(key), limits, false);
         let max_bytes = self.blueprint.connection.outbox_bytes;
         let mut unlisted = 0;
-        let mut settled = Vec::new();
+        let (mut settled, mut late) = (Vec::new(), Vec::new());
         for member in &self.groups.get(key).members {
             let seat = &mut self.seats[member.seat];
             if !everybody && publication.except.holds(seat.id, &seat.identity.sub) {
@@ -64,6 +62,10 @@ impl Shard {
                 }
                 settled.push(member.seat);
             } else if old {
+                continue;
+            }
+            if over {
+                late.push(member.seat);
                 continue;
             }
             match self.tick.frame(item, seat.encoding, &self.blueprint.shapes) {
@@ -80,22 +82,14 @@ impl Shard {
             group.dropped.unlisted += unlisted;
             self.blueprint.metrics.dropped.of(DropReason::Unlisted).increment(unlisted);
         }
+        for seat in late {
+            self.expire(seat, Some(key), &publication);
+        }
     }
 
     /// Whether nobody may have `publication` any more.
     pub(super) fn is_over(&self, publication: &Publication) -> bool {
         publication.deadline.is_some_and(|deadline| deadline <= self.clock.now)
-    }
-
-    fn expire_in_group(&mut self, group: GroupKey, publication: &Publication, old: bool) {
-        let members = self.groups.get(group).members.iter();
-        let settled = members.filter(|member| !member.pending && !old).map(|member| member.seat);
-        for key in settled.collect::<Vec<_>>() {
-            let seat = &self.seats[key];
-            if !publication.except.holds(seat.id, &seat.identity.sub) {
-                self.expire(key, Some(group), publication);
-            }
-        }
     }
 
     /// Tells a seat, at its place, of a publication that came too late.
