@@ -1,174 +1,19 @@
-//! From a publication to its receivers' sockets: link, write, keep what a socket does not take.
+//! From links to sockets: write, keep what a socket does not take, count what is lost.
 
 use std::io::{ErrorKind, IoSlice};
-use std::sync::Arc;
 
-use super::hold::{ADDRESSED, Met};
 use super::members::{GroupKey, SeatKey};
 use super::report::Dropped;
-use super::seat::Phase;
 use super::shard::Shard;
 use super::tick::Chain;
-use crate::connection::{Entry, Limits, Lost, Source};
-use crate::event::{Member, Publication, Target};
+use crate::connection::{Entry, Lost, Source};
 use crate::protocol::Disconnect;
-use crate::protocol::outbound::{self, Gap, GapReason};
-use crate::telemetry::DropReason;
+use crate::protocol::outbound::{self, Gap};
 
 /// Frames that one vectored write carries at most: 1 KiB of slices on the stack.
 const MAX_SLICES: usize = 64;
 
 impl Shard {
-    /// Step six of the walk: links every receiver of `publication` to its frame.
-    pub(super) fn fan_out(&mut self, publication: Arc<Publication>) {
-        match &publication.target {
-            Target::Group(name) => {
-                if let Some(group) = self.groups.find(name) {
-                    self.fan_out_to_group(group, publication);
-                }
-            }
-            Target::User(sub) => {
-                let seats = self.seats.of_user(sub).collect::<Vec<_>>();
-                self.fan_out_to_seats(&seats, publication);
-            }
-            Target::Connection(id) => {
-                let seats = self.seats.find(*id).filter(|_| id.instance == self.instance);
-                self.fan_out_to_seats(seats.as_slice(), publication);
-            }
-            Target::All => {
-                let seats = self.seats.keys().collect::<Vec<_>>();
-                self.fan_out_to_seats(&seats, publication);
-            }
-        }
-    }
-
-    fn fan_out_to_group(&mut self, key: GroupKey, publication: Arc<Publication>) {
-        let group = self.groups.get_mut(key);
-        // What the layer says twice, or an answered position has covered, is old to the settled.
-        let old = publication.position.as_ref().is_some_and(|own| group.has_reached(own));
-        if !old && publication.position.is_some() {
-            group.reached.clone_from(&publication.position);
-        }
-        let limits = group.limits;
-        if self.is_over(&publication) {
-            return self.expire_in_group(key, &publication, old);
-        }
-        let everybody = publication.except.is_empty();
-        let item = self.tick.add(Arc::clone(&publication), Some(key), limits, false);
-        let max_bytes = self.blueprint.connection.outbox_bytes;
-        let mut unlisted = 0;
-        let mut settled = Vec::new();
-        for member in &self.groups.get(key).members {
-            let seat = &mut self.seats[member.seat];
-            if !everybody && publication.except.holds(seat.id, &seat.identity.sub) {
-                continue;
-            }
-            if member.pending {
-                let bound = (limits.capacity, max_bytes);
-                if self.holds.meet(member.seat, key, &publication, bound) == Met::Held {
-                    continue;
-                }
-                settled.push(member.seat);
-            } else if old {
-                continue;
-            }
-            match self.tick.frame(item, seat.encoding, &self.blueprint.shapes) {
-                Some(frame) => self.tick.link(member.seat, &mut seat.chain, frame),
-                None => unlisted += 1,
-            }
-        }
-        for seat in settled {
-            self.groups.settle(&self.seats, seat, key);
-        }
-        let group = self.groups.get_mut(key);
-        group.sent += self.tick.items[item as usize].receivers;
-        if unlisted > 0 {
-            group.dropped.unlisted += unlisted;
-            self.blueprint.metrics.dropped.of(DropReason::Unlisted).increment(unlisted);
-        }
-    }
-
-    /// Whether nobody may have `publication` any more.
-    pub(super) fn is_over(&self, publication: &Publication) -> bool {
-        publication.deadline.is_some_and(|deadline| deadline <= self.clock.now)
-    }
-
-    fn expire_in_group(&mut self, group: GroupKey, publication: &Publication, old: bool) {
-        let members = self.groups.get(group).members.iter();
-        let settled = members.filter(|member| !member.pending && !old).map(|member| member.seat);
-        for key in settled.collect::<Vec<_>>() {
-            let seat = &self.seats[key];
-            if !publication.except.holds(seat.id, &seat.identity.sub) {
-                self.expire(key, Some(group), publication);
-            }
-        }
-    }
-
-    /// Tells a seat, at its place, of a publication that came too late.
-    pub(super) fn expire(
-        &mut self,
-        key: SeatKey,
-        group: Option<GroupKey>,
-        publication: &Publication,
-    ) {
-        let range = publication.position.clone().map(|position| {
-            let last = position.offset;
-            (position, last)
-        });
-        let gap = Gap { reason: GapReason::Expired, lost: Some(1), range, possible: false };
-        self.tell_gap(key, group, gap, Dropped { expired: 1, ..Dropped::default() });
-    }
-
-    /// Counts a loss, and tells of it behind what the seat has so far.
-    pub(super) fn tell_gap(
-        &mut self,
-        key: SeatKey,
-        group: Option<GroupKey>,
-        gap: Gap,
-        lost: Dropped,
-    ) {
-        self.write_out(key);
-        if !self.is_open(key) {
-            return;
-        }
-        self.count(key, group, lost);
-        match self.seats[key].connection.mark(source_of(group), gap) {
-            Ok(()) => self.answered.push(key),
-            Err(disconnect) => self.close(key, disconnect),
-        }
-    }
-
-    /// For targets that are no group; such publications have limits of their own.
-    fn fan_out_to_seats(&mut self, seats: &[SeatKey], publication: Arc<Publication>) {
-        let limits = Limits::default();
-        let bound = (limits.capacity, self.blueprint.connection.outbox_bytes);
-        let item = self.tick.add(Arc::clone(&publication), None, limits, false);
-        for key in seats {
-            let Some(seat) = self.seats.get(*key).filter(|seat| !seat.is_closing()) else {
-                continue;
-            };
-            if publication.except.holds(seat.id, &seat.identity.sub) {
-                continue;
-            }
-            if seat.phase == Phase::Arriving {
-                self.holds.meet(*key, ADDRESSED, &publication, bound);
-            } else if self.is_over(&publication) {
-                self.expire(*key, None, &publication);
-            } else {
-                self.link(*key, item);
-            }
-        }
-    }
-
-    /// Links one seat to a publication of this turn.
-    pub(super) fn link(&mut self, key: SeatKey, item: u32) {
-        let seat = &mut self.seats[key];
-        match self.tick.frame(item, seat.encoding, &self.blueprint.shapes) {
-            Some(frame) => self.tick.link(key, &mut seat.chain, frame),
-            None => self.count(key, None, Dropped { unlisted: 1, ..Dropped::default() }),
-        }
-    }
-
     /// Step seven of the walk: writes what this turn has for a seat, and what waited before it.
     ///
     /// Also called before anything that ends a membership, so that what was linked before stands
@@ -306,6 +151,28 @@ impl Shard {
         self.finish_closing(key);
     }
 
+    /// Counts a loss, and tells of it behind what the seat has so far.
+    pub(super) fn tell_gap(
+        &mut self,
+        key: SeatKey,
+        group: Option<GroupKey>,
+        gap: Gap,
+        lost: Dropped,
+    ) {
+        // What is linked stands before the gap; else gaps beside each other are told as one.
+        if self.seats.get(key).is_some_and(|seat| !seat.chain.is_empty()) {
+            self.write_out(key);
+        }
+        if !self.is_open(key) {
+            return;
+        }
+        self.count(key, group, lost);
+        match self.seats[key].connection.mark(source_of(group), gap) {
+            Ok(()) => self.answered.push(key),
+            Err(disconnect) => self.close(key, disconnect),
+        }
+    }
+
     /// Counts publications that a seat does not get.
     pub(super) fn count(&mut self, key: SeatKey, group: Option<GroupKey>, dropped: Dropped) {
         if dropped == Dropped::default() {
@@ -335,17 +202,6 @@ impl Shard {
             self.blueprint.metrics.publish_to_write.record(under_way);
         }
         self.tick.clear();
-    }
-
-    /// The seats here that a back end means.
-    pub(super) fn seats_of(&self, member: &Member) -> Vec<SeatKey> {
-        match member {
-            Member::User(sub) => self.seats.of_user(sub).collect(),
-            Member::Connection(id) if id.instance == self.instance => {
-                self.seats.find(*id).into_iter().collect()
-            }
-            Member::Connection(_) => Vec::new(),
-        }
     }
 }
 

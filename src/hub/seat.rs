@@ -35,7 +35,7 @@ pub(super) struct Seat {
     /// Requests under way; reading pauses at a bound, so they need no queue of their own.
     pub(super) in_flight: u8,
     /// Its requests that wait for room in the channel.
-    pub(super) stalled: u16,
+    pub(super) stalled: u32,
     /// Whether `auth_due` was said for the present token.
     pub(super) warned: bool,
     pub(super) budget: Budget,

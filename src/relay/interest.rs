@@ -77,7 +77,7 @@ mod tests {
         interest.idle(g.clone(), now);
         assert!(!interest.wants(&g, true), "it lingers");
         interest.idle(g.clone(), now);
-        assert_eq!(interest.over(now + LINGER), [g.clone()]);
+        assert_eq!(interest.over(now + LINGER), std::slice::from_ref(&g));
         assert!(interest.wants(&g, true), "it was unsubscribed");
     }
 
@@ -102,7 +102,7 @@ mod tests {
         interest.kept(over, now + LINGER);
         assert!(interest.wants(&g, true));
         interest.idle(g.clone(), now);
-        assert_eq!(interest.over(now + LINGER), [g.clone()]);
+        assert_eq!(interest.over(now + LINGER), std::slice::from_ref(&g));
         assert!(interest.doubtful.is_empty(), "what is given up is not remembered");
     }
 }

@@ -4,26 +4,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::Events;
-use serde_json::json;
 use tokio::sync::mpsc;
 
+use super::fixture::{answer_to, blueprint, event, group, identity, instance};
 use super::peer::{Peer, pair};
 use crate::connection;
-use crate::event::{
-    ConnectionId, Control, Event, Except, InstanceId, Member, Position, Publication, PublicationId,
-    Recovery, Target,
-};
-use crate::frame::Frame;
+use crate::event::{ConnectionId, Control, Except, Publication, PublicationId, Recovery, Target};
 use crate::group::GroupName;
 use crate::hub::command::Command;
 use crate::hub::handle::{Handle, build};
 use crate::hub::outgoing::Outgoing;
 use crate::hub::shard::Shard;
-use crate::hub::{Arrival, Blueprint, Join, Joined, Registry, Request, RouteView, Settings};
-use crate::identity::{
-    self, GrantRule, Identity, KeySettings, Operation, PatternTemplate, Policy, Verifier,
-};
-use crate::protocol::{Code, Encoding, Refusal, Shape};
+use crate::hub::{Arrival, Join, Registry, Request, Settings};
+use crate::protocol::{Code, Encoding, Refusal};
 use crate::telemetry::Metrics;
 
 pub(super) struct Bench {
@@ -40,69 +33,6 @@ pub(super) struct Bench {
 
 /// How long a test may wait for what the loopback carries.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-const SECRET: &[u8] = b"a secret made up for the hub's tests";
-
-pub(super) fn group(name: &str) -> GroupName {
-    GroupName::parse(name).unwrap()
-}
-
-/// An accepted identity: of `sub`, for an hour.
-pub(super) fn identity(sub: &str) -> Identity {
-    verifier().verify(&token(sub, 3600), unix()).unwrap()
-}
-
-/// A token that is good for `seconds`.
-pub(super) fn token(sub: &str, seconds: u64) -> String {
-    identity::sign(&key(), &json!({ "sub": sub, "exp": unix() + seconds })).unwrap()
-}
-
-fn key() -> KeySettings {
-    KeySettings { id: String::new(), algorithm: "HS256".to_owned(), material: SECRET.to_vec() }
-}
-
-fn verifier() -> Verifier {
-    let settings =
-        identity::Settings { keys: vec![key()], leeway: Duration::ZERO, ..Default::default() };
-    Verifier::new(&settings).unwrap()
-}
-
-fn unix() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
-}
-
-/// `{"type":"n","n":…}`, padded to about `size` bytes.
-pub(super) fn event(n: u64, size: usize) -> Event {
-    let pad = "x".repeat(size.saturating_sub(40));
-    Event::parse(format!(r#"{{"type":"n","n":{n},"pad":"{pad}"}}"#).into()).unwrap()
-}
-
-pub(super) fn position(offset: u64) -> Position {
-    Position { epoch: "1.1".into(), offset }
-}
-
-/// A hub's blueprint: everything is granted, every event shown, two routes of which the second
-/// welcomes.
-pub(super) fn blueprint(connection: connection::Settings, metrics: Arc<Metrics>) -> Blueprint {
-    let rule = GrantRule {
-        origin: "tests".to_owned(),
-        operations: vec![Operation::Join, Operation::Send, Operation::Call],
-        names: vec![PatternTemplate::parse("*").unwrap()],
-    };
-    let welcome = Frame::text(br#"{"type":"hola"}"#);
-    Blueprint {
-        connection,
-        shapes: vec![Shape::verbatim()],
-        routes: vec![
-            RouteView::default(),
-            RouteView { welcome: Some(welcome), ..RouteView::default() },
-        ],
-        verifier: Arc::new(verifier()),
-        policy: Arc::new(Policy::new(&[rule])),
-        metrics,
-        retry_window: Duration::from_secs(5),
-    }
-}
 
 impl Bench {
     pub(super) fn new() -> Self {
@@ -284,25 +214,4 @@ impl Bench {
         let value = line.unwrap_or_else(|| panic!("no metric {name}")).trim();
         value.parse().unwrap()
     }
-}
-
-pub(super) fn instance() -> InstanceId {
-    InstanceId::from_random([7; 5])
-}
-
-pub(super) fn member(peer: &Peer) -> Member {
-    Member::Connection(peer.id)
-}
-
-/// The layer's answer to `join`.
-pub(super) fn answer_to(
-    join: Join,
-    outcome: impl Fn(&GroupName) -> Result<Recovery, Refusal>,
-) -> Joined {
-    let groups = join.groups.into_iter().map(|(name, _)| {
-        let outcome = outcome(&name);
-        (name, outcome)
-    });
-    let groups = groups.collect();
-    Joined { to: join.to, ticket: join.ticket, cause: join.cause, groups, refused: join.refused }
 }

@@ -1,6 +1,7 @@
 //! Ends of connections: nothing after a close frame, nothing lost without being counted.
 
-use super::bench::{Bench, group, member};
+use super::bench::Bench;
+use super::fixture::{group, member};
 use super::peer::Got;
 use crate::connection::{self, Limits, Overflow};
 use crate::event::{Control, Target};

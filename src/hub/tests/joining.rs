@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::bench::{Bench, group, member, position};
+use super::bench::Bench;
+use super::fixture::{group, member, position};
 use super::peer::Got;
 use crate::event::{Control, Recovery, Target};
 use crate::protocol::Encoding;

@@ -1,6 +1,7 @@
 //! What time does to a connection: pings, silence, the end of a token.
 
-use super::bench::{Bench, group, token};
+use super::bench::Bench;
+use super::fixture::{group, identity, token};
 use super::peer::Got;
 use crate::event::{Recovery, Target};
 use crate::protocol::Encoding;
@@ -72,7 +73,7 @@ fn a_token_that_runs_out_is_announced_and_closes() {
     peer.say(&format!(r#"{{"type":"auth","id":1,"token":"{renewed}"}}"#));
     bench.turn_until("it is heard", |bench| {
         bench.shard.seats[0].in_flight == 0 && {
-            bench.shard.seats[0].identity.expires_at < super::bench::identity("7").expires_at
+            bench.shard.seats[0].identity.expires_at < identity("7").expires_at
         }
     });
     peer.expect("authed");
@@ -84,4 +85,55 @@ fn a_token_that_runs_out_is_announced_and_closes() {
     }
     let last = peer.drain().into_iter().find(|got| matches!(got, Got::Close(_)));
     assert_eq!(last, Some(Got::Close(Some(4401))));
+}
+
+#[test]
+fn what_comes_too_late_is_told_at_its_place() {
+    let mut bench = Bench::new();
+    let (mut peer, mut arriving) =
+        (bench.seat("7", &["g"]), bench.arrive("8", Encoding::V1, &["g"]));
+    let join = bench.join();
+    let lasting = std::time::Duration::from_secs(2);
+    for n in [1, 2, 3] {
+        let mut publication = bench.to_group("g", n);
+        publication.deadline = Some(if n == 2 { bench.now } else { bench.now + lasting });
+        bench.publish(publication);
+    }
+    bench.publish(crate::event::Publication { deadline: Some(bench.now), ..bench.to_user("7", 4) });
+    bench.turn();
+    assert_eq!(peer.expect("event")["data"]["n"], 1);
+    let gap = peer.expect("gap");
+    assert_eq!(
+        (&gap["group"], &gap["reason"], &gap["lost"]),
+        (&"g".into(), &"expired".into(), &1.into())
+    );
+    assert_eq!(peer.expect("event")["data"]["n"], 3);
+    assert_eq!(peer.expect("gap").get("group"), None);
+    // Held back until all of it is too late.
+    bench.pass(2);
+    bench.grant(join, &Recovery::default());
+    arriving.expect("welcome");
+    assert_eq!(arriving.expect("gap")["lost"], 3);
+    assert_eq!(bench.metric(r#"groupcast_dropped_total{reason="expired"}"#) as u64, 5);
+}
+
+#[test]
+fn a_replay_is_not_too_old_to_wait_for_its_reader() {
+    let mut bench = Bench::new();
+    let mut peer = bench.arrive_by("7", Encoding::V1, &["g"], true, 0);
+    let join = bench.join();
+    let old = (1..=20).map(|n| {
+        let publication = bench.publication(Target::Group(group("g")), n, 2000);
+        std::sync::Arc::new(publication)
+    });
+    let recovery = Recovery { recovered: Some(true), replay: old.collect(), ..Recovery::default() };
+    bench.now += std::time::Duration::from_secs(600);
+    bench.grant(join, &recovery);
+    peer.expect("welcome");
+    let mut got = Vec::new();
+    bench.turn_until("all is there", |_| {
+        got.extend(peer.drain());
+        got.len() == 20
+    });
+    assert!(got.iter().all(|got| matches!(got, Got::Json(frame) if frame["type"] == "event")));
 }

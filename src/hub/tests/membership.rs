@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::bench::{group, identity, instance};
+use super::fixture::{group, identity, instance};
 use super::peer::pair;
 use crate::connection::{Connection, Gaps, Limits, Settings};
 use crate::event::ConnectionId;

@@ -5,6 +5,7 @@ mod bench;
 mod churn;
 mod closing;
 mod doorbell;
+mod fixture;
 mod joining;
 mod life;
 mod membership;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use mio::Events;
 
-use super::bench::{Bench, member};
+use super::bench::Bench;
+use super::fixture::{group, member};
 use super::peer::masked;
 use crate::connection;
 use crate::event::{Control, Recovery};
@@ -121,7 +122,7 @@ fn calls_of_a_plain_client_go_out_one_at_a_time_whatever_else_happens() {
     bench.turn_until("the first call is asked", |bench| !bench.requests.is_empty());
     let Ok(Request::Call(call)) = bench.requests.try_recv() else { panic!("no call") };
     assert_eq!(&*call.name, "uno");
-    bench.control(Control::Join(member(&peer), super::bench::group("g")));
+    bench.control(Control::Join(member(&peer), group("g")));
     bench.turn();
     let join = bench.join();
     bench.grant(join, &Recovery::default());

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use super::bench::group;
+use super::fixture::group;
 use crate::connection::Limits;
 use crate::event::{Except, Publication, PublicationId, Target};
 use crate::hub::Request;
@@ -21,7 +21,7 @@ fn publication(n: u64) -> Arc<Publication> {
     Arc::new(Publication {
         id: PublicationId(n.into()),
         target: Target::All,
-        event: super::bench::event(n, 60),
+        event: super::fixture::event(n, 60),
         except: Except::default(),
         accepted: Instant::now(),
         deadline: None,

@@ -8,7 +8,8 @@ use super::oracle::Oracle;
 use crate::event::{Position, Publication, Recovery, Target};
 use crate::group::GroupName;
 use crate::hub::command::Command;
-use crate::hub::tests::bench::{Bench, answer_to, position};
+use crate::hub::tests::bench::Bench;
+use crate::hub::tests::fixture::{answer_to, position};
 use crate::hub::{Join, Registry, Request};
 
 pub(super) struct Layer {

@@ -1,18 +1,19 @@
 //! Shards under churn: random joins, leaves, publications, slow readers, late layers. A naive model
 //! knows for each connection what it must see; see `oracle`.
 
+mod dice;
 mod layer;
 mod oracle;
 
 use std::time::{Duration, Instant};
 
-use super::bench::{Bench, group, member};
+use super::bench::Bench;
+use super::fixture::{group, member};
 use super::peer::{Got, Peer};
-use crate::connection::{self, Limits, Overflow};
 use crate::event::{ConnectionId, Control, Except, Target};
-use crate::group::GroupPattern;
 use crate::protocol::Encoding;
 
+use dice::{Dice, settings};
 use layer::Layer;
 use oracle::Oracle;
 
@@ -26,9 +27,6 @@ const TIME: Duration = Duration::from_secs(5);
 const GROUPS: [&str; 6] = ["o.1", "o.2", "n.1", "c.1", "h.1", "h.2"];
 
 const USERS: [&str; 3] = ["ana", "ben", "eva"];
-
-/// Splitmix64: the same numbers for the same seed.
-struct Dice(u64);
 
 struct Client {
     peer: Peer,
@@ -45,39 +43,6 @@ struct Run {
     oracle: Oracle,
     clients: Vec<Client>,
     number: u64,
-}
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % sides
-    }
-
-    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
-        of[self.roll(of.len() as u64) as usize]
-    }
-}
-
-fn settings() -> connection::Settings {
-    let limits = |pattern: &str, capacity, overflow| {
-        let expiry = Duration::from_secs(4);
-        (GroupPattern::parse(pattern).unwrap(), Limits { capacity, expiry, overflow })
-    };
-    connection::Settings {
-        outbox_bytes: 24 * 1024,
-        // Nobody is asked for a sign of life: the clients of this test answer nothing.
-        ping: Duration::from_secs(3600),
-        group_limits: vec![
-            limits("o.*", 5, Overflow::DropOldest),
-            limits("n.*", 7, Overflow::DropNewest),
-            limits("c.*", 20, Overflow::Close),
-            limits("*", 6, Overflow::DropOldest),
-        ],
-        ..Default::default()
-    }
 }
 
 impl Run {
@@ -124,22 +89,22 @@ impl Run {
 
     fn join(&mut self) {
         let name = self.dice.pick(&GROUPS);
-        let Some(client) = any(&mut self.dice, &self.clients) else { return };
+        let Some(client) = self.dice.any(&self.clients) else { return };
         if !self.oracle.holds(client.peer.id, name) {
             let control = Control::Join(member(&client.peer), group(name));
             let (id, shard) = (client.peer.id, client.shard);
             self.shards[shard].control(control);
-            self.turn(shard);
+            self.shards[shard].turn();
             self.oracle.asks(id, name);
         }
     }
 
     fn leave(&mut self) {
         let name = self.dice.pick(&GROUPS);
-        let Some(client) = any(&mut self.dice, &self.clients) else { return };
+        let Some(client) = self.dice.any(&self.clients) else { return };
         let (id, shard) = (client.peer.id, client.shard);
         self.shards[shard].control(Control::Leave(member(&client.peer), group(name)));
-        self.turn(shard);
+        self.shards[shard].turn();
         self.oracle.leaves(id, name);
     }
 
@@ -155,7 +120,7 @@ impl Run {
             let size = self.dice.pick(&[60, 300, 1500]);
             let mut publication = self.shards[0].publication(target.clone(), self.number, size);
             if self.dice.roll(4) == 0
-                && let Some(client) = any(&mut self.dice, &self.clients)
+                && let Some(client) = self.dice.any(&self.clients)
             {
                 publication.except = match self.dice.roll(2) {
                     0 => Except { connections: vec![client.peer.id], users: Vec::new() },
@@ -170,7 +135,7 @@ impl Run {
         let time = Duration::from_millis(self.dice.roll(3000));
         for shard in 0..self.shards.len() {
             self.shards[shard].now += time;
-            self.turn(shard);
+            self.shards[shard].turn();
         }
     }
 
@@ -183,7 +148,7 @@ impl Run {
             self.layer.answer(shard, &mut self.shards[shard], &mut self.oracle, answers);
             let carried = self.dice.roll(8) as usize;
             self.deliver(shard, carried);
-            self.turn(shard);
+            self.shards[shard].turn();
         }
     }
 
@@ -197,11 +162,6 @@ impl Run {
             }
             self.shards[shard].publish(publication);
         }
-    }
-
-    /// One turn, and who did not outlive it.
-    fn turn(&mut self, shard: usize) {
-        self.shards[shard].turn();
     }
 
     fn read(&mut self) {
@@ -229,7 +189,7 @@ impl Run {
                 other => panic!("{other:?}"),
             }
         }
-        self.turn(shard);
+        self.shards[shard].turn();
     }
 
     /// Carries and reads all there is; then nobody misses anything any more.
@@ -240,7 +200,7 @@ impl Run {
                 self.layer.take_requests(&mut self.shards[shard], usize::MAX);
                 self.layer.answer(shard, &mut self.shards[shard], &mut self.oracle, usize::MAX);
                 self.deliver(shard, 32);
-                self.turn(shard);
+                self.shards[shard].turn();
             }
             for at in (0..self.clients.len()).rev() {
                 self.read_one(at);
@@ -271,11 +231,6 @@ impl Run {
         }
         assert_eq!(self.shards[0].registry.groups(), 0, "nobody is there, but a group is open");
     }
-}
-
-fn any<'a>(dice: &mut Dice, clients: &'a [Client]) -> Option<&'a Client> {
-    let open = clients.len() as u64;
-    (open > 0).then(|| &clients[dice.roll(open) as usize])
 }
 
 #[test]
