@@ -111,22 +111,36 @@ impl Slow {
 
     /// p99 over those that read throughout, milliseconds.
     fn others(&self, run: &mut Run, doing: &str) -> io::Result<f64> {
+        self.readers_have_all(run)?;
         run.clients.sample(self.stalled..self.members)?;
         let sent = run.sent();
         run.publish(Duration::from_secs(self.seconds), doing)?;
         let expected = (run.sent() - sent) as usize * (self.members - self.stalled);
-        let until = Instant::now() + CATCH_UP;
-        let mut samples = Vec::new();
-        while samples.len() < expected && Instant::now() < until {
-            thread::sleep(Duration::from_millis(5));
-            samples.extend(run.clients.samples()?);
-        }
-        let latencies = Latencies::new(samples);
+        self.readers_have_all(run)?;
+        let latencies = Latencies::new(run.clients.samples()?);
         if latencies.len() != expected {
             let text = format!("{} of {expected} deliveries to readers arrived", latencies.len());
             return Err(io::Error::other(text));
         }
         Ok(latencies.percentile(99.0))
+    }
+
+    /// Waits until those that read throughout have every publication.
+    fn readers_have_all(&self, run: &Run) -> io::Result<()> {
+        let until = Instant::now() + CATCH_UP;
+        loop {
+            let accounts = run.clients.accounts()?.0;
+            let behind = |account: &&Account| account.delivered < run.sent();
+            let behind = accounts[self.stalled..].iter().filter(behind).count();
+            if behind == 0 {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                let text = format!("{behind} browsers that read do not have all publications");
+                return Err(io::Error::other(text));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Publishes until each of the stalled drops one publication for each that comes.
