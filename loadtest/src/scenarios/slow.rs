@@ -34,13 +34,13 @@ pub struct Slow {
     #[arg(long, default_value_t = 50, value_name = "N")]
     pub stalled: usize,
     /// Length of an event, bytes of JSON.
-    #[arg(long, default_value_t = 2000, value_name = "N")]
+    #[arg(long, default_value_t = 1000, value_name = "N")]
     pub bytes: usize,
     /// Events a second.
-    #[arg(long, default_value_t = 25.0, value_name = "N")]
+    #[arg(long, default_value_t = 50.0, value_name = "N")]
     pub rate: f64,
     /// Length of each window.
-    #[arg(long, default_value_t = 10, value_name = "S")]
+    #[arg(long, default_value_t = 15, value_name = "S")]
     pub seconds: u64,
     /// Pairs of windows: everybody reads, some do not.
     #[arg(long, default_value_t = 5, value_name = "N")]
@@ -155,7 +155,7 @@ impl Slow {
                 return Ok(());
             }
         }
-        Err(io::Error::other(format!("outboxes were not full after {FILL:?}: nothing is dropped")))
+        Err(io::Error::other(format!("after {FILL:?} outboxes do not drop as much as arrives")))
     }
 
     /// Waits until every browser has, of every publication, the event or the word that it is lost.
