@@ -9,6 +9,7 @@ use std::{io, ops};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use socket2::SockRef;
 
 use crate::account::Account;
 use crate::browser::{Browser, Ears, Stage};
@@ -17,6 +18,10 @@ use crate::websocket;
 
 /// Handshakes under way at once: below the gateway's own bound and any listen queue.
 const CONNECTING: usize = 128;
+
+/// Receive buffer of browsers that stop reading: what sockets have before the kernel enlarges it,
+/// which it does for good once one has caught up in a burst. Megabytes would hide the outbox.
+const RECEIVE_BUFFER: usize = 64 * 1024;
 
 /// The token of the waker; the others are indices of browsers.
 pub const WAKE: Token = Token(usize::MAX);
@@ -143,6 +148,7 @@ impl Crowd {
         match command {
             Command::Stall(count) => {
                 for browser in &mut self.browsers[..count] {
+                    SockRef::from(&browser.stream).set_recv_buffer_size(RECEIVE_BUFFER)?;
                     registry.deregister(&mut browser.stream)?;
                     browser.stalled = true;
                 }

@@ -2,16 +2,21 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A publisher waits this long for an answer before the run fails.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// One connection to the API.
+/// A connection that rested longer is replaced before use: servers close idle ones after a time of
+/// their own, and a request that meets the close can't be repeated without doubt.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// One connection to the API at a time.
 pub struct Api {
     stream: BufReader<TcpStream>,
-    host: String,
+    address: SocketAddr,
     key: String,
+    used: Instant,
 }
 
 /// Status and body of an answer.
@@ -24,11 +29,8 @@ pub struct Answer {
 impl Api {
     /// Connects to `address`, with `key` as bearer.
     pub fn connect(address: SocketAddr, key: &str) -> io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
-        let stream = BufReader::new(stream);
-        Ok(Self { stream, host: address.to_string(), key: key.to_owned() })
+        let key = key.to_owned();
+        Ok(Self { stream: open(address)?, address, key, used: Instant::now() })
     }
 
     /// Posts JSON and waits for the answer, which must be 202.
@@ -51,15 +53,26 @@ impl Api {
     }
 
     fn ask(&mut self, method: &str, path: &str, body: &str) -> io::Result<Answer> {
-        let Self { host, key, .. } = self;
+        if self.used.elapsed() > FRESH {
+            self.stream = open(self.address)?;
+        }
+        self.used = Instant::now();
+        let Self { address, key, .. } = self;
         let length = body.len();
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\n\
              Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
         );
         self.stream.get_mut().write_all(request.as_bytes())?;
         answer(&mut self.stream)
     }
+}
+
+fn open(address: SocketAddr) -> io::Result<BufReader<TcpStream>> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    Ok(BufReader::new(stream))
 }
 
 /// Reads one answer, whose length must be told or whose body must be chunked.

@@ -34,13 +34,13 @@ pub struct Slow {
     #[arg(long, default_value_t = 50, value_name = "N")]
     pub stalled: usize,
     /// Length of an event, bytes of JSON.
-    #[arg(long, default_value_t = 2000, value_name = "N")]
+    #[arg(long, default_value_t = 1000, value_name = "N")]
     pub bytes: usize,
     /// Events a second.
-    #[arg(long, default_value_t = 25.0, value_name = "N")]
+    #[arg(long, default_value_t = 50.0, value_name = "N")]
     pub rate: f64,
     /// Length of each window.
-    #[arg(long, default_value_t = 10, value_name = "S")]
+    #[arg(long, default_value_t = 15, value_name = "S")]
     pub seconds: u64,
     /// Pairs of windows: everybody reads, some do not.
     #[arg(long, default_value_t = 5, value_name = "N")]
@@ -111,22 +111,36 @@ impl Slow {
 
     /// p99 over those that read throughout, milliseconds.
     fn others(&self, run: &mut Run, doing: &str) -> io::Result<f64> {
+        self.readers_have_all(run)?;
         run.clients.sample(self.stalled..self.members)?;
         let sent = run.sent();
         run.publish(Duration::from_secs(self.seconds), doing)?;
         let expected = (run.sent() - sent) as usize * (self.members - self.stalled);
-        let until = Instant::now() + CATCH_UP;
-        let mut samples = Vec::new();
-        while samples.len() < expected && Instant::now() < until {
-            thread::sleep(Duration::from_millis(5));
-            samples.extend(run.clients.samples()?);
-        }
-        let latencies = Latencies::new(samples);
+        self.readers_have_all(run)?;
+        let latencies = Latencies::new(run.clients.samples()?);
         if latencies.len() != expected {
             let text = format!("{} of {expected} deliveries to readers arrived", latencies.len());
             return Err(io::Error::other(text));
         }
         Ok(latencies.percentile(99.0))
+    }
+
+    /// Waits until those that read throughout have every publication.
+    fn readers_have_all(&self, run: &Run) -> io::Result<()> {
+        let until = Instant::now() + CATCH_UP;
+        loop {
+            let accounts = run.clients.accounts()?.0;
+            let behind = |account: &&Account| account.delivered < run.sent();
+            let behind = accounts[self.stalled..].iter().filter(behind).count();
+            if behind == 0 {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                let text = format!("{behind} browsers that read do not have all publications");
+                return Err(io::Error::other(text));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Publishes until each of the stalled drops one publication for each that comes.
@@ -141,7 +155,7 @@ impl Slow {
                 return Ok(());
             }
         }
-        Err(io::Error::other(format!("outboxes were not full after {FILL:?}: nothing is dropped")))
+        Err(io::Error::other(format!("after {FILL:?} outboxes do not drop as much as arrives")))
     }
 
     /// Waits until every browser has, of every publication, the event or the word that it is lost.
