@@ -17,6 +17,7 @@ mod websocket;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use tokio::sync::Semaphore;
@@ -38,6 +39,10 @@ use websocket::Front;
 /// Most connections to the API that are open at once. Each is a descriptor and a buffer; requests
 /// under way have a tighter bound of their own.
 const MAX_API_CONNECTIONS: usize = 1024;
+
+/// How long a back end's connection may rest between requests, as in nginx: one that keeps its
+/// connections must not find them closed after each pause.
+const API_REST: Duration = Duration::from_secs(75);
 
 /// What the front door works with.
 pub struct Doors {
@@ -72,6 +77,7 @@ impl Doors {
         let public =
             Listener { socket: tokio_listener(public)?, router: browsers, slots, header_timeout };
         let slots = Arc::new(Semaphore::new(MAX_API_CONNECTIONS));
+        let header_timeout = header_timeout.max(API_REST);
         let api =
             Listener { socket: tokio_listener(api)?, router: back_ends, slots, header_timeout };
         tokio::spawn(public.serve(shutdown.clone(), Phase::Draining));
