@@ -44,6 +44,19 @@ pub(super) struct Handle {
     pub(super) load: Arc<AtomicUsize>,
 }
 
+/// Ends the process if its thread panics: a shard is a share of all connections, and a gateway that
+/// goes on without it looks healthy while its groups are deaf. A supervisor starts a whole one.
+struct LastResort;
+
+impl Drop for LastResort {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("a shard has failed; the process ends");
+            std::process::abort();
+        }
+    }
+}
+
 /// An arrival that finds no seat.
 #[derive(Debug)]
 pub struct Turned {
@@ -78,8 +91,9 @@ impl Hub {
                 build(index, instance, &settings, Arc::clone(&blueprint), registry, outgoing)?;
             let alive = alive.clone();
             std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
+                let last_resort = LastResort;
                 shard.run();
-                drop(alive);
+                drop((last_resort, alive));
             })?;
             shards.push(handle);
         }

@@ -64,7 +64,8 @@ impl Desk {
         }
     }
 
-    /// Joins are gathered up to the next release, which must not overtake them.
+    /// Joins are gathered up to the next request of another kind, which must not overtake them: who
+    /// joins a group and then sends to it expects to hear itself.
     async fn take(&mut self, batch: impl Iterator<Item = Request>) {
         let mut joins = Vec::new();
         for request in batch {
@@ -74,7 +75,10 @@ impl Desk {
                     self.membership.join(std::mem::take(&mut joins)).await;
                     self.membership.release(shard, groups);
                 }
-                Request::Send(_) | Request::Call(_) => self.hand_on(request).await,
+                Request::Send(_) | Request::Call(_) => {
+                    self.membership.join(std::mem::take(&mut joins)).await;
+                    self.hand_on(request).await;
+                }
             }
         }
         self.membership.join(joins).await;
