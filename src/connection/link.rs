@@ -15,22 +15,24 @@ use crate::protocol::outbound::Gap;
 /// One WebSocket behind its handshake.
 ///
 /// An idle one owns no buffer in either direction: input is decoded in the shard's scratch, output
-/// is written as it lies in the shard's batch, and only what is left over is kept here.
+/// is written as it lies in the shard's batch, and only what is left over is kept here. In this order
+/// in memory: what a delivery looks at comes first.
+#[repr(C)]
 pub struct Connection {
     stream: Stream,
-    decoder: Decoder,
     /// What a socket did not take.
     outbox: Option<Box<Outbox>>,
-    /// Input that came while the connection had to wait; at most one read of it.
-    backlog: Vec<u8>,
-    outbox_bytes: usize,
-    gaps: Gaps,
     /// Whether the last write was taken whole, or the socket has said since that there is room.
     pub writable: bool,
     /// Whether input may be there that no event will announce again.
     pub readable: bool,
     /// Whether the close frame is written and the sending side shut.
     shut: bool,
+    gaps: Gaps,
+    decoder: Decoder,
+    /// Input that came while the connection had to wait; at most one read of it.
+    backlog: Vec<u8>,
+    outbox_bytes: usize,
 }
 
 impl Connection {

@@ -125,11 +125,12 @@ impl Shard {
 
     /// Writes what waits in a seat's outbox, as far as the socket takes it.
     pub(super) fn flush(&mut self, key: SeatKey) {
-        let now = self.clock.millis();
         let Some(seat) = self.seats.get_mut(key) else { return };
         if !seat.connection.has_waiting() {
             return self.finish_closing(key);
         }
+        // Not before: the usual delivery has nothing waiting and needs no clock.
+        let now = self.clock.millis();
         let groups = &self.groups;
         let render = |source: Source, gap: &Gap| {
             outbound::gap(group_of(source).map(|key| &groups.get(key).name), gap)
