@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
+use super::gaps::Doubt;
 use super::report::{GroupReport, UserReport};
 use crate::event::{ConnectionId, Control, Event, Position, Publication, Recovery};
 use crate::frame::Frame;
@@ -43,6 +44,8 @@ pub(super) enum Command {
     Joined(Box<Joined>),
     Answer { to: ConnectionId, frame: Option<Frame> },
     Control(Control),
+    Doubt(Doubt),
+    Positions(Option<Arc<[GroupName]>>, oneshot::Sender<Vec<(GroupName, Position)>>),
     LookAtGroup(GroupName, oneshot::Sender<GroupReport>),
     LookAtUser(Arc<str>, oneshot::Sender<(UserReport, Option<Instant>)>),
     LookAtOutboxes(oneshot::Sender<usize>),

@@ -37,13 +37,16 @@ impl Shard {
     }
 
     fn fan_out_to_group(&mut self, key: GroupKey, publication: Arc<Publication>) {
-        let group = self.groups.get_mut(key);
+        let group = self.groups.get(key);
         // What the layer says twice, or an answered position has covered, is old to the settled.
         let old = publication.position.as_ref().is_some_and(|own| group.has_reached(own));
-        if !old && publication.position.is_some() {
-            group.reached.clone_from(&publication.position);
+        if !old && let Some(position) = &publication.position {
+            self.tell_hole(key, position);
+            // Telling may have ended the last membership.
+            let Some(group) = self.groups.try_get_mut(key) else { return };
+            group.reached = Some(position.clone());
         }
-        let limits = group.limits;
+        let limits = self.groups.get(key).limits;
         let over = self.is_over(&publication);
         let everybody = publication.except.is_empty();
         let item = self.tick.add(Arc::clone(&publication), Some(key), limits, false);

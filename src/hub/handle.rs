@@ -1,5 +1,6 @@
 //! The hub as the other rooms see it: posts to shards, holds no sockets.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,13 +10,14 @@ use mio::{Poll, Waker};
 use tokio::sync::{mpsc, oneshot};
 
 use super::command::{Arrival, Command, Joined, Request};
+use super::gaps::Doubt;
 use super::inbox::Inbox;
 use super::outgoing::Outgoing;
 use super::registry::{MAX_SHARDS, Registry, ShardSet};
 use super::report::{GroupReport, UserReport};
 use super::shard::{Clock, DOORBELL, Shard};
 use super::{Blueprint, Settings};
-use crate::event::{ConnectionId, Control, InstanceId, Publication, Target};
+use crate::event::{ConnectionId, Control, InstanceId, Position, Publication, Target};
 use crate::frame::Frame;
 use crate::group::GroupName;
 use crate::protocol::Disconnect;
@@ -185,6 +187,33 @@ impl Hub {
         for shard in &self.0.shards {
             shard.inbox.send(Command::Control(control.clone())).await;
         }
+    }
+
+    /// Tells everybody concerned that publications may be missing here.
+    pub async fn tell_doubt(&self, doubt: Doubt) {
+        for shard in &self.0.shards {
+            shard.inbox.send(Command::Doubt(doubt.clone())).await;
+        }
+    }
+
+    /// How far these groups have come, or all if `None`, behind everything delivered so far: those
+    /// that keep a history. Where shards differ, what the slower one has.
+    pub async fn positions(
+        &self,
+        groups: Option<Arc<[GroupName]>>,
+    ) -> HashMap<GroupName, Position> {
+        let mut slowest: HashMap<GroupName, Position> = HashMap::new();
+        for shard in &self.0.shards {
+            let (reply, answer) = oneshot::channel();
+            shard.inbox.send(Command::Positions(groups.clone(), reply)).await;
+            for (group, position) in answer.await.unwrap_or_default() {
+                let known = slowest.entry(group).or_insert_with(|| position.clone());
+                if position.offset < known.offset {
+                    *known = position;
+                }
+            }
+        }
+        slowest
     }
 
     /// Notes that a shard has members of `group`; whether it is the first to have any.

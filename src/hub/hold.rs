@@ -39,6 +39,8 @@ pub(super) struct Waiting {
     bytes: usize,
     /// The publications behind those that were not kept, since a bound was reached.
     missed: Option<Missed>,
+    /// Whether the layer may have lost some meanwhile.
+    pub(super) doubtful: bool,
 }
 
 struct Missed {
@@ -100,6 +102,23 @@ impl Holds {
             None => return Met::Through,
         }
         Met::Held
+    }
+
+    /// Notes for a member that waits that the layer may have lost publications; whether it waits.
+    pub(super) fn doubt(&mut self, seat: SeatKey, group: GroupKey) -> bool {
+        let Some(Hold::Waiting(_, waiting)) = self.held.get_mut(&(seat, group)) else {
+            return false;
+        };
+        waiting.doubtful = true;
+        true
+    }
+
+    /// The position that was answered to a member and that the live publications have yet to reach.
+    pub(super) fn behind(&self, seat: SeatKey, group: GroupKey) -> Option<&Position> {
+        match self.held.get(&(seat, group)) {
+            Some(Hold::Behind(position)) => Some(position),
+            Some(Hold::Waiting(..)) | None => None,
+        }
     }
 
     /// Ends the hold of a member: its join is answered, or it is gone.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::command::{Cause, Joined};
+use super::gaps::{FEARED, missing};
 use super::hold::{ADDRESSED, Waiting, is_newer};
 use super::members::{GroupKey, SeatKey};
 use super::report::Dropped;
@@ -79,9 +80,12 @@ impl Shard {
                 Err(refusal)
             }
             // Held when it was asked for once more: nothing changes, and nothing is replayed.
-            (_, outcome) => {
-                outcome.map(|recovery| Held { position: recovery.position, recovered: None })
-            }
+            (_, outcome) => outcome.map(|recovery| {
+                // The layer may be ahead of what this connection has been sent.
+                let reached = self.groups.get(group).reached.as_ref();
+                let stands = self.holds.behind(key, group).or(reached).cloned();
+                Held { position: stands.or(recovery.position), recovered: None }
+            }),
         }
     }
 
@@ -167,10 +171,21 @@ impl Shard {
         mut waiting: Waiting,
         answered: Option<&Position>,
     ) {
+        let mut stands = answered.cloned();
         for publication in std::mem::take(&mut waiting.publications) {
-            if is_newer(&publication, answered) {
-                self.deliver_to(key, group, publication, false);
+            if !is_newer(&publication, stands.as_ref()) {
+                continue;
             }
+            let position = publication.position.clone();
+            let hole = stands.as_ref().zip(position.as_ref()).and_then(|(a, b)| missing(a, b));
+            if let Some(gap) = hole {
+                self.tell_gap(key, group, gap, Dropped::default());
+            }
+            stands = position.or(stands);
+            self.deliver_to(key, group, publication, false);
+        }
+        if waiting.doubtful {
+            self.tell_gap(key, group, FEARED, Dropped::default());
         }
         let Some(gap) = waiting.gap(answered) else { return };
         if self.limits_of(group).overflow == Overflow::Close {

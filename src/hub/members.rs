@@ -68,6 +68,24 @@ impl Groups {
         &mut self.groups[key as usize]
     }
 
+    /// The group, unless its last member has left since the key was taken.
+    pub(super) fn try_get(&self, key: GroupKey) -> Option<&Group> {
+        self.groups.get(key as usize)
+    }
+
+    /// As [`Groups::try_get`], to be changed.
+    pub(super) fn try_get_mut(&mut self, key: GroupKey) -> Option<&mut Group> {
+        self.groups.get_mut(key as usize)
+    }
+
+    /// The groups of these names that have members here; every group if `None`.
+    pub(super) fn named(&self, names: Option<&[GroupName]>) -> Vec<GroupKey> {
+        match names {
+            Some(names) => names.iter().filter_map(|name| self.find(name)).collect(),
+            None => self.groups.iter().map(|(key, _)| key as GroupKey).collect(),
+        }
+    }
+
     /// Finds or makes the group of this name.
     fn ensure(&mut self, name: &GroupName, limits: impl FnOnce() -> Limits) -> GroupKey {
         if let Some(key) = self.find(name) {

@@ -5,6 +5,7 @@ mod command;
 mod converse;
 mod deliver;
 mod fan_out;
+mod gaps;
 mod handle;
 mod hold;
 mod inbox;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use command::{Arrival, Call, Cause, Join, Joined, Request, Send};
+pub use gaps::Doubt;
 pub use handle::{Hub, Turned};
 pub use registry::{MAX_SHARDS, Registry};
 pub use report::{ConnectionReport, Dropped, GroupReport, UserReport};

@@ -214,6 +214,10 @@ impl Shard {
                 // The one who asked may be gone.
                 let _ = reply.send(self.report_group(&name));
             }
+            Command::Doubt(doubt) => self.tell_doubt(&doubt),
+            Command::Positions(groups, reply) => {
+                let _ = reply.send(self.positions(groups.as_deref()));
+            }
             Command::LookAtUser(sub, reply) => {
                 let _ = reply.send(self.report_user(&sub));
             }
