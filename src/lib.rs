@@ -41,7 +41,7 @@ use event::InstanceId;
 use frame::Frame;
 use hub::{Blueprint, Hub, RouteView};
 use identity::{ApiKeys, IdentityError, Policy, Verifier};
-use layer::{Broker, Layer};
+use layer::{Layer, LayerError};
 use publish::Door;
 use relay::Desk;
 use server::Doors;
@@ -76,6 +76,9 @@ pub enum StartError {
     /// Keys cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The layer cannot be had.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
     /// No random bytes.
     #[error("the system gives no random bytes")]
     Random,
@@ -142,16 +145,15 @@ pub async fn run(
     let api_keys = ApiKeys::new(&config.identity.api_keys)?;
     let max_connections = server::descriptors(config.server.max_connections)?;
 
-    let (memory, inbox) = Arc::new(Broker::default()).attach();
-    let layer = Layer::Memory(memory);
+    let instance = InstanceId::from_random(random()?);
+    let (layer, inbox) = Layer::start(&config.layer, instance, Arc::clone(&metrics))?;
     let door = Arc::new(Door::new(config.publish.clone(), layer.clone()));
     let blueprint = blueprint(&config, Arc::clone(&verifier), Arc::clone(&metrics));
-    let instance = InstanceId::from_random(random()?);
     let (hub, requests) = Hub::start(instance, config.hub.clone(), blueprint)?;
 
-    let desk = Desk::new(&config.relay, hub.clone(), layer, Arc::clone(&door));
+    let desk = Desk::new(&config.relay, hub.clone(), layer.clone(), Arc::clone(&door));
     tokio::spawn(desk.serve(requests));
-    tokio::spawn(relay::dispatch(inbox, hub.clone()));
+    tokio::spawn(relay::dispatch(inbox, hub.clone(), layer.clone()));
 
     let (public, api) = (listeners.public_addr()?, listeners.api_addr()?);
     let grace = config.server.drain_grace;
@@ -163,6 +165,7 @@ pub async fn run(
         api_keys,
         hub: hub.clone(),
         door,
+        layer,
         metrics,
         shutdown: shutdown.clone(),
     };

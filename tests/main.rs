@@ -23,6 +23,7 @@ mod metrics;
 mod plain_clients;
 mod publishes_once;
 mod renews_tokens;
+mod two_instances;
 
 // What happens to whoever does not, and that nobody else notices.
 mod bad_events;
@@ -33,6 +34,9 @@ mod origin_and_cookie;
 mod refuses_bad_tokens;
 mod silent_clients;
 mod slow_readers;
+
+// What happens when Redis goes away.
+mod survives_redis;
 
 // The end.
 mod drains_on_sigterm;

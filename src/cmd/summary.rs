@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use groupcast::config::Config;
 use groupcast::connection::Overflow;
-use groupcast::identity;
+use groupcast::{identity, layer};
 
 /// Connections of a busy instance, to show what outboxes may come to where no limit is set.
 const BUSY: usize = 10_000;
@@ -41,7 +41,10 @@ fn listeners(config: &Config, out: &mut String) {
         config.hub.connections_per_user,
         config.server.max_handshakes
     );
-    line!(out, "layer", "memory: one instance");
+    match &config.layer.kind {
+        layer::Kind::Memory => line!(out, "layer", "memory: one instance"),
+        layer::Kind::Redis(redis) => line!(out, "layer", "Redis: cluster {}", redis.cluster),
+    }
 }
 
 fn keys(identity: &identity::Settings, out: &mut String) {

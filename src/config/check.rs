@@ -8,7 +8,7 @@ use super::units::{Period, Size};
 use super::{Config, ConfigError, Place, credentials, routes};
 use crate::connection::{self, Overflow};
 use crate::group::GroupPattern;
-use crate::{hub, publish, relay, server, telemetry};
+use crate::{hub, layer, publish, relay, server, telemetry};
 
 /// What a frame adds to its event: header, member names, a group name of 99 bytes, an offset.
 ///
@@ -21,6 +21,9 @@ const SHORTEST: Period = Period(Duration::from_millis(1));
 /// The longest period, so that sums of periods with "now" stay far from overflow.
 const LONGEST: Period = Period(Duration::from_secs(24 * 3600));
 
+/// The longest history: all of it may be replayed to each of many that come back at once.
+const MAX_HISTORY: u32 = 10_000;
+
 /// Builds the settings of all rooms, or says what stands in the way.
 pub(super) fn check(raw: &Raw, place: &Place) -> Result<Config, ConfigError> {
     let routes::Built { routes, shapes, claims } = routes::build(&raw.route.0)?;
@@ -29,6 +32,7 @@ pub(super) fn check(raw: &Raw, place: &Place) -> Result<Config, ConfigError> {
         connection: connection(raw)?,
         hub: hub(raw)?,
         publish: publish(raw)?,
+        layer: layer(raw)?,
         relay: relay::Settings { linger: period("hub.linger", raw.hub.linger)? },
         identity: credentials::identity(raw, claims, place)?,
         log: log(&raw.log)?,
@@ -143,6 +147,42 @@ fn publish(raw: &Raw) -> Result<publish::Settings, ConfigError> {
         idempotency_keys: at_least_one("api.idempotency_keys", raw.api.idempotency_keys)?,
         patience: period("api.patience", raw.api.patience)?,
     })
+}
+
+fn layer(raw: &Raw) -> Result<layer::Settings, ConfigError> {
+    let kind = match raw.layer.kind {
+        raw::LayerKind::Memory => layer::Kind::Memory,
+        raw::LayerKind::Redis => layer::Kind::Redis(redis(raw)?),
+    };
+    let mut history = Vec::new();
+    for (index, written) in raw.layer.history.iter().enumerate() {
+        let key = |name: &str| format!("layer.history[{index}].{name}");
+        let pattern = credentials::pattern(&key("pattern"), &written.pattern)?;
+        let kept = layer::Kept {
+            size: within(&key("size"), written.size, 1, MAX_HISTORY)?,
+            ttl: period(&key("ttl"), written.ttl)?,
+        };
+        history.push((pattern, kept));
+    }
+    Ok(layer::Settings { kind, history: layer::History::new(history) })
+}
+
+fn redis(raw: &Raw) -> Result<layer::RedisSettings, ConfigError> {
+    let written = &raw.layer;
+    let unusable =
+        |source| ConfigError::Text { key: "layer.url".to_owned(), source: Box::new(source) };
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    if !(1..=64).contains(&written.cluster.len()) || !written.cluster.chars().all(legal) {
+        let allowed = "1 to 64 of letters, digits, '_', '-' and '.'";
+        return Err(ConfigError::value("layer.cluster", format!("{:?}", written.cluster), allowed));
+    }
+    let mut redis = layer::RedisSettings::new(&written.url.0).map_err(unusable)?;
+    redis.cluster.clone_from(&written.cluster);
+    redis.timeout = period("layer.timeout", written.timeout)?;
+    redis.commands = at_least_one("layer.commands", written.commands)?;
+    redis.backlog_bytes = at_least_one("layer.backlog_bytes", written.backlog_bytes)?.0;
+    redis.max_event_bytes = raw.limits.max_event_bytes.0;
+    Ok(redis)
 }
 
 fn log(log: &raw::Log) -> Result<telemetry::LogSettings, ConfigError> {

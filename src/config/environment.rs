@@ -93,7 +93,9 @@ impl Leaf {
 
     fn wanted(&self) -> &'static str {
         match (&self.default, &self.key) {
-            (Value::Array(_), Some(key)) if key != "key" && key != "group" => {
+            (Value::Array(_), Some(key))
+                if !["key", "group", "history"].contains(&key.as_str()) =>
+            {
                 "a TOML list such as [\"a\", \"b\"]"
             }
             (Value::Array(_), _) => "a TOML list of tables such as [{ name = \"value\" }]",

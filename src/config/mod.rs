@@ -22,7 +22,7 @@ use std::time::Duration;
 pub use error::ConfigError;
 
 use crate::protocol::Shape;
-use crate::{connection, hub, identity, publish, relay, server, telemetry};
+use crate::{connection, hub, identity, layer, publish, relay, server, telemetry};
 
 /// Everything that the gateway is told, room by room.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +35,8 @@ pub struct Config {
     pub hub: hub::Settings,
     /// Bounds at the one door in.
     pub publish: publish::Settings,
+    /// What carries publications between instances.
+    pub layer: layer::Settings,
     /// Interest in groups.
     pub relay: relay::Settings,
     /// Keys and grants.

@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::secret::Secret;
 use super::units::{Period, Size};
-use crate::{connection, hub, identity, publish, relay, server, telemetry};
+use crate::{connection, hub, identity, layer, publish, relay, server, telemetry};
 
 /// The whole file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -171,10 +172,27 @@ pub(crate) struct Hub {
 }
 
 /// `[layer]`: what carries publications between instances.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Layer {
     pub(crate) kind: LayerKind,
+    pub(crate) url: Secret,
+    pub(crate) cluster: String,
+    pub(crate) timeout: Period,
+    pub(crate) commands: usize,
+    pub(crate) backlog_bytes: Size,
+    pub(crate) history: Vec<GroupHistory>,
+}
+
+/// `[[layer.history]]`: what is kept of the groups that match.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GroupHistory {
+    pub(crate) pattern: String,
+    #[serde(default = "GroupHistory::size")]
+    pub(crate) size: u32,
+    #[serde(default = "GroupHistory::ttl")]
+    pub(crate) ttl: Period,
 }
 
 /// `layer.kind`.
@@ -183,6 +201,7 @@ pub(crate) struct Layer {
 pub(crate) enum LayerKind {
     #[default]
     Memory,
+    Redis,
 }
 
 /// The file's routes; a file without any has the default one.
@@ -361,6 +380,32 @@ impl Default for Hub {
         let hub = hub::Settings::default();
         let linger = Period(relay::Settings::default().linger);
         Self { shards: hub.shards, inbox: hub.inbox, requests: hub.requests, linger }
+    }
+}
+
+impl Default for Layer {
+    fn default() -> Self {
+        let url = "redis://127.0.0.1:6379";
+        let redis = layer::RedisSettings::new(url).expect("the default address is one");
+        Self {
+            kind: LayerKind::default(),
+            url: Secret(url.to_owned()),
+            cluster: redis.cluster,
+            timeout: Period(redis.timeout),
+            commands: redis.commands,
+            backlog_bytes: Size(redis.backlog_bytes),
+            history: Vec::new(),
+        }
+    }
+}
+
+impl GroupHistory {
+    fn size() -> u32 {
+        100
+    }
+
+    fn ttl() -> Period {
+        Period(Duration::from_secs(300))
     }
 }
 

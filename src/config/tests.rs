@@ -57,6 +57,7 @@ fn the_shipped_file_holds_every_key_at_its_default() {
     for section in ["auth", "api"] {
         defaults[section].as_table_mut().unwrap().remove("key");
     }
+    defaults["layer"].as_table_mut().unwrap().remove("history");
     defaults.remove("grant");
     assert_eq!(keys(&written), keys(&defaults));
     assert_eq!(toml::from_str::<Raw>(SHIPPED).unwrap(), Raw::default());
@@ -100,6 +101,8 @@ fn the_examples_of_the_shipped_file_are_right_too() {
     assert_eq!(config.identity.grants.len(), 2, "one for groups, one for calls");
     assert_eq!(config.server.routes.len(), 3);
     assert_eq!(config.shapes.len(), 2);
+    let pedido = crate::group::GroupName::parse("pedido.42").unwrap();
+    assert!(config.layer.history.of(&pedido).is_some());
 }
 
 /// The public key of RFC 8410 section 10.1.
@@ -135,7 +138,9 @@ fn every_key_has_its_variable() {
         };
         assert!(names.contains(&name), "{name} is not among {names:?}");
     }
-    for name in ["GROUPCAST_GRANT", "GROUPCAST_AUTH_KEY", "GROUPCAST_API_KEY"] {
+    for name in
+        ["GROUPCAST_GRANT", "GROUPCAST_AUTH_KEY", "GROUPCAST_API_KEY", "GROUPCAST_LAYER_HISTORY"]
+    {
         assert!(names.iter().any(|known| known == name), "{name} is not among {names:?}");
     }
 }
@@ -192,7 +197,7 @@ fn a_value_of_the_wrong_kind_is_an_error_with_its_line() {
     assert_refused("[drain]\ngrace = 30", &["gateway.toml:2:9", "such as \"10s\""]);
     assert_refused("[drain]\ngrace = \"30\"", &["gateway.toml:2:9", "such as \"10s\""]);
     assert_refused("[limits]\noutbox_bytes = \"9KB\"", &["\"256KiB\""]);
-    assert_refused("[layer]\nkind = \"redis\"", &["gateway.toml:2:8", "`redis`", "`memory`"]);
+    assert_refused("[layer]\nkind = \"amqp\"", &["gateway.toml:2:8", "`amqp`", "`redis`"]);
 }
 
 #[test]
@@ -207,6 +212,43 @@ fn values_that_contradict_each_other_are_refused() {
     assert_refused("[hub]\ninbox = 0", &["hub.inbox is 0", "at least 1"]);
     assert_refused("[auth]\nallowed_origins = [\"https://a.b/\"]", &["allowed_origins[0]", "/"]);
     assert_refused("[log]\nlevel = \"groupcast=loud\"", &["log.level", "info"]);
+}
+
+// ===== layer =====
+
+#[test]
+fn redis_is_used_once_it_is_asked_for() {
+    assert!(matches!(load("").unwrap().layer.kind, crate::layer::Kind::Memory));
+    let config = load("[layer]\nkind = \"redis\"\ncluster = \"tienda\"\ntimeout = \"1s\"").unwrap();
+    let crate::layer::Kind::Redis(redis) = config.layer.kind else { panic!("Redis was asked for") };
+    assert_eq!((redis.cluster.as_str(), redis.timeout), ("tienda", Duration::from_secs(1)));
+    for (key, refusal) in [
+        ("url = \"http://h\"", "\"redis\" is allowed"),
+        ("url = \"redis-cluster://h:1\"", "\"redis\" is allowed"),
+        ("cluster = \"a:b\"", "layer.cluster is \"a:b\""),
+        ("commands = 0", "at least 1"),
+    ] {
+        assert_refused(&format!("[layer]\nkind = \"redis\"\n{key}"), &[refusal]);
+    }
+}
+
+#[test]
+fn a_history_is_kept_of_the_groups_that_match() {
+    let text = "[[layer.history]]\npattern = \"pedido.*\"\nsize = 5";
+    let history = load(text).unwrap().layer.history;
+    let kept = |name| history.of(&crate::group::GroupName::parse(name).unwrap());
+    let expected = crate::layer::Kept { size: 5, ttl: Duration::from_secs(300) };
+    assert_eq!((kept("pedido.42"), kept("sala_1")), (Some(expected), None));
+    assert_refused(&text.replace("= 5", "= 0"), &["layer.history[0].size is 0", "1 to 10000"]);
+    assert_refused(&text.replace("pedido.*", "a b"), &["layer.history[0].pattern"]);
+}
+
+#[test]
+fn the_address_of_redis_is_kept_like_a_secret() {
+    let text = "[layer]\nkind = \"redis\"\nurl = \"redis://:geheim@h:1\"";
+    assert!(!format!("{:?}", load(text).unwrap()).contains("geheim"));
+    assert!(!refusal(&text.replace("redis://", "rediss://"), &[]).contains("geheim"));
+    assert!(!refusal(&text.replace("h:1", "h:port"), &[]).contains("geheim"));
 }
 
 // ===== group limits =====

@@ -36,3 +36,10 @@ pub struct Recovery {
     /// What was missed, oldest first.
     pub replay: Vec<Arc<Publication>>,
 }
+
+impl Recovery {
+    /// The answer for a group that keeps no history.
+    pub fn without_history(since: Option<&Position>) -> Self {
+        Self { recovered: since.map(|_| false), ..Self::default() }
+    }
+}

@@ -1,17 +1,30 @@
 //! What carries publications between instances. Knows no socket and no frame.
 
+mod envelope;
+mod health;
+mod history;
 mod memory;
+mod redis;
+mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
+use aws_lc_rs::rand;
 use tokio::sync::mpsc;
 
+pub use health::Health;
+pub use history::{History, Kept};
 pub use memory::{Broker, Memory};
+pub use redis::Redis;
+pub use settings::{Kind, RedisSettings, Settings};
 
 pub use crate::event::{Control, Member, Recovery};
 
-use crate::event::{Position, Publication};
+use crate::event::{InstanceId, Position, Publication};
 use crate::group::GroupName;
+use crate::telemetry::Metrics;
 
 /// Messages that may wait for the relay of one instance, before publishers wait.
 ///
@@ -24,6 +37,8 @@ pub const INCOMING: usize = 1024;
 pub enum Layer {
     /// Within one process: nothing else is needed for a single instance.
     Memory(Memory),
+    /// Over Redis: instances that share one act as one.
+    Redis(Redis),
 }
 
 /// What the layer has for an instance.
@@ -33,6 +48,17 @@ pub enum Incoming {
     Publication(Arc<Publication>),
     /// A change that a back end asked for.
     Control(Control),
+    /// Publications may have been lost between those that came before and those that come after.
+    Gap(Gap),
+}
+
+/// Whose publications may have been lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gap {
+    /// Of every group that is subscribed.
+    All,
+    /// Of these.
+    Groups(Vec<GroupName>),
 }
 
 /// The receiving end of an instance's layer; read by the relay alone.
@@ -44,16 +70,42 @@ pub enum LayerError {
     /// The layer cannot be reached.
     #[error("the channel layer cannot be reached: {0}")]
     Unreachable(String),
+    /// The address is not one of a Redis that this layer can use. The address is not repeated: it may
+    /// hold a password.
+    #[error("the address is not redis://[user[:password]@]host[:port][/database]: {0}")]
+    Url(String),
 }
 
 impl Layer {
+    /// Starts the layer of one instance, within a runtime.
+    pub fn start(
+        settings: &Settings,
+        instance: InstanceId,
+        metrics: Arc<Metrics>,
+    ) -> Result<(Self, Inbox), LayerError> {
+        match &settings.kind {
+            Kind::Memory => {
+                let broker = Broker::with_history(settings.history.clone());
+                let (memory, inbox) = Arc::new(broker).attach();
+                Ok((Self::Memory(memory), inbox))
+            }
+            Kind::Redis(redis) => {
+                let (redis, inbox) =
+                    Redis::start(redis, settings.history.clone(), instance, metrics)?;
+                Ok((Self::Redis(redis), inbox))
+            }
+        }
+    }
+
     /// Sends a publication to every instance that wants it; the answer is its position.
     ///
-    /// Waits while an instance's [`Inbox`] is full. Dropping the future before it answers sends
-    /// nothing.
+    /// In memory it waits while an instance's [`Inbox`] is full, and dropping the future before it
+    /// answers sends nothing. Over Redis an error, or a future dropped, leaves open whether it was
+    /// sent: the answer may be all that was lost.
     pub async fn publish(&self, publication: Publication) -> Result<Option<Position>, LayerError> {
         match self {
             Self::Memory(memory) => memory.publish(publication).await,
+            Self::Redis(redis) => redis.publish(publication).await,
         }
     }
 
@@ -61,23 +113,33 @@ impl Layer {
     pub async fn control(&self, control: Control) -> Result<(), LayerError> {
         match self {
             Self::Memory(memory) => memory.control(control).await,
+            Self::Redis(redis) => redis.control(control).await,
         }
     }
 
     /// Asks for the publications of `groups`: everything accepted after the answer arrives.
+    ///
+    /// After an error they stay asked for, until [`Layer::unsubscribe`]: they arrive once the layer
+    /// can be reached again.
     pub async fn subscribe(&self, groups: &[GroupName]) -> Result<(), LayerError> {
         match self {
-            Self::Memory(memory) => memory.subscribe(groups),
+            Self::Memory(memory) => {
+                memory.subscribe(groups);
+                Ok(())
+            }
+            Self::Redis(redis) => redis.subscribe(groups).await,
         }
-        Ok(())
     }
 
     /// Ends what [`Layer::subscribe`] began.
     pub async fn unsubscribe(&self, groups: &[GroupName]) -> Result<(), LayerError> {
         match self {
-            Self::Memory(memory) => memory.unsubscribe(groups),
+            Self::Memory(memory) => {
+                memory.unsubscribe(groups);
+                Ok(())
+            }
+            Self::Redis(redis) => redis.unsubscribe(groups).await,
         }
-        Ok(())
     }
 
     /// Where each group stands, and what was missed since the position given; in the order asked.
@@ -86,7 +148,28 @@ impl Layer {
         asked: &[(GroupName, Option<Position>)],
     ) -> Result<Vec<Recovery>, LayerError> {
         match self {
-            Self::Memory(_) => Ok(Memory::recover(asked)),
+            Self::Memory(memory) => Ok(memory.recover(asked)),
+            Self::Redis(redis) => redis.recover(asked).await,
         }
     }
+
+    /// Whether publications get through at present.
+    pub fn health(&self) -> Health {
+        match self {
+            Self::Memory(_) => Health::WELL,
+            Self::Redis(redis) => redis.health(),
+        }
+    }
+}
+
+/// What fred says, in the layer's words.
+fn unreachable(error: impl std::fmt::Display) -> LayerError {
+    LayerError::Unreachable(error.to_string())
+}
+
+/// An id for a publication that came without one.
+fn random_id() -> u128 {
+    let mut bytes = [0; 16];
+    rand::fill(&mut bytes).expect("the operating system has random bytes");
+    u128::from_ne_bytes(bytes)
 }

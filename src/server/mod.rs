@@ -28,6 +28,7 @@ pub use settings::{DevSettings, Route, Settings};
 use crate::connection;
 use crate::hub::Hub;
 use crate::identity::{ApiKeys, Verifier};
+use crate::layer::Layer;
 use crate::publish::Door;
 use crate::shutdown::{Phase, Shutdown};
 use crate::telemetry::Metrics;
@@ -60,6 +61,8 @@ pub struct Doors {
     pub hub: Hub,
     /// Where events go.
     pub door: Arc<Door>,
+    /// Whether events get through.
+    pub layer: Layer,
     /// Where is counted.
     pub metrics: Arc<Metrics>,
     /// How far the process is.
@@ -94,12 +97,14 @@ impl Doors {
             api_keys,
             hub,
             door,
+            layer,
             metrics,
             shutdown,
         } = self;
         let operation = Operation {
             metrics: Arc::clone(&metrics),
             hub: hub.clone(),
+            layer,
             shutdown: shutdown.clone(),
         };
         let timeout = settings.api_timeout;

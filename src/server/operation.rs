@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -12,6 +12,7 @@ use axum::routing::get;
 use tokio::time::timeout;
 
 use crate::hub::Hub;
+use crate::layer::Layer;
 use crate::shutdown::{Phase, Shutdown};
 use crate::telemetry::Metrics;
 
@@ -25,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) struct Operation {
     pub(super) metrics: Arc<Metrics>,
     pub(super) hub: Hub,
+    pub(super) layer: Layer,
     pub(super) shutdown: Shutdown,
 }
 
@@ -38,16 +40,29 @@ impl Operation {
     }
 }
 
-async fn ready(State(operation): State<Arc<Operation>>) -> Response {
-    match operation.shutdown.phase() {
-        Phase::Running => "ready\n".into_response(),
-        Phase::Draining | Phase::Closed => {
-            (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response()
-        }
+/// Ready unless another instance would do better; `?strict` also unless everything gets through.
+///
+/// When nobody can deliver, turning this instance away helps nobody: its connections are worth having
+/// for the moment at which the layer is back.
+async fn ready(State(operation): State<Arc<Operation>>, RawQuery(query): RawQuery) -> Response {
+    let health = operation.layer.health();
+    let strict = query.is_some_and(|query| query.split('&').any(|part| part == "strict"));
+    let red = match operation.shutdown.phase() {
+        Phase::Draining | Phase::Closed => Some("draining\n"),
+        Phase::Running if !health.started => Some("starting\n"),
+        Phase::Running if !health.delivering && health.peers > 0 => Some("not delivering\n"),
+        Phase::Running if strict && !health.whole => Some("losing\n"),
+        Phase::Running => None,
+    };
+    match red {
+        None => "ready\n".into_response(),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
     }
 }
 
 async fn metrics(State(operation): State<Arc<Operation>>) -> Response {
+    let health = operation.layer.health();
+    operation.metrics.layer.delivering.set(if health.delivering { 1.0 } else { 0.0 });
     operation.metrics.groups.set(operation.hub.groups() as f64);
     // Shards that are too busy to answer are when metrics are wanted most: then the last value stays.
     if let Ok(bytes) = timeout(PATIENCE, operation.hub.outbox_bytes()).await {

@@ -48,12 +48,33 @@ pub struct Metrics {
     pub auth_failures: Counters<AuthFailure>,
     /// Connections turned away at the front door.
     pub refusals: Counters<RefusalReason>,
+    /// What the layer counts.
+    pub layer: LayerMetrics,
     closes: [Counter; CLOSE_CODES.len()],
     closes_other: Counter,
     /// By route template. Requests of the API, not deliveries: a read lock each is nothing.
     http_latency: RwLock<BTreeMap<Box<str>, Arc<Histogram>>>,
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
+}
+
+/// The handles of the channel layer.
+#[derive(Debug, Clone)]
+pub struct LayerMetrics {
+    /// 1 while publications come back from the layer.
+    pub delivering: Gauge,
+    /// Between the sending of the newest probe and its return.
+    pub probe_seconds: Gauge,
+    /// Counts the Redis servers, and the data sets, that the cluster has seen.
+    pub generation: Gauge,
+    /// Other instances that deliver.
+    pub peers: Gauge,
+    /// Messages that arrived and found no room.
+    pub lost: Counter,
+    /// Times that the subscription was lost, each a gap in every group.
+    pub resubscribed: Counter,
+    /// Messages that are neither an envelope nor an event.
+    pub unreadable: Counter,
 }
 
 /// The handles of one shard.
@@ -96,6 +117,20 @@ impl Metrics {
                 &[],
             ),
             publish_to_write: Histogram::default(),
+            layer: LayerMetrics {
+                delivering: to.measure("layer_delivering", "1 while the layer delivers."),
+                probe_seconds: to.gauge(
+                    "layer_probe_seconds",
+                    Unit::Seconds,
+                    "From the sending of the newest probe to its return.",
+                    &[],
+                ),
+                generation: to.measure("layer_generation", "Redis servers and data sets seen."),
+                peers: to.measure("layer_peers", "Other instances that deliver."),
+                lost: to.count("layer_lost_total", "Messages that found no room on arrival."),
+                resubscribed: to.count("layer_subscription_lost_total", "Subscriptions lost."),
+                unreadable: to.count("layer_unreadable_total", "Messages that say nothing."),
+            },
             auth_failures: to.counters(
                 "auth_failures_total",
                 "Tokens, keys and origins that were not accepted.",
@@ -195,6 +230,10 @@ impl Registry<'_> {
 
     fn count(&self, name: &str, words: &'static str) -> Counter {
         self.counter(name, Unit::Count, words, &[])
+    }
+
+    fn measure(&self, name: &str, words: &'static str) -> Gauge {
+        self.gauge(name, Unit::Count, words, &[])
     }
 
     fn counter(

@@ -16,4 +16,4 @@ pub use family::{Counters, Gauges, Label};
 pub use histogram::Histogram;
 pub use labels::{AuthFailure, DropReason, Protocol, RefusalReason, TargetKind};
 pub use log::{LogError, LogFormat, LogGuard, LogSettings};
-pub use metrics::{Metrics, ShardMetrics};
+pub use metrics::{LayerMetrics, Metrics, ShardMetrics};

@@ -1,0 +1,105 @@
+//! What crosses Redis between instances: a few bytes of header, then the event as it came.
+//!
+//! ```text
+//! version  1 byte, 1
+//! kind     1 byte: 0 group, 1 user, 2 connection, 3 all, 4 join, 5 leave, 6 close, 7 probe
+//! origin   8 bytes, the instance that wrote it
+//! ```
+//! and then, by kind:
+//! - publications (0 to 3): id (16 bytes), age in ms, flags (1 byte: 1 = deadline, 2 = except), the
+//!   time left to the deadline in ms, connections and users left out, the target, the event;
+//! - changes (4 to 6): the member, then the group or the close code; a probe (7): a number.
+//!
+//! Numbers are LEB128, texts have their length before them. A group is not named: its channel does.
+//! Times are spans, subtracted from and added to the clocks of the instances; no wall clock travels.
+//!
+//! A publication of a group with history has its position before all that, written by a script:
+//! byte 2, then `<epoch> <offset>` and a line feed.
+//!
+//! A JSON object begins with `{` or white space, so whatever else is published on a group's channel
+//! is a bare event: `PUBLISH groupcast:group:usuario_7 '{"type":"aviso"}'` needs no envelope.
+
+mod read;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub(super) use read::decode;
+pub(super) use write::{control, probe, publication};
+
+use crate::event::{Control, Event, EventError, InstanceId, Publication};
+
+/// The version of the format that this release writes, and the only one that it reads.
+const VERSION: u8 = 1;
+
+/// What a positioned envelope begins with.
+const POSITIONED: u8 = 2;
+
+/// Most names in one list of those left out: what the API takes is below.
+const MAX_EXCEPT: u64 = 4096;
+
+/// What a message on a channel turned out to be.
+#[derive(Debug)]
+pub(super) enum Decoded {
+    /// An event that somebody published bare: it has no id and was accepted just now.
+    Bare(Event),
+    /// Written by the instance named.
+    From(InstanceId, Message),
+}
+
+/// What an instance has to say.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// For a group, a user, a connection or all.
+    Publication(Publication),
+    /// A change that a back end asked for.
+    Control(Control),
+    /// The instance's word to itself, whose return shows that the way is open.
+    Probe(u64),
+}
+
+/// Why a message on a channel says nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum EnvelopeError {
+    /// A newer release's.
+    #[error("envelope has version {0}; this release reads 1")]
+    Version(u8),
+    /// Cut off or garbled.
+    #[error("envelope is broken at its {0}")]
+    Broken(&'static str),
+    /// Larger than an event may be.
+    #[error("event has {bytes} bytes; at most {most} are allowed")]
+    TooLarge {
+        /// The message's length.
+        bytes: usize,
+        /// The bound.
+        most: usize,
+    },
+    /// The event in it.
+    #[error(transparent)]
+    Event(#[from] EventError),
+}
+
+/// What stands in the byte behind the version.
+mod kind {
+    pub(super) const GROUP: u8 = 0;
+    pub(super) const USER: u8 = 1;
+    pub(super) const CONNECTION: u8 = 2;
+    pub(super) const ALL: u8 = 3;
+    pub(super) const JOIN: u8 = 4;
+    pub(super) const LEAVE: u8 = 5;
+    pub(super) const CLOSE: u8 = 6;
+    pub(super) const PROBE: u8 = 7;
+}
+
+/// Bits of a publication's flags.
+mod flag {
+    pub(super) const DEADLINE: u8 = 1;
+    pub(super) const EXCEPT: u8 = 2;
+}
+
+/// How a member is written.
+mod member {
+    pub(super) const USER: u8 = 0;
+    pub(super) const CONNECTION: u8 = 1;
+}

@@ -1,0 +1,204 @@
+//! Reading envelopes: anybody may publish on a channel, so nothing is believed and nothing panics.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes};
+
+use super::{Decoded, EnvelopeError, MAX_EXCEPT, Message, POSITIONED, VERSION, flag, kind, member};
+use crate::event::{
+    ConnectionId, Control, Event, Except, InstanceId, Member, Position, Publication, PublicationId,
+    Target,
+};
+use crate::group::GroupName;
+
+/// Longest text in an envelope, such as a `sub`: bounds what a garbled length can ask for.
+const MAX_TEXT: u64 = 4096;
+
+/// Longest position, `<epoch> <offset>`: two numbers of 20 digits, a random part and their marks.
+const MAX_POSITION: usize = 96;
+
+/// Reads a message that came on the channel of `group`, or on another one if `None`.
+///
+/// `most` is the largest event taken from a bare publication; `now` is when the message came.
+pub(in crate::layer) fn decode(
+    group: Option<&GroupName>,
+    mut bytes: Bytes,
+    most: usize,
+    now: Instant,
+) -> Result<Decoded, EnvelopeError> {
+    let mut position = None;
+    if bytes.first() == Some(&POSITIONED) {
+        position = Some(take_position(&mut bytes)?);
+    }
+    match (bytes.first(), group) {
+        (Some(&VERSION), _) => {}
+        (Some(b'{' | b' ' | b'\t' | b'\r' | b'\n'), Some(_)) if position.is_none() => {
+            if bytes.len() > most {
+                return Err(EnvelopeError::TooLarge { bytes: bytes.len(), most });
+            }
+            return Ok(Decoded::Bare(Event::parse(bytes)?));
+        }
+        (Some(version), _) => return Err(EnvelopeError::Version(*version)),
+        (None, _) => return Err(EnvelopeError::Broken("version")),
+    }
+    bytes.advance(1);
+    let mut reader = Reader(bytes);
+    let kind = reader.byte("kind")?;
+    let origin = reader.instance("origin")?;
+    let message = match kind {
+        kind::GROUP | kind::USER | kind::CONNECTION | kind::ALL => {
+            let publication = reader.publication(kind, group, now)?;
+            Message::Publication(Publication { position, ..publication })
+        }
+        kind::JOIN => Message::Control(Control::Join(reader.member()?, reader.group()?)),
+        kind::LEAVE => Message::Control(Control::Leave(reader.member()?, reader.group()?)),
+        kind::CLOSE => {
+            let member = reader.member()?;
+            let code = u16::try_from(reader.number("code")?);
+            let code = code.map_err(|_| EnvelopeError::Broken("code"))?;
+            Message::Control(Control::Close(member, code))
+        }
+        kind::PROBE => Message::Probe(reader.number("probe")?),
+        _ => return Err(EnvelopeError::Broken("kind")),
+    };
+    Ok(Decoded::From(origin, message))
+}
+
+/// Takes `<2><epoch> <offset>\n` off the front.
+fn take_position(bytes: &mut Bytes) -> Result<Position, EnvelopeError> {
+    let broken = EnvelopeError::Broken("position");
+    let window = &bytes[1..bytes.len().min(MAX_POSITION)];
+    let end = window.iter().position(|byte| *byte == b'\n').ok_or(broken.clone())?;
+    let text = std::str::from_utf8(&window[..end]).map_err(|_| broken.clone())?;
+    let position = parse_position(text).ok_or(broken)?;
+    bytes.advance(end + 2);
+    Ok(position)
+}
+
+/// Reads `<epoch> <offset>`, as scripts write it.
+pub(in crate::layer) fn parse_position(text: &str) -> Option<Position> {
+    let (epoch, offset) = text.split_once(' ')?;
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if epoch.is_empty() || !epoch.chars().all(legal) {
+        return None;
+    }
+    Some(Position { epoch: epoch.into(), offset: offset.parse().ok()? })
+}
+
+struct Reader(Bytes);
+
+impl Reader {
+    fn take(&mut self, count: usize, what: &'static str) -> Result<Bytes, EnvelopeError> {
+        if self.0.len() < count {
+            return Err(EnvelopeError::Broken(what));
+        }
+        Ok(self.0.split_to(count))
+    }
+
+    fn byte(&mut self, what: &'static str) -> Result<u8, EnvelopeError> {
+        self.take(1, what).map(|byte| byte[0])
+    }
+
+    fn number(&mut self, what: &'static str) -> Result<u64, EnvelopeError> {
+        let mut number = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte(what)?;
+            let bits = u64::from(byte & 0x7f);
+            if bits << shift >> shift != bits {
+                break;
+            }
+            number |= bits << shift;
+            if byte & 0x80 == 0 {
+                return Ok(number);
+            }
+        }
+        Err(EnvelopeError::Broken(what))
+    }
+
+    fn text(&mut self, what: &'static str) -> Result<Arc<str>, EnvelopeError> {
+        let length = self.number(what)?;
+        if length > MAX_TEXT {
+            return Err(EnvelopeError::Broken(what));
+        }
+        let bytes = self.take(length as usize, what)?;
+        std::str::from_utf8(&bytes).map(Into::into).map_err(|_| EnvelopeError::Broken(what))
+    }
+
+    fn instance(&mut self, what: &'static str) -> Result<InstanceId, EnvelopeError> {
+        let bytes = self.take(8, what)?;
+        let text = std::str::from_utf8(&bytes).ok();
+        text.and_then(|text| text.parse().ok()).ok_or(EnvelopeError::Broken(what))
+    }
+
+    fn connection(&mut self, what: &'static str) -> Result<ConnectionId, EnvelopeError> {
+        Ok(ConnectionId { instance: self.instance(what)?, serial: self.number(what)? })
+    }
+
+    fn member(&mut self) -> Result<Member, EnvelopeError> {
+        match self.byte("member")? {
+            member::USER => self.text("member").map(Member::User),
+            member::CONNECTION => self.connection("member").map(Member::Connection),
+            _ => Err(EnvelopeError::Broken("member")),
+        }
+    }
+
+    fn group(&mut self) -> Result<GroupName, EnvelopeError> {
+        GroupName::parse(&self.text("group")?).map_err(|_| EnvelopeError::Broken("group"))
+    }
+
+    fn except(&mut self) -> Result<Except, EnvelopeError> {
+        let mut except = Except::default();
+        for _ in 0..self.count()? {
+            except.connections.push(self.connection("except")?);
+        }
+        for _ in 0..self.count()? {
+            except.users.push(self.text("except")?);
+        }
+        Ok(except)
+    }
+
+    fn count(&mut self) -> Result<u64, EnvelopeError> {
+        let count = self.number("except")?;
+        if count > MAX_EXCEPT {
+            return Err(EnvelopeError::Broken("except"));
+        }
+        Ok(count)
+    }
+
+    /// The rest, as a publication without a position.
+    fn publication(
+        mut self,
+        kind: u8,
+        group: Option<&GroupName>,
+        now: Instant,
+    ) -> Result<Publication, EnvelopeError> {
+        let id = self.take(16, "id")?;
+        let id = id.as_ref().try_into().map_err(|_| EnvelopeError::Broken("id"))?;
+        let age = Duration::from_millis(self.number("age")?);
+        let flags = self.byte("flags")?;
+        let mut deadline = None;
+        if flags & flag::DEADLINE != 0 {
+            // Beyond what the clock can say is never.
+            deadline = now.checked_add(Duration::from_millis(self.number("deadline")?));
+        }
+        let except = if flags & flag::EXCEPT != 0 { self.except()? } else { Except::default() };
+        let target = match (kind, group) {
+            (kind::GROUP, Some(group)) => Target::Group(group.clone()),
+            (kind::USER, _) => Target::User(self.text("target")?),
+            (kind::CONNECTION, _) => Target::Connection(self.connection("target")?),
+            (kind::ALL, _) => Target::All,
+            _ => return Err(EnvelopeError::Broken("target")),
+        };
+        Ok(Publication {
+            id: PublicationId(u128::from_be_bytes(id)),
+            target,
+            event: Event::parse(self.0)?,
+            except,
+            // A clock younger than the publication counts it as new.
+            accepted: now.checked_sub(age).unwrap_or(now),
+            deadline,
+            position: None,
+        })
+    }
+}

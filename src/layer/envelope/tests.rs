@@ -1,0 +1,194 @@
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::event::{ConnectionId, Except, Member, PublicationId, Target};
+use crate::group::GroupName;
+
+const MOST: usize = 1024;
+
+fn group(name: &str) -> GroupName {
+    GroupName::parse(name).unwrap()
+}
+
+fn instance() -> InstanceId {
+    "k3f5a2bq".parse().unwrap()
+}
+
+fn to(target: Target, now: Instant) -> Publication {
+    Publication {
+        id: PublicationId(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10),
+        target,
+        event: Event::parse(Bytes::from_static(br#"{"type":"aviso"}"#)).unwrap(),
+        except: Except::default(),
+        accepted: now,
+        deadline: None,
+        position: None,
+    }
+}
+
+fn read(bytes: &[u8], now: Instant) -> Result<Decoded, EnvelopeError> {
+    decode(Some(&group("usuario_7")), Bytes::copy_from_slice(bytes), MOST, now)
+}
+
+fn read_publication(bytes: &[u8], now: Instant) -> Publication {
+    match read(bytes, now) {
+        Ok(Decoded::From(origin, Message::Publication(publication))) => {
+            assert_eq!(origin, instance());
+            publication
+        }
+        other => panic!("a publication is in it: {other:?}"),
+    }
+}
+
+#[test]
+fn the_format_does_not_change_by_accident() {
+    let now = Instant::now();
+    let mut publication = to(Target::Group(group("usuario_7")), now);
+    publication.deadline = Some(now + Duration::from_millis(5000));
+    publication.except = Except {
+        connections: vec![ConnectionId { instance: instance(), serial: 300 }],
+        users: vec!["9".into()],
+    };
+    let bytes = write::publication(instance(), &publication, now + Duration::from_millis(200));
+    let mut expected = b"\x01\x00k3f5a2bq".to_vec();
+    expected.extend((1..=16).collect::<Vec<u8>>());
+    // Age 200, flags, 4800 left, one connection (serial 300), one user.
+    expected.extend(b"\xc8\x01\x03\xc0\x25\x01k3f5a2bq\xac\x02\x01\x019");
+    expected.extend(br#"{"type":"aviso"}"#);
+    assert_eq!(bytes, expected);
+    let leave = Control::Leave(Member::User("7".into()), group("a"));
+    assert_eq!(control(instance(), &leave), b"\x01\x05k3f5a2bq\x00\x017\x01a");
+    assert_eq!(probe(instance(), 5), b"\x01\x07k3f5a2bq\x05");
+}
+
+#[test]
+fn times_travel_as_spans() {
+    let sent = Instant::now() + Duration::from_secs(100);
+    let mut publication = to(Target::All, sent - Duration::from_millis(1500));
+    publication.deadline = Some(sent + Duration::from_millis(700));
+    let bytes = write::publication(instance(), &publication, sent);
+    // The clock that reads has nothing in common with the one that wrote.
+    let here = sent + Duration::from_secs(3600);
+    let read = read_publication(&bytes, here);
+    assert_eq!(read.accepted, here - Duration::from_millis(1500));
+    assert_eq!(read.deadline, Some(here + Duration::from_millis(700)));
+    assert_eq!(read.position, None);
+}
+
+#[test]
+fn a_position_stands_before_the_envelope() {
+    let now = Instant::now();
+    let envelope = write::publication(instance(), &to(Target::Group(group("usuario_7")), now), now);
+    let positioned = [b"\x023.k9 118\n".as_slice(), &envelope].concat();
+    let position = read_publication(&positioned, now).position.unwrap();
+    assert_eq!((&*position.epoch, position.offset), ("3.k9", 118));
+    for broken in ["\x023.k9 118", "\x02 118\n", "\x02a\"b 1\n", "\x02a -1\n", "\x02\n", "\x02"] {
+        let bytes = [broken.as_bytes(), &envelope].concat();
+        assert_eq!(read(&bytes, now).unwrap_err(), EnvelopeError::Broken("position"), "{broken:?}");
+    }
+}
+
+#[test]
+fn a_bare_event_needs_no_envelope() {
+    let now = Instant::now();
+    for text in [r#"{"type":"aviso"}"#, "  {\"type\":\"aviso\"}\n"] {
+        let decoded = read(text.as_bytes(), now);
+        assert!(matches!(decoded, Ok(Decoded::Bare(event)) if event.kind() == "aviso"));
+    }
+    assert!(matches!(read(br#"{"no":"type"}"#, now), Err(EnvelopeError::Event(_))));
+    assert_eq!(read(b"hola", now).unwrap_err(), EnvelopeError::Version(b'h'));
+    assert_eq!(read(b"", now).unwrap_err(), EnvelopeError::Broken("version"));
+    let large = format!(r#"{{"type":"a","x":"{}"}}"#, "x".repeat(MOST));
+    assert!(matches!(read(large.as_bytes(), now), Err(EnvelopeError::TooLarge { .. })));
+    // On the other channels nobody but instances has anything to say.
+    let elsewhere = decode(None, Bytes::from_static(br#"{"type":"aviso"}"#), MOST, now);
+    assert_eq!(elsewhere.unwrap_err(), EnvelopeError::Version(b'{'));
+}
+
+#[test]
+fn a_newer_release_is_not_guessed_at() {
+    assert_eq!(read(b"\x03\x00", Instant::now()).unwrap_err(), EnvelopeError::Version(3));
+}
+
+fn connection() -> impl Strategy<Value = ConnectionId> {
+    (any::<[u8; 5]>(), 1..u64::MAX).prop_map(|(random, serial)| ConnectionId {
+        instance: InstanceId::from_random(random),
+        serial,
+    })
+}
+
+fn target() -> impl Strategy<Value = Target> {
+    prop_oneof![
+        Just(Target::Group(group("usuario_7"))),
+        "\\PC{0,20}".prop_map(|sub| Target::User(sub.into())),
+        connection().prop_map(Target::Connection),
+        Just(Target::All),
+    ]
+}
+
+fn member() -> impl Strategy<Value = Member> {
+    prop_oneof![
+        "\\PC{0,20}".prop_map(|sub| Member::User(sub.into())),
+        connection().prop_map(Member::Connection),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read(
+        target in target(),
+        id in any::<u128>(),
+        age in 0..1_000_000_u64,
+        left in proptest::option::of(0..1_000_000_u64),
+        connections in proptest::collection::vec(connection(), 0..4),
+        users in proptest::collection::vec("\\PC{0,9}", 0..4),
+    ) {
+        let now = Instant::now() + Duration::from_secs(2000);
+        let written = Publication {
+            id: PublicationId(id),
+            accepted: now - Duration::from_millis(age),
+            deadline: left.map(|left| now + Duration::from_millis(left)),
+            except: Except { connections, users: users.into_iter().map(Into::into).collect() },
+            ..to(target, now)
+        };
+        let read = read_publication(&write::publication(instance(), &written, now), now);
+        prop_assert_eq!(format!("{read:?}"), format!("{written:?}"));
+    }
+
+    #[test]
+    fn changes_are_read_as_they_were_written(member in member(), code in any::<u16>()) {
+        for change in [
+            Control::Join(member.clone(), group("a")),
+            Control::Leave(member.clone(), group("a")),
+            Control::Close(member.clone(), code),
+        ] {
+            let read = read(&control(instance(), &change), Instant::now());
+            prop_assert!(matches!(read, Ok(Decoded::From(_, Message::Control(read))) if read == change));
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
+        let _ = read(&bytes, Instant::now());
+        let _ = decode(None, bytes.into(), MOST, Instant::now());
+    }
+
+    #[test]
+    fn a_damaged_envelope_is_read_or_refused(
+        target in target(),
+        damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let now = Instant::now();
+        let mut bytes = write::publication(instance(), &to(target, now), now);
+        for (place, byte) in damage {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        bytes.truncate(cut.index(bytes.len() + 1));
+        let _ = read(&bytes, now);
+    }
+}

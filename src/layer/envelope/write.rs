@@ -1,0 +1,132 @@
+//! Writing envelopes.
+
+use std::time::{Duration, Instant};
+
+use super::{VERSION, flag, kind, member};
+use crate::event::{ConnectionId, Control, Except, InstanceId, Member, Publication, Target};
+
+/// The envelope of `publication`, sent at `now`; its position is not in it.
+pub(in crate::layer) fn publication(
+    origin: InstanceId,
+    publication: &Publication,
+    now: Instant,
+) -> Vec<u8> {
+    let event = publication.event.json();
+    let mut out = Writer::new(of_target(&publication.target), origin, event.len() + 96);
+    out.bytes(&publication.id.0.to_be_bytes());
+    out.span(now.saturating_duration_since(publication.accepted));
+    let deadline = if publication.deadline.is_some() { flag::DEADLINE } else { 0 };
+    let except = if publication.except.is_empty() { 0 } else { flag::EXCEPT };
+    out.byte(deadline | except);
+    if let Some(deadline) = publication.deadline {
+        out.span(deadline.saturating_duration_since(now));
+    }
+    if !publication.except.is_empty() {
+        out.except(&publication.except);
+    }
+    match &publication.target {
+        Target::User(sub) => out.text(sub),
+        Target::Connection(id) => out.connection(*id),
+        Target::Group(_) | Target::All => {}
+    }
+    out.bytes(event);
+    out.0
+}
+
+/// The envelope of a change.
+pub(in crate::layer) fn control(origin: InstanceId, control: &Control) -> Vec<u8> {
+    let kind = match control {
+        Control::Join(..) => kind::JOIN,
+        Control::Leave(..) => kind::LEAVE,
+        Control::Close(..) => kind::CLOSE,
+    };
+    let mut out = Writer::new(kind, origin, 128);
+    match control {
+        Control::Join(member, group) | Control::Leave(member, group) => {
+            out.member(member);
+            out.text(group.as_str());
+        }
+        Control::Close(member, code) => {
+            out.member(member);
+            out.number(u64::from(*code));
+        }
+    }
+    out.0
+}
+
+/// The envelope of a probe.
+pub(in crate::layer) fn probe(origin: InstanceId, number: u64) -> Vec<u8> {
+    let mut out = Writer::new(kind::PROBE, origin, 24);
+    out.number(number);
+    out.0
+}
+
+fn of_target(target: &Target) -> u8 {
+    match target {
+        Target::Group(_) => kind::GROUP,
+        Target::User(_) => kind::USER,
+        Target::Connection(_) => kind::CONNECTION,
+        Target::All => kind::ALL,
+    }
+}
+
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn new(kind: u8, origin: InstanceId, capacity: usize) -> Self {
+        let mut out = Self(Vec::with_capacity(capacity));
+        out.bytes(&[VERSION, kind]);
+        out.bytes(origin.as_str().as_bytes());
+        out
+    }
+
+    fn byte(&mut self, byte: u8) {
+        self.0.push(byte);
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn number(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.byte(number as u8 | 0x80);
+            number >>= 7;
+        }
+        self.byte(number as u8);
+    }
+
+    fn span(&mut self, span: Duration) {
+        self.number(u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
+    }
+
+    fn text(&mut self, text: &str) {
+        self.number(text.len() as u64);
+        self.bytes(text.as_bytes());
+    }
+
+    fn connection(&mut self, id: ConnectionId) {
+        self.bytes(id.instance.as_str().as_bytes());
+        self.number(id.serial);
+    }
+
+    fn member(&mut self, whom: &Member) {
+        match whom {
+            Member::User(sub) => {
+                self.byte(member::USER);
+                self.text(sub);
+            }
+            Member::Connection(id) => {
+                self.byte(member::CONNECTION);
+                self.connection(*id);
+            }
+        }
+    }
+
+    fn except(&mut self, except: &Except) {
+        self.number(except.connections.len() as u64);
+        except.connections.iter().for_each(|id| self.connection(*id));
+        self.number(except.users.len() as u64);
+        except.users.iter().for_each(|sub| self.text(sub));
+    }
+}

@@ -1,0 +1,75 @@
+//! The history of one group within a process.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::event::{Position, Publication, Recovery};
+use crate::layer::history::{Kept, NUMBERING, random_epoch};
+
+/// The newest publications of a group, numbered.
+#[derive(Debug)]
+pub(super) struct Ring {
+    kept: Kept,
+    newest: Position,
+    publications: VecDeque<Arc<Publication>>,
+    touched: Instant,
+}
+
+impl Ring {
+    pub(super) fn new(kept: Kept, now: Instant) -> Self {
+        // The process is its own generation: it numbers nothing that another one has numbered.
+        let epoch = format!("0.{}", random_epoch()).into();
+        let newest = Position { epoch, offset: 0 };
+        Self { kept, newest, publications: VecDeque::new(), touched: now }
+    }
+
+    /// Gives `publication` the next position and keeps it.
+    pub(super) fn append(
+        &mut self,
+        mut publication: Publication,
+        now: Instant,
+    ) -> Arc<Publication> {
+        self.newest.offset += 1;
+        self.touched = now;
+        publication.position = Some(self.newest.clone());
+        let publication = Arc::new(publication);
+        self.publications.push_back(Arc::clone(&publication));
+        if self.publications.len() > self.kept.size as usize {
+            self.publications.pop_front();
+        }
+        self.forget(now);
+        publication
+    }
+
+    /// Where the group stands, and what came after `since` if all of it is there.
+    pub(super) fn recover(&mut self, since: Option<&Position>, now: Instant) -> Recovery {
+        self.touched = now;
+        self.forget(now);
+        let position = Some(self.newest.clone());
+        let Some(since) = since else { return Recovery { position, ..Recovery::default() } };
+        let missed = self.newest.offset.checked_sub(since.offset);
+        let missed = missed.filter(|missed| {
+            since.epoch == self.newest.epoch && *missed <= self.publications.len() as u64
+        });
+        let Some(missed) = missed else {
+            return Recovery { position, recovered: Some(false), replay: Vec::new() };
+        };
+        let first = self.publications.len() - missed as usize;
+        let replay = self.publications.range(first..).cloned().collect();
+        Recovery { position, recovered: Some(true), replay }
+    }
+
+    /// Whether even its numbering has been forgotten.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.touched) > self.kept.ttl + NUMBERING
+    }
+
+    fn forget(&mut self, now: Instant) {
+        let ttl = self.kept.ttl;
+        let old = |p: &Arc<Publication>| now.saturating_duration_since(p.accepted) > ttl;
+        while self.publications.front().is_some_and(old) {
+            self.publications.pop_front();
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Connections to Redis that come back by themselves, for as long as the layer lives.
+
+use std::time::Duration;
+
+use fred::clients::{Client, WithOptions};
+use fred::interfaces::ClientLike;
+use fred::types::RespVersion;
+use fred::types::config::{
+    Config, ConnectionConfig, Options, PerformanceConfig, ReconnectPolicy, ServerConfig, TcpConfig,
+    UnresponsiveConfig,
+};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use crate::layer::{LayerError, RedisSettings};
+
+/// A client whose commands fail at once while there is no connection, rather than wait for one:
+/// whoever asks has a better place to wait in.
+pub(super) type Commands = WithOptions<Client>;
+
+/// First wait before connecting again.
+const MIN_DELAY_MS: u32 = 20;
+
+/// Longest wait before connecting again: delivery is to be back two seconds after Redis is, with
+/// subscribing and a probe still to come.
+const MAX_DELAY_MS: u32 = 700;
+
+/// Added at random to each wait, so that instances do not come back in step.
+const JITTER_MS: u32 = 100;
+
+/// Wait before starting anew when the client gives up altogether, as it does when its buffer is full
+/// at the moment the connection goes.
+const RESTART: Duration = Duration::from_millis(200);
+
+/// What fred's event channels hold. The one that carries publications is read by a task that does
+/// nothing else, so this covers what arrives while it is not scheduled.
+pub(super) const EVENTS: usize = 65_536;
+
+/// Ends a task with the value.
+#[derive(Debug)]
+pub(super) struct Ending<T>(pub(super) JoinHandle<T>);
+
+impl<T> Drop for Ending<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Checks that a URL is one this layer can use, without connecting.
+pub(in crate::layer) fn check_url(url: &str) -> Result<(), LayerError> {
+    parse(url).map(|_| ())
+}
+
+fn parse(url: &str) -> Result<Config, LayerError> {
+    // The scheme and what follows it decide; the rest may hold a password and is not repeated.
+    let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+    if scheme != "redis" && scheme != "valkey" {
+        return Err(LayerError::Url(format!("scheme {scheme:?}; \"redis\" is allowed")));
+    }
+    let config = Config::from_url(url).map_err(|error| LayerError::Url(error.details().into()))?;
+    match config.server {
+        ServerConfig::Centralized { .. } => Ok(config),
+        _ => Err(LayerError::Url("no single server".to_owned())),
+    }
+}
+
+/// A client that is not connected yet; `events` is what its event channels hold.
+pub(super) fn client(settings: &RedisSettings, events: usize) -> Result<Client, LayerError> {
+    let config = Config {
+        // The URL cannot say this. Only RESP3 answers other commands on a subscribed connection.
+        version: RespVersion::RESP3,
+        // Not the commands' fail_fast: at the start too, try for ever.
+        fail_fast: false,
+        ..parse(settings.url())?
+    };
+    let performance = PerformanceConfig {
+        default_command_timeout: settings.timeout,
+        broadcast_channel_capacity: events,
+        ..PerformanceConfig::default()
+    };
+    let connection = ConnectionConfig {
+        connection_timeout: settings.timeout,
+        internal_command_timeout: settings.timeout,
+        max_command_attempts: 1,
+        max_command_buffer_len: settings.commands,
+        reconnect_on_auth_error: true,
+        // A connection that is open and mute, as behind a firewall that forgot it.
+        unresponsive: UnresponsiveConfig {
+            max_timeout: Some(settings.timeout),
+            interval: Duration::from_millis(500),
+        },
+        tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
+        ..ConnectionConfig::default()
+    };
+    let mut policy = ReconnectPolicy::new_exponential(0, MIN_DELAY_MS, MAX_DELAY_MS, 2);
+    policy.set_jitter(JITTER_MS);
+    Ok(Client::new(config, Some(performance), Some(connection), Some(policy)))
+}
+
+/// `client` for commands that fail at once.
+pub(super) fn commands(client: &Client, settings: &RedisSettings) -> Commands {
+    client.with_options(&Options {
+        fail_fast: true,
+        max_attempts: Some(1),
+        timeout: Some(settings.timeout),
+        ..Options::default()
+    })
+}
+
+/// Keeps `client` connected. Its own policy does that for as long as it runs; this starts it again
+/// when it ends.
+pub(super) async fn keep_connected(client: Client, what: &'static str) {
+    loop {
+        let mut connection = Ending(client.connect());
+        match (&mut connection.0).await {
+            Ok(Ok(())) => tracing::info!(what, "connection to Redis ended"),
+            Ok(Err(error)) => tracing::warn!(what, %error, "connection to Redis failed"),
+            Err(error) => tracing::error!(what, %error, "connection to Redis ended by a fault"),
+        }
+        sleep(RESTART).await;
+    }
+}

@@ -1,0 +1,176 @@
+//! Groups with history: numbered, kept and sent by one script, so that no publication has a position
+//! that another one has, and none is sent that is not kept.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+
+use super::channels::Channels;
+use super::connect::Commands;
+use super::script::Script;
+use super::vitals::Vitals;
+use crate::event::{Position, Publication, Recovery};
+use crate::group::GroupName;
+use crate::layer::LayerError;
+use crate::layer::envelope::{self, Decoded, Message};
+use crate::layer::history::{History, Kept, NUMBERING, random_epoch};
+
+/// The histories of one cluster.
+pub(super) struct Log {
+    history: History,
+    channels: Arc<Channels>,
+    commands: Commands,
+    vitals: Arc<Vitals>,
+    commit: Script,
+    recover: Script,
+}
+
+impl Log {
+    pub(super) fn new(
+        history: History,
+        channels: Arc<Channels>,
+        commands: Commands,
+        vitals: Arc<Vitals>,
+    ) -> Self {
+        let commit = Script::new(include_str!("commit.lua"));
+        let recover = Script::new(include_str!("recover.lua"));
+        Self { history, channels, commands, vitals, commit, recover }
+    }
+
+    pub(super) fn of(&self, group: &GroupName) -> Option<Kept> {
+        self.history.of(group)
+    }
+
+    /// The three keys of a group. The braces put the two that are its own on one node of a Redis
+    /// Cluster, should that be supported one day.
+    fn keys(&self, group: &GroupName) -> Vec<String> {
+        let own = |kind: &str| self.channels.key(&format!("{kind}:{{{group}}}"));
+        vec![self.channels.key("gen"), own("numbering"), own("log")]
+    }
+
+    /// Numbers, keeps and sends the publication in `envelope`.
+    pub(super) async fn commit(
+        &self,
+        group: &GroupName,
+        kept: Kept,
+        envelope: Vec<u8>,
+    ) -> Result<Position, LayerError> {
+        let arguments = vec![
+            number(self.vitals.generation()),
+            number(u64::from(kept.size)),
+            millis(kept.ttl),
+            millis(kept.ttl + NUMBERING),
+            Bytes::from(random_epoch()),
+            Bytes::from(self.channels.of_group(group)),
+            Bytes::from(envelope),
+        ];
+        let answer: Vec<String> =
+            self.commit.run(&self.commands, self.keys(group), arguments).await?;
+        match answer.as_slice() {
+            [epoch, offset] => position(epoch, offset).ok_or_else(strange),
+            [] => Err(self.outdated()),
+            _ => Err(strange()),
+        }
+    }
+
+    /// Where each group stands and what was missed; a question asked twice is asked once.
+    pub(super) async fn recover(
+        &self,
+        asked: &[(GroupName, Option<Position>)],
+    ) -> Result<Vec<Recovery>, LayerError> {
+        let mut places = HashMap::new();
+        let mut distinct = Vec::new();
+        for question in asked {
+            places.entry(question).or_insert_with(|| {
+                distinct.push(question);
+                distinct.len() - 1
+            });
+        }
+        let answers = distinct.iter().map(|(group, since)| self.recover_one(group, since.as_ref()));
+        let answers = try_join_all(answers).await?;
+        Ok(asked.iter().map(|question| answers[places[question]].clone()).collect())
+    }
+
+    async fn recover_one(
+        &self,
+        group: &GroupName,
+        since: Option<&Position>,
+    ) -> Result<Recovery, LayerError> {
+        let Some(kept) = self.history.of(group) else {
+            return Ok(Recovery::without_history(since));
+        };
+        let (epoch, offset) = since.map_or(("", 0), |since| (&*since.epoch, since.offset));
+        let arguments = vec![
+            number(self.vitals.generation()),
+            millis(kept.ttl),
+            millis(kept.ttl + NUMBERING),
+            Bytes::from(random_epoch()),
+            Bytes::from(epoch.to_owned()),
+            number(offset),
+        ];
+        let answer: Vec<Bytes> =
+            self.recover.run(&self.commands, self.keys(group), arguments).await?;
+        let [epoch, offset, recovered, entries @ ..] = answer.as_slice() else {
+            return Err(if answer.is_empty() { self.outdated() } else { strange() });
+        };
+        let position =
+            text(epoch).zip(text(offset)).and_then(|(epoch, offset)| position(epoch, offset));
+        let position = position.ok_or_else(strange)?;
+        let recovered = match recovered.as_ref() {
+            b"" => None,
+            found => Some(found == b"1"),
+        };
+        let first = position.offset.saturating_sub(entries.len() as u64 / 2) + 1;
+        let replay = entries.chunks_exact(2).zip(first..).map(|(entry, offset)| {
+            let position = Position { epoch: Arc::clone(&position.epoch), offset };
+            read(group, entry, position).ok_or_else(strange)
+        });
+        let replay = replay.collect::<Result<_, _>>()?;
+        Ok(Recovery { position: Some(position), recovered, replay })
+    }
+
+    /// Redis is another one, or its data is, and this instance has not noticed yet: the next beat
+    /// will, and until then nothing is committed.
+    fn outdated(&self) -> LayerError {
+        self.vitals.set_speaking(false);
+        LayerError::Unreachable("Redis was exchanged".to_owned())
+    }
+}
+
+/// One entry of a log: how long ago it was accepted, by Redis' clock, and its envelope.
+fn read(group: &GroupName, entry: &[Bytes], position: Position) -> Option<Arc<Publication>> {
+    let [age, envelope] = entry else { return None };
+    let age = Duration::from_millis(text(age)?.parse().ok()?);
+    let now = Instant::now();
+    let then = now.checked_sub(age).unwrap_or(now);
+    // Read as of the moment at which it was kept, so that its own spans count from there.
+    match envelope::decode(Some(group), envelope.clone(), usize::MAX, then).ok()? {
+        Decoded::From(_, Message::Publication(publication)) => {
+            Some(Arc::new(Publication { position: Some(position), ..publication }))
+        }
+        _ => None,
+    }
+}
+
+fn position(epoch: &str, offset: &str) -> Option<Position> {
+    Some(Position { epoch: epoch.into(), offset: offset.parse().ok()? })
+}
+
+fn text(bytes: &Bytes) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
+}
+
+fn number(number: u64) -> Bytes {
+    Bytes::from(number.to_string())
+}
+
+fn millis(span: Duration) -> Bytes {
+    Bytes::from(span.as_millis().to_string())
+}
+
+fn strange() -> LayerError {
+    LayerError::Unreachable("Redis answers in a way that is not known".to_owned())
+}

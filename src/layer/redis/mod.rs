@@ -1,0 +1,204 @@
+//! The layer over Redis: two connections, one that listens and one for everything else.
+//!
+//! A publication is one PUBLISH; a group that is held here is one channel subscribed. Redis keeps
+//! nothing of what it passes on, so whatever happens while nobody listens is lost: every loss of the
+//! subscription is told as a gap. Groups with history are numbered and kept besides.
+
+mod channels;
+mod connect;
+mod log;
+mod pulse;
+mod receive;
+mod script;
+mod subscriber;
+mod vitals;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Instant;
+
+use bytes::Bytes;
+use fred::interfaces::{EventInterface, PubsubInterface};
+use tokio::sync::{mpsc, oneshot};
+
+pub(super) use connect::check_url;
+
+use super::history::History;
+use super::{Health, INCOMING, Inbox, LayerError, RedisSettings, envelope, unreachable};
+use crate::event::{Control, InstanceId, Position, Publication, Recovery, Target};
+use crate::group::GroupName;
+use crate::telemetry::Metrics;
+use channels::Channels;
+use connect::{Commands, EVENTS, Ending};
+use log::Log;
+use pulse::Pulse;
+use receive::{BACKLOG, Reader, Taker};
+use subscriber::{Order, Subscriber};
+use vitals::Vitals;
+
+/// Changes of the subscription that may wait; the relay sends few, each of many groups.
+const ORDERS: usize = 64;
+
+/// Events of the connection for commands that may wait to be looked at.
+const FEW_EVENTS: usize = 32;
+
+/// One instance's hold on a cluster over Redis. Clones share it; its tasks end with the last one.
+#[derive(Clone)]
+pub struct Redis(Arc<Shared>);
+
+struct Shared {
+    instance: InstanceId,
+    channels: Arc<Channels>,
+    commands: Commands,
+    log: Log,
+    orders: mpsc::Sender<Order>,
+    vitals: Arc<Vitals>,
+    /// Ended with the layer.
+    _tasks: Vec<Ending<()>>,
+}
+
+impl Redis {
+    /// Starts connecting, for as long as it takes; until it has, everything is refused.
+    ///
+    /// # Errors
+    /// [`LayerError::Url`]. Must be called within a runtime.
+    pub(super) fn start(
+        settings: &RedisSettings,
+        history: History,
+        instance: InstanceId,
+        metrics: Arc<Metrics>,
+    ) -> Result<(Self, Inbox), LayerError> {
+        let channels = Arc::new(Channels::new(&settings.cluster, instance));
+        let vitals = Arc::new(Vitals::new(metrics));
+        let speaking = connect::client(settings, FEW_EVENTS)?;
+        let listening = connect::client(settings, EVENTS)?;
+        let commands = connect::commands(&speaking, settings);
+        let (orders, ordered) = mpsc::channel(ORDERS);
+        let (backlog, backlogged) = mpsc::channel(BACKLOG);
+        let (sender, inbox) = mpsc::channel(INCOMING);
+        let bytes = Arc::new(AtomicUsize::new(0));
+
+        let taker = Taker {
+            messages: listening.message_rx(),
+            channels: Arc::clone(&channels),
+            backlog: backlog.clone(),
+            bytes: Arc::clone(&bytes),
+            max_bytes: settings.backlog_bytes,
+            vitals: Arc::clone(&vitals),
+        };
+        let reader = Reader {
+            backlog: backlogged,
+            inbox: sender,
+            bytes,
+            max_event_bytes: settings.max_event_bytes,
+            instance,
+            vitals: Arc::clone(&vitals),
+            logged: None,
+        };
+        let pulse = Pulse {
+            instance,
+            commands: commands.clone(),
+            reconnects: speaking.reconnect_rx(),
+            errors: speaking.error_rx(),
+            channels: Arc::clone(&channels),
+            orders: orders.clone(),
+            vitals: Arc::clone(&vitals),
+        };
+        let subscriber = Subscriber::new(
+            listening.clone(),
+            connect::commands(&listening, settings),
+            Arc::clone(&channels),
+            ordered,
+            backlog,
+            Arc::clone(&vitals),
+        );
+        let tasks = vec![
+            Ending(tokio::spawn(taker.run())),
+            Ending(tokio::spawn(reader.run())),
+            Ending(tokio::spawn(subscriber.run())),
+            Ending(tokio::spawn(pulse.run())),
+            Ending(tokio::spawn(connect::keep_connected(speaking, "commands"))),
+            Ending(tokio::spawn(connect::keep_connected(listening, "subscription"))),
+        ];
+        let log = Log::new(history, Arc::clone(&channels), commands.clone(), Arc::clone(&vitals));
+        let shared = Shared { instance, channels, commands, log, orders, vitals, _tasks: tasks };
+        Ok((Self(Arc::new(shared)), inbox))
+    }
+
+    pub(super) async fn publish(
+        &self,
+        publication: Publication,
+    ) -> Result<Option<Position>, LayerError> {
+        let shared = &*self.0;
+        let bytes = envelope::publication(shared.instance, &publication, Instant::now());
+        if let Target::Group(group) = &publication.target
+            && let Some(kept) = shared.log.of(group)
+        {
+            self.check_speaking()?;
+            return shared.log.commit(group, kept, bytes).await.map(Some);
+        }
+        self.send(shared.channels.of(&publication.target), bytes).await?;
+        Ok(None)
+    }
+
+    pub(super) async fn control(&self, control: Control) -> Result<(), LayerError> {
+        let bytes = envelope::control(self.0.instance, &control);
+        self.send(self.0.channels.control().to_owned(), bytes).await
+    }
+
+    async fn send(&self, channel: String, bytes: Vec<u8>) -> Result<(), LayerError> {
+        self.check_speaking()?;
+        // How many listen says nothing: an instance subscribes whether or not anybody is there.
+        let listeners = self.0.commands.publish::<i64, _, _>(channel, Bytes::from(bytes)).await;
+        listeners.map(drop).map_err(unreachable)
+    }
+
+    fn check_speaking(&self) -> Result<(), LayerError> {
+        match self.0.vitals.is_speaking() {
+            true => Ok(()),
+            false => Err(LayerError::Unreachable("there is no connection to Redis".to_owned())),
+        }
+    }
+
+    pub(super) async fn subscribe(&self, groups: &[GroupName]) -> Result<(), LayerError> {
+        let (answer, answered) = oneshot::channel();
+        self.order(Order::Subscribe(groups.to_vec(), answer)).await?;
+        answered.await.unwrap_or_else(|_| Err(ended()))
+    }
+
+    pub(super) async fn unsubscribe(&self, groups: &[GroupName]) -> Result<(), LayerError> {
+        self.order(Order::Unsubscribe(groups.to_vec())).await
+    }
+
+    async fn order(&self, order: Order) -> Result<(), LayerError> {
+        self.0.orders.send(order).await.map_err(|_| ended())
+    }
+
+    pub(super) async fn recover(
+        &self,
+        asked: &[(GroupName, Option<Position>)],
+    ) -> Result<Vec<Recovery>, LayerError> {
+        self.check_speaking()?;
+        let answers = self.0.log.recover(asked).await?;
+        if !self.0.vitals.is_live() {
+            // A join that is answered promises what follows; nothing can be promised now.
+            return Err(LayerError::Unreachable("nothing is subscribed".to_owned()));
+        }
+        Ok(answers)
+    }
+
+    pub(super) fn health(&self) -> Health {
+        self.0.vitals.health()
+    }
+}
+
+fn ended() -> LayerError {
+    LayerError::Unreachable("the layer has ended".to_owned())
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis").field("channels", &self.0.channels).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,91 @@
+//! Once a second: is it the same Redis, who else is there, and does a message come back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fred::error::Error;
+use fred::types::config::Server;
+use tokio::sync::{broadcast, mpsc};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::channels::Channels;
+use super::connect::Commands;
+use super::script::Script;
+use super::subscriber::Order;
+use super::vitals::Vitals;
+use crate::event::InstanceId;
+use crate::layer::{LayerError, envelope};
+
+/// Between two beats.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// Between two attempts while the last beat was not answered: delivery is to be known to be back soon
+/// after it is.
+const IMPATIENT: Duration = Duration::from_millis(100);
+
+/// The script of a beat.
+pub(super) const SCRIPT: &str = include_str!("beat.lua");
+
+/// What beats.
+pub(super) struct Pulse {
+    pub(super) instance: InstanceId,
+    pub(super) commands: Commands,
+    pub(super) reconnects: broadcast::Receiver<Server>,
+    pub(super) errors: broadcast::Receiver<(Error, Option<Server>)>,
+    pub(super) channels: Arc<Channels>,
+    pub(super) orders: mpsc::Sender<Order>,
+    pub(super) vitals: Arc<Vitals>,
+}
+
+impl Pulse {
+    /// Beats until the layer is gone.
+    pub(super) async fn run(mut self) {
+        let script = Script::new(SCRIPT);
+        let mut ticks = interval(IMPATIENT);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut number, mut quiet) = (0, Duration::ZERO);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {
+                    quiet += IMPATIENT;
+                    if quiet < BEAT && self.vitals.is_delivering() {
+                        continue;
+                    }
+                }
+                _ = self.reconnects.recv() => {}
+                _ = self.errors.recv() => {
+                    self.vitals.set_speaking(false);
+                    continue;
+                }
+            }
+            quiet = Duration::ZERO;
+            number += 1;
+            let answered = self.beat(&script, number).await;
+            self.vitals.set_speaking(answered.is_ok());
+            if let Err(error) = answered {
+                tracing::debug!(%error, "no answer to the beat");
+                continue;
+            }
+            if self.vitals.is_deaf() && self.orders.send(Order::Renew).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn beat(&self, script: &Script, number: u64) -> Result<(), LayerError> {
+        let keys = vec![self.channels.key("gen"), self.channels.key("instances")];
+        let delivers: &[u8] = if self.vitals.is_delivering() { b"1" } else { b"0" };
+        let arguments = vec![
+            Bytes::from(self.instance.to_string()),
+            Bytes::from(self.vitals.generation().to_string()),
+            Bytes::from_static(delivers),
+            Bytes::from(self.channels.instance().to_owned()),
+            Bytes::from(envelope::probe(self.instance, number)),
+        ];
+        self.vitals.probe_sent(number);
+        let (generation, peers): (u64, u64) = script.run(&self.commands, keys, arguments).await?;
+        self.vitals.told(generation, peers);
+        Ok(())
+    }
+}

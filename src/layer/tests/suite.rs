@@ -1,0 +1,223 @@
+//! What every layer does, whatever it is made of.
+
+use super::*;
+use crate::event::Member;
+
+macro_rules! on_both {
+    ($($(#[$doc:meta])* $name:ident;)+) => {
+        mod memory {
+            $($(#[$doc])* #[tokio::test]
+            async fn $name() {
+                super::$name(super::Ground::memory()).await;
+            })+
+        }
+
+        mod redis {
+            $($(#[$doc])* #[tokio::test]
+            async fn $name() {
+                super::$name(super::Ground::Redis(super::RedisServer::start())).await;
+            })+
+        }
+    };
+}
+
+on_both! {
+    a_publication_reaches_every_instance_that_subscribes;
+    a_group_that_is_not_subscribed_does_not_arrive;
+    publications_of_one_sender_stay_in_order;
+    other_targets_need_no_subscription;
+    changes_reach_every_instance;
+    what_the_publisher_said_arrives_with_it;
+    a_position_asked_from_without_history_is_not_recovered;
+    a_position_is_given_before_any_publication;
+    a_group_with_history_numbers_its_publications_for_all;
+    what_was_missed_is_replayed_whole_or_not_at_all;
+    what_is_too_old_is_not_replayed;
+    publishers_side_by_side_are_numbered_in_one_order;
+}
+
+async fn a_publication_reaches_every_instance_that_subscribes(ground: Ground) {
+    let (mut one, mut two) = (ground.instance().await, ground.instance().await);
+    one.subscribe(&["sala_1"]).await;
+    two.subscribe(&["sala_1", "sala_2"]).await;
+    one.send("sala_1", "a").await;
+    one.send("sala_2", "b").await;
+    assert_eq!(one.next_text().await, event_text("a"), "its own publications too");
+    assert_eq!(two.next_text().await, event_text("a"));
+    assert_eq!(two.next_text().await, event_text("b"));
+}
+
+async fn a_group_that_is_not_subscribed_does_not_arrive(ground: Ground) {
+    let mut one = ground.instance().await;
+    one.subscribe(&["sala_1", "sala_2"]).await;
+    one.layer.unsubscribe(&[group("sala_1")]).await.unwrap();
+    one.subscribe(&["sala_3"]).await;
+    for name in ["sala_1", "sala_10", "sala_2"] {
+        one.send(name, name).await;
+    }
+    assert_eq!(one.next_text().await, event_text("sala_2"));
+}
+
+async fn publications_of_one_sender_stay_in_order(ground: Ground) {
+    let (one, mut two) = (ground.instance().await, ground.instance().await);
+    two.subscribe(&["a", "b"]).await;
+    for n in 0..300 {
+        one.send(if n % 2 == 0 { "a" } else { "b" }, &n.to_string()).await;
+    }
+    for n in 0..300 {
+        assert_eq!(two.next_text().await, event_text(&n.to_string()));
+    }
+}
+
+async fn other_targets_need_no_subscription(ground: Ground) {
+    let (mut one, mut two) = (ground.instance().await, ground.instance().await);
+    let there = ConnectionId { instance: two.id, serial: 7 };
+    for target in [Target::User("7".into()), Target::All, Target::Connection(there)] {
+        one.layer.publish(to(target.clone(), "a")).await.unwrap();
+        assert_eq!(two.next_publication().await.target, target);
+        if target != Target::Connection(there) {
+            assert_eq!(one.next_publication().await.target, target);
+        }
+    }
+}
+
+async fn changes_reach_every_instance(ground: Ground) {
+    let (mut one, mut two) = (ground.instance().await, ground.instance().await);
+    let changes = [
+        Control::Join(Member::User("7".into()), group("sala_1")),
+        Control::Leave(Member::User("7".into()), group("sala_1")),
+        Control::Close(Member::Connection(ConnectionId { instance: one.id, serial: 9 }), 4403),
+    ];
+    for change in changes {
+        one.layer.control(change.clone()).await.unwrap();
+        for instance in [&mut one, &mut two] {
+            let Incoming::Control(arrived) = instance.next().await else {
+                panic!("a change arrives")
+            };
+            assert_eq!(arrived, change);
+        }
+    }
+}
+
+async fn what_the_publisher_said_arrives_with_it(ground: Ground) {
+    let (one, mut two) = (ground.instance().await, ground.instance().await);
+    two.subscribe(&["sala_1"]).await;
+    let mut sent = to(Target::Group(group("sala_1")), "a");
+    sent.accepted -= Duration::from_secs(3);
+    sent.deadline = Some(sent.accepted + Duration::from_secs(30));
+    sent.except.users = vec!["7".into()];
+    one.layer.publish(sent.clone()).await.unwrap();
+    let arrived = two.next_publication().await;
+    assert_eq!((arrived.id, &arrived.except), (sent.id, &sent.except));
+    // Within what the way takes, and the rounding to milliseconds.
+    let off = |a: std::time::Instant, b: std::time::Instant| {
+        a.saturating_duration_since(b).max(b.saturating_duration_since(a))
+    };
+    assert!(off(arrived.accepted, sent.accepted) < Duration::from_secs(1));
+    assert!(off(arrived.deadline.unwrap(), sent.deadline.unwrap()) < Duration::from_secs(1));
+}
+
+async fn a_position_asked_from_without_history_is_not_recovered(ground: Ground) {
+    let one = ground.instance().await;
+    one.subscribe(&["sala_1"]).await;
+    let since = Position { epoch: "1.a".into(), offset: 3 };
+    let asked = [(group("sala_1"), None), (group("sala_1"), Some(since))];
+    let answers = one.layer.recover(&asked).await.unwrap();
+    assert_eq!(
+        answers.iter().map(|answer| answer.recovered).collect::<Vec<_>>(),
+        [None, Some(false)]
+    );
+    assert!(answers.iter().all(|answer| answer.position.is_none() && answer.replay.is_empty()));
+}
+
+async fn standing(instance: &Instance, name: &str, since: Option<Position>) -> Recovery {
+    let asked = [(group(name), since)];
+    instance.layer.recover(&asked).await.unwrap().remove(0)
+}
+
+async fn a_position_is_given_before_any_publication(ground: Ground) {
+    let (one, mut two) = (ground.instance().await, ground.instance().await);
+    two.subscribe(&["pedido.42"]).await;
+    let before = standing(&one, "pedido.42", None).await;
+    let position = before.position.clone().unwrap();
+    assert_eq!((position.offset, before.recovered), (0, None));
+    assert_eq!(standing(&two, "pedido.42", None).await.position, before.position);
+    one.send("pedido.42", "a").await;
+    let first = two.next_publication().await.position.clone().unwrap();
+    assert_eq!(first, Position { offset: 1, ..position });
+}
+
+async fn a_group_with_history_numbers_its_publications_for_all(ground: Ground) {
+    let (mut one, mut two) = (ground.instance().await, ground.instance().await);
+    for instance in [&one, &two] {
+        instance.subscribe(&["pedido.42", "pedido.43"]).await;
+    }
+    for n in 1..=3 {
+        let sent = to(Target::Group(group("pedido.42")), "a");
+        let position = two.layer.publish(sent).await.unwrap().unwrap();
+        assert_eq!(position.offset, n);
+        for instance in [&mut one, &mut two] {
+            assert_eq!(instance.next_publication().await.position.as_ref(), Some(&position));
+        }
+    }
+    let other = one.layer.publish(to(Target::Group(group("pedido.43")), "a")).await.unwrap();
+    assert_eq!(other.unwrap().offset, 1, "each group has its own numbers");
+}
+
+async fn what_was_missed_is_replayed_whole_or_not_at_all(ground: Ground) {
+    let one = ground.instance().await;
+    let start = standing(&one, "pedido.42", None).await.position.unwrap();
+    let at = |offset| Some(Position { offset, ..start.clone() });
+    for n in 1..=8 {
+        let mut sent = to(Target::Group(group("pedido.42")), &n.to_string());
+        sent.except.users = vec!["9".into()];
+        sent.deadline = Some(sent.accepted + LONG);
+        one.layer.publish(sent).await.unwrap();
+    }
+    // The newest five are kept: 4 to 8.
+    for since in 0..=9 {
+        let answer = standing(&one, "pedido.42", at(since)).await;
+        assert_eq!(answer.position, at(8));
+        let whole = (3..=8).contains(&since);
+        assert_eq!(answer.recovered, Some(whole), "since {since}");
+        let expected = if whole { since + 1..9 } else { 0..0 };
+        let offsets = answer.replay.iter().map(|p| p.position.clone().unwrap().offset);
+        assert!(offsets.eq(expected.clone()), "since {since}");
+        let texts = answer.replay.iter().map(|p| text_of(p));
+        assert!(texts.eq(expected.map(|n| event_text(&n.to_string()))), "since {since}");
+        assert!(answer.replay.iter().all(|p| *p.except.users[0] == *"9" && p.deadline.is_some()));
+    }
+    let elsewhere = Position { epoch: "0.otra".into(), offset: 8 };
+    assert_eq!(standing(&one, "pedido.42", Some(elsewhere)).await.recovered, Some(false));
+}
+
+async fn what_is_too_old_is_not_replayed(ground: Ground) {
+    let one = ground.instance().await;
+    let start = standing(&one, "breve.1", None).await.position;
+    one.send("breve.1", "a").await;
+    let deadline = Instant::now() + LONG;
+    while standing(&one, "breve.1", start.clone()).await.recovered == Some(true) {
+        assert!(Instant::now() < deadline, "50 ms pass");
+    }
+    let answer = standing(&one, "breve.1", start.clone()).await;
+    let now = Position { offset: 1, ..start.unwrap() };
+    assert_eq!(answer.position.as_ref(), Some(&now), "the numbering goes on");
+    assert_eq!(standing(&one, "breve.1", Some(now)).await.recovered, Some(true));
+}
+
+async fn publishers_side_by_side_are_numbered_in_one_order(ground: Ground) {
+    let (one, two) = (ground.instance().await, ground.instance().await);
+    let mut three = ground.instance().await;
+    three.subscribe(&["pedido.42"]).await;
+    let publish = async |instance: &Instance| {
+        for _ in 0..100 {
+            instance.send("pedido.42", "a").await;
+        }
+    };
+    let arrive = async {
+        for n in 1..=200 {
+            assert_eq!(three.next_publication().await.position.clone().unwrap().offset, n);
+        }
+    };
+    tokio::join!(publish(&one), publish(&two), arrive);
+}

@@ -1,0 +1,115 @@
+//! Redis goes away and comes back: publishers are told at once, clients what they may have missed.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::{Gateway, RedisServer, Socket, eventually, request};
+use crate::two_instances::{gateway, ready};
+
+/// The longest that delivery may take to be back once Redis answers.
+const BACK: Duration = Duration::from_secs(2);
+
+async fn strict(gateway: &Gateway) -> u16 {
+    request(gateway.api, "GET /readyz?strict", &[], b"").await.status
+}
+
+/// The next frame that concerns `group`.
+async fn of_group(socket: &mut Socket, group: &str) -> serde_json::Value {
+    loop {
+        let frame = socket.frame().await;
+        if frame["group"] == group {
+            return frame;
+        }
+    }
+}
+
+#[tokio::test]
+async fn publishers_get_503_meanwhile_and_clients_a_gap() {
+    let mut server = RedisServer::start();
+    let one = gateway(&server).await;
+    let mut ana = one.v1("ana").await;
+    ana.join("sala_1").await;
+    for empty in [false, true] {
+        server.kill();
+        let since = Instant::now();
+        eventually("the loss to show", async || strict(&one).await == 503).await;
+        assert!(since.elapsed() < Duration::from_secs(3), "{:?}", since.elapsed());
+        // Nobody else would do better.
+        assert_eq!(request(one.api, "GET /readyz", &[], b"").await.status, 200);
+        let body = r#"{"type":"aviso"}"#;
+        let since = Instant::now();
+        let answer = one.ask("POST /groups/sala_1/send", &[], body).await;
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+        assert!(since.elapsed() < Duration::from_secs(1), "told at once");
+        if empty {
+            server.wipe();
+        }
+        server.start_again();
+        let since = Instant::now();
+        eventually("delivery to be back", async || {
+            one.ask("POST /groups/sala_1/send", &[], body).await.status == 202
+        })
+        .await;
+        ready(&one).await;
+        assert!(since.elapsed() < BACK, "{:?}", since.elapsed());
+        let gap = json!({"type": "gap", "group": "sala_1", "reason": "layer", "possible": true});
+        assert_eq!(of_group(&mut ana, "sala_1").await, gap);
+        one.publish("sala_1", json!({"type": "sigue"})).await;
+        while of_group(&mut ana, "sala_1").await["data"] != json!({"type": "sigue"}) {}
+    }
+}
+
+#[tokio::test]
+async fn what_a_broken_subscription_missed_comes_from_history() {
+    let server = RedisServer::start();
+    let (one, two) = (gateway(&server).await, gateway(&server).await);
+    let mut ana = two.v1("ana").await;
+    ana.ask(json!({"type": "join", "groups": ["pedido.42"]})).await;
+    let mut offset = 0;
+    for _ in 0..5 {
+        // Both subscriptions break; publications go on by the other connection.
+        assert_eq!(server.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]), ":2\r\n");
+        for _ in 0..30 {
+            one.publish("pedido.42", json!({"type": "paso"})).await;
+        }
+        for _ in 0..30 {
+            offset += 1;
+            let frame = of_group(&mut ana, "pedido.42").await;
+            assert_eq!((&frame["type"], &frame["offset"]), (&json!("event"), &json!(offset)));
+        }
+        ready(&two).await;
+        ready(&one).await;
+    }
+}
+
+#[tokio::test]
+async fn an_exchanged_redis_begins_a_new_numbering_and_says_so() {
+    let mut server = RedisServer::start();
+    let one = gateway(&server).await;
+    let mut ana = one.v1("ana").await;
+    let joined = ana.ask(json!({"type": "join", "groups": ["pedido.42"]})).await;
+    let epoch = joined["groups"][0]["epoch"].as_str().unwrap().to_owned();
+    one.publish("pedido.42", json!({"type": "paso"})).await;
+    assert_eq!(ana.frame().await["offset"], 1);
+    for empty in [false, true] {
+        server.kill();
+        eventually("the loss to show", async || strict(&one).await == 503).await;
+        if empty {
+            server.wipe();
+        }
+        server.start_again();
+        ready(&one).await;
+        let answer = one.ask("POST /groups/pedido.42/send", &[], r#"{"type":"paso"}"#).await.json();
+        assert_ne!(answer["epoch"], json!(epoch), "another Redis, or another life of it");
+        assert_eq!(answer["offset"], 1);
+        let feared = of_group(&mut ana, "pedido.42").await;
+        assert_eq!((&feared["type"], &feared["possible"]), (&json!("gap"), &json!(true)));
+        let mut told = feared;
+        if told["epoch"].is_null() {
+            told = of_group(&mut ana, "pedido.42").await;
+        }
+        assert_eq!((&told["type"], &told["epoch"]), (&json!("gap"), &answer["epoch"]));
+        assert_eq!(of_group(&mut ana, "pedido.42").await["offset"], 1);
+    }
+}
