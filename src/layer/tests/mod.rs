@@ -108,6 +108,17 @@ impl Instance {
         text_of(&*self.next_publication().await)
     }
 
+    /// The same behind any number of gaps: on a slow machine a connection may be lost twice.
+    async fn next_text_after_gaps(&mut self) -> String {
+        loop {
+            match self.next().await {
+                Incoming::Gap(_) => {}
+                Incoming::Publication(publication) => return text_of(&publication),
+                other => panic!("a publication was expected: {other:?}"),
+            }
+        }
+    }
+
     /// That nothing has arrived for this instance: a message sent now by way of its own channel is
     /// the next that does.
     async fn has_nothing(&mut self) {

@@ -67,7 +67,7 @@ async fn a_restarted_redis_delivers_again_and_the_gap_is_told() {
         // What was asked for meanwhile was not forgotten.
         one.send("sala_1", "a").await;
         one.send("sala_2", "b").await;
-        assert_eq!(one.next_text().await, event_text("a"));
+        assert_eq!(one.next_text_after_gaps().await, event_text("a"));
         assert_eq!(one.next_text().await, event_text("b"));
     }
 }
@@ -80,7 +80,7 @@ async fn a_killed_subscription_is_made_anew_and_the_gap_is_told() {
     assert_eq!(server.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]), ":1\r\n");
     assert!(matches!(one.next().await, Incoming::Gap(Gap::All)));
     one.send("sala_1", "a").await;
-    assert_eq!(one.next_text().await, event_text("a"));
+    assert_eq!(one.next_text_after_gaps().await, event_text("a"));
 }
 
 #[tokio::test]
@@ -104,4 +104,84 @@ async fn the_end_of_a_layer_ends_its_connections() {
     assert!(!connected(&clients()));
     drop(one);
     until("only the asking client is left", || connected(&clients())).await;
+}
+
+/// The rights that the documentation names, and no others.
+fn documented_rights() -> Vec<&'static str> {
+    let documentation = include_str!("../../../docs/redis.md");
+    let line = documentation.lines().find(|line| line.starts_with("ACL SETUSER")).unwrap();
+    line.split(' ').collect()
+}
+
+fn as_groupcast(server: &RedisServer) -> RedisSettings {
+    RedisSettings::new(&server.url().replace("://", "://groupcast:secret@")).unwrap()
+}
+
+#[tokio::test]
+async fn the_documented_rights_suffice() {
+    let server = RedisServer::start();
+    assert_eq!(server.ask(&documented_rights()), "+OK\r\n");
+    let settings = as_groupcast(&server);
+    let mut one = over(&server, |default| *default = settings).await;
+    one.subscribe(&["pedido.42", "sala_1"]).await;
+    one.send("sala_1", "a").await;
+    one.send("pedido.42", "b").await;
+    one.layer.unsubscribe(&[group("sala_1")]).await.unwrap();
+    let start = one.layer.recover(&[(group("pedido.42"), None)]).await.unwrap().remove(0);
+    let since = start.position.map(|position| Position { offset: 0, ..position });
+    let answer = one.layer.recover(&[(group("pedido.42"), since)]).await.unwrap().remove(0);
+    assert_eq!((answer.recovered, answer.replay.len()), (Some(true), 1));
+    for text in ["a", "b"] {
+        assert_eq!(one.next_text().await, event_text(text));
+    }
+    let denied = server.ask(&["ACL", "LOG"]);
+    assert_eq!(denied, "*0\r\n", "nothing was tried that is not allowed");
+}
+
+#[tokio::test]
+async fn a_right_that_is_missing_shows_and_may_be_given_later() {
+    let server = RedisServer::start();
+    server.ask(&documented_rights());
+    server.ask(&["ACL", "SETUSER", "groupcast", "resetchannels", "&groupcast:group:*"]);
+    let settings = as_groupcast(&server);
+    let one = over_unready(&server, |default| *default = settings);
+    until("it is tried", || server.ask(&["ACL", "LOG"]).contains("groupcast:")).await;
+    assert!(!one.layer.health().started);
+    assert!(one.layer.subscribe(&[group("sala_1")]).await.is_err());
+    server.ask(&["ACL", "SETUSER", "groupcast", "&groupcast:*"]);
+    one.delivering().await;
+}
+
+#[tokio::test]
+async fn a_history_key_of_another_kind_refuses_and_harms_nobody_else() {
+    let server = RedisServer::start();
+    let mut one = over(&server, |_| {}).await;
+    one.subscribe(&["pedido.42", "pedido.43"]).await;
+    server.ask(&["SET", "groupcast:numbering:{pedido.42}", "x"]);
+    let refused = one.layer.publish(to(Target::Group(group("pedido.42")), "a")).await;
+    assert!(matches!(&refused, Err(LayerError::Unreachable(why)) if why.contains("WRONGTYPE")));
+    one.send("pedido.43", "b").await;
+    assert_eq!(one.next_text().await, event_text("b"), "nothing of the other was sent");
+}
+
+#[tokio::test]
+async fn a_flushed_redis_numbers_anew_and_repeats_no_position() {
+    let server = RedisServer::start();
+    let one = over(&server, |_| {}).await;
+    let mut epochs = Vec::new();
+    for _ in 0..3 {
+        let publish = async || one.layer.publish(to(Target::Group(group("pedido.42")), "a")).await;
+        let deadline = Instant::now() + LONG;
+        let position = loop {
+            match publish().await {
+                Ok(position) => break position.unwrap(),
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        assert_eq!(position.offset, 1);
+        assert!(!epochs.contains(&position.epoch), "{epochs:?} {position:?}");
+        epochs.push(position.epoch);
+        server.ask(&["FLUSHALL"]);
+    }
 }
