@@ -11,11 +11,12 @@ mod pulse;
 mod receive;
 mod script;
 mod subscriber;
+#[cfg(test)]
+mod tests;
 mod vitals;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -33,7 +34,7 @@ use channels::Channels;
 use connect::{Commands, EVENTS, Ending};
 use log::Log;
 use pulse::Pulse;
-use receive::{BACKLOG, Reader, Taker};
+use receive::{BACKLOG, Reader, Taker, Weight};
 use subscriber::{Order, Subscriber};
 use vitals::Vitals;
 
@@ -77,20 +78,19 @@ impl Redis {
         let (orders, ordered) = mpsc::channel(ORDERS);
         let (backlog, backlogged) = mpsc::channel(BACKLOG);
         let (sender, inbox) = mpsc::channel(INCOMING);
-        let bytes = Arc::new(AtomicUsize::new(0));
+        let weight = Arc::new(Weight::new(settings.backlog_bytes));
 
         let taker = Taker {
             messages: listening.message_rx(),
             channels: Arc::clone(&channels),
             backlog: backlog.clone(),
-            bytes: Arc::clone(&bytes),
-            max_bytes: settings.backlog_bytes,
+            weight: Arc::clone(&weight),
             vitals: Arc::clone(&vitals),
         };
         let reader = Reader {
             backlog: backlogged,
             inbox: sender,
-            bytes,
+            weight,
             max_event_bytes: settings.max_event_bytes,
             instance,
             vitals: Arc::clone(&vitals),

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fred::types::Message as Received;
+use tokio::sync::Notify;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
@@ -44,6 +45,15 @@ pub(super) enum Item {
     Release,
 }
 
+/// How much waits between the two tasks.
+#[derive(Debug)]
+pub(super) struct Weight {
+    bytes: AtomicUsize,
+    most: usize,
+    /// Told when half of it is free again.
+    room: Notify,
+}
+
 /// What was lost at one place.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
@@ -58,9 +68,7 @@ pub(super) struct Taker {
     pub(super) messages: broadcast::Receiver<Received>,
     pub(super) channels: Arc<Channels>,
     pub(super) backlog: mpsc::Sender<Item>,
-    /// Bytes in the backlog.
-    pub(super) bytes: Arc<AtomicUsize>,
-    pub(super) max_bytes: usize,
+    pub(super) weight: Arc<Weight>,
     pub(super) vitals: Arc<Vitals>,
 }
 
@@ -68,12 +76,41 @@ pub(super) struct Taker {
 pub(super) struct Reader {
     pub(super) backlog: mpsc::Receiver<Item>,
     pub(super) inbox: mpsc::Sender<Incoming>,
-    pub(super) bytes: Arc<AtomicUsize>,
+    pub(super) weight: Arc<Weight>,
     pub(super) max_event_bytes: usize,
     pub(super) instance: InstanceId,
     pub(super) vitals: Arc<Vitals>,
     /// When an unreadable message was last logged.
     pub(super) logged: Option<Instant>,
+}
+
+impl Weight {
+    /// Nothing waits yet; `most` bytes may.
+    pub(super) fn new(most: usize) -> Self {
+        Self { bytes: AtomicUsize::new(0), most, room: Notify::new() }
+    }
+
+    /// Whether so much more fits; it is added if so.
+    fn add(&self, bytes: usize) -> bool {
+        let fits = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.most;
+        if !fits {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        fits
+    }
+
+    fn take_off(&self, bytes: usize) {
+        let before = self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if before > self.most / 2 && self.has_room() {
+            self.room.notify_one();
+        }
+    }
+
+    /// Whether a loss may be told: with less room the next message would be the next loss, and each
+    /// of them a gap in every member's outbox.
+    fn has_room(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) <= self.most / 2
+    }
 }
 
 impl Losses {
@@ -105,10 +142,11 @@ impl Taker {
             tokio::select! {
                 // Room for the news of a loss is looked for first, so that it stands at its place.
                 biased;
-                permit = self.backlog.reserve(), if !losses.is_empty() => {
+                permit = self.backlog.reserve(), if !losses.is_empty() && self.weight.has_room() => {
                     let Ok(permit) = permit else { return };
                     permit.send(Item::Gap(std::mem::take(&mut losses)));
                 }
+                () = self.weight.room.notified(), if !losses.is_empty() => {}
                 message = self.messages.recv() => match message {
                     Ok(message) => self.take(&message, &mut losses),
                     Err(RecvError::Lagged(count)) => {
@@ -128,22 +166,20 @@ impl Taker {
         else {
             return;
         };
-        let waiting = self.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
-        if waiting > self.max_bytes || !losses.is_empty() {
-            return self.lose(channel, bytes.len(), losses);
+        if !losses.is_empty() || !self.weight.add(bytes.len()) {
+            return self.lose(channel, losses);
         }
-        let item = Item::Message(channel, Bytes::copy_from_slice(bytes));
-        match self.backlog.try_send(item) {
-            Ok(()) => {}
+        match self.backlog.try_send(Item::Message(channel, Bytes::copy_from_slice(bytes))) {
             Err(TrySendError::Full(Item::Message(channel, bytes))) => {
-                self.lose(channel, bytes.len(), losses);
+                self.weight.take_off(bytes.len());
+                self.lose(channel, losses);
             }
-            Err(_) => {}
+            // Without a reader there is nobody to lose anything.
+            Ok(()) | Err(_) => {}
         }
     }
 
-    fn lose(&self, channel: Channel, bytes: usize, losses: &mut Losses) {
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    fn lose(&self, channel: Channel, losses: &mut Losses) {
         self.vitals.count_lost(1);
         losses.add(channel);
     }
@@ -166,7 +202,7 @@ impl Reader {
                     true
                 }
                 (Item::Message(_, bytes), Some(_)) => {
-                    self.bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
+                    self.weight.take_off(bytes.len());
                     self.vitals.count_lost(1);
                     true
                 }
@@ -202,7 +238,7 @@ impl Reader {
     }
 
     async fn hand_on(&mut self, channel: &Channel, bytes: Bytes) -> bool {
-        self.bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
+        self.weight.take_off(bytes.len());
         match self.read(channel, bytes) {
             Ok(Some(incoming)) => self.inbox.send(incoming).await.is_ok(),
             Ok(None) => true,

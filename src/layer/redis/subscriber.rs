@@ -3,7 +3,7 @@
 //! fred answers SUBSCRIBE before Redis does and drops Redis' own answers, so each change is followed
 //! by a PING with a number: commands of one connection are carried out in order, so its echo on the
 //! same connection is the proof. Anything else than the echo means that answers and questions are
-//! out of step (an SUBSCRIBE that was refused has an answer that nobody expects), and the connection
+//! out of step (a SUBSCRIBE that was refused has an answer that nobody expects), and the connection
 //! is made anew.
 
 use std::collections::HashSet;

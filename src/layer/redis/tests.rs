@@ -1,0 +1,175 @@
+//! Losing and holding back, by the two tasks themselves: with a real Redis neither can be forced.
+
+use std::time::Duration;
+
+use fred::types::config::Server;
+use fred::types::{Message, MessageKind, Value};
+use tokio::sync::broadcast;
+use tokio::time::timeout;
+
+use super::receive::Item;
+use super::*;
+use crate::layer::{Gap, Incoming};
+
+const LONG: Duration = Duration::from_secs(20);
+
+struct Way {
+    messages: broadcast::Sender<Message>,
+    backlog: mpsc::Sender<Item>,
+    inbox: Inbox,
+}
+
+/// Both tasks, with room for so many messages and bytes between them, and for one behind them.
+fn way(ring: usize, room: usize, max_bytes: usize) -> Way {
+    let instance = "k3f5a2bq".parse().unwrap();
+    let vitals = Arc::new(Vitals::new(Arc::new(Metrics::new())));
+    let (messages, receiver) = broadcast::channel(ring);
+    let (backlog, backlogged) = mpsc::channel(room);
+    let (sender, inbox) = mpsc::channel(1);
+    let weight = Arc::new(Weight::new(max_bytes));
+    let taker = Taker {
+        messages: receiver,
+        channels: Arc::new(Channels::new("groupcast", instance)),
+        backlog: backlog.clone(),
+        weight: Arc::clone(&weight),
+        vitals: Arc::clone(&vitals),
+    };
+    let reader = Reader {
+        backlog: backlogged,
+        inbox: sender,
+        weight,
+        max_event_bytes: 1024,
+        instance,
+        vitals,
+        logged: None,
+    };
+    tokio::spawn(taker.run());
+    tokio::spawn(reader.run());
+    Way { messages, backlog, inbox }
+}
+
+impl Way {
+    fn send(&self, group: &str, number: usize) {
+        let message = Message {
+            channel: format!("groupcast:group:{group}").into(),
+            value: Value::from(format!(r#"{{"type":"n{number}"}}"#)),
+            kind: MessageKind::Message,
+            server: Server::new("127.0.0.1", 1),
+        };
+        self.messages.send(message).unwrap();
+    }
+
+    /// What comes, in words.
+    async fn next(&mut self) -> String {
+        let incoming = timeout(LONG, self.inbox.recv()).await.expect("something comes");
+        match incoming.expect("both tasks live") {
+            Incoming::Publication(publication) => publication.event.kind().to_owned(),
+            Incoming::Gap(Gap::All) => "gap in all".to_owned(),
+            Incoming::Gap(Gap::Groups(groups)) => format!("gap in {groups:?}"),
+            Incoming::Control(change) => panic!("nobody asked for a change: {change:?}"),
+        }
+    }
+
+    /// Everything up to the message with this number.
+    async fn until(&mut self, number: usize) -> Vec<String> {
+        let mut seen = Vec::new();
+        while seen.last() != Some(&format!("n{number}")) {
+            seen.push(self.next().await);
+        }
+        seen
+    }
+}
+
+/// Numbers that are there, each once and rising, and how often a gap stands where some are missing.
+fn check(seen: &[String], gap: &str) -> usize {
+    let mut last = 0;
+    let mut gaps = 0;
+    let mut after_gap = false;
+    for said in seen {
+        match said.strip_prefix('n') {
+            Some(number) => {
+                let number: usize = number.parse().unwrap();
+                assert!(number == last + 1 || (after_gap && number > last), "{seen:?}");
+                last = number;
+                after_gap = false;
+            }
+            None => {
+                assert_eq!(said, gap);
+                gaps += 1;
+                after_gap = true;
+            }
+        }
+    }
+    gaps
+}
+
+#[tokio::test]
+async fn what_finds_no_room_is_a_gap_at_its_place_for_its_group() {
+    let mut way = way(1024, 4, 1 << 20);
+    for number in 1..=100 {
+        way.send("sala_1", number);
+    }
+    // Everything has been taken or lost once the ring is empty; then there is room again.
+    while !way.messages.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let mut seen = vec![way.next().await, way.next().await];
+    while !seen.last().is_some_and(|said| said.starts_with("gap")) {
+        seen.push(way.next().await);
+    }
+    way.send("sala_1", 101);
+    seen.extend(way.until(101).await);
+    assert_eq!(check(&seen, "gap in [\"sala_1\"]"), 1, "{seen:?}");
+    assert!(seen.len() < 20, "most were lost: {seen:?}");
+}
+
+#[tokio::test]
+async fn bytes_are_bounded_as_messages_are() {
+    let mut way = way(1024, 1024, 200);
+    for number in 1..=100 {
+        way.send("sala_1", number);
+    }
+    while !way.messages.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let mut seen = Vec::new();
+    while !seen.last().is_some_and(|said: &String| said.starts_with("gap")) {
+        seen.push(way.next().await);
+    }
+    way.send("sala_1", 101);
+    seen.extend(way.until(101).await);
+    assert_eq!(check(&seen, "gap in [\"sala_1\"]"), 1, "{seen:?}");
+    assert!(seen.len() < 30, "{seen:?}");
+    // What is gone weighs nothing: there is room for as much again, as often as is liked.
+    for number in 102..200 {
+        way.send("sala_1", number);
+        assert_eq!(way.next().await, format!("n{number}"));
+    }
+}
+
+#[tokio::test]
+async fn what_the_ring_overwrote_is_a_gap_in_all() {
+    let mut way = way(4, 1024, 1 << 20);
+    for number in 1..=100 {
+        way.send("sala_1", number);
+    }
+    let seen = way.until(100).await;
+    assert_eq!(check(&seen, "gap in all"), 1, "{seen:?}");
+}
+
+#[tokio::test]
+async fn what_comes_while_the_subscription_is_made_anew_follows_the_gap() {
+    let mut way = way(1024, 1024, 1 << 20);
+    way.send("sala_1", 1);
+    assert_eq!(way.next().await, "n1");
+    for _ in 0..2 {
+        way.backlog.send(Item::Hold).await.unwrap();
+    }
+    way.send("sala_1", 2);
+    while !way.messages.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    way.backlog.send(Item::Release).await.unwrap();
+    way.send("sala_1", 3);
+    assert_eq!([way.next().await, way.next().await, way.next().await], ["gap in all", "n2", "n3"]);
+}
