@@ -169,13 +169,12 @@ impl Taker {
         if !losses.is_empty() || !self.weight.add(bytes.len()) {
             return self.lose(channel, losses);
         }
-        match self.backlog.try_send(Item::Message(channel, Bytes::copy_from_slice(bytes))) {
-            Err(TrySendError::Full(Item::Message(channel, bytes))) => {
-                self.weight.take_off(bytes.len());
-                self.lose(channel, losses);
-            }
-            // Without a reader there is nobody to lose anything.
-            Ok(()) | Err(_) => {}
+        // Without a reader there is nobody to lose anything.
+        let item = Item::Message(channel, Bytes::copy_from_slice(bytes));
+        if let Err(TrySendError::Full(Item::Message(channel, bytes))) = self.backlog.try_send(item)
+        {
+            self.weight.take_off(bytes.len());
+            self.lose(channel, losses);
         }
     }
 
