@@ -50,7 +50,8 @@ pub struct Accepted {
     pub repeated: bool,
 }
 
-/// Why a publication was not taken. Nothing of it was sent.
+/// Why a publication was not taken. Nothing of it was sent, but for [`Self::Busy`] and [`Self::Layer`]
+/// over Redis: there the answer may be all that was lost.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
     /// The event is over [`Settings::max_event_bytes`].
