@@ -6,7 +6,7 @@
 //! 2. [`publish`]: `Door::publish` bounds, deduplicates and numbers it, and asks the layer.
 //! 3. [`layer`]: `Layer::publish` carries it to every instance that wants the group.
 //! 4. [`relay`]: `dispatch` takes what the layer has, in order.
-//! 5. [`hub`]: `Hub::deliver` posts it to the shards that have members.
+//! 5. [`hub`]: `Hub::post` posts it to the shards that have members.
 //! 6. [`hub`]: `Shard::fan_out` frames it once and links every receiver to the frame.
 //! 7. [`hub`]: `Shard::write_out` writes each socket once; what it does not take waits in the
 //!    [`connection`]'s bounded outbox.

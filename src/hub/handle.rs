@@ -161,10 +161,18 @@ impl Hub {
         }
     }
 
-    /// Step five of the walk: posts a publication to the shards that may have receivers.
+    /// Step five of the walk: posts a publication to the shards that may have receivers, and wakes
+    /// them.
+    pub async fn deliver(&self, publication: Arc<Publication>) {
+        self.post(publication).await;
+        self.ring();
+    }
+
+    /// Posts a publication without waking anybody: [`Hub::ring`] must follow what is posted together,
+    /// so that no shard writes the first before the last is there.
     ///
     /// Waits for room in their inboxes, which is to say for CPU.
-    pub async fn deliver(&self, publication: Arc<Publication>) {
+    pub async fn post(&self, publication: Arc<Publication>) {
         let kind = match &publication.target {
             Target::Group(_) => TargetKind::Group,
             Target::User(_) => TargetKind::User,
@@ -178,7 +186,14 @@ impl Hub {
             Target::User(_) | Target::Connection(_) | Target::All => self.all(),
         };
         for shard in shards.iter() {
-            self.0.shards[shard].inbox.send(Command::Deliver(Arc::clone(&publication))).await;
+            self.0.shards[shard].inbox.post(Command::Deliver(Arc::clone(&publication))).await;
+        }
+    }
+
+    /// Wakes the shards that sleep.
+    pub fn ring(&self) {
+        for shard in &self.0.shards {
+            shard.inbox.ring();
         }
     }
 

@@ -41,6 +41,20 @@ impl Inbox {
         }
     }
 
+    /// Waits for room without waking the shard, which [`Inbox::ring`] must do soon: only for lack of
+    /// room is it woken at once, or there would never be any.
+    pub(super) async fn post(&self, command: Command) {
+        if let Err(TrySendError::Full(command)) = self.sender.try_send(command) {
+            self.doorbell.ring();
+            self.send(command).await;
+        }
+    }
+
+    /// Wakes the shard if it sleeps or is about to.
+    pub(super) fn ring(&self) {
+        self.doorbell.ring();
+    }
+
     /// Gives the command back if there is no room or nobody to take it.
     pub(super) fn try_send(&self, command: Command) -> Result<(), Command> {
         match self.sender.try_send(command) {

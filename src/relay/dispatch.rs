@@ -11,6 +11,9 @@ use crate::group::GroupName;
 use crate::hub::{Doubt, Hub};
 use crate::layer::{Gap, Inbox, Incoming, Layer};
 
+/// Publications posted before the shards are woken: what came together is written together.
+const TOGETHER: usize = 64;
+
 /// Groups asked about at once after a loss.
 const BATCH: usize = 256;
 
@@ -27,12 +30,16 @@ const AGAIN: Duration = Duration::from_millis(25);
 /// One task, so that a group's publications stay in order; it waits for room in a shard's inbox, and
 /// shards never wait for sockets, and after a loss for the layer's histories.
 pub async fn dispatch(mut inbox: Inbox, hub: Hub, layer: Layer) {
-    while let Some(incoming) = inbox.recv().await {
-        match incoming {
-            Incoming::Publication(publication) => hub.deliver(publication).await,
-            Incoming::Control(control) => hub.control(control).await,
-            Incoming::Gap(gap) => bridge(gap, &hub, &layer).await,
+    let mut batch = Vec::with_capacity(TOGETHER);
+    while inbox.recv_many(&mut batch, TOGETHER).await > 0 {
+        for incoming in batch.drain(..) {
+            match incoming {
+                Incoming::Publication(publication) => hub.post(publication).await,
+                Incoming::Control(control) => hub.control(control).await,
+                Incoming::Gap(gap) => bridge(gap, &hub, &layer).await,
+            }
         }
+        hub.ring();
     }
 }
 
