@@ -151,7 +151,13 @@ pub async fn run(
     let blueprint = blueprint(&config, Arc::clone(&verifier), Arc::clone(&metrics));
     let (hub, requests) = Hub::start(instance, config.hub.clone(), blueprint)?;
 
-    let desk = Desk::new(&config.relay, hub.clone(), layer.clone(), Arc::clone(&door));
+    let desk = Desk::new(
+        &config.relay,
+        hub.clone(),
+        layer.clone(),
+        Arc::clone(&door),
+        Arc::clone(&metrics),
+    );
     tokio::spawn(desk.serve(requests));
     tokio::spawn(relay::dispatch(inbox, hub.clone(), layer.clone()));
 

@@ -85,3 +85,14 @@ async fn life_is_counted() {
     gateway.members("sala_1", 0).await;
     assert_eq!(gateway.metric("groupcast_groups").await, 0.0);
 }
+
+#[tokio::test]
+async fn calls_of_plain_clients_that_come_to_nothing_are_counted() {
+    let gateway = Gateway::start().await;
+    let mut plain = gateway.plain("/ws", "7").await;
+    plain.say(json!({"no": "name"})).await;
+    plain.say(json!({"action": "ungranted"})).await;
+    let counted = |reason| format!(r#"groupcast_calls_failed_total{{reason="{reason}"}}"#);
+    gateway.metric_reaches(&counted("not_a_call"), 1.0).await;
+    gateway.metric_reaches(&counted("forbidden"), 1.0).await;
+}

@@ -16,6 +16,7 @@ use crate::protocol::{
     ClientFrame, Code, Disconnect, Encoding, FrameError, JoinEntry, Refusal, parse,
     parse_plain_call,
 };
+use crate::telemetry::CallFailure;
 
 /// Reads of one socket in one turn, so that one chatterbox leaves the others their share.
 const MAX_READS: usize = 4;
@@ -272,6 +273,7 @@ impl Shard {
 
     fn hear_plain(&mut self, key: SeatKey, text: &str) {
         let Some(call) = parse_plain_call(text) else {
+            self.blueprint.metrics.calls_failed.of(CallFailure::NotACall).increment(1);
             tracing::debug!(connection = %self.seats[key].id, "a plain frame that is no call");
             return;
         };
@@ -283,6 +285,7 @@ impl Shard {
         let seat = &mut self.seats[key];
         if !self.blueprint.policy.may(&seat.identity, Operation::Call, &name) {
             let refusal = forbidden(Operation::Call, &name);
+            self.blueprint.metrics.calls_failed.of(CallFailure::Forbidden).increment(1);
             tracing::debug!(connection = %seat.id, call = %name, "call refused: no grant");
             if id.is_some() {
                 self.refuse(key, id, refusal);

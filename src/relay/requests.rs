@@ -14,6 +14,7 @@ use crate::hub::{Call, Hub, Request, Send};
 use crate::layer::Layer;
 use crate::protocol::{Code, Refusal, outbound};
 use crate::publish::{DedupeKey, Door, Draft, PublishError, Scope};
+use crate::telemetry::{CallFailure, Metrics};
 
 /// Requests taken at once: a wave of joins becomes few questions to the layer.
 const BATCH: usize = 256;
@@ -36,10 +37,16 @@ pub struct Desk {
 
 impl Desk {
     /// A desk that serves `hub` with `layer` and `door`; its workers end with it.
-    pub fn new(settings: &Settings, hub: Hub, layer: Layer, door: Arc<Door>) -> Self {
+    pub fn new(
+        settings: &Settings,
+        hub: Hub,
+        layer: Layer,
+        door: Arc<Door>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let workers = (0..WORKERS).map(|_| {
             let (sender, receiver) = mpsc::channel(WAITING);
-            tokio::spawn(work(receiver, hub.clone(), Arc::clone(&door)));
+            tokio::spawn(work(receiver, hub.clone(), Arc::clone(&door), Arc::clone(&metrics)));
             sender
         });
         let workers = workers.collect();
@@ -96,11 +103,19 @@ impl Desk {
     }
 }
 
-async fn work(mut requests: mpsc::Receiver<Request>, hub: Hub, door: Arc<Door>) {
+async fn work(
+    mut requests: mpsc::Receiver<Request>,
+    hub: Hub,
+    door: Arc<Door>,
+    metrics: Arc<Metrics>,
+) {
     while let Some(request) = requests.recv().await {
         match request {
             Request::Send(send) => publish(*send, &hub, &door).await,
-            Request::Call(call) => refuse_call(*call, &hub).await,
+            Request::Call(call) => {
+                metrics.calls_failed.of(CallFailure::NoBackend).increment(1);
+                refuse_call(*call, &hub).await;
+            }
             Request::Join(_) | Request::Release { .. } => {}
         }
     }

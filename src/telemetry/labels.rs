@@ -108,6 +108,18 @@ label! {
 }
 
 label! {
+    /// Why a call of a client came to nothing. Plain clients are not told, so it is counted.
+    CallFailure = "reason" {
+        /// A plain frame that names nothing to call.
+        NotACall = "not_a_call",
+        /// No grant for it.
+        Forbidden = "forbidden",
+        /// No back end is configured.
+        NoBackend = "no_backend",
+    }
+}
+
+label! {
     /// Why a connection was turned away at the front door.
     RefusalReason = "reason" {
         /// The instance is full.

@@ -10,7 +10,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 
 use super::family::{Counters, Gauges, Label};
 use super::histogram::Histogram;
-use super::labels::{AuthFailure, DropReason, Protocol, RefusalReason, TargetKind};
+use super::labels::{AuthFailure, CallFailure, DropReason, Protocol, RefusalReason, TargetKind};
 
 /// The close codes that are told apart; any other is counted as `other`.
 const CLOSE_CODES: [u16; 18] = [
@@ -36,6 +36,8 @@ pub struct Metrics {
     pub dropped: Counters<DropReason>,
     /// Groups in which a connection was told of a gap.
     pub gaps: Counter,
+    /// Calls that came to nothing.
+    pub calls_failed: Counters<CallFailure>,
     /// Memberships begun.
     pub joins: Counter,
     /// Write calls on sockets.
@@ -108,6 +110,7 @@ impl Metrics {
             deliveries: to.count("deliveries_total", "Publications handed to sockets."),
             dropped: to.counters("dropped_total", "Publications that missed a connection."),
             gaps: to.count("gaps_total", "Gaps told to connections."),
+            calls_failed: to.counters("calls_failed_total", "Calls that came to nothing."),
             joins: to.count("joins_total", "Memberships begun."),
             writes: to.count("writes_total", "Write calls on sockets."),
             bytes_written: to.counter(

@@ -14,6 +14,6 @@ mod tests;
 
 pub use family::{Counters, Gauges, Label};
 pub use histogram::Histogram;
-pub use labels::{AuthFailure, DropReason, Protocol, RefusalReason, TargetKind};
+pub use labels::{AuthFailure, CallFailure, DropReason, Protocol, RefusalReason, TargetKind};
 pub use log::{LogError, LogFormat, LogGuard, LogSettings};
 pub use metrics::{LayerMetrics, Metrics, ShardMetrics};
