@@ -120,8 +120,8 @@ fn greet(
         out,
         "{}",
         say(
-            "Groupcast is up, on this machine only, its layer in memory.",
-            "Groupcast está en marcha, solo en esta máquina, con la capa en memoria.",
+            "Groupcast is up, on this machine only.",
+            "Groupcast está en marcha, solo en esta máquina.",
         )
     )?;
     writeln!(out, "\n  {:<12} http://{public}/", say("Page", "Página"))?;
