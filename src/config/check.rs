@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::raw::{self, Raw};
 use super::units::{Period, Size};
-use super::{Config, ConfigError, Place, credentials, routes};
+use super::{Config, ConfigError, Place, channels, credentials, routes};
 use crate::connection::{self, Overflow};
 use crate::group::GroupPattern;
-use crate::{hub, layer, publish, relay, server, telemetry};
+use crate::{hub, publish, relay, server, telemetry};
 
 /// What a frame adds to its event: header, member names, a group name of 99 bytes, an offset.
 ///
@@ -21,9 +21,6 @@ const SHORTEST: Period = Period(Duration::from_millis(1));
 /// The longest period, so that sums of periods with "now" stay far from overflow.
 const LONGEST: Period = Period(Duration::from_secs(24 * 3600));
 
-/// The longest history: all of it may be replayed to each of many that come back at once.
-const MAX_HISTORY: u32 = 10_000;
-
 /// Builds the settings of all rooms, or says what stands in the way.
 pub(super) fn check(raw: &Raw, place: &Place) -> Result<Config, ConfigError> {
     let routes::Built { routes, shapes, claims } = routes::build(&raw.route.0)?;
@@ -32,7 +29,8 @@ pub(super) fn check(raw: &Raw, place: &Place) -> Result<Config, ConfigError> {
         connection: connection(raw)?,
         hub: hub(raw)?,
         publish: publish(raw)?,
-        layer: layer(raw)?,
+        layer: channels::layer(raw)?,
+        bridge: channels::bridge(raw, place)?,
         relay: relay::Settings { linger: period("hub.linger", raw.hub.linger)? },
         identity: credentials::identity(raw, claims, place)?,
         log: log(&raw.log)?,
@@ -149,42 +147,6 @@ fn publish(raw: &Raw) -> Result<publish::Settings, ConfigError> {
     })
 }
 
-fn layer(raw: &Raw) -> Result<layer::Settings, ConfigError> {
-    let kind = match raw.layer.kind {
-        raw::LayerKind::Memory => layer::Kind::Memory,
-        raw::LayerKind::Redis => layer::Kind::Redis(redis(raw)?),
-    };
-    let mut history = Vec::new();
-    for (index, written) in raw.layer.history.iter().enumerate() {
-        let key = |name: &str| format!("layer.history[{index}].{name}");
-        let pattern = credentials::pattern(&key("pattern"), &written.pattern)?;
-        let kept = layer::Kept {
-            size: within(&key("size"), written.size, 1, MAX_HISTORY)?,
-            ttl: period(&key("ttl"), written.ttl)?,
-        };
-        history.push((pattern, kept));
-    }
-    Ok(layer::Settings { kind, history: layer::History::new(history) })
-}
-
-fn redis(raw: &Raw) -> Result<layer::RedisSettings, ConfigError> {
-    let written = &raw.layer;
-    let unusable =
-        |source| ConfigError::Text { key: "layer.url".to_owned(), source: Box::new(source) };
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    if !(1..=64).contains(&written.cluster.len()) || !written.cluster.chars().all(legal) {
-        let allowed = "1 to 64 of letters, digits, '_', '-' and '.'";
-        return Err(ConfigError::value("layer.cluster", format!("{:?}", written.cluster), allowed));
-    }
-    let mut redis = layer::RedisSettings::new(&written.url.0).map_err(unusable)?;
-    redis.cluster.clone_from(&written.cluster);
-    redis.timeout = period("layer.timeout", written.timeout)?;
-    redis.commands = at_least_one("layer.commands", written.commands)?;
-    redis.backlog_bytes = at_least_one("layer.backlog_bytes", written.backlog_bytes)?.0;
-    redis.max_event_bytes = raw.limits.max_event_bytes.0;
-    Ok(redis)
-}
-
 fn log(log: &raw::Log) -> Result<telemetry::LogSettings, ConfigError> {
     let settings = telemetry::LogSettings {
         filter: log.level.clone(),
@@ -202,7 +164,7 @@ fn log(log: &raw::Log) -> Result<telemetry::LogSettings, ConfigError> {
     Ok(settings)
 }
 
-fn at_least_one<T: Copy + PartialOrd + Display + One>(
+pub(super) fn at_least_one<T: Copy + PartialOrd + Display + One>(
     key: &str,
     value: T,
 ) -> Result<T, ConfigError> {
@@ -212,7 +174,7 @@ fn at_least_one<T: Copy + PartialOrd + Display + One>(
     Ok(value)
 }
 
-fn period(key: &str, value: Period) -> Result<Duration, ConfigError> {
+pub(super) fn period(key: &str, value: Period) -> Result<Duration, ConfigError> {
     within(key, value, SHORTEST, LONGEST).map(|period| period.0)
 }
 
@@ -221,7 +183,7 @@ fn seconds(key: &str, value: Period) -> Result<Duration, ConfigError> {
     within(key, value, Period(Duration::from_secs(1)), LONGEST).map(|period| period.0)
 }
 
-fn within<T: Copy + PartialOrd + Display>(
+pub(super) fn within<T: Copy + PartialOrd + Display>(
     key: &str,
     value: T,
     min: T,
@@ -262,7 +224,7 @@ fn is_level(word: &str) -> bool {
 }
 
 /// The unit, for whatever must not be zero.
-trait One {
+pub(super) trait One {
     const ONE: Self;
 }
 

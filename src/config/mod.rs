@@ -3,6 +3,7 @@
 //! Two stages: `raw` is what was written, `check` makes of it what it means. Nothing is started
 //! with a configuration that has a doubtful value in it.
 
+mod channels;
 mod check;
 mod credentials;
 mod environment;
@@ -22,7 +23,7 @@ use std::time::Duration;
 pub use error::ConfigError;
 
 use crate::protocol::Shape;
-use crate::{connection, hub, identity, layer, publish, relay, server, telemetry};
+use crate::{bridge, connection, hub, identity, layer, publish, relay, server, telemetry};
 
 /// Everything that the gateway is told, room by room.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +38,8 @@ pub struct Config {
     pub publish: publish::Settings,
     /// What carries publications between instances.
     pub layer: layer::Settings,
+    /// Foreign formats and durable sources.
+    pub bridge: bridge::Settings,
     /// Interest in groups.
     pub relay: relay::Settings,
     /// Keys and grants.

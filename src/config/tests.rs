@@ -54,7 +54,7 @@ fn the_shipped_file_holds_every_key_at_its_default() {
     let written: toml::Table = toml::from_str(SHIPPED).unwrap();
     let mut defaults = toml::Table::try_from(Raw::default()).unwrap();
     // Lists of tables that are empty by default cannot be written as such; they are examples.
-    for section in ["auth", "api"] {
+    for section in ["auth", "api", "channels"] {
         defaults[section].as_table_mut().unwrap().remove("key");
     }
     defaults["layer"].as_table_mut().unwrap().remove("history");
@@ -92,7 +92,11 @@ fn the_examples_of_the_shipped_file_are_right_too() {
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("gateway.toml"), uncommented.join("\n")).unwrap();
     fs::write(folder.join("jwt-2026-01.pem"), ED25519_PUBLIC).unwrap();
-    let secrets = [("JWT_SECRET", SECRET), ("GROUPCAST_DJANGO_SECRET", "abcdefghijklmnop")];
+    let secrets = [
+        ("JWT_SECRET", SECRET),
+        ("GROUPCAST_DJANGO_SECRET", "abcdefghijklmnop"),
+        ("CHANNELS_KEY", "clave-nueva"),
+    ];
     let config = Config::load(Some(&folder.join("gateway.toml")), variables(&secrets));
     fs::remove_dir_all(&folder).unwrap();
     let config = config.unwrap();
@@ -103,6 +107,7 @@ fn the_examples_of_the_shipped_file_are_right_too() {
     assert_eq!(config.shapes.len(), 2);
     let pedido = crate::group::GroupName::parse("pedido.42").unwrap();
     assert!(config.layer.history.of(&pedido).is_some());
+    assert_eq!(config.bridge.channels.codec.keys, [b"clave-nueva"]);
 }
 
 /// The public key of RFC 8410 section 10.1.

@@ -2,17 +2,21 @@
 //!
 //! Nothing here is checked beyond its own form; [`super::check`] says what the values mean together.
 
-use std::collections::BTreeMap;
+mod layer;
+mod routes;
+
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::str::FromStr;
-use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub(crate) use layer::{Channels, Layer, LayerKind};
+pub(crate) use routes::{Allow, Route, Routes};
+
 use super::secret::Secret;
 use super::units::{Period, Size};
-use crate::{connection, hub, identity, layer, publish, relay, server, telemetry};
+use crate::{connection, hub, identity, publish, relay, server, telemetry};
 
 /// The whole file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -27,6 +31,7 @@ pub(crate) struct Raw {
     pub(crate) drain: Drain,
     pub(crate) hub: Hub,
     pub(crate) layer: Layer,
+    pub(crate) channels: Channels,
     pub(crate) route: Routes,
     pub(crate) log: Log,
 }
@@ -171,76 +176,6 @@ pub(crate) struct Hub {
     pub(crate) linger: Period,
 }
 
-/// `[layer]`: what carries publications between instances.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Layer {
-    pub(crate) kind: LayerKind,
-    pub(crate) url: Secret,
-    pub(crate) cluster: String,
-    pub(crate) timeout: Period,
-    pub(crate) commands: usize,
-    pub(crate) backlog_bytes: Size,
-    pub(crate) history: Vec<GroupHistory>,
-}
-
-/// `[[layer.history]]`: what is kept of the groups that match.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct GroupHistory {
-    pub(crate) pattern: String,
-    #[serde(default = "GroupHistory::size")]
-    pub(crate) size: u32,
-    #[serde(default = "GroupHistory::ttl")]
-    pub(crate) ttl: Period,
-}
-
-/// `layer.kind`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum LayerKind {
-    #[default]
-    Memory,
-    Redis,
-}
-
-/// The file's routes; a file without any has the default one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Routes(pub(crate) Vec<Route>);
-
-/// `[[route]]`: one WebSocket path.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Route {
-    pub(crate) path: String,
-    #[serde(default)]
-    pub(crate) join: Vec<String>,
-    #[serde(default)]
-    pub(crate) allow: Allow,
-    pub(crate) welcome: Option<toml::Table>,
-    pub(crate) events: Option<BTreeMap<String, Event>>,
-}
-
-/// `route.allow`: whose word fills path parameters into `join`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Allow {
-    #[default]
-    Token,
-    Anyone,
-    Hook,
-}
-
-/// `events.<name>`: how a route shows one kind of event.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Event {
-    #[serde(rename = "as")]
-    pub(crate) rename: Option<String>,
-    pub(crate) keep: Option<Vec<String>>,
-    pub(crate) body: Option<String>,
-}
-
 /// `[log]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -380,45 +315,6 @@ impl Default for Hub {
         let hub = hub::Settings::default();
         let linger = Period(relay::Settings::default().linger);
         Self { shards: hub.shards, inbox: hub.inbox, requests: hub.requests, linger }
-    }
-}
-
-impl Default for Layer {
-    fn default() -> Self {
-        let url = "redis://127.0.0.1:6379";
-        let redis = layer::RedisSettings::new(url).expect("the default address is one");
-        Self {
-            kind: LayerKind::default(),
-            url: Secret(url.to_owned()),
-            cluster: redis.cluster,
-            timeout: Period(redis.timeout),
-            commands: redis.commands,
-            backlog_bytes: Size(redis.backlog_bytes),
-            history: Vec::new(),
-        }
-    }
-}
-
-impl GroupHistory {
-    fn size() -> u32 {
-        100
-    }
-
-    fn ttl() -> Period {
-        Period(Duration::from_secs(300))
-    }
-}
-
-impl Default for Routes {
-    /// One path, whose groups come from the token alone.
-    fn default() -> Self {
-        Self(vec![Route {
-            path: "/ws".to_owned(),
-            join: Vec::new(),
-            allow: Allow::Token,
-            welcome: None,
-            events: None,
-        }])
     }
 }
 

@@ -1,0 +1,114 @@
+//! `[layer]` and `[channels]`: what goes over Redis.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Word;
+use crate::config::secret::Secret;
+use crate::config::units::{Period, Size};
+use crate::{bridge, layer};
+
+/// `[layer]`: what carries publications between instances.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Layer {
+    pub(crate) kind: LayerKind,
+    pub(crate) url: Secret,
+    pub(crate) cluster: String,
+    pub(crate) timeout: Period,
+    pub(crate) commands: usize,
+    pub(crate) backlog_bytes: Size,
+    pub(crate) ingress: bool,
+    pub(crate) history: Vec<GroupHistory>,
+}
+
+/// `[[layer.history]]`: what is kept of the groups that match.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GroupHistory {
+    pub(crate) pattern: String,
+    #[serde(default = "GroupHistory::size")]
+    pub(crate) size: u32,
+    #[serde(default = "GroupHistory::ttl")]
+    pub(crate) ttl: Period,
+}
+
+/// `layer.kind`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LayerKind {
+    #[default]
+    Memory,
+    Redis,
+}
+
+/// `[channels]`: Django's channel layer on the same Redis.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Channels {
+    pub(crate) receive: Vec<Word<bridge::Receive>>,
+    pub(crate) groups: Vec<String>,
+    pub(crate) prefix: String,
+    pub(crate) capacity: u32,
+    pub(crate) expiry: Period,
+    pub(crate) group_expiry: Period,
+    pub(crate) random_prefix_length: usize,
+    pub(crate) serializer: Word<bridge::Serializer>,
+    pub(crate) boxes: u16,
+    pub(crate) key: Vec<ChannelsKey>,
+}
+
+/// `[[channels.key]]`: one of Django's `symmetric_encryption_keys`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChannelsKey {
+    pub(crate) secret: Option<Secret>,
+    pub(crate) secret_file: Option<String>,
+    pub(crate) secret_env: Option<String>,
+}
+
+impl Default for Layer {
+    fn default() -> Self {
+        let url = "redis://127.0.0.1:6379";
+        let redis = layer::RedisSettings::new(url).expect("the default address is one");
+        Self {
+            kind: LayerKind::default(),
+            url: Secret(url.to_owned()),
+            cluster: redis.cluster,
+            timeout: Period(redis.timeout),
+            commands: redis.commands,
+            backlog_bytes: Size(redis.backlog_bytes),
+            ingress: bridge::Settings::default().ingress,
+            history: Vec::new(),
+        }
+    }
+}
+
+impl GroupHistory {
+    fn size() -> u32 {
+        100
+    }
+
+    fn ttl() -> Period {
+        Period(Duration::from_secs(300))
+    }
+}
+
+impl Default for Channels {
+    fn default() -> Self {
+        let channels = bridge::Channels::default();
+        Self {
+            receive: Vec::new(),
+            groups: vec!["*".to_owned()],
+            prefix: channels.prefix,
+            capacity: channels.capacity,
+            expiry: Period(channels.codec.expiry),
+            group_expiry: Period(channels.group_expiry),
+            random_prefix_length: channels.codec.random_prefix,
+            serializer: Word(channels.codec.serializer),
+            boxes: channels.boxes,
+            key: Vec::new(),
+        }
+    }
+}
