@@ -37,6 +37,7 @@ use std::sync::Arc;
 use aws_lc_rs::rand;
 use socket2::{Domain, Socket, Type};
 
+use bridge::{Bridge, BridgeError};
 use config::Config;
 use event::InstanceId;
 use frame::Frame;
@@ -80,6 +81,9 @@ pub enum StartError {
     /// The layer cannot be had.
     #[error(transparent)]
     Layer(#[from] LayerError),
+    /// Other instances of the cluster are set up otherwise.
+    #[error(transparent)]
+    Bridge(#[from] BridgeError),
     /// No random bytes.
     #[error("the system gives no random bytes")]
     Random,
@@ -148,6 +152,12 @@ pub async fn run(
 
     let instance = InstanceId::from_random(random()?);
     let (layer, inbox) = Layer::start(&config.layer, instance, Arc::clone(&metrics))?;
+    let bridge = Bridge::start(
+        &config.bridge,
+        &layer,
+        config.publish.max_event_bytes,
+        Arc::clone(&metrics.bridge),
+    )?;
     let door = Arc::new(Door::new(config.publish.clone(), layer.clone()));
     let blueprint = blueprint(&config, Arc::clone(&verifier), Arc::clone(&metrics));
     let (hub, requests) = Hub::start(instance, config.hub.clone(), blueprint)?;
@@ -156,11 +166,12 @@ pub async fn run(
         &config.relay,
         hub.clone(),
         layer.clone(),
+        bridge.clone(),
         Arc::clone(&door),
         Arc::clone(&metrics),
     );
     tokio::spawn(desk.serve(requests));
-    tokio::spawn(relay::dispatch(inbox, hub.clone(), layer.clone()));
+    tokio::spawn(relay::dispatch(inbox, hub.clone(), layer.clone(), bridge.clone()));
 
     let (public, api) = (listeners.public_addr()?, listeners.api_addr()?);
     let grace = config.server.drain_grace;
@@ -173,18 +184,30 @@ pub async fn run(
         hub: hub.clone(),
         door,
         layer,
+        bridge: bridge.clone(),
         metrics,
         shutdown: shutdown.clone(),
     };
     doors.open(listeners.public, listeners.api)?;
     tracing::info!(%public, %api, %instance, max_connections, "listening");
 
-    stop.await;
+    tokio::select! {
+        () = stop => {}
+        error = disagreement(bridge.as_ref()) => return Err(error.into()),
+    }
     shutdown.drain();
     tracing::info!(connections = hub.connections(), ?grace, "draining");
     let whole = hub.drain(grace).await;
     shutdown.close();
     Ok(if whole { Drained::Whole } else { Drained::Cut })
+}
+
+/// Waits for the bridge to find that this instance cannot work with the others.
+async fn disagreement(bridge: Option<&Bridge>) -> BridgeError {
+    match bridge {
+        Some(bridge) => bridge.disagreement().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// What every shard knows of the configuration.

@@ -13,10 +13,10 @@ const MAX_HISTORY: u32 = 10_000;
 /// Most mailboxes: each look asks after all of them.
 const MAX_BOXES: u16 = 1024;
 
-pub(super) fn layer(raw: &Raw) -> Result<layer::Settings, ConfigError> {
+pub(super) fn layer(raw: &Raw, bridge: &bridge::Settings) -> Result<layer::Settings, ConfigError> {
     let kind = match raw.layer.kind {
         raw::LayerKind::Memory => layer::Kind::Memory,
-        raw::LayerKind::Redis => layer::Kind::Redis(redis(raw)?),
+        raw::LayerKind::Redis => layer::Kind::Redis(redis(raw, bridge)?),
     };
     let mut history = Vec::new();
     for (index, written) in raw.layer.history.iter().enumerate() {
@@ -31,7 +31,7 @@ pub(super) fn layer(raw: &Raw) -> Result<layer::Settings, ConfigError> {
     Ok(layer::Settings { kind, history: layer::History::new(history) })
 }
 
-fn redis(raw: &Raw) -> Result<layer::RedisSettings, ConfigError> {
+fn redis(raw: &Raw, bridge: &bridge::Settings) -> Result<layer::RedisSettings, ConfigError> {
     let written = &raw.layer;
     let unusable =
         |source| ConfigError::Text { key: "layer.url".to_owned(), source: Box::new(source) };
@@ -42,6 +42,7 @@ fn redis(raw: &Raw) -> Result<layer::RedisSettings, ConfigError> {
     redis.commands = at_least_one("layer.commands", written.commands)?;
     redis.backlog_bytes = at_least_one("layer.backlog_bytes", written.backlog_bytes)?.0;
     redis.max_event_bytes = raw.limits.max_event_bytes.0;
+    bridge.prepare(&mut redis);
     Ok(redis)
 }
 

@@ -24,13 +24,14 @@ const LONGEST: Period = Period(Duration::from_secs(24 * 3600));
 /// Builds the settings of all rooms, or says what stands in the way.
 pub(super) fn check(raw: &Raw, place: &Place) -> Result<Config, ConfigError> {
     let routes::Built { routes, shapes, claims } = routes::build(&raw.route.0)?;
+    let bridge = channels::bridge(raw, place)?;
     Ok(Config {
         server: server::Settings { routes, ..server(raw)? },
         connection: connection(raw)?,
         hub: hub(raw)?,
         publish: publish(raw)?,
-        layer: channels::layer(raw)?,
-        bridge: channels::bridge(raw, place)?,
+        layer: channels::layer(raw, &bridge)?,
+        bridge,
         relay: relay::Settings { linger: period("hub.linger", raw.hub.linger)? },
         identity: credentials::identity(raw, claims, place)?,
         log: log(&raw.log)?,

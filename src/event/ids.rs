@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use aws_lc_rs::rand;
 use data_encoding::{BASE64URL_NOPAD, Encoding, Specification};
 
 /// One gateway process, drawn at random at each start: eight of `a-z 2-7` (40 bits).
@@ -56,6 +57,15 @@ impl InstanceId {
     /// The id as text.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("an instance id is ASCII by construction")
+    }
+}
+
+impl PublicationId {
+    /// An id for a publication that came without one.
+    pub fn random() -> Self {
+        let mut bytes = [0; 16];
+        rand::fill(&mut bytes).expect("the operating system has random bytes");
+        Self(u128::from_ne_bytes(bytes))
     }
 }
 

@@ -53,6 +53,18 @@ impl GroupName {
         Ok(Self(text.into()))
     }
 
+    /// Which of `of` equal shares of all names this one falls into: the same in every instance and
+    /// release, since it decides which mailbox a foreign program is told (FNV-1a, 32 bits).
+    pub fn share(&self, of: u16) -> u16 {
+        let hash = self
+            .0
+            .bytes()
+            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        // The low bits of FNV-1a are its weak ones.
+        let hash = (hash ^ (hash >> 16)) % u32::from(of);
+        hash as u16
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

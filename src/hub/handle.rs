@@ -236,6 +236,11 @@ impl Hub {
         self.0.registry.open(group, shard)
     }
 
+    /// The groups with members here that `wanted` picks.
+    pub fn groups_where(&self, wanted: impl Fn(&GroupName) -> bool) -> Vec<GroupName> {
+        self.0.registry.groups_where(wanted)
+    }
+
     /// Notes that a shard has no members of `group` left; whether none has.
     pub fn close(&self, group: &GroupName, shard: usize) -> bool {
         self.0.registry.close(group, shard)

@@ -53,6 +53,12 @@ impl Registry {
         self.groups.get(group).map_or(ShardSet::default(), |shards| *shards)
     }
 
+    /// The groups with members here that `wanted` picks. Walks all of them: for what happens rarely.
+    pub fn groups_where(&self, wanted: impl Fn(&GroupName) -> bool) -> Vec<GroupName> {
+        let groups = self.groups.iter().filter(|entry| wanted(entry.key()));
+        groups.map(|entry| entry.key().clone()).collect()
+    }
+
     /// How many groups have members here.
     pub fn groups(&self) -> usize {
         self.groups.len()

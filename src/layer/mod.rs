@@ -12,13 +12,14 @@ mod tests;
 use std::sync::Arc;
 
 use aws_lc_rs::rand;
+use bytes::Bytes;
 use tokio::sync::mpsc;
 
 pub use health::Health;
 pub use history::{History, Kept};
 pub use memory::{Broker, Memory};
-pub use redis::Redis;
-pub use settings::{Kind, RedisSettings, Settings};
+pub use redis::{Ear, Link, LinkError, NUMBERING, Names, Redis, Script, Wakes};
+pub use settings::{Foreign, Kind, RedisSettings, Settings};
 
 pub use crate::event::{Control, Member, Recovery};
 
@@ -48,6 +49,8 @@ pub enum Incoming {
     Publication(Arc<Publication>),
     /// A change that a back end asked for.
     Control(Control),
+    /// What a foreign program sent to the members of a group, as it came.
+    Foreign(GroupName, Bytes),
     /// Publications may have been lost between those that came before and those that come after.
     Gap(Gap),
 }
@@ -59,6 +62,22 @@ pub enum Gap {
     All,
     /// Of these.
     Groups(Vec<GroupName>),
+    /// They were lost before the layer had them, so that no history has them either.
+    Unheard(Unheard),
+}
+
+/// Whose publications may have been lost on their way to the layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unheard {
+    /// Of these groups.
+    Groups(Vec<GroupName>),
+    /// Of all groups that share a mailbox.
+    Share {
+        /// The mailbox' number, from 0.
+        number: u16,
+        /// How many there are; see [`GroupName::share`].
+        of: u16,
+    },
 }
 
 /// The receiving end of an instance's layer; read by the relay alone.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::LayerError;
 use super::history::History;
 use super::redis::check_url;
+use crate::group::GroupPattern;
 
 /// The layer of one instance.
 #[derive(Debug, Clone, Default)]
@@ -41,8 +42,22 @@ pub struct RedisSettings {
     /// Bytes of publications that may wait between the subscription and the hub. More is lost, and
     /// told as a gap: Redis itself drops a subscriber that is 32 MiB behind (`client-output-buffer-limit`).
     pub backlog_bytes: usize,
+    /// Channels of a foreign program that are subscribed beside the groups' own.
+    pub foreign: Option<Foreign>,
+    /// Seconds without any instance after which a durable source may have lost what waited in it, so
+    /// that nobody can know whether histories are whole; `None` = there is none.
+    pub source_expiry: Option<Duration>,
     /// Largest event taken from a bare `PUBLISH`, bytes: those have not passed the door.
     pub max_event_bytes: usize,
+}
+
+/// One channel more for each group, of a program that knows nothing of this one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Foreign {
+    /// What stands before the group's name.
+    pub prefix: String,
+    /// Whose groups.
+    pub groups: Vec<GroupPattern>,
 }
 
 impl RedisSettings {
@@ -59,6 +74,8 @@ impl RedisSettings {
             commands: 10_000,
             backlog_bytes: 32 * 1024 * 1024,
             max_event_bytes: 64 * 1024,
+            foreign: None,
+            source_expiry: None,
         })
     }
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use crate::bridge::Bridge;
 use crate::event::Position;
 use crate::group::GroupName;
 use crate::hub::{Doubt, Hub};
-use crate::layer::{Gap, Inbox, Incoming, Layer};
+use crate::layer::{Gap, Inbox, Incoming, Layer, Unheard};
 
 /// Publications posted before the shards are woken: what came together is written together.
 const TOGETHER: usize = 64;
@@ -29,14 +30,20 @@ const AGAIN: Duration = Duration::from_millis(25);
 ///
 /// One task, so that a group's publications stay in order; it waits for room in a shard's inbox, and
 /// shards never wait for sockets, and after a loss for the layer's histories.
-pub async fn dispatch(mut inbox: Inbox, hub: Hub, layer: Layer) {
+pub async fn dispatch(mut inbox: Inbox, hub: Hub, layer: Layer, bridge: Option<Bridge>) {
     let mut batch = Vec::with_capacity(TOGETHER);
     while inbox.recv_many(&mut batch, TOGETHER).await > 0 {
         for incoming in batch.drain(..) {
             match incoming {
                 Incoming::Publication(publication) => hub.post(publication).await,
+                Incoming::Foreign(group, payload) => {
+                    let heard = bridge.as_ref().and_then(|bridge| bridge.hear(&group, &payload));
+                    if let Some(publication) = heard {
+                        hub.post(Arc::new(publication)).await;
+                    }
+                }
                 Incoming::Control(control) => hub.control(control).await,
-                Incoming::Gap(gap) => bridge(gap, &hub, &layer).await,
+                Incoming::Gap(gap) => mend(gap, &hub, &layer).await,
             }
         }
         hub.ring();
@@ -44,10 +51,11 @@ pub async fn dispatch(mut inbox: Inbox, hub: Hub, layer: Layer) {
 }
 
 /// Delivers what histories have of the missing, and tells the rest.
-async fn bridge(gap: Gap, hub: &Hub, layer: &Layer) {
+async fn mend(gap: Gap, hub: &Hub, layer: &Layer) {
     let groups: Option<Arc<[GroupName]>> = match gap {
         Gap::All => None,
         Gap::Groups(groups) => Some(groups.into()),
+        Gap::Unheard(unheard) => return tell_unheard(unheard, hub).await,
     };
     let positions = hub.positions(groups.clone()).await;
     let deadline = Instant::now() + PATIENCE;
@@ -57,6 +65,16 @@ async fn bridge(gap: Gap, hub: &Hub, layer: &Layer) {
         settled.extend(catch_up(batch, hub, layer, deadline).await);
     }
     hub.tell_doubt(Doubt { groups, settled: Arc::new(settled) }).await;
+}
+
+/// Tells that publications may never have reached the layer: no history can mend that.
+async fn tell_unheard(unheard: Unheard, hub: &Hub) {
+    let groups = match unheard {
+        Unheard::Groups(groups) => groups,
+        Unheard::Share { number, of } => hub.groups_where(|group| group.share(of) == number),
+    };
+    let settled = Arc::new(HashSet::new());
+    hub.tell_doubt(Doubt { groups: Some(groups.into()), settled }).await;
 }
 
 /// The groups of which everything since their position could be delivered.

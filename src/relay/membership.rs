@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use super::interest::Interest;
+use crate::bridge::Bridge;
 use crate::event::Recovery;
 use crate::group::GroupName;
 use crate::hub::{Hub, Join, Joined};
@@ -14,12 +15,14 @@ use crate::protocol::{Code, Refusal};
 pub(super) struct Membership {
     hub: Hub,
     layer: Layer,
+    /// Where senders of other formats look for groups.
+    bridge: Option<Bridge>,
     interest: Interest,
 }
 
 impl Membership {
-    pub(super) fn new(hub: Hub, layer: Layer, linger: Duration) -> Self {
-        Self { hub, layer, interest: Interest::new(linger) }
+    pub(super) fn new(hub: Hub, layer: Layer, bridge: Option<Bridge>, linger: Duration) -> Self {
+        Self { hub, layer, bridge, interest: Interest::new(linger) }
     }
 
     /// Serves a batch of joins with one question to the layer each for subscribing and recovering.
@@ -52,12 +55,21 @@ impl Membership {
     ) -> Result<Vec<Recovery>, LayerError> {
         if !fresh.is_empty() {
             let fresh = fresh.into_iter().collect::<Vec<_>>();
-            let subscribed = self.layer.subscribe(&fresh).await;
+            let subscribed = self.open(&fresh).await;
             self.interest.asked(fresh, subscribed.is_ok());
             subscribed?;
         }
         let asked = joins.iter().flat_map(|join| &join.groups).cloned().collect::<Vec<_>>();
         self.layer.recover(&asked).await
+    }
+
+    /// Subscribed first: what senders send from the moment at which they find the group arrives.
+    async fn open(&self, groups: &[GroupName]) -> Result<(), LayerError> {
+        self.layer.subscribe(groups).await?;
+        match &self.bridge {
+            Some(bridge) => bridge.enter(groups).await,
+            None => Ok(()),
+        }
     }
 
     async fn answer(&self, joins: Vec<Join>, recovered: Vec<Recovery>) {
@@ -103,7 +115,10 @@ impl Membership {
         }
         if let Err(error) = self.layer.unsubscribe(&over).await {
             tracing::warn!(%error, groups = over.len(), "groups not unsubscribed; they are tried again");
-            self.interest.kept(over, now);
+            return self.interest.kept(over, now);
+        }
+        if let Some(bridge) = &self.bridge {
+            bridge.leave(&over).await;
         }
     }
 }

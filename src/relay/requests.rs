@@ -8,6 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::Settings;
 use super::membership::Membership;
+use crate::bridge::Bridge;
 use crate::event::{Except, Target};
 use crate::frame::Frame;
 use crate::hub::{Call, Hub, Request, Send};
@@ -41,6 +42,7 @@ impl Desk {
         settings: &Settings,
         hub: Hub,
         layer: Layer,
+        bridge: Option<Bridge>,
         door: Arc<Door>,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -50,7 +52,7 @@ impl Desk {
             sender
         });
         let workers = workers.collect();
-        Self { membership: Membership::new(hub, layer, settings.linger), workers }
+        Self { membership: Membership::new(hub, layer, bridge, settings.linger), workers }
     }
 
     /// Serves until the hub ends.

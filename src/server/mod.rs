@@ -25,6 +25,7 @@ use tokio::sync::Semaphore;
 pub use descriptors::descriptors;
 pub use settings::{DevSettings, Route, Settings};
 
+use crate::bridge::Bridge;
 use crate::connection;
 use crate::hub::Hub;
 use crate::identity::{ApiKeys, Verifier};
@@ -63,6 +64,8 @@ pub struct Doors {
     pub door: Arc<Door>,
     /// Whether events get through.
     pub layer: Layer,
+    /// Whether what waits in foreign sources gets through, if there are any.
+    pub bridge: Option<Bridge>,
     /// Where is counted.
     pub metrics: Arc<Metrics>,
     /// How far the process is.
@@ -98,6 +101,7 @@ impl Doors {
             hub,
             door,
             layer,
+            bridge,
             metrics,
             shutdown,
         } = self;
@@ -105,6 +109,7 @@ impl Doors {
             metrics: Arc::clone(&metrics),
             hub: hub.clone(),
             layer,
+            bridge,
             shutdown: shutdown.clone(),
         };
         let timeout = settings.api_timeout;

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::time::timeout;
 
+use crate::bridge::Bridge;
 use crate::hub::Hub;
 use crate::layer::Layer;
 use crate::shutdown::{Phase, Shutdown};
@@ -27,6 +28,7 @@ pub(super) struct Operation {
     pub(super) metrics: Arc<Metrics>,
     pub(super) hub: Hub,
     pub(super) layer: Layer,
+    pub(super) bridge: Option<Bridge>,
     pub(super) shutdown: Shutdown,
 }
 
@@ -47,11 +49,13 @@ impl Operation {
 async fn ready(State(operation): State<Arc<Operation>>, RawQuery(query): RawQuery) -> Response {
     let health = operation.layer.health();
     let strict = query.is_some_and(|query| query.split('&').any(|part| part == "strict"));
+    let draining = operation.bridge.as_ref().is_none_or(Bridge::is_well);
     let red = match operation.shutdown.phase() {
         Phase::Draining | Phase::Closed => Some("draining\n"),
         Phase::Running if !health.started => Some("starting\n"),
         Phase::Running if !health.delivering && health.peers > 0 => Some("not delivering\n"),
         Phase::Running if strict && !health.whole => Some("losing\n"),
+        Phase::Running if strict && !draining => Some("sources are not drained\n"),
         Phase::Running => None,
     };
     match red {
@@ -63,6 +67,9 @@ async fn ready(State(operation): State<Arc<Operation>>, RawQuery(query): RawQuer
 async fn metrics(State(operation): State<Arc<Operation>>) -> Response {
     let health = operation.layer.health();
     operation.metrics.layer.delivering.set(if health.delivering { 1.0 } else { 0.0 });
+    if let Some(bridge) = &operation.bridge {
+        bridge.is_well();
+    }
     operation.metrics.groups.set(operation.hub.groups() as f64);
     // Shards that are too busy to answer are when metrics are wanted most: then the last value stays.
     if let Ok(bytes) = timeout(PATIENCE, operation.hub.outbox_bytes()).await {

@@ -120,6 +120,24 @@ label! {
 }
 
 label! {
+    /// What became of an entry of a durable source.
+    EntryFate = "fate" {
+        /// Sent to the group, user or connection that it was for.
+        Sent = "sent",
+        /// Waits for somebody to listen again.
+        Waiting = "waiting",
+        /// Nobody listens, nor did lately.
+        Unheard = "unheard",
+        /// Removed without being sent: it says nothing, or was sent before.
+        Removed = "removed",
+        /// Another instance was faster.
+        Gone = "gone",
+        /// Stays where it is; counted each time.
+        Kept = "kept",
+    }
+}
+
+label! {
     /// Why a connection was turned away at the front door.
     RefusalReason = "reason" {
         /// The instance is full.

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use metrics::{Counter, Gauge, Key, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+use super::bridge::BridgeMetrics;
 use super::family::{Counters, Gauges, Label};
 use super::histogram::Histogram;
 use super::labels::{AuthFailure, CallFailure, DropReason, Protocol, RefusalReason, TargetKind};
@@ -52,6 +53,8 @@ pub struct Metrics {
     pub refusals: Counters<RefusalReason>,
     /// What the layer counts.
     pub layer: LayerMetrics,
+    /// What the bridge counts.
+    pub bridge: Arc<BridgeMetrics>,
     closes: [Counter; CLOSE_CODES.len()],
     closes_other: Counter,
     /// By route template. Requests of the API, not deliveries: a read lock each is nothing.
@@ -87,7 +90,7 @@ pub struct ShardMetrics {
 }
 
 /// Registers on one recorder, each name with its unit and its words.
-struct Registry<'a>(&'a PrometheusRecorder);
+pub(super) struct Registry<'a>(&'a PrometheusRecorder);
 
 impl Metrics {
     /// Fresh metrics, all at zero, labelled ones with every value.
@@ -134,6 +137,7 @@ impl Metrics {
                 resubscribed: to.count("layer_subscription_lost_total", "Subscriptions lost."),
                 unreadable: to.count("layer_unreadable_total", "Messages that say nothing."),
             },
+            bridge: Arc::new(BridgeMetrics::new(&to)),
             auth_failures: to.counters(
                 "auth_failures_total",
                 "Tokens, keys and origins that were not accepted.",
@@ -221,7 +225,7 @@ fn header(name: &str, words: &str, out: &mut String) {
 }
 
 impl Registry<'_> {
-    fn counters<L: Label>(&self, name: &str, words: &'static str) -> Counters<L> {
+    pub(super) fn counters<L: Label>(&self, name: &str, words: &'static str) -> Counters<L> {
         Counters::new(|label: &L| {
             self.counter(name, Unit::Count, words, &[(L::NAME, label.text())])
         })
@@ -231,11 +235,11 @@ impl Registry<'_> {
         Gauges::new(|label: &L| self.gauge(name, Unit::Count, words, &[(L::NAME, label.text())]))
     }
 
-    fn count(&self, name: &str, words: &'static str) -> Counter {
+    pub(super) fn count(&self, name: &str, words: &'static str) -> Counter {
         self.counter(name, Unit::Count, words, &[])
     }
 
-    fn measure(&self, name: &str, words: &'static str) -> Gauge {
+    pub(super) fn measure(&self, name: &str, words: &'static str) -> Gauge {
         self.gauge(name, Unit::Count, words, &[])
     }
 

@@ -23,3 +23,4 @@ pub struct CodecSettings {
     /// `expiry`.
     pub expiry: Duration,
 }
+

@@ -2,19 +2,24 @@
 //!
 //! ```text
 //! version  1 byte, 1
-//! kind     1 byte: 0 group, 1 user, 2 connection, 3 all, 4 join, 5 leave, 6 close, 7 probe
+//! kind     1 byte: 0 group, 1 user, 2 connection, 3 all, 4 join, 5 leave, 6 close, 7 probe,
+//!          8 unheard
 //! origin   8 bytes, the instance that wrote it
 //! ```
 //! and then, by kind:
 //! - publications (0 to 3): id (16 bytes), age in ms, flags (1 byte: 1 = deadline, 2 = except), the
 //!   time left to the deadline in ms, connections and users left out, the target, the event;
-//! - changes (4 to 6): the member, then the group or the close code; a probe (7): a number.
+//! - changes (4 to 6): the member, then the group or the close code; a probe (7): a number;
+//!   the unheard (8): 0 and group names, or 1, a mailbox' number and how many there are.
 //!
 //! Numbers are LEB128, texts have their length before them. A group is not named: its channel does.
 //! Times are spans, subtracted from and added to the clocks of the instances; no wall clock travels.
 //!
 //! A publication of a group with history has its position before all that, written by a script:
 //! byte 2, then `<epoch> <offset>` and a line feed.
+//!
+//! One that waited for somebody to listen has the ms that it waited before all that: byte 3, then
+//! decimal digits and a line feed.
 //!
 //! A JSON object begins with `{` or white space, so whatever else is published on a group's channel
 //! is a bare event: `PUBLISH groupcast:group:usuario_7 '{"type":"aviso"}'` needs no envelope.
@@ -25,8 +30,9 @@ mod tests;
 mod write;
 
 pub(super) use read::decode;
-pub(super) use write::{control, probe, publication};
+pub(super) use write::{control, probe, publication, unheard};
 
+use super::Unheard;
 use crate::event::{Control, Event, EventError, InstanceId, Publication};
 
 /// The version of the format that this release writes, and the only one that it reads.
@@ -34,6 +40,9 @@ const VERSION: u8 = 1;
 
 /// What a positioned envelope begins with.
 const POSITIONED: u8 = 2;
+
+/// What an envelope that waited begins with.
+const WAITED: u8 = 3;
 
 /// Most names in one list of those left out: what the API takes is below.
 const MAX_EXCEPT: u64 = 4096;
@@ -56,6 +65,8 @@ pub(super) enum Message {
     Control(Control),
     /// The instance's word to itself, whose return shows that the way is open.
     Probe(u64),
+    /// Publications may have been lost before the layer had them.
+    Unheard(Unheard),
 }
 
 /// Why a message on a channel says nothing.
@@ -90,6 +101,7 @@ mod kind {
     pub(super) const LEAVE: u8 = 5;
     pub(super) const CLOSE: u8 = 6;
     pub(super) const PROBE: u8 = 7;
+    pub(super) const UNHEARD: u8 = 8;
 }
 
 /// Bits of a publication's flags.

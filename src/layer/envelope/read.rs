@@ -5,18 +5,21 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 
-use super::{Decoded, EnvelopeError, MAX_EXCEPT, Message, POSITIONED, VERSION, flag, kind, member};
+use super::{
+    Decoded, EnvelopeError, MAX_EXCEPT, Message, POSITIONED, VERSION, WAITED, flag, kind, member,
+};
 use crate::event::{
     ConnectionId, Control, Event, Except, InstanceId, Member, Position, Publication, PublicationId,
     Target,
 };
 use crate::group::GroupName;
+use crate::layer::Unheard;
 
 /// Longest text in an envelope, such as a `sub`: bounds what a garbled length can ask for.
 const MAX_TEXT: u64 = 4096;
 
 /// Longest position, `<epoch> <offset>`: two numbers of 20 digits, a random part and their marks.
-const MAX_POSITION: usize = 96;
+const MAX_LINE: usize = 96;
 
 /// Reads a message that came on the channel of `group`, or on another one if `None`.
 ///
@@ -28,12 +31,17 @@ pub(in crate::layer) fn decode(
     now: Instant,
 ) -> Result<Decoded, EnvelopeError> {
     let mut position = None;
+    let mut then = now;
     if bytes.first() == Some(&POSITIONED) {
         position = Some(take_position(&mut bytes)?);
+    } else if bytes.first() == Some(&WAITED) {
+        let waited = take_waited(&mut bytes)?;
+        then = now.checked_sub(waited).unwrap_or(now);
     }
+    let bare = position.is_none() && then == now;
     match (bytes.first(), group) {
         (Some(&VERSION), _) => {}
-        (Some(b'{' | b' ' | b'\t' | b'\r' | b'\n'), Some(_)) if position.is_none() => {
+        (Some(b'{' | b' ' | b'\t' | b'\r' | b'\n'), Some(_)) if bare => {
             if bytes.len() > most {
                 return Err(EnvelopeError::TooLarge { bytes: bytes.len(), most });
             }
@@ -48,7 +56,7 @@ pub(in crate::layer) fn decode(
     let origin = reader.instance("origin")?;
     let message = match kind {
         kind::GROUP | kind::USER | kind::CONNECTION | kind::ALL => {
-            let publication = reader.publication(kind, group, now)?;
+            let publication = reader.publication(kind, group, then)?;
             Message::Publication(Publication { position, ..publication })
         }
         kind::JOIN => Message::Control(Control::Join(reader.member()?, reader.group()?)),
@@ -60,6 +68,7 @@ pub(in crate::layer) fn decode(
             Message::Control(Control::Close(member, code))
         }
         kind::PROBE => Message::Probe(reader.number("probe")?),
+        kind::UNHEARD => Message::Unheard(reader.unheard()?),
         _ => return Err(EnvelopeError::Broken("kind")),
     };
     Ok(Decoded::From(origin, message))
@@ -67,13 +76,22 @@ pub(in crate::layer) fn decode(
 
 /// Takes `<2><epoch> <offset>\n` off the front.
 fn take_position(bytes: &mut Bytes) -> Result<Position, EnvelopeError> {
-    let broken = EnvelopeError::Broken("position");
-    let window = &bytes[1..bytes.len().min(MAX_POSITION)];
-    let end = window.iter().position(|byte| *byte == b'\n').ok_or(broken.clone())?;
-    let text = std::str::from_utf8(&window[..end]).map_err(|_| broken.clone())?;
-    let position = parse_position(text).ok_or(broken)?;
+    take_line(bytes, parse_position).ok_or(EnvelopeError::Broken("position"))
+}
+
+/// Takes `<3><ms>\n` off the front.
+fn take_waited(bytes: &mut Bytes) -> Result<Duration, EnvelopeError> {
+    let waited = take_line(bytes, |text| text.parse().ok().map(Duration::from_millis));
+    waited.ok_or(EnvelopeError::Broken("waiting time"))
+}
+
+/// Takes a byte, a text that `parse` can read, and a line feed off the front.
+fn take_line<T>(bytes: &mut Bytes, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+    let window = &bytes[1..bytes.len().min(MAX_LINE)];
+    let end = window.iter().position(|byte| *byte == b'\n')?;
+    let value = parse(std::str::from_utf8(&window[..end]).ok()?)?;
     bytes.advance(end + 2);
-    Ok(position)
+    Some(value)
 }
 
 /// Reads `<epoch> <offset>`, as scripts write it.
@@ -145,6 +163,22 @@ impl Reader {
 
     fn group(&mut self) -> Result<GroupName, EnvelopeError> {
         GroupName::parse(&self.text("group")?).map_err(|_| EnvelopeError::Broken("group"))
+    }
+
+    fn unheard(&mut self) -> Result<Unheard, EnvelopeError> {
+        let number =
+            |number: u64| u16::try_from(number).map_err(|_| EnvelopeError::Broken("share"));
+        match self.byte("unheard")? {
+            0 => {
+                let groups = (0..self.count()?).map(|_| self.group());
+                Ok(Unheard::Groups(groups.collect::<Result<_, _>>()?))
+            }
+            1 => Ok(Unheard::Share {
+                number: number(self.number("share")?)?,
+                of: number(self.number("share")?)?,
+            }),
+            _ => Err(EnvelopeError::Broken("unheard")),
+        }
     }
 
     fn except(&mut self) -> Result<Except, EnvelopeError> {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{VERSION, flag, kind, member};
 use crate::event::{ConnectionId, Control, Except, InstanceId, Member, Publication, Target};
+use crate::layer::Unheard;
 
 /// The envelope of `publication`, sent at `now`; its position is not in it.
 pub(in crate::layer) fn publication(
@@ -58,6 +59,24 @@ pub(in crate::layer) fn control(origin: InstanceId, control: &Control) -> Vec<u8
 pub(in crate::layer) fn probe(origin: InstanceId, number: u64) -> Vec<u8> {
     let mut out = Writer::new(kind::PROBE, origin, 24);
     out.number(number);
+    out.0
+}
+
+/// The envelope of what may have been lost before the layer had it.
+pub(in crate::layer) fn unheard(origin: InstanceId, unheard: &Unheard) -> Vec<u8> {
+    let mut out = Writer::new(kind::UNHEARD, origin, 64);
+    match unheard {
+        Unheard::Groups(groups) => {
+            out.byte(0);
+            out.number(groups.len() as u64);
+            groups.iter().for_each(|group| out.text(group.as_str()));
+        }
+        Unheard::Share { number, of } => {
+            out.byte(1);
+            out.number(u64::from(*number));
+            out.number(u64::from(*of));
+        }
+    }
     out.0
 }
 

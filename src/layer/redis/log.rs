@@ -8,20 +8,21 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 
-use super::channels::Channels;
 use super::connect::Commands;
+use super::link::NUMBERING;
+use super::names::Names;
 use super::script::Script;
 use super::vitals::Vitals;
 use crate::event::{Position, Publication, Recovery};
 use crate::group::GroupName;
 use crate::layer::LayerError;
 use crate::layer::envelope::{self, Decoded, Message};
-use crate::layer::history::{History, Kept, NUMBERING, random_epoch};
+use crate::layer::history::{self, History, Kept, random_epoch};
 
 /// The histories of one cluster.
 pub(super) struct Log {
     history: History,
-    channels: Arc<Channels>,
+    names: Arc<Names>,
     commands: Commands,
     vitals: Arc<Vitals>,
     commit: Script,
@@ -31,24 +32,25 @@ pub(super) struct Log {
 impl Log {
     pub(super) fn new(
         history: History,
-        channels: Arc<Channels>,
+        names: Arc<Names>,
         commands: Commands,
         vitals: Arc<Vitals>,
     ) -> Self {
-        let commit = Script::new(include_str!("commit.lua"));
-        let recover = Script::new(include_str!("recover.lua"));
-        Self { history, channels, commands, vitals, commit, recover }
+        let commit = Script::new(&[NUMBERING, include_str!("commit.lua")]);
+        let recover = Script::new(&[NUMBERING, include_str!("recover.lua")]);
+        Self { history, names, commands, vitals, commit, recover }
+    }
+
+    pub(super) fn history(&self) -> &History {
+        &self.history
     }
 
     pub(super) fn of(&self, group: &GroupName) -> Option<Kept> {
         self.history.of(group)
     }
 
-    /// The three keys of a group. The braces put the two that are its own on one node of a Redis
-    /// Cluster, should that be supported one day.
     fn keys(&self, group: &GroupName) -> Vec<String> {
-        let own = |kind: &str| self.channels.key(&format!("{kind}:{{{group}}}"));
-        vec![self.channels.key("gen"), own("numbering"), own("log")]
+        vec![self.names.generation(), self.names.numbering(group), self.names.log(group)]
     }
 
     /// Numbers, keeps and sends the publication in `envelope`.
@@ -62,9 +64,9 @@ impl Log {
             number(self.vitals.generation()),
             number(u64::from(kept.size)),
             millis(kept.ttl),
-            millis(kept.ttl + NUMBERING),
+            millis(kept.ttl + history::NUMBERING),
             Bytes::from(random_epoch()),
-            Bytes::from(self.channels.of_group(group)),
+            Bytes::from(self.names.of_group(group)),
             Bytes::from(envelope),
         ];
         let answer: Vec<String> =
@@ -106,7 +108,7 @@ impl Log {
         let arguments = vec![
             number(self.vitals.generation()),
             millis(kept.ttl),
-            millis(kept.ttl + NUMBERING),
+            millis(kept.ttl + history::NUMBERING),
             Bytes::from(random_epoch()),
             Bytes::from(epoch.to_owned()),
             number(offset),

@@ -4,9 +4,10 @@
 //! nothing of what it passes on, so whatever happens while nobody listens is lost: every loss of the
 //! subscription is told as a gap. Groups with history are numbered and kept besides.
 
-mod channels;
 mod connect;
+mod link;
 mod log;
+mod names;
 mod pulse;
 mod receive;
 mod script;
@@ -24,13 +25,15 @@ use fred::interfaces::{EventInterface, PubsubInterface};
 use tokio::sync::{mpsc, oneshot};
 
 pub(super) use connect::check_url;
+pub use link::{Ear, Link, LinkError, NUMBERING, Wakes};
+pub use names::Names;
+pub use script::Script;
 
 use super::history::History;
 use super::{Health, INCOMING, Inbox, LayerError, RedisSettings, envelope, unreachable};
 use crate::event::{Control, InstanceId, Position, Publication, Recovery, Target};
 use crate::group::GroupName;
 use crate::telemetry::Metrics;
-use channels::Channels;
 use connect::{Commands, EVENTS, Ending};
 use log::Log;
 use pulse::Pulse;
@@ -50,11 +53,12 @@ pub struct Redis(Arc<Shared>);
 
 struct Shared {
     instance: InstanceId,
-    channels: Arc<Channels>,
+    names: Arc<Names>,
     commands: Commands,
     log: Log,
     orders: mpsc::Sender<Order>,
     vitals: Arc<Vitals>,
+    settings: RedisSettings,
     /// Ended with the layer.
     _tasks: Vec<Ending<()>>,
 }
@@ -70,7 +74,7 @@ impl Redis {
         instance: InstanceId,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Inbox), LayerError> {
-        let channels = Arc::new(Channels::new(&settings.cluster, instance));
+        let names = Arc::new(Names::new(&settings.cluster, instance, settings.foreign.clone()));
         let vitals = Arc::new(Vitals::new(metrics));
         let speaking = connect::client(settings, FEW_EVENTS)?;
         let listening = connect::client(settings, EVENTS)?;
@@ -82,7 +86,7 @@ impl Redis {
 
         let taker = Taker {
             messages: listening.message_rx(),
-            channels: Arc::clone(&channels),
+            names: Arc::clone(&names),
             backlog: backlog.clone(),
             weight: Arc::clone(&weight),
             vitals: Arc::clone(&vitals),
@@ -98,17 +102,18 @@ impl Redis {
         };
         let pulse = Pulse {
             instance,
+            source_expiry: settings.source_expiry,
             commands: commands.clone(),
             reconnects: speaking.reconnect_rx(),
             errors: speaking.error_rx(),
-            channels: Arc::clone(&channels),
+            names: Arc::clone(&names),
             orders: orders.clone(),
             vitals: Arc::clone(&vitals),
         };
         let subscriber = Subscriber::new(
             listening.clone(),
             connect::commands(&listening, settings),
-            Arc::clone(&channels),
+            Arc::clone(&names),
             ordered,
             backlog,
             Arc::clone(&vitals),
@@ -121,8 +126,17 @@ impl Redis {
             Ending(tokio::spawn(connect::keep_connected(speaking, "commands"))),
             Ending(tokio::spawn(connect::keep_connected(listening, "subscription"))),
         ];
-        let log = Log::new(history, Arc::clone(&channels), commands.clone(), Arc::clone(&vitals));
-        let shared = Shared { instance, channels, commands, log, orders, vitals, _tasks: tasks };
+        let log = Log::new(history, Arc::clone(&names), commands.clone(), Arc::clone(&vitals));
+        let shared = Shared {
+            instance,
+            names,
+            commands,
+            log,
+            orders,
+            vitals,
+            settings: settings.clone(),
+            _tasks: tasks,
+        };
         Ok((Self(Arc::new(shared)), inbox))
     }
 
@@ -138,13 +152,13 @@ impl Redis {
             self.check_speaking()?;
             return shared.log.commit(group, kept, bytes).await.map(Some);
         }
-        self.send(shared.channels.of(&publication.target), bytes).await?;
+        self.send(shared.names.of(&publication.target), bytes).await?;
         Ok(None)
     }
 
     pub(super) async fn control(&self, control: Control) -> Result<(), LayerError> {
         let bytes = envelope::control(self.0.instance, &control);
-        self.send(self.0.channels.control().to_owned(), bytes).await
+        self.send(self.0.names.control().to_owned(), bytes).await
     }
 
     async fn send(&self, channel: String, bytes: Vec<u8>) -> Result<(), LayerError> {
@@ -188,6 +202,17 @@ impl Redis {
         Ok(answers)
     }
 
+    /// A further connection to the same Redis, for what feeds the layer; must be called within a
+    /// runtime. `wake` are the beginnings of keys whose writing is to be told.
+    pub fn link(&self, wake: Vec<String>) -> Result<(Link, Ear), LayerError> {
+        Link::open(&self.0, wake)
+    }
+
+    /// The names of the cluster's channels and keys.
+    pub fn names(&self) -> &Names {
+        &self.0.names
+    }
+
     pub(super) fn health(&self) -> Health {
         self.0.vitals.health()
     }
@@ -199,6 +224,6 @@ fn ended() -> LayerError {
 
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Redis").field("channels", &self.0.channels).finish_non_exhaustive()
+        f.debug_struct("Redis").field("names", &self.0.names).finish_non_exhaustive()
     }
 }

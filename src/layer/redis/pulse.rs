@@ -9,8 +9,8 @@ use fred::types::config::Server;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::channels::Channels;
 use super::connect::Commands;
+use super::names::Names;
 use super::script::Script;
 use super::subscriber::Order;
 use super::vitals::Vitals;
@@ -30,10 +30,11 @@ pub(super) const SCRIPT: &str = include_str!("beat.lua");
 /// What beats.
 pub(super) struct Pulse {
     pub(super) instance: InstanceId,
+    pub(super) source_expiry: Option<Duration>,
     pub(super) commands: Commands,
     pub(super) reconnects: broadcast::Receiver<Server>,
     pub(super) errors: broadcast::Receiver<(Error, Option<Server>)>,
-    pub(super) channels: Arc<Channels>,
+    pub(super) names: Arc<Names>,
     pub(super) orders: mpsc::Sender<Order>,
     pub(super) vitals: Arc<Vitals>,
 }
@@ -41,7 +42,7 @@ pub(super) struct Pulse {
 impl Pulse {
     /// Beats until the layer is gone.
     pub(super) async fn run(mut self) {
-        let script = Script::new(SCRIPT);
+        let script = Script::new(&[SCRIPT]);
         let mut ticks = interval(IMPATIENT);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut number, mut quiet) = (0, Duration::ZERO);
@@ -74,18 +75,21 @@ impl Pulse {
     }
 
     async fn beat(&self, script: &Script, number: u64) -> Result<(), LayerError> {
-        let keys = vec![self.channels.key("gen"), self.channels.key("instances")];
+        let keys = vec![self.names.generation(), self.names.instances()];
         let delivers: &[u8] = if self.vitals.is_delivering() { b"1" } else { b"0" };
         let arguments = vec![
             Bytes::from(self.instance.to_string()),
             Bytes::from(self.vitals.generation().to_string()),
             Bytes::from_static(delivers),
-            Bytes::from(self.channels.instance().to_owned()),
+            Bytes::from(self.names.instance().to_owned()),
             Bytes::from(envelope::probe(self.instance, number)),
+            Bytes::from(self.source_expiry.map_or(0, |span| span.as_secs()).to_string()),
         ];
         self.vitals.probe_sent(number);
-        let (generation, peers): (u64, u64) = script.run(&self.commands, keys, arguments).await?;
-        self.vitals.told(generation, peers);
+        let (generation, instances): (u64, Vec<String>) =
+            script.run(&self.commands, keys, arguments).await?;
+        let instances = instances.iter().filter_map(|id| id.parse().ok()).collect();
+        self.vitals.told(self.instance, generation, instances);
         Ok(())
     }
 }

@@ -15,12 +15,12 @@ use tokio::sync::Notify;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
-use super::channels::{Channel, Channels};
+use super::names::{Channel, Names};
 use super::vitals::Vitals;
 use crate::event::{InstanceId, Publication, PublicationId};
 use crate::group::GroupName;
 use crate::layer::envelope::{self, Decoded, Message};
-use crate::layer::{Gap, Incoming, random_id};
+use crate::layer::{Gap, Incoming};
 
 /// Messages in the backlog at most.
 pub(super) const BACKLOG: usize = 16_384;
@@ -66,7 +66,7 @@ pub(super) struct Losses {
 /// The first task.
 pub(super) struct Taker {
     pub(super) messages: broadcast::Receiver<Received>,
-    pub(super) channels: Arc<Channels>,
+    pub(super) names: Arc<Names>,
     pub(super) backlog: mpsc::Sender<Item>,
     pub(super) weight: Arc<Weight>,
     pub(super) vitals: Arc<Vitals>,
@@ -121,11 +121,11 @@ impl Losses {
     fn add(&mut self, channel: Channel) {
         self.count += 1;
         match channel {
-            Channel::Group(group) if self.groups.len() < MAX_NAMED => {
+            Channel::Group(group) | Channel::Foreign(group) if self.groups.len() < MAX_NAMED => {
                 self.groups.insert(group);
             }
             // Users and connections have no gaps of their own: all are told.
-            Channel::Group(_) | Channel::Other => self.all = true,
+            Channel::Group(_) | Channel::Foreign(_) | Channel::Other => self.all = true,
         }
     }
 
@@ -162,7 +162,7 @@ impl Taker {
 
     fn take(&self, message: &Received, losses: &mut Losses) {
         let (Some(channel), Some(bytes)) =
-            (self.channels.read(&message.channel), message.value.as_bytes())
+            (self.names.read(&message.channel), message.value.as_bytes())
         else {
             return;
         };
@@ -259,6 +259,7 @@ impl Reader {
     ) -> Result<Option<Incoming>, envelope::EnvelopeError> {
         let group = match channel {
             Channel::Group(group) => Some(group),
+            Channel::Foreign(group) => return Ok(Some(Incoming::Foreign(group.clone(), bytes))),
             Channel::Other => None,
         };
         let now = Instant::now();
@@ -266,7 +267,7 @@ impl Reader {
         Ok(match decoded {
             Decoded::Bare(event) => group.map(|group| {
                 Incoming::Publication(Arc::new(Publication {
-                    id: PublicationId(random_id()),
+                    id: PublicationId::random(),
                     target: crate::event::Target::Group(group.clone()),
                     event,
                     except: Default::default(),
@@ -279,6 +280,9 @@ impl Reader {
                 Some(Incoming::Publication(Arc::new(publication)))
             }
             Decoded::From(_, Message::Control(control)) => Some(Incoming::Control(control)),
+            Decoded::From(_, Message::Unheard(unheard)) => {
+                Some(Incoming::Gap(Gap::Unheard(unheard)))
+            }
             Decoded::From(origin, Message::Probe(number)) => {
                 if origin == self.instance {
                     self.vitals.probe_returned(number);

@@ -2,9 +2,7 @@
 -- generation known, ms kept, ms numbered, random part of a new epoch, epoch asked from (or empty),
 -- offset asked from. Returns epoch, offset, '1' or '0' for recovered or not (or empty), then age in ms
 -- and envelope of each publication missed; nothing if the generation is not the present one.
-local known = redis.call('HMGET', KEYS[1], 'run', 'n')
-local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
-if known[1] ~= run or known[2] ~= ARGV[1] then return {} end
+if not is_known(KEYS[1], ARGV[1]) then return {} end
 local numbering = redis.call('HMGET', KEYS[2], 'epoch', 'offset')
 local epoch, text = numbering[1], numbering[2]
 if not epoch or string.match(epoch, '^%d+') ~= ARGV[1] then
@@ -21,8 +19,7 @@ local answer = { epoch, text, '1' }
 if missed == 0 then return answer end
 local first = string.format('%.0f', tonumber(ARGV[6]) + 1)
 local entries = redis.call('XRANGE', KEYS[3], first .. '-0', '+')
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = now_ms()
 if #entries ~= missed or now - tonumber(entries[1][2][2]) > tonumber(ARGV[2]) then
   return { epoch, text, '0' }
 end

@@ -18,14 +18,14 @@ use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::channels::Channels;
 use super::connect::Commands;
+use super::names::Names;
 use super::receive::Item;
 use super::vitals::Vitals;
 use crate::group::GroupName;
 use crate::layer::{LayerError, unreachable};
 
-/// Channels in one SUBSCRIBE.
+/// Names in one SUBSCRIBE.
 const CHUNK: usize = 512;
 
 /// Between two attempts to subscribe again while the connection is up.
@@ -45,7 +45,7 @@ pub(super) enum Order {
 pub(super) struct Subscriber {
     pub(super) client: Client,
     pub(super) commands: Commands,
-    pub(super) channels: Arc<Channels>,
+    pub(super) names: Arc<Names>,
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) backlog: mpsc::Sender<Item>,
     pub(super) vitals: Arc<Vitals>,
@@ -62,7 +62,7 @@ impl Subscriber {
     pub(super) fn new(
         client: Client,
         commands: Commands,
-        channels: Arc<Channels>,
+        names: Arc<Names>,
         orders: mpsc::Receiver<Order>,
         backlog: mpsc::Sender<Item>,
         vitals: Arc<Vitals>,
@@ -75,7 +75,7 @@ impl Subscriber {
             resumed: false,
             client,
             commands,
-            channels,
+            names,
             orders,
             backlog,
             vitals,
@@ -121,7 +121,7 @@ impl Subscriber {
     }
 
     async fn subscribe(&mut self, groups: Vec<GroupName>) -> Result<(), LayerError> {
-        let names: Vec<_> = groups.iter().map(|group| self.channels.of_group(group)).collect();
+        let names: Vec<_> = groups.iter().flat_map(|group| self.names.heard_by(group)).collect();
         self.wanted.extend(groups);
         if !self.vitals.is_live() {
             return Err(LayerError::Unreachable("the subscription is being made anew".to_owned()));
@@ -137,7 +137,7 @@ impl Subscriber {
         let mut names = Vec::with_capacity(groups.len());
         for group in groups {
             if self.wanted.remove(group) {
-                names.push(self.channels.of_group(group));
+                names.extend(self.names.heard_by(group));
             }
         }
         for chunk in names.chunks(CHUNK) {
@@ -155,8 +155,8 @@ impl Subscriber {
         // Whatever happened up to here is covered by what follows.
         drain(&mut self.reconnects);
         drain(&mut self.errors);
-        let own = self.channels.own().map(str::to_owned);
-        let groups = self.wanted.iter().map(|group| self.channels.of_group(group));
+        let own = self.names.own().map(str::to_owned);
+        let groups = self.wanted.iter().flat_map(|group| self.names.heard_by(group));
         let names: Vec<_> = own.into_iter().chain(groups).collect();
         let count = names.len();
         if self.resumed && self.backlog.send(Item::Hold).await.is_err() {
@@ -171,6 +171,7 @@ impl Subscriber {
                     }
                 }
                 self.vitals.set_live(true);
+                self.vitals.resumed();
             }
             Err(error) => tracing::warn!(%error, channels = count, "not subscribed; tried again"),
         }

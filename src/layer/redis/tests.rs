@@ -29,7 +29,7 @@ fn way(ring: usize, room: usize, max_bytes: usize) -> Way {
     let weight = Arc::new(Weight::new(max_bytes));
     let taker = Taker {
         messages: receiver,
-        channels: Arc::new(Channels::new("groupcast", instance)),
+        names: Arc::new(Names::new("groupcast", instance, None)),
         backlog: backlog.clone(),
         weight: Arc::clone(&weight),
         vitals: Arc::clone(&vitals),

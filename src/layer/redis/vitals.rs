@@ -4,6 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
+use crate::event::InstanceId;
 use crate::layer::Health;
 use crate::telemetry::Metrics;
 
@@ -24,6 +27,8 @@ pub(super) struct Vitals {
     /// counts as connected, and commands wait with it.
     speaking: AtomicBool,
     probe: Mutex<Probe>,
+    /// How often the subscription has become complete.
+    renewals: watch::Sender<u64>,
     metrics: Arc<Metrics>,
 }
 
@@ -35,8 +40,11 @@ struct Probe {
     returned: Option<Instant>,
     /// When the connection was last made anew because nothing returned.
     renewed: Option<Instant>,
-    /// Other instances that deliver, and when that was known.
-    peers: Option<(u64, Instant)>,
+    /// The instances that deliver, and when that was known.
+    instances: Vec<InstanceId>,
+    /// How many of them are others.
+    peers: u64,
+    told: Option<Instant>,
     generation: u64,
     lost: Option<Instant>,
 }
@@ -44,7 +52,8 @@ struct Probe {
 impl Vitals {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
         let (live, speaking) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { live, speaking, probe: Mutex::default(), metrics }
+        let renewals = watch::Sender::default();
+        Self { live, speaking, probe: Mutex::default(), renewals, metrics }
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -91,12 +100,29 @@ impl Vitals {
         }
     }
 
-    pub(super) fn told(&self, generation: u64, peers: u64) {
+    pub(super) fn told(&self, me: InstanceId, generation: u64, instances: Vec<InstanceId>) {
+        let peers = instances.iter().filter(|id| **id != me).count();
         let mut probe = self.probe();
         probe.generation = generation;
-        probe.peers = Some((peers, Instant::now()));
+        probe.instances = instances;
+        probe.peers = peers as u64;
+        probe.told = Some(Instant::now());
         self.metrics.layer.generation.set(generation as f64);
         self.metrics.layer.peers.set(peers as f64);
+    }
+
+    /// The instances that deliver, as of the newest beat.
+    pub(super) fn instances(&self) -> Vec<InstanceId> {
+        self.probe().instances.clone()
+    }
+
+    /// Everything wanted is subscribed, for the first time or again.
+    pub(super) fn resumed(&self) {
+        self.renewals.send_modify(|count| *count += 1);
+    }
+
+    pub(super) fn renewals(&self) -> watch::Receiver<u64> {
+        self.renewals.subscribe()
     }
 
     /// The newest generation known; 0 = none yet.
@@ -133,7 +159,7 @@ impl Vitals {
             started: probe.returned.is_some(),
             whole: delivering && probe.lost.is_none_or(|at| at.elapsed() > REMEMBER_LOSS),
             // Without Redis nobody is seen, and it is not said that somebody else does better.
-            peers: probe.peers.filter(|(_, at)| at.elapsed() < STALE).map_or(0, |(peers, _)| peers),
+            peers: if probe.told.is_some_and(|at| at.elapsed() < STALE) { probe.peers } else { 0 },
         }
     }
 

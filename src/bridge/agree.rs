@@ -1,0 +1,148 @@
+//! What all instances of a cluster have in common, asked of Redis before anything is drained.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::Settings;
+use super::health::Vigour;
+use super::names::Mailboxes;
+use crate::group::GroupName;
+use crate::layer::{Link, LinkError, Script};
+
+/// Version of what is written in Redis: names of mailboxes and members, how waiting events are kept.
+const FORMAT: u32 = 1;
+
+/// Between two attempts.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// Between two attempts after Redis said no: somebody has to mend that.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Why an instance cannot work with the others.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BridgeError {
+    /// Senders would find groups in mailboxes that the others do not look into.
+    #[error(
+        "channels.boxes is {here}, but the cluster has {there}: give all instances the same number, or \
+         stop all of them and delete the key {key}"
+    )]
+    Boxes {
+        /// As configured.
+        here: u16,
+        /// As agreed.
+        there: String,
+        /// Where it is written.
+        key: String,
+    },
+    /// The others are of another release.
+    #[error("the cluster writes format {there}, this release format {here}: run the same release")]
+    Format {
+        /// Of this release.
+        here: u32,
+        /// As agreed.
+        there: String,
+    },
+}
+
+/// What is to be agreed upon.
+pub(super) struct Agreement {
+    core: bool,
+    ingress: bool,
+    boxes: u16,
+    mailbox: String,
+    stranger: String,
+    outcome: watch::Sender<Option<BridgeError>>,
+    vigour: Arc<Vigour>,
+}
+
+impl Agreement {
+    pub(super) fn new(
+        settings: &Settings,
+        mailboxes: &Mailboxes,
+        outcome: watch::Sender<Option<BridgeError>>,
+        vigour: Arc<Vigour>,
+    ) -> Self {
+        let nobody = GroupName::parse("groupcast.nobody").expect("it is a legal name");
+        Self {
+            core: settings.channels.core,
+            ingress: settings.ingress,
+            boxes: settings.channels.boxes,
+            mailbox: mailboxes.of_groups(0),
+            stranger: mailboxes.group_key(&nobody),
+            outcome,
+            vigour,
+        }
+    }
+
+    /// Asks until there is an answer; whether there is agreement.
+    pub(super) async fn reach(self, link: &Link) -> bool {
+        let script = Script::new(&[include_str!("scripts/agree.lua")]);
+        let key = link.names().key("bridge");
+        loop {
+            let answer = match self.ask(&script, &key, link).await {
+                Ok(answer) => answer,
+                Err(LinkError::Away(_)) => {
+                    sleep(AGAIN).await;
+                    continue;
+                }
+                Err(LinkError::Refused(why)) => {
+                    self.refuse(&why);
+                    sleep(PATIENCE).await;
+                    continue;
+                }
+            };
+            let [boxes, format, refused @ ..] = answer.as_slice() else { continue };
+            if let Some(error) = self.compare(boxes, format, &key) {
+                self.outcome.send_replace(Some(error));
+                return false;
+            }
+            if refused.is_empty() {
+                return true;
+            }
+            let refused = refused.chunks(2).map(|pair| pair.join(": ")).collect::<Vec<_>>();
+            self.refuse(&refused.join("; "));
+            sleep(PATIENCE).await;
+        }
+    }
+
+    async fn ask(&self, script: &Script, key: &str, link: &Link) -> Result<Vec<String>, LinkError> {
+        let names = link.names();
+        let keys = vec![
+            key.to_owned(),
+            self.mailbox.clone(),
+            self.stranger.clone(),
+            names.ingress(),
+            names.key("trial"),
+        ];
+        let flag = |on: bool| Bytes::from_static(if on { b"1" } else { b"0" });
+        let arguments = vec![
+            Bytes::from(self.boxes.to_string()),
+            Bytes::from(FORMAT.to_string()),
+            Bytes::from(names.key("trial")),
+            flag(self.core),
+            flag(self.ingress),
+        ];
+        link.run(script, keys, arguments).await
+    }
+
+    fn compare(&self, boxes: &str, format: &str, key: &str) -> Option<BridgeError> {
+        if format != FORMAT.to_string() {
+            return Some(BridgeError::Format { here: FORMAT, there: format.to_owned() });
+        }
+        if self.core && boxes != self.boxes.to_string() {
+            let (here, there) = (self.boxes, boxes.to_owned());
+            return Some(BridgeError::Boxes { here, there, key: key.to_owned() });
+        }
+        None
+    }
+
+    fn refuse(&self, why: &str) {
+        if self.vigour.refused(why) {
+            tracing::error!(why, "sources are not drained: redis refuses what that needs");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What goes to the scripts of a drain and what they answer.
+
+use bytes::Bytes;
+use fred::error::Error;
+use fred::types::{FromValue, Value};
+
+use super::drain::Place;
+use super::source::{Found, Source};
+use crate::layer::LinkError;
+pub(super) use crate::telemetry::EntryFate as Fate;
+
+/// Entries of one source in one batch. Redis does nothing else meanwhile: about 1 ms.
+const MAX_ENTRIES: usize = 256;
+
+/// Bytes of one source in one batch, as far as entries are smaller than that.
+const MAX_BYTES: usize = 256 * 1024;
+
+/// Bytes of one look at all sources.
+const MAX_LOOK: usize = 1024 * 1024;
+
+/// What stood in one source.
+pub(super) struct Batch {
+    pub(super) index: usize,
+    pub(super) found: Vec<Found>,
+    /// Whether there is more than was read.
+    pub(super) more: bool,
+    /// Why it cannot be read.
+    pub(super) refused: Option<String>,
+}
+
+/// How a batch ended.
+pub(super) struct Outcome {
+    pub(super) batch: Batch,
+    pub(super) answer: Result<Drained, LinkError>,
+    /// Entries that this instance has removed before.
+    pub(super) duplicates: u64,
+    /// Entries that say nothing, and the error of the last.
+    pub(super) broken: u64,
+    pub(super) unreadable: Option<String>,
+}
+
+/// What the draining script answered.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Drained {
+    /// Of each entry; empty = the generation was not the present one.
+    pub(super) fates: Vec<Fate>,
+    /// Whether senders may have been turned away.
+    pub(super) full: bool,
+    /// Why something was kept.
+    pub(super) cause: String,
+    /// Why nothing can be removed.
+    pub(super) refused: Option<String>,
+}
+
+/// The arguments of a look: of each source either all or the head.
+pub(super) fn look_arguments<'a>(
+    wanted: impl Iterator<Item = (Source, &'a Place, bool)>,
+) -> Vec<Bytes> {
+    let mut arguments = vec![text(MAX_LOOK), text(MAX_BYTES)];
+    for (source, place, whole) in wanted {
+        arguments.push(Bytes::from_static(source.kind().as_bytes()));
+        arguments.push(match (source, &place.after) {
+            (Source::Ingress, None) => Bytes::from_static(b"-"),
+            (Source::Ingress, Some(id)) => [b"(", id.as_ref()].concat().into(),
+            _ => text(place.kept),
+        });
+        arguments.push(text(if whole { MAX_ENTRIES } else { 1 }));
+    }
+    arguments
+}
+
+/// What a look at the sources `due` found.
+pub(super) fn read_look(due: &[usize], answer: Vec<Value>) -> Vec<Batch> {
+    due.iter().zip(answer).map(|(index, here)| read_source(*index, here)).collect()
+}
+
+fn read_source(index: usize, here: Value) -> Batch {
+    let mut batch = Batch { index, found: Vec::new(), more: false, refused: None };
+    let Value::Array(here) = here else { return batch };
+    let mut here = here.into_iter();
+    let length = match here.next() {
+        None => return batch,
+        Some(Value::Integer(length)) => length,
+        Some(_) => {
+            let why = here.next().and_then(|why| why.as_string());
+            batch.refused = Some(why.unwrap_or_default());
+            return batch;
+        }
+    };
+    while let (Some(entry), Some(rest)) = (here.next(), here.next()) {
+        if let Some(entry) = bytes(entry) {
+            batch.found.push(Found { entry, rest });
+        }
+    }
+    batch.more = length > batch.found.len() as i64;
+    batch
+}
+
+impl FromValue for Drained {
+    fn from_value(value: Value) -> Result<Self, Error> {
+        let mut parts: Vec<Value> = value.convert()?;
+        let mut next = || if parts.is_empty() { None } else { parts.remove(0).as_string() };
+        let Some(letters) = next() else { return Ok(Self::default()) };
+        let second = next().unwrap_or_default();
+        if letters == "!" {
+            return Ok(Self { refused: Some(second), ..Self::default() });
+        }
+        Ok(Self {
+            fates: letters.bytes().map(fate).collect(),
+            full: second == "1",
+            cause: next().unwrap_or_default(),
+            refused: None,
+        })
+    }
+}
+
+fn fate(letter: u8) -> Fate {
+    match letter {
+        b'p' => Fate::Sent,
+        b'w' => Fate::Waiting,
+        b'u' => Fate::Unheard,
+        b'd' => Fate::Removed,
+        b'g' => Fate::Gone,
+        _ => Fate::Kept,
+    }
+}
+
+fn bytes(value: Value) -> Option<Bytes> {
+    match value {
+        Value::Bytes(bytes) => Some(bytes),
+        Value::String(text) => Some(text.into_inner()),
+        _ => None,
+    }
+}
+
+fn text(number: usize) -> Bytes {
+    Bytes::from(number.to_string())
+}

@@ -1,0 +1,334 @@
+//! Drains sources: reads without removing, then lets one script remove and send, entry by entry.
+//!
+//! Removing is the fence. The script sends only what is still there, in the order in which it stands
+//! there, and nothing comes between the two: an instance that was stopped for a while finds its
+//! entries gone, and one that ends before or after the script loses nothing and repeats nothing.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use tokio::time::sleep_until;
+
+use super::batch::{Batch, Fate, Outcome, look_arguments, read_look};
+use super::failpoint;
+use super::health::Vigour;
+use super::parts::Addresses;
+use super::seen::Seen;
+use super::source::{Reading, Source, Sources};
+use super::turns::{Turns, Verdict};
+use crate::layer::{Ear, Link, LinkError, NUMBERING, Script, Unheard};
+use crate::telemetry::BridgeMetrics;
+
+/// Sources in one look.
+const MAX_SOURCES: usize = 64;
+
+/// Between two log lines about the same kind of trouble.
+const LOG_EVERY: Duration = Duration::from_secs(1);
+
+/// Wait after Redis did not answer, or while the layer does not carry what it is given.
+const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// What drains the sources of one instance.
+pub(super) struct Drainer {
+    pub(super) link: Link,
+    pub(super) ear: Ear,
+    pub(super) sources: Sources,
+    pub(super) reading: Arc<Reading>,
+    pub(super) addresses: Addresses,
+    pub(super) bounds: Bounds,
+    pub(super) vigour: Arc<Vigour>,
+    pub(super) metrics: Arc<BridgeMetrics>,
+}
+
+/// What may wait, and where senders are turned away.
+#[derive(Debug, Clone)]
+pub(super) struct Bounds {
+    /// Entries at which senders turn away from a mailbox.
+    pub(super) capacity: u32,
+    /// Publications of one group that may wait for a listener.
+    pub(super) waiting: u32,
+    /// How long they may.
+    pub(super) wait: Duration,
+    /// How many mailboxes for groups there are.
+    pub(super) boxes: u16,
+}
+
+struct Scripts {
+    look: Script,
+    drain: Script,
+}
+
+/// What is remembered of one source.
+#[derive(Default)]
+pub(super) struct Place {
+    pub(super) seen: Seen,
+    /// Entries at its head that stay where they are; the next look begins behind them.
+    pub(super) kept: usize,
+    /// The same for a stream: the id behind which the next look begins.
+    pub(super) after: Option<Bytes>,
+}
+
+/// What changes while draining.
+struct State {
+    turns: Turns,
+    places: Vec<Place>,
+    scripts: Scripts,
+    logged: Option<Instant>,
+}
+
+impl Drainer {
+    /// Drains for as long as the bridge lives.
+    pub(super) async fn run(mut self) {
+        let now = Instant::now();
+        let mut state = State {
+            turns: Turns::new(self.link.instance(), self.sources.len(), now),
+            places: (0..self.sources.len()).map(|_| Place::default()).collect(),
+            scripts: Scripts {
+                look: Script::new(&[include_str!("scripts/look.lua")]),
+                drain: Script::new(&[
+                    NUMBERING,
+                    include_str!("scripts/waiting.lua"),
+                    include_str!("scripts/drain.lua"),
+                ]),
+            },
+            logged: None,
+        };
+        loop {
+            self.take_wakes(&mut state);
+            if !self.link.is_delivering() {
+                tokio::time::sleep(BACK_OFF).await;
+                continue;
+            }
+            state.turns.share(self.link.instances());
+            let due = state.turns.due(Instant::now(), self.link.is_told());
+            if due.len() == self.sources.len() {
+                // What was kept is tried again now and then.
+                state.places.iter_mut().for_each(|place| (place.kept, place.after) = (0, None));
+            }
+            if due.is_empty() {
+                let next = state.turns.next();
+                tokio::select! {
+                    () = self.ear.written() => {}
+                    () = sleep_until(next.into()) => {}
+                }
+                continue;
+            }
+            for chunk in due.chunks(MAX_SOURCES) {
+                self.look(chunk, &mut state).await;
+            }
+        }
+    }
+
+    fn take_wakes(&mut self, state: &mut State) {
+        let wakes = self.ear.wakes();
+        let now = Instant::now();
+        if wakes.all {
+            state.turns.wake_all(now);
+        }
+        for key in &wakes.keys {
+            if let Some(index) = self.sources.find(key) {
+                state.turns.wake(index, now);
+            }
+        }
+    }
+
+    /// Looks at these sources and drains those whose turn it is.
+    async fn look(&self, due: &[usize], state: &mut State) {
+        let now = Instant::now();
+        let keys = due.iter().map(|index| self.sources.at(*index).1.to_owned()).collect();
+        let wanted = due.iter().map(|index| {
+            let whole = state.turns.is_drained_here(*index);
+            (self.sources.at(*index).0, &state.places[*index], whole)
+        });
+        let arguments = look_arguments(wanted);
+        let found = match self.link.run(&state.scripts.look, keys, arguments).await {
+            Ok(found) => read_look(due, found),
+            Err(error) => {
+                self.note_error("look", &error, state);
+                due.iter().for_each(|index| state.turns.again(*index, now + BACK_OFF));
+                return;
+            }
+        };
+        failpoint::pass("look-answered");
+        let now = Instant::now();
+        let mut batches = Vec::new();
+        let mut refused = None;
+        for batch in found {
+            if let Some(why) = &batch.refused {
+                refused = Some(format!("{}: {why}", self.sources.at(batch.index).1));
+            }
+            if batch.found.is_empty() {
+                let place = &mut state.places[batch.index];
+                (place.kept, place.after) = (0, None);
+            }
+            let head = batch.found.first().map(|found| found.id());
+            match state.turns.looked(batch.index, head, now) {
+                Verdict::Drain => batches.push(batch),
+                Verdict::Leave => {}
+            }
+        }
+        match refused {
+            Some(why) => self.note_refusal(&why),
+            None if batches.is_empty() => self.vigour.well(),
+            None => {}
+        }
+        failpoint::pass("before-commit");
+        let outcomes = join_all(batches.into_iter().map(|batch| self.drain(batch, state))).await;
+        failpoint::pass("after-commit");
+        for outcome in outcomes {
+            self.settle(outcome, state);
+        }
+    }
+
+    /// Removes and sends one batch.
+    async fn drain(&self, batch: Batch, state: &State) -> Outcome {
+        let (source, key) = self.sources.at(batch.index);
+        let now = Instant::now();
+        let mut arguments = vec![
+            self.link.generation(),
+            Bytes::from_static(source.kind().as_bytes()),
+            number(match source {
+                Source::Ingress => 0,
+                Source::Groups(_) | Source::Connections => u64::from(self.bounds.capacity),
+            }),
+            Bytes::from(self.link.names().control().to_owned()),
+            self.link.unheard(&self.turned_away(source)),
+            self.link.random_epoch(),
+            number(u64::from(self.bounds.waiting)),
+            number(self.bounds.wait.as_millis() as u64),
+        ];
+        let mut unreadable = None;
+        let (mut duplicates, mut broken) = (0, 0);
+        for found in &batch.found {
+            let id = found.id();
+            let publications = if state.places[batch.index].seen.holds(id) {
+                duplicates += 1;
+                Vec::new()
+            } else {
+                self.reading.read(source, found, now).unwrap_or_else(|error| {
+                    broken += 1;
+                    unreadable = Some(error.to_string());
+                    Vec::new()
+                })
+            };
+            arguments.push(found.entry.clone());
+            arguments.push(number(publications.len() as u64));
+            for publication in &publications {
+                self.addresses.write(&self.link, publication, &mut arguments);
+            }
+        }
+        let keys = vec![self.link.names().generation(), key.to_owned()];
+        let answer = self.link.run(&state.scripts.drain, keys, arguments).await;
+        Outcome { answer, batch, duplicates, broken, unreadable }
+    }
+
+    /// Whom a mailbox that was full may have lost something of.
+    fn turned_away(&self, source: Source) -> Unheard {
+        match source {
+            Source::Groups(box_number) => {
+                Unheard::Share { number: box_number, of: self.bounds.boxes }
+            }
+            Source::Connections | Source::Ingress => Unheard::Groups(Vec::new()),
+        }
+    }
+
+    /// Takes note of how a batch ended.
+    fn settle(&self, outcome: Outcome, state: &mut State) {
+        let index = outcome.batch.index;
+        let (source, key) = self.sources.at(index);
+        let now = Instant::now();
+        let drained = match outcome.answer {
+            Ok(drained) => drained,
+            Err(error) => {
+                self.note_error("drain", &error, state);
+                return state.turns.again(index, now + BACK_OFF);
+            }
+        };
+        if let Some(why) = &drained.refused {
+            return self.note_refusal(&format!("{key}: {why}"));
+        }
+        if drained.fates.is_empty() {
+            // Another Redis than the one known: the next beat will know it.
+            self.link.outdated();
+            return state.turns.again(index, now + BACK_OFF);
+        }
+        self.vigour.well();
+        let place = &mut state.places[index];
+        let mut kept = 0;
+        for (found, fate) in outcome.batch.found.iter().zip(&drained.fates) {
+            self.metrics.entries.of(*fate).increment(1);
+            match fate {
+                Fate::Kept => kept += 1,
+                Fate::Gone => {}
+                _ => place.seen.add(found.id()),
+            }
+        }
+        place.kept += kept;
+        if kept > 0 && source == Source::Ingress {
+            place.after = outcome.batch.found.last().map(|found| found.entry.clone());
+        }
+        self.metrics.duplicates.increment(outcome.duplicates);
+        self.metrics.unreadable.increment(outcome.broken);
+        if drained.full {
+            self.metrics.boxes_full.increment(1);
+        }
+        if outcome.batch.more {
+            state.turns.again(index, now);
+        }
+        self.tell(key, &drained, outcome.unreadable.as_deref(), state);
+    }
+
+    /// Says what went wrong, not too often.
+    fn tell(
+        &self,
+        key: &str,
+        drained: &super::batch::Drained,
+        unreadable: Option<&str>,
+        state: &mut State,
+    ) {
+        let trouble = drained.full || unreadable.is_some() || !drained.cause.is_empty();
+        if !trouble || state.logged.is_some_and(|at| at.elapsed() < LOG_EVERY) {
+            return;
+        }
+        state.logged = Some(Instant::now());
+        if drained.full {
+            let capacity = self.bounds.capacity;
+            tracing::warn!(
+                mailbox = key,
+                capacity,
+                "mailbox found full: senders may have been turned away; give \"groupcast.*\" more \
+                 room by channel_capacity in Django's CHANNEL_LAYERS"
+            );
+        }
+        if let Some(error) = unreadable {
+            tracing::warn!(source = key, error, "an entry says nothing and was removed");
+        }
+        if !drained.cause.is_empty() {
+            tracing::error!(source = key, error = drained.cause, "entries stay where they are");
+        }
+    }
+
+    fn note_error(&self, what: &str, error: &LinkError, state: &mut State) {
+        match error {
+            LinkError::Refused(why) => self.note_refusal(why),
+            LinkError::Away(error) => {
+                if state.logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
+                    state.logged = Some(Instant::now());
+                    tracing::debug!(what, %error, "sources wait for Redis");
+                }
+            }
+        }
+    }
+
+    fn note_refusal(&self, why: &str) {
+        if self.vigour.refused(why) {
+            tracing::error!(why, "sources are not drained: redis refuses");
+        }
+    }
+}
+
+fn number(number: u64) -> Bytes {
+    Bytes::from(number.to_string())
+}

@@ -1,0 +1,44 @@
+//! Places at which tests end or stop this process, to see that nothing is lost or sent twice.
+//!
+//! Only in debug builds: `FAILPOINT=before-commit:abort:3` ends the process as `kill -9` does when it
+//! passes that place for the third time, `stop` as `kill -STOP` does. In release builds this is nothing.
+
+/// Passes the place of this name.
+#[cfg(not(debug_assertions))]
+pub(super) fn pass(_: &str) {}
+
+/// Passes the place of this name.
+#[cfg(debug_assertions)]
+pub(super) fn pass(place: &str) {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use nix::sys::signal::{Signal, raise};
+
+    struct Planned {
+        place: String,
+        signal: Signal,
+        nth: u64,
+    }
+
+    fn planned() -> Option<Planned> {
+        let text = std::env::var("FAILPOINT").ok()?;
+        let (place, rest) = text.split_once(':')?;
+        let (action, nth) = rest.split_once(':')?;
+        let signal = match action {
+            "abort" => Signal::SIGKILL,
+            "stop" => Signal::SIGSTOP,
+            _ => return None,
+        };
+        Some(Planned { place: place.to_owned(), signal, nth: nth.parse().ok()? })
+    }
+
+    static PLANNED: OnceLock<Option<Planned>> = OnceLock::new();
+    static PASSED: AtomicU64 = AtomicU64::new(0);
+
+    let Some(planned) = PLANNED.get_or_init(planned) else { return };
+    if planned.place == place && PASSED.fetch_add(1, Ordering::Relaxed) + 1 == planned.nth {
+        // The process ends, or goes on from here when somebody continues it.
+        let _ = raise(planned.signal);
+    }
+}

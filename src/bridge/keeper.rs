@@ -1,0 +1,191 @@
+//! Keeps the groups that are held here findable for senders.
+//!
+//! What is written is forgotten by senders, keys and people (`FLUSHDB`), so it is written again each
+//! minute, and at once when the layer's subscription has been made anew.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::failpoint;
+use super::health::Vigour;
+use super::parts::Addresses;
+use crate::group::GroupName;
+use crate::layer::{LayerError, Link, LinkError, NUMBERING, Script, Unheard};
+use crate::telemetry::BridgeMetrics;
+
+/// Between two words that a group is held.
+const REFRESH: Duration = Duration::from_secs(60);
+
+/// Between two looks for groups that are due.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Groups in one script: about 1 ms in which Redis does nothing else.
+const CHUNK: usize = 128;
+
+/// The groups that are held here, and what is said of them.
+pub(super) struct Keeper {
+    pub(super) link: Link,
+    pub(super) addresses: Addresses,
+    pub(super) vigour: Arc<Vigour>,
+    pub(super) metrics: Arc<BridgeMetrics>,
+    /// When each was last said to be held. Never locked across an await.
+    held: Mutex<HashMap<GroupName, Instant>>,
+    enter: Script,
+    leave: Script,
+}
+
+impl Keeper {
+    pub(super) fn new(
+        link: Link,
+        addresses: Addresses,
+        vigour: Arc<Vigour>,
+        metrics: Arc<BridgeMetrics>,
+    ) -> Self {
+        let enter = Script::new(&[
+            NUMBERING,
+            include_str!("scripts/waiting.lua"),
+            include_str!("scripts/enter.lua"),
+        ]);
+        let leave = Script::new(&[include_str!("scripts/leave.lua")]);
+        Self { link, addresses, vigour, metrics, held: Mutex::default(), enter, leave }
+    }
+
+    /// The groups are held here from now on: senders find them, and what waited for them is sent.
+    pub(super) async fn enter(&self, groups: &[GroupName]) -> Result<(), LayerError> {
+        failpoint::pass("before-enter");
+        let outcome = self.say(groups, false).await;
+        failpoint::pass("after-enter");
+        match outcome {
+            // Joined all the same: what comes by the gateway itself arrives. Nothing else does, and
+            // that shows in logs and in readyz.
+            Ok(()) | Err(LinkError::Refused(_)) => Ok(()),
+            Err(LinkError::Away(error)) => Err(error),
+        }
+    }
+
+    /// The groups are not held here any more.
+    pub(super) async fn leave(&self, groups: &[GroupName]) {
+        failpoint::pass("before-leave");
+        self.held().retain(|group, _| !groups.contains(group));
+        for chunk in groups.chunks(CHUNK) {
+            let mut arguments = Vec::with_capacity(chunk.len() * 5);
+            for group in chunk {
+                let (key, member) = self.addresses.member(group);
+                let (_, good_for) = self.addresses.spans(&self.link, group);
+                let names = self.link.names();
+                let values = [key, member, names.of_group(group), names.held(group)];
+                arguments.extend(values.map(Bytes::from));
+                arguments.push(millis(good_for));
+            }
+            // What is not said goes by itself: the first entry that nobody hears removes the member.
+            let said = self.link.run::<i64>(&self.leave, Vec::new(), arguments).await;
+            if let Err(error) = said {
+                tracing::debug!(%error, groups = chunk.len(), "leaving was not said");
+            }
+        }
+        failpoint::pass("after-leave");
+    }
+
+    /// Says again and again what is held, for as long as the bridge lives.
+    pub(super) async fn run(&self) {
+        let mut renewals = self.link.renewals();
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut generation = Bytes::new();
+        let mut all = false;
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                changed = renewals.changed() => match changed {
+                    // What was sent to nobody meanwhile waits, and the members may be gone.
+                    Ok(()) => all = true,
+                    Err(_) => return,
+                },
+            }
+            let now = self.link.generation();
+            if now != generation && now.as_ref() != b"0" {
+                // Another Redis, or another life of its data.
+                all |= !generation.is_empty();
+                generation = now;
+            }
+            if !self.link.is_delivering() {
+                continue;
+            }
+            failpoint::pass("refresh");
+            match self.refresh(all).await {
+                Ok(()) => all = false,
+                Err(error) => tracing::debug!(%error, "holding groups was not said"),
+            }
+        }
+    }
+
+    async fn refresh(&self, all: bool) -> Result<(), LinkError> {
+        let due: Vec<_> = {
+            let held = self.held();
+            let due = held.iter().filter(|(_, said)| all || said.elapsed() >= REFRESH);
+            due.map(|(group, _)| group.clone()).collect()
+        };
+        self.say(&due, true).await
+    }
+
+    /// Says that these groups are held; `expected` = senders should find them already.
+    async fn say(&self, groups: &[GroupName], expected: bool) -> Result<(), LinkError> {
+        let mut refused = None;
+        for chunk in groups.chunks(CHUNK) {
+            let now = Instant::now();
+            let arguments = self.arguments(chunk, expected);
+            match self.link.run::<u64>(&self.enter, Vec::new(), arguments).await {
+                Ok(missing) => self.metrics.missing.increment(missing),
+                Err(LinkError::Refused(why)) => {
+                    if self.vigour.refused(&why) {
+                        tracing::error!(why, "senders do not find groups: redis refuses");
+                    }
+                    refused = Some(LinkError::Refused(why));
+                }
+                Err(error) => return Err(error),
+            }
+            let mut held = self.held();
+            for group in chunk {
+                // A group that was left meanwhile is not held again by a late refresh.
+                if !expected || held.contains_key(group) {
+                    held.insert(group.clone(), now);
+                }
+            }
+        }
+        refused.map_or(Ok(()), Err)
+    }
+
+    fn arguments(&self, groups: &[GroupName], expected: bool) -> Vec<Bytes> {
+        let names = self.link.names();
+        let mut out = Vec::with_capacity(3 + groups.len() * 9);
+        out.push(Bytes::from(self.addresses.channels.group_expiry.as_secs().to_string()));
+        out.push(Bytes::from(names.control().to_owned()));
+        out.push(Bytes::from_static(if expected { b"1" } else { b"0" }));
+        for group in groups {
+            let (key, member) = self.addresses.member(group);
+            let (held_for, _) = self.addresses.spans(&self.link, group);
+            out.extend([key, member, names.of_group(group), names.held(group)].map(Bytes::from));
+            out.push(millis(held_for));
+            out.push(names.waiting(group).into());
+            let history = match self.link.history().of(group) {
+                Some(_) => [names.numbering(group), names.log(group)],
+                None => Default::default(),
+            };
+            out.extend(history.map(Bytes::from));
+            out.push(self.link.unheard(&Unheard::Groups(vec![group.clone()])));
+        }
+        out
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, HashMap<GroupName, Instant>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn millis(span: Duration) -> Bytes {
+    Bytes::from(span.as_millis().to_string())
+}
