@@ -13,6 +13,7 @@
 //!
 //! `ARCHITECTURE.md` has the other walks, the rooms and what each of them must never know.
 
+pub mod bridge;
 pub mod config;
 pub mod connection;
 pub mod event;
