@@ -1,26 +1,210 @@
-//! How channels_redis writes messages.
+//! How channels_redis writes messages: serialized, perhaps encrypted, behind a random prefix.
+//!
+//! Pure: no I/O, no clock, no randomness of its own. What is described here was taken from
+//! channels_redis 4.3.0 and is held by samples that it wrote (`tests/golden`).
 
+mod error;
+mod fernet;
+mod json;
+mod msgpack;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
-/// channels_redis' `serializer_format`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use bytes::Bytes;
+
+pub use error::CodecError;
+use fernet::Fernet;
+
+use crate::event::Event;
+
+/// The key of a message that says which channels it is for. Never part of an event.
+const CHANNELS_KEY: &str = "__asgi_channel__";
+
+/// Seconds that an encrypted message may be older than `expiry`: what channels_redis grants.
+const AGE_GRACE: u64 = 10;
+
+/// How messages become bytes: Django's `serializer_format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Serializer {
-    /// The library's default.
+    /// channels_redis's default.
+    #[default]
     MsgPack,
-    /// `json`.
+    /// Text as Python's `json` writes it, which is not always JSON: it knows `NaN`.
     Json,
 }
 
-/// What Django's settings say of messages.
+/// What Django's layer is configured with, as far as it shows in the bytes.
 #[derive(Clone)]
 pub struct CodecSettings {
-    /// `serializer_format`.
+    /// `serializer_format`. Default: msgpack.
     pub serializer: Serializer,
-    /// `symmetric_encryption_keys`, the newest first; empty = messages in clear.
+    /// `symmetric_encryption_keys` in the same order, UTF-8 where Django has text. The first
+    /// encrypts, each is tried to decrypt. Default: none, messages are in clear.
     pub keys: Vec<Vec<u8>>,
-    /// `random_prefix_length`, bytes before each message.
+    /// `random_prefix_length`, bytes. Default: 12.
     pub random_prefix: usize,
-    /// `expiry`.
+    /// `expiry`, of which whole seconds count. Default: 60 s.
     pub expiry: Duration,
 }
 
+impl Default for CodecSettings {
+    fn default() -> Self {
+        Self {
+            serializer: Serializer::MsgPack,
+            keys: Vec::new(),
+            random_prefix: 12,
+            expiry: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Shows how many keys there are, and none of them.
+impl fmt::Debug for CodecSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CodecSettings")
+            .field("serializer", &self.serializer)
+            .field("keys", &self.keys.len())
+            .field("random_prefix", &self.random_prefix)
+            .field("expiry", &self.expiry)
+            .finish()
+    }
+}
+
+/// A message that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// What it says, as compact JSON: keys in the sender's order, binary values as base64
+    /// (RFC 4648 section 4), floats that are no number as `null`.
+    pub event: Event,
+    /// Full names of the channels it is for; none if it does not say.
+    pub channels: Vec<String>,
+}
+
+/// Which channels a message names.
+#[derive(Debug, Clone, Copy)]
+pub enum Channel<'a> {
+    /// None: for a channel without `!` in its name, and for the pub/sub layer.
+    None,
+    /// One, as `send` writes it.
+    One(&'a str),
+    /// All that share one mailbox, as `group_send` writes them.
+    Many(&'a [String]),
+}
+
+/// Reads and writes messages of one layer.
+pub struct Codec {
+    serializer: Serializer,
+    fernets: Vec<Fernet>,
+    random_prefix: usize,
+    /// Seconds.
+    max_age: u64,
+}
+
+impl Codec {
+    /// Derives the keys.
+    pub fn new(settings: &CodecSettings) -> Self {
+        Self {
+            serializer: settings.serializer,
+            fernets: settings.keys.iter().map(|key| Fernet::new(key)).collect(),
+            random_prefix: settings.random_prefix,
+            max_age: settings.expiry.as_secs().saturating_add(AGE_GRACE),
+        }
+    }
+
+    /// Reads the member of a mailbox. `now` in seconds since 1970.
+    ///
+    /// An encrypted message that is older than `expiry` and 10 s, or from more than 60 s ahead, is
+    /// refused; one in clear tells no age.
+    pub fn read(&self, entry: &[u8], now: u64) -> Result<Received, CodecError> {
+        let payload = entry
+            .get(self.random_prefix..)
+            .ok_or(CodecError::Short { len: entry.len(), prefix: self.random_prefix })?;
+        let message = self.open(payload)?;
+        if let Some(written) = message.written {
+            fernet::check_age(written, now, self.max_age)?;
+        }
+        self.decode(&message.bytes)
+    }
+
+    /// Reads what the pub/sub layer publishes: without prefix, of any age.
+    pub fn read_bare(&self, payload: &[u8]) -> Result<Received, CodecError> {
+        self.decode(&self.open(payload)?.bytes)
+    }
+
+    /// Writes the member of a mailbox. `prefix`: random bytes, as many as the settings say, since
+    /// the receiver cuts off that many; they keep equal messages from becoming one member. `iv`:
+    /// random, from a source that nobody can foretell. `now` in seconds since 1970.
+    ///
+    /// Should the event itself name channels, that is left out: whom a message is for is not said
+    /// by its content.
+    pub fn write(
+        &self,
+        event: &Event,
+        channel: Channel<'_>,
+        prefix: &[u8],
+        iv: [u8; 16],
+        now: u64,
+    ) -> Vec<u8> {
+        let Some(fernet) = self.fernets.first() else {
+            return self.encode(event, channel, prefix);
+        };
+        fernet.encrypt(self.encode(event, channel, &[]), prefix, iv, now)
+    }
+
+    /// Writes what the pub/sub layer publishes.
+    pub fn write_bare(&self, event: &Event, iv: [u8; 16], now: u64) -> Vec<u8> {
+        self.write(event, Channel::None, &[], iv, now)
+    }
+
+    fn open<'a>(&self, payload: &'a [u8]) -> Result<Opened<'a>, CodecError> {
+        let encrypted = payload.starts_with(fernet::BEGINNING);
+        match (encrypted, self.fernets.is_empty()) {
+            (false, true) => Ok(Opened { bytes: Cow::Borrowed(payload), written: None }),
+            (true, true) => Err(CodecError::Encrypted),
+            (false, false) => Err(CodecError::NotEncrypted),
+            (true, false) => {
+                let (bytes, written) = fernet::decrypt(&self.fernets, payload)?;
+                Ok(Opened { bytes: Cow::Owned(bytes), written: Some(written) })
+            }
+        }
+    }
+
+    fn decode(&self, message: &[u8]) -> Result<Received, CodecError> {
+        let (json, channels) = match self.serializer {
+            Serializer::MsgPack => msgpack::read(message)?,
+            Serializer::Json => json::read(message)?,
+        };
+        Ok(Received { event: Event::parse(Bytes::from(json))?, channels })
+    }
+
+    /// The message in clear, behind `prefix`.
+    fn encode(&self, event: &Event, channel: Channel<'_>, prefix: &[u8]) -> Vec<u8> {
+        match self.serializer {
+            Serializer::MsgPack => msgpack::write(event, channel, prefix),
+            Serializer::Json => json::write(event, channel, prefix),
+        }
+    }
+}
+
+/// Shows how many keys there are, and none of them.
+impl fmt::Debug for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Codec")
+            .field("serializer", &self.serializer)
+            .field("keys", &self.fernets.len())
+            .field("random_prefix", &self.random_prefix)
+            .field("max_age", &self.max_age)
+            .finish()
+    }
+}
+
+/// A message in clear.
+struct Opened<'a> {
+    bytes: Cow<'a, [u8]>,
+    /// Seconds since 1970, by the sender's clock; known of what was encrypted.
+    written: Option<u64>,
+}
