@@ -110,7 +110,7 @@ fn a_bare_event_needs_no_envelope() {
 
 #[test]
 fn a_newer_release_is_not_guessed_at() {
-    assert_eq!(read(b"\x03\x00", Instant::now()).unwrap_err(), EnvelopeError::Version(3));
+    assert_eq!(read(b"\x04\x00", Instant::now()).unwrap_err(), EnvelopeError::Version(4));
 }
 
 fn connection() -> impl Strategy<Value = ConnectionId> {

@@ -66,6 +66,7 @@ impl Way {
             Incoming::Publication(publication) => publication.event.kind().to_owned(),
             Incoming::Gap(Gap::All) => "gap in all".to_owned(),
             Incoming::Gap(Gap::Groups(groups)) => format!("gap in {groups:?}"),
+            Incoming::Gap(Gap::Unheard(_)) | Incoming::Foreign(..) => panic!("nobody sent this"),
             Incoming::Control(change) => panic!("nobody asked for a change: {change:?}"),
         }
     }
