@@ -22,7 +22,7 @@ use crate::layer::{Ear, Link, LinkError, NUMBERING, Script, Unheard};
 use crate::telemetry::BridgeMetrics;
 
 /// Sources in one look.
-const MAX_SOURCES: usize = 64;
+const MAX_SOURCES: usize = 256;
 
 /// Between two log lines about the same kind of trouble.
 const LOG_EVERY: Duration = Duration::from_secs(1);

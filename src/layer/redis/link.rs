@@ -215,8 +215,9 @@ async fn track(client: Client, prefixes: Vec<String>, told: Arc<AtomicBool>) {
     let mut errors = client.error_rx();
     loop {
         if !told.load(Ordering::Acquire) {
-            // NOLOOP: what the link's own scripts remove need not wake it.
-            match client.start_tracking(prefixes.clone(), true, false, false, true).await {
+            // Whatever happened up to here is covered by what follows.
+            while !matches!(reconnects.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {}
+            match start_tracking(&client, prefixes.clone()).await {
                 Ok(()) => told.store(true, Ordering::Release),
                 Err(error) => tracing::debug!(%error, "writing is not told; sources are polled"),
             }
@@ -227,6 +228,13 @@ async fn track(client: Client, prefixes: Vec<String>, told: Arc<AtomicBool>) {
             () = tokio::time::sleep(AGAIN), if !told.load(Ordering::Acquire) => {}
         }
     }
+}
+
+/// Off before on: a connection that is told already refuses to be told the same again.
+async fn start_tracking(client: &Client, prefixes: Vec<String>) -> Result<(), Error> {
+    client.stop_tracking().await?;
+    // NOLOOP: what the link's own scripts remove need not wake it.
+    client.start_tracking(prefixes, true, false, false, true).await
 }
 
 /// Whether Redis was away or said no.
