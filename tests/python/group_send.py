@@ -24,6 +24,7 @@ DEFAULTS = {
     "config": {},  # more of CHANNEL_LAYERS["default"]["CONFIG"]
     "groups": ["usuario_7"],
     "processes": 4,
+    "first_sender": 0,  # the number of the first process
     "events": 0,  # of each process, to its groups in turn; 0 = until told to stop
     "clocks": [0],  # seconds that the processes' clocks are wrong by, in turn
     "pause": 0,  # seconds between two events of a process
@@ -112,10 +113,10 @@ def main():
     options = DEFAULTS | json.loads(sys.argv[1])
     fork = multiprocessing.get_context("fork")
     start, stop, sent, summaries = fork.Event(), fork.Event(), fork.Value("q", 0), fork.Queue()
-    arguments = (options, start, stop, sent, summaries)
+    shared = (start, stop, sent, summaries)
     senders = [
-        fork.Process(target=send, args=(options, n, *arguments[1:]), daemon=True)
-        for n in range(options["processes"])
+        fork.Process(target=send, args=(options, n, *shared), daemon=True)
+        for n in numbered(options)
     ]
     for process in senders:
         process.start()
@@ -141,6 +142,11 @@ def main():
         "over_capacity": sum(summary["over_capacity"] for summary in gathered),
         "numbers": {summary["sender"]: summary["numbers"] for summary in gathered},
     })
+
+
+def numbered(options):
+    first = options["first_sender"]
+    return range(first, first + options["processes"])
 
 
 def say(line):

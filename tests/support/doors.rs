@@ -51,6 +51,12 @@ impl Doors {
         assert_eq!(witness.frame().await, expected);
     }
 
+    /// Shows that `member` of `group` hears the next publication to it as the next thing.
+    pub(crate) async fn still_serves_group(&self, member: &mut Socket, group: &str) {
+        self.publish(group, json!({"type": "sigue"})).await;
+        assert_eq!(member.event().await, json!({"type": "sigue"}));
+    }
+
     /// Waits until everything gets through.
     pub(crate) async fn ready(&self) {
         eventually("the gateway to be ready", async || self.strict().await == 200).await;

@@ -28,10 +28,8 @@ impl Gateway {
         let config = Config::load(Some(&folder.gateway_toml()), Variables::new());
         let config = config.unwrap_or_else(|error| panic!("{error}"));
         let listeners = Listeners::bind(&config.server).unwrap();
-        let doors = Doors {
-            public: listeners.public_addr().unwrap(),
-            api: listeners.api_addr().unwrap(),
-        };
+        let doors =
+            Doors { public: listeners.public_addr().unwrap(), api: listeners.api_addr().unwrap() };
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(groupcast::run(config, listeners, async {
             // A gateway that is dropped ends as one that is told to.
