@@ -41,5 +41,8 @@ mod slow_readers;
 // What happens when Redis goes away.
 mod survives_redis;
 
+// What happens when instances are killed and stopped.
+mod chaos;
+
 // The end.
 mod drains_on_sigterm;

@@ -44,7 +44,10 @@ fn every_event_once_in_order_is_right() {
     assert!(ledger.has_all("sala_1", &[(0, 3), (1, 2)].into()));
     assert!(!ledger.has_all("sala_1", &[(0, 3), (1, 3)].into()));
     assert!(!ledger.has_all("sala_1", &[(0, 3), (2, 1)].into()));
-    assert_eq!((ledger.events, ledger.gaps, ledger.missed), (5, 0, 0));
+    assert_eq!((ledger.events, ledger.gaps, ledger.missed("sala_1")), (5, 0, 0));
+    ledger.hear(&gap()).unwrap();
+    ledger.hear(&event(0, 6)).unwrap();
+    assert_eq!((ledger.events, ledger.gaps, ledger.missed("sala_1")), (6, 1, 2));
 }
 
 #[test]

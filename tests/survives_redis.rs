@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Gateway, RedisServer, Socket, eventually, request};
+use crate::support::{RedisServer, Socket, eventually, request};
 use crate::two_instances::gateway;
 
 /// The longest that delivery may take to be back once Redis answers.

@@ -122,11 +122,11 @@ def main():
         process.start()
     say({"ready": len(senders)})
     if options["wait"]:
-        sys.stdin.readline()
+        listen(senders)
     since = time.monotonic()
     start.set()
     if not options["events"]:
-        sys.stdin.readline()
+        listen(senders)
         stop.set()
     gathered = []
     while len(gathered) < len(senders):
@@ -142,6 +142,14 @@ def main():
         "over_capacity": sum(summary["over_capacity"] for summary in gathered),
         "numbers": {summary["sender"]: summary["numbers"] for summary in gathered},
     })
+
+
+def listen(senders):
+    """Waits for a line; if its standard input ends without one, so do the senders."""
+    if not sys.stdin.readline():
+        for process in senders:
+            process.kill()
+        sys.exit("nobody is there to say when")
 
 
 def numbered(options):

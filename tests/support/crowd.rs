@@ -28,6 +28,9 @@ const SHOWN: usize = 12;
 /// The last number of every sender, by group.
 pub(crate) type Goal = BTreeMap<String, Numbers>;
 
+/// Where instances listen, as they come and go.
+pub(crate) type Places = Arc<Mutex<Vec<SocketAddr>>>;
+
 /// The clients; they are judged as they hear, and end with the value.
 pub(crate) struct Crowd {
     around: Around,
@@ -40,8 +43,8 @@ pub(crate) struct Crowd {
 /// What all clients look at.
 #[derive(Clone)]
 struct Around {
-    /// Where instances listen; a client takes any.
-    places: Arc<Mutex<Vec<SocketAddr>>>,
+    /// A client takes any.
+    places: Places,
     /// Clients that are, or have once been, members of all their groups.
     joined: Arc<AtomicUsize>,
     goal: watch::Receiver<Option<Arc<Goal>>>,
@@ -106,6 +109,11 @@ impl Crowd {
             self.around.joined.load(Ordering::Relaxed) == self.size
         })
         .await;
+    }
+
+    /// Where they connect.
+    pub(crate) fn places(&self) -> Places {
+        Arc::clone(&self.around.places)
     }
 
     /// An instance listens elsewhere now.

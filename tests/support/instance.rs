@@ -14,6 +14,8 @@ use super::{Doors, Folder, eventually, whole};
 /// One instance; it does not outlive its test. Each start has ports of its own.
 pub(crate) struct Instance {
     folder: Folder,
+    /// Set in its environment.
+    variables: Vec<(&'static str, &'static str)>,
     child: Child,
     doors: Doors,
 }
@@ -21,16 +23,30 @@ pub(crate) struct Instance {
 impl Instance {
     /// Starts one with the tests' basics and what `configuration` adds to them.
     pub(crate) async fn start(configuration: &str) -> Self {
-        let folder = Folder::with(&format!("{}[log]\nformat = \"json\"\n", whole(configuration)));
-        let (child, doors) = spawn(&folder, "").await;
-        Self { folder, child, doors }
+        Self::start_with(configuration, &[]).await
     }
 
-    /// Starts it again, after its end. `failpoint`, if not empty, is `<name>:<abort|stop>:<nth>`:
-    /// where in its work it ends or stops itself.
-    pub(crate) async fn start_again(&mut self, failpoint: &str) {
+    /// The same, with these variables in its environment.
+    pub(crate) async fn start_with(
+        configuration: &str,
+        variables: &[(&'static str, &'static str)],
+    ) -> Self {
+        let folder = Folder::with(&format!("{}[log]\nformat = \"json\"\n", whole(configuration)));
+        let (child, doors) = spawn(&folder, variables).await;
+        Self { folder, variables: variables.to_vec(), child, doors }
+    }
+
+    /// Starts it again, after its end.
+    pub(crate) async fn start_again(&mut self) {
+        self.start_to_fail("").await;
+    }
+
+    /// Starts it again. `failpoint` is `<name>:<abort|stop>:<nth>`: where in its work it ends or
+    /// stops itself.
+    pub(crate) async fn start_to_fail(&mut self, failpoint: &str) {
         assert!(self.has_ended(), "it is running");
-        (self.child, self.doors) = spawn(&self.folder, failpoint).await;
+        let variables = [&self.variables[..], &[("FAILPOINT", failpoint)]].concat();
+        (self.child, self.doors) = spawn(&self.folder, &variables).await;
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -101,15 +117,11 @@ fn log(folder: &Folder) -> PathBuf {
 }
 
 /// Starts it, and waits until its log says where it listens.
-async fn spawn(folder: &Folder, failpoint: &str) -> (Child, Doors) {
+async fn spawn(folder: &Folder, variables: &[(&str, &str)]) -> (Child, Doors) {
     let file = File::options().create(true).append(true).open(log(folder)).unwrap();
     let before = file.metadata().unwrap().len() as usize;
     let mut command = folder.groupcast(&["serve"]);
-    if failpoint.is_empty() {
-        command.env_remove("FAILPOINT");
-    } else {
-        command.env("FAILPOINT", failpoint);
-    }
+    command.envs(variables.iter().copied());
     // A file, so that nobody has to read on for it to go on.
     let command = command.stdout(file.try_clone().unwrap()).stderr(file);
     let mut child = command.spawn().unwrap();

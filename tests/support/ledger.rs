@@ -19,8 +19,6 @@ pub(crate) struct Ledger {
     pub(crate) events: u64,
     /// Gaps told.
     pub(crate) gaps: u64,
-    /// Events missed behind gaps and joins.
-    pub(crate) missed: u64,
     /// Events dropped by their ids.
     pub(crate) again: u64,
 }
@@ -34,6 +32,8 @@ struct Heard {
     numbers: BTreeMap<u64, Sender>,
     /// Senders that were not heard yet may begin with a later number than 1.
     excused: bool,
+    /// Events that never came, gaps and joins having said so.
+    missed: u64,
     /// Where the client stands, in a group with history.
     position: Option<(String, u64)>,
 }
@@ -71,6 +71,11 @@ impl Ledger {
         expected.iter().all(|(sender, number)| last(sender) == Some(*number))
     }
 
+    /// How many events of `group` never came.
+    pub(crate) fn missed(&self, group: &str) -> u64 {
+        self.groups.get(group).map_or(0, |heard| heard.missed)
+    }
+
     /// The numbers of `group` that have come last.
     pub(crate) fn last(&self, group: &str) -> Numbers {
         let heard = self.groups.get(group).into_iter().flat_map(|heard| &heard.numbers);
@@ -92,7 +97,7 @@ impl Ledger {
         let heard = self.groups.get_mut(group).ok_or("an event before its join")?;
         heard.follow(frame)?;
         match heard.number(sender, number, &frame["id"])? {
-            Some(missed) => (self.events, self.missed) = (self.events + 1, self.missed + missed),
+            Some(missed) => (self.events, heard.missed) = (self.events + 1, heard.missed + missed),
             None => self.again += 1,
         }
         Ok(())

@@ -19,7 +19,7 @@ mod token;
 mod waiting;
 
 pub(crate) use chance::Chance;
-pub(crate) use crowd::{Crowd, Goal};
+pub(crate) use crowd::{Crowd, Goal, Places};
 pub(crate) use django::{Django, goal};
 pub(crate) use doors::Doors;
 pub(crate) use folder::Folder;
