@@ -32,6 +32,7 @@ help:
 	@echo 'make fmt      format the code'
 	@echo 'make run      a gateway to try: groupcast dev'
 	@echo 'make install  only install what is missing'
+	@echo 'make chaos    kill and stop instances for CHAOS_SECONDS (300), as no test has the time to'
 	@echo 'one part:     format lint licences docs rust api client browser'
 
 .PHONY: test
@@ -87,9 +88,10 @@ $(TOOLS)/cargo-deny-$(CARGO_DENY_VERSION):
 	@rm -rf $(TOOLS)/build
 	@touch $@
 
-$(VENV)/ready: tests/schemathesis/requirements.txt
+# One environment: what examines the API, and Django's libraries for the tests of the channel layers.
+$(VENV)/ready: tests/schemathesis/requirements.txt tests/python/requirements.txt
 	$(call step,python packages,python3 -m venv $(VENV) && $(VENV)/bin/pip install --quiet \
-		--disable-pip-version-check --requirement $<)
+		--disable-pip-version-check $(addprefix --requirement ,$^))
 	@touch $@
 
 client-js/node_modules/.package-lock.json: client-js/package-lock.json
@@ -116,8 +118,17 @@ docs:
 	$(call step,docs,RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet)
 
 .PHONY: rust
-rust:
+rust: $(VENV)/ready
 	$(call step,rust tests,cargo test --workspace --locked)
+
+# Instances are killed and stopped at random and at every failpoint, for long: not part of `make test`,
+# which has the short form. A failure prints CHAOS_SEED; given again, it takes the same decisions.
+export CHAOS_SECONDS ?= 300
+
+.PHONY: chaos
+chaos: $(VENV)/ready
+	$(call step,chaos for $(CHAOS_SECONDS) s,cargo test --locked --test main -- \
+		--ignored --exact --nocapture chaos::for_long)
 
 # The running API, held against its own description.
 .PHONY: api

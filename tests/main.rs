@@ -12,6 +12,8 @@ mod commands;
 // The documents, held against the gateway.
 mod protocol_document;
 mod transcripts;
+// What judges the clients of the tests below, judged itself.
+mod oracle;
 
 // What is promised to whoever behaves.
 mod converses_in_v1;
@@ -22,6 +24,7 @@ mod membership_by_backend;
 mod metrics;
 mod plain_clients;
 mod publishes_once;
+mod receives_group_send;
 mod renews_tokens;
 mod two_instances;
 
@@ -37,6 +40,9 @@ mod slow_readers;
 
 // What happens when Redis goes away.
 mod survives_redis;
+
+// What happens when instances are killed and stopped.
+mod chaos;
 
 // The end.
 mod drains_on_sigterm;

@@ -4,15 +4,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Gateway, RedisServer, Socket, eventually, request};
-use crate::two_instances::{gateway, ready};
+use crate::support::{RedisServer, Socket, eventually, request};
+use crate::two_instances::gateway;
 
 /// The longest that delivery may take to be back once Redis answers.
 const BACK: Duration = Duration::from_secs(2);
-
-async fn strict(gateway: &Gateway) -> u16 {
-    request(gateway.api, "GET /readyz?strict", &[], b"").await.status
-}
 
 /// The next frame that concerns `group`.
 async fn of_group(socket: &mut Socket, group: &str) -> serde_json::Value {
@@ -33,7 +29,7 @@ async fn publishers_get_503_meanwhile_and_clients_a_gap() {
     for empty in [false, true] {
         server.kill();
         let since = Instant::now();
-        eventually("the loss to show", async || strict(&one).await == 503).await;
+        eventually("the loss to show", async || one.strict().await == 503).await;
         assert!(since.elapsed() < Duration::from_secs(3), "{:?}", since.elapsed());
         // Nobody else would do better.
         assert_eq!(request(one.api, "GET /readyz", &[], b"").await.status, 200);
@@ -51,7 +47,7 @@ async fn publishers_get_503_meanwhile_and_clients_a_gap() {
             one.ask("POST /groups/sala_1/send", &[], body).await.status == 202
         })
         .await;
-        ready(&one).await;
+        one.ready().await;
         assert!(since.elapsed() < BACK, "{:?}", since.elapsed());
         let gap = json!({"type": "gap", "group": "sala_1", "reason": "layer", "possible": true});
         assert_eq!(of_group(&mut ana, "sala_1").await, gap);
@@ -78,8 +74,8 @@ async fn what_a_broken_subscription_missed_comes_from_history() {
             let frame = of_group(&mut ana, "pedido.42").await;
             assert_eq!((&frame["type"], &frame["offset"]), (&json!("event"), &json!(offset)));
         }
-        ready(&two).await;
-        ready(&one).await;
+        two.ready().await;
+        one.ready().await;
     }
 }
 
@@ -94,12 +90,12 @@ async fn an_exchanged_redis_begins_a_new_numbering_and_says_so() {
     assert_eq!(ana.frame().await["offset"], 1);
     for empty in [false, true] {
         server.kill();
-        eventually("the loss to show", async || strict(&one).await == 503).await;
+        eventually("the loss to show", async || one.strict().await == 503).await;
         if empty {
             server.wipe();
         }
         server.start_again();
-        ready(&one).await;
+        one.ready().await;
         let answer = one.ask("POST /groups/pedido.42/send", &[], r#"{"type":"paso"}"#).await.json();
         assert_ne!(answer["epoch"], json!(epoch), "another Redis, or another life of it");
         assert_eq!(answer["offset"], 1);

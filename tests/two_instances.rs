@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Gateway, RedisServer, eventually, request};
+use crate::support::{Gateway, RedisServer};
 
 /// The configuration of a gateway over `server`, whose `pedido.*` keep a history.
 pub(crate) fn over(server: &RedisServer) -> String {
@@ -16,16 +16,8 @@ pub(crate) fn over(server: &RedisServer) -> String {
 /// A gateway that delivers.
 pub(crate) async fn gateway(server: &RedisServer) -> Gateway {
     let gateway = Gateway::with(&over(server)).await;
-    ready(&gateway).await;
+    gateway.ready().await;
     gateway
-}
-
-/// Waits until everything gets through.
-pub(crate) async fn ready(gateway: &Gateway) {
-    eventually("the gateway to be ready", async || {
-        request(gateway.api, "GET /readyz?strict", &[], b"").await.status == 200
-    })
-    .await;
 }
 
 #[tokio::test]

@@ -35,16 +35,25 @@ pub(crate) enum Said {
 impl Socket {
     /// Shakes hands, which never fails: refusals come as close frames.
     pub(crate) async fn open(to: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Self {
+        soon("a handshake", Self::try_open(to, path, headers)).await.unwrap()
+    }
+
+    /// Shakes hands with a gateway that may not be there.
+    pub(crate) async fn try_open(
+        to: SocketAddr,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Option<Self> {
         let mut request = format!("ws://{to}{path}").into_client_request().unwrap();
         for (name, value) in headers {
             let name: HeaderName = name.parse().unwrap();
             request.headers_mut().append(name, HeaderValue::from_str(value).unwrap());
         }
-        let stream = soon("a connection", TcpStream::connect(to)).await.unwrap();
-        let (socket, response) = soon("a handshake", client_async(request, stream)).await.unwrap();
+        let stream = TcpStream::connect(to).await.ok()?;
+        let (socket, response) = client_async(request, stream).await.ok()?;
         let protocol = response.headers().get("sec-websocket-protocol");
         let protocol = protocol.map(|value| value.to_str().unwrap().to_owned());
-        Self { socket, protocol, ids: 0 }
+        Some(Self { socket, protocol, ids: 0 })
     }
 
     pub(crate) async fn hello(&mut self, token: &str) {
@@ -59,6 +68,11 @@ impl Socket {
 
     pub(crate) async fn say(&mut self, frame: Value) {
         self.say_text(&frame.to_string()).await;
+    }
+
+    /// Says `frame` to a gateway that may be gone.
+    pub(crate) async fn try_say(&mut self, frame: Value) -> Option<()> {
+        self.socket.send(Message::text(frame.to_string())).await.ok()
     }
 
     pub(crate) async fn say_text(&mut self, text: &str) {

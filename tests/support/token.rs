@@ -39,6 +39,19 @@ groups = ["sala_*"]
 calls = ["marcar_leida"]
 "#;
 
+/// The route of gateways whose configuration has none.
+const ROUTE: &str = r#"
+[[route]]
+path = "/ws"
+join = ["usuario_{sub}"]
+"#;
+
+/// A whole configuration: the basics, what `configuration` adds to them, and `/ws`.
+pub(crate) fn whole(configuration: &str) -> String {
+    let route = if configuration.contains("[[route]]") { "" } else { ROUTE };
+    format!("{BASICS}{configuration}{route}")
+}
+
 /// A token for `sub` that runs out in an hour.
 pub(crate) fn token(sub: &str) -> String {
     sign(&claims(sub, HOUR))

@@ -1,0 +1,130 @@
+//! The oracle that judges what clients hear, against histories made by hand.
+
+use serde_json::{Value, json};
+
+use crate::support::Ledger;
+
+fn event(sender: u64, number: u64) -> Value {
+    let data = json!({"type": "paso", "s": sender, "n": number});
+    json!({"type": "event", "group": "sala_1", "id": format!("{sender}-{number}"), "data": data})
+}
+
+fn numbered(offset: u64) -> Value {
+    let data = json!({"type": "paso", "s": 0, "n": offset});
+    json!({"type": "event", "group": "pedido.1", "offset": offset, "data": data})
+}
+
+fn joined(standing: Value) -> Value {
+    json!({"type": "joined", "groups": [standing]})
+}
+
+fn gap() -> Value {
+    json!({"type": "gap", "group": "sala_1", "reason": "layer", "possible": true})
+}
+
+/// What is wrong with the first frame that is wrong, if one is.
+fn fault(frames: &[Value]) -> Option<String> {
+    let mut ledger = Ledger::default();
+    frames.iter().find_map(|frame| ledger.hear(frame).err())
+}
+
+#[track_caller]
+fn says(frames: &[Value], what: &str) {
+    let fault = fault(frames).expect("there is a fault");
+    assert!(fault.contains(what), "{fault}");
+}
+
+#[test]
+fn every_event_once_in_order_is_right() {
+    let join = joined(json!({"group": "sala_1"}));
+    let frames = [join, event(0, 1), event(1, 1), event(0, 2), event(0, 3), event(1, 2)];
+    assert_eq!(fault(&frames), None);
+    let mut ledger = Ledger::default();
+    frames.iter().for_each(|frame| ledger.hear(frame).unwrap());
+    assert!(ledger.has_all("sala_1", &[(0, 3), (1, 2)].into()));
+    assert!(!ledger.has_all("sala_1", &[(0, 3), (1, 3)].into()));
+    assert!(!ledger.has_all("sala_1", &[(0, 3), (2, 1)].into()));
+    assert_eq!((ledger.events, ledger.gaps, ledger.missed("sala_1")), (5, 0, 0));
+    ledger.hear(&gap()).unwrap();
+    ledger.hear(&event(0, 6)).unwrap();
+    assert_eq!((ledger.events, ledger.gaps, ledger.missed("sala_1")), (6, 1, 2));
+}
+
+#[test]
+fn a_repetition_is_seen_however_late() {
+    let join = joined(json!({"group": "sala_1"}));
+    says(&[join.clone(), event(0, 1), event(0, 1)], "came twice");
+    says(&[join.clone(), event(0, 1), event(0, 2), gap(), event(0, 1)], "came twice");
+    says(&[join.clone(), event(0, 1), join, event(0, 1), event(0, 1)], "came twice");
+}
+
+#[test]
+fn what_another_connection_heard_may_come_again_under_its_id() {
+    let join = joined(json!({"group": "sala_1"}));
+    let twice = [event(0, 1), event(0, 2)];
+    let frames = [&[join.clone()][..], &twice, std::slice::from_ref(&join), &twice].concat();
+    assert_eq!(fault(&[frames.clone(), vec![event(0, 3)]].concat()), None);
+    says(&[frames.clone(), vec![event(0, 1)]].concat(), "came twice");
+    let mut renamed = event(0, 1);
+    renamed["id"] = "other".into();
+    says(&[join.clone(), event(0, 1), join, renamed], "came twice");
+}
+
+#[test]
+fn a_late_event_is_out_of_order_even_if_its_absence_was_told() {
+    let join = joined(json!({"group": "sala_1"}));
+    says(&[join, event(0, 1), gap(), event(0, 3), event(0, 2)], "out of order");
+}
+
+#[test]
+fn a_hole_must_be_told_before_what_follows_it() {
+    let join = joined(json!({"group": "sala_1"}));
+    says(&[join.clone(), event(0, 2)], "missing");
+    says(&[join.clone(), event(0, 1), event(0, 3), gap()], "missing");
+    assert_eq!(fault(&[join.clone(), event(0, 1), gap(), event(0, 3), event(0, 4)]), None);
+    assert_eq!(fault(&[join.clone(), gap(), event(0, 3)]), None);
+    // One word excuses one hole of each sender.
+    let again = [join.clone(), event(0, 1), gap(), event(0, 3), event(0, 5)];
+    says(&again, "missing");
+    let both = [join.clone(), event(0, 1), event(1, 1), gap(), event(0, 3), event(1, 9)];
+    assert_eq!(fault(&both), None);
+    assert_eq!(fault(&[join.clone(), event(0, 1), join, event(0, 3)]), None);
+}
+
+#[test]
+fn a_gap_of_another_group_excuses_nothing() {
+    let join = json!({"type": "joined", "groups": [{"group": "sala_1"}, {"group": "sala_2"}]});
+    let mut other = gap();
+    other["group"] = "sala_2".into();
+    says(&[join, event(0, 1), other, event(0, 3)], "missing");
+}
+
+#[test]
+fn offsets_follow_each_other_or_a_gap_that_names_them() {
+    let join = joined(json!({"group": "pedido.1", "epoch": "a", "offset": 0}));
+    let gap = |from, to| json!({"type": "gap", "group": "pedido.1", "reason": "history", "epoch": "a", "from": from, "to": to});
+    assert_eq!(fault(&[join.clone(), numbered(1), numbered(2)]), None);
+    says(&[join.clone(), numbered(1), numbered(3)], "follows");
+    assert_eq!(fault(&[join.clone(), numbered(1), gap(2, 4), numbered(5)]), None);
+    says(&[join.clone(), numbered(1), gap(3, 4), numbered(5)], "follows");
+    says(&[join.clone(), numbered(1), gap(2, 4), numbered(6)], "follows");
+    let anew = json!({"type": "gap", "group": "pedido.1", "reason": "layer", "epoch": "b"});
+    let mut first = numbered(2);
+    first["offset"] = 1.into();
+    assert_eq!(fault(&[join, numbered(1), anew, first]), None);
+}
+
+#[test]
+fn what_is_called_recovered_must_follow_whole() {
+    let join = joined(json!({"group": "pedido.1", "epoch": "a", "offset": 0}));
+    let back = |epoch, offset, recovered| {
+        joined(
+            json!({"group": "pedido.1", "epoch": epoch, "offset": offset, "recovered": recovered}),
+        )
+    };
+    let missed = [join.clone(), numbered(1), back("a", 3, true), numbered(2), numbered(3)];
+    assert_eq!(fault(&missed), None);
+    says(&[join.clone(), numbered(1), back("a", 3, true), numbered(3)], "follows");
+    says(&[join.clone(), numbered(1), back("b", 3, true)], "never was");
+    assert_eq!(fault(&[join, numbered(1), back("a", 3, false), numbered(4)]), None);
+}

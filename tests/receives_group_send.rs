@@ -1,0 +1,206 @@
+//! Django's and Celery's unchanged `group_send` reaches every browser, once and in order.
+
+use serde_json::{Value, json};
+
+use crate::support::{Crowd, Django, Gateway, Goal, Ledger, Python, RedisServer, goal};
+
+/// Two gateways that receive.
+async fn two(django: &Django) -> [Gateway; 2] {
+    let gateways = [Gateway::with(&django.gateway()).await, Gateway::with(&django.gateway()).await];
+    for gateway in &gateways {
+        gateway.ready().await;
+    }
+    gateways
+}
+
+fn names(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("sala_{n}")).collect()
+}
+
+/// Clients of each group, spread over both gateways.
+async fn crowd(gateways: &[Gateway; 2], groups: &[String], each: usize) -> Crowd {
+    let mut crowd = Crowd::at(gateways.iter().map(|gateway| gateway.public).collect(), 1);
+    for group in groups {
+        for _ in 0..each {
+            crowd.add(&[group]);
+        }
+    }
+    crowd.joined().await;
+    crowd
+}
+
+/// Nobody was told of a loss, and the library has dropped nothing.
+fn assert_whole(summary: &Value, ledgers: &[Ledger], each: u64) {
+    assert_eq!(summary["over_capacity"], 0, "a gateway that drains lets no box fill: {summary}");
+    for ledger in ledgers {
+        assert_eq!((ledger.events, ledger.gaps, ledger.again), (each, 0, 0));
+    }
+}
+
+/// Senders look into the box before they write and wait while half of it is taken: what is shown is
+/// that nothing gets lost or mixed up, not how fast a debug build drains on a loaded machine.
+const BELOW: u64 = 50;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_from_four_processes_reach_five_hundred_clients() {
+    let server = RedisServer::start();
+    let django = Django::core(&server);
+    let gateways = two(&django).await;
+    let groups = names(50);
+    let crowd = crowd(&gateways, &groups, 10).await;
+    let sent = django.options(json!({"groups": groups, "events": 2500, "below": BELOW}));
+    let summary = Python::send(sent).await;
+    assert_eq!(summary["sent"], 10_000);
+    assert_whole(&summary, &crowd.finish(goal(&summary)).await, 200);
+}
+
+/// A small run with a setting of the library: four processes, two groups, four clients each.
+async fn small(django: Django, more: Value) -> (Value, Vec<Ledger>) {
+    let gateways = two(&django).await;
+    let groups = names(2);
+    let crowd = crowd(&gateways, &groups, 4).await;
+    let mut options = django.options(json!({"groups": groups, "events": 40, "below": BELOW}));
+    options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let summary = Python::send(options).await;
+    let ledgers = crowd.finish(goal(&summary)).await;
+    (summary, ledgers)
+}
+
+#[tokio::test]
+async fn by_the_json_serializer() {
+    let server = RedisServer::start();
+    let config = json!({"serializer_format": "json", "random_prefix_length": 4});
+    let channels = "serializer = \"json\"\nrandom_prefix_length = 4";
+    let (summary, ledgers) = small(Django::core(&server).with(config, channels), json!({})).await;
+    assert_whole(&summary, &ledgers, 80);
+}
+
+#[tokio::test]
+async fn under_a_prefix_of_their_own() {
+    let server = RedisServer::start();
+    let config = json!({"prefix": "miapp", "capacity": 60});
+    let django = Django::core(&server).with(config, "prefix = \"miapp\"\ncapacity = 60");
+    let (summary, ledgers) = small(django, json!({})).await;
+    assert_whole(&summary, &ledgers, 80);
+    assert_eq!(server.ask(&["EXISTS", "asgi:group:sala_0"]), ":0\r\n");
+    assert_eq!(server.ask(&["EXISTS", "miapp:group:sala_0"]), ":1\r\n");
+}
+
+#[tokio::test]
+async fn encrypted_while_the_key_is_being_changed() {
+    let server = RedisServer::start();
+    let channels = "[[channels.key]]\nsecret = \"la clave nueva\"\n\
+                    [[channels.key]]\nsecret = \"la clave vieja\"";
+    let keys = |keys: &[&str]| json!({"symmetric_encryption_keys": keys});
+    let new = keys(&["la clave nueva", "la clave vieja"]);
+    let old = keys(&["la clave vieja"]);
+    let django = Django::core(&server).with(new, channels);
+    let gateways = two(&django).await;
+    let groups = names(2);
+    let mut crowd = crowd(&gateways, &groups, 4).await;
+    let mut expected = Goal::new();
+    // Those that were restarted already and those that were not, one after the other: each begins
+    // with sender 0, so the second's are given other names.
+    for (run, config) in [old, django.options(json!({}))["config"].clone()].into_iter().enumerate()
+    {
+        let mut options = django.options(json!({"groups": groups, "events": 20, "below": BELOW}));
+        options["config"] = config;
+        options["first_sender"] = json!(run * 4);
+        let summary = Python::send(options).await;
+        assert_eq!(summary["over_capacity"], 0);
+        for (group, numbers) in goal(&summary) {
+            expected.entry(group).or_default().extend(numbers);
+        }
+        crowd.check();
+    }
+    for ledger in crowd.finish(expected).await {
+        assert_eq!((ledger.events, ledger.gaps), (80, 0));
+    }
+}
+
+#[tokio::test]
+async fn from_clocks_that_are_minutes_wrong() {
+    let server = RedisServer::start();
+    // A sender deletes what is older than `expiry` by its own clock. With less than the difference
+    // of their clocks Django's processes delete each other's, gateway or not.
+    let django = Django::core(&server).with(json!({"expiry": 300}), "expiry = \"300s\"");
+    let (summary, ledgers) = small(django, json!({"clocks": [120, -120, 0.25, 0]})).await;
+    assert_whole(&summary, &ledgers, 80);
+}
+
+#[tokio::test]
+async fn by_the_pubsub_layer() {
+    let server = RedisServer::start();
+    let (summary, ledgers) = small(Django::pubsub(&server), json!({"below": 0})).await;
+    assert_whole(&summary, &ledgers, 80);
+    assert_eq!(server.ask(&["KEYS", "asgi*"]), "*0\r\n", "the layer writes no key");
+}
+
+#[tokio::test]
+async fn by_the_pubsub_layer_encrypted_in_json() {
+    let server = RedisServer::start();
+    let config =
+        json!({"serializer_format": "json", "symmetric_encryption_keys": ["clave"], "prefix": "x"});
+    let channels = "serializer = \"json\"\nprefix = \"x\"\n[[channels.key]]\nsecret = \"clave\"";
+    let django = Django::pubsub(&server).with(config, channels);
+    let (summary, ledgers) = small(django, json!({"below": 0})).await;
+    assert_whole(&summary, &ledgers, 80);
+}
+
+#[tokio::test]
+async fn beside_consumers_of_django_in_the_same_group() {
+    for pubsub in [false, true] {
+        let server = RedisServer::start();
+        let django = if pubsub { Django::pubsub(&server) } else { Django::core(&server) };
+        let gateways = two(&django).await;
+        let groups = names(1);
+        let crowd = crowd(&gateways, &groups, 4).await;
+        let options = django.options(json!({"groups": groups}));
+        let mut consumers = [Python::consumer(&options).await, Python::consumer(&options).await];
+        let below = if pubsub { 0 } else { BELOW };
+        let sent = json!({"groups": groups, "events": 25, "below": below});
+        let summary = Python::send(django.options(sent)).await;
+        for consumer in &mut consumers {
+            let mut last = [0; 4];
+            for _ in 0..100 {
+                let message = consumer.line().await;
+                let sender = message["s"].as_u64().unwrap() as usize;
+                last[sender] += 1;
+                assert_eq!(message["n"], last[sender], "{message}");
+            }
+        }
+        assert_whole(&summary, &crowd.finish(goal(&summary)).await, 100);
+    }
+}
+
+#[tokio::test]
+async fn to_two_clusters_that_do_not_see_each_other() {
+    let server = RedisServer::start();
+    let django = Django::core(&server);
+    let gateways = [
+        Gateway::with(&django.cluster("norte")).await,
+        Gateway::with(&django.cluster("sur")).await,
+    ];
+    let mut clients = Vec::new();
+    for gateway in &gateways {
+        gateway.ready().await;
+        let mut ana = gateway.v1("ana").await;
+        ana.join("sala_0").await;
+        clients.push(ana);
+    }
+    let sent = json!({"groups": ["sala_0"], "events": 5, "processes": 1});
+    Python::send(django.options(sent)).await;
+    for (gateway, ana) in gateways.iter().zip(&mut clients) {
+        for n in 1..=5 {
+            assert_eq!(ana.event().await["n"], n, "Django's events are everybody's");
+        }
+        gateway.publish("sala_0", json!({"type": "propia"})).await;
+    }
+    for ana in &mut clients {
+        assert_eq!(ana.event().await, json!({"type": "propia"}));
+    }
+    // What the other cluster published would stand before this.
+    for (gateway, ana) in gateways.iter().zip(&mut clients) {
+        gateway.still_serves_group(ana, "sala_0").await;
+    }
+}

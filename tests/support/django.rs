@@ -1,0 +1,71 @@
+//! What a gateway is told of Django's channel layer, and what Django's side is told of itself.
+
+use serde_json::{Value, json};
+
+use super::{Goal, RedisServer};
+
+/// One layer as both sides configure it, over a Redis of the test.
+pub(crate) struct Django {
+    url: String,
+    layer: &'static str,
+    /// `CHANNEL_LAYERS["default"]["CONFIG"]`, but for the hosts.
+    config: Value,
+    /// The same, as the gateway's configuration has it.
+    channels: String,
+}
+
+impl Django {
+    /// `channels_redis.core` at its defaults.
+    pub(crate) fn core(server: &RedisServer) -> Self {
+        Self { url: server.url(), layer: "core", config: json!({}), channels: String::new() }
+    }
+
+    /// `channels_redis.pubsub`.
+    pub(crate) fn pubsub(server: &RedisServer) -> Self {
+        Self { layer: "pubsub", ..Self::core(server) }
+    }
+
+    /// Set alike on both sides: Django's `config`, and what the gateway calls it.
+    pub(crate) fn with(mut self, config: Value, channels: &str) -> Self {
+        self.config = config;
+        self.channels = channels.to_owned();
+        self
+    }
+
+    /// The configuration of a gateway that receives; `pedido.*` keep a history.
+    pub(crate) fn gateway(&self) -> String {
+        self.cluster("groupcast")
+    }
+
+    /// The same, of another cluster.
+    pub(crate) fn cluster(&self, name: &str) -> String {
+        format!(
+            "[connections]\nping = \"1s\"\n\
+             [layer]\nkind = \"redis\"\nurl = \"{}\"\ncluster = \"{name}\"\n\
+             [[layer.history]]\npattern = \"pedido.*\"\nsize = 10000\n\
+             [channels]\nreceive = [\"{}\"]\n{}\n",
+            self.url, self.layer, self.channels
+        )
+    }
+
+    /// The options of a script, with `more` of them.
+    pub(crate) fn options(&self, more: Value) -> Value {
+        let mut options = more;
+        options["url"] = self.url.as_str().into();
+        options["layer"] = self.layer.into();
+        options["config"] = self.config.clone();
+        options
+    }
+}
+
+/// The last numbers of each sender for each group, of a summary.
+pub(crate) fn goal(summary: &Value) -> Goal {
+    let mut goal = Goal::new();
+    for (sender, groups) in summary["numbers"].as_object().unwrap() {
+        for (group, number) in groups.as_object().unwrap() {
+            let numbers = goal.entry(group.clone()).or_default();
+            numbers.insert(sender.parse().unwrap(), number.as_u64().unwrap());
+        }
+    }
+    goal
+}
