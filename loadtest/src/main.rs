@@ -15,6 +15,7 @@ mod http;
 mod limits;
 mod proc;
 mod progress;
+mod redis;
 mod report;
 mod run;
 mod scenarios;
