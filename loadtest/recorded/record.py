@@ -67,7 +67,7 @@ CASES = [
             "random_prefix_length": 4,
         },
         "members": [BOX + "usuario_7"],
-        "message": {"type": "aviso", "numeros_grandes": 5_000_000_000, "pequenos": 255, "medio": 65535},
+        "message": {"type": "aviso", "numeros_grandes": 5_000_000_000, "pequenos": 255, "lista": [1.5, {"a": {}}]},
     },
     {
         "name": "a full mailbox",

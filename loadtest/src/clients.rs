@@ -25,9 +25,11 @@ pub struct Plan {
     pub address: SocketAddr,
     /// Path of the WebSocket.
     pub path: &'static str,
+    /// The number of the first browser.
+    pub first: usize,
     /// How many browsers.
     pub count: usize,
-    /// Makes their tokens; browser i is `sub` `u<i>`.
+    /// Makes their tokens.
     pub signer: Signer,
 }
 

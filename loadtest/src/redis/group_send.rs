@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 use serde::Deserialize;
 
 use super::msgpack;
-pub use super::msgpack::{Message, Value};
+pub use super::msgpack::Message;
 use super::resp::{Connection, Reply, command};
 
 /// Member of a message that names its receivers.
@@ -64,8 +64,11 @@ pub struct ChannelLayer {
     settings: Settings,
     address: SocketAddr,
     connection: Connection,
-    random: Box<dyn FnMut(&mut [u8]) + Send>,
+    random: Random,
 }
+
+/// Fills prefixes.
+type Random = Box<dyn FnMut(&mut [u8]) + Send>;
 
 impl ChannelLayer {
     /// Connects as redis-py 8 does. `random` fills prefixes.

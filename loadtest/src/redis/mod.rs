@@ -1,5 +1,6 @@
 //! Redis: a server of the run's own, a client by hand, and what Django's channel layer says to it.
 
+pub mod bare;
 pub mod group_send;
 mod msgpack;
 pub mod resp;

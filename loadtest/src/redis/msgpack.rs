@@ -1,13 +1,6 @@
 //! Packs a message as Python's `msgpack.packb` does by default: shortest forms, keys in their order.
 
-/// A value of a message. What measured events and their like need; Python packs more.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
-    Null,
-    Flag(bool),
-    Integer(i64),
-    Text(String),
-}
+use serde_json::Value;
 
 /// Members of a message in the order in which Python's `dict` has them.
 pub type Message = Vec<(String, Value)>;
@@ -16,14 +9,9 @@ pub type Message = Vec<(String, Value)>;
 pub fn pack(message: &Message, last: (&str, &[&str])) -> Vec<u8> {
     let mut out = Vec::new();
     length(&mut out, message.len() + 1, 0x80, 0xde);
-    for (key, value) in message {
+    for (key, member) in message {
         text(&mut out, key);
-        match value {
-            Value::Null => out.push(0xc0),
-            Value::Flag(flag) => out.push(0xc2 + u8::from(*flag)),
-            Value::Integer(number) => integer(&mut out, *number),
-            Value::Text(string) => text(&mut out, string),
-        }
+        value(&mut out, member);
     }
     let (key, names) = last;
     text(&mut out, key);
@@ -32,6 +20,33 @@ pub fn pack(message: &Message, last: (&str, &[&str])) -> Vec<u8> {
         text(&mut out, name);
     }
     out
+}
+
+/// A value; members of maps within come in the order of their keys, since JSON keeps no other here.
+fn value(out: &mut Vec<u8>, json: &Value) {
+    match json {
+        Value::Null => out.push(0xc0),
+        Value::Bool(flag) => out.push(0xc2 + u8::from(*flag)),
+        Value::Number(number) => match (number.as_i128(), number.as_f64()) {
+            (Some(number), _) => integer(out, number),
+            (None, number) => {
+                out.push(0xcb);
+                out.extend_from_slice(&number.unwrap_or(f64::NAN).to_be_bytes());
+            }
+        },
+        Value::String(string) => text(out, string),
+        Value::Array(items) => {
+            length(out, items.len(), 0x90, 0xdc);
+            items.iter().for_each(|item| value(out, item));
+        }
+        Value::Object(members) => {
+            length(out, members.len(), 0x80, 0xde);
+            for (key, member) in members {
+                text(out, key);
+                value(out, member);
+            }
+        }
+    }
 }
 
 /// Length of a map or list: in one byte below 16, else in two or four after a byte `wide`.
@@ -66,7 +81,7 @@ fn text(out: &mut Vec<u8>, text: &str) {
 }
 
 /// The shortest form; Python takes the unsigned ones for what is not negative.
-fn integer(out: &mut Vec<u8>, number: i64) {
+fn integer(out: &mut Vec<u8>, number: i128) {
     let (kind, width) = match number {
         -32..=0x7F => return out.push(number as u8),
         0x80..=0xFF => (0xcc, 1),
@@ -79,7 +94,7 @@ fn integer(out: &mut Vec<u8>, number: i64) {
         _ => (0xd3, 8),
     };
     out.push(kind);
-    out.extend_from_slice(&number.to_be_bytes()[8 - width..]);
+    out.extend_from_slice(&number.to_be_bytes()[16 - width..]);
 }
 
 #[cfg(test)]
@@ -99,8 +114,8 @@ mod tests {
             (65_535, "cdffff"),
             (4_294_967_295, "ceffffffff"),
             (-70_000, "d2fffeee90"),
-            (i64::MAX, "cf7fffffffffffffff"),
-            (i64::MIN, "d38000000000000000"),
+            (u64::MAX.into(), "cfffffffffffffffff"),
+            (i64::MIN.into(), "d38000000000000000"),
         ] {
             let mut out = Vec::new();
             integer(&mut out, number);

@@ -1,6 +1,6 @@
 //! As much of Redis' protocol (RESP2 and RESP3) as a measuring client needs, on one plain socket.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 

@@ -8,8 +8,10 @@ use std::thread;
 use data_encoding::HEXLOWER;
 use serde::Deserialize;
 
-use super::group_send::{ChannelLayer, Message, RECORDING, Settings, Value};
+use super::bare::BareDrain;
+use super::group_send::{ChannelLayer, Message, RECORDING, Sent, Settings};
 use super::*;
+use crate::senders;
 
 #[derive(Deserialize)]
 struct Recording {
@@ -22,7 +24,7 @@ struct Case {
     name: String,
     settings: Settings,
     now: f64,
-    message: Vec<(String, serde_json::Value)>,
+    message: Message,
     prefixes: VecDeque<String>,
     sends: usize,
     turns: Vec<Turn>,
@@ -37,16 +39,6 @@ struct Turn {
 
 fn bytes(latin: &str) -> Vec<u8> {
     latin.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect()
-}
-
-fn value(json: serde_json::Value) -> Value {
-    match json {
-        serde_json::Value::Null => Value::Null,
-        serde_json::Value::Bool(flag) => Value::Flag(flag),
-        serde_json::Value::Number(number) => Value::Integer(number.as_i64().unwrap()),
-        serde_json::Value::String(text) => Value::Text(text),
-        other => panic!("{other} is in no message"),
-    }
 }
 
 /// Plays Redis as recorded; fails at the first byte that the library did not write.
@@ -87,15 +79,19 @@ fn a_group_send_is_said_as_the_library_says_it() {
             let recorded = case.prefixes.pop_front().expect("as many messages as recorded");
             prefix.copy_from_slice(&HEXLOWER.decode(recorded.as_bytes()).unwrap());
         };
-        let message: Message = case.message.into_iter().map(|(k, v)| (k, value(v))).collect();
         let mut layer = ChannelLayer::connect(address, case.settings, random).unwrap();
         let mut full = 0;
         for _ in 0..case.sends {
-            full = layer.group_send("usuario_7", &message, case.now).unwrap().full;
+            full = layer.group_send("usuario_7", &case.message, case.now).unwrap().full;
         }
         drop(layer);
         server.join().unwrap_or_else(|_| panic!("{} is said otherwise", case.name));
-        assert_eq!(full, case.sends - 1, "{}: only the recorded second one found no room", case.name);
+        assert_eq!(
+            full,
+            case.sends - 1,
+            "{}: only the recorded second one found no room",
+            case.name
+        );
     }
 }
 
@@ -105,4 +101,32 @@ fn calls_of_commands_are_read_from_info() {
         cmdstat_client|setname:calls=30,usec=8\r\nelse:calls=9\r\n";
     let expected = [("client|setname".to_owned(), 30), ("ping".to_owned(), 2)];
     assert_eq!(calls(info), BTreeMap::from(expected));
+}
+
+#[test]
+fn against_a_real_server_full_mailboxes_are_told_and_drained_ones_take_again() {
+    let server = Server::start().unwrap();
+    let settings = Settings { capacity: 3, ..Settings::default() };
+    let random = senders::prefixes(0);
+    let mut layer = ChannelLayer::connect(server.address(), settings, random).unwrap();
+    let message: Message = vec![("type".to_owned(), "aviso".into())];
+    let mut send = || layer.group_send("usuario_7", &message, senders::now()).unwrap();
+    assert_eq!(send(), Sent { mailboxes: 0, full: 0 });
+
+    let mut connection = server.connect().unwrap();
+    let now = format!("{:?}", senders::now());
+    let member = b"groupcast.control.0!usuario_7";
+    connection.ask(&[b"ZADD", b"asgi:group:usuario_7", now.as_bytes(), member]).unwrap();
+    let full = [(); 5].map(|()| send().full);
+    assert_eq!(full, [0, 0, 0, 1, 1]);
+    assert_eq!(server.commands().unwrap()["eval"], 5);
+
+    let drain = BareDrain::start(server.address(), &[]).unwrap();
+    let until = Instant::now() + Duration::from_secs(10);
+    while drain.taken() < 3 {
+        assert!(Instant::now() < until, "three messages wait and {} are taken", drain.taken());
+        thread::yield_now();
+    }
+    assert_eq!(send().full, 0);
+    drain.stop().unwrap();
 }
