@@ -1,7 +1,8 @@
 //! Gateways over one Redis, their browsers each in a group of its own, and the account of them all.
 
 use std::io;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::clients::{Clients, Plan};
 use crate::gateway::{self, Gateway, Layer, PATH, Setup};
@@ -11,6 +12,9 @@ use crate::stats::Latencies;
 
 /// Bytes of a token.
 const TOKEN_BYTES: usize = 256;
+
+/// Something published twice has come twice by then.
+const LATE: Duration = Duration::from_millis(300);
 
 /// A gateway and those who are connected to it.
 pub struct Instance {
@@ -97,6 +101,13 @@ impl Cluster {
         Ok(())
     }
 
+    /// Looks once more, for what came twice and late, then ends all.
+    pub fn finish(self, sent: &[u64]) -> io::Result<()> {
+        thread::sleep(LATE);
+        self.check(sent)?;
+        self.stop()
+    }
+
     /// Ends all browsers and gateways in good order.
     pub fn stop(self) -> io::Result<()> {
         self.instances.into_iter().try_for_each(|Instance { clients, gateway, .. }| {
@@ -131,12 +142,12 @@ pub fn account(clients: &Clients, sent: &[u64]) -> io::Result<()> {
 /// Waits until `delivered` says `expected`, or no further one came for `patience`.
 pub fn wait(delivered: impl Fn() -> u64, expected: u64, patience: Duration) -> bool {
     let mut seen = delivered();
-    let mut since = std::time::Instant::now();
+    let mut since = Instant::now();
     while seen < expected && since.elapsed() < patience {
-        std::thread::sleep(Duration::from_millis(1));
+        thread::sleep(Duration::from_millis(1));
         let now = delivered();
         if now != seen {
-            (seen, since) = (now, std::time::Instant::now());
+            (seen, since) = (now, Instant::now());
         }
     }
     seen >= expected

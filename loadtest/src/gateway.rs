@@ -97,6 +97,7 @@ impl Gateway {
             let _ = child.kill();
             let _ = child.wait();
             let said = fs::read_to_string(&errors).unwrap_or_default();
+            let _ = fs::remove_dir_all(&directory);
             io::Error::other(format!("the gateway does not listen: {error}\n{said}"))
         })?;
         let api = Api::connect(listening.api, SECRET)?;

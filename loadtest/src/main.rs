@@ -67,6 +67,7 @@ Examples:
   cargo run --release -p loadtest -- all --check --json figures.json
   cargo run --release -p loadtest -- all --quick        only that all is delivered, in seconds
   cargo run --release -p loadtest -- fanout --control-only   what this machine can do at best
+  cargo run --release -p loadtest -- drain --rate 10000 --instances 2
 
 Exit codes: 0 all delivered, 1 something was lost or failed, 2 usage, 3 a bar missed (--check).
 Compare ratios and user CPU; times on a shared machine say little. See loadtest/README.md."

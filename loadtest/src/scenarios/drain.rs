@@ -111,7 +111,7 @@ impl Drain {
             senders: 2,
             instances: 2,
             capacity: 100,
-            seconds: 2,
+            seconds: 1,
             step_seconds: 0,
             pairs: 1,
             control_only: false,
@@ -173,7 +173,8 @@ impl Drain {
 
     /// The highest rate held, and what kept the next from being held.
     fn climb(&self, bench: &mut Bench) -> io::Result<(f64, &'static str)> {
-        let (mut held, mut rate) = (0.0, self.rate);
+        // From below the steady rate, so that a machine that cannot keep that has a ceiling, too.
+        let (mut held, mut rate) = (0.0, self.rate / 2.0);
         for _ in 0..MOST_STEPS {
             let doing = format!("at {rate:.0}/s");
             let window = bench.window(rate, Duration::from_secs(self.step_seconds), &doing)?;
@@ -304,7 +305,7 @@ impl Bench {
 
     fn stop(self) -> io::Result<()> {
         match self.drainer {
-            Drainer::Gateways(cluster) => cluster.stop(),
+            Drainer::Gateways(cluster) => cluster.finish(&self.senders.taken()),
             Drainer::Bare(bare) => bare.stop(),
         }
     }

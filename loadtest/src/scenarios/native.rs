@@ -126,8 +126,7 @@ impl Native {
         found.rate.push(count / start.elapsed().as_secs_f64());
         found.gateway.push(busy.0.used()?.less(&idle.0).total / count * 1e6);
         found.redis.push(busy.1.used()?.less(&idle.1).total / count * 1e6);
-        drop(publishers);
-        cluster.stop()
+        cluster.finish(&self.numbers(&publishers))
     }
 
     /// Publishes for `time`, as fast as deliveries come, and waits for the last; how many there were.
@@ -162,12 +161,17 @@ impl Native {
         })?;
         let sent = sent.into_inner();
         cluster::wait(|| cluster.delivered(), sent, PATIENCE);
+        cluster.check(&self.numbers(publishers))?;
+        Ok(sent - before)
+    }
+
+    /// Events published so far, by group.
+    fn numbers(&self, publishers: &[Publisher]) -> Vec<u64> {
         let mut numbers = vec![0; self.groups];
         for (group, number) in publishers.iter().flat_map(|p| &p.groups) {
             numbers[*group] = *number;
         }
-        cluster.check(&numbers)?;
-        Ok(sent - before)
+        numbers
     }
 }
 
