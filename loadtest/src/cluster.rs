@@ -2,7 +2,7 @@
 
 use std::io;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::clients::{Clients, Plan};
 use crate::gateway::{self, Gateway, Layer, PATH, Setup};
@@ -137,20 +137,6 @@ pub fn account(clients: &Clients, sent: &[u64]) -> io::Result<()> {
          gaps were told",
         sent.iter().sum::<u64>()
     )))
-}
-
-/// Waits until `delivered` says `expected`, or no further one came for `patience`.
-pub fn wait(delivered: impl Fn() -> u64, expected: u64, patience: Duration) -> bool {
-    let mut seen = delivered();
-    let mut since = Instant::now();
-    while seen < expected && since.elapsed() < patience {
-        thread::sleep(Duration::from_millis(1));
-        let now = delivered();
-        if now != seen {
-            (seen, since) = (now, Instant::now());
-        }
-    }
-    seen >= expected
 }
 
 /// Counters of several processes that are one subject.

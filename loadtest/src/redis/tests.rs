@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::thread;
 
 use data_encoding::HEXLOWER;
@@ -101,6 +102,17 @@ fn calls_of_commands_are_read_from_info() {
         cmdstat_client|setname:calls=30,usec=8\r\nelse:calls=9\r\n";
     let expected = [("client|setname".to_owned(), 30), ("ping".to_owned(), 2)];
     assert_eq!(calls(info), BTreeMap::from(expected));
+}
+
+#[test]
+fn the_recording_is_what_the_real_library_says() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let interpreter = here.join("../target/venv/bin/python");
+    assert!(interpreter.exists(), "Django's libraries are not installed: run `make install`");
+    // No bytecode is left beside the script.
+    let script = here.join("recorded/record.py");
+    let status = Command::new(interpreter).arg("-B").arg(script).arg("--check").status().unwrap();
+    assert!(status.success(), "{status}");
 }
 
 #[test]

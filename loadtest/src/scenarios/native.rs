@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::{Surroundings, WARM_UP};
-use crate::cluster::{self, Cluster, Meter};
+use crate::clients;
+use crate::cluster::{Cluster, Meter};
 use crate::event::{MIN_BYTES, Stamp};
 use crate::gateway;
 use crate::http::Api;
@@ -160,7 +161,7 @@ impl Native {
             threads.into_iter().try_for_each(|t| t.join().unwrap_or_else(|_| ended()))
         })?;
         let sent = sent.into_inner();
-        cluster::wait(|| cluster.delivered(), sent, PATIENCE);
+        clients::wait(|| cluster.delivered(), sent, PATIENCE);
         cluster.check(&self.numbers(publishers))?;
         Ok(sent - before)
     }
