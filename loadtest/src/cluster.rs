@@ -48,11 +48,12 @@ pub struct Cluster {
 
 impl Cluster {
     /// Starts `instances` gateways over `redis` and spreads browsers over them; browser i is in
-    /// [`gateway::private_group`] i. `channels`: they drain what Django's channel layer sends.
+    /// [`gateway::private_group`] i. With `channels`, Django's capacity, they drain what Django's
+    /// channel layer sends.
     pub fn start(
         setup: &Setup,
         redis: &Server,
-        channels: bool,
+        channels: Option<u32>,
         instances: usize,
         browsers: usize,
     ) -> io::Result<Self> {
@@ -76,6 +77,12 @@ impl Cluster {
     /// Events delivered to all browsers so far.
     pub fn delivered(&self) -> u64 {
         self.instances.iter().map(|instance| instance.clients.delivered()).sum()
+    }
+
+    /// Gaps told to all browsers so far.
+    pub fn gaps(&self) -> io::Result<u64> {
+        let gaps = |i: &Instance| Ok(i.clients.accounts()?.0.iter().map(|a| a.gaps).sum::<u64>());
+        self.instances.iter().map(gaps).sum()
     }
 
     /// Begins to sample the latencies of all browsers.

@@ -49,8 +49,8 @@ pub struct Setup {
 pub enum Layer {
     /// Its own memory.
     Memory,
-    /// A Redis, and whether it drains there what Django's channel layer sends.
-    Redis { url: String, channels: bool },
+    /// A Redis; if it drains there what Django's channel layer sends, the capacity that Django has.
+    Redis { url: String, channels: Option<u32> },
 }
 
 /// A running gateway. Dropped, it is killed.
@@ -198,8 +198,10 @@ fn configuration(Setup { shards, ping, layer, .. }: &Setup) -> String {
     let layer = match layer {
         Layer::Memory => String::new(),
         Layer::Redis { url, channels } => {
-            let receive = if *channels { "[channels]\nreceive = [\"core\"]\n" } else { "" };
-            format!("[layer]\nkind = \"redis\"\nurl = \"{url}\"\n\n{receive}")
+            let channels = channels.map_or(String::new(), |capacity| {
+                format!("[channels]\nreceive = [\"core\"]\ncapacity = {capacity}\n")
+            });
+            format!("[layer]\nkind = \"redis\"\nurl = \"{url}\"\n\n{channels}")
         }
     };
     format!(

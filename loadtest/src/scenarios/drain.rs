@@ -86,6 +86,7 @@ struct Window {
     behind: Duration,
     gateway: Used,
     redis: Used,
+    gaps: u64,
     latencies: Latencies,
 }
 
@@ -93,6 +94,7 @@ struct Window {
 struct Found {
     rate: Vec<f64>,
     full: Vec<f64>,
+    gaps: Vec<f64>,
     gateway: Vec<f64>,
     redis: Vec<f64>,
     senders: Vec<f64>,
@@ -126,9 +128,9 @@ impl Drain {
         for pair in 1..=self.pairs {
             progress::step(&format!("drain: pair {pair} of {}", self.pairs));
             if !self.control_only {
-                let Self { instances, groups, .. } = *self;
+                let Self { instances, groups, capacity, .. } = *self;
                 let start = |redis: &Server| {
-                    Cluster::start(&around.setup, redis, true, instances, groups)
+                    Cluster::start(&around.setup, redis, Some(capacity), instances, groups)
                         .map(Drainer::Gateways)
                 };
                 self.one(start, &mut gateway)?;
@@ -211,6 +213,7 @@ impl Drain {
         let full = "lost to full mailboxes";
         report.bar(full, "gateway", gateway.full, budget.lost_to_full_mailboxes);
         report.figure(full, "control", control.full);
+        report.figure("gaps told, possible ones", "gateway", gateway.gaps);
         report.figure("CPU per group_send, us", "gateway", gateway.gateway);
         report.figure("CPU per group_send, us", "redis", gateway.redis);
         report.figure("CPU per group_send, us", "redis, control", control.redis);
@@ -233,6 +236,7 @@ impl Found {
         self.redis.push(window.redis.less(redis).total / sent * 1e6);
         self.senders.push(window.sending.cpu / sent * 1e6);
         if window.latencies.len() > 0 {
+            self.gaps.push(window.gaps as f64);
             self.gateway.push(window.gateway.less(gateway).total / sent * 1e6);
             self.p50.push(window.latencies.percentile(50.0));
             self.p99.push(window.latencies.percentile(99.0));
@@ -260,6 +264,7 @@ impl Bench {
     /// Sends at `rate` for `time` and waits until everything is delivered.
     fn window(&mut self, rate: f64, time: Duration, doing: &str) -> io::Result<Window> {
         progress::step(&format!("drain: {doing}"));
+        let gaps_before = self.gaps()?;
         if let Drainer::Gateways(cluster) = &self.drainer {
             cluster.sample()?;
         }
@@ -286,7 +291,15 @@ impl Bench {
                 return Err(io::Error::other(text));
             }
         };
-        Ok(Window { sending, behind, gateway, redis, latencies })
+        let gaps = self.gaps()? - gaps_before;
+        Ok(Window { sending, behind, gateway, redis, gaps, latencies })
+    }
+
+    fn gaps(&self) -> io::Result<u64> {
+        match &self.drainer {
+            Drainer::Gateways(cluster) => cluster.gaps(),
+            Drainer::Bare(_) => Ok(0),
+        }
     }
 
     /// What gateways and Redis use while nothing is sent.

@@ -9,9 +9,12 @@ use clap::Args;
 
 use super::Surroundings;
 use crate::cluster::{Cluster, Meter};
+use crate::gateway::private_group;
 use crate::limits;
 use crate::progress;
 use crate::redis::Server;
+use crate::redis::group_send::Settings;
+use crate::redis::resp::Reply;
 use crate::report::Report;
 
 /// What follows the joins is over by then.
@@ -82,7 +85,8 @@ impl IdleBridge {
 
     fn one(&self, around: &Surroundings, channels: bool, found: &mut Found) -> io::Result<()> {
         let redis = Server::start()?;
-        let cluster = Cluster::start(&around.setup, &redis, channels, 1, self.groups)?;
+        let capacity = channels.then_some(Settings::default().capacity);
+        let cluster = Cluster::start(&around.setup, &redis, capacity, 1, self.groups)?;
         if channels {
             self.held(&redis)?;
         }
@@ -117,9 +121,9 @@ impl IdleBridge {
     fn held(&self, redis: &Server) -> io::Result<()> {
         let mut connection = redis.connect()?;
         for index in 0..self.groups {
-            let key = format!("asgi:group:{}", crate::gateway::private_group(index));
+            let key = format!("asgi:group:{}", private_group(index));
             let members = connection.ask(&[b"ZCARD", key.as_bytes()])?;
-            if members != crate::redis::resp::Reply::Integer(1) {
+            if members != Reply::Integer(1) {
                 let text = format!("{key} has not one member but {members:?}");
                 return Err(io::Error::other(text));
             }

@@ -108,7 +108,7 @@ impl Native {
         found: &mut Found,
     ) -> io::Result<()> {
         let redis = Server::start()?;
-        let cluster = Cluster::start(&around.setup, &redis, false, 1, self.groups)?;
+        let cluster = Cluster::start(&around.setup, &redis, None, 1, self.groups)?;
         let publisher = |number: usize| {
             let groups = (number..self.groups).step_by(self.publishers).map(|group| (group, 0));
             Ok(Publisher { way: way(&cluster, &redis)?, groups: groups.collect(), next: 0 })

@@ -69,13 +69,14 @@ impl RedisLatency {
     pub fn run(&self, around: &Surroundings) -> io::Result<Report> {
         let memory = Gateway::start(&Setup { layer: Layer::Memory, ..around.setup.clone() })?;
         let redis = Server::start()?;
-        let layer = Layer::Redis { url: redis.url(), channels: true };
+        let django = Settings::default();
+        let layer = Layer::Redis { url: redis.url(), channels: Some(django.capacity) };
         let setup = Setup { layer, ..around.setup.clone() };
         // Browsers are on the second instance, posts go to the first; whoever drains a mailbox, drains it.
         let (first, second) = (Gateway::start(&setup)?, Gateway::start(&setup)?);
         let group_send = |seed: u64, anew: bool| {
             let random = prefixes(seed);
-            let layer = ChannelLayer::connect(redis.address(), Settings::default(), random)?;
+            let layer = ChannelLayer::connect(redis.address(), django.clone(), random)?;
             Ok::<_, io::Error>(Door::GroupSend { layer, anew })
         };
         let mut ways = [
