@@ -25,9 +25,11 @@ pub struct Plan {
     pub address: SocketAddr,
     /// Path of the WebSocket.
     pub path: &'static str,
+    /// The number of the first browser.
+    pub first: usize,
     /// How many browsers.
     pub count: usize,
-    /// Makes their tokens; browser i is `sub` `u<i>`.
+    /// Makes their tokens.
     pub signer: Signer,
 }
 
@@ -86,19 +88,9 @@ impl Clients {
         self.tally.delivered.load(Ordering::Relaxed)
     }
 
-    /// Waits until `expected` events were delivered in all, or no further one came for `patience`;
-    /// what is there then.
+    /// [`wait`]s until `expected` events were delivered in all.
     pub fn wait_delivered(&self, expected: u64, patience: Duration) -> u64 {
-        let mut seen = self.delivered();
-        let mut since = Instant::now();
-        while seen < expected && since.elapsed() < patience {
-            thread::sleep(Duration::from_millis(1));
-            let now = self.delivered();
-            if now != seen {
-                (seen, since) = (now, Instant::now());
-            }
-        }
-        seen
+        wait(|| self.delivered(), expected, patience)
     }
 
     /// The browsers below index `count` stop reading.
@@ -141,6 +133,20 @@ impl Clients {
         let _ = self.commands.send(command);
         self.waker.wake()
     }
+}
+
+/// Waits until `delivered` says `expected`, or nothing further for `patience`; what it says then.
+pub fn wait(delivered: impl Fn() -> u64, expected: u64, patience: Duration) -> u64 {
+    let mut seen = delivered();
+    let mut since = Instant::now();
+    while seen < expected && since.elapsed() < patience {
+        thread::sleep(Duration::from_millis(1));
+        let now = delivered();
+        if now != seen {
+            (seen, since) = (now, Instant::now());
+        }
+    }
+    seen
 }
 
 impl Drop for Clients {

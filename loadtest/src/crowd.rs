@@ -14,6 +14,7 @@ use socket2::SockRef;
 use crate::account::Account;
 use crate::browser::{Browser, Ears, Stage};
 use crate::clients::Plan;
+use crate::gateway;
 use crate::websocket;
 
 /// Handshakes under way at once: below the gateway's own bound and any listen queue.
@@ -137,7 +138,7 @@ impl Crowd {
             let mut stream = TcpStream::connect(self.plan.address)?;
             let both = Interest::READABLE | Interest::WRITABLE;
             self.poll.registry().register(&mut stream, Token(index), both)?;
-            let token = self.plan.signer.token(&format!("u{index:05}"));
+            let token = self.plan.signer.token(&gateway::browser(self.plan.first + index));
             self.browsers.push(Browser::new(stream, &token));
         }
         Ok(())

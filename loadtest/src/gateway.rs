@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,9 @@ const SECRET: &str = "only-for-measuring:nothing-is-kept-by-this-secret";
 /// Time to stop in, once every browser is gone.
 const STOP: Duration = Duration::from_secs(10);
 
+/// Time to become ready in.
+const READY: Duration = Duration::from_secs(10);
+
 /// What of the configuration a scenario chooses.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -36,6 +40,17 @@ pub struct Setup {
     pub shards: usize,
     /// `connections.ping`: browsers that don't read don't answer either.
     pub ping: &'static str,
+    /// What carries publications.
+    pub layer: Layer,
+}
+
+/// The layer of a gateway.
+#[derive(Debug, Clone)]
+pub enum Layer {
+    /// Its own memory.
+    Memory,
+    /// A Redis; if it drains there what Django's channel layer sends, the capacity that Django has.
+    Redis { url: String, channels: Option<u32> },
 }
 
 /// A running gateway. Dropped, it is killed.
@@ -43,6 +58,7 @@ pub struct Gateway {
     child: Child,
     directory: PathBuf,
     public: SocketAddr,
+    api_address: SocketAddr,
     api: Api,
 }
 
@@ -53,9 +69,11 @@ struct Listening {
 }
 
 impl Gateway {
-    /// Starts it and waits until it listens.
+    /// Starts it and waits until it is ready.
     pub fn start(setup: &Setup) -> io::Result<Self> {
-        let directory = std::env::temp_dir().join(format!("loadtest-{}", std::process::id()));
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let (pid, number) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let directory = std::env::temp_dir().join(format!("loadtest-{pid}-{number}"));
         fs::create_dir_all(&directory)?;
         let config = directory.join("gateway.toml");
         fs::write(&config, configuration(setup))?;
@@ -79,10 +97,26 @@ impl Gateway {
             let _ = child.kill();
             let _ = child.wait();
             let said = fs::read_to_string(&errors).unwrap_or_default();
+            let _ = fs::remove_dir_all(&directory);
             io::Error::other(format!("the gateway does not listen: {error}\n{said}"))
         })?;
         let api = Api::connect(listening.api, SECRET)?;
-        Ok(Self { child, directory, public: listening.public, api })
+        let Listening { public, api: api_address } = listening;
+        let mut gateway = Self { child, directory, public, api_address, api };
+        gateway.ready()?;
+        Ok(gateway)
+    }
+
+    /// Waits until publications get through: a gateway listens before its Redis has answered.
+    fn ready(&mut self) -> io::Result<()> {
+        let until = Instant::now() + READY;
+        while let Err(error) = self.api.get("/readyz?strict") {
+            if Instant::now() > until {
+                return Err(io::Error::other(format!("not ready within {READY:?}: {error}")));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
     }
 
     /// Its process.
@@ -95,17 +129,18 @@ impl Gateway {
         self.public
     }
 
+    /// One more connection to its API.
+    pub fn api(&self) -> io::Result<Api> {
+        Api::connect(self.api_address, SECRET)
+    }
+
     /// Publishes one event, or several by one batch.
     pub fn publish(&mut self, stamps: &[Stamp], bytes: usize) -> io::Result<()> {
         if let [stamp] = stamps {
             return self.api.publish(&format!("/groups/{GROUP}/send"), &stamp.json(bytes));
         }
-        let item = |stamp: &Stamp| {
-            let event = stamp.json(bytes);
-            format!(r#"{{"groups":["{GROUP}"],"event":{event}}}"#)
-        };
-        let items: Vec<_> = stamps.iter().map(item).collect();
-        self.api.publish("/batch", &format!(r#"{{"publications":[{}]}}"#, items.join(",")))
+        let events: Vec<_> = stamps.iter().map(|stamp| (GROUP, stamp.json(bytes))).collect();
+        self.api.publish_batch(&events)
     }
 
     /// The page of metrics.
@@ -148,8 +183,27 @@ pub fn default_program() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/groupcast")
 }
 
+/// The group of its own that browser `index` is in.
+pub fn private_group(index: usize) -> String {
+    format!("usuario_{}", browser(index))
+}
+
+/// `sub` of browser `index`.
+pub fn browser(index: usize) -> String {
+    format!("u{index:05}")
+}
+
 /// Everything that is not named stays at the default that users run with.
-fn configuration(Setup { shards, ping, .. }: &Setup) -> String {
+fn configuration(Setup { shards, ping, layer, .. }: &Setup) -> String {
+    let layer = match layer {
+        Layer::Memory => String::new(),
+        Layer::Redis { url, channels } => {
+            let channels = channels.map_or(String::new(), |capacity| {
+                format!("[channels]\nreceive = [\"core\"]\ncapacity = {capacity}\n")
+            });
+            format!("[layer]\nkind = \"redis\"\nurl = \"{url}\"\n\n{channels}")
+        }
+    };
     format!(
         r#"
 [listen]
@@ -162,6 +216,7 @@ ping = "{ping}"
 [hub]
 shards = {shards}
 
+{layer}
 [[auth.key]]
 algorithm = "HS256"
 secret_env = "{SECRET_VARIABLE}"

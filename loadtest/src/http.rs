@@ -43,6 +43,16 @@ impl Api {
         Err(io::Error::other(format!("POST {path} was answered with {status}: {body}")))
     }
 
+    /// Posts events to groups, each a group and its event, with one request.
+    pub fn publish_batch(&mut self, events: &[(impl AsRef<str>, String)]) -> io::Result<()> {
+        let item = |(group, event): &(_, String)| {
+            let group: &str = AsRef::as_ref(group);
+            format!(r#"{{"groups":["{group}"],"event":{event}}}"#)
+        };
+        let items: Vec<_> = events.iter().map(item).collect();
+        self.publish("/batch", &format!(r#"{{"publications":[{}]}}"#, items.join(",")))
+    }
+
     /// Gets a page as text, which must be 200.
     pub fn get(&mut self, path: &str) -> io::Result<String> {
         let Answer { status, body } = self.ask("GET", path, "")?;

@@ -2,11 +2,13 @@
 //!
 //! A walk: `scenarios/*` says what is done, `run` publishes and counts, `subject` is the process that
 //! is measured (`gateway` or `control`), `clients` → `crowd` → `browser` are those who receive, `proc`
-//! reads the kernel's counters, `report` prints and judges.
+//! reads the kernel's counters, `report` prints and judges. What goes through Redis is a `cluster` over a
+//! server of `redis`, to which `senders` say what Django's channel layer says.
 
 mod account;
 mod browser;
 mod clients;
+mod cluster;
 mod control;
 mod crowd;
 mod event;
@@ -15,9 +17,11 @@ mod http;
 mod limits;
 mod proc;
 mod progress;
+mod redis;
 mod report;
 mod run;
 mod scenarios;
+mod senders;
 mod stats;
 mod subject;
 mod token;
@@ -29,18 +33,26 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use gateway::Setup;
+use gateway::{Layer, Setup};
 use report::{Budgets, Report};
 use scenarios::Surroundings;
 use scenarios::backlog::Backlog;
+use scenarios::drain::Drain;
 use scenarios::fanout::Fanout;
 use scenarios::idle::Idle;
+use scenarios::idle_bridge::IdleBridge;
+use scenarios::native::Native;
+use scenarios::redis_latency::RedisLatency;
 use scenarios::slow::Slow;
 
 /// Deliveries were lost, a connection failed, or nothing could be measured (2 is clap's: usage).
 const FAILED: u8 = 1;
 /// Everything arrived, but a bar was missed.
 const MISSED: u8 = 3;
+
+/// All scenarios by name.
+const SCENARIOS: [&str; 8] =
+    ["idle", "fanout", "backlog", "slow", "redis-latency", "drain", "native", "idle-bridge"];
 
 /// Measure a Groupcast gateway beside a control that only writes the same bytes
 ///
@@ -55,6 +67,7 @@ Examples:
   cargo run --release -p loadtest -- all --check --json figures.json
   cargo run --release -p loadtest -- all --quick        only that all is delivered, in seconds
   cargo run --release -p loadtest -- fanout --control-only   what this machine can do at best
+  cargo run --release -p loadtest -- drain --rate 10000 --instances 2
 
 Exit codes: 0 all delivered, 1 something was lost or failed, 2 usage, 3 a bar missed (--check).
 Compare ratios and user CPU; times on a shared machine say little. See loadtest/README.md."
@@ -94,7 +107,11 @@ enum Scenario {
     Fanout(Fanout),
     Backlog(Backlog),
     Slow(Slow),
-    /// All four, with their defaults
+    RedisLatency(RedisLatency),
+    Drain(Drain),
+    Native(Native),
+    IdleBridge(IdleBridge),
+    /// All of them, with their defaults
     All,
     #[command(hide = true)]
     Control {
@@ -120,16 +137,16 @@ impl Cli {
         let Options { gateway, json, check, quick, shards, control_threads } = self.options;
         let cores = limits::cores();
         let around = Surroundings {
-            setup: Setup { program: gateway, shards, ping: "25s" },
+            setup: Setup { program: gateway, shards, ping: "25s", layer: Layer::Memory },
             control_threads: if control_threads == 0 { cores } else { control_threads },
         };
         let scenarios = match self.scenario {
             Scenario::Control { threads } => {
                 return control::run(threads).map(|()| ExitCode::SUCCESS);
             }
-            Scenario::All => ["idle", "fanout", "backlog", "slow"]
-                .map(|name| Self::parse_from(["loadtest", name]).scenario)
-                .into(),
+            Scenario::All => {
+                SCENARIOS.map(|name| Self::parse_from(["loadtest", name]).scenario).into()
+            }
             one => vec![one],
         };
         let budgets = Budgets::load()?;
@@ -160,6 +177,14 @@ impl Scenario {
             Self::Backlog(backlog) => backlog.run(around, &budgets.backlog),
             Self::Slow(_) if quick => Slow::quick().run(around, &budgets.slow),
             Self::Slow(slow) => slow.run(around, &budgets.slow),
+            Self::RedisLatency(_) if quick => RedisLatency::quick().run(around),
+            Self::RedisLatency(latency) => latency.run(around),
+            Self::Drain(_) if quick => Drain::quick().run(around, &budgets.drain),
+            Self::Drain(drain) => drain.run(around, &budgets.drain),
+            Self::Native(_) if quick => Native::quick().run(around),
+            Self::Native(native) => native.run(around),
+            Self::IdleBridge(_) if quick => IdleBridge::quick().run(around),
+            Self::IdleBridge(idle) => idle.run(around),
             Self::All | Self::Control { .. } => Err(io::Error::other("not a single scenario")),
         }
     }
@@ -172,7 +197,7 @@ mod tests {
     #[test]
     fn the_command_line_holds_together() {
         <Cli as clap::CommandFactory>::command().debug_assert();
-        for name in ["idle", "fanout", "backlog", "slow", "all"] {
+        for name in SCENARIOS.into_iter().chain(["all"]) {
             assert!(Cli::try_parse_from(["loadtest", name, "--quick"]).is_ok(), "{name}");
         }
         assert!(Cli::try_parse_from(["loadtest", "all", "--quick", "--check"]).is_err());

@@ -83,6 +83,16 @@ impl Usage {
 }
 
 impl Used {
+    /// Adds what another process used in the same time.
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            wall: self.wall.max(other.wall),
+            user: self.user + other.user,
+            total: self.total + other.total,
+            write_calls: self.write_calls + other.write_calls,
+        }
+    }
+
     /// Takes off what `idle` would have used in the same time.
     pub fn less(&self, idle: &Self) -> Self {
         let scale = if idle.wall > 0.0 { self.wall / idle.wall } else { 0.0 };
@@ -121,6 +131,12 @@ impl Memory {
         }
         Ok(last)
     }
+}
+
+/// CPU time of the calling thread, seconds.
+pub fn of_this_thread() -> io::Result<f64> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat")?;
+    Ok(number(text.split_whitespace().next(), "schedstat")? as f64 / 1e9)
 }
 
 fn read(pid: u32, file: &str) -> io::Result<String> {

@@ -1,5 +1,6 @@
 //! Results: a table for people, JSON for machines, and what they are held against.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -16,6 +17,7 @@ pub struct Budgets {
     pub backlog: BacklogBudget,
     pub idle: IdleBudget,
     pub slow: SlowBudget,
+    pub drain: DrainBudget,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -46,6 +48,12 @@ pub struct SlowBudget {
     pub outbox_kib: f64,
 }
 
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrainBudget {
+    pub lost_to_full_mailboxes: f64,
+}
+
 impl Budgets {
     /// The ones this program was built with.
     pub fn load() -> io::Result<Self> {
@@ -65,7 +73,7 @@ pub struct Report {
 
 #[derive(Debug, Serialize)]
 struct Figure {
-    name: &'static str,
+    name: Cow<'static, str>,
     subject: &'static str,
     #[serde(flatten)]
     spread: Spread,
@@ -86,9 +94,14 @@ impl Report {
     }
 
     /// Adds a figure with its value in each run; one without runs is left out.
-    pub fn figure(&mut self, name: &'static str, subject: &'static str, runs: Vec<f64>) {
+    pub fn figure(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        subject: &'static str,
+        runs: Vec<f64>,
+    ) {
         if let Some(spread) = Spread::of(runs) {
-            self.figures.push(Figure { name, subject, spread });
+            self.figures.push(Figure { name: name.into(), subject, spread });
         }
     }
 

@@ -59,6 +59,7 @@ impl Run {
         let plan = Plan {
             address: subject.address(),
             path: PATH,
+            first: 0,
             count: members,
             signer: gateway::signer(token),
         };

@@ -1,8 +1,12 @@
-//! The four questions that are asked of a gateway.
+//! The questions that are asked of a gateway: four of one alone, four of what goes through Redis.
 
 pub mod backlog;
+pub mod drain;
 pub mod fanout;
 pub mod idle;
+pub mod idle_bridge;
+pub mod native;
+pub mod redis_latency;
 pub mod slow;
 
 use std::io;
