@@ -14,7 +14,8 @@ use data_encoding::BASE64URL;
 
 use super::CodecError;
 
-/// How every token begins until the year 36 812: the version and the upper bits of the time.
+/// How every token begins: the version and the upper 22 bits of the time, which stay zero for another
+/// hundred thousand years.
 pub(super) const BEGINNING: &[u8] = b"gAAAA";
 
 const VERSION: u8 = 0x80;

@@ -119,37 +119,37 @@ impl Pass {
         Ok(len)
     }
 
+    /// A bracket, comma or colon; gives its length.
     fn mark(&mut self, mark: u8) -> usize {
-        if self.depth == 1
-            && matches!(mark, b',' | b'}' | b']')
-            && let Some((end, before)) = self.cut.take()
-        {
-            self.channels = Some(self.out.split_off(end));
-            self.last = before;
+        if self.depth == 1 && matches!(mark, b',' | b'}' | b']') && self.cut.is_some() {
+            self.take_out_channels(mark);
             if mark == b',' {
-                // The one before the channels serves what follows them.
+                // The comma before the channels, if any, serves what follows them.
                 return 1;
-            }
-            if before == Last::Comma {
-                self.out.truncate(end - self.style.comma.len());
             }
         }
         match mark {
             b',' => self.out.extend_from_slice(self.style.comma),
             b':' => self.out.extend_from_slice(self.style.colon),
-            other => self.out.push(other),
+            bracket => self.out.push(bracket),
         }
-        self.last = match mark {
-            b'{' | b'[' => Last::Open,
-            b',' => Last::Comma,
-            _ => Last::Other,
+        (self.last, self.depth) = match mark {
+            b'{' | b'[' => (Last::Open, self.depth + 1),
+            b'}' | b']' => (Last::Other, self.depth.saturating_sub(1)),
+            b',' => (Last::Comma, self.depth),
+            _ => (Last::Other, self.depth),
         };
-        match mark {
-            b'{' | b'[' => self.depth += 1,
-            b'}' | b']' => self.depth = self.depth.saturating_sub(1),
-            _ => {}
-        }
         1
+    }
+
+    /// Cuts the channels off `out`, and the comma before them if `mark` closes the object.
+    fn take_out_channels(&mut self, mark: u8) {
+        let Some((end, before)) = self.cut.take() else { return };
+        self.channels = Some(self.out.split_off(end));
+        self.last = before;
+        if mark != b',' && before == Last::Comma {
+            self.out.truncate(end - self.style.comma.len());
+        }
     }
 
     /// The number or word that `text` begins with; gives its length.
@@ -192,20 +192,14 @@ fn names_channels(string: &[u8]) -> bool {
 
 /// The names in `value`, a colon before it.
 fn names(value: &[u8]) -> Result<Vec<String>, CodecError> {
-    #[derive(serde::Deserialize)]
-    #[serde(untagged)]
-    enum Names {
-        One(String),
-        Many(Vec<String>),
-    }
     let value = value.strip_prefix(b":").unwrap_or_default();
-    match serde_json::from_slice(value) {
-        Ok(Names::One(name)) => Ok(vec![name]),
-        Ok(Names::Many(names)) => Ok(names),
-        Err(_) => {
-            Err(CodecError::Channels(String::from_utf8_lossy(value).chars().take(40).collect()))
-        }
-    }
+    let names = match value.first() {
+        Some(b'[') => serde_json::from_slice(value),
+        _ => serde_json::from_slice(value).map(|name| vec![name]),
+    };
+    names.map_err(|_| {
+        CodecError::Channels(String::from_utf8_lossy(value).chars().take(40).collect())
+    })
 }
 
 /// Appends `string`, in quotes, with everything but printable ASCII escaped as Python does it.
