@@ -169,6 +169,7 @@ pub async fn run(
         bridge.clone(),
         Arc::clone(&door),
         Arc::clone(&metrics),
+        shutdown.clone(),
     );
     tokio::spawn(desk.serve(requests));
     tokio::spawn(relay::dispatch(inbox, hub.clone(), layer.clone(), bridge.clone()));
@@ -196,6 +197,9 @@ pub async fn run(
         error = disagreement(bridge.as_ref()) => return Err(error.into()),
     }
     shutdown.drain();
+    if let Some(bridge) = &bridge {
+        bridge.rest();
+    }
     tracing::info!(connections = hub.connections(), ?grace, "draining");
     let whole = hub.drain(grace).await;
     shutdown.close();

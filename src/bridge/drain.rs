@@ -96,6 +96,9 @@ impl Drainer {
             logged: None,
         };
         loop {
+            if self.vigour.rests() {
+                return;
+            }
             self.take_wakes(&mut state);
             if !self.link.is_delivering() {
                 tokio::time::sleep(BACK_OFF).await;

@@ -1,5 +1,6 @@
 //! Whether sources are drained at present.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,10 @@ const STALE: Duration = Duration::from_millis(2200);
 
 /// Shared by the tasks of one bridge.
 #[derive(Debug, Default)]
-pub(super) struct Vigour(Mutex<Known>);
+pub(super) struct Vigour {
+    known: Mutex<Known>,
+    rests: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 struct Known {
@@ -42,7 +46,16 @@ impl Vigour {
         known.refused.is_none() && known.well.is_some_and(|at| at.elapsed() < STALE)
     }
 
+    /// Nothing is to be drained any more.
+    pub(super) fn rest(&self) {
+        self.rests.store(true, Ordering::Release);
+    }
+
+    pub(super) fn rests(&self) -> bool {
+        self.rests.load(Ordering::Acquire)
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::failpoint;
 use super::health::Vigour;
-use super::parts::Addresses;
+use super::parts::{Addresses, spans};
 use crate::group::GroupName;
 use crate::layer::{LayerError, Link, LinkError, NUMBERING, Script, Unheard};
 use crate::telemetry::BridgeMetrics;
@@ -75,7 +75,7 @@ impl Keeper {
             let mut arguments = Vec::with_capacity(chunk.len() * 5);
             for group in chunk {
                 let (key, member) = self.addresses.member(group);
-                let (_, good_for) = self.addresses.spans(&self.link, group);
+                let (_, good_for) = spans(&self.link, group);
                 let names = self.link.names();
                 let values = [key, member, names.of_group(group), names.held(group)];
                 arguments.extend(values.map(Bytes::from));
@@ -167,7 +167,7 @@ impl Keeper {
         out.push(Bytes::from_static(if expected { b"1" } else { b"0" }));
         for group in groups {
             let (key, member) = self.addresses.member(group);
-            let (held_for, _) = self.addresses.spans(&self.link, group);
+            let (held_for, _) = spans(&self.link, group);
             out.extend([key, member, names.of_group(group), names.held(group)].map(Bytes::from));
             out.push(millis(held_for));
             out.push(names.waiting(group).into());

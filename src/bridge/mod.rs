@@ -177,6 +177,11 @@ impl Bridge {
         Some(self.0.mailboxes.as_ref()?.channel(connection))
     }
 
+    /// Drains no more: what comes from now on is for the other instances, or for the next start.
+    pub fn rest(&self) {
+        self.0.vigour.rest();
+    }
+
     /// Whether what waits in sources is on its way.
     pub fn is_well(&self) -> bool {
         let well = self.0.vigour.is_well();

@@ -32,13 +32,6 @@ impl Addresses {
         }
     }
 
-    /// How long a group counts as held, and for how long it is still good to somebody once nobody
-    /// holds it.
-    pub(super) fn spans(&self, link: &Link, group: &GroupName) -> (Duration, Duration) {
-        let ttl = link.history().of(group).map_or(Duration::ZERO, |kept| kept.ttl);
-        (HELD + ttl, ttl)
-    }
-
     /// Writes the twelve values of one part.
     pub(super) fn write(&self, link: &Link, publication: &Publication, out: &mut Vec<Bytes>) {
         let names = link.names();
@@ -69,4 +62,10 @@ impl Addresses {
         out.extend([names.numbering(group), names.log(group), size.to_string()].map(Bytes::from));
         out.extend([kept, numbered].map(|span| Bytes::from(span.as_millis().to_string())));
     }
+}
+
+/// How long a group counts as held, and for how long it is still good to somebody once nobody holds it.
+pub(super) fn spans(link: &Link, group: &GroupName) -> (Duration, Duration) {
+    let ttl = link.history().of(group).map_or(Duration::ZERO, |kept| kept.ttl);
+    (HELD + ttl, ttl)
 }

@@ -50,6 +50,11 @@ impl Interest {
         over
     }
 
+    /// Takes all groups without members, whether or not their linger is over.
+    pub(super) fn idle_ones(&mut self) -> Vec<GroupName> {
+        self.over(Instant::now() + self.linger)
+    }
+
     /// These could not be unsubscribed, or perhaps they could: they are tried again.
     pub(super) fn kept(&mut self, groups: Vec<GroupName>, now: Instant) {
         self.doubtful.extend(groups.iter().cloned());

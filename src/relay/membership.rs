@@ -108,17 +108,30 @@ impl Membership {
 
     /// Unsubscribes groups whose linger is over.
     pub(super) async fn tidy(&mut self) {
-        let now = Instant::now();
-        let over = self.interest.over(now);
-        if over.is_empty() {
-            return;
-        }
-        if let Err(error) = self.layer.unsubscribe(&over).await {
-            tracing::warn!(%error, groups = over.len(), "groups not unsubscribed; they are tried again");
-            return self.interest.kept(over, now);
-        }
-        if let Some(bridge) = &self.bridge {
+        let over = self.interest.over(Instant::now());
+        if self.unsubscribe(&over).await
+            && let Some(bridge) = &self.bridge
+        {
             bridge.leave(&over).await;
         }
+    }
+
+    /// Unsubscribes groups without members at once, since this instance goes away. They are not left:
+    /// what comes for them waits for whoever takes over, or for the next start.
+    pub(super) async fn depart(&mut self) {
+        let idle = self.interest.idle_ones();
+        self.unsubscribe(&idle).await;
+    }
+
+    async fn unsubscribe(&mut self, groups: &[GroupName]) -> bool {
+        if groups.is_empty() {
+            return false;
+        }
+        let outcome = self.layer.unsubscribe(groups).await;
+        if let Err(error) = &outcome {
+            tracing::warn!(%error, groups = groups.len(), "groups not unsubscribed; they are tried again");
+            self.interest.kept(groups.to_vec(), Instant::now());
+        }
+        outcome.is_ok()
     }
 }

@@ -15,6 +15,7 @@ use crate::hub::{Call, Hub, Request, Send};
 use crate::layer::Layer;
 use crate::protocol::{Code, Refusal, outbound};
 use crate::publish::{DedupeKey, Door, Draft, PublishError, Scope};
+use crate::shutdown::{Phase, Shutdown};
 use crate::telemetry::{CallFailure, Metrics};
 
 /// Requests taken at once: a wave of joins becomes few questions to the layer.
@@ -34,6 +35,7 @@ const TIDY: Duration = Duration::from_secs(1);
 pub struct Desk {
     membership: Membership,
     workers: Vec<mpsc::Sender<Request>>,
+    shutdown: Shutdown,
 }
 
 impl Desk {
@@ -45,6 +47,7 @@ impl Desk {
         bridge: Option<Bridge>,
         door: Arc<Door>,
         metrics: Arc<Metrics>,
+        shutdown: Shutdown,
     ) -> Self {
         let workers = (0..WORKERS).map(|_| {
             let (sender, receiver) = mpsc::channel(WAITING);
@@ -52,7 +55,7 @@ impl Desk {
             sender
         });
         let workers = workers.collect();
-        Self { membership: Membership::new(hub, layer, bridge, settings.linger), workers }
+        Self { membership: Membership::new(hub, layer, bridge, settings.linger), workers, shutdown }
     }
 
     /// Serves until the hub ends.
@@ -68,7 +71,7 @@ impl Desk {
                     }
                     self.take(batch.drain(..)).await;
                 }
-                _ = tidy.tick() => self.membership.tidy().await,
+                _ = tidy.tick() => self.tidy().await,
             }
         }
     }
@@ -83,6 +86,9 @@ impl Desk {
                 Request::Release { shard, groups } => {
                     self.membership.join(std::mem::take(&mut joins)).await;
                     self.membership.release(shard, groups);
+                    if self.shutdown.phase() != Phase::Running {
+                        self.membership.depart().await;
+                    }
                 }
                 Request::Send(_) | Request::Call(_) => {
                     self.membership.join(std::mem::take(&mut joins)).await;
@@ -91,6 +97,13 @@ impl Desk {
             }
         }
         self.membership.join(joins).await;
+    }
+
+    async fn tidy(&mut self) {
+        match self.shutdown.phase() {
+            Phase::Running => self.membership.tidy().await,
+            Phase::Draining | Phase::Closed => self.membership.depart().await,
+        }
     }
 
     async fn hand_on(&self, request: Request) {

@@ -216,7 +216,9 @@ async fn track(client: Client, prefixes: Vec<String>, told: Arc<AtomicBool>) {
     loop {
         if !told.load(Ordering::Acquire) {
             // Whatever happened up to here is covered by what follows.
-            while !matches!(reconnects.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {}
+            while !matches!(reconnects.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed))
+            {
+            }
             match start_tracking(&client, prefixes.clone()).await {
                 Ok(()) => told.store(true, Ordering::Release),
                 Err(error) => tracing::debug!(%error, "writing is not told; sources are polled"),

@@ -62,7 +62,9 @@ fn received(inbox: &mut Inbox) -> Vec<(Target, String)> {
         .filter_map(|incoming| match incoming {
             Incoming::Publication(p) if p.target == to("c") => None,
             Incoming::Publication(p) => Some((p.target.clone(), text(&p))),
-            Incoming::Foreign(..) | Incoming::Control(_) | Incoming::Gap(_) => panic!("only publications were sent"),
+            Incoming::Foreign(..) | Incoming::Control(_) | Incoming::Gap(_) => {
+                panic!("only publications were sent")
+            }
         })
         .collect()
 }

@@ -14,7 +14,9 @@ fn names(gateway: &mut Gateway) -> Vec<(String, String)> {
                 }
                 other => panic!("for a group, not {other:?}"),
             },
-            Incoming::Foreign(..) | Incoming::Control(_) | Incoming::Gap(_) => panic!("only publications were sent"),
+            Incoming::Foreign(..) | Incoming::Control(_) | Incoming::Gap(_) => {
+                panic!("only publications were sent")
+            }
         })
         .collect()
 }
