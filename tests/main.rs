@@ -18,8 +18,10 @@ mod oracle;
 // What is promised to whoever behaves.
 mod converses_in_v1;
 mod delivers_in_order;
+mod drains_ingress;
 mod http_api;
 mod joins_and_leaves;
+mod mailboxes;
 mod membership_by_backend;
 mod metrics;
 mod plain_clients;
@@ -40,6 +42,7 @@ mod slow_readers;
 
 // What happens when Redis goes away.
 mod survives_redis;
+mod survives_redis_with_django;
 
 // What happens when instances are killed and stopped.
 mod chaos;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Goal, RedisServer};
+use super::{Goal, Python, RedisServer};
 
 /// One layer as both sides configure it, over a Redis of the test.
 pub(crate) struct Django {
@@ -48,6 +48,13 @@ impl Django {
         )
     }
 
+    /// Has one process send `events` to each of `groups`, as sender `sender`; the summary.
+    pub(crate) async fn send(&self, sender: u64, groups: &[&str], events: usize) -> Value {
+        let all = events * groups.len();
+        let one = json!({"groups": groups, "processes": 1, "events": all, "first_sender": sender});
+        Python::send(self.options(one)).await
+    }
+
     /// The options of a script, with `more` of them.
     pub(crate) fn options(&self, more: Value) -> Value {
         let mut options = more;
@@ -56,6 +63,23 @@ impl Django {
         options["config"] = self.config.clone();
         options
     }
+}
+
+/// The key of the mailbox in which senders find `group`.
+pub(crate) fn mailbox(server: &RedisServer, group: &str) -> String {
+    let members = server.ask(&["ZRANGE", &format!("asgi:group:{group}"), "0", "-1"]);
+    let ours = members.lines().find(|line| line.starts_with("groupcast."));
+    let ours = ours.unwrap_or_else(|| panic!("senders do not find {group}: {members:?}"));
+    format!("asgi{}!", ours.split('!').next().unwrap())
+}
+
+/// The last numbers of each sender for each group, of summaries.
+pub(crate) fn goals(summaries: &[Value]) -> Goal {
+    let mut all = Goal::new();
+    for (group, numbers) in summaries.iter().flat_map(goal) {
+        all.entry(group).or_default().extend(numbers);
+    }
+    all
 }
 
 /// The last numbers of each sender for each group, of a summary.

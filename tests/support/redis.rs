@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 /// A server that may be ended and started again where it was.
 pub(crate) struct RedisServer {
     port: u16,
-    folder: PathBuf,
+    /// What it has stored.
+    pub(crate) folder: PathBuf,
     child: Option<Child>,
 }
 
@@ -74,16 +75,17 @@ impl RedisServer {
 
     /// One command on a connection of its own; the answer as it came, or what came before the
     /// connection broke.
-    pub(crate) fn ask(&self, words: &[&str]) -> String {
+    pub(crate) fn ask(&self, words: &[impl AsRef<[u8]>]) -> String {
         let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) else {
             return String::new();
         };
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        let mut request = format!("*{}\r\n", words.len());
-        for word in words {
-            request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+        let mut request = format!("*{}\r\n", words.len()).into_bytes();
+        for word in words.iter().map(AsRef::as_ref) {
+            request.extend(format!("${}\r\n", word.len()).bytes());
+            request.extend([word, b"\r\n"].concat());
         }
-        let _ = stream.write_all(request.as_bytes());
+        let _ = stream.write_all(&request);
         // The end of what was sent makes Redis close once it has answered.
         let _ = stream.shutdown(std::net::Shutdown::Write);
         let mut answer = Vec::new();

@@ -1,0 +1,160 @@
+//! What waits in Django's mailboxes waits well: through restarts, beside rubbish, up to its capacity.
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::support::{
+    Crowd, Django, Gateway, Instance, RedisServer, Socket, eventually, goals, mailbox,
+};
+
+const ROOMS: [&str; 4] = ["sala_0", "sala_1", "sala_2", "sala_3"];
+const ORDERS: [&str; 4] = ["pedido.0", "pedido.1", "pedido.2", "pedido.3"];
+
+/// The settings of a site that gives its mailboxes room, but little time.
+fn roomy(server: &RedisServer) -> Django {
+    let config = json!({"capacity": 1500, "expiry": 10});
+    Django::core(server).with(config, "capacity = 1500\nexpiry = \"10s\"")
+}
+
+#[tokio::test]
+async fn what_is_sent_while_no_gateway_runs_is_delivered_by_the_next() {
+    let server = RedisServer::start();
+    let django = roomy(&server);
+    let mut only = Instance::start(&django.gateway()).await;
+    only.ready().await;
+    let mut crowd = Crowd::at(vec![only.public], 1);
+    for (room, order) in ROOMS.iter().zip(&ORDERS) {
+        crowd.add(&[room]);
+        // Whoever comes back second finds it in the history.
+        crowd.add(&[order]);
+        crowd.add(&[order]);
+    }
+    crowd.joined().await;
+    let groups = [ROOMS, ORDERS].concat();
+    let mut summaries = vec![django.send(0, &groups, 10).await];
+    for sender in [1, 2] {
+        if sender == 1 {
+            only.terminate().await;
+        } else {
+            only.kill();
+        }
+        summaries.push(django.send(sender, &groups, 40).await);
+        only.start_again().await;
+        crowd.moved(0, only.public);
+        only.ready().await;
+    }
+    // Live again.
+    summaries.push(django.send(3, &groups, 10).await);
+    assert!(summaries.iter().all(|summary| summary["over_capacity"] == 0), "{summaries:?}");
+    for ledger in crowd.finish(goals(&summaries)).await {
+        assert_eq!(ledger.events, 100);
+        assert_eq!(groups.iter().map(|group| ledger.missed(group)).sum::<u64>(), 0);
+    }
+}
+
+/// The next frame that is not a ping, which is a gap of one of these groups.
+async fn gap(socket: &mut Socket, group: &str) {
+    let frame = socket.frame().await;
+    let told = (&frame["type"], &frame["group"], &frame["possible"]);
+    assert_eq!(told, (&json!("gap"), &json!(group), &json!(true)), "{frame}");
+}
+
+#[tokio::test]
+async fn a_box_found_full_is_a_gap_to_its_groups() {
+    let server = RedisServer::start();
+    let config = json!({"capacity": 20});
+    let one_box = Django::core(&server).with(config, "capacity = 20\nboxes = 1");
+    let only = Instance::start(&one_box.gateway()).await;
+    only.ready().await;
+    let mut sockets = [only.v1("ana").await, only.v1("bea").await];
+    let groups = ["sala_0", "pedido.0"];
+    for (socket, group) in sockets.iter_mut().zip(groups) {
+        socket.ask(json!({"type": "join", "groups": [group]})).await;
+    }
+    only.signal(Signal::SIGSTOP);
+    eventually("it to stop", async || only.is_stopped()).await;
+    let summary = one_box.send(0, &groups, 30).await;
+    assert_eq!(summary["over_capacity"], 40, "the library says so in its log, and nowhere else");
+    only.signal(Signal::SIGCONT);
+    for (socket, group) in sockets.iter_mut().zip(groups) {
+        for n in 1..=10 {
+            assert_eq!(socket.event().await["n"], n);
+        }
+        gap(socket, group).await;
+    }
+    only.metric_reaches("groupcast_source_full_total", 1.0).await;
+    assert!(only.log().contains("mailbox found full"), "{}", only.log());
+    one_box.send(1, &groups, 1).await;
+    for socket in &mut sockets {
+        assert_eq!(socket.event().await, json!({"type": "paso", "s": 1, "n": 1}));
+    }
+}
+
+/// MessagePack of a map's rest: `__asgi_channel__` with one name.
+fn to_channel(name: &str) -> Vec<u8> {
+    let mut bytes = vec![0xb0];
+    bytes.extend(b"__asgi_channel__");
+    bytes.extend([0x91, 0xd9, name.len() as u8]);
+    bytes.extend(name.bytes());
+    bytes
+}
+
+#[tokio::test]
+async fn entries_that_say_nothing_are_counted_and_stand_in_nobodys_way() {
+    let server = RedisServer::start();
+    let django = Django::core(&server);
+    let gateway = Gateway::with(&django.gateway()).await;
+    gateway.ready().await;
+    let mut crowd = Crowd::at(vec![gateway.public], 1);
+    crowd.add(&["sala_0"]);
+    crowd.joined().await;
+    let key = mailbox(&server, "sala_0");
+    let channel = to_channel(&format!("{}sala_0", &key["asgi".len()..]));
+    let with = |rest: &[u8]| [&[7; 12], rest, &channel].concat();
+    let rubbish: [(&str, Vec<u8>); 8] = [
+        ("shorter than the random prefix", b"basura".to_vec()),
+        ("no MessagePack", [&[7; 12][..], b"\xc1\xff\xffnada"].concat()),
+        ("cut off", with(b"\x83\xa4type\xa1x")),
+        ("an integer as key", with(b"\x82\x01\x02")),
+        ("no type", with(b"\x82\xa1x\x01")),
+        ("a type that is no string", with(b"\x82\xa4type\x05")),
+        ("for nobody", [&[7; 12][..], b"\x81\xa4type\xa1x"].concat()),
+        ("an array", [&[7; 12][..], b"\x91\xa4type"].concat()),
+    ];
+    let mut summaries = Vec::new();
+    for (sender, (what, entry)) in (0..).zip(&rubbish) {
+        assert_eq!(server.ask(&[&b"ZADD"[..], key.as_bytes(), b"1", entry]), ":1\r\n", "{what}");
+        summaries.push(django.send(sender, &["sala_0"], 3).await);
+        let what = format!("{what} to be counted");
+        eventually(&what, async || {
+            gateway.metric("groupcast_source_unreadable_total").await == sender as f64 + 1.0
+        })
+        .await;
+    }
+    for ledger in crowd.finish(goals(&summaries)).await {
+        assert_eq!((ledger.events, ledger.gaps), (24, 0));
+    }
+    assert_eq!(server.ask(&["EXISTS", &key]), ":0\r\n", "nothing is left in the box");
+    assert_eq!(gateway.strict().await, 200);
+}
+
+#[tokio::test]
+async fn a_group_that_nobody_holds_costs_senders_nothing() {
+    let server = RedisServer::start();
+    let django = Django::core(&server);
+    // Groups are left soon after their last member.
+    let linger = [("GROUPCAST_HUB_LINGER", "100ms")];
+    let only = Instance::start_with(&django.gateway(), &linger).await;
+    only.ready().await;
+    let mut ana = only.v1("ana").await;
+    ana.join("sala_0").await;
+    let members = || server.ask(&["ZCARD", "asgi:group:sala_0"]);
+    assert_eq!(members(), ":1\r\n", "senders find it once the join is answered");
+    let left = ana.ask(json!({"type": "leave", "groups": ["sala_0"]})).await;
+    assert_eq!(left["type"], "left");
+    eventually("senders not to find it any more", async || members() == ":0\r\n").await;
+    ana.join("sala_0").await;
+    django.send(0, &["sala_0"], 1).await;
+    let event: Value = ana.event().await;
+    assert_eq!(event["n"], 1);
+}

@@ -1,0 +1,288 @@
+//! Redis goes away, forgets, refuses or holds the wrong thing while Django sends.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use crate::support::{
+    Crowd, Django, Doors, Gateway, Instance, Python, RedisServer, Snapshot, eventually, goals,
+    mailbox, refused,
+};
+
+const GROUPS: [&str; 4] = ["sala_0", "sala_1", "pedido.0", "pedido.1"];
+
+/// The longest that delivery may take to be back, and a loss to show.
+const BACK: Duration = Duration::from_secs(2);
+const SHOWN: Duration = Duration::from_secs(3);
+
+/// Members of all groups, three of each.
+async fn crowd(places: &[Doors]) -> Crowd {
+    let mut crowd = Crowd::at(places.iter().map(|doors| doors.public).collect(), 1);
+    for group in GROUPS {
+        (0..3).for_each(|_| crowd.add(&[group]));
+    }
+    crowd.joined().await;
+    crowd
+}
+
+async fn gateways(django: &Django) -> [Gateway; 2] {
+    let both = [Gateway::with(&django.gateway()).await, Gateway::with(&django.gateway()).await];
+    for gateway in &both {
+        gateway.ready().await;
+    }
+    both
+}
+
+async fn shows(gateway: &Doors) {
+    let since = Instant::now();
+    eventually("the loss to show", async || gateway.strict().await == 503).await;
+    assert!(since.elapsed() < SHOWN, "{:?}", since.elapsed());
+}
+
+#[tokio::test]
+async fn restarted_with_its_data_or_without_senders_find_the_groups_again() {
+    let mut server = RedisServer::start();
+    let django = Django::core(&server);
+    let gateways = gateways(&django).await;
+    let crowd = crowd(&gateways.each_ref().map(|gateway| **gateway)).await;
+    let mut summaries = vec![django.send(0, &GROUPS, 5).await];
+    for (sender, empty) in [(1, false), (2, true)] {
+        server.kill();
+        for gateway in &gateways {
+            shows(gateway).await;
+        }
+        if empty {
+            server.wipe();
+        }
+        server.start_again();
+        let since = Instant::now();
+        for gateway in &gateways {
+            gateway.ready().await;
+        }
+        assert!(since.elapsed() < BACK, "{:?}", since.elapsed());
+        // Whoever is ready has told senders where to find its groups.
+        summaries.push(django.send(sender, &GROUPS, 5).await);
+    }
+    for ledger in crowd.finish(goals(&summaries)).await {
+        assert_eq!(ledger.events, 15);
+        assert!(ledger.gaps >= 2, "a loss was to be feared twice: {}", ledger.gaps);
+    }
+}
+
+#[tokio::test]
+async fn an_old_snapshot_brings_back_what_was_delivered_and_nobody_gets_it_again() {
+    let mut server = RedisServer::start();
+    let django = Django::core(&server);
+    let only = Instance::start(&django.gateway()).await;
+    only.ready().await;
+    let crowd = crowd(&[*only]).await;
+    let mut summaries = vec![django.send(0, &GROUPS, 5).await];
+    // Taken while entries wait in the mailboxes.
+    only.signal(Signal::SIGSTOP);
+    eventually("it to stop", async || only.is_stopped()).await;
+    summaries.push(django.send(1, &GROUPS, 20).await);
+    let waiting = server.ask(&["ZCARD", &mailbox(&server, "sala_0")]);
+    assert_ne!(waiting, ":0\r\n");
+    let snapshot = Snapshot::of(&server);
+    only.signal(Signal::SIGCONT);
+    for group in GROUPS {
+        let key = mailbox(&server, group);
+        eventually("the box to be empty", async || server.ask(&["EXISTS", &key]) == ":0\r\n").await;
+    }
+    server.kill();
+    shows(&only).await;
+    snapshot.put_back(&server);
+    server.start_again();
+    only.ready().await;
+    summaries.push(django.send(2, &GROUPS, 5).await);
+    for ledger in crowd.finish(goals(&summaries)).await {
+        assert_eq!(ledger.events, 30);
+    }
+    only.metric_reaches("groupcast_source_duplicates_total", 80.0).await;
+}
+
+#[tokio::test]
+async fn flushed_while_events_are_under_way_it_is_told_and_goes_on() {
+    let server = RedisServer::start();
+    let django = Django::core(&server);
+    let gateways = gateways(&django).await;
+    let mut crowd = crowd(&gateways.each_ref().map(|gateway| **gateway)).await;
+    let options = json!({"groups": GROUPS, "processes": 2, "pause": 0.005});
+    let mut senders = Python::senders(django.options(options)).await;
+    senders.say("go");
+    for _ in 0..2 {
+        server.ask(&["FLUSHDB"]);
+        for group in GROUPS {
+            let key = format!("asgi:group:{group}");
+            eventually("senders to find the groups", async || {
+                crowd.check();
+                server.ask(&["EXISTS", &key]) == ":1\r\n"
+            })
+            .await;
+        }
+        for gateway in &gateways {
+            gateway.ready().await;
+        }
+    }
+    senders.say("end");
+    let summary = senders.summary().await;
+    for ledger in crowd.finish(goals(&[summary])).await {
+        assert!(ledger.gaps >= 1, "{} gaps", ledger.gaps);
+    }
+}
+
+#[tokio::test]
+async fn a_broken_subscription_loses_nothing_of_a_history_and_tells_the_others() {
+    let server = RedisServer::start();
+    let django = Django::core(&server);
+    let gateways = gateways(&django).await;
+    let mut crowd = crowd(&gateways.each_ref().map(|gateway| **gateway)).await;
+    let options = json!({"groups": GROUPS, "processes": 2, "pause": 0.005, "below": 50});
+    let mut senders = Python::senders(django.options(options)).await;
+    senders.say("go");
+    for _ in 0..5 {
+        assert_eq!(server.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]), ":2\r\n");
+        let listening = || server.ask(&["CLIENT", "LIST", "TYPE", "pubsub"]).matches("id=").count();
+        eventually("both to listen again", async || listening() == 2).await;
+        for gateway in &gateways {
+            gateway.ready().await;
+        }
+        crowd.check();
+    }
+    senders.say("end");
+    let summary = senders.summary().await;
+    for ledger in crowd.finish(goals(&[summary])).await {
+        assert_eq!(GROUPS[2..].iter().map(|group| ledger.missed(group)).sum::<u64>(), 0);
+    }
+}
+
+#[tokio::test]
+async fn without_memory_what_waits_is_delivered_all_the_same() {
+    let server = RedisServer::start();
+    let django = Django::core(&server);
+    let only = Instance::start(&django.gateway()).await;
+    only.ready().await;
+    let crowd = crowd(&[*only]).await;
+    only.signal(Signal::SIGSTOP);
+    eventually("it to stop", async || only.is_stopped()).await;
+    let mut summaries = vec![django.send(0, &GROUPS, 10).await];
+    assert_eq!(server.ask(&["CONFIG", "SET", "maxmemory", "1mb"]), "+OK\r\n");
+    only.signal(Signal::SIGCONT);
+    for group in GROUPS {
+        let key = mailbox(&server, group);
+        eventually("the box to be empty", async || server.ask(&["EXISTS", &key]) == ":0\r\n").await;
+    }
+    // A native publication to a history would need memory.
+    let refused = only.ask("POST /groups/pedido.0/send", &[], r#"{"type":"aviso"}"#).await;
+    assert_eq!(refused.status, 503, "{}", refused.body);
+    server.ask(&["CONFIG", "SET", "maxmemory", "0"]);
+    only.ready().await;
+    summaries.push(django.send(1, &GROUPS, 5).await);
+    for ledger in crowd.finish(goals(&summaries)).await {
+        assert_eq!((ledger.events, ledger.gaps), (15, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_history_key_of_the_wrong_type_keeps_its_group_waiting_and_no_other() {
+    let server = RedisServer::start();
+    // One box, so that the others stand behind it.
+    let django = Django::core(&server).with(json!({}), "boxes = 1");
+    let gateways = gateways(&django).await;
+    let mut crowd = crowd(&gateways.each_ref().map(|gateway| **gateway)).await;
+    let mut others = Crowd::at(vec![gateways[0].public], 1);
+    others.add(&["sala_0"]);
+    others.add(&["pedido.1"]);
+    others.joined().await;
+    assert_eq!(server.ask(&["SET", "groupcast:log:{pedido.0}", "no"]), "+OK\r\n");
+    let first = django.send(0, &GROUPS, 10).await;
+    others.finish(goals(std::slice::from_ref(&first))).await;
+    crowd.check();
+    gateways[0].metric_reaches(r#"groupcast_source_entries_total{fate="kept"}"#, 0.0).await;
+    assert_eq!(server.ask(&["ZCARD", &mailbox(&server, "pedido.0")]), ":10\r\n", "they wait");
+    server.ask(&["DEL", "groupcast:log:{pedido.0}"]);
+    let second = django.send(1, &GROUPS, 5).await;
+    for ledger in crowd.finish(goals(&[first, second])).await {
+        assert_eq!((ledger.events, ledger.gaps), (15, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_mailbox_of_the_wrong_type_shows_and_stops_no_other() {
+    let server = RedisServer::start();
+    let django = Django::core(&server);
+    let only = Instance::start(&django.gateway()).await;
+    only.ready().await;
+    let crowd = crowd(&[*only]).await;
+    let broken = mailbox(&server, "sala_0");
+    assert!(GROUPS[1..].iter().all(|group| mailbox(&server, group) != broken), "boxes differ");
+    assert_eq!(server.ask(&["SET", &broken, "no"]), "+OK\r\n");
+    shows(&only).await;
+    let mut summaries = Vec::new();
+    for sender in 0..3 {
+        summaries.push(django.send(sender, &GROUPS[1..], 10).await);
+        assert_eq!(only.strict().await, 503, "as long as it is so");
+    }
+    let log = only.log();
+    let told = log.lines().filter(|line| line.contains("WRONGTYPE")).collect::<Vec<_>>();
+    assert_eq!(told.len(), 1, "once, not with every look: {told:#?}");
+    assert!(told[0].contains(&broken), "it names the key: {}", told[0]);
+    server.ask(&["DEL", &broken]);
+    only.ready().await;
+    summaries.push(django.send(3, &GROUPS, 5).await);
+    for ledger in crowd.finish(goals(&summaries)).await {
+        assert_eq!(ledger.gaps, 0);
+    }
+}
+
+/// The rights that the documentation names, and no others.
+fn documented_rights() -> Vec<&'static str> {
+    let documentation = include_str!("../docs/redis.md");
+    let line = documentation.lines().find(|line| line.starts_with("ACL SETUSER")).unwrap();
+    line.split(' ').collect()
+}
+
+#[tokio::test]
+async fn the_documented_rights_suffice_and_one_that_is_missing_is_named() {
+    let server = RedisServer::start();
+    for right in ["zrem", "zrange", "zadd", "pubsub|numsub", "rpush"] {
+        assert_eq!(server.ask(&documented_rights()), "+OK\r\n");
+        let revoked = format!("-{right}");
+        assert_eq!(server.ask(&["ACL", "SETUSER", "groupcast", &revoked]), "+OK\r\n");
+        let django = Django::core(&server);
+        let configuration = django.gateway().replace("://", "://groupcast:secret@");
+        let only = Instance::start(&configuration).await;
+        let command = right.split('|').next().unwrap();
+        eventually("the log to name it", async || {
+            let log = only.log().to_lowercase();
+            log.lines().any(|line| line.contains(r#""level":"error""#) && line.contains(command))
+        })
+        .await;
+        assert_eq!(only.strict().await, 503, "{right}");
+        server.ask(&documented_rights());
+        only.ready().await;
+        server.ask(&["ACL", "LOG", "RESET"]);
+        let crowd = crowd(&[*only]).await;
+        let summary = django.send(0, &GROUPS, 5).await;
+        for ledger in crowd.finish(goals(&[summary])).await {
+            assert_eq!((ledger.events, ledger.gaps), (5, 0));
+        }
+        assert_eq!(server.ask(&["ACL", "LOG"]), "*0\r\n", "nothing was tried that is not allowed");
+        server.ask(&["FLUSHDB"]);
+    }
+}
+
+#[tokio::test]
+async fn an_instance_with_another_number_of_boxes_does_not_start() {
+    let server = RedisServer::start();
+    let django = Django::core(&server).with(json!({}), "boxes = 8");
+    let first = Instance::start(&django.gateway()).await;
+    first.ready().await;
+    let other = Django::core(&server).with(json!({}), "boxes = 16");
+    let said = refused(&other.gateway()).await;
+    for word in ["channels.boxes", "16", "8", "groupcast:bridge"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    assert_eq!(first.strict().await, 200);
+}
