@@ -174,7 +174,10 @@ impl Client {
         let hello = json!({"type": "hello", "token": token(&self.name)});
         socket.try_say(hello).await?;
         let Said::Text(text) = socket.said().await else { return None };
-        text.contains(r#""type":"welcome""#).then_some(())?;
+        let welcome: Value = serde_json::from_str(&text).ok()?;
+        (welcome["type"] == "welcome").then_some(())?;
+        // Of a group of its own, joined by the server; nothing is sent to it here.
+        self.ledger.hear(&welcome).ok()?;
         let group = |group: &String| match self.ledger.since(group) {
             Some(since) => json!({"group": group, "since": since}),
             None => json!({"group": group}),

@@ -17,7 +17,7 @@ pub(crate) struct Ledger {
     groups: BTreeMap<String, Heard>,
     /// Events heard, each once.
     pub(crate) events: u64,
-    /// Gaps told.
+    /// Gaps told, also of the client's own group.
     pub(crate) gaps: u64,
     /// Events dropped by their ids.
     pub(crate) again: u64,
@@ -34,6 +34,7 @@ struct Heard {
     excused: bool,
     /// Events that never came, gaps and joins having said so.
     missed: u64,
+    gaps: u64,
     /// Where the client stands, in a group with history.
     position: Option<(String, u64)>,
 }
@@ -50,7 +51,8 @@ struct Sender {
 }
 
 impl Ledger {
-    /// Takes the next frame of the client; others than events, gaps and joins say nothing here.
+    /// Takes the next frame of the client; those that are about neither events nor groups say nothing
+    /// here.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -58,7 +60,7 @@ impl Ledger {
         let told = match frame["type"].as_str() {
             Some("event") => self.event(frame),
             Some("gap") => self.gap(frame),
-            Some("joined") => self.joined(frame),
+            Some("welcome" | "joined") => self.joined(frame),
             _ => Ok(()),
         };
         told.map_err(|fault| format!("{fault}: {frame}"))
@@ -74,6 +76,11 @@ impl Ledger {
     /// How many events of `group` never came.
     pub(crate) fn missed(&self, group: &str) -> u64 {
         self.groups.get(group).map_or(0, |heard| heard.missed)
+    }
+
+    /// How many gaps of `group` were told.
+    pub(crate) fn gaps(&self, group: &str) -> u64 {
+        self.groups.get(group).map_or(0, |heard| heard.gaps)
     }
 
     /// The numbers of `group` that have come last.
@@ -109,6 +116,7 @@ impl Ledger {
             return Ok(());
         }
         let heard = self.groups.get_mut(name(frame)?).ok_or("a gap before its join")?;
+        heard.gaps += 1;
         heard.skip(frame)?;
         heard.excuse();
         Ok(())
