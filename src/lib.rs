@@ -13,6 +13,7 @@
 //!
 //! `ARCHITECTURE.md` has the other walks, the rooms and what each of them must never know.
 
+pub mod backend;
 pub mod bridge;
 pub mod config;
 pub mod connection;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 use aws_lc_rs::rand;
 use socket2::{Domain, Socket, Type};
 
+use backend::BackendError;
 use bridge::{Bridge, BridgeError};
 use config::Config;
 use event::InstanceId;
@@ -84,6 +86,9 @@ pub enum StartError {
     /// Other instances of the cluster are set up otherwise.
     #[error(transparent)]
     Bridge(#[from] BridgeError),
+    /// The back end cannot be asked as configured.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
     /// No random bytes.
     #[error("the system gives no random bytes")]
     Random,
@@ -162,12 +167,14 @@ pub async fn run(
     let blueprint = blueprint(&config, Arc::clone(&verifier), Arc::clone(&metrics));
     let (hub, requests) = Hub::start(instance, config.hub.clone(), blueprint)?;
 
+    let calls = backend::Calls::new(&config.backend)?.map(Arc::new);
     let desk = Desk::new(
         &config.relay,
         hub.clone(),
         layer.clone(),
         bridge.clone(),
         Arc::clone(&door),
+        calls,
         Arc::clone(&metrics),
     );
     tokio::spawn(desk.serve(requests));
@@ -213,6 +220,8 @@ async fn disagreement(bridge: Option<&Bridge>) -> BridgeError {
 /// What every shard knows of the configuration.
 fn blueprint(config: &Config, verifier: Arc<Verifier>, metrics: Arc<Metrics>) -> Blueprint {
     let view = |route: &server::Route| RouteView {
+        path: route.path.as_str().into(),
+        call_errors: route.call_errors,
         join: route.join.clone(),
         welcome: route.welcome.as_ref().map(|json| Frame::text(json.as_bytes())),
     };

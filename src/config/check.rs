@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::raw::{self, Raw};
 use super::units::{Period, Size};
-use super::{Config, ConfigError, Place, channels, credentials, routes};
+use super::{Config, ConfigError, Place, backend, channels, credentials, routes};
 use crate::connection::{self, Overflow};
 use crate::group::GroupPattern;
 use crate::{hub, publish, relay, server, telemetry};
@@ -32,6 +32,7 @@ pub(super) fn check(raw: &Raw, place: &Place) -> Result<Config, ConfigError> {
         publish: publish(raw)?,
         layer: channels::layer(raw, &bridge)?,
         bridge,
+        backend: backend::backend(raw, place)?,
         relay: relay::Settings { linger: period("hub.linger", raw.hub.linger)? },
         identity: credentials::identity(raw, claims, place)?,
         log: log(&raw.log)?,
@@ -180,7 +181,7 @@ pub(super) fn period(key: &str, value: Period) -> Result<Duration, ConfigError> 
 }
 
 /// A period that is kept by a clock of whole seconds.
-fn seconds(key: &str, value: Period) -> Result<Duration, ConfigError> {
+pub(super) fn seconds(key: &str, value: Period) -> Result<Duration, ConfigError> {
     within(key, value, Period(Duration::from_secs(1)), LONGEST).map(|period| period.0)
 }
 

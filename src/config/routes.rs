@@ -51,6 +51,7 @@ pub(super) fn build(routes: &[raw::Route]) -> Result<Built, ConfigError> {
             path: route.path.clone(),
             join,
             allow_anyone: route.allow == raw::Allow::Anyone,
+            call_errors: route.call_errors,
             welcome: route.welcome.as_ref().map(|table| welcome(&at, table)).transpose()?,
             shape: u16::try_from(known).map_err(|_| {
                 ConfigError::value("route", routes.len(), "at most 65535 different event lists")

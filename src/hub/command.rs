@@ -143,9 +143,13 @@ pub struct Call {
     /// On which shard.
     pub shard: usize,
     /// Whose it is.
-    pub sub: Arc<str>,
+    pub identity: Identity,
+    /// The path that the connection came by.
+    pub path: Arc<str>,
     /// Repeated by the answer; `None` = a plain connection.
     pub id: Option<u64>,
+    /// Whether it is told of a failure: a plain connection only where its route says so.
+    pub tell_errors: bool,
     /// What is asked.
     pub name: Box<str>,
     /// With what.

@@ -118,6 +118,8 @@ impl Shard {
             }
             Control::Close(member, code) => {
                 for key in self.seats_of(&member) {
+                    // What was answered before the end is not lost to it.
+                    self.write_out(key);
                     self.close(key, Disconnect::of_code(code));
                 }
             }

@@ -1,5 +1,6 @@
 //! Between layer and hub: what the hub wants of the layer, what the layer has for the hub.
 
+mod calls;
 mod dispatch;
 mod interest;
 mod membership;

@@ -53,6 +53,7 @@ mod tests {
             path: route.to_owned(),
             join: Vec::new(),
             allow_anyone: false,
+            call_errors: false,
             welcome: None,
             shape: 0,
         };

@@ -48,6 +48,8 @@ pub struct Route {
     pub join: Vec<Template>,
     /// Whether anyone may fill path parameters into `join`. Without it they need the back end's word.
     pub allow_anyone: bool,
+    /// Whether plain connections are told of calls that fail.
+    pub call_errors: bool,
     /// Sent to plain connections first, as it is: one JSON object.
     pub welcome: Option<String>,
     /// How events are shown to plain connections: an index into the hub's shapes.
