@@ -38,7 +38,7 @@ use std::sync::Arc;
 use aws_lc_rs::rand;
 use socket2::{Domain, Socket, Type};
 
-use backend::BackendError;
+use backend::{BackEnd, BackendError};
 use bridge::{Bridge, BridgeError};
 use config::Config;
 use event::InstanceId;
@@ -167,14 +167,15 @@ pub async fn run(
     let blueprint = blueprint(&config, Arc::clone(&verifier), Arc::clone(&metrics));
     let (hub, requests) = Hub::start(instance, config.hub.clone(), blueprint)?;
 
-    let calls = backend::Calls::new(&config.backend)?.map(Arc::new);
+    let back_end = BackEnd::new(&config.backend, &verifier, &metrics)?;
+    let hook = back_end.hook.clone();
     let desk = Desk::new(
         &config.relay,
         hub.clone(),
         layer.clone(),
         bridge.clone(),
         Arc::clone(&door),
-        calls,
+        back_end,
         Arc::clone(&metrics),
     );
     tokio::spawn(desk.serve(requests));
@@ -187,6 +188,7 @@ pub async fn run(
         connection: config.connection,
         max_connections,
         verifier,
+        hook,
         api_keys,
         hub: hub.clone(),
         door,

@@ -19,7 +19,6 @@ pub(super) fn on(answer: &Answer) -> String {
 }
 
 fn setting(answer: &Answer) -> Option<&'static str> {
-    let says = |word: &str| contains(&answer.body, word.as_bytes());
     let location = answer.location.as_deref().unwrap_or_default();
     match answer.status {
         StatusCode::BAD_REQUEST if !answer.json => Some(
@@ -47,7 +46,7 @@ fn setting(answer: &Answer) -> Option<&'static str> {
             "probably the signature: the secret or its key id differs, or a clock is more than \
              five minutes off",
         ),
-        StatusCode::FORBIDDEN if says("CSRF") => {
+        StatusCode::FORBIDDEN if is_csrf(answer) => {
             Some("the CSRF check refused it: the view must be csrf_exempt")
         }
         StatusCode::NOT_FOUND if !answer.json => {
@@ -66,6 +65,8 @@ fn setting(answer: &Answer) -> Option<&'static str> {
     }
 }
 
-fn contains(body: &[u8], word: &[u8]) -> bool {
-    body.windows(word.len()).any(|window| window == word)
+/// Whether a 403 is Django's CSRF check and not the view's word.
+pub(super) fn is_csrf(answer: &Answer) -> bool {
+    const WORD: &[u8] = b"CSRF";
+    !answer.json && answer.body.windows(WORD.len()).any(|window| window == WORD)
 }

@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::client::{self, Ask};
+use super::hook::path_header;
 use super::{Answer, AskError, BackendError, Client, PATH, Settings, advice};
 use crate::event::ConnectionId;
 use crate::group::GroupName;
@@ -152,7 +153,7 @@ impl Calls {
         if let Some(key) = question.key {
             headers.insert("idempotency-key", key_header(key)?);
         }
-        insert_path(&mut headers, question.path);
+        headers.insert(PATH, path_header(question.path));
         let body = Body {
             call: question.name,
             data: question.data,
@@ -166,12 +167,6 @@ impl Calls {
         let body = serde_json::to_vec(&body).expect("text and checked JSON always serialize");
         Ok(Ask { method: Method::POST, target: &self.target, headers, body: Bytes::from(body) })
     }
-}
-
-/// Sets `Groupcast-Path`, which is signed with the request.
-pub(super) fn insert_path(headers: &mut HeaderMap, path: &str) {
-    let path = HeaderValue::from_str(path).expect("a path that a route matched is visible ASCII");
-    headers.insert(PATH, path);
 }
 
 fn key_header(key: &str) -> Result<HeaderValue, CallError> {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use groupcast::config::Config;
 use groupcast::connection::Overflow;
+use groupcast::server::Allow;
 use groupcast::{backend, identity, layer};
 
 /// Connections of a busy instance, to show what outboxes may come to where no limit is set.
@@ -106,7 +107,11 @@ fn routes(config: &Config, out: &mut String) {
             [] => "joins what the token says".to_owned(),
             joins => format!("joins {}", joins.join(", ")),
         };
-        let anyone = if route.allow_anyone { ", as the URL names it" } else { "" };
+        let anyone = match route.allow {
+            Allow::Token => "",
+            Allow::Anyone => ", as the URL names it",
+            Allow::Hook => ", as the hook confirms",
+        };
         let welcome = if route.welcome.is_some() { ", welcomes" } else { "" };
         let errors = if route.call_errors { ", tells call errors" } else { "" };
         let events = if route.shape == 0 { "" } else { ", shows listed events only" };

@@ -23,7 +23,8 @@ const LONGEST: Period = Period(Duration::from_secs(24 * 3600));
 
 /// Builds the settings of all rooms, or says what stands in the way.
 pub(super) fn check(raw: &Raw, place: &Place) -> Result<Config, ConfigError> {
-    let routes::Built { routes, shapes, claims } = routes::build(&raw.route.0)?;
+    let backend = backend::backend(raw, place)?;
+    let routes::Built { routes, shapes, claims } = routes::build(&raw.route.0, backend.has_hook())?;
     let bridge = channels::bridge(raw, place)?;
     Ok(Config {
         server: server::Settings { routes, ..server(raw)? },
@@ -32,7 +33,7 @@ pub(super) fn check(raw: &Raw, place: &Place) -> Result<Config, ConfigError> {
         publish: publish(raw)?,
         layer: channels::layer(raw, &bridge)?,
         bridge,
-        backend: backend::backend(raw, place)?,
+        backend,
         relay: relay::Settings { linger: period("hub.linger", raw.hub.linger)? },
         identity: credentials::identity(raw, claims, place)?,
         log: log(&raw.log)?,

@@ -350,9 +350,9 @@ fn a_grant_says_what_and_on_which() {
 fn a_path_parameter_joins_only_where_that_is_said() {
     let route = "[[route]]\npath = \"/ws/chat/{sala}/\"\njoin = [\"chat_{sala}\"]\n";
     assert_refused(route, &["route[0].join is \"chat_{sala}\"", "allow = \"anyone\""]);
-    assert_refused(&format!("{route}allow = \"hook\""), &["no connect hook yet"]);
+    assert_refused(&format!("{route}allow = \"hook\""), &["no connect hook to ask"]);
     let config = load(&format!("{route}allow = \"anyone\"")).unwrap();
-    assert!(config.server.routes[0].allow_anyone);
+    assert_eq!(config.server.routes[0].allow, crate::server::Allow::Anyone);
     assert!(config.identity.claims.is_empty(), "a parameter is no claim");
     let config = load("[[route]]\npath = \"/ws\"\njoin = [\"tienda_{tenant}\"]").unwrap();
     assert_eq!(config.identity.claims, ["tenant"], "kept of each token");

@@ -2,6 +2,7 @@
 
 mod attend;
 mod command;
+mod confirm;
 mod converse;
 mod deliver;
 mod fan_out;
@@ -27,7 +28,9 @@ mod wheel;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use command::{Arrival, Call, Cause, Join, Joined, Request, Send};
+pub use command::{
+    Arrival, Call, Cause, Confirm, Confirmation, Join, Joined, Request, Send, Vouch,
+};
 pub use gaps::Doubt;
 pub use handle::{Hub, Turned};
 pub use registry::{MAX_SHARDS, Registry};

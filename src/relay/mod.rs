@@ -1,6 +1,7 @@
 //! Between layer and hub: what the hub wants of the layer, what the layer has for the hub.
 
 mod calls;
+mod confirm;
 mod dispatch;
 mod interest;
 mod membership;

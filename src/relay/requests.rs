@@ -8,8 +8,9 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::Settings;
 use super::calls::Lanes;
+use super::confirm::Confirmations;
 use super::membership::Membership;
-use crate::backend;
+use crate::backend::BackEnd;
 use crate::bridge::Bridge;
 use crate::event::{Except, Target};
 use crate::frame::Frame;
@@ -37,18 +38,18 @@ pub struct Desk {
     membership: Membership,
     workers: Vec<mpsc::Sender<Send>>,
     calls: Lanes,
+    confirmations: Confirmations,
 }
 
 impl Desk {
-    /// A desk that serves `hub` with `layer`, `door` and, if there is one, the back end that takes
-    /// calls; its workers end with it.
+    /// A desk that serves `hub` with the rooms beside it; its workers end with it.
     pub fn new(
         settings: &Settings,
         hub: Hub,
         layer: Layer,
         bridge: Option<Bridge>,
         door: Arc<Door>,
-        backend: Option<Arc<backend::Calls>>,
+        backend: BackEnd,
         metrics: Arc<Metrics>,
     ) -> Self {
         let workers = (0..WORKERS).map(|_| {
@@ -57,9 +58,10 @@ impl Desk {
             sender
         });
         let workers = workers.collect();
-        let calls = Lanes::new(backend, bridge.clone(), hub.clone(), metrics);
+        let calls = Lanes::new(backend.calls, bridge.clone(), hub.clone(), metrics);
+        let confirmations = Confirmations::new(backend.hook, bridge.clone(), hub.clone());
         let membership = Membership::new(hub, layer, bridge, settings.linger);
-        Self { membership, workers, calls }
+        Self { membership, workers, calls, confirmations }
     }
 
     /// Serves until the hub ends.
@@ -95,6 +97,7 @@ impl Desk {
                     self.membership.join(std::mem::take(&mut joins)).await;
                     self.hand_on(*send).await;
                 }
+                Request::Confirm(confirm) => self.confirmations.take(confirm).await,
                 Request::Call(call) => {
                     self.membership.join(std::mem::take(&mut joins)).await;
                     self.calls.take(*call).await;

@@ -100,6 +100,8 @@ label! {
         IllegalName = "illegal_name",
         /// The page is from somewhere else.
         Origin = "origin",
+        /// The connect hook said no.
+        Hook = "hook",
         /// No back end has this key.
         ApiKey = "api_key",
         /// The key may not do this.
