@@ -13,6 +13,7 @@
 //!
 //! `ARCHITECTURE.md` has the other walks, the rooms and what each of them must never know.
 
+pub mod backend;
 pub mod bridge;
 pub mod config;
 pub mod connection;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 use aws_lc_rs::rand;
 use socket2::{Domain, Socket, Type};
 
+use backend::{BackEnd, BackendError};
 use bridge::{Bridge, BridgeError};
 use config::Config;
 use event::InstanceId;
@@ -45,7 +47,7 @@ use hub::{Blueprint, Hub, RouteView};
 use identity::{ApiKeys, IdentityError, Policy, Verifier};
 use layer::{Layer, LayerError};
 use publish::Door;
-use relay::Desk;
+use relay::{Desk, Offices};
 use server::Doors;
 use shutdown::Shutdown;
 use telemetry::Metrics;
@@ -84,6 +86,9 @@ pub enum StartError {
     /// Other instances of the cluster are set up otherwise.
     #[error(transparent)]
     Bridge(#[from] BridgeError),
+    /// The back end cannot be asked as configured.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
     /// No random bytes.
     #[error("the system gives no random bytes")]
     Random,
@@ -162,12 +167,17 @@ pub async fn run(
     let blueprint = blueprint(&config, Arc::clone(&verifier), Arc::clone(&metrics));
     let (hub, requests) = Hub::start(instance, config.hub.clone(), blueprint)?;
 
+    let back_end = BackEnd::new(&config.backend, &verifier, &metrics)?;
+    let hook = back_end.hook.clone();
     let desk = Desk::new(
         &config.relay,
         hub.clone(),
-        layer.clone(),
-        bridge.clone(),
-        Arc::clone(&door),
+        Offices {
+            layer: layer.clone(),
+            bridge: bridge.clone(),
+            door: Arc::clone(&door),
+            backend: back_end,
+        },
         Arc::clone(&metrics),
         shutdown.clone(),
     );
@@ -181,6 +191,7 @@ pub async fn run(
         connection: config.connection,
         max_connections,
         verifier,
+        hook,
         api_keys,
         hub: hub.clone(),
         door,
@@ -217,6 +228,8 @@ async fn disagreement(bridge: Option<&Bridge>) -> BridgeError {
 /// What every shard knows of the configuration.
 fn blueprint(config: &Config, verifier: Arc<Verifier>, metrics: Arc<Metrics>) -> Blueprint {
     let view = |route: &server::Route| RouteView {
+        path: route.path.as_str().into(),
+        call_errors: route.call_errors,
         join: route.join.clone(),
         welcome: route.welcome.as_ref().map(|json| Frame::text(json.as_bytes())),
     };

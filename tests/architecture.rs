@@ -33,10 +33,11 @@ const STRANGERS: [(&str, &str); 3] =
     [("layer", "hub"), ("layer", "connection"), ("layer", "identity")];
 
 /// Foreign crates and the only places that know them, as beginnings of paths below `src`.
-const OWNED: [(&str, &[&str]); 10] = [
+const OWNED: [(&str, &[&str]); 11] = [
     ("axum", &["server/"]),
-    ("hyper", &["server/"]),
-    ("hyper_util", &["server/"]),
+    ("hyper", &["backend/", "server/"]),
+    ("hyper_util", &["backend/", "server/"]),
+    ("http_body_util", &["backend/", "server/"]),
     ("tower", &["server/"]),
     ("tower_http", &["server/"]),
     ("tokio_tungstenite", &["connection/wire"]),

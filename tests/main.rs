@@ -16,6 +16,7 @@ mod transcripts;
 mod oracle;
 
 // What is promised to whoever behaves.
+mod calls;
 mod converses_in_v1;
 mod delivers_in_order;
 mod drains_ingress;

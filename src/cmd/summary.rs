@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use groupcast::config::Config;
 use groupcast::connection::Overflow;
-use groupcast::{identity, layer};
+use groupcast::server::Allow;
+use groupcast::{backend, identity, layer};
 
 /// Connections of a busy instance, to show what outboxes may come to where no limit is set.
 const BUSY: usize = 10_000;
@@ -15,6 +16,7 @@ pub(super) fn of(config: &Config) -> String {
     listeners(config, &mut out);
     keys(&config.identity, &mut out);
     grants(&config.identity, &mut out);
+    back_end(&config.backend, &mut out);
     routes(config, &mut out);
     limits(config, &mut out);
     out
@@ -79,6 +81,25 @@ fn grants(identity: &identity::Settings, out: &mut String) {
     );
 }
 
+fn back_end(backend: &backend::Settings, out: &mut String) {
+    if backend.has_hook() {
+        line!(
+            out,
+            "hook",
+            "{}{}, {} at once, kept for {:?} (refusals {:?})",
+            backend.url,
+            backend.connect,
+            backend.parallel,
+            backend.cache,
+            backend.cache_refusals
+        );
+    }
+    if backend.has_calls() {
+        let calls = backend.calls_parallel;
+        line!(out, "calls", "{}{}, {calls} at once", backend.url, backend.calls);
+    }
+}
+
 fn routes(config: &Config, out: &mut String) {
     for route in &config.server.routes {
         let joins: Vec<_> = route.join.iter().map(|template| template.as_str()).collect();
@@ -86,10 +107,15 @@ fn routes(config: &Config, out: &mut String) {
             [] => "joins what the token says".to_owned(),
             joins => format!("joins {}", joins.join(", ")),
         };
-        let anyone = if route.allow_anyone { ", as the URL names it" } else { "" };
+        let anyone = match route.allow {
+            Allow::Token => "",
+            Allow::Anyone => ", as the URL names it",
+            Allow::Hook => ", as the hook confirms",
+        };
         let welcome = if route.welcome.is_some() { ", welcomes" } else { "" };
+        let errors = if route.call_errors { ", tells call errors" } else { "" };
         let events = if route.shape == 0 { "" } else { ", shows listed events only" };
-        line!(out, "route", "{} {joins}{anyone}{welcome}{events}", route.path);
+        line!(out, "route", "{} {joins}{anyone}{welcome}{events}{errors}", route.path);
     }
 }
 

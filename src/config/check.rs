@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::raw::{self, Raw};
 use super::units::{Period, Size};
-use super::{Config, ConfigError, Place, channels, credentials, routes};
+use super::{Config, ConfigError, Place, backend, channels, credentials, routes};
 use crate::connection::{self, Overflow};
 use crate::group::GroupPattern;
 use crate::{hub, publish, relay, server, telemetry};
@@ -23,7 +23,8 @@ const LONGEST: Period = Period(Duration::from_secs(24 * 3600));
 
 /// Builds the settings of all rooms, or says what stands in the way.
 pub(super) fn check(raw: &Raw, place: &Place) -> Result<Config, ConfigError> {
-    let routes::Built { routes, shapes, claims } = routes::build(&raw.route.0)?;
+    let backend = backend::backend(raw, place)?;
+    let routes::Built { routes, shapes, claims } = routes::build(&raw.route.0, backend.has_hook())?;
     let bridge = channels::bridge(raw, place)?;
     Ok(Config {
         server: server::Settings { routes, ..server(raw)? },
@@ -32,6 +33,7 @@ pub(super) fn check(raw: &Raw, place: &Place) -> Result<Config, ConfigError> {
         publish: publish(raw)?,
         layer: channels::layer(raw, &bridge)?,
         bridge,
+        backend,
         relay: relay::Settings { linger: period("hub.linger", raw.hub.linger)? },
         identity: credentials::identity(raw, claims, place)?,
         log: log(&raw.log)?,
@@ -180,7 +182,7 @@ pub(super) fn period(key: &str, value: Period) -> Result<Duration, ConfigError> 
 }
 
 /// A period that is kept by a clock of whole seconds.
-fn seconds(key: &str, value: Period) -> Result<Duration, ConfigError> {
+pub(super) fn seconds(key: &str, value: Period) -> Result<Duration, ConfigError> {
     within(key, value, Period(Duration::from_secs(1)), LONGEST).map(|period| period.0)
 }
 

@@ -99,6 +99,7 @@ impl Leaf {
                 "a TOML list such as [\"a\", \"b\"]"
             }
             (Value::Array(_), _) => "a TOML list of tables such as [{ name = \"value\" }]",
+            (Value::Table(_), _) => "a TOML table such as { \"X-Forwarded-Proto\" = \"https\" }",
             _ => "a whole number",
         }
     }
@@ -124,7 +125,8 @@ impl Leaf {
 fn secret_variables(raw: &Raw) -> Vec<&str> {
     let tokens = raw.auth.key.iter().filter_map(|key| key.secret_env.as_deref());
     let backends = raw.api.key.iter().filter_map(|key| key.secret_env.as_deref());
-    tokens.chain(backends).collect()
+    let signing = raw.backend.key.iter().filter_map(|key| key.secret_env.as_deref());
+    tokens.chain(backends).chain(signing).collect()
 }
 
 fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> String {

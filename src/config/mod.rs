@@ -3,6 +3,7 @@
 //! Two stages: `raw` is what was written, `check` makes of it what it means. Nothing is started
 //! with a configuration that has a doubtful value in it.
 
+mod backend;
 mod channels;
 mod check;
 mod credentials;
@@ -40,6 +41,8 @@ pub struct Config {
     pub layer: layer::Settings,
     /// Foreign formats and durable sources.
     pub bridge: bridge::Settings,
+    /// The server that is asked who somebody is and that takes calls.
+    pub backend: crate::backend::Settings,
     /// Interest in groups.
     pub relay: relay::Settings,
     /// Keys and grants.

@@ -3,7 +3,7 @@
 use super::{ConfigError, credentials, raw};
 use crate::identity::Template;
 use crate::protocol::{EventShape, Shape};
-use crate::server::Route;
+use crate::server::{Allow, Route};
 
 /// What the file's routes come to.
 pub(super) struct Built {
@@ -16,7 +16,7 @@ pub(super) struct Built {
 }
 
 /// Checks the routes one by one and against each other.
-pub(super) fn build(routes: &[raw::Route]) -> Result<Built, ConfigError> {
+pub(super) fn build(routes: &[raw::Route], has_hook: bool) -> Result<Built, ConfigError> {
     if routes.is_empty() {
         return Err(ConfigError::value(
             "route",
@@ -36,7 +36,7 @@ pub(super) fn build(routes: &[raw::Route]) -> Result<Built, ConfigError> {
             return Err(ConfigError::value(format!("{at}.path"), found, allowed));
         }
         let join = credentials::templates(&format!("{at}.join"), &route.join)?;
-        check_allow(&at, route.allow, &join, &parameters)?;
+        check_allow(&at, route.allow, &join, &parameters, has_hook)?;
         for name in join.iter().flat_map(Template::names) {
             if name != "sub" && !parameters.contains(&name) && !claims.iter().any(|c| c == name) {
                 claims.push(name.to_owned());
@@ -50,7 +50,12 @@ pub(super) fn build(routes: &[raw::Route]) -> Result<Built, ConfigError> {
         built.push(Route {
             path: route.path.clone(),
             join,
-            allow_anyone: route.allow == raw::Allow::Anyone,
+            allow: match route.allow {
+                raw::Allow::Token => Allow::Token,
+                raw::Allow::Anyone => Allow::Anyone,
+                raw::Allow::Hook => Allow::Hook,
+            },
+            call_errors: route.call_errors,
             welcome: route.welcome.as_ref().map(|table| welcome(&at, table)).transpose()?,
             shape: u16::try_from(known).map_err(|_| {
                 ConfigError::value("route", routes.len(), "at most 65535 different event lists")
@@ -110,17 +115,20 @@ fn check_allow(
     allow: raw::Allow,
     join: &[Template],
     parameters: &[&str],
+    has_hook: bool,
 ) -> Result<(), ConfigError> {
     let from_url = join.iter().find(|template| template.names().any(|n| parameters.contains(&n)));
     let at = |name: &str| format!("{at}.{name}");
     match (allow, from_url) {
-        (raw::Allow::Hook, _) => {
-            let allowed = "\"token\" or \"anyone\"; this version has no connect hook yet";
+        (raw::Allow::Hook, _) if !has_hook => {
+            let allowed = "\"token\" or \"anyone\", or set backend.url and backend.connect: there \
+                           is no connect hook to ask";
             Err(ConfigError::value(at("allow"), "\"hook\"", allowed))
         }
         (raw::Allow::Token, Some(template)) => {
-            let allowed = "names without path parameters; or set allow = \"anyone\" if everybody \
-                           with a token may join whichever group the URL names";
+            let allowed = "names without path parameters; or set allow = \"hook\" if the back end \
+                           confirms them, allow = \"anyone\" if everybody with a token may join \
+                           whichever group the URL names";
             Err(ConfigError::value(at("join"), format!("\"{template}\""), allowed))
         }
         (raw::Allow::Anyone, None) => {

@@ -54,7 +54,7 @@ fn the_shipped_file_holds_every_key_at_its_default() {
     let written: toml::Table = toml::from_str(SHIPPED).unwrap();
     let mut defaults = toml::Table::try_from(Raw::default()).unwrap();
     // Lists of tables that are empty by default cannot be written as such; they are examples.
-    for section in ["auth", "api", "channels"] {
+    for section in ["auth", "api", "backend", "channels"] {
         defaults[section].as_table_mut().unwrap().remove("key");
     }
     defaults["layer"].as_table_mut().unwrap().remove("history");
@@ -96,12 +96,14 @@ fn the_examples_of_the_shipped_file_are_right_too() {
         ("JWT_SECRET", SECRET),
         ("GROUPCAST_DJANGO_SECRET", "abcdefghijklmnop"),
         ("CHANNELS_KEY", "clave-nueva"),
+        ("GROUPCAST_BACKEND_SECRET", SECRET),
     ];
     let config = Config::load(Some(&folder.join("gateway.toml")), variables(&secrets));
     fs::remove_dir_all(&folder).unwrap();
     let config = config.unwrap();
     assert_eq!(config.identity.keys.len(), 2);
     assert_eq!(config.identity.api_keys.len(), 1);
+    assert_eq!(config.backend.keys.len(), 1);
     assert_eq!(config.identity.grants.len(), 2, "one for groups, one for calls");
     assert_eq!(config.server.routes.len(), 3);
     assert_eq!(config.shapes.len(), 2);
@@ -348,9 +350,9 @@ fn a_grant_says_what_and_on_which() {
 fn a_path_parameter_joins_only_where_that_is_said() {
     let route = "[[route]]\npath = \"/ws/chat/{sala}/\"\njoin = [\"chat_{sala}\"]\n";
     assert_refused(route, &["route[0].join is \"chat_{sala}\"", "allow = \"anyone\""]);
-    assert_refused(&format!("{route}allow = \"hook\""), &["no connect hook yet"]);
+    assert_refused(&format!("{route}allow = \"hook\""), &["no connect hook to ask"]);
     let config = load(&format!("{route}allow = \"anyone\"")).unwrap();
-    assert!(config.server.routes[0].allow_anyone);
+    assert_eq!(config.server.routes[0].allow, crate::server::Allow::Anyone);
     assert!(config.identity.claims.is_empty(), "a parameter is no claim");
     let config = load("[[route]]\npath = \"/ws\"\njoin = [\"tienda_{tenant}\"]").unwrap();
     assert_eq!(config.identity.claims, ["tenant"], "kept of each token");

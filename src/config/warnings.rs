@@ -11,8 +11,9 @@ const SECRET_LENGTHS: [(&str, usize); 3] = [("HS256", 32), ("HS384", 48), ("HS51
 impl Config {
     /// What `serve` needs beyond a consistent configuration: somebody must be able to get in.
     pub fn check_serves(&self) -> Result<(), ConfigError> {
-        if self.identity.keys.is_empty() {
-            let allowed = "at least one [[auth.key]], since nobody gets in without a token \
+        if self.identity.keys.is_empty() && !self.backend.has_hook() {
+            let allowed = "at least one [[auth.key]], or backend.url with a connect hook, since somebody \
+                           must say who a browser is \
                            (to try things, run: groupcast dev)";
             return Err(ConfigError::value("auth.key", "missing", allowed));
         }
@@ -44,10 +45,11 @@ impl Config {
                 server.token_parameter
             ));
         }
-        if server.token_cookie.is_empty() && !server.allowed_origins.is_empty() {
+        let ambient = !server.token_cookie.is_empty() || self.backend.has_hook();
+        if !ambient && !server.allowed_origins.is_empty() {
             warnings.push(
-                "auth.allowed_origins has no effect: the origin is checked where a cookie \
-                 authenticates, and auth.cookie is empty"
+                "auth.allowed_origins has no effect: the origin is checked where a cookie or the \
+                 connect hook authenticates, and there is neither"
                     .to_owned(),
             );
         }

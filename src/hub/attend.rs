@@ -39,7 +39,13 @@ impl Shard {
             return if second >= until { self.drop_seat(key) } else { self.schedule(key) };
         }
         if unix >= seat.identity.expires_at {
-            return self.close(key, Disconnect::UNAUTHORIZED.because("token expired"));
+            let over = match seat.vouched {
+                Some(_) => {
+                    Disconnect::UNAVAILABLE.because("the back end does not confirm who it is")
+                }
+                None => Disconnect::UNAUTHORIZED.because("token expired"),
+            };
+            return self.close(key, over);
         }
         let arriving = seat.phase == Phase::Arriving;
         if second >= seat.heard + ping + grace {
@@ -50,9 +56,14 @@ impl Shard {
             // Nothing comes before the welcome.
             return self.schedule(key);
         }
+        if seat.vouched.as_ref().is_some_and(|vouched| vouched.is_due(unix)) {
+            self.ask_to_confirm(key);
+        }
+        let seat = &mut self.seats[key];
         let v1 = seat.is_v1();
         let mut answers = [None, None];
-        if v1 && !seat.warned && unix + AUTH_DUE_SECONDS >= seat.identity.expires_at {
+        let renews = v1 && seat.vouched.is_none();
+        if renews && !seat.warned && unix + AUTH_DUE_SECONDS >= seat.identity.expires_at {
             seat.warned = true;
             answers[0] = Some(outbound::auth_due());
         }
@@ -85,9 +96,10 @@ impl Shard {
             Phase::Closing(until) => until,
             Phase::Arriving => (seat.heard + ping + grace).min(token_due(0)),
             Phase::Open => {
-                let warned = seat.warned || !seat.is_v1();
+                let warned = seat.warned || seat.vouched.is_some() || !seat.is_v1();
                 let token_due = token_due(if warned { 0 } else { AUTH_DUE_SECONDS });
-                (seat.pinged + ping).min(seat.heard + ping + grace).min(token_due)
+                let asked = seat.vouched.as_ref().map_or(u32::MAX, |v| v.due(second, unix));
+                (seat.pinged + ping).min(seat.heard + ping + grace).min(token_due).min(asked)
             }
         };
         seat.due = self.wheel.put(key, u64::from(due)) as u32;

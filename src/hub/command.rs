@@ -14,7 +14,7 @@ use crate::frame::Frame;
 use crate::group::GroupName;
 use crate::identity::Identity;
 use crate::protocol::outbound::Standing;
-use crate::protocol::{Encoding, Refusal};
+use crate::protocol::{Disconnect, Encoding, Refusal};
 
 /// A connection whose identity is settled, on its way to a shard.
 #[derive(Debug)]
@@ -35,6 +35,20 @@ pub struct Arrival {
     pub parameters: Vec<(String, String)>,
     /// Groups that it joins on arrival, with the positions it has seen.
     pub groups: Vec<(GroupName, Option<Position>)>,
+    /// Set where the back end vouches for it, not a token.
+    pub vouch: Option<Vouch>,
+}
+
+/// The back end's word on a connection, which is asked for again as long as the connection lasts.
+#[derive(Debug)]
+pub struct Vouch {
+    /// What to ask with; the hub keeps it and does not look into it. It is what the browser said of
+    /// itself, since nobody else could say it again later.
+    pub words: Arc<[u8]>,
+    /// When to ask, seconds since 1970.
+    pub ask_at: u64,
+    /// Sent first to a plain connection, in the place of its route's.
+    pub welcome: Option<Frame>,
 }
 
 /// What a shard is told.
@@ -43,6 +57,7 @@ pub(super) enum Command {
     Deliver(Arc<Publication>),
     Joined(Box<Joined>),
     Answer { to: ConnectionId, frame: Option<Frame> },
+    Confirmed { to: ConnectionId, outcome: Confirmation },
     Control(Control),
     Doubt(Doubt),
     Positions(Option<Arc<[GroupName]>>, oneshot::Sender<Vec<(GroupName, Position)>>),
@@ -67,6 +82,9 @@ pub enum Request {
     },
     /// A browser publishes; answered with [`Hub::answer`](super::Hub::answer).
     Send(Box<Send>),
+    /// The back end's word on a connection is due again; answered with
+    /// [`Hub::confirmed`](super::Hub::confirmed).
+    Confirm(Confirm),
     /// A browser asks the back end; answered with [`Hub::answer`](super::Hub::answer).
     Call(Box<Call>),
 }
@@ -97,6 +115,36 @@ pub enum Cause {
     Client(u64),
     /// The server did it: told without an id, with this reason.
     Server(&'static str),
+}
+
+/// The back end's word on a connection is due again.
+#[derive(Debug)]
+pub struct Confirm {
+    /// On whom.
+    pub to: ConnectionId,
+    /// On which shard.
+    pub shard: usize,
+    /// As in [`Vouch::words`].
+    pub words: Arc<[u8]>,
+}
+
+/// The answer to a [`Confirm`].
+#[derive(Debug)]
+pub enum Confirmation {
+    /// It is still somebody.
+    Holds {
+        /// Who, with what they may do from now on.
+        identity: Identity,
+        /// When to ask again, seconds since 1970.
+        ask_at: u64,
+    },
+    /// It is over.
+    Ended(Disconnect),
+    /// The back end could not say; the last word holds as long as it was meant to.
+    Unknown {
+        /// In how many seconds to ask again.
+        after: u64,
+    },
 }
 
 /// The layer's answer to a [`Join`].
@@ -143,9 +191,13 @@ pub struct Call {
     /// On which shard.
     pub shard: usize,
     /// Whose it is.
-    pub sub: Arc<str>,
+    pub identity: Identity,
+    /// The path that the connection came by.
+    pub path: Arc<str>,
     /// Repeated by the answer; `None` = a plain connection.
     pub id: Option<u64>,
+    /// Whether it is told of a failure: a plain connection only where its route says so.
+    pub tell_errors: bool,
     /// What is asked.
     pub name: Box<str>,
     /// With what.

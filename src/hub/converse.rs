@@ -283,19 +283,23 @@ impl Shard {
     fn hear_call(&mut self, key: SeatKey, id: Option<u64>, call: CallParts) {
         let (name, data, dedupe) = call;
         let seat = &mut self.seats[key];
+        let route = &self.blueprint.routes[usize::from(seat.route)];
+        let tell_errors = id.is_some() || route.call_errors;
         if !self.blueprint.policy.may(&seat.identity, Operation::Call, &name) {
             let refusal = forbidden(Operation::Call, &name);
             self.blueprint.metrics.calls_failed.of(CallFailure::Forbidden).increment(1);
             tracing::debug!(connection = %seat.id, call = %name, "call refused: no grant");
-            if id.is_some() {
+            if tell_errors {
                 self.refuse(key, id, refusal);
             }
             return;
         }
         // A plain client's calls go out one at a time: it cannot tell the answers apart.
         seat.in_flight = if id.is_none() { MAX_IN_FLIGHT } else { seat.in_flight + 1 };
-        let (to, sub) = (seat.id, seat.identity.sub.clone());
-        let call = Call { to, shard: self.index, sub, id, name, data, key: dedupe };
+        let (to, identity) = (seat.id, seat.identity.clone());
+        let path = route.path_with(seat.parameters.as_deref());
+        let shard = self.index;
+        let call = Call { to, shard, identity, path, id, tell_errors, name, data, key: dedupe };
         self.request(key, Request::Call(Box::new(call)));
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use mio::{Poll, Waker};
 use tokio::sync::{mpsc, oneshot};
 
-use super::command::{Arrival, Command, Joined, Request};
+use super::command::{Arrival, Command, Confirmation, Joined, Request};
 use super::gaps::Doubt;
 use super::inbox::Inbox;
 use super::outgoing::Outgoing;
@@ -259,6 +259,11 @@ impl Hub {
     /// Answers a [`Request::Send`] or [`Request::Call`]; `None` = there is nothing to say.
     pub async fn answer(&self, shard: usize, to: ConnectionId, frame: Option<Frame>) {
         self.0.shards[shard].inbox.send(Command::Answer { to, frame }).await;
+    }
+
+    /// Answers a [`Request::Confirm`].
+    pub async fn confirmed(&self, shard: usize, to: ConnectionId, outcome: Confirmation) {
+        self.0.shards[shard].inbox.send(Command::Confirmed { to, outcome }).await;
     }
 
     /// What this instance knows of a group.

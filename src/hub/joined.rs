@@ -109,8 +109,10 @@ impl Shard {
             };
             self.answer(key, frame);
         } else if cause == Cause::Arrival {
-            let route = usize::from(self.seats[key].route);
-            if let Some(welcome) = self.blueprint.routes[route].welcome.clone() {
+            let seat = &mut self.seats[key];
+            let own = seat.vouched.as_mut().and_then(|vouched| vouched.welcome.take());
+            let route = &self.blueprint.routes[usize::from(seat.route)];
+            if let Some(welcome) = own.or_else(|| route.welcome.clone()) {
                 self.answer(key, welcome);
             }
         }
@@ -123,7 +125,9 @@ impl Shard {
             connection: seat.id,
             ping_ms: settings.ping.as_millis() as u64,
             max_bytes: settings.max_frame_bytes,
-            expires_in: Some(seat.identity.expires_at.saturating_sub(self.clock.unix())),
+            // What the gateway renews by itself does not run out for the client.
+            expires_in: (seat.vouched.is_none())
+                .then(|| seat.identity.expires_at.saturating_sub(self.clock.unix())),
             retry_ms: self.blueprint.retry_window.as_millis() as u64,
             groups,
         })

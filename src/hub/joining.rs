@@ -1,6 +1,7 @@
 //! Arrivals and memberships: the wish to join, by whomever, and the leave.
 
 use super::command::{Arrival, Cause, Join, Request};
+use super::confirm::Vouched;
 use super::hold::ADDRESSED;
 use super::members::{GroupKey, SeatKey};
 use super::report::Dropped;
@@ -16,7 +17,7 @@ use crate::protocol::{Code, Disconnect, Encoding, Refusal};
 impl Shard {
     /// Gives an arrival its seat and asks the layer for its groups.
     pub(super) fn admit(&mut self, arrival: Arrival) {
-        let Arrival { id, stream, leftover, identity, encoding, route, parameters, groups } =
+        let Arrival { id, stream, leftover, identity, encoding, route, parameters, groups, vouch } =
             arrival;
         let settings = &self.blueprint.connection;
         let gaps = if encoding == Encoding::V1 { Gaps::Told } else { Gaps::Counted };
@@ -33,6 +34,7 @@ impl Shard {
         if !parameters.is_empty() {
             seat.parameters = Some(parameters.into());
         }
+        seat.vouched = vouch.map(Vouched::boxed);
         let key = self.seats.insert(seat);
         self.blueprint.metrics.connections.of(self.seats[key].protocol()).increment(1.0);
         let registry = self.poll.registry();
@@ -118,6 +120,8 @@ impl Shard {
             }
             Control::Close(member, code) => {
                 for key in self.seats_of(&member) {
+                    // What was answered before the end is not lost to it.
+                    self.write_out(key);
                     self.close(key, Disconnect::of_code(code));
                 }
             }

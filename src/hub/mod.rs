@@ -2,6 +2,7 @@
 
 mod attend;
 mod command;
+mod confirm;
 mod converse;
 mod deliver;
 mod fan_out;
@@ -27,7 +28,9 @@ mod wheel;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use command::{Arrival, Call, Cause, Join, Joined, Request, Send};
+pub use command::{
+    Arrival, Call, Cause, Confirm, Confirmation, Join, Joined, Request, Send, Vouch,
+};
 pub use gaps::Doubt;
 pub use handle::{Hub, Turned};
 pub use registry::{MAX_SHARDS, Registry};
@@ -74,12 +77,34 @@ pub struct Blueprint {
 }
 
 /// The hub's side of a route.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct RouteView {
+    /// Its path, `{name}` standing for a parameter.
+    pub path: Arc<str>,
     /// Groups that its connections join.
     pub join: Vec<Template>,
     /// Sent first to its plain connections.
     pub welcome: Option<Frame>,
+    /// Whether its plain connections are told of calls that fail.
+    pub call_errors: bool,
+}
+
+impl Default for RouteView {
+    fn default() -> Self {
+        Self { path: "/".into(), join: Vec::new(), welcome: None, call_errors: false }
+    }
+}
+
+impl RouteView {
+    /// The path that a connection with these parameters came by, rebuilt rather than kept with each.
+    fn path_with(&self, parameters: Option<&[(String, String)]>) -> Arc<str> {
+        let Some(parameters) = parameters else { return Arc::clone(&self.path) };
+        let mut path = self.path.to_string();
+        for (name, value) in parameters {
+            path = path.replacen(&format!("{{{name}}}"), value, 1);
+        }
+        path.into()
+    }
 }
 
 impl Default for Settings {

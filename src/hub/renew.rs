@@ -15,6 +15,10 @@ const BY_GRANTS: &str = "grants";
 impl Shard {
     /// A failed renewal is answered and changes nothing: the old token runs out by itself.
     pub(super) fn hear_auth(&mut self, key: SeatKey, id: u64, token: &str) {
+        if self.seats[key].vouched.is_some() {
+            let words = "the back end vouches for this connection; no token is needed";
+            return self.refuse(key, Some(id), Refusal::new(Code::Unauthorized, words));
+        }
         let unix = self.clock.unix();
         let renewed = match self.blueprint.verifier.verify(token, unix) {
             Ok(identity) => identity,
@@ -35,7 +39,7 @@ impl Shard {
         let joins = &self.blueprint.routes[usize::from(seat.route)].join;
         let parameters = seat.parameters.as_deref().unwrap_or_default();
         match renewed.groups_on_connect(joins, parameters) {
-            Ok(wanted) => self.renew(key, id, renewed, wanted),
+            Ok(wanted) => self.renew(key, Some(id), renewed, wanted),
             Err(error) => {
                 tracing::info!(connection = %seat.id, %error, "renewal makes an illegal name");
                 let words = "the token does not fit this connection's groups";
@@ -44,7 +48,14 @@ impl Shard {
         }
     }
 
-    fn renew(&mut self, key: SeatKey, id: u64, renewed: Identity, wanted: Vec<GroupName>) {
+    /// Puts the renewed identity in the place of the old, and its groups; `id` is what is answered.
+    pub(super) fn renew(
+        &mut self,
+        key: SeatKey,
+        id: Option<u64>,
+        renewed: Identity,
+        wanted: Vec<GroupName>,
+    ) {
         let lost = self.lost_by(key, &renewed, &wanted);
         let expires_in = renewed.expires_at.saturating_sub(self.clock.unix());
         let seat = &mut self.seats[key];
@@ -54,7 +65,9 @@ impl Shard {
         seat.identity.sub = sub;
         seat.warned = false;
         self.schedule(key);
-        self.answer(key, outbound::authed(id, expires_in));
+        if let Some(id) = id {
+            self.answer(key, outbound::authed(id, expires_in));
+        }
         if !lost.is_empty() {
             self.dismiss(key, &lost, BY_GRANTS);
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use slab::Slab;
 
+use super::confirm::Vouched;
 use super::members::{Membership, SeatKey};
 use super::outgoing::MAX_IN_FLIGHT;
 use super::report::Dropped;
@@ -38,6 +39,8 @@ pub(super) struct Seat {
     /// Values of the route's path parameters; almost always none.
     pub(super) parameters: Option<Box<[(String, String)]>>,
     pub(super) memberships: Vec<Membership>,
+    /// The back end's word that it rests on; none with a token.
+    pub(super) vouched: Option<Box<Vouched>>,
     /// Requests under way; reading pauses at a bound, so they need no queue of their own.
     pub(super) in_flight: u8,
     /// Its requests that wait for room in the channel.
@@ -125,6 +128,7 @@ impl Seat {
             route,
             parameters: None,
             memberships: Vec::new(),
+            vouched: None,
             chain: Chain::default(),
             phase: Phase::Arriving,
             in_flight: 0,

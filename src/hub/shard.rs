@@ -209,6 +209,7 @@ impl Shard {
             Command::Admit(arrival) => self.admit(*arrival),
             Command::Joined(joined) => self.joined(*joined),
             Command::Answer { to, frame } => self.answered_elsewhere(to, frame),
+            Command::Confirmed { to, outcome } => self.confirmed(to, outcome),
             Command::Control(control) => self.control(control),
             Command::LookAtGroup(name, reply) => {
                 // The one who asked may be gone.

@@ -10,10 +10,17 @@ use serde_json::{Map, Value};
 use crate::group::{GroupName, GroupPattern};
 
 use super::claims::{ClaimReader, Claims};
-use super::{Carried, Identity, Operation, Refusal, excerpt};
+use super::{Carried, Identity, NEVER, Operation, Refusal, Word, excerpt};
 
 /// Longest `sub`, bytes. OpenID Connect Core, section 2, allows 255 ASCII characters.
 pub const MAX_SUB_LEN: usize = 255;
+
+/// Longest claims of a back end's word, bytes of JSON: they are kept as long as the connection.
+pub const MAX_TOLD: usize = 1024;
+
+/// Longest name of a session, bytes. Django's session keys have 32; the name of one that is kept in
+/// the cookie whole should be a digest of it.
+pub const MAX_SESSION_LEN: usize = 128;
 
 /// The last second of the year 9999. Later times are milliseconds mistaken for seconds, which would
 /// make a token live for ever.
@@ -24,12 +31,15 @@ const LAST_SECOND: u64 = 253_402_300_799;
 pub struct Vouched<'a> {
     /// Who it is; the same rules as for a token's `sub`.
     pub sub: &'a str,
-    /// When to ask again, seconds since 1970; not beyond the year 9999.
-    pub expires_at: u64,
+    /// When the word runs out, seconds since 1970, not beyond the year 9999; `None` = never by itself.
+    pub expires_at: Option<u64>,
     /// Groups that the server joins.
     pub groups: &'a [String],
-    /// Values for templates, and the token's grants under the configured name.
+    /// Values for templates, the grants under the configured name, and whatever the back end wants
+    /// to be told again with each call: at most [`MAX_TOLD`] bytes of JSON.
     pub claims: &'a Map<String, Value>,
+    /// The back end's name for the session, opaque here: at most [`MAX_SESSION_LEN`] bytes.
+    pub session: Option<&'a str>,
 }
 
 impl ClaimReader {
@@ -66,21 +76,23 @@ impl ClaimReader {
             found.map_err(|what| malformed(&self.groups, what))
         })?;
         let grants = self.grants(present(claims.grants).as_ref())?;
-        identity(&sub, expires_at, groups, grants, claims.kept)
+        identity(&sub, expires_at, groups, grants, claims.kept, None)
     }
 
     /// Makes an identity of the back end's word.
     pub(super) fn vouched(&self, vouched: Vouched<'_>) -> Result<Identity, Refusal> {
-        if vouched.expires_at > LAST_SECOND {
+        if vouched.expires_at.is_some_and(|time| time > LAST_SECOND) {
             return Err(Refusal::malformed("expires_at lies beyond the year 9999"));
         }
+        let word = word(&vouched)?;
         let groups = vouched.groups.iter().map(|name| group(name)).collect::<Result<_, _>>();
         let groups = groups.map_err(|what| malformed("groups", what))?;
         let grants = vouched.claims.get(&self.grants).filter(|_| !self.grants.is_empty());
         let grants = self.grants(grants.filter(|value| !value.is_null()))?;
         let claims = vouched.claims.iter().filter(|(name, _)| self.kept.contains(*name));
         let kept = claims.map(|(name, value)| (name.as_str().into(), value.clone())).collect();
-        identity(vouched.sub, vouched.expires_at, groups, grants, kept)
+        let expires_at = vouched.expires_at.unwrap_or(NEVER);
+        identity(vouched.sub, expires_at, groups, grants, kept, word)
     }
 
     fn grants(&self, claim: Option<&Value>) -> Result<Vec<(Operation, GroupPattern)>, Refusal> {
@@ -111,6 +123,7 @@ fn identity(
     groups: Vec<GroupName>,
     grants: Vec<(Operation, GroupPattern)>,
     kept: Vec<(Box<str>, Value)>,
+    word: Option<Box<Word>>,
 ) -> Result<Identity, Refusal> {
     if sub.is_empty() {
         return Err(Refusal::malformed("sub is empty"));
@@ -124,9 +137,28 @@ fn identity(
     }
     let claims: Box<[_]> =
         kept.into_iter().filter_map(|(name, value)| Some((name, as_text(value)?))).collect();
-    let empty = groups.is_empty() && grants.is_empty() && claims.is_empty();
-    let carried = Carried { groups: groups.into(), grants: grants.into(), claims };
+    let empty = groups.is_empty() && grants.is_empty() && claims.is_empty() && word.is_none();
+    let carried = Carried { groups: groups.into(), grants: grants.into(), claims, word };
     Ok(Identity { sub: Arc::from(sub), expires_at, carried: (!empty).then(|| Arc::new(carried)) })
+}
+
+/// What is to be told to the back end again; `None` = nothing that has to be kept.
+fn word(vouched: &Vouched<'_>) -> Result<Option<Box<Word>>, Refusal> {
+    if vouched.claims.is_empty() && vouched.session.is_none() {
+        return Ok(None);
+    }
+    let session = vouched.session.unwrap_or_default();
+    if session.len() > MAX_SESSION_LEN {
+        let found = format!("session has {} bytes; {MAX_SESSION_LEN} are allowed", session.len());
+        return Err(Refusal::malformed(found));
+    }
+    let claims = serde_json::value::to_raw_value(vouched.claims);
+    let claims = claims.map_err(|_| Refusal::malformed("claims cannot be written again"))?;
+    if claims.get().len() > MAX_TOLD {
+        let found = format!("claims have {} bytes; {MAX_TOLD} are allowed", claims.get().len());
+        return Err(Refusal::malformed(found));
+    }
+    Ok(Some(Box::new(Word { session: vouched.session.map(Into::into), claims })))
 }
 
 /// A claim's value for a template. Only strings and whole numbers have one way to be written.

@@ -25,9 +25,12 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::ser::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
 use crate::group::{GroupName, GroupPattern};
 
-pub use admit::{MAX_SUB_LEN, Vouched};
+pub use admit::{MAX_SESSION_LEN, MAX_SUB_LEN, MAX_TOLD, Vouched};
 pub use api_keys::{ApiKey, ApiKeys, MIN_API_SECRET_LEN};
 pub use error::IdentityError;
 pub use explain::{Explanation, Finding, Source};
@@ -70,20 +73,33 @@ pub struct UnknownOperation(pub String);
 pub struct Identity {
     /// The token's `sub`: 1 to 255 bytes without control characters.
     pub sub: Arc<str>,
-    /// The first second, since 1970, at which the token no longer counts: its `exp` plus leeway.
+    /// The first second, since 1970, at which the token no longer counts: its `exp` plus leeway;
+    /// [`NEVER`] for a back end's word without an end.
     pub expires_at: u64,
     /// What the token brought beside its `sub`; most bring nothing.
     carried: Option<Arc<Carried>>,
 }
 
+/// The end of an identity that does not run out by itself.
+pub const NEVER: u64 = u64::MAX;
+
 /// Rights and claims that came with a token.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 struct Carried {
     /// Joined by the server at connect; may also be joined by hand.
     groups: Box<[GroupName]>,
     grants: Box<[(Operation, GroupPattern)]>,
     /// Only claims that some configured template names.
     claims: Box<[(Box<str>, Box<str>)]>,
+    /// Only of somebody whom the back end vouches for.
+    word: Option<Box<Word>>,
+}
+
+/// What the back end said of somebody and is told again.
+#[derive(Debug)]
+struct Word {
+    session: Option<Box<str>>,
+    claims: Box<RawValue>,
 }
 
 impl Operation {
@@ -110,6 +126,17 @@ impl Identity {
         }
         let claims = &self.carried.as_deref()?.claims;
         claims.iter().find(|(claim, _)| **claim == *name).map(|(_, value)| &**value)
+    }
+
+    /// The back end's name for the session, if it vouches for this identity and gave one.
+    pub fn session(&self) -> Option<&str> {
+        self.carried.as_deref()?.word.as_deref()?.session.as_deref()
+    }
+
+    /// The claims as the back end is told them: its own, as it gave them, else those of the token
+    /// that were kept, as text.
+    pub fn claims(&self) -> impl Serialize + '_ {
+        ClaimsOf(self.carried.as_deref())
     }
 
     /// Groups that the server joins for this connection: the token's, then the route's, each once.
@@ -147,6 +174,19 @@ impl Identity {
 
     fn token_grants(&self) -> &[(Operation, GroupPattern)] {
         self.carried.as_deref().map_or(&[], |carried| &carried.grants)
+    }
+}
+
+/// A JSON object of claims.
+struct ClaimsOf<'a>(Option<&'a Carried>);
+
+impl Serialize for ClaimsOf<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.map(|carried| (&carried.claims, carried.word.as_deref())) {
+            Some((_, Some(word))) => word.claims.serialize(serializer),
+            Some((kept, None)) => serializer.collect_map(kept.iter().map(|(n, v)| (n, v))),
+            None => serializer.collect_map(std::iter::empty::<(&str, &str)>()),
+        }
     }
 }
 

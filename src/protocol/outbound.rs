@@ -218,6 +218,20 @@ pub fn error(id: Option<u64>, refusal: &Refusal) -> Frame {
     json(&Body { r#type: "error", id, refused: refusal.into() })
 }
 
+/// `error` of a call, with a code that may be the back end's own.
+pub fn call_error(id: Option<u64>, code: &str, message: &str, retry: bool) -> Frame {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        r#type: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<u64>,
+        code: &'a str,
+        message: &'a str,
+        retry: bool,
+    }
+    json(&Body { r#type: "error", id, code, message, retry })
+}
+
 /// `authed`: the new token is accepted for this many seconds.
 pub fn authed(id: u64, expires_in: u64) -> Frame {
     let text = format!(r#"{{"type":"authed","id":{id},"expires_in":{expires_in}}}"#);

@@ -39,7 +39,13 @@ pub enum Code {
     NotJoined,
     /// Calls are not configured.
     NoBackend,
-    /// The back end refused the call or failed at it; the message is all that is passed on.
+    /// The back end knows no call of this name.
+    NotFound,
+    /// The call contradicts what has happened meanwhile.
+    Conflict,
+    /// The back end takes no more calls of this user for now.
+    Limited,
+    /// The back end refused the call in some other way, or gave an answer that is none.
     CallFailed,
     /// The layer or the back end cannot be reached, or too much waits already.
     Unavailable,
@@ -49,7 +55,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for the documentation and the client's table to be checked against.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::BadRequest,
         Self::IllegalName,
         Self::InvalidEvent,
@@ -60,6 +66,9 @@ impl Code {
         Self::TooManyGroups,
         Self::NotJoined,
         Self::NoBackend,
+        Self::NotFound,
+        Self::Conflict,
+        Self::Limited,
         Self::CallFailed,
         Self::Unavailable,
         Self::Timeout,
@@ -78,6 +87,9 @@ impl Code {
             Self::TooManyGroups => "too_many_groups",
             Self::NotJoined => "not_joined",
             Self::NoBackend => "no_backend",
+            Self::NotFound => "not_found",
+            Self::Conflict => "conflict",
+            Self::Limited => "limited",
             Self::CallFailed => "call_failed",
             Self::Unavailable => "unavailable",
             Self::Timeout => "timeout",
@@ -86,6 +98,6 @@ impl Code {
 
     /// Whether the same request may succeed later, unchanged: the `retry` of an `error`.
     pub const fn may_retry(self) -> bool {
-        matches!(self, Self::Unavailable | Self::Timeout)
+        matches!(self, Self::Limited | Self::Unavailable | Self::Timeout)
     }
 }

@@ -1,5 +1,7 @@
 //! Between layer and hub: what the hub wants of the layer, what the layer has for the hub.
 
+mod calls;
+mod confirm;
 mod dispatch;
 mod interest;
 mod membership;
@@ -8,7 +10,7 @@ mod requests;
 use std::time::Duration;
 
 pub use dispatch::dispatch;
-pub use requests::Desk;
+pub use requests::{Desk, Offices};
 
 /// Shape of the relay.
 #[derive(Debug, Clone)]

@@ -1,4 +1,4 @@
-//! Serves what the hub wants done elsewhere: joins in batches, sends and calls in their own order.
+//! Serves what the hub wants done elsewhere: joins in batches, sends in order, calls in lanes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,16 +7,19 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Settings;
+use super::calls::Lanes;
+use super::confirm::Confirmations;
 use super::membership::Membership;
+use crate::backend::BackEnd;
 use crate::bridge::Bridge;
 use crate::event::{Except, Target};
 use crate::frame::Frame;
-use crate::hub::{Call, Hub, Request, Send};
+use crate::hub::{Hub, Request, Send};
 use crate::layer::Layer;
 use crate::protocol::{Code, Refusal, outbound};
 use crate::publish::{DedupeKey, Door, Draft, PublishError, Scope};
 use crate::shutdown::{Phase, Shutdown};
-use crate::telemetry::{CallFailure, Metrics};
+use crate::telemetry::Metrics;
 
 /// Requests taken at once: a wave of joins becomes few questions to the layer.
 const BATCH: usize = 256;
@@ -34,28 +37,44 @@ const TIDY: Duration = Duration::from_secs(1);
 /// The one reader of the hub's requests.
 pub struct Desk {
     membership: Membership,
-    workers: Vec<mpsc::Sender<Request>>,
+    workers: Vec<mpsc::Sender<Send>>,
+    calls: Lanes,
+    confirmations: Confirmations,
     shutdown: Shutdown,
 }
 
+/// Whom the desk asks.
+pub struct Offices {
+    /// For joins.
+    pub layer: Layer,
+    /// For joins, where senders of other formats are to find the groups.
+    pub bridge: Option<Bridge>,
+    /// For sends.
+    pub door: Arc<Door>,
+    /// For calls, and for who a browser is.
+    pub backend: BackEnd,
+}
+
 impl Desk {
-    /// A desk that serves `hub` with `layer` and `door`; its workers end with it.
+    /// A desk that serves `hub`; its workers end with it.
     pub fn new(
         settings: &Settings,
         hub: Hub,
-        layer: Layer,
-        bridge: Option<Bridge>,
-        door: Arc<Door>,
+        offices: Offices,
         metrics: Arc<Metrics>,
         shutdown: Shutdown,
     ) -> Self {
+        let Offices { layer, bridge, door, backend } = offices;
         let workers = (0..WORKERS).map(|_| {
             let (sender, receiver) = mpsc::channel(WAITING);
-            tokio::spawn(work(receiver, hub.clone(), Arc::clone(&door), Arc::clone(&metrics)));
+            tokio::spawn(work(receiver, hub.clone(), Arc::clone(&door)));
             sender
         });
         let workers = workers.collect();
-        Self { membership: Membership::new(hub, layer, bridge, settings.linger), workers, shutdown }
+        let calls = Lanes::new(backend.calls, bridge.clone(), hub.clone(), metrics);
+        let confirmations = Confirmations::new(backend.hook, bridge.clone(), hub.clone());
+        let membership = Membership::new(hub, layer, bridge, settings.linger);
+        Self { membership, workers, calls, confirmations, shutdown }
     }
 
     /// Serves until the hub ends.
@@ -90,9 +109,14 @@ impl Desk {
                         self.membership.depart().await;
                     }
                 }
-                Request::Send(_) | Request::Call(_) => {
+                Request::Send(send) => {
                     self.membership.join(std::mem::take(&mut joins)).await;
-                    self.hand_on(request).await;
+                    self.hand_on(*send).await;
+                }
+                Request::Confirm(confirm) => self.confirmations.take(confirm).await,
+                Request::Call(call) => {
+                    self.membership.join(std::mem::take(&mut joins)).await;
+                    self.calls.take(*call).await;
                 }
             }
         }
@@ -106,33 +130,16 @@ impl Desk {
         }
     }
 
-    async fn hand_on(&self, request: Request) {
-        let serial = match &request {
-            Request::Send(send) => send.to.serial,
-            Request::Call(call) => call.to.serial,
-            Request::Join(_) | Request::Release { .. } => return,
-        };
-        let worker = &self.workers[(serial % WORKERS as u64) as usize];
+    async fn hand_on(&self, send: Send) {
+        let worker = &self.workers[(send.to.serial % WORKERS as u64) as usize];
         // A worker ends only with the desk.
-        let _ = worker.send(request).await;
+        let _ = worker.send(send).await;
     }
 }
 
-async fn work(
-    mut requests: mpsc::Receiver<Request>,
-    hub: Hub,
-    door: Arc<Door>,
-    metrics: Arc<Metrics>,
-) {
-    while let Some(request) = requests.recv().await {
-        match request {
-            Request::Send(send) => publish(*send, &hub, &door).await,
-            Request::Call(call) => {
-                metrics.calls_failed.of(CallFailure::NoBackend).increment(1);
-                refuse_call(*call, &hub).await;
-            }
-            Request::Join(_) | Request::Release { .. } => {}
-        }
+async fn work(mut sends: mpsc::Receiver<Send>, hub: Hub, door: Arc<Door>) {
+    while let Some(send) = sends.recv().await {
+        publish(send, &hub, &door).await;
     }
 }
 
@@ -153,15 +160,6 @@ async fn publish(send: Send, hub: &Hub, door: &Door) {
         Err(error) => refusal_frame(id, Code::BadRequest, &error),
     };
     hub.answer(shard, to, Some(frame)).await;
-}
-
-/// Without a back end a call has nobody to answer it; plain clients are not told (their errors are
-/// counted and logged), but are read again.
-async fn refuse_call(call: Call, hub: &Hub) {
-    tracing::debug!(connection = %call.to, call = %call.name, "call refused: no back end is configured");
-    let refusal = Refusal::new(Code::NoBackend, "no back end is configured for calls");
-    let frame = call.id.map(|id| outbound::error(Some(id), &refusal));
-    hub.answer(call.shard, call.to, frame).await;
 }
 
 fn refusal_frame(id: u64, code: Code, error: &impl std::error::Error) -> Frame {

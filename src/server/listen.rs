@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +40,18 @@ pub(super) struct Listener {
 
 /// Keeps a connection's place among those that speak HTTP, also over its upgrade.
 #[derive(Clone)]
-pub(super) struct Slot(#[allow(dead_code, reason = "held, not read")] Arc<OwnedSemaphorePermit>);
+pub(super) struct Slot {
+    peer: IpAddr,
+    #[allow(dead_code, reason = "held, not read")]
+    permit: Arc<OwnedSemaphorePermit>,
+}
+
+impl Slot {
+    /// Who is on the other side of the connection: a browser, or the proxy before it.
+    pub(super) fn peer(&self) -> IpAddr {
+        self.peer
+    }
+}
 
 impl Listener {
     /// Accepts until the process reaches `until`; connections that are open then end by themselves.
@@ -54,7 +66,10 @@ impl Listener {
         loop {
             let Ok(permit) = Arc::clone(&self.slots).acquire_owned().await else { return };
             match self.socket.accept().await {
-                Ok((stream, _)) => self.converse(stream, Slot(Arc::new(permit))),
+                Ok((stream, peer)) => {
+                    let slot = Slot { peer: peer.ip(), permit: Arc::new(permit) };
+                    self.converse(stream, slot);
+                }
                 Err(error) => self.explain(&error).await,
             }
         }

@@ -5,6 +5,7 @@ mod assets;
 mod credential;
 mod descriptors;
 mod handshake;
+mod identify;
 mod listen;
 mod operation;
 mod origin;
@@ -23,8 +24,9 @@ use axum::Router;
 use tokio::sync::Semaphore;
 
 pub use descriptors::descriptors;
-pub use settings::{DevSettings, Route, Settings};
+pub use settings::{Allow, DevSettings, Route, Settings};
 
+use crate::backend::Hook;
 use crate::bridge::Bridge;
 use crate::connection;
 use crate::hub::Hub;
@@ -56,6 +58,8 @@ pub struct Doors {
     pub max_connections: usize,
     /// Checks tokens.
     pub verifier: Arc<Verifier>,
+    /// Says who somebody without a token is.
+    pub hook: Option<Hook>,
     /// Keys of back ends.
     pub api_keys: ApiKeys,
     /// Where sockets go.
@@ -97,6 +101,7 @@ impl Doors {
             connection,
             max_connections,
             verifier,
+            hook,
             api_keys,
             hub,
             door,
@@ -109,7 +114,7 @@ impl Doors {
             metrics: Arc::clone(&metrics),
             hub: hub.clone(),
             layer,
-            bridge,
+            bridge: bridge.clone(),
             shutdown: shutdown.clone(),
         };
         let timeout = settings.api_timeout;
@@ -124,6 +129,8 @@ impl Doors {
             max_connections,
             connection,
             verifier,
+            hook,
+            bridge,
             hub,
             metrics,
             shutdown,

@@ -46,13 +46,15 @@ impl RoutePath {
 
 #[cfg(test)]
 mod tests {
+    use super::super::settings::Allow;
     use super::*;
 
     fn matches(route: &str, path: &str) -> Option<Parameters> {
         let route = Route {
             path: route.to_owned(),
             join: Vec::new(),
-            allow_anyone: false,
+            allow: Allow::Token,
+            call_errors: false,
             welcome: None,
             shape: 0,
         };

@@ -46,12 +46,25 @@ pub struct Route {
     pub path: String,
     /// Groups that the connection joins, with `{sub}`, claims and path parameters filled in.
     pub join: Vec<Template>,
-    /// Whether anyone may fill path parameters into `join`. Without it they need the back end's word.
-    pub allow_anyone: bool,
+    /// Whose word counts here.
+    pub allow: Allow,
+    /// Whether plain connections are told of calls that fail.
+    pub call_errors: bool,
     /// Sent to plain connections first, as it is: one JSON object.
     pub welcome: Option<String>,
     /// How events are shown to plain connections: an index into the hub's shapes.
     pub shape: u16,
+}
+
+/// Whose word counts on a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Allow {
+    /// A token's, else the hook's; no path parameter is filled into `join`.
+    Token,
+    /// As before, and whoever is somebody may fill path parameters into `join`.
+    Anyone,
+    /// The hook's alone. It sees the path and its parameters, and accepting confirms them.
+    Hook,
 }
 
 /// What the demo page needs to know.

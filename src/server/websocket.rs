@@ -1,7 +1,7 @@
-//! A WebSocket's way in: handshake, route, token, origin; then the socket goes to a shard.
+//! A WebSocket's way in: handshake, route, identity; then the socket goes to a shard.
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::{Request, State};
 use axum::http::HeaderValue;
@@ -11,18 +11,21 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::Settings;
 use super::credential::{self, Credential};
 use super::handshake::{Handshake, HandshakeError, Offer};
+use super::identify::Known;
 use super::listen::Slot;
 use super::origin;
 use super::paths::{Parameters, RoutePath};
 use super::problem::Kind;
 use super::reception::{Greeting, Reception};
-use crate::event::Position;
+use super::settings::{Allow, Settings};
+use crate::backend::{Hook, Visitor};
+use crate::bridge::Bridge;
+use crate::event::{ConnectionId, Position};
 use crate::group::GroupName;
 use crate::hub::{Arrival, Hub};
-use crate::identity::{Identity, Verifier};
+use crate::identity::Verifier;
 use crate::protocol::{Disconnect, Encoding};
 use crate::shutdown::{Phase, Shutdown};
 use crate::telemetry::{AuthFailure, Metrics, RefusalReason};
@@ -36,22 +39,36 @@ pub(super) struct Front {
     /// Largest first frame, and most groups on arrival: the bounds of every connection.
     pub(super) connection: crate::connection::Settings,
     pub(super) verifier: Arc<Verifier>,
+    /// Says who somebody without a token is.
+    pub(super) hook: Option<Hook>,
+    pub(super) bridge: Option<Bridge>,
     pub(super) hub: Hub,
     pub(super) metrics: Arc<Metrics>,
     pub(super) shutdown: Shutdown,
 }
 
 /// What a handshake said, kept in place of the request: headers must not live as long as a socket.
-struct Visit {
+pub(super) struct Visit {
     route: Option<(usize, Parameters)>,
-    credential: Option<Credential>,
-    origin: Result<(), origin::WrongOrigin>,
+    pub(super) credential: Option<Credential>,
+    pub(super) origin: Result<(), origin::WrongOrigin>,
+    /// What the hook would be told; kept only where it may be asked.
+    pub(super) visitor: Option<Visitor>,
     offer: Offer,
     path: String,
 }
 
+/// Somebody who may come in, to which groups and with which word.
+struct Admission {
+    id: ConnectionId,
+    known: Known,
+    route: usize,
+    parameters: Parameters,
+    groups: Vec<(GroupName, Option<Position>)>,
+}
+
 /// Why a WebSocket is not let in, and what is counted and logged of it.
-struct Refused {
+pub(super) struct Refused {
     disconnect: Disconnect,
     reason: RefusalReason,
     cause: String,
@@ -64,8 +81,9 @@ pub(super) async fn websocket(State(front): State<Arc<Front>>, mut request: Requ
         Ok(handshake) => handshake,
         Err(error) => return front.turn_away(&request, error),
     };
-    let visit = front.visit(&request, handshake.offer.clone());
     let slot = request.extensions().get::<Slot>().cloned();
+    let peer = slot.as_ref().map(Slot::peer);
+    let visit = front.visit(&request, handshake.offer.clone(), peer);
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         if let Ok(upgraded) = upgrade.await {
@@ -94,12 +112,20 @@ impl Front {
         Kind::BadHandshake.because(error.to_string()).into_response()
     }
 
-    fn visit(&self, request: &Request, offer: Offer) -> Visit {
+    fn visit(&self, request: &Request, offer: Offer, peer: Option<IpAddr>) -> Visit {
         let uri = request.uri();
         let query = uri.query().unwrap_or_default();
+        let route = self.route(uri.path());
+        let credential = credential::find(&self.settings, request.headers(), query);
+        let visitor = route.as_ref().and_then(|(index, parameters)| {
+            let by_hook = self.settings.routes[*index].allow == Allow::Hook;
+            (self.hook.is_some() && (by_hook || credential.is_none()))
+                .then(|| Visitor::new(uri.path(), parameters, request.headers(), peer))
+        });
         Visit {
-            route: self.route(uri.path()),
-            credential: credential::find(&self.settings, request.headers(), query),
+            route,
+            credential,
+            visitor,
             origin: origin::check(request.headers(), &self.settings.allowed_origins),
             offer,
             path: uri.path().chars().take(120).collect(),
@@ -123,9 +149,7 @@ impl Front {
         let mut reception =
             Reception::new(parts.io.into_inner(), leftover, self.connection.max_frame_bytes);
         match self.admit(&mut reception, &visit).await {
-            Ok((identity, route, parameters, groups)) => {
-                self.seat(reception, visit, identity, route, parameters, groups).await;
-            }
+            Ok(admission) => self.seat(reception, visit, admission).await,
             Err(Some(refused)) => self.refuse(reception, &visit, refused).await,
             // The peer closed, or was gone: there is nobody to tell.
             Err(None) => {}
@@ -165,9 +189,9 @@ impl Front {
         };
         // Again: whoever was let in as long as nobody had said hello may do so all at once.
         self.check_room()?;
-        let identity = self.identify(visit, greeting.token.as_deref())?;
-        let joins = &self.settings.routes[*route].join;
-        let groups = identity.groups_on_connect(joins, parameters).map_err(|error| {
+        let (id, to) = (self.hub.next_id(), &self.settings.routes[*route]);
+        let known = self.identify(visit, to, id, greeting.token.as_deref()).await?;
+        let groups = known.identity.groups_on_connect(&to.join, parameters).map_err(|error| {
             self.metrics.auth_failures.of(AuthFailure::IllegalName).increment(1);
             let forbidden = Disconnect::FORBIDDEN.because("a group name is not legal");
             Refused::new(forbidden, RefusalReason::Unauthorized, error.to_string())
@@ -182,7 +206,8 @@ impl Front {
             let since = since.map(|(_, position)| position.clone());
             (name, since)
         });
-        Ok((identity, *route, parameters.clone(), groups.collect()))
+        let (route, parameters) = (*route, parameters.clone());
+        Ok(Admission { id, known, route, parameters, groups: groups.collect() })
     }
 
     fn check_room(&self) -> Result<(), Option<Refused>> {
@@ -208,59 +233,18 @@ impl Front {
         }
     }
 
-    /// Who it is, by the hello's token or the handshake's.
-    fn identify(&self, visit: &Visit, hello: Option<&str>) -> Result<Identity, Refused> {
-        let failed = |failure: AuthFailure, disconnect, cause: String| {
-            self.metrics.auth_failures.of(failure).increment(1);
-            Refused::new(disconnect, RefusalReason::Unauthorized, cause)
-        };
-        let token = match (hello, &visit.credential) {
-            (Some(token), _) => token,
-            (None, Some(credential)) => {
-                if let (true, Err(wrong)) = (credential.ambient, &visit.origin) {
-                    let cause = format!(
-                        "origin {:?} is not of host {:?}; if they are one site, the proxy must pass \
-                         Host on (nginx: proxy_set_header Host $host), else add it to \
-                         auth.allowed_origins",
-                        wrong.origin, wrong.host
-                    );
-                    let forbidden = Disconnect::FORBIDDEN.because("origin not allowed");
-                    return Err(failed(AuthFailure::Origin, forbidden, cause));
-                }
-                &credential.token
-            }
-            (None, None) => {
-                let cause = "no token in hello, header, cookie".to_owned();
-                return Err(failed(AuthFailure::Missing, Disconnect::UNAUTHORIZED, cause));
-            }
-        };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        self.verifier.verify(token, now).map_err(|refusal| {
-            let failure =
-                AuthFailure::from_cause(refusal.cause()).unwrap_or(AuthFailure::Malformed);
-            failed(failure, Disconnect::UNAUTHORIZED, format!("{}: {refusal}", refusal.cause()))
-        })
-    }
-
-    async fn seat(
-        &self,
-        reception: Reception,
-        visit: Visit,
-        identity: Identity,
-        route: usize,
-        parameters: Parameters,
-        groups: Vec<(GroupName, Option<Position>)>,
-    ) {
+    async fn seat(&self, reception: Reception, visit: Visit, admission: Admission) {
+        let Admission { id, known: Known { identity, vouch }, route, parameters, groups } =
+            admission;
         let (stream, leftover) = reception.into_parts();
         let Ok(stream) = stream.into_std() else { return };
         let encoding = match visit.offer {
             Offer::V1 => Encoding::V1,
             _ => Encoding::Plain(self.settings.routes[route].shape),
         };
-        let id = self.hub.next_id();
         let route = route as u16;
         let arrival =
-            Arrival { id, stream, leftover, identity, encoding, route, parameters, groups };
+            Arrival { id, stream, leftover, identity, encoding, route, parameters, groups, vouch };
         let Err(turned) = self.hub.admit(Box::new(arrival)) else { return };
         let Ok(stream) = TcpStream::from_std(turned.arrival.stream) else { return };
         let reception = Reception::new(stream, Vec::new(), 0);
@@ -282,11 +266,12 @@ impl Front {
     }
 }
 
-/// Who comes in, by which route, to which groups.
-type Admission = (Identity, usize, Parameters, Vec<(GroupName, Option<Position>)>);
-
 impl Refused {
-    fn new(disconnect: Disconnect, reason: RefusalReason, cause: impl Into<String>) -> Self {
+    pub(super) fn new(
+        disconnect: Disconnect,
+        reason: RefusalReason,
+        cause: impl Into<String>,
+    ) -> Self {
         Self { disconnect, reason, cause: cause.into() }
     }
 }

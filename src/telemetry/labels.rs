@@ -100,6 +100,8 @@ label! {
         IllegalName = "illegal_name",
         /// The page is from somewhere else.
         Origin = "origin",
+        /// The connect hook said no.
+        Hook = "hook",
         /// No back end has this key.
         ApiKey = "api_key",
         /// The key may not do this.
@@ -116,6 +118,48 @@ label! {
         Forbidden = "forbidden",
         /// No back end is configured.
         NoBackend = "no_backend",
+        /// Too many calls wait already.
+        Busy = "busy",
+        /// The back end refused it (4xx).
+        Refused = "refused",
+        /// The back end failed at it (5xx).
+        Failed = "failed",
+        /// The back end did not answer in time.
+        Timeout = "timeout",
+        /// The back end cannot be reached.
+        Unreachable = "unreachable",
+        /// The back end answered something that is no answer to a call.
+        BadAnswer = "bad_answer",
+    }
+}
+
+label! {
+    /// How a request to the back end ended.
+    BackendOutcome = "outcome" {
+        /// It did what was asked, or said who it is.
+        Accepted = "accepted",
+        /// It refused (4xx).
+        Refused = "refused",
+        /// It failed (5xx), or its answer is of no use.
+        Failed = "failed",
+        /// It did not answer in time.
+        Timeout = "timeout",
+        /// It cannot be reached.
+        Unreachable = "unreachable",
+    }
+}
+
+label! {
+    /// Where the word on a connection came from.
+    HookSource = "source" {
+        /// The back end was asked.
+        Asked = "asked",
+        /// It was asked for another connection at the same moment.
+        Shared = "shared",
+        /// It was asked a short while ago.
+        Cached = "cached",
+        /// Nobody was asked: too many wait, or the back end does not answer anybody.
+        Nowhere = "nowhere",
     }
 }
 
@@ -154,6 +198,8 @@ label! {
         Timeout = "timeout",
         /// The instance is going away.
         Draining = "draining",
+        /// The back end could not say who it is.
+        Backend = "backend",
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use metrics::{Counter, Gauge, Key, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+use super::backend::BackendMetrics;
 use super::bridge::BridgeMetrics;
 use super::family::{Counters, Gauges, Label};
 use super::histogram::Histogram;
@@ -53,6 +54,8 @@ pub struct Metrics {
     pub refusals: Counters<RefusalReason>,
     /// What the layer counts.
     pub layer: LayerMetrics,
+    /// What is counted of the back end.
+    pub backend: BackendMetrics,
     /// What the bridge counts.
     pub bridge: Arc<BridgeMetrics>,
     closes: [Counter; CLOSE_CODES.len()],
@@ -137,6 +140,7 @@ impl Metrics {
                 resubscribed: to.count("layer_subscription_lost_total", "Subscriptions lost."),
                 unreadable: to.count("layer_unreadable_total", "Messages that say nothing."),
             },
+            backend: BackendMetrics::new(&to),
             bridge: Arc::new(BridgeMetrics::new(&to)),
             auth_failures: to.counters(
                 "auth_failures_total",
@@ -216,11 +220,12 @@ impl Metrics {
         for (route, histogram) in routes.iter() {
             histogram.render(name, &format!("route=\"{route}\","), &mut out);
         }
+        self.backend.render(&mut out);
         out
     }
 }
 
-fn header(name: &str, words: &str, out: &mut String) {
+pub(super) fn header(name: &str, words: &str, out: &mut String) {
     out.push_str(&format!("# HELP {name} {words}\n# TYPE {name} histogram\n"));
 }
 

@@ -4,6 +4,7 @@
 //! several gateways may live in one process, and a look-up per delivery would cost more than the
 //! delivery.
 
+mod backend;
 mod bridge;
 mod family;
 mod histogram;
@@ -13,11 +14,13 @@ mod metrics;
 #[cfg(test)]
 mod tests;
 
+pub use backend::BackendMetrics;
 pub use bridge::BridgeMetrics;
 pub use family::{Counters, Gauges, Label};
 pub use histogram::Histogram;
 pub use labels::{
-    AuthFailure, CallFailure, DropReason, EntryFate, Protocol, RefusalReason, TargetKind,
+    AuthFailure, BackendOutcome, CallFailure, DropReason, EntryFate, HookSource, Protocol,
+    RefusalReason, TargetKind,
 };
 pub use log::{LogError, LogFormat, LogGuard, LogSettings};
 pub use metrics::{LayerMetrics, Metrics, ShardMetrics};

@@ -1,5 +1,6 @@
 //! What the tests share: gateways, clients, the HTTP that back ends speak, waiting with a deadline.
 
+mod back_end;
 mod chance;
 mod crowd;
 mod django;
@@ -19,6 +20,7 @@ mod socket;
 mod token;
 mod waiting;
 
+pub(crate) use back_end::BackEnd;
 pub(crate) use chance::Chance;
 pub(crate) use crowd::{Crowd, Goal, Places};
 pub(crate) use django::{Django, goal, goals, mailbox};

@@ -2,6 +2,7 @@
 //!
 //! Nothing here is checked beyond its own form; [`super::check`] says what the values mean together.
 
+mod backend;
 mod layer;
 mod routes;
 
@@ -11,6 +12,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub(crate) use backend::{Backend, SigningKey};
 pub(crate) use layer::{Channels, Layer, LayerKind};
 pub(crate) use routes::{Allow, Route, Routes};
 
@@ -28,6 +30,7 @@ pub(crate) struct Raw {
     pub(crate) auth: Auth,
     pub(crate) grant: Vec<Grant>,
     pub(crate) api: Api,
+    pub(crate) backend: Backend,
     pub(crate) drain: Drain,
     pub(crate) hub: Hub,
     pub(crate) layer: Layer,

@@ -17,6 +17,8 @@ pub(crate) struct Route {
     pub(crate) join: Vec<String>,
     #[serde(default)]
     pub(crate) allow: Allow,
+    #[serde(default)]
+    pub(crate) call_errors: bool,
     pub(crate) welcome: Option<toml::Table>,
     pub(crate) events: Option<BTreeMap<String, Event>>,
 }
@@ -48,6 +50,7 @@ impl Default for Routes {
             path: "/ws".to_owned(),
             join: Vec::new(),
             allow: Allow::Token,
+            call_errors: false,
             welcome: None,
             events: None,
         }])

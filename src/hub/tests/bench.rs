@@ -119,6 +119,7 @@ impl Bench {
             route,
             parameters: Vec::new(),
             groups: groups.iter().map(|name| (group(name), None)).collect(),
+            vouch: None,
         };
         self.handle.load.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.post(Command::Admit(Box::new(arrival)));

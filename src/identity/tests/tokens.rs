@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::super::*;
 use super::support::*;
@@ -224,9 +224,10 @@ fn a_back_ends_word_is_held_to_the_rules_of_a_token() {
     let groups = ["usuario_7".to_owned()];
     let good = Vouched {
         sub: "7",
-        expires_at: NOW + 600,
+        expires_at: Some(NOW + 600),
         groups: &groups,
         claims: extra.as_object().unwrap(),
+        session: Some("s-1"),
     };
     let identity = verifier.vouched(good).unwrap();
     assert_eq!((&*identity.sub, identity.expires_at), ("7", NOW + 600));
@@ -234,12 +235,23 @@ fn a_back_ends_word_is_held_to_the_rules_of_a_token() {
     assert!(Policy::default().may(&identity, Operation::Send, "sala_1"));
     assert!(Policy::default().may(&identity, Operation::Join, "usuario_7"));
 
+    assert_eq!(identity.session(), Some("s-1"));
+    assert_eq!(serde_json::to_value(identity.claims()).unwrap(), extra, "told again as they came");
+    let bare = Vouched { expires_at: None, claims: &Map::new(), session: None, ..good };
+    let bare = verifier.vouched(bare).unwrap();
+    assert_eq!((bare.expires_at, bare.session()), (NEVER, None));
+    assert_eq!(serde_json::to_value(bare.claims()).unwrap(), json!({}));
+
+    let long = "x".repeat(MAX_TOLD);
+    let claims = json!({ "nota": long });
     let illegal = ["usuario 7".to_owned()];
     let grants = json!({ "grants": { "send": 7 } });
     for bad in [
         Vouched { sub: "", ..good },
         Vouched { sub: "7\0", ..good },
-        Vouched { expires_at: u64::MAX, ..good },
+        Vouched { expires_at: Some(u64::MAX), ..good },
+        Vouched { session: Some(&long[..=MAX_SESSION_LEN]), ..good },
+        Vouched { claims: claims.as_object().unwrap(), ..good },
         Vouched { groups: &illegal, ..good },
         Vouched { claims: grants.as_object().unwrap(), ..good },
     ] {

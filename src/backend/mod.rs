@@ -1,0 +1,51 @@
+//! The back end as a server that is asked: who somebody is (the connect hook), what a call comes to.
+//!
+//! Every request is signed, bounded in time and size, and never redirected. `docs/backend.md` is the
+//! contract.
+
+mod advice;
+mod calls;
+mod client;
+mod hook;
+mod settings;
+mod sign;
+#[cfg(test)]
+mod tests;
+
+pub use calls::{CallError, Calls, Question, Reply};
+pub use client::{Answer, AskError, Client};
+pub use hook::{Accepted, Hook, Trial, Visitor, Word, try_hook};
+pub use settings::{BackendError, MIN_SECRET_LEN, Settings, SigningKey};
+
+use std::sync::Arc;
+
+use hyper::header::HeaderName;
+
+use crate::identity::Verifier;
+use crate::telemetry::Metrics;
+
+/// Header with the path that the browser connected to.
+const PATH: HeaderName = HeaderName::from_static("groupcast-path");
+
+/// What the back end can be asked; either may be missing. Cloning is cheap.
+#[derive(Debug, Clone, Default)]
+pub struct BackEnd {
+    /// Who somebody is.
+    pub hook: Option<Hook>,
+    /// What a call comes to.
+    pub calls: Option<Arc<Calls>>,
+}
+
+impl BackEnd {
+    /// The back end as configured.
+    pub fn new(
+        settings: &Settings,
+        verifier: &Arc<Verifier>,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, BackendError> {
+        Ok(Self {
+            hook: Hook::new(settings, Arc::clone(verifier), Arc::clone(metrics))?,
+            calls: Calls::new(settings)?.map(Arc::new),
+        })
+    }
+}

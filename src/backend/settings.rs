@@ -1,0 +1,146 @@
+//! What the backend room can be told, and what of it cannot be used.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Shortest signing secret, bytes: the length of the digest (RFC 2104, section 3).
+pub const MIN_SECRET_LEN: usize = 32;
+
+/// Where the back end is, what it is asked, and how much of it at once.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `http://host:port`; empty = there is no back end.
+    pub url: String,
+    /// Path of the connect hook; empty = no hook, tokens only.
+    pub connect: String,
+    /// Path that calls are posted to; empty = no calls.
+    pub calls: String,
+    /// Time for one request, connecting and the whole answer included.
+    pub timeout: Duration,
+    /// Connect hooks that the back end is asked at once; more wait.
+    pub parallel: usize,
+    /// Calls that it is asked at once; more wait.
+    pub calls_parallel: usize,
+    /// How long an accepting answer of the hook is kept.
+    pub cache: Duration,
+    /// How long a refusal of the hook is kept.
+    pub cache_refusals: Duration,
+    /// After how long the hook is asked again about a connection of which it did not say how long
+    /// its word holds.
+    pub recheck: Duration,
+    /// Added to every request, in the place of what would be sent otherwise.
+    pub headers: Vec<(String, String)>,
+    /// `Host` of calls; empty = the url's. Hooks carry the browser's.
+    pub host: String,
+    /// Keys that the back end knows; the first signs.
+    pub keys: Vec<SigningKey>,
+}
+
+/// A secret shared with the back end.
+#[derive(Clone)]
+pub struct SigningKey {
+    /// Told with each signature, so that secrets can change: 1 to 40 of letters, digits, `-`, `_`
+    /// and `.`.
+    pub id: String,
+    /// At least [`MIN_SECRET_LEN`] bytes.
+    pub secret: Vec<u8>,
+}
+
+/// Why settings cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BackendError {
+    /// No address of a server.
+    #[error("url {0:?} is not http://host:port; a path, a user or https are not supported")]
+    Url(String),
+    /// No path.
+    #[error("path {0:?} is not a path such as /groupcast/connect, without ? and #")]
+    Path(String),
+    /// No host.
+    #[error("host {0:?} is not host or host:port")]
+    Host(String),
+    /// Not a header, or one that the gateway itself is responsible for.
+    #[error("header {0:?} cannot be set: {1}")]
+    Header(String, &'static str),
+    /// Nothing to sign with.
+    #[error("no key to sign with; one with a secret of {MIN_SECRET_LEN} bytes or more is needed")]
+    NoKey,
+    /// A key id that a header cannot carry.
+    #[error("key id {0:?} is not 1 to 40 of letters, digits, '-', '_' and '.'")]
+    KeyId(String),
+    /// Two keys of one id.
+    #[error("key id {0:?} stands twice")]
+    KeyTwice(String),
+    /// A secret that can be guessed.
+    #[error("the secret of key {id:?} has {found} bytes; {MIN_SECRET_LEN} or more are needed")]
+    ShortSecret {
+        /// The key's id.
+        id: String,
+        /// The secret's length.
+        found: usize,
+    },
+}
+
+impl Settings {
+    /// Whether there is a hook that can be asked who somebody is.
+    pub fn has_hook(&self) -> bool {
+        !self.url.is_empty() && !self.connect.is_empty()
+    }
+
+    /// Whether there is somewhere to post calls to.
+    pub fn has_calls(&self) -> bool {
+        !self.url.is_empty() && !self.calls.is_empty()
+    }
+
+    /// Whether all of it can be used: what [`Client::new`](super::Client::new) would refuse.
+    pub fn check(&self) -> Result<(), BackendError> {
+        for path in [&self.connect, &self.calls] {
+            let legal = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#');
+            let unused = path.is_empty();
+            if !(unused || path.starts_with('/') && path.chars().all(legal)) {
+                return Err(BackendError::Path(path.clone()));
+            }
+        }
+        for (index, key) in self.keys.iter().enumerate() {
+            let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+            if !(1..=40).contains(&key.id.len()) || !key.id.chars().all(legal) {
+                return Err(BackendError::KeyId(key.id.clone()));
+            }
+            if self.keys[..index].iter().any(|earlier| earlier.id == key.id) {
+                return Err(BackendError::KeyTwice(key.id.clone()));
+            }
+            if key.secret.len() < MIN_SECRET_LEN {
+                let found = key.secret.len();
+                return Err(BackendError::ShortSecret { id: key.id.clone(), found });
+            }
+        }
+        if self.url.is_empty() {
+            return Ok(());
+        }
+        super::Client::new(self).map(drop)
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            connect: "/groupcast/connect".to_owned(),
+            calls: "/groupcast/call".to_owned(),
+            timeout: Duration::from_secs(5),
+            parallel: 4,
+            calls_parallel: 32,
+            cache: Duration::from_secs(60),
+            cache_refusals: Duration::from_secs(15),
+            recheck: Duration::from_secs(600),
+            headers: Vec::new(),
+            host: String::new(),
+            keys: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SigningKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}

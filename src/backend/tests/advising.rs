@@ -1,0 +1,42 @@
+use bytes::Bytes;
+use hyper::StatusCode;
+
+use super::super::{Answer, advice};
+
+fn advice_on(status: u16, location: Option<&str>, json: bool, body: &'static str) -> String {
+    advice::on(&Answer {
+        status: StatusCode::from_u16(status).unwrap(),
+        location: location.map(ToOwned::to_owned),
+        json,
+        body: Bytes::from_static(body.as_bytes()),
+    })
+}
+
+#[test]
+fn every_wrong_setting_is_named() {
+    let to_https = Some("https://tienda.example/groupcast/connect");
+    for (status, location, body, named) in [
+        (400, None, "<h1>Bad Request (400)</h1>", "ALLOWED_HOSTS"),
+        (301, to_https, "", "SECURE_PROXY_SSL_HEADER"),
+        (301, Some("/groupcast/connect/"), "", "APPEND_SLASH"),
+        (302, Some("/accounts/login/?next=/groupcast/connect"), "", "login_required"),
+        (401, None, "", "signature"),
+        (403, None, "<p>CSRF verification failed.</p>", "csrf_exempt"),
+        (404, None, "<h1>Not Found</h1>", "urls.py"),
+        (405, None, "", "POST"),
+        (200, None, "<html>", "application/json"),
+        (502, None, "", "proxy"),
+    ] {
+        let words = advice_on(status, location, false, body);
+        assert!(words.contains(named) && words.contains(&status.to_string()), "{words}");
+        if let Some(location) = location {
+            assert!(words.contains(location), "{words}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_guessed_and_nothing_of_the_body_is_repeated() {
+    assert_eq!(advice_on(500, None, false, "geheim"), "the back end answered 500");
+    assert_eq!(advice_on(403, None, false, "geheim"), "the back end answered 403");
+}

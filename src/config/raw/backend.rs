@@ -1,0 +1,64 @@
+//! `[backend]`: the server that is asked who somebody is and that takes calls.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::backend;
+use crate::config::secret::Secret;
+use crate::config::units::Period;
+
+/// `[backend]`: where it is, what it is asked, and how much of it at once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Backend {
+    pub(crate) url: String,
+    pub(crate) connect: String,
+    pub(crate) calls: String,
+    pub(crate) timeout: Period,
+    pub(crate) parallel: usize,
+    pub(crate) calls_parallel: usize,
+    pub(crate) cache: Period,
+    pub(crate) cache_refusals: Period,
+    pub(crate) recheck: Period,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) host: String,
+    pub(crate) key: Vec<SigningKey>,
+}
+
+/// `[[backend.key]]`: a secret that the back end knows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SigningKey {
+    #[serde(default = "SigningKey::id")]
+    pub(crate) id: String,
+    pub(crate) secret: Option<Secret>,
+    pub(crate) secret_file: Option<String>,
+    pub(crate) secret_env: Option<String>,
+}
+
+impl SigningKey {
+    fn id() -> String {
+        "1".to_owned()
+    }
+}
+
+impl Default for Backend {
+    fn default() -> Self {
+        let room = backend::Settings::default();
+        Self {
+            url: room.url,
+            connect: room.connect,
+            calls: room.calls,
+            timeout: Period(room.timeout),
+            parallel: room.parallel,
+            calls_parallel: room.calls_parallel,
+            cache: Period(room.cache),
+            cache_refusals: Period(room.cache_refusals),
+            recheck: Period(room.recheck),
+            headers: BTreeMap::new(),
+            host: room.host,
+            key: Vec::new(),
+        }
+    }
+}
