@@ -16,6 +16,9 @@ use crate::layer::{Link, LinkError, Script};
 /// Version of what is written in Redis: names of mailboxes and members, how waiting events are kept.
 const FORMAT: u32 = 1;
 
+/// What draining needs of Redis, as logs call it.
+const RIGHTS: &str = "what draining sources needs";
+
 /// Between two attempts.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -90,7 +93,7 @@ impl Agreement {
                     continue;
                 }
                 Err(LinkError::Refused(why)) => {
-                    self.refuse(&why);
+                    self.vigour.refused(RIGHTS, &why);
                     sleep(PATIENCE).await;
                     continue;
                 }
@@ -101,10 +104,11 @@ impl Agreement {
                 return false;
             }
             if refused.is_empty() {
+                self.vigour.mended(RIGHTS);
                 return true;
             }
             let refused = refused.chunks(2).map(|pair| pair.join(": ")).collect::<Vec<_>>();
-            self.refuse(&refused.join("; "));
+            self.vigour.refused(RIGHTS, &refused.join("; "));
             sleep(PATIENCE).await;
         }
     }
@@ -138,11 +142,5 @@ impl Agreement {
             return Some(BridgeError::Boxes { here, there, key: key.to_owned() });
         }
         None
-    }
-
-    fn refuse(&self, why: &str) {
-        if self.vigour.refused(why) {
-            tracing::error!(why, "sources are not drained: redis refuses what that needs");
-        }
     }
 }

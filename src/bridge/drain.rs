@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::time::sleep_until;
 
-use super::batch::{Batch, Fate, Outcome, look_arguments, read_look};
+use super::batch::{Batch, Drained, Fate, Outcome, look_arguments, read_look};
 use super::failpoint;
 use super::health::Vigour;
 use super::parts::Addresses;
@@ -23,6 +23,9 @@ use crate::telemetry::BridgeMetrics;
 
 /// Sources in one look.
 const MAX_SOURCES: usize = 256;
+
+/// Looking and draining as such, as logs call it.
+const LOOKING: &str = "draining sources";
 
 /// Between two log lines about the same kind of trouble.
 const LOG_EVERY: Duration = Duration::from_secs(1);
@@ -75,7 +78,16 @@ struct State {
     turns: Turns,
     places: Vec<Place>,
     scripts: Scripts,
-    logged: Option<Instant>,
+    logged: Logged,
+}
+
+/// When each kind of trouble was last logged.
+#[derive(Default)]
+struct Logged {
+    full: Option<Instant>,
+    unreadable: Option<Instant>,
+    kept: Option<Instant>,
+    away: Option<Instant>,
 }
 
 impl Drainer {
@@ -93,7 +105,7 @@ impl Drainer {
                     include_str!("scripts/drain.lua"),
                 ]),
             },
-            logged: None,
+            logged: Logged::default(),
         };
         loop {
             if self.vigour.rests() {
@@ -149,18 +161,22 @@ impl Drainer {
         let found = match self.link.run(&state.scripts.look, keys, arguments).await {
             Ok(found) => read_look(due, found),
             Err(error) => {
-                self.note_error("look", &error, state);
+                self.note_error(&error, state);
                 due.iter().for_each(|index| state.turns.again(*index, now + BACK_OFF));
                 return;
             }
         };
         failpoint::pass("look-answered");
         let now = Instant::now();
+        self.vigour.looked();
+        self.vigour.mended(LOOKING);
         let mut batches = Vec::new();
-        let mut refused = None;
         for batch in found {
-            if let Some(why) = &batch.refused {
-                refused = Some(format!("{}: {why}", self.sources.at(batch.index).1));
+            let key = self.sources.at(batch.index).1;
+            match &batch.refused {
+                Some(why) => self.vigour.refused(key, why),
+                None if batch.found.is_empty() => self.vigour.mended(key),
+                None => {}
             }
             if batch.found.is_empty() {
                 let place = &mut state.places[batch.index];
@@ -171,11 +187,6 @@ impl Drainer {
                 Verdict::Drain => batches.push(batch),
                 Verdict::Leave => {}
             }
-        }
-        match refused {
-            Some(why) => self.note_refusal(&why),
-            None if batches.is_empty() => self.vigour.well(),
-            None => {}
         }
         failpoint::pass("before-commit");
         let outcomes = join_all(batches.into_iter().map(|batch| self.drain(batch, state))).await;
@@ -245,19 +256,19 @@ impl Drainer {
         let drained = match outcome.answer {
             Ok(drained) => drained,
             Err(error) => {
-                self.note_error("drain", &error, state);
+                self.note_error(&error, state);
                 return state.turns.again(index, now + BACK_OFF);
             }
         };
         if let Some(why) = &drained.refused {
-            return self.note_refusal(&format!("{key}: {why}"));
+            return self.vigour.refused(key, why);
         }
         if drained.fates.is_empty() {
             // Another Redis than the one known: the next beat will know it.
             self.link.outdated();
             return state.turns.again(index, now + BACK_OFF);
         }
-        self.vigour.well();
+        self.vigour.mended(key);
         let place = &mut state.places[index];
         let mut kept = 0;
         for (found, fate) in outcome.batch.found.iter().zip(&drained.fates) {
@@ -284,19 +295,9 @@ impl Drainer {
     }
 
     /// Says what went wrong, not too often.
-    fn tell(
-        &self,
-        key: &str,
-        drained: &super::batch::Drained,
-        unreadable: Option<&str>,
-        state: &mut State,
-    ) {
-        let trouble = drained.full || unreadable.is_some() || !drained.cause.is_empty();
-        if !trouble || state.logged.is_some_and(|at| at.elapsed() < LOG_EVERY) {
-            return;
-        }
-        state.logged = Some(Instant::now());
-        if drained.full {
+    fn tell(&self, key: &str, drained: &Drained, unreadable: Option<&str>, state: &mut State) {
+        let now = Instant::now();
+        if drained.full && is_due(&mut state.logged.full, now) {
             let capacity = self.bounds.capacity;
             tracing::warn!(
                 mailbox = key,
@@ -305,31 +306,34 @@ impl Drainer {
                  room by channel_capacity in Django's CHANNEL_LAYERS"
             );
         }
-        if let Some(error) = unreadable {
+        if let Some(error) = unreadable
+            && is_due(&mut state.logged.unreadable, now)
+        {
             tracing::warn!(source = key, error, "an entry says nothing and was removed");
         }
-        if !drained.cause.is_empty() {
+        if !drained.cause.is_empty() && is_due(&mut state.logged.kept, now) {
             tracing::error!(source = key, error = drained.cause, "entries stay where they are");
         }
     }
 
-    fn note_error(&self, what: &str, error: &LinkError, state: &mut State) {
+    fn note_error(&self, error: &LinkError, state: &mut State) {
         match error {
-            LinkError::Refused(why) => self.note_refusal(why),
-            LinkError::Away(error) => {
-                if state.logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
-                    state.logged = Some(Instant::now());
-                    tracing::debug!(what, %error, "sources wait for Redis");
-                }
+            LinkError::Refused(why) => self.vigour.refused(LOOKING, why),
+            LinkError::Away(error) if is_due(&mut state.logged.away, Instant::now()) => {
+                tracing::debug!(%error, "sources wait for Redis");
             }
+            LinkError::Away(_) => {}
         }
     }
+}
 
-    fn note_refusal(&self, why: &str) {
-        if self.vigour.refused(why) {
-            tracing::error!(why, "sources are not drained: redis refuses");
-        }
+/// Whether the last line of this kind is long enough ago; it is written now if so.
+fn is_due(logged: &mut Option<Instant>, now: Instant) -> bool {
+    let due = logged.is_none_or(|at| now.duration_since(at) >= LOG_EVERY);
+    if due {
+        *logged = Some(now);
     }
+    due
 }
 
 fn number(number: u64) -> Bytes {

@@ -1,5 +1,6 @@
 //! Whether sources are drained at present.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,34 +17,38 @@ pub(super) struct Vigour {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// When all was well last.
-    well: Option<Instant>,
-    /// What Redis refuses, which lasts until somebody mends it.
-    refused: Option<String>,
+    /// When sources were last looked at.
+    looked: Option<Instant>,
+    /// What Redis refuses, and of what; it lasts until somebody mends it.
+    refused: BTreeMap<String, String>,
 }
 
 impl Vigour {
-    /// Sources were looked at, and what was found could be taken.
-    pub(super) fn well(&self) {
-        let mut known = self.known();
-        known.well = Some(Instant::now());
-        if let Some(refused) = known.refused.take() {
-            tracing::info!(refused, "sources are drained again");
+    /// Sources were looked at.
+    pub(super) fn looked(&self) {
+        self.known().looked = Some(Instant::now());
+    }
+
+    /// Redis refuses something about `what`: said once, however often it is tried.
+    pub(super) fn refused(&self, what: &str, why: &str) {
+        let before = self.known().refused.insert(what.to_owned(), why.to_owned());
+        if before.as_deref() != Some(why) {
+            tracing::error!(what, why, "events do not get through: redis refuses");
         }
     }
 
-    /// Redis refuses what draining needs; whether that is news.
-    pub(super) fn refused(&self, why: &str) -> bool {
-        let mut known = self.known();
-        let news = known.refused.as_deref() != Some(why);
-        known.refused = Some(why.to_owned());
-        news
+    /// Redis refuses nothing about `what`.
+    pub(super) fn mended(&self, what: &str) {
+        let before = self.known().refused.remove(what);
+        if before.is_some() {
+            tracing::info!(what, "redis refuses it no more");
+        }
     }
 
     /// Whether what waits in sources is on its way.
     pub(super) fn is_well(&self) -> bool {
         let known = self.known();
-        known.refused.is_none() && known.well.is_some_and(|at| at.elapsed() < STALE)
+        known.refused.is_empty() && known.looked.is_some_and(|at| at.elapsed() < STALE)
     }
 
     /// Nothing is to be drained any more.

@@ -17,6 +17,9 @@ use crate::group::GroupName;
 use crate::layer::{LayerError, Link, LinkError, NUMBERING, Script, Unheard};
 use crate::telemetry::BridgeMetrics;
 
+/// Making groups findable, as logs call it.
+const FINDING: &str = "how senders find groups";
+
 /// Between two words that a group is held.
 const REFRESH: Duration = Duration::from_secs(60);
 
@@ -139,11 +142,12 @@ impl Keeper {
             let now = Instant::now();
             let arguments = self.arguments(chunk, expected);
             match self.link.run::<u64>(&self.enter, Vec::new(), arguments).await {
-                Ok(missing) => self.metrics.missing.increment(missing),
+                Ok(missing) => {
+                    self.metrics.missing.increment(missing);
+                    self.vigour.mended(FINDING);
+                }
                 Err(LinkError::Refused(why)) => {
-                    if self.vigour.refused(&why) {
-                        tracing::error!(why, "senders do not find groups: redis refuses");
-                    }
+                    self.vigour.refused(FINDING, &why);
                     refused = Some(LinkError::Refused(why));
                 }
                 Err(error) => return Err(error),
