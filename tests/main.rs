@@ -8,6 +8,7 @@ mod support;
 mod architecture;
 // What is typed: exit codes, sentences on stderr, the first line of the log.
 mod commands;
+mod dev_with_site;
 
 // The documents, held against the gateway.
 mod protocol_document;

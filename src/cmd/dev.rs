@@ -11,6 +11,7 @@ use groupcast::Listeners;
 use groupcast::config::Config;
 use groupcast::group::{GroupName, GroupPattern};
 use groupcast::identity::{self, ApiKeySettings, KeySettings, Right};
+use groupcast::layer::{self, RedisSettings};
 use groupcast::server::DevSettings;
 use groupcast::telemetry::LogFormat;
 use serde_json::json;
@@ -21,12 +22,19 @@ use super::{ConfigFile, Failure, now, serve};
 /// Try the gateway: one process, this machine only, nothing to configure
 ///
 /// Makes keys for this run, prints the page to open, a token and a line that publishes. Routes,
-/// grants and limits are taken from gateway.toml if there is one; its keys are not.
+/// grants and limits are taken from gateway.toml if there is one; its keys are not, but with
+/// --backend.
+///
+/// With --backend everything that is no WebSocket goes on to that site, so that pages, cookies, CSRF
+/// tokens and sockets have one origin, as they will behind a proxy; the connect hook and calls go
+/// there too, as [backend] in gateway.toml says. With --redis, what Django and Celery group_send on
+/// that Redis arrives.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   groupcast dev
-  groupcast dev --port 9000 --api-port 9001 --sub ana")]
+  groupcast dev --port 9000 --api-port 9001 --sub ana
+  groupcast dev --backend http://127.0.0.1:8000 --redis redis://127.0.0.1:6379")]
 pub(super) struct Dev {
     #[command(flatten)]
     file: ConfigFile,
@@ -36,6 +44,12 @@ pub(super) struct Dev {
     /// Port for back ends; 0 = any that is free
     #[arg(long, default_value_t = 8081)]
     api_port: u16,
+    /// The site beside the gateway, such as Django's runserver
+    #[arg(long, value_name = "URL", value_parser = parse_site)]
+    backend: Option<String>,
+    /// The Redis of Django's channel layer; without it everything stays in this process
+    #[arg(long, value_name = "URL", value_parser = parse_redis)]
+    redis: Option<RedisSettings>,
     /// Whose token is printed; it joins usuario_<SUB>
     #[arg(long, default_value = "7", value_parser = parse_sub)]
     sub: String,
@@ -63,10 +77,11 @@ impl Dev {
             group: group.clone(),
             path: path.unwrap_or_default(),
             api_key: secret.clone(),
+            site: self.backend.clone(),
         });
         let _log = config.log.start().map_err(Failure::start)?;
-        let sub = self.sub;
-        serve::run(config, |listeners| greet(listeners, &sub, &token, &secret, &group))
+        let greeting = Greeting { sub: self.sub, token, secret, group, site: self.backend };
+        serve::run(config, |listeners| greeting.say(listeners))
     }
 
     /// Loopback, the keys of this run and logs out of the way of what is printed.
@@ -74,13 +89,33 @@ impl Dev {
         config.server.public = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
         config.server.api = SocketAddr::from((Ipv4Addr::LOCALHOST, self.api_port));
         config.log.format = LogFormat::Text;
-        config.identity.keys = vec![key];
-        config.identity.api_keys = vec![ApiKeySettings {
+        if self.backend.is_none() {
+            // The site has the file's keys; nobody else needs them here.
+            config.identity.keys.clear();
+            config.identity.api_keys.clear();
+        }
+        config.identity.keys.push(key);
+        config.identity.api_keys.push(ApiKeySettings {
             name: "dev".to_owned(),
             secret: secret.to_owned(),
             groups: vec![GroupPattern::parse("*").expect("'*' is a pattern")],
             allow: Right::ALL.to_vec(),
-        }];
+        });
+        if let Some(site) = &self.backend
+            && !config.backend.url.is_empty()
+        {
+            config.backend.url = format!("http://{site}");
+        }
+        if let Some(redis) = &self.redis {
+            let channels = &mut config.bridge.channels;
+            if !channels.core && !channels.pubsub {
+                channels.core = true;
+                channels.groups = vec![GroupPattern::parse("*").expect("'*' is a pattern")];
+            }
+            let mut redis = redis.clone();
+            config.bridge.prepare(&mut redis);
+            config.layer.kind = layer::Kind::Redis(redis);
+        }
     }
 
     /// A token that may do whatever there is to try.
@@ -105,40 +140,63 @@ impl Dev {
     }
 }
 
-fn greet(
-    listeners: &Listeners,
-    sub: &str,
-    token: &str,
-    secret: &str,
-    group: &str,
-) -> io::Result<()> {
-    let language = Language::of_environment();
-    let (public, api) = (listeners.public_addr()?, listeners.api_addr()?);
-    let say = |english, spanish| language.pick(english, spanish);
-    let mut out = io::stdout().lock();
-    writeln!(
-        out,
-        "{}",
-        say(
-            "Groupcast is up, on this machine only.",
-            "Groupcast está en marcha, solo en esta máquina.",
-        )
-    )?;
-    writeln!(out, "\n  {:<12} http://{public}/", say("Page", "Página"))?;
-    writeln!(
-        out,
-        "  {:<12} {sub}, {} {group}",
-        say("User", "Usuario"),
-        say("in group", "en el grupo")
-    )?;
-    writeln!(out, "  {:<12} {token}", "Token")?;
-    writeln!(out, "\n{}\n", say("Publish an event:", "Publicar un evento:"))?;
-    writeln!(out, "  curl http://{api}/groups/{group}/send \\")?;
-    writeln!(out, "    -H 'Authorization: Bearer {secret}' \\")?;
-    writeln!(out, "    -H 'Content-Type: application/json' \\")?;
-    writeln!(out, "    -d '{{\"type\":\"aviso\",\"texto\":\"{}\"}}'", say("hello", "hola"))?;
-    writeln!(out, "\n{}\n", say("Ctrl-C ends it.", "Ctrl-C lo termina."))?;
-    out.flush()
+/// What is printed once both doors are open.
+struct Greeting {
+    sub: String,
+    token: String,
+    secret: String,
+    group: String,
+    site: Option<String>,
+}
+
+impl Greeting {
+    fn say(&self, listeners: &Listeners) -> io::Result<()> {
+        let Self { sub, token, secret, group, site } = self;
+        let language = Language::of_environment();
+        let (public, api) = (listeners.public_addr()?, listeners.api_addr()?);
+        let say = |english, spanish| language.pick(english, spanish);
+        let mut out = io::stdout().lock();
+        writeln!(
+            out,
+            "{}",
+            say(
+                "Groupcast is up, on this machine only.",
+                "Groupcast está en marcha, solo en esta máquina.",
+            )
+        )?;
+        writeln!(out, "\n  {:<12} http://{public}/", say("Page", "Página"))?;
+        if let Some(site) = site {
+            writeln!(out, "  {:<12} http://{site}", say("Site", "Sitio"))?;
+        }
+        writeln!(
+            out,
+            "  {:<12} {sub}, {} {group}",
+            say("User", "Usuario"),
+            say("in group", "en el grupo")
+        )?;
+        writeln!(out, "  {:<12} {token}", "Token")?;
+        writeln!(out, "\n{}\n", say("Publish an event:", "Publicar un evento:"))?;
+        writeln!(out, "  curl http://{api}/groups/{group}/send \\")?;
+        writeln!(out, "    -H 'Authorization: Bearer {secret}' \\")?;
+        writeln!(out, "    -H 'Content-Type: application/json' \\")?;
+        writeln!(out, "    -d '{{\"type\":\"aviso\",\"texto\":\"{}\"}}'", say("hello", "hola"))?;
+        writeln!(out, "\n{}\n", say("Ctrl-C ends it.", "Ctrl-C lo termina."))?;
+        out.flush()
+    }
+}
+
+/// `host:port` of `http://host:port`.
+fn parse_site(url: &str) -> Result<String, String> {
+    let host = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
+    match host {
+        Some(host) if !host.is_empty() && host.chars().all(legal) => Ok(host.to_owned()),
+        _ => Err("http://host:port is required, such as http://127.0.0.1:8000".to_owned()),
+    }
+}
+
+fn parse_redis(url: &str) -> Result<RedisSettings, String> {
+    RedisSettings::new(url).map_err(|error| error.to_string())
 }
 
 fn parse_sub(sub: &str) -> Result<String, String> {

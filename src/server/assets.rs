@@ -52,7 +52,8 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>(
             for_any_origin(file(CLIENT, "text/javascript", CLIENT_CACHE)),
         )
         .route("/client/v1/groupcast.d.ts", file(CLIENT_TYPES, "text/plain", CLIENT_CACHE));
-    let Some(dev) = dev else { return client };
+    // A site beside the gateway has pages of its own.
+    let Some(dev) = dev.filter(|dev| dev.site.is_none()) else { return client };
     let dev = Dev { session: session(dev, api), door };
     let page = Router::new()
         .route(

@@ -13,6 +13,7 @@ mod paths;
 pub mod problem;
 mod reception;
 mod settings;
+mod site;
 mod websocket;
 
 use std::io;
@@ -21,6 +22,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
 use tokio::sync::Semaphore;
 
 pub use descriptors::descriptors;
@@ -38,6 +41,7 @@ use crate::telemetry::Metrics;
 use listen::Listener;
 use operation::Operation;
 use paths::RoutePath;
+use site::Site;
 use websocket::Front;
 
 /// Most connections to the API that are open at once. Each is a descriptor and a buffer; requests
@@ -123,7 +127,9 @@ impl Doors {
         let back_ends = operation.router().merge(api.router());
         let assets = assets::router(settings.dev.as_ref(), door, api_address);
         let paths = settings.routes.iter().map(RoutePath::new).collect();
+        let site = settings.dev.as_ref().and_then(|dev| dev.site.as_deref());
         let front = Front {
+            site: site.map(Site::new).transpose().expect("the command has checked it"),
             settings,
             paths,
             max_connections,
@@ -135,8 +141,16 @@ impl Doors {
             metrics,
             shutdown,
         };
-        let browsers = assets.fallback(websocket::websocket).with_state(Arc::new(front));
+        let browsers = assets.fallback(front_door).with_state(Arc::new(front));
         (browsers, back_ends)
+    }
+}
+
+/// WebSockets, and in `dev` the site beside them.
+async fn front_door(State(front): State<Arc<Front>>, request: Request) -> Response {
+    match &front.site {
+        Some(site) if Site::wants(&request) => site.pass(request).await,
+        _ => websocket::websocket(State(front), request).await,
     }
 }
 

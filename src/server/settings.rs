@@ -80,6 +80,8 @@ pub struct DevSettings {
     pub path: String,
     /// Key for the line that publishes.
     pub api_key: String,
+    /// `host:port` of the site that answers everything else, in the place of the page.
+    pub site: Option<String>,
 }
 
 impl Default for Settings {

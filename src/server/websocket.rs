@@ -20,6 +20,7 @@ use super::paths::{Parameters, RoutePath};
 use super::problem::Kind;
 use super::reception::{Greeting, Reception};
 use super::settings::{Allow, Settings};
+use super::site::Site;
 use crate::backend::{Hook, Visitor};
 use crate::bridge::Bridge;
 use crate::event::{ConnectionId, Position};
@@ -32,6 +33,8 @@ use crate::telemetry::{AuthFailure, Metrics, RefusalReason};
 
 /// What every handshake needs.
 pub(super) struct Front {
+    /// In `dev`: what answers requests that are no WebSocket.
+    pub(super) site: Option<Site>,
     pub(super) settings: Settings,
     pub(super) paths: Vec<RoutePath>,
     /// Most WebSockets.

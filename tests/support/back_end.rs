@@ -29,6 +29,11 @@ impl BackEnd {
         Self { process, address: SocketAddr::from(([127, 0, 0, 1], port)) }
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// What makes a gateway ask this back end, and `more` keys of its section.
     pub(crate) fn configuration(&self, more: &str) -> String {
         format!(

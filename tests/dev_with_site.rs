@@ -1,0 +1,70 @@
+//! `groupcast dev --backend`: the site and the sockets have one origin.
+
+use serde_json::json;
+
+use crate::support::{BackEnd, Folder, Running, Socket, request};
+
+/// What `dev` prints, and the address behind a mark in it.
+fn started(folder: &Folder, site: &str) -> (Running, String) {
+    let arguments = ["dev", "--port", "0", "--api-port", "0", "--backend", site];
+    let mut running = Running::start(&mut folder.groupcast(&arguments));
+    let mut said = String::new();
+    while !said.contains("Ctrl-C") {
+        let line = running.line();
+        assert!(!line.is_empty(), "the greeting ends with Ctrl-C: {said}");
+        said.push_str(&line);
+    }
+    (running, said)
+}
+
+fn after<'a>(said: &'a str, mark: &str) -> &'a str {
+    let rest = said.split(mark).nth(1).unwrap_or_else(|| panic!("no {mark:?} in {said}"));
+    rest.split(['\n', '/', '\'']).next().unwrap().trim()
+}
+
+#[tokio::test]
+async fn what_is_no_websocket_goes_on_to_the_site() {
+    let back_end = BackEnd::start();
+    let folder = Folder::with("");
+    let (_running, said) = started(&folder, &format!("http://{}", back_end.address()));
+    assert!(said.contains(&format!("http://{}", back_end.address())), "{said}");
+    let public = after(&said, "Page         http://").parse().unwrap();
+
+    let notes = request(public, "GET /notes", &[], b"").await;
+    assert_eq!((notes.status, &notes.json()["calls"]), (200, &json!([])));
+    let body = br#"{"delay": 0}"#;
+    assert_eq!(request(public, "POST /control", &[], body).await.status, 204);
+    let refused =
+        request(public, "GET /elsewhere?x=1", &["Groupcast-Signature: t=1,kid=1,v1=x"], b"");
+    assert_eq!(refused.await.status, 401, "answers come back as they are");
+    let client = request(public, "GET /client/v1/groupcast.js", &[], b"").await;
+    assert_eq!(client.status, 200, "the client is the gateway's own");
+
+    let offer = ("Sec-WebSocket-Protocol", groupcast::protocol::V1);
+    let mut socket = Socket::open(public, "/ws", &[offer]).await;
+    socket.hello(after(&said, "Token ")).await;
+    assert_eq!(socket.welcome().await["groups"], json!([{"group": "usuario_7"}]));
+}
+
+#[tokio::test]
+async fn a_site_that_is_away_is_named() {
+    let folder = Folder::with("");
+    let nobody = {
+        let socket = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        socket.local_addr().unwrap()
+    };
+    let (_running, said) = started(&folder, &format!("http://{nobody}"));
+    let public = after(&said, "Page         http://").parse().unwrap();
+    let answer = request(public, "GET /", &[], b"").await;
+    assert_eq!(answer.status, 502);
+    assert!(answer.body.contains(&nobody.to_string()), "{}", answer.body);
+}
+
+#[test]
+fn an_address_that_is_none_is_refused() {
+    let folder = Folder::with("");
+    for address in ["127.0.0.1:8000", "https://127.0.0.1:8000", "http://", "http://a/b"] {
+        let output = folder.groupcast(&["dev", "--backend", address]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{address}");
+    }
+}
