@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Crowd, Django, Gateway, Goal, Ledger, Python, RedisServer, goal};
+use crate::support::{Crowd, Django, Gateway, Goal, Ledger, Python, RedisServer, goal, token};
 
 /// Two gateways that receive.
 async fn two(django: &Django) -> [Gateway; 2] {
@@ -170,6 +170,30 @@ async fn beside_consumers_of_django_in_the_same_group() {
             }
         }
         assert_whole(&summary, &crowd.finish(goal(&summary)).await, 100);
+    }
+}
+
+#[tokio::test]
+async fn to_one_connection_by_its_channel_name() {
+    let server = RedisServer::start();
+    let django = Django::core(&server);
+    let gateways = two(&django).await;
+    let mut names = Vec::new();
+    let mut sockets = Vec::new();
+    for (sub, gateway) in ["ana", "bea"].into_iter().zip(&gateways) {
+        let mut socket = gateway.v1_silent("/ws").await;
+        socket.hello(&token(sub)).await;
+        let connection = socket.welcome().await["connection"].as_str().unwrap().to_owned();
+        let serial: u64 = connection.split('-').nth(1).unwrap().parse().unwrap();
+        names.push(format!("groupcast.groupcast.c{}!{connection}", serial % 64));
+        sockets.push(socket);
+    }
+    Python::send(django.options(json!({"channels": names, "events": 20, "processes": 1}))).await;
+    for socket in &mut sockets {
+        for n in 1..=10 {
+            let frame = socket.frame().await;
+            assert_eq!((&frame["data"]["n"], &frame["group"]), (&json!(n), &Value::Null));
+        }
     }
 }
 

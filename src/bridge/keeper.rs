@@ -4,11 +4,11 @@
 //! minute, and at once when the layer's subscription has been made anew.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::sleep;
 
 use super::failpoint;
 use super::health::Vigour;
@@ -26,8 +26,18 @@ const REFRESH: Duration = Duration::from_secs(60);
 /// Between two looks for groups that are due.
 const TICK: Duration = Duration::from_secs(1);
 
+/// The same while senders may not find what is held.
+const BRISK: Duration = Duration::from_millis(50);
+
 /// Groups in one script: about 1 ms in which Redis does nothing else.
 const CHUNK: usize = 128;
+
+/// What ends with a restart of Redis, with the loss of its data or of the subscription.
+#[derive(Debug, PartialEq, Eq)]
+struct Life {
+    generation: Bytes,
+    renewals: u64,
+}
 
 /// The groups that are held here, and what is said of them.
 pub(super) struct Keeper {
@@ -35,8 +45,10 @@ pub(super) struct Keeper {
     pub(super) addresses: Addresses,
     pub(super) vigour: Arc<Vigour>,
     pub(super) metrics: Arc<BridgeMetrics>,
-    /// When each was last said to be held. Never locked across an await.
-    held: Mutex<HashMap<GroupName, Instant>>,
+    /// When each was last said to be held, if that was taken. Never locked across an await.
+    held: Mutex<HashMap<GroupName, Option<Instant>>>,
+    /// The life of Redis and of the subscription in which all of them have been said.
+    said: Mutex<Option<Life>>,
     enter: Script,
     leave: Script,
 }
@@ -54,7 +66,8 @@ impl Keeper {
             include_str!("scripts/enter.lua"),
         ]);
         let leave = Script::new(&[include_str!("scripts/leave.lua")]);
-        Self { link, addresses, vigour, metrics, held: Mutex::default(), enter, leave }
+        let (held, said) = Default::default();
+        Self { link, addresses, vigour, metrics, held, said, enter, leave }
     }
 
     /// The groups are held here from now on: senders find them, and what waited for them is sent.
@@ -96,40 +109,48 @@ impl Keeper {
     /// Says again and again what is held, for as long as the bridge lives.
     pub(super) async fn run(&self) {
         let mut renewals = self.link.renewals();
-        let mut ticks = interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut generation = Bytes::new();
-        let mut all = false;
+        let mut pause = TICK;
         loop {
             tokio::select! {
-                _ = ticks.tick() => {}
-                changed = renewals.changed() => match changed {
-                    // What was sent to nobody meanwhile waits, and the members may be gone.
-                    Ok(()) => all = true,
-                    Err(_) => return,
+                () = sleep(pause) => {}
+                changed = renewals.changed() => if changed.is_err() {
+                    return;
                 },
             }
-            let now = self.link.generation();
-            if now != generation && now.as_ref() != b"0" {
-                // Another Redis, or another life of its data.
-                all |= !generation.is_empty();
-                generation = now;
-            }
+            pause = if self.has_said_all() { TICK } else { BRISK };
             if !self.link.is_delivering() {
                 continue;
             }
+            let life = self.life();
             failpoint::pass("refresh");
-            match self.refresh(all).await {
-                Ok(()) => all = false,
+            // After a loss: what was sent to nobody meanwhile waits, and the members may be gone.
+            match self.refresh(!self.has_said_all()).await {
+                Ok(()) => (*self.said(), pause) = (Some(life), TICK),
+                // Somebody has to mend that; nobody does within moments.
+                Err(LinkError::Refused(_)) => pause = TICK,
                 Err(error) => tracing::debug!(%error, "holding groups was not said"),
             }
         }
     }
 
+    /// Whether senders find all groups that are held, as far as is known.
+    pub(super) fn has_said_all(&self) -> bool {
+        *self.said() == Some(self.life())
+    }
+
+    fn life(&self) -> Life {
+        Life { generation: self.link.generation(), renewals: *self.link.renewals().borrow() }
+    }
+
+    fn said(&self) -> MutexGuard<'_, Option<Life>> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn refresh(&self, all: bool) -> Result<(), LinkError> {
         let due: Vec<_> = {
             let held = self.held();
-            let due = held.iter().filter(|(_, said)| all || said.elapsed() >= REFRESH);
+            let fresh = |said: &Option<Instant>| said.is_some_and(|at| at.elapsed() < REFRESH);
+            let due = held.iter().filter(|(_, said)| all || !fresh(said));
             due.map(|(group, _)| group.clone()).collect()
         };
         self.say(&due, true).await
@@ -139,7 +160,7 @@ impl Keeper {
     async fn say(&self, groups: &[GroupName], expected: bool) -> Result<(), LinkError> {
         let mut refused = None;
         for chunk in groups.chunks(CHUNK) {
-            let now = Instant::now();
+            let mut now = Some(Instant::now());
             let arguments = self.arguments(chunk, expected);
             match self.link.run::<u64>(&self.enter, Vec::new(), arguments).await {
                 Ok(missing) => {
@@ -148,6 +169,7 @@ impl Keeper {
                 }
                 Err(LinkError::Refused(why)) => {
                     self.vigour.refused(FINDING, &why);
+                    now = None;
                     refused = Some(LinkError::Refused(why));
                 }
                 Err(error) => return Err(error),
@@ -185,7 +207,7 @@ impl Keeper {
         out
     }
 
-    fn held(&self) -> std::sync::MutexGuard<'_, HashMap<GroupName, Instant>> {
+    fn held(&self) -> MutexGuard<'_, HashMap<GroupName, Option<Instant>>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -184,7 +184,7 @@ impl Bridge {
 
     /// Whether what waits in sources is on its way.
     pub fn is_well(&self) -> bool {
-        let well = self.0.vigour.is_well();
+        let well = self.0.vigour.is_well() && self.0.keeper.has_said_all();
         self.0.metrics.draining.set(if well { 1.0 } else { 0.0 });
         well
     }

@@ -23,13 +23,13 @@ DEFAULTS = {
     "layer": "core",  # or "pubsub"
     "config": {},  # more of CHANNEL_LAYERS["default"]["CONFIG"]
     "groups": ["usuario_7"],
+    "channels": [],  # instead of groups: `send` to these, numbered in the same way
     "processes": 4,
     "first_sender": 0,  # the number of the first process
     "events": 0,  # of each process, to its groups in turn; 0 = until told to stop
     "clocks": [0],  # seconds that the processes' clocks are wrong by, in turn
     "pause": 0,  # seconds between two events of a process
     "below": 0,  # waits until the group's mailboxes hold fewer than this; 0 = never waits
-    "extra": {},  # further members of every event
     "wait": False,
 }
 
@@ -83,29 +83,28 @@ def send(options, sender, start, stop, sent, summaries):
     over = OverCapacity()
     layer = layer_of(options)
     boxes = Mailboxes(options) if options["below"] else None
-    group_send = async_to_sync(layer.group_send)
-    numbers = dict.fromkeys(options["groups"], 0)
+    names = options["channels"] or options["groups"]
+    to_name = async_to_sync(layer.send if options["channels"] else layer.group_send)
+    numbers = dict.fromkeys(names, 0)
 
-    def one(group):
+    def one(name):
         if boxes:
-            boxes.wait(group)
-        numbers[group] += 1
-        event = {"type": "paso", "s": sender, "n": numbers[group]}
-        group_send(group, event | options["extra"])
+            boxes.wait(name)
+        numbers[name] += 1
+        to_name(name, {"type": "paso", "s": sender, "n": numbers[name]})
         with sent.get_lock():
             sent.value += 1
 
     start.wait()
     count = 0
-    groups = options["groups"]
     while count < options["events"] if options["events"] else not stop.is_set():
-        one(groups[count % len(groups)])
+        one(names[count % len(names)])
         count += 1
         if options["pause"]:
             time.sleep(options["pause"])
     if not options["events"]:
-        for group in groups:
-            one(group)
+        for name in names:
+            one(name)
     summaries.put({"sender": sender, "numbers": numbers, "over_capacity": over.count})
 
 
