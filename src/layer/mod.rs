@@ -128,6 +128,28 @@ impl Layer {
         }
     }
 
+    /// Sends publications in the order given, and calls `taken` for each that is, in that order, with
+    /// its position.
+    ///
+    /// After an error, or if the future is dropped, the one that was next was not sent, nor those
+    /// behind it; but over Redis, where up to 256 go together, that many may have been, as with
+    /// [`Layer::publish`].
+    pub async fn publish_many(
+        &self,
+        publications: Vec<Publication>,
+        mut taken: impl FnMut(Option<Position>),
+    ) -> Result<(), LayerError> {
+        match self {
+            Self::Memory(memory) => {
+                for publication in publications {
+                    taken(memory.publish(publication).await?);
+                }
+                Ok(())
+            }
+            Self::Redis(redis) => redis.publish_many(publications, taken).await,
+        }
+    }
+
     /// Sends a change to every instance.
     pub async fn control(&self, control: Control) -> Result<(), LayerError> {
         match self {

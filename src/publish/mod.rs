@@ -1,5 +1,6 @@
 //! The one door in: every event, from wherever, is checked, deduplicated and accepted here.
 
+mod batch;
 mod door;
 mod keys;
 #[cfg(test)]

@@ -30,7 +30,7 @@ mod tests;
 mod write;
 
 pub(super) use read::decode;
-pub(super) use write::{control, probe, publication, unheard};
+pub(super) use write::{append, control, probe, publication, unheard};
 
 use super::Unheard;
 use crate::event::{Control, Event, EventError, InstanceId, Publication};

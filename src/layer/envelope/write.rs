@@ -12,8 +12,19 @@ pub(in crate::layer) fn publication(
     publication: &Publication,
     now: Instant,
 ) -> Vec<u8> {
-    let event = publication.event.json();
-    let mut out = Writer::new(of_target(&publication.target), origin, event.len() + 96);
+    let mut envelope = Vec::with_capacity(publication.event.json().len() + 96);
+    append(&mut envelope, origin, publication, now);
+    envelope
+}
+
+/// The same behind what `envelopes` holds already: those of a batch share one allocation.
+pub(in crate::layer) fn append(
+    envelopes: &mut Vec<u8>,
+    origin: InstanceId,
+    publication: &Publication,
+    now: Instant,
+) {
+    let mut out = Writer::begin(envelopes, of_target(&publication.target), origin);
     out.bytes(&publication.id.0.to_be_bytes());
     out.span(now.saturating_duration_since(publication.accepted));
     let deadline = if publication.deadline.is_some() { flag::DEADLINE } else { 0 };
@@ -30,8 +41,7 @@ pub(in crate::layer) fn publication(
         Target::Connection(id) => out.connection(*id),
         Target::Group(_) | Target::All => {}
     }
-    out.bytes(event);
-    out.0
+    out.bytes(publication.event.json());
 }
 
 /// The envelope of a change.
@@ -41,7 +51,8 @@ pub(in crate::layer) fn control(origin: InstanceId, control: &Control) -> Vec<u8
         Control::Leave(..) => kind::LEAVE,
         Control::Close(..) => kind::CLOSE,
     };
-    let mut out = Writer::new(kind, origin, 128);
+    let mut envelope = Vec::with_capacity(128);
+    let mut out = Writer::begin(&mut envelope, kind, origin);
     match control {
         Control::Join(member, group) | Control::Leave(member, group) => {
             out.member(member);
@@ -52,19 +63,20 @@ pub(in crate::layer) fn control(origin: InstanceId, control: &Control) -> Vec<u8
             out.number(u64::from(*code));
         }
     }
-    out.0
+    envelope
 }
 
 /// The envelope of a probe.
 pub(in crate::layer) fn probe(origin: InstanceId, number: u64) -> Vec<u8> {
-    let mut out = Writer::new(kind::PROBE, origin, 24);
-    out.number(number);
-    out.0
+    let mut envelope = Vec::with_capacity(24);
+    Writer::begin(&mut envelope, kind::PROBE, origin).number(number);
+    envelope
 }
 
 /// The envelope of what may have been lost before the layer had it.
 pub(in crate::layer) fn unheard(origin: InstanceId, unheard: &Unheard) -> Vec<u8> {
-    let mut out = Writer::new(kind::UNHEARD, origin, 64);
+    let mut envelope = Vec::with_capacity(64);
+    let mut out = Writer::begin(&mut envelope, kind::UNHEARD, origin);
     match unheard {
         Unheard::Groups(groups) => {
             out.byte(0);
@@ -77,7 +89,7 @@ pub(in crate::layer) fn unheard(origin: InstanceId, unheard: &Unheard) -> Vec<u8
             out.number(u64::from(*of));
         }
     }
-    out.0
+    envelope
 }
 
 fn of_target(target: &Target) -> u8 {
@@ -89,11 +101,12 @@ fn of_target(target: &Target) -> u8 {
     }
 }
 
-struct Writer(Vec<u8>);
+/// Writes one envelope at the end of what is there.
+struct Writer<'a>(&'a mut Vec<u8>);
 
-impl Writer {
-    fn new(kind: u8, origin: InstanceId, capacity: usize) -> Self {
-        let mut out = Self(Vec::with_capacity(capacity));
+impl<'a> Writer<'a> {
+    fn begin(envelopes: &'a mut Vec<u8>, kind: u8, origin: InstanceId) -> Self {
+        let mut out = Self(envelopes);
         out.bytes(&[VERSION, kind]);
         out.bytes(origin.as_str().as_bytes());
         out

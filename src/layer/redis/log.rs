@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 
+use super::chunk::Chunk;
 use super::connect::Commands;
 use super::link::NUMBERING;
 use super::names::Names;
@@ -15,9 +16,9 @@ use super::script::Script;
 use super::vitals::Vitals;
 use crate::event::{Position, Publication, Recovery};
 use crate::group::GroupName;
-use crate::layer::LayerError;
 use crate::layer::envelope::{self, Decoded, Message};
 use crate::layer::history::{self, History, Kept, random_epoch};
+use crate::layer::{LayerError, unreachable};
 
 /// The histories of one cluster.
 pub(super) struct Log {
@@ -26,6 +27,7 @@ pub(super) struct Log {
     commands: Commands,
     vitals: Arc<Vitals>,
     commit: Script,
+    publish_many: Script,
     recover: Script,
 }
 
@@ -37,8 +39,9 @@ impl Log {
         vitals: Arc<Vitals>,
     ) -> Self {
         let commit = Script::new(&[NUMBERING, include_str!("commit.lua")]);
+        let publish_many = Script::new(&[NUMBERING, include_str!("publish_many.lua")]);
         let recover = Script::new(&[NUMBERING, include_str!("recover.lua")]);
-        Self { history, names, commands, vitals, commit, recover }
+        Self { history, names, commands, vitals, commit, publish_many, recover }
     }
 
     pub(super) fn history(&self) -> &History {
@@ -75,6 +78,34 @@ impl Log {
             [epoch, offset] => position(epoch, offset).ok_or_else(strange),
             [] => Err(self.outdated()),
             _ => Err(strange()),
+        }
+    }
+
+    /// Sends a chunk, of groups with and without history, and tells `taken` of each that was.
+    pub(super) async fn commit_many(
+        &self,
+        chunk: Chunk<'_>,
+        mut taken: impl FnMut(Option<Position>),
+    ) -> Result<(), LayerError> {
+        let generation = number(self.vitals.generation());
+        let epoch = Bytes::from(random_epoch());
+        let (keys, arguments, kept) = chunk.command(self.names.generation(), generation, epoch);
+        let answer: Vec<Bytes> = self.publish_many.run(&self.commands, keys, arguments).await?;
+        let [cause, sent, positions @ ..] = answer.as_slice() else {
+            return Err(if answer.is_empty() { self.outdated() } else { strange() });
+        };
+        let sent = text(sent).and_then(|sent| sent.parse().ok()).ok_or_else(strange)?;
+        let mut positions = positions.chunks_exact(2).map(|pair| {
+            let (epoch, offset) = text(&pair[0]).zip(text(&pair[1]))?;
+            position(epoch, offset)
+        });
+        for kept in kept.into_iter().take(sent) {
+            let position = kept.then(|| positions.next().flatten().ok_or_else(strange));
+            taken(position.transpose()?);
+        }
+        match text(cause) {
+            Some("") => Ok(()),
+            cause => Err(unreachable(cause.unwrap_or("for an unreadable reason"))),
         }
     }
 
@@ -165,11 +196,11 @@ fn text(bytes: &Bytes) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
 
-fn number(number: u64) -> Bytes {
+pub(super) fn number(number: u64) -> Bytes {
     Bytes::from(number.to_string())
 }
 
-fn millis(span: Duration) -> Bytes {
+pub(super) fn millis(span: Duration) -> Bytes {
     Bytes::from(span.as_millis().to_string())
 }
 

@@ -1,9 +1,11 @@
 //! The layer over Redis: two connections, one that listens and one for everything else.
 //!
-//! A publication is one PUBLISH; a group that is held here is one channel subscribed. Redis keeps
-//! nothing of what it passes on, so whatever happens while nobody listens is lost: every loss of the
-//! subscription is told as a gap. Groups with history are numbered and kept besides.
+//! A publication is one PUBLISH, or one of many in a script; a group that is held here is one channel
+//! subscribed. Redis keeps nothing of what it passes on, so whatever happens while nobody listens is
+//! lost: every loss of the subscription is told as a gap. Groups with history are numbered and kept
+//! besides.
 
+mod chunk;
 mod connect;
 mod link;
 mod log;
@@ -34,6 +36,7 @@ use super::{Health, INCOMING, Inbox, LayerError, RedisSettings, envelope, unreac
 use crate::event::{Control, InstanceId, Position, Publication, Recovery, Target};
 use crate::group::GroupName;
 use crate::telemetry::Metrics;
+use chunk::Chunk;
 use connect::{Commands, EVENTS, Ending};
 use log::Log;
 use pulse::Pulse;
@@ -154,6 +157,30 @@ impl Redis {
         }
         self.send(shared.names.of(&publication.target), bytes).await?;
         Ok(None)
+    }
+
+    /// Many by few scripts. A chunk is answered before the next one is sent, so that after an error
+    /// nothing more is.
+    pub(super) async fn publish_many(
+        &self,
+        mut publications: Vec<Publication>,
+        mut taken: impl FnMut(Option<Position>),
+    ) -> Result<(), LayerError> {
+        if publications.len() == 1
+            && let Some(publication) = publications.pop()
+        {
+            taken(self.publish(publication).await?);
+            return Ok(());
+        }
+        let shared = &*self.0;
+        let mut rest = publications.as_slice();
+        while !rest.is_empty() {
+            self.check_speaking()?;
+            let mut chunk = Chunk::new(&shared.names, shared.log.history(), shared.instance);
+            rest = chunk.fill(rest, Instant::now());
+            shared.log.commit_many(chunk, &mut taken).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn control(&self, control: Control) -> Result<(), LayerError> {

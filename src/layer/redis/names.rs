@@ -74,6 +74,19 @@ impl Names {
         }
     }
 
+    /// The same, behind what `out` holds.
+    pub(super) fn write(&self, target: &Target, out: &mut Vec<u8>) {
+        match target {
+            Target::Group(group) => {
+                out.extend_from_slice(self.group.as_bytes());
+                out.extend_from_slice(group.as_str().as_bytes());
+            }
+            Target::User(_) | Target::Connection(_) | Target::All => {
+                out.extend_from_slice(self.of(target).as_bytes());
+            }
+        }
+    }
+
     /// What `channel` is for; `None` = nothing that this cluster knows.
     pub(super) fn read(&self, channel: &str) -> Option<Channel> {
         if let Some(name) = channel.strip_prefix(&self.group) {

@@ -9,7 +9,9 @@ use tokio::time::timeout;
 
 use super::receive::Item;
 use super::*;
-use crate::layer::{Gap, Incoming};
+use crate::event::{Event, PublicationId};
+use crate::group::GroupPattern;
+use crate::layer::{Gap, Incoming, Kept};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -173,4 +175,39 @@ async fn what_comes_while_the_subscription_is_made_anew_follows_the_gap() {
     way.backlog.send(Item::Release).await.unwrap();
     way.send("sala_1", 3);
     assert_eq!([way.next().await, way.next().await, way.next().await], ["gap in all", "n2", "n3"]);
+}
+
+/// How many of so many publications of one group, with so many bytes of JSON, go in each chunk.
+fn chunks(group: &str, count: usize, bytes: usize) -> Vec<usize> {
+    let instance = "k3f5a2bq".parse().unwrap();
+    let names = Names::new("groupcast", instance, None);
+    let kept = Kept { size: 5, ttl: LONG };
+    let history = History::new(vec![(GroupPattern::parse("pedido.*").unwrap(), kept)]);
+    let json = format!(r#"{{"type":"a","x":"{}"}}"#, "x".repeat(bytes));
+    let publication = Publication {
+        id: PublicationId::random(),
+        target: Target::Group(GroupName::parse(group).unwrap()),
+        event: Event::parse(Bytes::from(json)).unwrap(),
+        except: Default::default(),
+        accepted: Instant::now(),
+        deadline: None,
+        position: None,
+    };
+    let publications = vec![publication; count];
+    let (mut rest, mut counts) = (publications.as_slice(), Vec::new());
+    while !rest.is_empty() {
+        let left = Chunk::new(&names, &history, instance).fill(rest, Instant::now());
+        counts.push(rest.len() - left.len());
+        rest = left;
+    }
+    counts
+}
+
+#[test]
+fn a_chunk_holds_redis_up_for_a_moment_only() {
+    assert_eq!(chunks("sala_1", 256, 10), [256]);
+    assert_eq!(chunks("sala_1", 257, 10), [256, 1]);
+    assert_eq!(chunks("pedido.42", 33, 10), [32, 1], "numbering and keeping take longer");
+    assert_eq!(chunks("sala_1", 10, 64 * 1024), [3, 3, 3, 1], "256 KiB with channel and header");
+    assert_eq!(chunks("sala_1", 2, 300 * 1024), [1, 1], "alone rather than never");
 }

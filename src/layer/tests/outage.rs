@@ -126,12 +126,14 @@ async fn the_documented_rights_suffice() {
     one.subscribe(&["pedido.42", "sala_1"]).await;
     one.send("sala_1", "a").await;
     one.send("pedido.42", "b").await;
+    let many = ["sala_1", "pedido.42"].map(|name| to(Target::Group(group(name)), "c"));
+    one.layer.publish_many(many.to_vec(), |_| {}).await.unwrap();
     one.layer.unsubscribe(&[group("sala_1")]).await.unwrap();
     let start = one.layer.recover(&[(group("pedido.42"), None)]).await.unwrap().remove(0);
     let since = start.position.map(|position| Position { offset: 0, ..position });
     let answer = one.layer.recover(&[(group("pedido.42"), since)]).await.unwrap().remove(0);
-    assert_eq!((answer.recovered, answer.replay.len()), (Some(true), 1));
-    for text in ["a", "b"] {
+    assert_eq!((answer.recovered, answer.replay.len()), (Some(true), 2));
+    for text in ["a", "b", "c", "c"] {
         assert_eq!(one.next_text().await, event_text(text));
     }
     let denied = server.ask(&["ACL", "LOG"]);
@@ -162,6 +164,45 @@ async fn a_history_key_of_another_kind_refuses_and_harms_nobody_else() {
     assert!(matches!(&refused, Err(LayerError::Unreachable(why)) if why.contains("WRONGTYPE")));
     one.send("pedido.43", "b").await;
     assert_eq!(one.next_text().await, event_text("b"), "nothing of the other was sent");
+}
+
+#[tokio::test]
+async fn of_many_at_once_nothing_is_sent_after_one_that_redis_refuses() {
+    let server = RedisServer::start();
+    let mut one = over(&server, |_| {}).await;
+    one.subscribe(&["sala_1", "pedido.42", "pedido.43"]).await;
+    server.ask(&["SET", "groupcast:numbering:{pedido.43}", "x"]);
+    let names = ["sala_1", "pedido.42", "pedido.42", "pedido.43", "sala_1", "pedido.42"];
+    let publications = names.map(|name| to(Target::Group(group(name)), "a")).to_vec();
+    let mut offsets = Vec::new();
+    let taken = |position: Option<Position>| offsets.push(position.map(|p| p.offset));
+    let refused = one.layer.publish_many(publications.clone(), taken).await;
+    assert!(matches!(&refused, Err(LayerError::Unreachable(why)) if why.contains("WRONGTYPE")));
+    assert_eq!(offsets, [None, Some(1), Some(2)]);
+    for sent in &publications[..3] {
+        assert_eq!(one.next_publication().await.id, sent.id);
+    }
+    one.has_nothing().await;
+}
+
+#[tokio::test]
+async fn many_at_once_are_refused_by_a_redis_that_was_exchanged() {
+    let server = RedisServer::start();
+    let mut one = over(&server, |_| {}).await;
+    one.subscribe(&["sala_1", "pedido.42"]).await;
+    server.ask(&["FLUSHALL"]);
+    // A beat may have come in between: then the new numbering is known.
+    let publications = ["sala_1", "pedido.42"].map(|name| to(Target::Group(group(name)), "a"));
+    let mut taken = 0;
+    match one.layer.publish_many(publications.to_vec(), |_| taken += 1).await {
+        Ok(()) => assert_eq!(taken, 2),
+        Err(_) => assert_eq!(taken, 0),
+    }
+    one.delivering().await;
+    for _ in 0..taken {
+        one.next_publication().await;
+    }
+    one.has_nothing().await;
 }
 
 #[tokio::test]

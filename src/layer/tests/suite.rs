@@ -25,6 +25,8 @@ on_both! {
     a_publication_reaches_every_instance_that_subscribes;
     a_group_that_is_not_subscribed_does_not_arrive;
     publications_of_one_sender_stay_in_order;
+    many_at_once_stay_in_order_and_are_numbered;
+    many_large_ones_at_once_all_arrive;
     other_targets_need_no_subscription;
     changes_reach_every_instance;
     what_the_publisher_said_arrives_with_it;
@@ -66,6 +68,65 @@ async fn publications_of_one_sender_stay_in_order(ground: Ground) {
     }
     for n in 0..300 {
         assert_eq!(two.next_text().await, event_text(&n.to_string()));
+    }
+}
+
+async fn many_at_once_stay_in_order_and_are_numbered(ground: Ground) {
+    let (one, mut two) = (ground.instance().await, ground.instance().await);
+    two.subscribe(&["sala_1", "pedido.42", "pedido.43"]).await;
+    one.send("pedido.43", "antes").await;
+    assert_eq!(two.next_text().await, event_text("antes"));
+    // More than go together over Redis, with and without history in turn and in long rows.
+    let target = |n: usize| match n {
+        400..600 | 700..750 => Target::Group(group("pedido.42")),
+        n if n % 7 == 1 => Target::Group(group("pedido.43")),
+        n if n % 11 == 0 => Target::User("7".into()),
+        n if n % 13 == 0 => Target::Group(group("nadie")),
+        _ => Target::Group(group("sala_1")),
+    };
+    let (mut of_42, mut of_43) = (0, 1);
+    for count in [1000, 2, 1, 0] {
+        let publications: Vec<_> = (0..count).map(|n| to(target(n), &n.to_string())).collect();
+        let mut positions = Vec::new();
+        let taken = |position| positions.push(position);
+        one.layer.publish_many(publications.clone(), taken).await.unwrap();
+        assert_eq!(positions.len(), count);
+        for (sent, position) in publications.iter().zip(positions) {
+            let offset = position.as_ref().map(|position| position.offset);
+            let expected = match &sent.target {
+                Target::Group(name) if name.as_str() == "pedido.42" => Some(&mut of_42),
+                Target::Group(name) if name.as_str() == "pedido.43" => Some(&mut of_43),
+                _ => None,
+            };
+            let expected = expected.map(|newest: &mut u64| {
+                *newest += 1;
+                *newest
+            });
+            assert_eq!(offset, expected, "{:?}", sent.target);
+            if sent.target == Target::Group(group("nadie")) {
+                continue;
+            }
+            let arrived = two.next_publication().await;
+            assert_eq!((arrived.id, &arrived.target), (sent.id, &sent.target));
+            assert_eq!((&arrived.event, &arrived.position), (&sent.event, &position));
+        }
+    }
+}
+
+async fn many_large_ones_at_once_all_arrive(ground: Ground) {
+    let (one, mut two) = (ground.instance().await, ground.instance().await);
+    two.subscribe(&["sala_1"]).await;
+    let large = |n: usize| {
+        let json = format!(r#"{{"type":"a","n":{n},"x":"{}"}}"#, "x".repeat(60_000));
+        let event = Event::parse(Bytes::from(json)).unwrap();
+        Publication { event, ..to(Target::Group(group("sala_1")), "a") }
+    };
+    let publications: Vec<_> = (0..20).map(large).collect();
+    let mut taken = 0;
+    one.layer.publish_many(publications.clone(), |_| taken += 1).await.unwrap();
+    assert_eq!(taken, 20);
+    for sent in &publications {
+        assert!(two.next_publication().await.event == sent.event);
     }
 }
 

@@ -136,3 +136,62 @@ async fn a_repeated_batch_sends_only_what_was_not_accepted() {
     assert!(door.publish_batch(&batch).await[0].iter().flatten().all(|done| done.repeated));
     assert_eq!(received(&mut inbox), []);
 }
+
+#[tokio::test]
+async fn a_batch_may_name_a_key_twice() {
+    let (door, mut inbox) = open(patient()).await;
+    let batch = [
+        (vec![to("a")], keyed(1, "k")),
+        (vec![to("b")], aviso(2)),
+        (vec![to("a")], keyed(1, "k")),
+        (vec![to("a")], keyed(3, "k")),
+        (vec![to("a")], aviso(4)),
+    ];
+    let answers = door.publish_batch(&batch).await;
+    let accepted = |i: usize| answers[i][0].clone().expect("taken");
+    assert_eq!(accepted(2), Accepted { repeated: true, ..accepted(0) });
+    assert!(matches!(answers[3][0], Err(PublishError::KeyReused(_))));
+    assert!(!accepted(0).repeated && !accepted(1).repeated && !accepted(4).repeated);
+    let sent = [("a", 1), ("b", 2), ("a", 4)];
+    let sent = sent.map(|(group, n)| (to(group), format!(r#"{{"type":"aviso","n":{n}}}"#)));
+    assert_eq!(received(&mut inbox), sent);
+}
+
+#[tokio::test]
+async fn batches_with_the_same_keys_in_another_order_do_not_wait_for_each_other() {
+    let (door, mut inbox) = open(patient()).await;
+    fill(&door).await;
+    let batch = |keys: &[&str]| -> Vec<_> {
+        keys.iter().map(|key| (vec![to("a")], keyed(1, key))).collect()
+    };
+    let mut waiting = tokio::task::JoinSet::new();
+    // The first keeps both others waiting in their middle.
+    for keys in [&["k2"][..], &["k1", "k2", "k3"], &["k3", "k2", "k1"]] {
+        let (door, batch) = (Arc::clone(&door), batch(keys));
+        waiting.spawn(async move { door.publish_batch(&batch).await });
+        tokio::task::yield_now().await;
+    }
+    received(&mut inbox);
+    let answers = waiting.join_all().await;
+    let all = answers.iter().flatten().flatten().map(|answer| answer.as_ref().expect("taken"));
+    assert_eq!(all.filter(|accepted| !accepted.repeated).count(), 3);
+    assert_eq!(received(&mut inbox).len(), 3);
+}
+
+#[tokio::test]
+async fn a_cancelled_batch_remembers_what_of_it_was_sent() {
+    let (door, mut inbox) = open(patient()).await;
+    for n in 0..INCOMING as u32 - 1 {
+        door.publish(to("c"), aviso(n)).await.expect("there is room");
+    }
+    let batch = [(vec![to("a")], keyed(1, "k1")), (vec![to("a"), to("b")], keyed(2, "k2"))];
+    {
+        let mut first = pin!(door.publish_batch(&batch));
+        assert!(poll_once(first.as_mut()).is_pending(), "there is room for one");
+    }
+    assert_eq!(received(&mut inbox).len(), 1);
+    let again = door.publish_batch(&batch).await;
+    let repeated = |i: usize| again[i][0].as_ref().expect("taken").repeated;
+    assert!(repeated(0) && !repeated(1));
+    assert_eq!(received(&mut inbox).len(), 2);
+}
