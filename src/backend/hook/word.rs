@@ -67,7 +67,9 @@ impl Accepted {
     /// its own moment, so that those who came back together are not asked about together for ever.
     pub fn ask_at(&self, connection: ConnectionId) -> u64 {
         let spread = (self.ask_at - self.asked_at) / 10;
-        self.ask_at - connection.serial.wrapping_mul(0x9E37_79B9) % (spread + 1)
+        // Fibonacci hashing: the upper bits of the product are spread evenly for serials in a row.
+        let hashed = connection.serial.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        self.ask_at - hashed % (spread + 1)
     }
 
     /// Seconds, from the asking on, for which the word may be passed on to others.
