@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::support::{BackEnd, Gateway, Said, Socket, eventually, token};
+use crate::support::{BackEnd, Gateway, RedisServer, Said, Socket, eventually, token};
 
 const ROUTES: &str = r#"
 [connections]
@@ -23,6 +23,8 @@ path = "/ws/chat/{sala}/{lado}/"
 join = ["chat_{sala}"]
 allow = "hook"
 "#;
+
+const COOKIE: (&str, &str) = ("Cookie", "sessionid=7");
 
 const V1: (&str, &str) = ("Sec-WebSocket-Protocol", "groupcast.v1.json");
 
@@ -273,4 +275,33 @@ async fn a_back_end_that_cannot_say_keeps_who_is_in_while_its_word_holds() {
     gateway.metric_reaches(failed, 2.0).await;
     gateway.publish("usuario_7", json!({"type": "x"})).await;
     assert_eq!(lasting.event().await, json!({"type": "x"}));
+}
+
+#[tokio::test]
+async fn instances_share_what_they_were_told_and_believe_no_one_else() {
+    let (redis, back_end) = (RedisServer::start(), BackEnd::start());
+    let layer = format!("[layer]\nkind = \"redis\"\nurl = \"{}\"\n", redis.url());
+    let instance =
+        async || Gateway::with(&format!("{layer}{}{ROUTES}", back_end.configuration(""))).await;
+    let first = instance().await;
+    first.ready().await;
+    hello(&first, "/ws", &[("Host", "tienda.example"), COOKIE]).await.welcome().await;
+    let notes = async || redis.ask(&["KEYS", "groupcast:note:hook:*"]);
+    eventually("the word to be shared", async || notes().await.starts_with("*1\r\n")).await;
+    assert!(!notes().await.contains("sessionid"), "a digest, not the cookie");
+
+    let second = instance().await;
+    second.ready().await;
+    let mut socket = hello(&second, "/ws", &[("Host", "tienda.example"), COOKIE]).await;
+    assert_eq!(groups(&socket.welcome().await), ["usuario_7", "aviso_7"]);
+    assert_eq!(second.metric(r#"groupcast_hooks_total{source="recalled"}"#).await, 1.0);
+    assert_eq!(back_end.notes().await["hooks"].as_array().unwrap().len(), 1);
+
+    let key = notes().await.lines().nth(2).unwrap().to_owned();
+    let forged = format!("{}{}", "x".repeat(32), r#"{"at":0,"status":200,"body":"{}"}"#);
+    redis.ask(&["HSET", &key, "note", &forged]);
+    let third = instance().await;
+    third.ready().await;
+    hello(&third, "/ws", &[("Host", "tienda.example"), COOKIE]).await.welcome().await;
+    assert_eq!(back_end.notes().await["hooks"].as_array().unwrap().len(), 2, "asked itself");
 }

@@ -38,7 +38,7 @@ fn connection(serial: u64) -> ConnectionId {
 }
 
 fn hook(settings: &Settings) -> Hook {
-    Hook::new(settings, Arc::new(verifier()), Arc::new(Metrics::new())).unwrap().unwrap()
+    Hook::new(settings, Arc::new(verifier()), None, Arc::new(Metrics::new())).unwrap().unwrap()
 }
 
 /// What the hook says of one visitor, where it answers like this.
