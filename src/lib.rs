@@ -167,7 +167,7 @@ pub async fn run(
     let blueprint = blueprint(&config, Arc::clone(&verifier), Arc::clone(&metrics));
     let (hub, requests) = Hub::start(instance, config.hub.clone(), blueprint)?;
 
-    let back_end = BackEnd::new(&config.backend, &verifier, &metrics)?;
+    let back_end = BackEnd::new(&config.backend, &verifier, &layer, &metrics)?;
     let hook = back_end.hook.clone();
     let desk = Desk::new(
         &config.relay,

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use hyper::header::HeaderName;
 
 use crate::identity::Verifier;
+use crate::layer::Layer;
 use crate::telemetry::Metrics;
 
 /// Header with the path that the browser connected to.
@@ -37,14 +38,19 @@ pub struct BackEnd {
 }
 
 impl BackEnd {
-    /// The back end as configured.
+    /// The back end as configured; instances over one Redis share what its hook says.
     pub fn new(
         settings: &Settings,
         verifier: &Arc<Verifier>,
+        layer: &Layer,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, BackendError> {
+        let redis = match layer {
+            Layer::Redis(redis) => Some(redis.clone()),
+            Layer::Memory(_) => None,
+        };
         Ok(Self {
-            hook: Hook::new(settings, Arc::clone(verifier), Arc::clone(metrics))?,
+            hook: Hook::new(settings, Arc::clone(verifier), redis, Arc::clone(metrics))?,
             calls: Calls::new(settings)?.map(Arc::new),
         })
     }

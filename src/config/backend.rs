@@ -72,3 +72,66 @@ fn place_of(error: &BackendError) -> &'static str {
         | BackendError::ShortSecret { .. } => "backend.key",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use crate::config::{Config, Place, Variables, check};
+    use crate::server::Allow;
+
+    const SECRET: &str = "secret = \"0123456789abcdef0123456789abcdef\"";
+
+    /// `keys` of `[backend]`, with a signing key.
+    fn load(keys: &str, rest: &str) -> Result<Config, String> {
+        let text = format!("[backend]\n{keys}\n[[backend.key]]\n{SECRET}\n{rest}");
+        let load = || {
+            let raw = Config::parse(Path::new("gateway.toml"), &text, &Variables::new())?;
+            check::check(&raw, &Place { folder: PathBuf::new(), variables: Variables::new() })
+        };
+        load().map_err(|error| match std::error::Error::source(&error) {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        })
+    }
+
+    #[test]
+    fn a_back_end_is_had_by_its_address_and_a_key() {
+        let headers = "headers = { \"X-Forwarded-Proto\" = \"https\" }";
+        let config = load(&format!("url = \"http://127.0.0.1:8000\"\n{headers}"), "").unwrap();
+        assert!(config.backend.has_hook() && config.backend.has_calls());
+        assert_eq!(config.backend.headers, [("X-Forwarded-Proto".into(), "https".into())]);
+        assert!(config.check_serves().is_ok(), "the hook says who somebody is; no token is needed");
+        let config = load("url = \"http://h\"\nconnect = \"\"", "").unwrap();
+        assert!(!config.backend.has_hook() && config.backend.has_calls());
+        assert!(config.check_serves().is_err());
+        assert!(!load("", "").unwrap().backend.has_calls(), "without a url there is none");
+    }
+
+    #[test]
+    fn a_route_may_be_the_hooks_where_there_is_one() {
+        let route = "[[route]]\npath = \"/ws/{sala}/\"\njoin = [\"chat_{sala}\"]\nallow = \"hook\"";
+        let config = load("url = \"http://h\"", route).unwrap();
+        assert_eq!(config.server.routes[0].allow, Allow::Hook);
+        let refusal = load("", route).unwrap_err();
+        assert!(refusal.contains("backend.url"), "{refusal}");
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused_with_its_key() {
+        for (keys, named) in [
+            ("url = \"https://h\"", "backend.url"),
+            ("connect = \"hook\"", "backend.connect"),
+            ("url = \"http://h\"\nheaders = { Host = \"x\" }", "backend.headers"),
+            ("url = \"http://h\"\nhost = \"a b\"", "backend.host"),
+            ("parallel = 0", "backend.parallel is 0; allowed is 1 to 128"),
+            ("cache = \"2h\"", "backend.cache is 2h"),
+            ("recheck = \"1ms\"", "backend.recheck is 1ms"),
+        ] {
+            let refusal = load(keys, "").unwrap_err();
+            assert!(refusal.contains(named), "{keys}: {refusal}");
+        }
+        let twice = load("", &format!("[[backend.key]]\n{SECRET}")).unwrap_err();
+        assert!(twice.contains("backend.key") && twice.contains("twice"), "{twice}");
+    }
+}

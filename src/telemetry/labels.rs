@@ -158,6 +158,8 @@ label! {
         Shared = "shared",
         /// It was asked a short while ago.
         Cached = "cached",
+        /// Another instance asked a short while ago.
+        Recalled = "recalled",
         /// Nobody was asked: too many wait, or the back end does not answer anybody.
         Nowhere = "nowhere",
     }

@@ -47,7 +47,13 @@ impl Socket {
         let mut request = format!("ws://{to}{path}").into_client_request().unwrap();
         for (name, value) in headers {
             let name: HeaderName = name.parse().unwrap();
-            request.headers_mut().append(name, HeaderValue::from_str(value).unwrap());
+            let value = HeaderValue::from_str(value).unwrap();
+            // There is a Host already; of anything else there may be several.
+            if name == "host" {
+                request.headers_mut().insert(name, value);
+            } else {
+                request.headers_mut().append(name, value);
+            }
         }
         let stream = TcpStream::connect(to).await.ok()?;
         let (socket, response) = client_async(request, stream).await.ok()?;

@@ -3,12 +3,13 @@
 
 mod breaker;
 mod memory;
+mod shared;
 mod trial;
 mod visitor;
 mod word;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::hmac;
 use bytes::Bytes;
@@ -20,9 +21,11 @@ use super::client::Ask;
 use super::{Answer, AskError, BackendError, Client, Settings};
 use crate::event::ConnectionId;
 use crate::identity::Verifier;
+use crate::layer::Redis;
 use crate::telemetry::{BackendOutcome, HookSource, Metrics};
 use breaker::Breaker;
 use memory::{Found, Memory};
+use shared::Note;
 use visitor::Key;
 
 pub use trial::{Trial, try_hook};
@@ -49,6 +52,8 @@ struct Shared {
     /// For the digests by which words are found again.
     secret: hmac::Key,
     memory: Mutex<Memory>,
+    /// Where instances share what they were told, if there are several.
+    redis: Option<Redis>,
     breaker: Breaker,
     turns: Semaphore,
     places: Arc<Semaphore>,
@@ -60,6 +65,7 @@ impl Hook {
     pub fn new(
         settings: &Settings,
         verifier: Arc<Verifier>,
+        redis: Option<Redis>,
         metrics: Arc<Metrics>,
     ) -> Result<Option<Self>, BackendError> {
         if !settings.has_hook() {
@@ -75,6 +81,7 @@ impl Hook {
             recheck: settings.recheck,
             secret: hmac::Key::new(hmac::HMAC_SHA256, &first.secret),
             memory: Mutex::default(),
+            redis,
             breaker: Breaker::new(settings.timeout),
             turns: Semaphore::new(settings.parallel),
             places: Arc::new(Semaphore::new(WAITING)),
@@ -133,66 +140,114 @@ struct Question {
 }
 
 impl Shared {
-    /// Asks when it is its turn, and tells everybody who waits for the word.
+    /// Finds the word, and tells everybody who waits for it.
     async fn settle(
         self: Arc<Self>,
         question: Question,
         place: OwnedSemaphorePermit,
         asker: watch::Sender<Option<Word>>,
     ) {
+        let (word, fresh) = match self.recall(&question.key).await {
+            Some((word, age)) => {
+                drop(place);
+                let time = self.time(&word).saturating_sub(age);
+                self.memory().settle(question.key, word.clone(), time, Instant::now());
+                (word, None)
+            }
+            None => {
+                let (word, note) = self.ask_in_turn(&question, place).await;
+                let time = self.time(&word);
+                self.memory().settle(question.key, word.clone(), time, Instant::now());
+                (word, note.filter(|_| !time.is_zero()).map(|note| (note, time)))
+            }
+        };
+        // Whoever asked may have gone.
+        let _ = asker.send(Some(word));
+        if let (Some((note, time)), Some(redis)) = (fresh, &self.redis) {
+            note.leave(redis, &self.secret, &question.key, time).await;
+        }
+    }
+
+    /// How long a word may be passed on.
+    fn time(&self, word: &Word) -> Duration {
+        match word {
+            Word::Accepted(accepted) => self.cache.min(accepted.fresh()),
+            Word::Unauthorized | Word::Forbidden => self.cache_refusals,
+            Word::Unknown(_) => Duration::ZERO,
+        }
+    }
+
+    /// What another instance was told, and its age; `None` = nothing that still counts.
+    async fn recall(&self, key: &Key) -> Option<(Word, Duration)> {
+        let note = Note::find(self.redis.as_ref()?, &self.secret, key).await?;
+        let word = word::of(&note.answer()?, note.at, &self.verifier, self.recheck);
+        let age = Duration::from_secs(now().saturating_sub(note.at));
+        (age < self.time(&word)).then(|| {
+            self.metrics.backend.hooks.of(HookSource::Recalled).increment(1);
+            (word, age)
+        })
+    }
+
+    async fn ask_in_turn(
+        &self,
+        question: &Question,
+        place: OwnedSemaphorePermit,
+    ) -> (Word, Option<Note>) {
         let metrics = &self.metrics.backend;
         metrics.hooks_waiting.increment(1.0);
         let turn = self.turns.acquire().await;
         metrics.hooks_waiting.decrement(1.0);
         drop(place);
-        let word = if self.breaker.admits(Instant::now()) {
-            metrics.hooks.of(HookSource::Asked).increment(1);
-            metrics.hooks_in_flight.increment(1.0);
-            let word = self.question(&question).await;
-            metrics.hooks_in_flight.decrement(1.0);
-            word
-        } else {
+        if !self.breaker.admits(Instant::now()) {
             metrics.hooks.of(HookSource::Nowhere).increment(1);
-            Word::Unknown("the back end has failed again and again; it is given a rest".into())
-        };
+            let rest = "the back end has failed again and again; it is given a rest";
+            return (Word::Unknown(rest.into()), None);
+        }
+        metrics.hooks.of(HookSource::Asked).increment(1);
+        metrics.hooks_in_flight.increment(1.0);
+        let told = self.question(question).await;
+        metrics.hooks_in_flight.decrement(1.0);
         drop(turn);
-        let time = match &word {
-            Word::Accepted(accepted) => self.cache.min(accepted.fresh()),
-            Word::Unauthorized | Word::Forbidden => self.cache_refusals,
-            Word::Unknown(_) => Duration::ZERO,
-        };
-        self.memory().settle(question.key, word.clone(), time, Instant::now());
-        // Whoever asked may have gone.
-        let _ = asker.send(Some(word));
+        told
     }
 
-    async fn question(&self, question: &Question) -> Word {
+    async fn question(&self, question: &Question) -> (Word, Option<Note>) {
         let began = Instant::now();
         let Question { visitor, connection, channel, .. } = question;
         let answer =
             ask(&self.client, &self.target, visitor, *connection, channel.as_deref()).await;
+        let at = now();
         let word = match &answer {
-            Ok(answer) => word::of(answer, &self.verifier, self.recheck),
+            Ok(answer) => word::of(answer, at, &self.verifier, self.recheck),
             Err(error) => Word::Unknown(error.to_string().into()),
         };
         self.metrics.backend.hooked(outcome(&answer, &word), began.elapsed());
-        let answered = !matches!(word, Word::Unknown(_));
-        if let Word::Unknown(cause) = &word {
+        self.note_outcome(&word);
+        (word, answer.ok().and_then(|answer| Note::of(&answer, at)))
+    }
+
+    /// Tells the breaker and the log.
+    fn note_outcome(&self, word: &Word) {
+        if let Word::Unknown(cause) = word {
             tracing::warn!(%cause, "the connect hook did not say who somebody is");
         }
-        if self.breaker.note(answered, Instant::now()) {
+        if self.breaker.note(!matches!(word, Word::Unknown(_)), Instant::now()) {
             self.metrics.backend.breaks.increment(1);
             tracing::error!(
                 "the connect hook has failed again and again: browsers without a token are told \
                  to come back until it answers"
             );
         }
-        word
     }
 
     fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// One signed request to the hook.

@@ -2,6 +2,7 @@
 
 use hyper::header::{COOKIE, HOST, HeaderMap, HeaderValue};
 
+use super::now;
 use super::visitor::Visitor;
 use super::word::{self, Word};
 use crate::backend::{BackendError, Client, Settings};
@@ -38,7 +39,7 @@ pub async fn try_hook(
     let connection: ConnectionId = "aaaaaaaa-1".parse().expect("an id of a connection");
     let answer = super::ask(&client, &settings.connect, &visitor, connection, None).await;
     let word = match &answer {
-        Ok(answer) => word::of(answer, verifier, settings.recheck),
+        Ok(answer) => word::of(answer, now(), verifier, settings.recheck),
         Err(error) => Word::Unknown(error.to_string().into()),
     };
     let (works, words) = match word {

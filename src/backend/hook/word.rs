@@ -1,7 +1,7 @@
 //! What the hook's answer says of somebody.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use hyper::StatusCode;
 use serde::Deserialize;
@@ -67,7 +67,9 @@ impl Accepted {
     /// its own moment, so that those who came back together are not asked about together for ever.
     pub fn ask_at(&self, connection: ConnectionId) -> u64 {
         let spread = (self.ask_at - self.asked_at) / 10;
-        self.ask_at - connection.serial.wrapping_mul(0x9E37_79B9) % (spread + 1)
+        // Fibonacci hashing: the upper bits of the product are spread evenly for serials in a row.
+        let hashed = connection.serial.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        self.ask_at - hashed % (spread + 1)
     }
 
     /// Seconds, from the asking on, for which the word may be passed on to others.
@@ -76,10 +78,10 @@ impl Accepted {
     }
 }
 
-/// What `answer` says.
-pub(super) fn of(answer: &Answer, verifier: &Verifier, recheck: Duration) -> Word {
+/// What `answer` says, which was given `at` this second since 1970.
+pub(super) fn of(answer: &Answer, at: u64, verifier: &Verifier, recheck: Duration) -> Word {
     match answer.status {
-        StatusCode::OK if answer.json => match accepted(&answer.body, verifier, recheck) {
+        StatusCode::OK if answer.json => match accepted(&answer.body, at, verifier, recheck) {
             Ok(accepted) => Word::Accepted(Arc::new(accepted)),
             Err(what) => Word::Unknown(format!("the hook's answer cannot be used: {what}").into()),
         },
@@ -94,7 +96,12 @@ fn is_about_the_signature(answer: &Answer) -> bool {
     answer.json && complaint.code.as_deref() == Some(BAD_SIGNATURE)
 }
 
-fn accepted(body: &[u8], verifier: &Verifier, recheck: Duration) -> Result<Accepted, String> {
+fn accepted(
+    body: &[u8],
+    at: u64,
+    verifier: &Verifier,
+    recheck: Duration,
+) -> Result<Accepted, String> {
     let told: Told = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     let sub = match told.sub {
         Some(Value::String(sub)) => sub,
@@ -105,11 +112,10 @@ fn accepted(body: &[u8], verifier: &Verifier, recheck: Duration) -> Result<Accep
     if welcome.as_ref().is_some_and(|welcome| !welcome.get().starts_with('{')) {
         return Err("welcome is no object".to_owned());
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let expires_at = told.expires_in.map(|seconds| now.saturating_add(seconds.max(1)));
+    let expires_at = told.expires_in.map(|seconds| at.saturating_add(seconds.max(1)));
     let ask_at = match told.expires_in {
-        Some(seconds) => now.saturating_add(seconds - AHEAD.as_secs().min(seconds / 2)),
-        None => now + recheck.as_secs(),
+        Some(seconds) => at.saturating_add(seconds - AHEAD.as_secs().min(seconds / 2)),
+        None => at + recheck.as_secs(),
     };
     let identity = verifier
         .vouched(Vouched {
@@ -121,5 +127,5 @@ fn accepted(body: &[u8], verifier: &Verifier, recheck: Duration) -> Result<Accep
         })
         .map_err(|refusal| refusal.to_string())?;
     let welcome = welcome.map(|welcome| Frame::text(welcome.get().as_bytes()));
-    Ok(Accepted { identity, welcome, asked_at: now, ask_at, weight: body.len() })
+    Ok(Accepted { identity, welcome, asked_at: at, ask_at, weight: body.len() })
 }

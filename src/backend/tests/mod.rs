@@ -3,6 +3,7 @@
 mod advising;
 mod answering;
 mod asking;
+mod hooking;
 mod server;
 mod signing;
 

@@ -15,7 +15,7 @@ use crate::hub::command::Command;
 use crate::hub::handle::{Handle, build};
 use crate::hub::outgoing::Outgoing;
 use crate::hub::shard::Shard;
-use crate::hub::{Arrival, Join, Registry, Request, Settings};
+use crate::hub::{Arrival, Join, Registry, Request, Settings, Vouch};
 use crate::protocol::{Code, Encoding, Refusal};
 use crate::telemetry::Metrics;
 
@@ -105,6 +105,19 @@ impl Bench {
         small: bool,
         route: u16,
     ) -> Peer {
+        self.arrive_with(sub, encoding, groups, small, route, None)
+    }
+
+    /// With the back end's word, if there is one.
+    pub(super) fn arrive_with(
+        &mut self,
+        sub: &str,
+        encoding: Encoding,
+        groups: &[&str],
+        small: bool,
+        route: u16,
+        vouch: Option<Vouch>,
+    ) -> Peer {
         self.serial += 1;
         let id = ConnectionId { instance: instance(), serial: self.serial };
         let (server, client) = pair(small);
@@ -119,7 +132,7 @@ impl Bench {
             route,
             parameters: Vec::new(),
             groups: groups.iter().map(|name| (group(name), None)).collect(),
-            vouch: None,
+            vouch,
         };
         self.handle.load.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.post(Command::Admit(Box::new(arrival)));

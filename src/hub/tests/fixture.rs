@@ -37,7 +37,7 @@ fn key() -> KeySettings {
     KeySettings { id: String::new(), algorithm: "HS256".to_owned(), material: SECRET.to_vec() }
 }
 
-fn verifier() -> Verifier {
+pub(super) fn verifier() -> Verifier {
     let settings =
         identity::Settings { keys: vec![key()], leeway: Duration::ZERO, ..Default::default() };
     Verifier::new(&settings).unwrap()

@@ -4,6 +4,7 @@ mod allocations;
 mod bench;
 mod churn;
 mod closing;
+mod confirming;
 mod doorbell;
 mod fixture;
 mod joining;

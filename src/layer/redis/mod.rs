@@ -10,6 +10,7 @@ mod connect;
 mod link;
 mod log;
 mod names;
+mod notes;
 mod pulse;
 mod receive;
 mod script;

@@ -140,6 +140,11 @@ impl Names {
         self.of_its_own("held", group)
     }
 
+    /// What an instance leaves for the others under `name`.
+    pub(super) fn note(&self, name: &str) -> String {
+        self.key(&format!("note:{name}"))
+    }
+
     /// The braces put what is a group's own on one node of a Redis Cluster, should that be supported
     /// one day.
     fn of_its_own(&self, kind: &str, group: &GroupName) -> String {

@@ -1,0 +1,221 @@
+//! The hook: what a visitor is, what answers mean, how seldom is asked.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use proptest::prelude::*;
+
+use super::super::{Hook, Settings, Visitor, Word, try_hook};
+use super::server::{Server, says};
+use super::settings;
+use crate::event::ConnectionId;
+use crate::identity::{self, NEVER, Verifier};
+use crate::telemetry::Metrics;
+
+fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+    let parse = |(name, value): &(&str, &str)| {
+        (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap())
+    };
+    let mut headers = HeaderMap::new();
+    for (name, value) in pairs.iter().map(parse) {
+        headers.append(name, value);
+    }
+    headers
+}
+
+fn visitor(cookie: &str) -> Visitor {
+    let headers = headers(&[("host", "tienda.example"), ("cookie", cookie)]);
+    Visitor::new("/ws", &[], &headers, None)
+}
+
+fn verifier() -> Verifier {
+    Verifier::new(&identity::Settings::default()).unwrap()
+}
+
+fn connection(serial: u64) -> ConnectionId {
+    format!("k3f5a2bq-{serial}").parse().unwrap()
+}
+
+fn hook(settings: &Settings) -> Hook {
+    Hook::new(settings, Arc::new(verifier()), None, Arc::new(Metrics::new())).unwrap().unwrap()
+}
+
+/// What the hook says of one visitor, where it answers like this.
+async fn word(status: u16, json: bool, body: &'static str) -> Word {
+    let server = Server::saying(status, json, body).await;
+    hook(&settings(&server.url)).ask(&visitor("sessionid=7"), connection(1), None).await
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+#[tokio::test]
+async fn cookies_of_several_lines_are_one_and_parameters_are_encoded() {
+    let server = Server::saying(200, true, r#"{"sub":"7"}"#).await;
+    let headers = headers(&[("cookie", "a=1"), ("cookie", "b=2"), ("user-agent", "N/1")]);
+    let parameters = [("sala".to_owned(), "a+b&ñ".to_owned()), ("n".to_owned(), "1".to_owned())];
+    let peer = Some("2001:db8::7".parse().unwrap());
+    let visitor = Visitor::new("/ws/a+b&ñ/1/", &parameters, &headers, peer);
+    let channel = "groupcast.groupcast.c5!k3f5a2bq-1".to_owned();
+    hook(&settings(&server.url)).ask(&visitor, connection(1), Some(channel.clone())).await;
+    let asked = &server.asked()[0];
+    assert_eq!(asked.line, "GET /groupcast/connect?sala=a%2Bb%26%C3%B1&n=1");
+    for (name, value) in [
+        ("cookie", "a=1; b=2"),
+        ("user-agent", "N/1"),
+        ("x-forwarded-for", "2001:db8::7"),
+        ("x-forwarded-proto", "http"),
+        ("groupcast-path", "/ws/a+b&%C3%B1/1/"),
+        ("groupcast-connection", "k3f5a2bq-1"),
+        ("groupcast-channel", &channel),
+    ] {
+        assert_eq!(asked.header(name), value, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_says_who_and_for_how_long() {
+    let body = r#"{"sub":"7","groups":["usuario_7"],"claims":{"empresa":"acme"},"expires_in":100,
+        "session":"s-1","welcome":{"type":"hola"},"otra":1}"#;
+    let Word::Accepted(accepted) = word(200, true, body).await else { panic!("it was accepted") };
+    let left = accepted.identity.expires_at - now();
+    assert!((95..=100).contains(&left), "{left}");
+    assert_eq!(accepted.identity.session(), Some("s-1"));
+    assert!(accepted.welcome.is_some());
+    // Half the time is shorter than the minute; each connection has its own moment before it.
+    let ask_at = accepted.ask_at(connection(1)) - now();
+    assert!((40..=50).contains(&ask_at), "{ask_at}");
+    let moments: std::collections::BTreeSet<_> =
+        (1..100).map(|n| accepted.ask_at(connection(n))).collect();
+    assert!(moments.len() > 3, "{moments:?}");
+
+    let Word::Accepted(lasting) = word(200, true, r#"{"sub":"7"}"#).await else {
+        panic!("accepted")
+    };
+    assert_eq!(lasting.identity.expires_at, NEVER);
+    let ask_at = lasting.ask_at(connection(1)) - now();
+    assert!((535..=600).contains(&ask_at), "{ask_at}");
+}
+
+#[tokio::test]
+async fn what_says_nothing_about_anybody_names_its_cause() {
+    assert!(matches!(word(401, true, r#"{"code":"anonymous"}"#).await, Word::Unauthorized));
+    assert!(matches!(word(401, false, "").await, Word::Unauthorized));
+    assert!(matches!(word(403, true, "{}").await, Word::Forbidden));
+    let long = format!(r#"{{"sub":"7","claims":{{"nota":"{}"}}}}"#, "x".repeat(1024));
+    let long: &'static str = long.leak();
+    for (status, json, body, named) in [
+        (200, true, r#"{"sub":7}"#, "sub is a number"),
+        (200, true, r#"{"id":"7"}"#, "no sub"),
+        (200, true, r#"{"sub":"7","groups":["a b"]}"#, "groups"),
+        (200, true, r#"{"sub":"7","groups":"a"}"#, "sequence"),
+        (200, true, r#"{"sub":"7","welcome":"hola"}"#, "welcome is no object"),
+        (200, true, r#"{"sub":""}"#, "sub is empty"),
+        (200, true, long, "1024 are allowed"),
+        (200, false, "<html>", "application/json"),
+        (400, false, "<h1>Bad Request (400)</h1>", "ALLOWED_HOSTS"),
+        (401, true, r#"{"code":"bad_signature"}"#, "secret"),
+        (403, false, "CSRF verification failed", "csrf_exempt"),
+        (404, false, "", "urls.py"),
+        (500, false, "", "500"),
+    ] {
+        let Word::Unknown(cause) = word(status, json, body).await else {
+            panic!("{status} {body}")
+        };
+        assert!(cause.contains(named), "{cause}");
+    }
+}
+
+#[tokio::test]
+async fn the_same_is_asked_once_as_long_as_it_is_kept() {
+    let server = Server::saying(200, true, r#"{"sub":"7"}"#).await;
+    let hook = hook(&settings(&server.url));
+    for n in 0..5 {
+        hook.ask(&visitor("sessionid=7"), connection(n + 1), None).await;
+    }
+    assert_eq!(server.asked().len(), 1);
+    hook.ask(&visitor("sessionid=8"), connection(6), None).await;
+    let elsewhere = headers(&[("host", "otra.example"), ("cookie", "sessionid=7")]);
+    hook.ask(&Visitor::new("/ws", &[], &elsewhere, None), connection(7), None).await;
+    let host = headers(&[("host", "tienda.example"), ("cookie", "sessionid=7")]);
+    hook.ask(&Visitor::new("/ws/otra", &[], &host, None), connection(8), None).await;
+    let agent = [("host", "tienda.example"), ("cookie", "sessionid=7"), ("user-agent", "N/2")];
+    hook.ask(&Visitor::new("/ws", &[], &headers(&agent), None), connection(9), None).await;
+    assert_eq!(server.asked().len(), 4, "cookie, host and path decide, and nothing else");
+}
+
+#[tokio::test]
+async fn an_answer_outlives_whoever_asked() {
+    let (release, released) = tokio::sync::watch::channel(false);
+    let server = Server::start(move |_| {
+        let mut released = released.clone();
+        async move {
+            released.wait_for(|open| *open).await.unwrap();
+            says(200, true, r#"{"sub":"7"}"#)
+        }
+    })
+    .await;
+    let hook = hook(&settings(&server.url));
+    let (someone, first) = (visitor("sessionid=7"), hook.clone());
+    let asker = tokio::spawn(async move { first.ask(&someone, connection(1), None).await });
+    while server.asked().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    asker.abort();
+    assert!(asker.await.unwrap_err().is_cancelled());
+    release.send(true).unwrap();
+    let word = hook.ask(&visitor("sessionid=7"), connection(2), None).await;
+    assert!(matches!(word, Word::Accepted(_)));
+    assert_eq!(server.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn who_finds_no_place_in_the_queue_is_told_at_once() {
+    let server = Server::start(|_| std::future::pending()).await;
+    let hook = hook(&Settings { timeout: Duration::from_secs(600), ..settings(&server.url) });
+    let mut waiting = tokio::task::JoinSet::new();
+    for n in 0..1000 {
+        let (hook, visitor) = (hook.clone(), visitor(&format!("sessionid={n}")));
+        waiting.spawn(async move { hook.ask(&visitor, connection(n + 1), None).await });
+    }
+    // Four at most are asked about, and 512 wait.
+    for _ in 0..1000 - 4 - 512 {
+        let word = waiting.join_next().await.unwrap().unwrap();
+        assert!(matches!(word, Word::Unknown(cause) if cause.contains("others wait")));
+    }
+    while server.asked().len() < 4 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(server.asked().len(), 4);
+}
+
+#[tokio::test]
+async fn a_trial_tells_in_words_what_happened() {
+    let server = Server::saying(200, true, r#"{"sub":"7","groups":["usuario_7"]}"#).await;
+    let settings = settings(&server.url);
+    let cookie = Some("sessionid=7");
+    let trial = try_hook(&settings, &verifier(), cookie, "tienda.example", "/ws").await.unwrap();
+    assert!(trial.works && trial.words.contains("usuario_7"), "{}", trial.words);
+    assert_eq!(server.asked()[0].header("host"), "tienda.example");
+    let server = Server::saying(400, false, "").await;
+    let settings = Settings { url: server.url.clone(), ..settings };
+    let trial = try_hook(&settings, &verifier(), None, "tienda.example", "/ws").await.unwrap();
+    assert!(!trial.works && trial.words.contains("ALLOWED_HOSTS"), "{}", trial.words);
+}
+
+proptest! {
+    #[test]
+    fn a_packed_visitor_is_the_same_again(
+        path in "/[ -~ñé]{0,40}",
+        value in "[ -~ñé/]{0,40}",
+        cookie in "[!-~]([ -~]{0,80}[!-~])?",
+    ) {
+        let headers = headers(&[("cookie", &cookie), ("host", "h")]);
+        let parameters = [("sala".to_owned(), value)];
+        let visitor = Visitor::new(&path, &parameters, &headers, None);
+        let again = Visitor::unpack(&visitor.pack()).unwrap();
+        prop_assert_eq!(format!("{visitor:?}"), format!("{again:?}"));
+    }
+}

@@ -1,0 +1,163 @@
+//! The back end's word on a connection: asked for again in time, replaced, ended, or not to be had.
+
+use super::bench::Bench;
+use super::fixture::{identity, verifier};
+use super::peer::{Got, Peer};
+use crate::frame::Frame;
+use crate::hub::command::Command;
+use crate::hub::{Confirm, Confirmation, Request, Vouch};
+use crate::identity::{Identity, Vouched};
+use crate::protocol::{Disconnect, Encoding};
+
+/// What the browser said, as far as the hub is concerned.
+const WORDS: &[u8] = b"cookie";
+
+/// Seconds from the bench's present, since 1970.
+fn after(bench: &Bench, seconds: u64) -> u64 {
+    bench.shard.clock.unix() + seconds
+}
+
+fn vouch(bench: &Bench, seconds: u64) -> Vouch {
+    let welcome = Some(Frame::text(br#"{"type":"suya"}"#));
+    Vouch { words: WORDS.into(), ask_at: after(bench, seconds), welcome }
+}
+
+/// A welcomed v1 connection about which is to be asked again in ten seconds.
+fn seat(bench: &mut Bench) -> Peer {
+    let vouch = vouch(bench, 10);
+    let mut peer = bench.arrive_with("7", Encoding::V1, &["usuario_7"], false, 0, Some(vouch));
+    bench.grant_all();
+    let welcome = peer.expect("welcome");
+    assert!(welcome.get("expires_in").is_none(), "the client has nothing to renew");
+    peer
+}
+
+/// The next request, which is a question about a connection.
+fn asked(bench: &mut Bench) -> Confirm {
+    match bench.requests.try_recv() {
+        Ok(Request::Confirm(confirm)) => confirm,
+        other => panic!("{other:?} in place of a question"),
+    }
+}
+
+fn answer(bench: &mut Bench, confirm: &Confirm, outcome: Confirmation) {
+    bench.post(Command::Confirmed { to: confirm.to, outcome });
+    bench.turn();
+}
+
+fn identity_with(sub: &str, groups: &[&str]) -> Identity {
+    let groups: Vec<_> = groups.iter().map(|&name| name.to_owned()).collect();
+    let claims = serde_json::Map::new();
+    let vouched =
+        Vouched { sub, expires_at: None, groups: &groups, claims: &claims, session: None };
+    verifier().vouched(vouched).unwrap()
+}
+
+#[test]
+fn a_word_is_asked_for_again_when_it_is_due_and_once() {
+    let mut bench = Bench::new();
+    let mut peer = seat(&mut bench);
+    bench.pass(9);
+    assert!(bench.requests.try_recv().is_err(), "not before");
+    bench.pass(1);
+    let confirm = asked(&mut bench);
+    assert_eq!((confirm.to, &*confirm.words), (peer.id, WORDS));
+    bench.pass(10);
+    assert!(bench.requests.try_recv().is_err(), "the answer is awaited");
+    let holds = Confirmation::Holds {
+        identity: identity_with("7", &["usuario_7"]),
+        ask_at: after(&bench, 5),
+    };
+    answer(&mut bench, &confirm, holds);
+    assert_eq!(peer.drain(), [], "nothing has changed");
+    bench.pass(5);
+    asked(&mut bench);
+}
+
+#[test]
+fn a_new_word_takes_the_place_of_the_old() {
+    let mut bench = Bench::new();
+    let mut peer = seat(&mut bench);
+    bench.pass(10);
+    let confirm = asked(&mut bench);
+    let (identity, ask_at) = (identity_with("7", &["promo"]), after(&bench, 600));
+    answer(&mut bench, &confirm, Confirmation::Holds { identity, ask_at });
+    bench.grant_all();
+    assert_eq!(peer.expect("joined")["groups"][0]["group"], "promo");
+    assert_eq!(peer.drain(), [], "what the configuration grants is kept");
+}
+
+#[test]
+fn a_word_on_somebody_else_and_a_refusal_end_the_connection() {
+    let mut bench = Bench::new();
+    let (mut other, mut refused) = (seat(&mut bench), seat(&mut bench));
+    bench.pass(10);
+    for _ in 0..2 {
+        let confirm = asked(&mut bench);
+        let outcome = if confirm.to == other.id {
+            Confirmation::Holds { identity: identity_with("8", &[]), ask_at: after(&bench, 5) }
+        } else {
+            Confirmation::Ended(Disconnect::UNAUTHORIZED)
+        };
+        answer(&mut bench, &confirm, outcome);
+    }
+    assert_eq!(other.next(), Got::Close(Some(4403)));
+    assert_eq!(refused.next(), Got::Close(Some(4401)));
+}
+
+#[test]
+fn a_word_that_cannot_be_had_is_asked_for_later() {
+    let mut bench = Bench::new();
+    let mut peer = seat(&mut bench);
+    bench.pass(10);
+    let confirm = asked(&mut bench);
+    answer(&mut bench, &confirm, Confirmation::Unknown { after: 7 });
+    bench.pass(6);
+    assert!(bench.requests.try_recv().is_err());
+    bench.pass(1);
+    asked(&mut bench);
+    assert_eq!(peer.drain(), [], "the connection stands");
+}
+
+#[test]
+fn a_word_that_runs_out_unconfirmed_ends_with_the_advice_to_come_back() {
+    let mut bench = Bench::new();
+    // The fixture's identity runs out; nobody answers the question.
+    let vouch = vouch(&bench, 10);
+    let mut peer = bench.arrive_with("7", Encoding::V1, &[], false, 0, Some(vouch));
+    bench.grant_all();
+    peer.expect("welcome");
+    let left = identity("7").expires_at - bench.shard.clock.unix();
+    for _ in 0..left.div_ceil(20) {
+        bench.pass(20);
+        peer.say(r#"{"type":"pong"}"#);
+        bench.turn();
+    }
+    let said = peer.drain();
+    assert!(said.contains(&Got::Close(Some(4503))), "{said:?}");
+    let due = |got: &Got| matches!(got, Got::Json(frame) if frame["type"] == "auth_due");
+    assert!(!said.iter().any(due), "it is not the client's to renew");
+}
+
+#[test]
+fn the_back_ends_welcome_goes_before_the_routes() {
+    let mut bench = Bench::new();
+    let vouch = vouch(&bench, 600);
+    // The second route has a welcome of its own.
+    let mut plain = bench.arrive_with("7", Encoding::Plain(0), &[], false, 1, Some(vouch));
+    bench.grant_all();
+    assert_eq!(plain.expect("suya"), serde_json::json!({"type": "suya"}));
+    assert_eq!(plain.drain(), []);
+}
+
+#[test]
+fn an_answer_that_comes_too_late_is_nobodys() {
+    let mut bench = Bench::new();
+    let mut peer = seat(&mut bench);
+    bench.pass(10);
+    let confirm = asked(&mut bench);
+    peer.close();
+    peer.shut_down();
+    bench.turn_until("it has gone", |bench| bench.shard.seats.find(confirm.to).is_none());
+    answer(&mut bench, &confirm, Confirmation::Ended(Disconnect::FORBIDDEN));
+}
