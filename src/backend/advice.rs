@@ -65,6 +65,15 @@ fn setting(answer: &Answer) -> Option<&'static str> {
     }
 }
 
+/// What is wrong with an answer's JSON, without the value that was found: it may be anybody's.
+pub(super) fn fault(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(", expected ") {
+        Some((_, expected)) => format!("expected {expected}"),
+        None => text,
+    }
+}
+
 /// Whether a 403 is Django's CSRF check and not the view's word.
 pub(super) fn is_csrf(answer: &Answer) -> bool {
     const WORD: &[u8] = b"CSRF";

@@ -197,7 +197,7 @@ fn reply(answer: &Answer) -> Result<Reply, CallError> {
 }
 
 fn told(body: &[u8]) -> Result<Reply, String> {
-    let told: Told = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let told: Told = serde_json::from_slice(body).map_err(|error| advice::fault(&error))?;
     let (join, leave) = (groups(told.join)?, groups(told.leave)?);
     if join.len() + leave.len() > MAX_GROUPS {
         let named = join.len() + leave.len();

@@ -100,7 +100,10 @@ impl Shard {
     }
 
     fn tell_joined(&mut self, key: SeatKey, cause: Cause, standings: &[Standing]) {
-        let v1 = self.seats[key].is_v1();
+        let seat = &mut self.seats[key];
+        let v1 = seat.is_v1();
+        // Taken from those that are not shown it, too: it would be kept with them for ever.
+        let own = seat.vouched.as_mut().and_then(|vouched| vouched.welcome.take());
         if v1 {
             let frame = match cause {
                 Cause::Arrival => self.welcome(key, standings),
@@ -109,9 +112,7 @@ impl Shard {
             };
             self.answer(key, frame);
         } else if cause == Cause::Arrival {
-            let seat = &mut self.seats[key];
-            let own = seat.vouched.as_mut().and_then(|vouched| vouched.welcome.take());
-            let route = &self.blueprint.routes[usize::from(seat.route)];
+            let route = &self.blueprint.routes[usize::from(self.seats[key].route)];
             if let Some(welcome) = own.or_else(|| route.welcome.clone()) {
                 self.answer(key, welcome);
             }

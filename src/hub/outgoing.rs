@@ -14,7 +14,7 @@ pub(super) const MAX_IN_FLIGHT: u8 = 16;
 /// The shard's side of the channel.
 ///
 /// Bounded without a loss: a connection whose request finds no room is not read until it does, so
-/// there is at most one waiting per connection; releases are at most the groups once held.
+/// there is at most one of its own waiting per connection, and one about it; releases are at most the groups once held.
 pub(super) struct Outgoing {
     sender: Sender<Request>,
     shard: usize,

@@ -102,7 +102,7 @@ fn accepted(
     verifier: &Verifier,
     recheck: Duration,
 ) -> Result<Accepted, String> {
-    let told: Told = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let told: Told = serde_json::from_slice(body).map_err(|error| advice::fault(&error))?;
     let sub = match told.sub {
         Some(Value::String(sub)) => sub,
         Some(Value::Number(_)) => return Err("sub is a number; it must be text".to_owned()),

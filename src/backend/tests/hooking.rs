@@ -110,7 +110,7 @@ async fn what_says_nothing_about_anybody_names_its_cause() {
         (200, true, r#"{"sub":7}"#, "sub is a number"),
         (200, true, r#"{"id":"7"}"#, "no sub"),
         (200, true, r#"{"sub":"7","groups":["a b"]}"#, "groups"),
-        (200, true, r#"{"sub":"7","groups":"a"}"#, "sequence"),
+        (200, true, r#"{"sub":"7","groups":"geheim"}"#, "sequence"),
         (200, true, r#"{"sub":"7","welcome":"hola"}"#, "welcome is no object"),
         (200, true, r#"{"sub":""}"#, "sub is empty"),
         (200, true, long, "1024 are allowed"),
@@ -124,7 +124,7 @@ async fn what_says_nothing_about_anybody_names_its_cause() {
         let Word::Unknown(cause) = word(status, json, body).await else {
             panic!("{status} {body}")
         };
-        assert!(cause.contains(named), "{cause}");
+        assert!(cause.contains(named) && !cause.contains("geheim"), "{cause}");
     }
 }
 
