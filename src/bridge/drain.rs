@@ -74,8 +74,8 @@ pub(super) struct Place {
 }
 
 /// What changes while draining.
-struct State {
-    turns: Turns,
+pub(super) struct State {
+    pub(super) turns: Turns,
     places: Vec<Place>,
     scripts: Scripts,
     logged: Logged,
@@ -90,11 +90,18 @@ struct Logged {
     away: Option<Instant>,
 }
 
+impl State {
+    /// What was kept is tried again now and then.
+    pub(super) fn begin_anew(&mut self) {
+        self.places.iter_mut().for_each(|place| (place.kept, place.after) = (0, None));
+    }
+}
+
 impl Drainer {
-    /// Drains for as long as the bridge lives.
-    pub(super) async fn run(mut self) {
+    /// Nothing has been looked at yet.
+    pub(super) fn begin(&self) -> State {
         let now = Instant::now();
-        let mut state = State {
+        State {
             turns: Turns::new(self.link.instance(), self.sources.len(), now),
             places: (0..self.sources.len()).map(|_| Place::default()).collect(),
             scripts: Scripts {
@@ -106,7 +113,12 @@ impl Drainer {
                 ]),
             },
             logged: Logged::default(),
-        };
+        }
+    }
+
+    /// Drains for as long as the bridge lives.
+    pub(super) async fn run(mut self) {
+        let mut state = self.begin();
         loop {
             if self.vigour.rests() {
                 return;
@@ -119,8 +131,7 @@ impl Drainer {
             state.turns.share(self.link.instances());
             let due = state.turns.due(Instant::now(), self.link.is_told());
             if due.len() == self.sources.len() {
-                // What was kept is tried again now and then.
-                state.places.iter_mut().for_each(|place| (place.kept, place.after) = (0, None));
+                state.begin_anew();
             }
             if due.is_empty() {
                 let next = state.turns.next();
@@ -150,7 +161,7 @@ impl Drainer {
     }
 
     /// Looks at these sources and drains those whose turn it is.
-    async fn look(&self, due: &[usize], state: &mut State) {
+    pub(super) async fn look(&self, due: &[usize], state: &mut State) {
         let now = Instant::now();
         let keys = due.iter().map(|index| self.sources.at(*index).1.to_owned()).collect();
         let wanted = due.iter().map(|index| {

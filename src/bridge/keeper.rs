@@ -146,7 +146,7 @@ impl Keeper {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn refresh(&self, all: bool) -> Result<(), LinkError> {
+    pub(super) async fn refresh(&self, all: bool) -> Result<(), LinkError> {
         let due: Vec<_> = {
             let held = self.held();
             let fresh = |said: &Option<Instant>| said.is_some_and(|at| at.elapsed() < REFRESH);
