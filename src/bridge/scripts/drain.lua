@@ -46,10 +46,6 @@ local function wait(part)
   return 'w'
 end
 
-local function listeners(channel)
-  return tonumber(redis.call('PUBSUB', 'NUMSUB', channel)[2])
-end
-
 local send = {}
 
 -- A group without history.
