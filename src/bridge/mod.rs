@@ -16,6 +16,8 @@ mod parts;
 mod seen;
 mod settings;
 mod source;
+#[cfg(test)]
+mod tests;
 mod turns;
 
 use std::fmt;
