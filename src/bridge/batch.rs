@@ -22,6 +22,10 @@ const MAX_LOOK: usize = 1024 * 1024;
 pub(super) struct Batch {
     pub(super) index: usize,
     pub(super) found: Vec<Found>,
+    /// Whether it was looked at; what stands before it may have been all that one look takes.
+    pub(super) reached: bool,
+    /// Entries at its head, kept before, behind which it was read.
+    pub(super) from: usize,
     /// Whether there is more than was read.
     pub(super) more: bool,
     /// Why it cannot be read.
@@ -48,35 +52,40 @@ pub(super) struct Drained {
     pub(super) full: bool,
     /// Why something was kept.
     pub(super) cause: String,
+    /// The channels of what was kept, as far as they are news.
+    pub(super) stuck: Vec<String>,
     /// Why nothing can be removed.
     pub(super) refused: Option<String>,
 }
 
-/// The arguments of a look: of each source either all or the head.
+/// The arguments of a look: of each source either a whole batch or its first entry.
 pub(super) fn look_arguments<'a>(
     wanted: impl Iterator<Item = (Source, &'a Place, bool)>,
 ) -> Vec<Bytes> {
     let mut arguments = vec![text(MAX_LOOK), text(MAX_BYTES)];
     for (source, place, whole) in wanted {
         arguments.push(Bytes::from_static(source.kind().as_bytes()));
-        arguments.push(match (source, &place.after) {
-            (Source::Ingress, None) => Bytes::from_static(b"-"),
-            (Source::Ingress, Some(id)) => [b"(", id.as_ref()].concat().into(),
-            _ => text(place.kept),
-        });
+        arguments.push(text(place.kept));
+        arguments.push(place.after.clone().unwrap_or_default());
         arguments.push(text(if whole { MAX_ENTRIES } else { 1 }));
     }
     arguments
 }
 
 /// What a look at the sources `due` found.
-pub(super) fn read_look(due: &[usize], answer: Vec<Value>) -> Vec<Batch> {
-    due.iter().zip(answer).map(|(index, here)| read_source(*index, here)).collect()
+pub(super) fn read_look(due: &[usize], mut answer: Vec<Value>) -> Vec<Batch> {
+    let now = match answer.pop() {
+        Some(Value::Integer(ms)) => u64::try_from(ms).unwrap_or_default(),
+        _ => 0,
+    };
+    due.iter().zip(answer).map(|(index, here)| read_source(*index, here, now)).collect()
 }
 
-fn read_source(index: usize, here: Value) -> Batch {
-    let mut batch = Batch { index, found: Vec::new(), more: false, refused: None };
-    let Value::Array(here) = here else { return batch };
+/// `now`: by Redis' clock, ms.
+fn read_source(index: usize, here: Value, now: u64) -> Batch {
+    let found = Vec::new();
+    let mut batch = Batch { index, found, reached: true, from: 0, more: false, refused: None };
+    let Value::Array(here) = here else { return Batch { reached: false, ..batch } };
     let mut here = here.into_iter();
     let length = match here.next() {
         None => return batch,
@@ -87,28 +96,30 @@ fn read_source(index: usize, here: Value) -> Batch {
             return batch;
         }
     };
+    batch.from = here.next().and_then(|from| from.as_usize()).unwrap_or_default();
     while let (Some(entry), Some(rest)) = (here.next(), here.next()) {
         if let Some(entry) = bytes(entry) {
-            batch.found.push(Found { entry, rest });
+            batch.found.push(Found::new(entry, rest, now));
         }
     }
-    batch.more = length > batch.found.len() as i64;
+    batch.more = length > (batch.from + batch.found.len()) as i64;
     batch
 }
 
 impl FromValue for Drained {
     fn from_value(value: Value) -> Result<Self, Error> {
-        let mut parts: Vec<Value> = value.convert()?;
-        let mut next = || if parts.is_empty() { None } else { parts.remove(0).as_string() };
-        let Some(letters) = next() else { return Ok(Self::default()) };
-        let second = next().unwrap_or_default();
+        let parts: Vec<Value> = value.convert()?;
+        let mut parts = parts.into_iter().map(|part| part.as_string().unwrap_or_default());
+        let Some(letters) = parts.next() else { return Ok(Self::default()) };
+        let second = parts.next().unwrap_or_default();
         if letters == "!" {
             return Ok(Self { refused: Some(second), ..Self::default() });
         }
         Ok(Self {
             fates: letters.bytes().map(fate).collect(),
             full: second == "1",
-            cause: next().unwrap_or_default(),
+            cause: parts.next().unwrap_or_default(),
+            stuck: parts.collect(),
             refused: None,
         })
     }

@@ -4,6 +4,7 @@
 //! there, and nothing comes between the two: an instance that was stopped for a while finds its
 //! entries gone, and one that ends before or after the script loses nothing and repeats nothing.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,13 @@ const MAX_SOURCES: usize = 256;
 
 /// Looking and draining as such, as logs call it.
 const LOOKING: &str = "draining sources";
+
+/// Channels of a source that may be stuck before the whole source is.
+const MAX_STUCK: usize = 1024;
+
+/// Bytes given to one draining script, as far as entries are smaller than that: an entry for many
+/// connections is written once for each.
+const MAX_GIVEN: usize = 4 * 1024 * 1024;
 
 /// Between two log lines about the same kind of trouble.
 const LOG_EVERY: Duration = Duration::from_secs(1);
@@ -69,13 +77,28 @@ pub(super) struct Place {
     pub(super) seen: Seen,
     /// Entries at its head that stay where they are; the next look begins behind them.
     pub(super) kept: usize,
-    /// The same for a stream: the id behind which the next look begins.
+    /// The last of them.
     pub(super) after: Option<Bytes>,
+    /// Their channels: what is for one of these stays as well, or it would overtake them.
+    stuck: HashSet<String>,
+}
+
+impl Place {
+    /// The next look begins with the first entry.
+    fn begin_anew(&mut self) {
+        (self.kept, self.after) = (0, None);
+        self.stuck.clear();
+    }
+
+    /// Whether so much stays that the rest is not looked at either, until all of it is tried again.
+    fn is_jammed(&self) -> bool {
+        self.stuck.len() > MAX_STUCK
+    }
 }
 
 /// What changes while draining.
-struct State {
-    turns: Turns,
+pub(super) struct State {
+    pub(super) turns: Turns,
     places: Vec<Place>,
     scripts: Scripts,
     logged: Logged,
@@ -90,11 +113,18 @@ struct Logged {
     away: Option<Instant>,
 }
 
+impl State {
+    /// What was kept is tried again now and then.
+    pub(super) fn begin_anew(&mut self) {
+        self.places.iter_mut().for_each(Place::begin_anew);
+    }
+}
+
 impl Drainer {
-    /// Drains for as long as the bridge lives.
-    pub(super) async fn run(mut self) {
+    /// Nothing has been looked at yet.
+    pub(super) fn begin(&self) -> State {
         let now = Instant::now();
-        let mut state = State {
+        State {
             turns: Turns::new(self.link.instance(), self.sources.len(), now),
             places: (0..self.sources.len()).map(|_| Place::default()).collect(),
             scripts: Scripts {
@@ -106,7 +136,12 @@ impl Drainer {
                 ]),
             },
             logged: Logged::default(),
-        };
+        }
+    }
+
+    /// Drains for as long as the bridge lives.
+    pub(super) async fn run(mut self) {
+        let mut state = self.begin();
         loop {
             if self.vigour.rests() {
                 return;
@@ -117,12 +152,15 @@ impl Drainer {
                 continue;
             }
             state.turns.share(self.link.instances());
-            let due = state.turns.due(Instant::now(), self.link.is_told());
-            if due.len() == self.sources.len() {
-                // What was kept is tried again now and then.
-                state.places.iter_mut().for_each(|place| (place.kept, place.after) = (0, None));
+            let now = Instant::now();
+            if state.turns.is_slow_look(now) {
+                state.begin_anew();
             }
+            let due = state.turns.due(now, self.link.is_told());
             if due.is_empty() {
+                if self.sources.len() == 0 {
+                    self.vigour.looked();
+                }
                 let next = state.turns.next();
                 tokio::select! {
                     () = self.ear.written() => {}
@@ -150,8 +188,7 @@ impl Drainer {
     }
 
     /// Looks at these sources and drains those whose turn it is.
-    async fn look(&self, due: &[usize], state: &mut State) {
-        let now = Instant::now();
+    pub(super) async fn look(&self, due: &[usize], state: &mut State) {
         let keys = due.iter().map(|index| self.sources.at(*index).1.to_owned()).collect();
         let wanted = due.iter().map(|index| {
             let whole = state.turns.is_drained_here(*index);
@@ -162,7 +199,8 @@ impl Drainer {
             Ok(found) => read_look(due, found),
             Err(error) => {
                 self.note_error(&error, state);
-                due.iter().for_each(|index| state.turns.again(*index, now + BACK_OFF));
+                let later = Instant::now() + BACK_OFF;
+                due.iter().for_each(|index| state.turns.put_off(*index, later));
                 return;
             }
         };
@@ -172,20 +210,24 @@ impl Drainer {
         self.vigour.mended(LOOKING);
         let mut batches = Vec::new();
         for batch in found {
+            if !batch.reached {
+                // It stays due, and comes before those that were.
+                continue;
+            }
             let key = self.sources.at(batch.index).1;
             match &batch.refused {
                 Some(why) => self.vigour.refused(key, why),
                 None if batch.found.is_empty() => self.vigour.mended(key),
                 None => {}
             }
-            if batch.found.is_empty() {
-                let place = &mut state.places[batch.index];
-                (place.kept, place.after) = (0, None);
+            let place = &mut state.places[batch.index];
+            if batch.from < place.kept && !batch.found.is_empty() {
+                place.begin_anew();
             }
             let head = batch.found.first().map(|found| found.id());
             match state.turns.looked(batch.index, head, now) {
-                Verdict::Drain => batches.push(batch),
-                Verdict::Leave => {}
+                Verdict::Drain if !place.is_jammed() => batches.push(batch),
+                Verdict::Drain | Verdict::Leave => {}
             }
         }
         failpoint::pass("before-commit");
@@ -197,8 +239,9 @@ impl Drainer {
     }
 
     /// Removes and sends one batch.
-    async fn drain(&self, batch: Batch, state: &State) -> Outcome {
+    async fn drain(&self, mut batch: Batch, state: &State) -> Outcome {
         let (source, key) = self.sources.at(batch.index);
+        let place = &state.places[batch.index];
         let now = Instant::now();
         let mut arguments = vec![
             self.link.generation(),
@@ -212,12 +255,19 @@ impl Drainer {
             self.link.random_epoch(),
             number(u64::from(self.bounds.waiting)),
             number(self.bounds.wait.as_millis() as u64),
+            number(place.stuck.len() as u64),
         ];
+        arguments.extend(place.stuck.iter().map(|channel| Bytes::from(channel.clone())));
         let mut unreadable = None;
         let (mut duplicates, mut broken) = (0, 0);
+        let (mut given, mut taken) = (0, 0);
         for found in &batch.found {
+            if given > MAX_GIVEN {
+                break;
+            }
+            taken += 1;
             let id = found.id();
-            let publications = if state.places[batch.index].seen.holds(id) {
+            let publications = if place.seen.holds(id) {
                 duplicates += 1;
                 Vec::new()
             } else {
@@ -231,8 +281,11 @@ impl Drainer {
             arguments.push(number(publications.len() as u64));
             for publication in &publications {
                 self.addresses.write(&self.link, publication, &mut arguments);
+                given += publication.event.json().len();
             }
         }
+        batch.more |= taken < batch.found.len();
+        batch.found.truncate(taken);
         let keys = vec![self.link.names().generation(), key.to_owned()];
         let answer = self.link.run(&state.scripts.drain, keys, arguments).await;
         Outcome { answer, batch, duplicates, broken, unreadable }
@@ -251,7 +304,7 @@ impl Drainer {
     /// Takes note of how a batch ended.
     fn settle(&self, outcome: Outcome, state: &mut State) {
         let index = outcome.batch.index;
-        let (source, key) = self.sources.at(index);
+        let key = self.sources.at(index).1;
         let now = Instant::now();
         let drained = match outcome.answer {
             Ok(drained) => drained,
@@ -270,19 +323,18 @@ impl Drainer {
         }
         self.vigour.mended(key);
         let place = &mut state.places[index];
-        let mut kept = 0;
         for (found, fate) in outcome.batch.found.iter().zip(&drained.fates) {
             self.metrics.entries.of(*fate).increment(1);
             match fate {
-                Fate::Kept => kept += 1,
+                Fate::Kept => {
+                    place.kept += 1;
+                    place.after = Some(found.entry.clone());
+                }
                 Fate::Gone => {}
                 _ => place.seen.add(found.id()),
             }
         }
-        place.kept += kept;
-        if kept > 0 && source == Source::Ingress {
-            place.after = outcome.batch.found.last().map(|found| found.entry.clone());
-        }
+        place.stuck.extend(drained.stuck.iter().cloned());
         self.metrics.duplicates.increment(outcome.duplicates);
         self.metrics.unreadable.increment(outcome.broken);
         if drained.full {

@@ -86,7 +86,17 @@ impl Keeper {
     /// The groups are not held here any more.
     pub(super) async fn leave(&self, groups: &[GroupName]) {
         failpoint::pass("before-leave");
-        self.held().retain(|group, _| !groups.contains(group));
+        {
+            let mut held = self.held();
+            for group in groups {
+                held.remove(group);
+            }
+        }
+        self.say_left(groups).await;
+        failpoint::pass("after-leave");
+    }
+
+    async fn say_left(&self, groups: &[GroupName]) {
         for chunk in groups.chunks(CHUNK) {
             let mut arguments = Vec::with_capacity(chunk.len() * 5);
             for group in chunk {
@@ -103,7 +113,6 @@ impl Keeper {
                 tracing::debug!(%error, groups = chunk.len(), "leaving was not said");
             }
         }
-        failpoint::pass("after-leave");
     }
 
     /// Says again and again what is held, for as long as the bridge lives.
@@ -146,14 +155,22 @@ impl Keeper {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn refresh(&self, all: bool) -> Result<(), LinkError> {
+    pub(super) async fn refresh(&self, all: bool) -> Result<(), LinkError> {
         let due: Vec<_> = {
             let held = self.held();
             let fresh = |said: &Option<Instant>| said.is_some_and(|at| at.elapsed() < REFRESH);
             let due = held.iter().filter(|(_, said)| all || !fresh(said));
             due.map(|(group, _)| group.clone()).collect()
         };
-        self.say(&due, true).await
+        let said = self.say(&due, true).await;
+        // What was left meanwhile has been said to be held, perhaps after it was said to be left. Who
+        // has joined it again listens already, and then it stays.
+        let left: Vec<_> = {
+            let held = self.held();
+            due.into_iter().filter(|group| !held.contains_key(group)).collect()
+        };
+        self.say_left(&left).await;
+        said
     }
 
     /// Says that these groups are held; `expected` = senders should find them already.

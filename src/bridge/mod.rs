@@ -16,6 +16,8 @@ mod parts;
 mod seen;
 mod settings;
 mod source;
+#[cfg(test)]
+mod tests;
 mod turns;
 
 use std::fmt;
@@ -27,7 +29,7 @@ use tokio::task::JoinSet;
 
 use crate::event::{ConnectionId, Publication, PublicationId, Target};
 use crate::group::GroupName;
-use crate::layer::{Foreign, Layer, LayerError, RedisSettings};
+use crate::layer::{Foreign, Layer, LayerError, Redis, RedisSettings};
 use crate::telemetry::BridgeMetrics;
 use agree::Agreement;
 pub use agree::BridgeError;
@@ -85,42 +87,12 @@ impl Bridge {
         if !settings.ingress && !channels.core && !channels.pubsub {
             return Ok(None);
         }
-        let mailboxes = Mailboxes::new(channels, redis.names().cluster());
-        let drained = channels.core.then(|| mailboxes.clone());
-        let ingress = settings.ingress.then(|| redis.names().ingress());
-        let prefixes = drained.iter().map(Mailboxes::stem).chain(ingress.clone());
-        let (link, ear) = redis.link(prefixes.collect())?;
-        let sources = Sources::new(drained.as_ref(), ingress);
-        let addresses = Addresses { mailboxes: drained.clone(), channels: channels.clone() };
-        let vigour = Arc::new(Vigour::default());
-        let reading = Arc::new(Reading {
-            codec: Codec::new(&channels.codec),
-            mailboxes: mailboxes.clone(),
-            max_event_bytes,
-        });
-        let keeper = Arc::new(Keeper::new(
-            link.clone(),
-            addresses.clone(),
-            Arc::clone(&vigour),
-            Arc::clone(&metrics),
-        ));
-        let drainer = Drainer {
-            link,
-            ear,
-            sources,
-            reading: Arc::clone(&reading),
-            addresses,
-            bounds: Bounds {
-                capacity: channels.capacity,
-                waiting: channels.capacity.max(1000),
-                wait: channels.codec.expiry,
-                boxes: channels.boxes,
-            },
-            vigour: Arc::clone(&vigour),
-            metrics: Arc::clone(&metrics),
-        };
+        let (drainer, keeper) = parts(settings, redis, max_event_bytes, &metrics)?;
+        let keeper = Arc::new(keeper);
+        let (reading, vigour) = (Arc::clone(&drainer.reading), Arc::clone(&drainer.vigour));
+        let mailboxes = drainer.addresses.mailboxes.clone();
         let (disagree, disagreement) = watch::channel(None);
-        let agreement = Agreement::new(settings, &mailboxes, disagree, Arc::clone(&vigour));
+        let agreement = Agreement::new(settings, &reading.mailboxes, disagree, Arc::clone(&vigour));
         let mut tasks = JoinSet::new();
         let refreshing = Arc::clone(&keeper);
         tasks.spawn(async move { refreshing.run().await });
@@ -132,7 +104,7 @@ impl Bridge {
         Ok(Some(Self(Arc::new(Shared {
             keeper,
             reading,
-            mailboxes: drained,
+            mailboxes,
             vigour,
             metrics,
             disagreement,
@@ -198,6 +170,45 @@ impl Bridge {
             _ => std::future::pending().await,
         }
     }
+}
+
+/// What drains and what keeps, on one more connection to Redis.
+fn parts(
+    settings: &Settings,
+    redis: &Redis,
+    max_event_bytes: usize,
+    metrics: &Arc<BridgeMetrics>,
+) -> Result<(Drainer, Keeper), LayerError> {
+    let channels = &settings.channels;
+    let mailboxes = Mailboxes::new(channels, redis.names().cluster());
+    let drained = channels.core.then(|| mailboxes.clone());
+    let ingress = settings.ingress.then(|| redis.names().ingress());
+    let prefixes = drained.iter().map(Mailboxes::stem).chain(ingress.clone());
+    let (link, ear) = redis.link(prefixes.collect())?;
+    let addresses = Addresses { mailboxes: drained.clone(), channels: channels.clone() };
+    let vigour = Arc::new(Vigour::default());
+    let keeper =
+        Keeper::new(link.clone(), addresses.clone(), Arc::clone(&vigour), Arc::clone(metrics));
+    let drainer = Drainer {
+        link,
+        ear,
+        sources: Sources::new(drained.as_ref(), ingress),
+        reading: Arc::new(Reading {
+            codec: Codec::new(&channels.codec),
+            mailboxes,
+            max_event_bytes,
+        }),
+        addresses,
+        bounds: Bounds {
+            capacity: channels.capacity,
+            waiting: channels.capacity.max(1000),
+            wait: channels.codec.expiry,
+            boxes: channels.boxes,
+        },
+        vigour,
+        metrics: Arc::clone(metrics),
+    };
+    Ok((drainer, keeper))
 }
 
 impl fmt::Debug for Bridge {

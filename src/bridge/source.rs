@@ -12,6 +12,7 @@ use super::codec::{Codec, CodecError};
 use super::names::Mailboxes;
 use crate::event::{Event, EventError, Publication, PublicationId, Target};
 use crate::group::GroupName;
+use crate::identity::MAX_SUB_LEN;
 
 /// One place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +39,9 @@ pub(super) struct Found {
     pub(super) entry: Bytes,
     /// What else is known of it: its score, or its fields.
     pub(super) rest: Value,
+    /// How long it has waited by Redis' clock, as its id in a stream says; in a mailbox only the
+    /// sender's clock would know.
+    pub(super) waited: Duration,
 }
 
 /// Why an entry says nothing. It is removed all the same: it would stand in the way for ever.
@@ -103,12 +107,26 @@ impl Sources {
 }
 
 impl Found {
+    /// `now`: by Redis' clock, ms.
+    pub(super) fn new(entry: Bytes, rest: Value, now: u64) -> Self {
+        let written = match &rest {
+            Value::Array(_) => std::str::from_utf8(&entry).ok().and_then(|id| id.split_once('-')),
+            _ => None,
+        };
+        let written = written.and_then(|(ms, _)| ms.parse().ok()).unwrap_or(now);
+        Self { entry, rest, waited: Duration::from_millis(now.saturating_sub(written)) }
+    }
+
     /// Its number among all: the same however often it is found, also on a Redis that took over, and
     /// another for the same words sent again, by their score or id.
     pub(super) fn id(&self) -> PublicationId {
         let mut text = self.entry.to_vec();
         match &self.rest {
-            Value::Array(_) => {}
+            // A stream that lost its newest entries with a failover may give an id again.
+            Value::Array(fields) => fields.iter().for_each(|field| {
+                text.push(0);
+                text.extend_from_slice(field.as_bytes().unwrap_or_default());
+            }),
             score => text.extend_from_slice(score.as_bytes().unwrap_or_default()),
         }
         let hash = digest(&SHA256, &text);
@@ -141,13 +159,14 @@ impl Reading {
             return Err(EntryError::TooLarge { bytes, most });
         }
         let id = found.id();
+        let left = said.expiry.map(|expiry| expiry.saturating_sub(found.waited));
         let publication = |target| Publication {
             id,
             target,
             event: said.event.clone(),
             except: Default::default(),
             accepted: now,
-            deadline: said.expiry.and_then(|expiry| now.checked_add(expiry)),
+            deadline: left.and_then(|left| now.checked_add(left)),
             position: None,
         };
         Ok(said.targets.into_iter().map(publication).collect())
@@ -207,6 +226,9 @@ fn fields(fields: &Value) -> Result<Said, EntryError> {
                 GroupName::parse(text()?)
                     .map_err(|error| wrong(&format!("a bad group: {error}")))?,
             ),
+            "user" if !(1..=MAX_SUB_LEN).contains(&value.len()) => {
+                return Err(wrong(&format!("a user of {} bytes", value.len())));
+            }
             "user" => Target::User(Arc::from(text()?)),
             "connection" => Target::Connection(
                 text()?.parse().map_err(|error| wrong(&format!("a bad connection: {error}")))?,

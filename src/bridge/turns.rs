@@ -79,14 +79,22 @@ impl Turns {
         (0..self.slots.len()).for_each(|index| self.wake(index, now));
     }
 
-    /// The sources to look at now; `told` = what is written is told.
+    /// Whether everything is to be looked at now.
+    pub(super) fn is_slow_look(&self, now: Instant) -> bool {
+        now >= self.next_look
+    }
+
+    /// The sources to look at now, those that have waited longest first; `told` = what is written is
+    /// told.
     pub(super) fn due(&mut self, now: Instant, told: bool) -> Vec<usize> {
-        if now >= self.next_look {
+        if self.is_slow_look(now) {
             self.next_look = now + if told { SLOW } else { POLL };
-            self.slots.iter_mut().for_each(|slot| slot.due = Some(now));
+            (0..self.slots.len()).for_each(|index| self.again(index, now));
         }
-        let due = |slot: &Slot| slot.due.is_some_and(|due| due <= now);
-        (0..self.slots.len()).filter(|index| due(&self.slots[*index])).collect()
+        let due = |index: &usize| self.slots[*index].due.is_some_and(|due| due <= now);
+        let mut due: Vec<_> = (0..self.slots.len()).filter(due).collect();
+        due.sort_by_key(|index| self.slots[*index].due);
+        due
     }
 
     /// When to look again if nothing is written.
@@ -127,6 +135,11 @@ impl Turns {
             }
         }
         Verdict::Leave
+    }
+
+    /// A source could not be looked at; not before `when`.
+    pub(super) fn put_off(&mut self, index: usize, when: Instant) {
+        self.slots[index].due = Some(when);
     }
 
     /// There is more in a source than was read, or something new may have come.

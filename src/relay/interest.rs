@@ -30,8 +30,10 @@ impl Interest {
     pub(super) fn asked(&mut self, groups: Vec<GroupName>, agreed: bool) {
         if !agreed {
             self.doubtful.extend(groups);
-        } else if !self.doubtful.is_empty() {
-            self.doubtful.retain(|group| !groups.contains(group));
+        } else {
+            for group in &groups {
+                self.doubtful.remove(group);
+            }
         }
     }
 

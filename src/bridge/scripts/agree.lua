@@ -2,9 +2,10 @@
 -- agreed, a mailbox, a group that nobody has, the ingress stream, a key for trying out. ARGV: mailboxes,
 -- version of the format, a channel, '1' if mailboxes are drained, '1' if the ingress is. Returns what
 -- was agreed, then pairs of a command and why it failed.
-redis.call('HSETNX', KEYS[1], 'boxes', ARGV[1])
+if ARGV[4] == '1' then redis.call('HSETNX', KEYS[1], 'boxes', ARGV[1]) end
 redis.call('HSETNX', KEYS[1], 'format', ARGV[2])
 local answer = redis.call('HMGET', KEYS[1], 'boxes', 'format')
+answer[1] = answer[1] or ''
 
 -- Nothing of this changes anything but the last key, which is deleted again.
 local function try(...)

@@ -1,10 +1,12 @@
 -- Takes entries out of a source and sends what they say, one after the other. KEYS: generation, source.
 -- ARGV: generation known, kind of the source (z or x), entries at which senders are turned away (0 =
 -- never), control channel, what is to be said there of that, random part of new epochs, how many may
--- wait for a listener and for how many ms; then the entries: what the source calls it, the number of
--- parts, and for each part twelve values (see below).
--- Returns a letter for each entry, '1' if senders may have been turned away, and why something was kept;
--- nothing if the generation is not the present one; or '!' and why nothing can be removed.
+-- wait for a listener and for how many ms; the number of channels of which something was kept in front
+-- of these entries, and their names; then the entries: what the source calls it, the number of parts,
+-- and for each part twelve values (see below).
+-- Returns a letter for each entry, '1' if senders may have been turned away, why something was kept, and
+-- the channels of what was kept; nothing if the generation is not the present one; or '!' and why nothing
+-- can be removed.
 --
 -- p sent, w waits for a listener, u nobody listens, d removed without having been sent, g gone: somebody
 -- else took it, k kept in its place.
@@ -46,10 +48,6 @@ local function wait(part)
   return 'w'
 end
 
-local function listeners(channel)
-  return tonumber(redis.call('PUBSUB', 'NUMSUB', channel)[2])
-end
-
 local send = {}
 
 -- A group without history.
@@ -81,36 +79,62 @@ function send.a(part)
   return redis.call('PUBLISH', part.channel, part.envelope) > 0 and 'p' or 'k'
 end
 
-local letters, stuck = {}, {}
-while at < #ARGV do
-  local entry, parts = argument(), tonumber(argument())
-  local letter = exists(entry) and 'd' or 'g'
-  for _ = 1, parts do
-    local part = {
-      kind = argument(), channel = argument(), envelope = argument(), held = argument(),
-      waiting = argument(), key = argument(), member = argument(),
-      numbering = argument(), log = argument(), size = argument(), kept = argument(),
-      numbered = argument(), random = ARGV[6],
-    }
-    if letter ~= 'g' and letter ~= 'k' then
-      if stuck[part.channel] then
-        letter = 'k'
-      else
-        local well, outcome = pcall(send[part.kind], part)
-        if not well then
-          cause = type(outcome) == 'table' and outcome.err or tostring(outcome)
-          outcome = 'k'
-        end
-        -- What comes later for the same must not overtake it.
-        if outcome == 'k' then stuck[part.channel] = true end
-        -- One listener of several is enough.
-        if letter ~= 'p' then letter = outcome end
-      end
+-- Of these something was kept: what comes later for the same must not overtake it.
+local stuck, newly = {}, {}
+for _ = 1, tonumber(argument()) do stuck[argument()] = true end
+
+local function next_part()
+  return {
+    kind = argument(), channel = argument(), envelope = argument(), held = argument(),
+    waiting = argument(), key = argument(), member = argument(),
+    numbering = argument(), log = argument(), size = argument(), kept = argument(),
+    numbered = argument(), random = ARGV[6],
+  }
+end
+
+-- Sends an entry to all it is for.
+local torn = false
+local function deliver(parts)
+  for _, part in ipairs(parts) do
+    if stuck[part.channel] then return 'k' end
+  end
+  local letter = 'd'
+  for _, part in ipairs(parts) do
+    local well, outcome = pcall(send[part.kind], part)
+    if not well then
+      cause = type(outcome) == 'table' and outcome.err or tostring(outcome)
+      outcome = 'k'
+    end
+    if outcome == 'k' then
+      if letter ~= 'p' and letter ~= 'w' then return 'k' end
+      -- The others have it, and would have it twice: this part is lost, and told.
+      torn = true
+    elseif outcome == 'p' or (letter ~= 'p' and letter ~= 'w') then
+      -- One listener of several is enough.
+      letter = outcome
     end
   end
-  if letter ~= 'g' and letter ~= 'k' then remove(entry) end
+  return letter
+end
+
+local letters = {}
+while at < #ARGV do
+  local entry, parts = argument(), {}
+  for i = 1, tonumber(argument()) do parts[i] = next_part() end
+  local letter = 'g'
+  if exists(entry) then letter = deliver(parts) end
+  if letter == 'k' then
+    for _, part in ipairs(parts) do
+      if not stuck[part.channel] then newly[#newly + 1] = part.channel end
+      stuck[part.channel] = true
+    end
+  elseif letter ~= 'g' then
+    remove(entry)
+  end
   letters[#letters + 1] = letter
 end
 -- Behind what was there when they were turned away.
-if full then redis.call('PUBLISH', ARGV[4], ARGV[5]) end
-return { table.concat(letters), full and '1' or '0', cause }
+if full or torn then redis.call('PUBLISH', ARGV[4], ARGV[5]) end
+local answer = { table.concat(letters), full and '1' or '0', cause }
+for _, channel in ipairs(newly) do answer[#answer + 1] = channel end
+return answer

@@ -24,6 +24,7 @@ for at = 4, #ARGV, 9 do
       end
     end
   end
-  if redis.call('EXISTS', waiting) == 1 then release(channel, waiting) end
+  -- A refresh may come while the subscription of whoever refreshes is lost.
+  if redis.call('EXISTS', waiting) == 1 and listeners(channel) > 0 then release(channel, waiting) end
 end
 return missing

@@ -1,3 +1,8 @@
+-- How many listen to a channel.
+local function listeners(channel)
+  return tonumber(redis.call('PUBSUB', 'NUMSUB', channel)[2])
+end
+
 -- Sends what waits for somebody to listen, oldest first, each with the ms that it waited.
 local function release(channel, waiting)
   local now = now_ms()

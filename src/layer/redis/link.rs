@@ -91,16 +91,19 @@ impl Link {
         let client = connect::client(&layer.settings, WAKES)?;
         let told = Arc::new(AtomicBool::new(false));
         let ear = Ear { wakes: client.invalidation_rx(), missed: Wakes::default() };
+        let mut tasks =
+            vec![Ending(tokio::spawn(connect::keep_connected(client.clone(), "sources")))];
+        // Without any beginning Redis would tell of every key.
+        if !wake.is_empty() {
+            tasks.push(Ending(tokio::spawn(track(client.clone(), wake, Arc::clone(&told)))));
+        }
         let linked = Linked {
             commands: connect::commands(&client, &layer.settings),
             names: Arc::clone(&layer.names),
             instance: layer.instance,
             vitals: Arc::clone(&layer.vitals),
             history: layer.log.history().clone(),
-            _tasks: vec![
-                Ending(tokio::spawn(track(client.clone(), wake, Arc::clone(&told)))),
-                Ending(tokio::spawn(connect::keep_connected(client, "sources"))),
-            ],
+            _tasks: tasks,
             told,
         };
         Ok((Self(Arc::new(linked)), ear))

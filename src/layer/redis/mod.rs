@@ -210,7 +210,9 @@ impl Redis {
     }
 
     pub(super) async fn unsubscribe(&self, groups: &[GroupName]) -> Result<(), LayerError> {
-        self.order(Order::Unsubscribe(groups.to_vec())).await
+        let (answer, answered) = oneshot::channel();
+        self.order(Order::Unsubscribe(groups.to_vec(), answer)).await?;
+        answered.await.map_err(|_| ended())
     }
 
     async fn order(&self, order: Order) -> Result<(), LayerError> {

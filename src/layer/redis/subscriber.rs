@@ -35,8 +35,8 @@ const RETRY: Duration = Duration::from_millis(50);
 pub(super) enum Order {
     /// Answered once Redis has subscribed them. They stay wanted even if that fails.
     Subscribe(Vec<GroupName>, oneshot::Sender<Result<(), LayerError>>),
-    /// Not wanted any more.
-    Unsubscribe(Vec<GroupName>),
+    /// Not wanted any more. Answered once Redis counts this instance among their listeners no more.
+    Unsubscribe(Vec<GroupName>, oneshot::Sender<()>),
     /// The connection does not carry what it should.
     Renew,
 }
@@ -112,7 +112,10 @@ impl Subscriber {
                 // Whoever asked may have given up; the groups stay wanted all the same.
                 let _ = answer.send(outcome);
             }
-            Order::Unsubscribe(groups) => self.unsubscribe(&groups).await,
+            Order::Unsubscribe(groups, answer) => {
+                self.unsubscribe(&groups).await;
+                let _ = answer.send(());
+            }
             Order::Renew => {
                 self.lose();
                 let _ = self.client.force_reconnection().await;
@@ -143,6 +146,9 @@ impl Subscriber {
         for chunk in names.chunks(CHUNK) {
             // What fails here fails with the connection, whose successor never had them.
             let _ = self.commands.unsubscribe(chunk.to_vec()).await;
+        }
+        if !names.is_empty() && self.vitals.is_live() && self.confirm().await.is_err() {
+            self.lose();
         }
     }
 
