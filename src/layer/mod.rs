@@ -128,12 +128,12 @@ impl Layer {
         }
     }
 
-    /// Sends publications in the order given, and calls `taken` for each that is, in that order, with
+    /// Sends publications in the order given; `taken` is called for each that was, in that order, with
     /// its position.
     ///
-    /// After an error, or if the future is dropped, the one that was next was not sent, nor those
-    /// behind it; but over Redis, where up to 256 go together, that many may have been, as with
-    /// [`Layer::publish`].
+    /// After an error nothing more is sent. As with [`Layer::publish`], a future dropped in memory has
+    /// not sent the next one; over Redis, where up to 256 go together, a lost answer or a future
+    /// dropped leaves open whether those were sent.
     pub async fn publish_many(
         &self,
         publications: Vec<Publication>,

@@ -1,8 +1,7 @@
 //! Every metric of the gateway, described once.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use metrics::{Counter, Gauge, Key, Level, Metadata, Recorder, Unit};
@@ -13,6 +12,7 @@ use super::bridge::BridgeMetrics;
 use super::family::{Counters, Gauges, Label};
 use super::histogram::Histogram;
 use super::labels::{AuthFailure, CallFailure, DropReason, Protocol, RefusalReason, TargetKind};
+use super::requests::Requests;
 
 /// The close codes that are told apart; any other is counted as `other`.
 const CLOSE_CODES: [u16; 18] = [
@@ -60,8 +60,7 @@ pub struct Metrics {
     pub bridge: Arc<BridgeMetrics>,
     closes: [Counter; CLOSE_CODES.len()],
     closes_other: Counter,
-    /// By route template. Requests of the API, not deliveries: a read lock each is nothing.
-    http_latency: RwLock<BTreeMap<Box<str>, Arc<Histogram>>>,
+    requests: Requests,
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
 }
@@ -149,7 +148,7 @@ impl Metrics {
             refusals: to.counters("refusals_total", "Connections turned away at the front door."),
             closes: CLOSE_CODES.map(|code| close(&code.to_string())),
             closes_other: close("other"),
-            http_latency: RwLock::default(),
+            requests: Requests::default(),
             handle: recorder.handle(),
             recorder,
         };
@@ -190,22 +189,11 @@ impl Metrics {
     /// `route` is the template, such as `/groups/{name}/send`; a path as it came would let anyone
     /// make time series without end.
     pub fn http_request(&self, route: &str, status: u16, elapsed: Duration) {
-        let labels = [("route", route), ("status", &status.to_string())];
-        let words = "Requests to the API by route and status.";
-        Registry(&self.recorder)
-            .counter("http_requests_total", Unit::Count, words, &labels)
-            .increment(1);
-        self.latency(route).record(elapsed);
-    }
-
-    fn latency(&self, route: &str) -> Arc<Histogram> {
-        let known = self.http_latency.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(histogram) = known.get(route) {
-            return histogram.clone();
-        }
-        drop(known);
-        let mut known = self.http_latency.write().unwrap_or_else(PoisonError::into_inner);
-        known.entry(route.into()).or_default().clone()
+        self.requests.count(route, status, elapsed, || {
+            let labels = [("route", route), ("status", &status.to_string())];
+            let words = "Requests to the API by route and status.";
+            Registry(&self.recorder).counter("http_requests_total", Unit::Count, words, &labels)
+        });
     }
 
     /// The text exposition (Prometheus format 0.0.4).
@@ -216,10 +204,7 @@ impl Metrics {
         self.publish_to_write.render(name, "", &mut out);
         let name = "groupcast_http_request_seconds";
         header(name, "Time to answer a request to the API.", &mut out);
-        let routes = self.http_latency.read().unwrap_or_else(PoisonError::into_inner);
-        for (route, histogram) in routes.iter() {
-            histogram.render(name, &format!("route=\"{route}\","), &mut out);
-        }
+        self.requests.render(name, &mut out);
         self.backend.render(&mut out);
         out
     }

@@ -11,6 +11,7 @@ mod histogram;
 mod labels;
 mod log;
 mod metrics;
+mod requests;
 #[cfg(test)]
 mod tests;
 

@@ -1,0 +1,64 @@
+//! Requests to the API: how many by route and status, and how long they took.
+
+use std::collections::BTreeMap;
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use metrics::Counter;
+
+use super::histogram::Histogram;
+
+/// By route template. Requests, not deliveries: a read lock each is nothing.
+#[derive(Debug, Default)]
+pub(super) struct Requests(RwLock<BTreeMap<Box<str>, Route>>);
+
+#[derive(Debug, Default)]
+struct Route {
+    latency: Histogram,
+    /// The few statuses with which it has answered. Registering a counter writes and hashes its
+    /// description and labels, so that is done once.
+    statuses: Vec<(u16, Counter)>,
+}
+
+impl Route {
+    fn counter(&self, status: u16) -> Option<&Counter> {
+        self.statuses.iter().find(|(known, _)| *known == status).map(|(_, counter)| counter)
+    }
+}
+
+impl Requests {
+    /// Counts one request; `register` makes the counter of a route and status seen for the first time.
+    pub(super) fn count(
+        &self,
+        route: &str,
+        status: u16,
+        elapsed: Duration,
+        register: impl FnOnce() -> Counter,
+    ) {
+        let routes = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = routes.get(route)
+            && let Some(counter) = known.counter(status)
+        {
+            counter.increment(1);
+            known.latency.record(elapsed);
+            return;
+        }
+        drop(routes);
+        let counter = register();
+        counter.increment(1);
+        let mut routes = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let known = routes.entry(route.into()).or_default();
+        known.latency.record(elapsed);
+        if known.counter(status).is_none() {
+            known.statuses.push((status, counter));
+        }
+    }
+
+    /// Appends the exposition of the latencies; the counters are the recorder's.
+    pub(super) fn render(&self, name: &str, out: &mut String) {
+        let routes = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        for (route, known) in routes.iter() {
+            known.latency.render(name, &format!("route=\"{route}\","), out);
+        }
+    }
+}
