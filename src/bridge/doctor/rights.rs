@@ -99,7 +99,12 @@ async fn channels(redis: &RedisSettings, settings: &Settings) -> Vec<String> {
 /// Without it the bridge looks every so often; that costs commands and some milliseconds.
 async fn tracking(redis: &RedisSettings, writer: &Session) -> Finding {
     let key = own_key(writer);
-    let write = async { writer.ask::<()>(&["SET", &key, "", "PX", "1"]).await };
+    let write = async {
+        writer.ask::<()>(&["SET", &key, "", "PX", "1"]).await?;
+        // Where that is refused it goes by itself.
+        let _ = writer.ask::<()>(&["DEL", &key]).await;
+        Ok(())
+    };
     let heard = match Session::open(redis).await {
         Ok(listener) => listener.hears_writing(&key, write).await,
         Err(error) => Err(error),
