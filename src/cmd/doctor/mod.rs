@@ -1,5 +1,6 @@
 //! `groupcast doctor`: will it run here, and what does Django's channel layer look like?
 
+mod hook;
 mod machine;
 mod report;
 mod suggestion;
@@ -24,6 +25,8 @@ use super::{ConfigFile, Failure};
 /// With --channels it needs no configuration: it reads the channel layer that Django has today, says
 /// who is in its groups and what will bite, and prints the lines to put into Django's settings and
 /// gateway.toml.
+///
+/// With --backend it also asks the connect hook once, as for a browser.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -31,6 +34,7 @@ Examples:
   groupcast doctor --config /etc/groupcast/gateway.toml --json
   groupcast doctor --channels redis://127.0.0.1:6379
   groupcast doctor --channels redis://:secret@10.0.0.5:6379/2 --prefix tienda
+  groupcast doctor --backend --host tienda.example --path /ws/notificaciones/ --cookie 'sessionid=…'
 
 The address is the one in CHANNEL_LAYERS, database included. At most 10,000 keys are looked at, by
 SCAN, so this may be run against a Redis in use. Each line begins with ok, warn or fail.")]
@@ -43,6 +47,8 @@ pub(super) struct Doctor {
     /// Its prefix, as in CHANNEL_LAYERS
     #[arg(long, default_value = "asgi", requires = "channels")]
     prefix: String,
+    #[command(flatten)]
+    browser: hook::Browser,
     /// Print one JSON object instead of lines
     #[arg(long)]
     json: bool,
@@ -64,6 +70,7 @@ impl Doctor {
                 let mut findings = machine::look(&config);
                 let mut examination = runtime.block_on(redis(&config));
                 findings.append(&mut examination.findings);
+                findings.extend(runtime.block_on(hook::look(&config, &self.browser))?);
                 Examination { findings, ..examination }
             }
         };
