@@ -58,11 +58,8 @@ impl Cluster {
 /// Compares the cluster with what is configured here.
 pub(super) async fn look(settings: &Settings, session: &Session, findings: &mut Vec<Finding>) {
     let name = session.names().cluster();
-    let cluster = match Cluster::ask(session, name).await {
-        Ok(cluster) => cluster,
-        // What is missing has been named by the trial of rights.
-        Err(_) => return,
-    };
+    // Which right is missing for that has been named by their trial.
+    let Ok(cluster) = Cluster::ask(session, name).await else { return };
     findings.push(agreement(settings, &cluster, &session.names().key("bridge")));
     findings.push(instances(name, &cluster));
     if let Ok(info) = Info::ask(session).await

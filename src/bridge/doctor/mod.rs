@@ -53,7 +53,7 @@ pub async fn examine(redis: &RedisSettings, settings: &Settings, drain: Duration
             Err(error) => {
                 findings.push(Finding::ok("channel layer", format!("not looked at: {error}")).hint(
                     "groupcast doctor --channels with the address that Django has looks at it",
-                ))
+                ));
             }
         }
     }
@@ -68,6 +68,7 @@ pub async fn survey(url: &str, prefix: &str, drain: Duration) -> Result<Examinat
     let redis = RedisSettings::new(url)?;
     let mut examination = Examination::default();
     let Some(session) = examination.connect(&redis).await else { return Ok(examination) };
+    server::look(&session, &mut examination.findings).await;
     match Survey::make(&session, prefix).await {
         Ok(survey) => {
             let capacity = Channels::default().capacity;

@@ -145,14 +145,18 @@ pub(super) fn persistence(info: &Info) -> Finding {
             return Finding::warn("persistence", found, advice);
         }
     }
-    let snapshot = match info.number("rdb_last_save_time") {
-        0 => String::new(),
-        at => format!("last snapshot {}", ago(now() - at as f64)),
+    // The time of the last snapshot is that of the start as long as there was none.
+    let snapshot = match (info.number("rdb_saves"), info.number("rdb_last_save_time")) {
+        (0, _) => String::new(),
+        (_, at) => format!("last snapshot {} ago", span(now() - at as f64)),
     };
     let kept: Vec<_> = [log, &snapshot].into_iter().filter(|text| !text.is_empty()).collect();
     Finding::ok(
         "persistence",
-        format!("{}; groups and members come back by themselves", kept.join(", ")),
+        match kept.as_slice() {
+            [] => "none seen; what waits in mailboxes and histories ends with Redis".to_owned(),
+            kept => kept.join(", "),
+        },
     )
 }
 
@@ -258,8 +262,4 @@ pub(super) fn span(seconds: f64) -> String {
         s if s < 172_800.0 => format!("{:.0} h", s / 3600.0),
         s => format!("{:.0} days", s / 86_400.0),
     }
-}
-
-pub(super) fn ago(seconds: f64) -> String {
-    format!("{} ago", span(seconds))
 }

@@ -10,6 +10,9 @@ use super::suggestion::Suggestion;
 /// Groups that are listed.
 const LISTED: usize = 10;
 
+/// Columns of a line.
+const WIDTH: usize = 100;
+
 pub(super) fn json(examination: &Examination, suggestion: Option<&Suggestion>) -> Value {
     json!({
         "findings": examination.findings,
@@ -55,10 +58,30 @@ fn line(finding: &Finding, out: &mut String) {
         Level::Warn => ("warn", "do"),
         Level::Fail => ("fail", "do"),
     };
-    let _ = writeln!(out, "{level:<6}{:<18}{}", finding.what, finding.found);
+    let front = format!("{level:<6}{:<18}", finding.what);
+    paragraph(&front, &finding.found, out);
     if !finding.advice.is_empty() {
-        let _ = writeln!(out, "{:<24}{advice}: {}", "", finding.advice);
+        paragraph(&" ".repeat(front.len()), &format!("{advice}: {}", finding.advice), out);
     }
+}
+
+/// `text` behind `front`, in lines of a terminal's width that begin below each other.
+fn paragraph(front: &str, text: &str, out: &mut String) {
+    let _ = write!(out, "{front}");
+    let mut column = front.len();
+    for (index, word) in text.split(' ').enumerate() {
+        let length = word.chars().count();
+        if index > 0 && column + 1 + length > WIDTH {
+            let _ = write!(out, "\n{:1$}", "", front.len());
+            column = front.len();
+        } else if index > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += length;
+    }
+    out.push('\n');
 }
 
 fn groups(survey: &Survey, out: &mut String) {
@@ -85,5 +108,23 @@ fn groups(survey: &Survey, out: &mut String) {
         survey.groups.len().saturating_sub(LISTED) + survey.pubsub.len().saturating_sub(LISTED);
     if more > 0 {
         let _ = writeln!(out, "and {more} more");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_as_wide_as_a_terminal_and_lose_nothing() {
+        let long = "palabra ".repeat(40);
+        let mut out = String::new();
+        line(&Finding::warn("memory", long.trim(), "una sola cosa"), &mut out);
+        let lines: Vec<_> = out.lines().collect();
+        assert!(lines.iter().all(|line| line.chars().count() <= WIDTH), "{out}");
+        assert!(lines[0].starts_with("warn  memory            palabra"), "{out}");
+        assert!(lines[1].starts_with("                        palabra"), "{out}");
+        assert_eq!(lines.last(), Some(&"                        do: una sola cosa"));
+        assert_eq!(out.matches("palabra").count(), 40);
     }
 }
