@@ -129,7 +129,7 @@ impl Listeners {
 /// Handshakes that the kernel completes before they are accepted; `net.core.somaxconn`, 4096 by
 /// default, may cut it. The standard library's 128 lets a wave of reconnections run into lost SYNs
 /// and their whole seconds of waiting.
-const BACKLOG: i32 = 4096;
+pub const BACKLOG: i32 = 4096;
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;

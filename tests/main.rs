@@ -9,6 +9,8 @@ mod architecture;
 // What is typed: exit codes, sentences on stderr, the first line of the log.
 mod commands;
 mod dev_with_site;
+// What is tried before anything is served.
+mod doctor;
 
 // The documents, held against the gateway.
 mod protocol_document;

@@ -14,7 +14,7 @@ use crate::group::GroupName;
 use crate::layer::{Link, LinkError, Script};
 
 /// Version of what is written in Redis: names of mailboxes and members, how waiting events are kept.
-const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 1;
 
 /// What draining needs of Redis, as logs call it.
 const RIGHTS: &str = "what draining sources needs";
@@ -99,7 +99,8 @@ impl Agreement {
                 }
             };
             let [boxes, format, refused @ ..] = answer.as_slice() else { continue };
-            if let Some(error) = self.compare(boxes, format, &key) {
+            let boxes_here = self.core.then_some(self.boxes);
+            if let Some(error) = compare(boxes_here, boxes, format, &key) {
                 self.outcome.send_replace(Some(error));
                 return false;
             }
@@ -132,15 +133,18 @@ impl Agreement {
         ];
         link.run(script, keys, arguments).await
     }
+}
 
-    fn compare(&self, boxes: &str, format: &str, key: &str) -> Option<BridgeError> {
-        if format != FORMAT.to_string() {
-            return Some(BridgeError::Format { here: FORMAT, there: format.to_owned() });
-        }
-        if self.core && boxes != self.boxes.to_string() {
-            let (here, there) = (self.boxes, boxes.to_owned());
-            return Some(BridgeError::Boxes { here, there, key: key.to_owned() });
-        }
-        None
+/// Whether this instance can work with what was agreed; `here` = its mailboxes, if it drains any.
+pub(super) fn compare(
+    here: Option<u16>,
+    boxes: &str,
+    format: &str,
+    key: &str,
+) -> Option<BridgeError> {
+    if format != FORMAT.to_string() {
+        return Some(BridgeError::Format { here: FORMAT, there: format.to_owned() });
     }
+    let here = here.filter(|here| boxes != here.to_string())?;
+    Some(BridgeError::Boxes { here, there: boxes.to_owned(), key: key.to_owned() })
 }

@@ -7,6 +7,7 @@
 mod agree;
 mod batch;
 pub mod codec;
+pub mod doctor;
 mod drain;
 mod failpoint;
 mod health;

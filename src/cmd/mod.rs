@@ -2,6 +2,7 @@
 
 mod check;
 mod dev;
+mod doctor;
 mod explain;
 mod failure;
 mod language;
@@ -27,6 +28,7 @@ pub(crate) use failure::Failure;
 Examples:
   groupcast dev                      try it: everything in one process, token and curl line printed
   groupcast check                    is gateway.toml right, and what does it mean?
+  groupcast doctor                   are this machine and Redis as it needs them?
   groupcast serve                    run it
   groupcast token --sub 7            a token to connect with
   groupcast explain --sub 7 join pedido.42
@@ -45,6 +47,7 @@ enum Command {
     Serve(serve::Serve),
     Dev(dev::Dev),
     Check(check::Check),
+    Doctor(doctor::Doctor),
     Token(token::Token),
     Explain(explain::Explain),
 }
@@ -63,6 +66,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Serve(serve) => serve.run(),
         Command::Dev(dev) => dev.run(),
         Command::Check(check) => check.run(),
+        Command::Doctor(doctor) => doctor.run(),
         Command::Token(token) => token.run(),
         Command::Explain(explain) => explain.run(),
     }

@@ -18,9 +18,7 @@ pub fn descriptors(wanted: usize) -> io::Result<usize> {
             soft
         }
     };
-    // A small limit still serves someone: half of it.
-    let room = limit.saturating_sub(RESERVE).max(limit / 2);
-    let room = usize::try_from(room).unwrap_or(usize::MAX);
+    let room = sockets_within(limit);
     if wanted == 0 {
         return Ok(room);
     }
@@ -33,4 +31,11 @@ pub fn descriptors(wanted: usize) -> io::Result<usize> {
         );
     }
     Ok(wanted.min(room))
+}
+
+/// The most WebSockets under a limit on open files.
+pub fn sockets_within(limit: u64) -> usize {
+    // A small limit still serves someone: half of it.
+    let room = limit.saturating_sub(RESERVE).max(limit / 2);
+    usize::try_from(room).unwrap_or(usize::MAX)
 }

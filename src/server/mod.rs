@@ -26,7 +26,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use tokio::sync::Semaphore;
 
-pub use descriptors::descriptors;
+pub use descriptors::{descriptors, sockets_within};
 pub use settings::{Allow, DevSettings, Route, Settings};
 
 use crate::backend::Hook;

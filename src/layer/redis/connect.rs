@@ -66,11 +66,26 @@ fn parse(url: &str) -> Result<Config, LayerError> {
 
 /// A client that is not connected yet; `events` is what its event channels hold.
 pub(super) fn client(settings: &RedisSettings, events: usize) -> Result<Client, LayerError> {
+    let mut policy = ReconnectPolicy::new_exponential(0, MIN_DELAY_MS, MAX_DELAY_MS, 2);
+    policy.set_jitter(JITTER_MS);
+    build(settings, events, Some(policy))
+}
+
+/// A client that connects at the first attempt or not at all.
+pub(super) fn once(settings: &RedisSettings, events: usize) -> Result<Client, LayerError> {
+    build(settings, events, None)
+}
+
+fn build(
+    settings: &RedisSettings,
+    events: usize,
+    policy: Option<ReconnectPolicy>,
+) -> Result<Client, LayerError> {
     let config = Config {
         // The URL cannot say this. Only RESP3 answers other commands on a subscribed connection.
         version: RespVersion::RESP3,
-        // Not the commands' fail_fast: at the start too, try for ever.
-        fail_fast: false,
+        // Not the commands' fail_fast: whoever connects again does so at the start too, for ever.
+        fail_fast: policy.is_none(),
         ..parse(settings.url())?
     };
     let performance = PerformanceConfig {
@@ -92,9 +107,7 @@ pub(super) fn client(settings: &RedisSettings, events: usize) -> Result<Client, 
         tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
         ..ConnectionConfig::default()
     };
-    let mut policy = ReconnectPolicy::new_exponential(0, MIN_DELAY_MS, MAX_DELAY_MS, 2);
-    policy.set_jitter(JITTER_MS);
-    Ok(Client::new(config, Some(performance), Some(connection), Some(policy)))
+    Ok(Client::new(config, Some(performance), Some(connection), policy))
 }
 
 /// `client` for commands that fail at once.

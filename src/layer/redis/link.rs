@@ -243,7 +243,7 @@ async fn start_tracking(client: &Client, prefixes: Vec<String>) -> Result<(), Er
 }
 
 /// Whether Redis was away or said no.
-fn sort(error: &Error) -> LinkError {
+pub(super) fn sort(error: &Error) -> LinkError {
     match error.kind() {
         ErrorKind::IO
         | ErrorKind::Timeout

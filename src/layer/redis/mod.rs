@@ -14,6 +14,7 @@ mod notes;
 mod pulse;
 mod receive;
 mod script;
+mod session;
 mod subscriber;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ pub(super) use connect::check_url;
 pub use link::{Ear, Link, LinkError, NUMBERING, Wakes};
 pub use names::Names;
 pub use script::Script;
+pub use session::Session;
 
 use super::history::History;
 use super::{Health, INCOMING, Inbox, LayerError, RedisSettings, envelope, unreachable};

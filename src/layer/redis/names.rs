@@ -40,7 +40,7 @@ impl Names {
     }
 
     /// What every instance subscribes to whatever groups it holds.
-    pub(super) fn own(&self) -> [&str; 3] {
+    pub(crate) fn own(&self) -> [&str; 3] {
         [&self.user, &self.instance, &self.control]
     }
 
@@ -116,7 +116,7 @@ impl Names {
     }
 
     /// A sorted set: the instances that deliver.
-    pub(super) fn instances(&self) -> String {
+    pub(crate) fn instances(&self) -> String {
         self.key("instances")
     }
 

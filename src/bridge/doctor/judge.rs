@@ -1,0 +1,290 @@
+//! What a survey means: who is there, who is not any more, and what will bite.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::Finding;
+use super::server::span;
+use super::survey::{Mailbox, Survey, is_consumer};
+
+/// Entries at which senders turn away unless Django says otherwise.
+const CAPACITY: u64 = 100;
+
+/// Per cent of a capacity from which on it is near.
+const NEAR: u64 = 80;
+
+/// Per cent of it that several senders at once may reach, since they look before they write.
+const OVER: u64 = 110;
+
+/// Least `group_expiry` under which members outlive two refreshes that failed, seconds.
+const LEAST_GROUP_EXPIRY: u64 = 180;
+
+/// Seconds from the start of a process to its draining of mailboxes: Redis, agreement, subscription.
+const START: u64 = 5;
+
+/// Names that a line has room for.
+const SHOWN: usize = 3;
+
+/// Everything but what compares both sides. `drain` is how long a gateway may take to stop, `capacity`
+/// what Django is believed to grant its mailboxes.
+pub(super) fn judge(survey: &Survey, drain: Duration, capacity: u32, findings: &mut Vec<Finding>) {
+    findings.push(found(survey));
+    if survey.groups.is_empty() && survey.boxes.is_empty() && survey.pubsub.is_empty() {
+        findings.push(elsewhere(survey));
+        return;
+    }
+    if !survey.groups.is_empty() {
+        findings.push(dead(survey));
+    }
+    findings.push(room(survey, capacity.into()));
+    findings.extend(gateways(survey));
+    findings.extend(expiry(survey, drain));
+    findings.extend(group_expiry(survey));
+    findings.extend(inflight(survey));
+    findings.extend(sender_clock(survey));
+    findings.extend(consumers(survey));
+    findings.extend(databases(survey));
+}
+
+fn found(survey: &Survey) -> Finding {
+    let members: u64 = survey.groups.iter().map(|group| group.members).sum();
+    let mut parts = Vec::new();
+    if let Some(largest) = survey.groups.first() {
+        parts.push(format!(
+            "{} with {} in channels_redis.core, the largest {} ({})",
+            counted(survey.groups.len() as u64, "group"),
+            counted(members, "member"),
+            largest.name,
+            largest.members
+        ));
+    }
+    if let Some((group, listeners)) = survey.pubsub.first() {
+        parts.push(format!(
+            "{} in channels_redis.pubsub, the most heard {group} ({})",
+            counted(survey.pubsub.len() as u64, "group"),
+            counted(*listeners, "listener")
+        ));
+    }
+    for (name, _, live) in &survey.clusters {
+        parts.push(format!(
+            "cluster {name} of Groupcast, {} running",
+            counted(*live as u64, "instance")
+        ));
+    }
+    if parts.is_empty() {
+        parts.push(format!("nothing under the prefix {:?}", survey.prefix));
+    }
+    let finding = Finding::ok("channel layer", parts.join("; "));
+    if survey.whole {
+        return finding;
+    }
+    let count = survey.keys;
+    finding.hint(format!(
+        "these are the first {count} keys that SCAN found; there are more, which were not looked at"
+    ))
+}
+
+fn elsewhere(survey: &Survey) -> Finding {
+    let databases = match survey.databases.as_slice() {
+        [] => "this Redis is empty".to_owned(),
+        found => {
+            let found: Vec<_> =
+                found.iter().map(|(number, keys)| format!("/{number} ({keys} keys)")).collect();
+            format!("databases with keys: {}", found.join(", "))
+        }
+    };
+    let advice =
+        "give the database and prefix of CHANNEL_LAYERS, and look while consumers are connected";
+    Finding::warn("where", databases, advice)
+}
+
+fn dead(survey: &Survey) -> Finding {
+    let boxes: Vec<_> = survey.dead_boxes().collect();
+    let members: u64 = survey.groups.iter().map(|group| group.dead).sum();
+    if boxes.is_empty() {
+        let processes: BTreeSet<_> = survey
+            .groups
+            .iter()
+            .flat_map(|group| group.processes())
+            .filter(|process| is_consumer(process))
+            .collect();
+        let found =
+            format!("none seen among the {} of Django in groups", numbered(processes.len()));
+        if survey.waiting == Some(0) && !processes.is_empty() {
+            let found = format!("{found}, but none waits for messages at this moment");
+            let advice = "if no site is running, its members stay until group_expiry has passed";
+            return Finding::warn("dead members", found, advice);
+        }
+        return Finding::ok("dead members", found);
+    }
+    let oldest = boxes.iter().map(|found| found.oldest).fold(0.0, f64::max);
+    let fullest = boxes.iter().map(|found| found.entries).max().unwrap_or(0);
+    let found = format!(
+        "{} of {} whose mailbox nobody reads: {}; up to {fullest} messages, the oldest {} old",
+        counted(members, "member"),
+        numbered(boxes.len()),
+        listed(boxes.iter().map(|found| found.channel.as_str())),
+        span(oldest)
+    );
+    Finding::warn(
+        "dead members",
+        found,
+        "processes that ended without leaving; each group_send writes to them until group_expiry has \
+         passed. ZREM them, or wait; a gateway leaves none behind",
+    )
+}
+
+/// `granted` is for a gateway's mailboxes; of others the library's default is believed.
+fn room(survey: &Survey, granted: u64) -> Finding {
+    let limit = |found: &Mailbox| if is_consumer(&found.channel) { CAPACITY } else { granted };
+    // What holds clearly more has been granted more.
+    let near = |found: &&Mailbox| {
+        (limit(found) * NEAR..=limit(found) * OVER).contains(&(found.entries * 100))
+    };
+    let read = survey.boxes.iter().filter(|found| !found.unread);
+    if let Some(fullest) = read.filter(near).max_by_key(|found| found.entries) {
+        let found = format!(
+            "{} holds {}; senders turn away at {}, without an error",
+            fullest.channel,
+            counted(fullest.entries, "message"),
+            limit(fullest)
+        );
+        return Finding::warn("capacity", found, CHANNEL_CAPACITY);
+    }
+    let most = survey.boxes.iter().map(|found| found.entries).max().unwrap_or(0);
+    let most = counted(most, "message");
+    let finding = Finding::ok(
+        "capacity",
+        format!("up to {most} in a mailbox; {granted} are believed to be let in"),
+    );
+    if granted > CAPACITY { finding } else { finding.hint(CHANNEL_CAPACITY) }
+}
+
+const CHANNEL_CAPACITY: &str = "\"channel_capacity\": {\"groupcast.*\": 10000} in CHANNEL_LAYERS, and \
+    channels.capacity = 10000: a gateway's mailboxes are for all browsers, and what is sent to a full \
+    one is lost without an error";
+
+fn gateways(survey: &Survey) -> Option<Finding> {
+    let standing = |found: &&Mailbox| found.unread && found.channel.starts_with("groupcast.");
+    let boxes: Vec<_> = survey.boxes.iter().filter(standing).collect();
+    let first = boxes.first()?;
+    let found = format!(
+        "{} mailboxes of gateways are not drained, such as {} with {} messages, the oldest {} old",
+        boxes.len(),
+        first.channel,
+        first.entries,
+        span(first.oldest)
+    );
+    Some(Finding::warn(
+        "draining",
+        found,
+        "start a gateway of that cluster; messages wait until expiry",
+    ))
+}
+
+fn expiry(survey: &Survey, drain: Duration) -> Option<Finding> {
+    let expiry = survey.expiry?;
+    let restart = drain.as_secs() + START;
+    if expiry >= restart {
+        return Some(Finding::ok(
+            "expiry",
+            format!("{expiry} s, longer than a restart ({restart} s)"),
+        ));
+    }
+    let found = format!(
+        "{expiry} s; a restart of a gateway takes up to {restart} s (drain.grace and start)"
+    );
+    Some(Finding::warn(
+        "expiry",
+        found,
+        "raise expiry in CHANNEL_LAYERS, run two instances, or lower drain.grace: what is sent \
+         meanwhile waits no longer than that",
+    ))
+}
+
+fn group_expiry(survey: &Survey) -> Option<Finding> {
+    let expiry = survey.group_expiry?;
+    let found = span(expiry as f64);
+    Some(if expiry < LEAST_GROUP_EXPIRY {
+        let advice = "raise group_expiry in CHANNEL_LAYERS to 24 h, its default: members are refreshed \
+                      each minute, and consumers not at all";
+        Finding::warn("group_expiry", found, advice)
+    } else {
+        Finding::ok("group_expiry", found).hint(
+            "sockets on consumers hear nothing any more after that; a gateway refreshes its members",
+        )
+    })
+}
+
+fn inflight(survey: &Survey) -> Option<Finding> {
+    let left: u64 = survey.inflight.iter().map(|(_, count)| count).sum();
+    (left > 0).then(|| {
+        let found = format!(
+            "{left} copies in {} keys: {}",
+            survey.inflight.len(),
+            listed(survey.inflight.iter().map(|(channel, _)| channel.as_str()))
+        );
+        let advice = "messages that a process had taken when it ended; the keys have no time to live. \
+                      DEL those that are still there in a minute";
+        Finding::warn("$inflight", found, advice)
+    })
+}
+
+fn sender_clock(survey: &Survey) -> Option<Finding> {
+    let ahead = survey.boxes.iter().map(|found| -found.oldest).fold(0.0, f64::max);
+    (ahead > 2.0).then(|| {
+        let found = format!("a message is from {} ahead of Redis' clock", span(ahead));
+        let advice =
+            "set the clock of the machine that sent it: it removes others' messages as expired";
+        Finding::warn("senders' clocks", found, advice)
+    })
+}
+
+/// redis-py 8 gives up reading after 5 s, which is as long as the library blocks.
+fn consumers(survey: &Survey) -> Option<Finding> {
+    let waiting = survey.waiting.filter(|waiting| *waiting > 0)?;
+    let found = format!("{} waiting for messages", numbered(waiting));
+    let advice = "redis-py 8 gives up reading after 5 s by default, as long as a consumer blocks, so idle \
+                  WebSockets close: {\"address\": …, \"socket_timeout\": None} in hosts. Sending is not affected";
+    let versions: Vec<_> = survey.redis_py.iter().map(String::as_str).collect();
+    let major = |version: &&str| version.split('.').next()?.parse::<u32>().ok();
+    if versions.iter().filter_map(major).any(|major| major >= 8) {
+        let found = format!("{found}, by redis-py {}", versions.join(", "));
+        return Some(Finding::warn("consumers", found, advice));
+    }
+    let finding = Finding::ok("consumers", found);
+    // A Redis that knows no versions cannot rule it out.
+    Some(if versions.is_empty() { finding.hint(advice) } else { finding })
+}
+
+fn databases(survey: &Survey) -> Option<Finding> {
+    (survey.databases.len() > 1).then(|| {
+        let found: Vec<_> = survey
+            .databases
+            .iter()
+            .map(|(number, keys)| format!("/{number} ({keys} keys)"))
+            .collect();
+        Finding::ok("databases", found.join(", ")).hint(
+            "layer.url must name the one of CHANNEL_LAYERS; publish and subscribe ignore databases",
+        )
+    })
+}
+
+fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let more = names.len().saturating_sub(SHOWN);
+    let mut shown: Vec<_> = names.take(SHOWN).map(str::to_owned).collect();
+    if more > 0 {
+        shown.push(format!("and {more} more"));
+    }
+    shown.join(", ")
+}
+
+/// A number of things.
+fn counted(count: u64, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{plural}")
+}
+
+fn numbered(processes: usize) -> String {
+    if processes == 1 { "1 process".to_owned() } else { format!("{processes} processes") }
+}

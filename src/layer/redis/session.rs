@@ -1,0 +1,145 @@
+//! One connection for a look at Redis: made once, not made again, and blunt about what is refused.
+
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fred::clients::Client;
+use fred::error::Error;
+use fred::interfaces::{ClientLike, PubsubInterface, TrackingInterface};
+use fred::types::{ClusterHash, CustomCommand, FromValue, Value};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::timeout;
+
+use super::connect::{self, Commands, Ending};
+use super::link::{LinkError, sort};
+use super::names::Names;
+use super::script::Script;
+use crate::event::InstanceId;
+use crate::layer::{LayerError, RedisSettings, random_id};
+
+/// Events that may wait; nobody but a trial of tracking looks at them.
+const EVENTS: usize = 256;
+
+/// A connection of whoever only looks.
+pub struct Session {
+    client: Client,
+    commands: Commands,
+    names: Names,
+    timeout: Duration,
+    /// Ended with the session.
+    _connection: Ending<Result<(), Error>>,
+}
+
+impl Session {
+    /// Connects, or says why not; within a runtime.
+    ///
+    /// # Errors
+    /// [`LinkError::Refused`] for a password or a server that is not the right one.
+    pub async fn open(settings: &RedisSettings) -> Result<Self, LinkError> {
+        let client = connect::once(settings, EVENTS)?;
+        let connecting = timeout(settings.timeout, client.init()).await;
+        let connection = connecting
+            .map_err(|_| {
+                let late = format!("no answer within {:?}", settings.timeout);
+                LinkError::from(LayerError::Unreachable(late))
+            })?
+            .map_err(|error| sort(&error))?;
+        // As a name only: nobody speaks to it, and nothing is written under it.
+        let [a, b, c, d, e, ..] = random_id().to_ne_bytes();
+        let instance = InstanceId::from_random([a, b, c, d, e]);
+        Ok(Self {
+            commands: connect::commands(&client, settings),
+            names: Names::new(&settings.cluster, instance, None),
+            timeout: settings.timeout,
+            _connection: Ending(connection),
+            client,
+        })
+    }
+
+    /// The names of the cluster's channels and keys.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// One command.
+    pub async fn ask<R: FromValue>(&self, words: &[&str]) -> Result<R, LinkError> {
+        let (command, arguments) =
+            command(words.iter().map(|word| word.as_bytes().to_vec().into()));
+        self.commands.custom(command, arguments).await.map_err(|error| sort(&error))
+    }
+
+    /// Several commands in one go; their answers in that order.
+    pub async fn ask_all(&self, questions: Vec<Vec<Bytes>>) -> Vec<Result<Value, LinkError>> {
+        let pipeline = self.client.pipeline();
+        for question in questions {
+            let (command, arguments) = command(question.into_iter());
+            let queued = pipeline.custom::<(), _>(command, arguments).await;
+            if let Err(error) = queued {
+                return vec![Err(sort(&error))];
+            }
+        }
+        let answers = pipeline.try_all::<Value>().await;
+        answers.into_iter().map(|answer| answer.map_err(|error| sort(&error))).collect()
+    }
+
+    /// Runs a script.
+    pub async fn run<R: FromValue>(
+        &self,
+        script: &Script,
+        keys: Vec<String>,
+        arguments: Vec<Bytes>,
+    ) -> Result<R, LinkError> {
+        script.try_run(&self.commands, keys, arguments).await.map_err(|error| sort(&error))
+    }
+
+    /// Subscribes to a channel and unsubscribes again. The session is worth nothing after a refusal.
+    pub async fn try_channel(&self, channel: &str) -> Result<(), LinkError> {
+        self.commands.subscribe(channel).await.map_err(|error| sort(&error))?;
+        self.echo().await?;
+        self.commands.unsubscribe(channel).await.map_err(|error| sort(&error))?;
+        self.echo().await
+    }
+
+    /// fred answers before Redis does: a refusal comes as the answer to whatever is asked next.
+    async fn echo(&self) -> Result<(), LinkError> {
+        self.commands.ping::<Value>(None).await.map(drop).map_err(|error| sort(&error))
+    }
+
+    /// Whether this connection is told that somebody else wrote `key`, which `write` does.
+    pub async fn hears_writing(
+        &self,
+        key: &str,
+        write: impl Future<Output = Result<(), LinkError>>,
+    ) -> Result<bool, LinkError> {
+        let mut told = self.client.invalidation_rx();
+        let tracking = self.client.start_tracking(key, true, false, false, true).await;
+        tracking.map_err(|error| sort(&error))?;
+        write.await?;
+        let heard = async {
+            loop {
+                match told.recv().await {
+                    Ok(written) if written.keys.iter().any(|k| k.as_str() == Some(key)) => {
+                        return true;
+                    }
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return false,
+                }
+            }
+        };
+        Ok(timeout(self.timeout, heard).await.unwrap_or(false))
+    }
+}
+
+/// A command as fred wants it: its name apart from the rest.
+fn command(mut words: impl Iterator<Item = Bytes>) -> (CustomCommand, Vec<Value>) {
+    let name = words.next().unwrap_or_default();
+    let name = String::from_utf8_lossy(&name).into_owned();
+    (CustomCommand::new(name, ClusterHash::FirstKey, false), words.map(Value::Bytes).collect())
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("names", &self.names).finish_non_exhaustive()
+    }
+}
