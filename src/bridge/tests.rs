@@ -2,8 +2,6 @@
 
 mod drain;
 mod keeper;
-#[path = "../../tests/support/redis.rs"]
-mod server;
 mod whole;
 
 use std::time::Duration;
@@ -13,9 +11,9 @@ use tokio::time::{Instant, timeout};
 use super::*;
 use crate::event::InstanceId;
 use crate::group::GroupPattern;
+use crate::layer::tests::server::RedisServer;
 use crate::layer::{Gap, History, Inbox, Incoming, Kept, Kind, Unheard};
 use crate::telemetry::Metrics;
-use server::RedisServer;
 
 /// Far longer than anything here takes, so that only a hang reaches it.
 const LONG: Duration = Duration::from_secs(20);

@@ -7,7 +7,7 @@ mod memory;
 mod redis;
 mod settings;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 

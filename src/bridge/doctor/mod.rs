@@ -51,9 +51,11 @@ pub async fn examine(redis: &RedisSettings, settings: &Settings, drain: Duration
             }
             // A gateway does without what only a look at everything needs.
             Err(error) => {
-                findings.push(Finding::ok("channel layer", format!("not looked at: {error}")).hint(
-                    "groupcast doctor --channels with the address that Django has looks at it",
-                ));
+                findings.push(
+                    Finding::ok("channel layer", format!("not looked at: {error}")).hint(
+                        "groupcast doctor --channels with the address that Django has looks at it",
+                    ),
+                );
             }
         }
     }

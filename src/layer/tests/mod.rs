@@ -2,7 +2,7 @@
 
 mod outage;
 #[path = "../../../tests/support/redis.rs"]
-mod server;
+pub(crate) mod server;
 mod suite;
 
 use std::sync::Arc;
