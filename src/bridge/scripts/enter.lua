@@ -11,6 +11,9 @@ for at = 4, #ARGV, 9 do
   local key, member, channel, held, ms = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
   local waiting, numbering, log, unheard = ARGV[at + 5], ARGV[at + 6], ARGV[at + 7], ARGV[at + 8]
   local lately = redis.call('EXISTS', held) == 1
+  -- Takes no memory, and lifts the check of 'maxmemory' from what follows: a group that is not found
+  -- when Redis is full would not be found afterwards either.
+  redis.call('PEXPIRE', held, ms)
   redis.call('SET', held, '', 'PX', ms)
   if key ~= '' then
     local added = redis.call('ZADD', key, 'GT', now, member)

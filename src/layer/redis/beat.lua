@@ -10,6 +10,10 @@ local newest = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')
 local absent = now - tonumber(newest[2] or 0)
 -- What waited longer than its source keeps it is gone, and nobody has seen it go.
 local expired = ARGV[6] ~= '0' and absent > tonumber(ARGV[6])
+-- First what gives memory back: it also lifts the check of 'maxmemory' from the rest, without which a
+-- full Redis would get rid of nothing, since nobody would count as there to drain it.
+redis.call('ZREM', KEYS[2], (ARGV[3] == '1' and '-' or '') .. ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - math.max(60, tonumber(ARGV[6]) + 60))
 if known[1] ~= run or expired then
   -- The clock makes it greater than any that was forgotten with the data.
   n = math.max(n, tonumber(ARGV[2])) + 1
@@ -18,8 +22,6 @@ if known[1] ~= run or expired then
 end
 -- Counted as there from the first word on: what it drains is not lost by having been absent.
 redis.call('ZADD', KEYS[2], now, (ARGV[3] == '1' and '' or '-') .. ARGV[1])
-redis.call('ZREM', KEYS[2], (ARGV[3] == '1' and '-' or '') .. ARGV[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - math.max(60, tonumber(ARGV[6]) + 60))
 redis.call('EXPIRE', KEYS[2], 120 + tonumber(ARGV[6]))
 local there = {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], now - 4, '+inf')) do
