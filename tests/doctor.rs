@@ -106,8 +106,11 @@ fn a_right_that_is_missing_is_named() {
         (&["-publish"], &["PUBLISH"]),
         (&["-del"], &["DEL"]),
         (&["-subscribe"], &["SUBSCRIBE"]),
-        (&["resetkeys", "~groupcast:*", "~asgi:group:*"], &["ZCARD", "ZREM"]),
-        (&["resetkeys", "~groupcast:*", "~asgigroupcast.*"], &["ZADD", "EXPIRE"]),
+        (
+            &["resetkeys", "~groupcast:*", "~asgi:group:*"],
+            &["ZCARD asgigroupcast.groupcast.0!", "ZREM"],
+        ),
+        (&["resetkeys", "~groupcast:*", "~asgigroupcast.*"], &["ZADD asgi:group:", "EXPIRE"]),
         (&["resetchannels", "&groupcast:group:*"], &["SUBSCRIBE groupcast:control"]),
     ];
     for (rights, words) in cases {
@@ -236,7 +239,7 @@ async fn djangos_layer_is_read_without_a_configuration() {
     findings.assert("channel layer", "ok", &["2 groups with 5 members", "sala_1 (3)"]);
     findings.assert("dead members", "warn", &["2 members of 1 process", "s old", "specific."]);
     findings.assert("expiry", "ok", &["40 s"]);
-    findings.assert("$inflight", "warn", &["1 copies", "specific.0a!"]);
+    findings.assert("$inflight", "warn", &["1 message left", "specific.0a!"]);
     findings.assert("consumers", "ok", &["1 process waiting", "socket_timeout"]);
     findings.assert("capacity", "ok", &["channel_capacity", "groupcast.*"]);
     findings.assert("group_expiry", "ok", &["2 h"]);
@@ -278,7 +281,7 @@ async fn settings_that_do_not_read_what_waits_are_told_from_those_that_do() {
     let channels = "[channels]\nreceive = [\"core\"]\nprefix = \"x\"\nrandom_prefix_length = 5\nexpiry = \"10s\"\n";
     let right = "serializer = \"json\"\n[[channels.key]]\nsecret = \"clave\"\n";
     for (more, level, words) in [
-        (right, "ok", &["1 of those"][..]),
+        (right, "ok", &["all can be read"][..]),
         ("", "fail", &["symmetric_encryption_keys", "[[channels.key]]"]),
         ("[[channels.key]]\nsecret = \"otra\"\n", "fail", &["fits none of 1 keys"]),
         ("[[channels.key]]\nsecret = \"clave\"\n", "fail", &["serializer"]),
@@ -319,7 +322,7 @@ fn another_database_or_prefix_is_pointed_at() {
     let add = "redis.call('SELECT', 5) redis.call('ZADD', 'asgi:group:g', 1, 'specific.0a!1b')";
     server.ask(&["EVAL", add, "0"]);
     let (findings, code) = doctor(&Folder::with(""), &["--channels", &server.url()]);
-    findings.assert("where", "warn", &["/5 (1 keys)", "CHANNEL_LAYERS"]);
+    findings.assert("where", "warn", &["/5 (1 key)", "CHANNEL_LAYERS"]);
     assert_eq!(code, 0);
     let there = format!("{}/5", server.url());
     let (findings, _) = doctor(&Folder::with(""), &["--channels", &there]);

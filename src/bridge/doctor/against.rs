@@ -91,7 +91,10 @@ fn messages(survey: &Survey, channels: &Channels) -> Finding {
     }
     let reading = Reading::of(&survey.samples, &channels.codec, now() as u64);
     let Some(error) = reading.errors.first() else {
-        return Finding::ok("messages", format!("{count} of those that wait can be read"));
+        return Finding::ok(
+            "messages",
+            format!("{count} that wait were looked at, all can be read"),
+        );
     };
     let found = format!("{} of {count} that wait cannot be read: {error}", reading.errors.len());
     let advice = match &survey.writing {

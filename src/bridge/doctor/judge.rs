@@ -88,8 +88,10 @@ fn elsewhere(survey: &Survey) -> Finding {
     let databases = match survey.databases.as_slice() {
         [] => "this Redis is empty".to_owned(),
         found => {
-            let found: Vec<_> =
-                found.iter().map(|(number, keys)| format!("/{number} ({keys} keys)")).collect();
+            let found: Vec<_> = found
+                .iter()
+                .map(|(number, keys)| format!("/{number} ({})", counted(*keys, "key")))
+                .collect();
             format!("databases with keys: {}", found.join(", "))
         }
     };
@@ -219,11 +221,8 @@ fn group_expiry(survey: &Survey) -> Option<Finding> {
 fn inflight(survey: &Survey) -> Option<Finding> {
     let left: u64 = survey.inflight.iter().map(|(_, count)| count).sum();
     (left > 0).then(|| {
-        let found = format!(
-            "{left} copies in {} keys: {}",
-            survey.inflight.len(),
-            listed(survey.inflight.iter().map(|(channel, _)| channel.as_str()))
-        );
+        let channels = listed(survey.inflight.iter().map(|(channel, _)| channel.as_str()));
+        let found = format!("{} left behind by {channels}", counted(left, "message"));
         let advice = "messages that a process had taken when it ended; the keys have no time to live. \
                       DEL those that are still there in a minute";
         Finding::warn("$inflight", found, advice)
@@ -262,7 +261,7 @@ fn databases(survey: &Survey) -> Option<Finding> {
         let found: Vec<_> = survey
             .databases
             .iter()
-            .map(|(number, keys)| format!("/{number} ({keys} keys)"))
+            .map(|(number, keys)| format!("/{number} ({})", counted(*keys, "key")))
             .collect();
         Finding::ok("databases", found.join(", ")).hint(
             "layer.url must name the one of CHANNEL_LAYERS; publish and subscribe ignore databases",

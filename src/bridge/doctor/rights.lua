@@ -1,39 +1,42 @@
 -- What the layer's and the bridge's scripts do, done to a key of one's own that is gone again at the end,
--- and to the others in ways that change nothing. KEYS: that key, generation, instances, ingress stream,
--- a mailbox, a group that nobody has. ARGV: a channel that nobody hears, '1' if mailboxes are drained,
--- '1' if the ingress is. Returns pairs of a command and why it failed.
-local own = KEYS[1]
+-- and to the others in ways that change nothing. ARGV: that key, generation, instances, ingress stream,
+-- a mailbox, a group that nobody has, a channel that nobody hears, '1' if mailboxes are drained, '1' if
+-- the ingress is. No KEYS: one that is refused would refuse the whole script, and nothing had a name.
+-- Returns pairs of a command with its key and why it failed.
+local own, generation, instances, ingress, mailbox, group, channel = unpack(ARGV, 1, 7)
+local core, drains_ingress = ARGV[8] == '1', ARGV[9] == '1'
 local refused = {}
 
 local function try(...)
   local outcome = redis.pcall(...)
   if type(outcome) ~= 'table' or not outcome.err then return true end
-  refused[#refused + 1] = (...)
+  local command, key = ...
+  refused[#refused + 1] = key and command .. ' ' .. key or command
   refused[#refused + 1] = outcome.err
   return false
 end
 
 try('INFO', 'server')
 try('TIME')
-try('HMGET', KEYS[2], 'run', 'n')
-try('ZREVRANGE', KEYS[3], 0, 0, 'WITHSCORES')
-try('ZRANGEBYSCORE', KEYS[3], '+inf', '+inf')
+try('HMGET', generation, 'run', 'n')
+try('ZREVRANGE', instances, 0, 0, 'WITHSCORES')
+try('ZRANGEBYSCORE', instances, '+inf', '+inf')
 try('EXISTS', own)
-try('PUBSUB', 'NUMSUB', ARGV[1])
-try('PUBLISH', ARGV[1], '')
-if ARGV[2] == '1' then
-  try('ZCARD', KEYS[5])
-  try('ZRANGE', KEYS[5], 0, 0)
-  try('ZREM', KEYS[5], '')
-  try('ZSCORE', KEYS[5], '')
-  try('ZADD', KEYS[6], 'XX', 'GT', 0, '')
-  try('ZREM', KEYS[6], '')
-  try('EXPIRE', KEYS[6], 1)
+try('PUBSUB', 'NUMSUB', channel)
+try('PUBLISH', channel, '')
+if core then
+  try('ZCARD', mailbox)
+  try('ZRANGE', mailbox, 0, 0)
+  try('ZREM', mailbox, '')
+  try('ZSCORE', mailbox, '')
+  try('ZADD', group, 'XX', 'GT', 0, '')
+  try('ZREM', group, '')
+  try('EXPIRE', group, 1)
 end
-if ARGV[3] == '1' then
-  try('XLEN', KEYS[4])
-  try('XRANGE', KEYS[4], '-', '+', 'COUNT', 1)
-  try('XDEL', KEYS[4], '0-0')
+if drains_ingress then
+  try('XLEN', ingress)
+  try('XRANGE', ingress, '-', '+', 'COUNT', 1)
+  try('XDEL', ingress, '0-0')
 end
 -- Nothing is written that could not be removed.
 if not try('DEL', own) then return refused end

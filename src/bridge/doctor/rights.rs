@@ -1,7 +1,5 @@
 //! Whether Redis lets the layer and the bridge do what they will do, tried without changing anything.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 
 use super::Finding;
@@ -12,6 +10,9 @@ use crate::layer::{LinkError, RedisSettings, Script, Session};
 
 /// The script that tries all that scripts do.
 pub(super) const SCRIPT: &str = include_str!("rights.lua");
+
+/// What was refused, and why.
+type Refused = (String, String);
 
 /// Tries everything; several connections are made and closed.
 pub(super) async fn look(
@@ -25,60 +26,61 @@ pub(super) async fn look(
     refused.extend(channels(redis, settings).await);
     findings.push(match refused.as_slice() {
         [] => Finding::ok("rights", "everything that the layer and the bridge need"),
-        refused => Finding::fail("rights", refused.join("; "), advice(&whoami(session).await)),
+        refused => Finding::fail("rights", joined(refused), advice(&whoami(session).await)),
     });
     findings.push(tracking(redis, session).await);
 }
 
 /// What is sent outside scripts; the connection itself has shown hello, auth, select and ping.
-async fn commands(session: &Session) -> Vec<String> {
+async fn commands(session: &Session) -> Vec<Refused> {
     let mut refused = Vec::new();
     for words in [&["EVAL", "return 1", "0"][..], &["EVALSHA", "", "0"]] {
         match session.ask::<Option<u64>>(words).await {
             Err(LinkError::Refused(why)) if !why.starts_with("NOSCRIPT") => {
-                refused.push(format!("{}: {why}", words[0]));
+                refused.push((words[0].to_owned(), why));
             }
-            Err(LinkError::Away(error)) => refused.push(format!("{}: {error}", words[0])),
+            Err(LinkError::Away(error)) => refused.push((words[0].to_owned(), error.to_string())),
             _ => {}
         }
     }
     refused
 }
 
-async fn scripts(settings: &Settings, session: &Session) -> Vec<String> {
+async fn scripts(settings: &Settings, session: &Session) -> Vec<Refused> {
     let names = session.names();
     let mailboxes = Mailboxes::new(&settings.channels, names.cluster());
-    let keys = vec![
+    let places = [
         own_key(session),
         names.generation(),
         names.instances(),
         names.ingress(),
         mailboxes.of_groups(0),
         mailboxes.group_key(&nobody()),
+        names.of_group(&nobody()),
     ];
-    let flag = |on: bool| Bytes::from_static(if on { b"1" } else { b"0" });
-    let arguments = vec![
-        Bytes::from(names.of_group(&nobody())),
-        flag(settings.channels.core),
-        flag(settings.ingress),
-    ];
-    let answer = session.run::<Vec<String>>(&Script::new(&[SCRIPT]), keys, arguments).await;
-    match answer {
-        Ok(refused) => refused.chunks(2).map(|pair| pair.join(": ")).collect(),
+    let flags = [settings.channels.core, settings.ingress];
+    let flags = flags.map(|on| Bytes::from_static(if on { b"1" } else { b"0" }));
+    let arguments = places.map(Bytes::from).into_iter().chain(flags).collect();
+    let script = Script::new(&[SCRIPT]);
+    match session.run::<Vec<String>>(&script, Vec::new(), arguments).await {
+        Ok(answer) => answer
+            .chunks(2)
+            .filter_map(|pair| Some((pair.first()?.clone(), pair.get(1)?.clone())))
+            .collect(),
         // The commands' own trial has named it if it is the script's command that is refused.
-        Err(error) => vec![format!("script: {error}")],
+        Err(error) => vec![("scripts".to_owned(), error.to_string())],
     }
 }
 
 /// One connection for each, since a refusal puts questions and answers out of step.
-async fn channels(redis: &RedisSettings, settings: &Settings) -> Vec<String> {
-    let mut refused = BTreeSet::new();
+async fn channels(redis: &RedisSettings, settings: &Settings) -> Vec<Refused> {
+    let mut refused = Vec::new();
     let mut at = 0;
     loop {
         let session = match Session::open(redis).await {
             Ok(session) => session,
             Err(error) => {
-                refused.insert(error.to_string());
+                refused.push(("connection".to_owned(), error.to_string()));
                 break;
             }
         };
@@ -89,11 +91,11 @@ async fn channels(redis: &RedisSettings, settings: &Settings) -> Vec<String> {
         let channel = own.chain([names.of_group(&nobody())]).chain(foreign).nth(at);
         let Some(channel) = channel else { break };
         if let Err(error) = session.try_channel(&channel).await {
-            refused.insert(format!("SUBSCRIBE {channel}: {error}"));
+            refused.push((format!("SUBSCRIBE {channel}"), error.to_string()));
         }
         at += 1;
     }
-    refused.into_iter().collect()
+    refused
 }
 
 /// Without it the bridge looks every so often; that costs commands and some milliseconds.
@@ -115,6 +117,19 @@ async fn tracking(redis: &RedisSettings, writer: &Session) -> Finding {
         Ok(false) => Finding::warn("tracking", "granted, and nothing was told", advice),
         Err(error) => Finding::warn("tracking", error.to_string(), advice),
     }
+}
+
+/// Each reason once, behind all that it holds for.
+fn joined(refused: &[Refused]) -> String {
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (what, why) in refused {
+        match reasons.iter_mut().find(|(known, _)| known == why) {
+            Some((_, whats)) => whats.push(what),
+            None => reasons.push((why, vec![what])),
+        }
+    }
+    let sentences = reasons.iter().map(|(why, whats)| format!("{}: {why}", whats.join(", ")));
+    sentences.collect::<Vec<_>>().join("; ")
 }
 
 async fn whoami(session: &Session) -> String {
