@@ -21,6 +21,7 @@ mod oracle;
 // What is promised to whoever behaves.
 mod calls;
 mod connect_hook;
+mod closed_by_backend;
 mod converses_in_v1;
 mod delivers_in_order;
 mod drains_ingress;
