@@ -11,6 +11,8 @@ mod commands;
 mod dev_with_site;
 // What is tried before anything is served.
 mod doctor;
+// What a Django project is given to begin with.
+mod init_django;
 
 // The documents, held against the gateway.
 mod protocol_document;
