@@ -10,11 +10,11 @@ import groupcast
 HOOK = "/groupcast/connect"
 
 
-@pytest.fixture
-def handler():
-    """Registers a handler for one test."""
-    yield groupcast.connect
-    groupcast._connect.clear()
+@pytest.fixture(autouse=True)
+def handler(monkeypatch):
+    """Registers a handler for one test; without, there is none."""
+    monkeypatch.setattr(groupcast, "_connect", [])
+    return groupcast.connect
 
 
 def test_a_user_is_known_by_the_session_cookie(ask, client, user):

@@ -10,6 +10,15 @@ from django.http import Http404, JsonResponse
 import groupcast
 
 
+@groupcast.connect
+def rooms(request):
+    """The room that the route names; number 13 is closed."""
+    room = request.GET.get("room")
+    if room == "13":
+        raise PermissionDenied("closed")
+    return [f"room_{room}"] if room else None
+
+
 @groupcast.call("who")
 def who(request, data):
     return {"user": request.user.get_username(), "data": data, **request.groupcast._asdict()}

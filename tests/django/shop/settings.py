@@ -1,5 +1,6 @@
 """A project as it runs in production: no DEBUG, HTTPS behind a proxy, CSRF and secure cookies on."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -31,7 +32,8 @@ _FOLDER = Path(tempfile.mkdtemp(prefix="groupcast-django-"))
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": _FOLDER / "db.sqlite3",
+        # The server that a test starts is told which one the test has.
+        "NAME": os.environ.get("SHOP_DATABASE", _FOLDER / "db.sqlite3"),
         "TEST": {"NAME": _FOLDER / "test.sqlite3"},
         "ATOMIC_REQUESTS": True,
     }
