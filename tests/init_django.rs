@@ -81,3 +81,18 @@ fn it_is_said_in_the_readers_language() {
     let output = command.env("LC_ALL", "es_MX.UTF-8").output().unwrap();
     assert!(String::from_utf8(output.stdout).unwrap().contains("Siguientes pasos"));
 }
+
+#[test]
+fn the_configuration_and_the_secrets_written_are_good() {
+    let (folder, path) = project();
+    said(&folder, &["init", "django"]);
+    let mut command = folder.groupcast(&["check"]);
+    let secrets = fs::read_to_string(path.join("groupcast.env")).unwrap();
+    command.envs(secrets.lines().filter_map(|line| line.split_once('=')));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).unwrap();
+    for part in ["/groupcast/connect", "/groupcast/call", "usuario_{sub}", "django: send"] {
+        assert!(said.contains(part), "{part} is missing in\n{said}");
+    }
+}

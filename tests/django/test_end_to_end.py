@@ -7,11 +7,13 @@ import re
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 from django.conf import settings as project
 from django.db import connection
+from django.test import Client
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect as open_websocket
 
@@ -163,14 +165,20 @@ def test_a_setting_that_is_in_the_way_is_named_in_the_log(start, client, user):
     assert eventually(lambda: "SECURE_SSL_REDIRECT" in gateway.log.read_text())
 
 
-def test_a_logout_closes_the_socket_and_the_cookie_opens_no_other(start, client, user, site):
-    gateway = start()
-    client.force_login(user)
-    with browser(gateway, client) as page, browser(gateway, client) as second:
-        assert eventually(lambda: len(groupcast.look(user)["connections"]) == 2)
+def test_a_logout_closes_that_browser_and_its_cookie_opens_no_other(start, client, user):
+    here = partial(browser, start())
+    elsewhere = Client()
+    for each in (client, elsewhere):
+        each.force_login(user)
+    with here(client) as page, here(client) as second, here(elsewhere) as other:
+        assert eventually(lambda: len(groupcast.look(user)["connections"]) == 3)
         old = client.cookies.copy()
         client.post("/logout", secure=True)
-        assert (code(page), code(second)) == (4503, 4503)
+        assert (code(page), code(second)) == (4401, 4401)
+        groupcast.send_user(user, {"type": "still here"})
+        assert said(other) == {"type": "still here"}
+        groupcast.disconnect(user, 4503)
+        assert code(other) == 4503
     client.cookies = old
-    with browser(gateway, client) as again:
+    with here(client) as again:
         assert code(again) == 4401

@@ -340,12 +340,13 @@ def send_many(
         _post("/batch", {"publications": batch}, key, on_commit, using)
 
 
-def disconnect(user: Any, code: int = 4401) -> None:
-    """Closes all connections of a user (or of a `sub`), everywhere: after a change of password, or
-    of what the user may see. With a code of 45xx clients come back by themselves, and are asked
-    anew who they are; with others they stay away.
+def disconnect(user: Any, code: int = 4401, *, session: str | None = None) -> None:
+    """Closes the connections of a user (or of a `sub`), everywhere, all or those of one session:
+    after a change of password, or of what the user may see. With 4503 clients come back by
+    themselves, and it is asked anew who they are; with 4401, 4403 and 4409 they stay away.
     """
-    _request("POST", f"/users/{quote(_sub(user), safe='')}/close?code={code}")
+    query = urlencode({"code": code, **({"session": session} if session else {})})
+    _request("POST", f"/users/{quote(_sub(user), safe='')}/close?{query}")
 
 
 def look(user: Any) -> dict[str, Any]:
@@ -445,21 +446,18 @@ _leaving = Local()
 
 
 def close_on_logout(sender: Any, request: HttpRequest, user: Any, **_: Any) -> None:
-    """Closes the connections of whoever logs out, as soon as the answer is on its way.
-
-    The gateway closes by user, so the user's other browsers are closed, too; the code lets clients
-    come back, and each is asked for its own session again.
-    """
-    if user is not None:
-        _leaving.subs = [*getattr(_leaving, "subs", ()), _sub(user)]
+    """Closes the connections of the session that ends, as soon as the answer is on its way."""
+    session = _session_name(request)
+    if user is not None and session is not None:
+        _leaving.sessions = [*getattr(_leaving, "sessions", ()), (_sub(user), session)]
 
 
 def _close_the_leaving(sender: Any, **_: Any) -> None:
     # Not at once: until the answer is sent, the session is there and the browser has its cookie.
-    subs, _leaving.subs = getattr(_leaving, "subs", ()), ()
-    for sub in subs:
+    sessions, _leaving.sessions = getattr(_leaving, "sessions", ()), ()
+    for sub, session in sessions:
         try:
-            disconnect(sub, code=4503)
+            disconnect(sub, session=session)
         except GroupcastError:
             logging.getLogger("groupcast").exception("user %s logged out, but is connected", sub)
 

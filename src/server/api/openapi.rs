@@ -99,6 +99,31 @@ pub(super) struct Close {
     code: Option<u16>,
 }
 
+/// What the end of a user's connections can be told.
+pub(super) struct CloseUser;
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+struct SessionQuery {
+    /// Only the connections of this session, as the back end called it when it was asked who that is.
+    #[param(
+        pattern = r"^([ -~]{1,128}|[^\u0000-\u001f\u007f-\u009f]{1,32})$",
+        nullable = false, value_type = Option<String>
+    )]
+    #[allow(dead_code, reason = "a schema only")]
+    session: Option<String>,
+}
+
+impl IntoParams for CloseUser {
+    fn into_params(
+        _: impl Fn() -> Option<utoipa::openapi::path::ParameterIn>,
+    ) -> Vec<utoipa::openapi::path::Parameter> {
+        let mut params = Close::into_params(|| None);
+        params.extend(SessionQuery::into_params(|| None));
+        params
+    }
+}
+
 /// What looking can be answered with, beside success.
 pub(super) struct LookRefusals;
 /// What changing a membership can be answered with, beside success.

@@ -22,13 +22,38 @@ async fn a_connection_or_a_user_is_closed_with_the_code_asked_for() {
 }
 
 #[tokio::test]
+async fn a_session_is_closed_alone() {
+    let mut gateway = gateway().await;
+    let path = "/users/7/close?code=4401&session=ab%2Bc";
+    let answer = gateway.call(empty(request("POST", path))).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.json);
+    assert_eq!(gateway.change(), Control::CloseSession("7".into(), "ab+c".into(), 4401));
+}
+
+#[tokio::test]
 async fn another_code_or_parameter_closes_nobody() {
     let mut gateway = gateway().await;
-    for query in ["code=1000", "code=4400", "code=", "cod=4401", "code=4401&x=1", "code=99999999"] {
+    let long = format!("session={}", "x".repeat(129));
+    for query in [
+        "code=1000",
+        "code=4400",
+        "code=",
+        "code=99999999",
+        "cod=4401",
+        "code=4401&x=1",
+        "code=4401&code=4403",
+        "session=",
+        "session=%",
+        "session=a&session=b",
+        &long,
+    ] {
         let path = format!("/users/7/close?{query}");
         let answer = gateway.call(empty(request("POST", &path))).await;
         assert_eq!((answer.status.as_u16(), answer.code()), (400, "bad_query"), "{query}");
     }
+    let of_one = "/connections/k3f5a2bq-17/close?session=a";
+    let answer = gateway.call(empty(request("POST", of_one))).await;
+    assert_eq!((answer.status.as_u16(), answer.code()), (400, "bad_query"));
     let answer = gateway.call(empty(request("POST", "/connections/7/close"))).await;
     assert_eq!((answer.status.as_u16(), answer.code()), (422, "bad_member"));
     assert!(gateway.is_untouched());
