@@ -22,8 +22,8 @@ mod oracle;
 
 // What is promised to whoever behaves.
 mod calls;
-mod connect_hook;
 mod closed_by_backend;
+mod connect_hook;
 mod converses_in_v1;
 mod delivers_in_order;
 mod drains_ingress;

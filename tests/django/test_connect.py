@@ -42,21 +42,25 @@ def test_a_user_who_was_deactivated_is_nobody(ask, client, user):
     assert ask("GET", HOOK).status_code == 401
 
 
-def test_the_handler_sees_user_parameters_and_connection(ask, client, user, handler):
+def test_the_handler_sees_user_parameters_and_path(ask, client, user, handler):
     seen = {}
 
     @handler
     def groups(request):
-        seen.update(request.groupcast._asdict(), room=request.GET["room"], user=request.user)
+        seen.update(path=request.groupcast.path, room=request.GET["room"], user=request.user)
         return ["room_3"]
 
     client.force_login(user)
-    headers = {"Groupcast-Connection": "k3f5a2bq-17", "Groupcast-Channel": "groupcast.x.c1!k-1"}
-    answer = ask("GET", f"{HOOK}?room=3", ws_path="/ws/chat/3/", **headers)
+    answer = ask("GET", f"{HOOK}?room=3", ws_path="/ws/chat/3/")
     assert answer.json()["groups"] == ["room_3"]
-    assert (seen["room"], seen["user"]) == ("3", user)
-    assert (seen["path"], seen["id"]) == ("/ws/chat/3/", "k3f5a2bq-17")
-    assert seen["channel"] == "groupcast.x.c1!k-1"
+    assert seen == {"room": "3", "user": user, "path": "/ws/chat/3/"}
+
+
+def test_parameters_that_nothing_looks_at_are_not_confirmed(ask, client, user, handler):
+    client.force_login(user)
+    assert ask("GET", f"{HOOK}?room=3", ws_path="/ws/chat/3/").status_code == 403
+    handler(lambda request: None)
+    assert ask("GET", f"{HOOK}?room=3", ws_path="/ws/chat/3/").status_code == 200
 
 
 def test_a_dict_is_told_as_it_is(ask, client, user, handler):

@@ -139,7 +139,8 @@ Next:
   3. gateway.toml: a [[route]] for each path of routing.py
   4. Start both with the same secrets, which stay out of version control:
        set -a; . ./groupcast.env; set +a
-       python manage.py runserver & groupcast serve
+       python manage.py runserver & groupcast dev --backend http://127.0.0.1:8000
+     and open http://127.0.0.1:8080; in production it is: groupcast serve
 "#;
 
 const PASOS: &str = r#"
@@ -155,7 +156,8 @@ Siguientes pasos:
   3. gateway.toml: una [[route]] por cada ruta de routing.py
   4. Arrancar los dos con los mismos secretos, que no van al control de versiones:
        set -a; . ./groupcast.env; set +a
-       python manage.py runserver & groupcast serve
+       python manage.py runserver & groupcast dev --backend http://127.0.0.1:8000
+     y abrir http://127.0.0.1:8080; en producción es: groupcast serve
 "#;
 
 #[cfg(test)]

@@ -104,10 +104,10 @@ def _secrets() -> dict[str, bytes]:
 class Connection(NamedTuple):
     """`request.groupcast`: the WebSocket that a request is about."""
 
-    id: str  # good for `send_connection`, and for `exclude`
-    path: str  # of the WebSocket, as the browser asked for it
-    channel: str  # for `channel_layer.send`; empty unless the gateway receives Django's channels
-    sub: str = ""  # whose it is; this and the rest are known in calls only
+    path: str  # of the WebSocket, as the browser asked for it; the rest is known in calls only
+    id: str = ""  # good for `send_connection`, and for `exclude`
+    channel: str = ""  # for `channel_layer.send`, where the gateway receives Django's channels
+    sub: str = ""
     claims: dict[str, Any] | None = None
     session: str | None = None
     idempotency_key: str | None = None  # the browser's: the same key is the same wish
@@ -133,7 +133,8 @@ def connect(handler: Handler) -> Handler:
     The answer: None (users may connect, others not), a list of groups to join besides, a dict of
     what the gateway is told (sub, groups, claims, expires_in, welcome), or an HttpResponse, of
     which 401 and 403 refuse. PermissionDenied refuses, too. A dict with a `sub` admits whoever is
-    not logged in; it must not look like a user's primary key.
+    not logged in; it must not look like a user's primary key. It may depend on path, host and
+    cookies only, by which the gateway keeps it for a while.
     """
     _connect[:] = [handler]
     return handler
@@ -215,11 +216,13 @@ def _for_gateway(view: Handler) -> Handler:
 @require_GET
 def connect_view(request: HttpRequest) -> HttpResponse:
     """Answers who connects, and which groups are theirs."""
-    names = ("Groupcast-Connection", "Groupcast-Path", "Groupcast-Channel")
-    request.groupcast = Connection(*(request.headers.get(name, "") for name in names))
+    # One answer may serve many tabs, so it is about a path and not about a connection.
+    request.groupcast = Connection(request.headers.get("Groupcast-Path", ""))
     answer: dict[str, Any] = {"groups": []}
     if request.user.is_authenticated:
         answer.update(sub=str(request.user.pk), session=_session_name(request))
+    if not _connect and request.GET:  # a 200 would confirm them, unseen
+        raise PermissionDenied("@groupcast.connect must decide about the route's parameters")
     told = _connect[0](request) if _connect else None
     if isinstance(told, HttpResponse):
         return told
@@ -236,8 +239,8 @@ def call_view(request: HttpRequest) -> HttpResponse:
     asked = json.loads(request.body)
     rest = (asked.get(name) for name in ("sub", "claims", "session"))
     request.groupcast = Connection(
-        asked["connection"],
         asked["path"],
+        asked["connection"],
         asked.get("channel") or "",
         *rest,
         idempotency_key=request.headers.get("Idempotency-Key"),
