@@ -12,6 +12,10 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 CARGO_DENY_VERSION := 0.20.2
 TOOLS := $(CURDIR)/target/tools
 VENV := $(CURDIR)/target/venv
+# The first and the last that the helper is for, each in an environment of its own.
+DJANGOS := 4.2 5.2
+DJANGO := $(CURDIR)/target/django
+RUFF := $(DJANGO)-5.2/bin/ruff
 
 # Program and the Debian package that has it. cc: aws-lc, the cryptography, is C.
 PROGRAMS := cc:gcc chromium:chromium redis-server:redis-server git:git
@@ -33,12 +37,12 @@ help:
 	@echo 'make run      a gateway to try: groupcast dev'
 	@echo 'make install  only install what is missing'
 	@echo 'make chaos    kill and stop instances for CHAOS_SECONDS (300), as no test has the time to'
-	@echo 'one part:     format lint licences docs rust api client browser'
+	@echo 'one part:     format lint licences docs rust api django client browser'
 
 .PHONY: test
 test:
 	@start=$$SECONDS; \
-	for part in install format lint licences docs rust api client browser; do $(MAKE) $$part; done; \
+	for part in install format lint licences docs rust api django client browser; do $(MAKE) $$part; done; \
 	printf '\n\033[1m== all of it: %d s\033[0m\n' $$((SECONDS - start))
 
 .PHONY: run
@@ -52,7 +56,7 @@ fmt:
 # ===== what is missing =====
 
 .PHONY: install
-install: versions packages components $(TOOLS)/cargo-deny-$(CARGO_DENY_VERSION) $(VENV)/ready client-js/node_modules/.package-lock.json
+install: versions packages components $(TOOLS)/cargo-deny-$(CARGO_DENY_VERSION) $(VENV)/ready $(DJANGOS:%=$(DJANGO)-%/ready) client-js/node_modules/.package-lock.json
 
 .PHONY: versions
 versions:
@@ -92,6 +96,11 @@ $(TOOLS)/cargo-deny-$(CARGO_DENY_VERSION):
 $(VENV)/ready: tests/schemathesis/requirements.txt tests/python/requirements.txt
 	$(call step,python packages,python3 -m venv $(VENV) && $(VENV)/bin/pip install --quiet \
 		--disable-pip-version-check $(addprefix --requirement ,$^))
+	@touch $@
+
+$(DJANGO)-%/ready: tests/django/requirements-%.txt tests/django/requirements.txt
+	$(call step,Django $*,python3 -m venv $(@D) && $(@D)/bin/pip install --quiet \
+		--disable-pip-version-check --requirement $<)
 	@touch $@
 
 client-js/node_modules/.package-lock.json: client-js/package-lock.json
@@ -135,6 +144,19 @@ chaos: $(VENV)/ready
 api: $(VENV)/ready
 	$(call step,gateway for the API,cargo build --locked)
 	$(call step,API tests,$(VENV)/bin/python tests/schemathesis/run.py)
+
+# The helper that `groupcast init django` writes, in real projects and beside a real gateway.
+.PHONY: django
+django: $(DJANGOS:%=$(DJANGO)-%/ready)
+	$(call step,gateway for Django,cargo build --locked)
+	$(call step,Python style,cd tests/django; $(RUFF) check --quiet --no-cache . ../../src/cmd/init; \
+		$(RUFF) format --quiet --no-cache --check . ../../src/cmd/init)
+	@for version in $(DJANGOS); do $(MAKE) django-$$version; done
+
+.PHONY: $(DJANGOS:%=django-%)
+$(DJANGOS:%=django-%): django-%: $(DJANGO)-%/ready
+	$(call step,Django $* tests,cd tests/django && PYTHONDONTWRITEBYTECODE=1 \
+		$(DJANGO)-$*/bin/python -m pytest --quiet)
 
 .PHONY: client
 client: client-js/node_modules/.package-lock.json

@@ -11,6 +11,8 @@ mod commands;
 mod dev_with_site;
 // What is tried before anything is served.
 mod doctor;
+// What a Django project is given to begin with.
+mod init_django;
 
 // The documents, held against the gateway.
 mod protocol_document;
@@ -20,6 +22,7 @@ mod oracle;
 
 // What is promised to whoever behaves.
 mod calls;
+mod closed_by_backend;
 mod connect_hook;
 mod converses_in_v1;
 mod delivers_in_order;

@@ -4,9 +4,7 @@ use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
-use aws_lc_rs::rand;
 use clap::Args;
-use data_encoding::BASE64URL_NOPAD;
 use groupcast::Listeners;
 use groupcast::config::Config;
 use groupcast::group::{GroupName, GroupPattern};
@@ -17,7 +15,7 @@ use groupcast::telemetry::LogFormat;
 use serde_json::json;
 
 use super::language::Language;
-use super::{ConfigFile, Failure, now, serve};
+use super::{ConfigFile, Failure, now, random, random_text, serve};
 
 /// Try the gateway: one process, this machine only, nothing to configure
 ///
@@ -68,7 +66,7 @@ impl Dev {
         };
         let group = format!("usuario_{}", self.sub);
         let token = self.token(&key, &group, &config.identity).map_err(Failure::start)?;
-        let secret = BASE64URL_NOPAD.encode(&random::<24>().map_err(Failure::start)?);
+        let secret = random_text::<24>().map_err(Failure::start)?;
         self.adapt(&mut config, key, &secret);
         let path = config.server.routes.first().map(|route| route.path.clone());
         config.server.dev = Some(DevSettings {
@@ -204,10 +202,4 @@ fn parse_sub(sub: &str) -> Result<String, String> {
         Ok(_) if !sub.is_empty() => Ok(sub.to_owned()),
         _ => Err("letters, digits, '_', '.' and '-' make a group name; at most 91 of them".into()),
     }
-}
-
-fn random<const N: usize>() -> Result<[u8; N], &'static str> {
-    let mut bytes = [0; N];
-    rand::fill(&mut bytes).map_err(|_| "the system gives no random bytes")?;
-    Ok(bytes)
 }

@@ -5,6 +5,7 @@ mod dev;
 mod doctor;
 mod explain;
 mod failure;
+mod init;
 mod language;
 mod serve;
 mod signals;
@@ -15,7 +16,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use aws_lc_rs::rand;
 use clap::{Args, Parser, Subcommand};
+use data_encoding::BASE64URL_NOPAD;
 use groupcast::config::{Config, Variables};
 
 pub(crate) use failure::Failure;
@@ -32,6 +35,7 @@ Examples:
   groupcast serve                    run it
   groupcast token --sub 7            a token to connect with
   groupcast explain --sub 7 join pedido.42
+  groupcast init django              begin beside a Django project
 
 Configuration: gateway.toml in the current folder, or --config; every key can also be given as a
 variable, such as GROUPCAST_LISTEN_PUBLIC=0.0.0.0:8080.
@@ -50,6 +54,7 @@ enum Command {
     Doctor(doctor::Doctor),
     Token(token::Token),
     Explain(explain::Explain),
+    Init(init::Init),
 }
 
 /// Where the configuration is.
@@ -69,6 +74,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Doctor(doctor) => doctor.run(),
         Command::Token(token) => token.run(),
         Command::Explain(explain) => explain.run(),
+        Command::Init(init) => init.run(),
     }
 }
 
@@ -94,4 +100,16 @@ fn variables() -> Variables {
 /// Seconds since 1970.
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Random bytes from the operating system.
+fn random<const N: usize>() -> Result<[u8; N], &'static str> {
+    let mut bytes = [0; N];
+    rand::fill(&mut bytes).map_err(|_| "the system gives no random bytes")?;
+    Ok(bytes)
+}
+
+/// A secret of `N` random bytes that can be typed.
+fn random_text<const N: usize>() -> Result<String, &'static str> {
+    random::<N>().map(|bytes| BASE64URL_NOPAD.encode(&bytes))
 }

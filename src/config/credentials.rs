@@ -67,7 +67,7 @@ fn api_key(index: usize, key: &raw::ApiKey, place: &Place) -> Result<ApiKeySetti
     let secret = String::from_utf8(given.resolve(place)?)
         .map_err(|_| ConfigError::value(&at, "a secret that is not UTF-8", "visible ASCII"))?;
     if key.allow.is_empty() {
-        let allowed = "some of send, send_user, send_all, members, read";
+        let allowed = "some of send, send_user, send_all, members, close, read";
         return Err(ConfigError::value(format!("{at}.allow"), "empty", allowed));
     }
     let pattern = |(place, text): (usize, &String)| pattern(&format!("{at}.groups[{place}]"), text);

@@ -24,6 +24,8 @@ pub enum Control {
     Leave(Member, GroupName),
     /// Close connections with this code, one of `protocol::Disconnect`.
     Close(Member, u16),
+    /// Close the connections of this `sub` that have this session, with this code.
+    CloseSession(Arc<str>, Arc<str>, u16),
 }
 
 /// Where a group stands when somebody joins it, and what the joiner missed.

@@ -118,13 +118,20 @@ impl Shard {
                     }
                 }
             }
-            Control::Close(member, code) => {
-                for key in self.seats_of(&member) {
-                    // What was answered before the end is not lost to it.
-                    self.write_out(key);
-                    self.close(key, Disconnect::of_code(code));
-                }
+            Control::Close(member, code) => self.close_all(&self.seats_of(&member), code),
+            Control::CloseSession(sub, session, code) => {
+                let mut keys = self.seats_of(&Member::User(sub));
+                keys.retain(|key| self.seats[*key].identity.session() == Some(&*session));
+                self.close_all(&keys, code);
             }
+        }
+    }
+
+    fn close_all(&mut self, keys: &[SeatKey], code: u16) {
+        for key in keys {
+            // What was answered before the end is not lost to it.
+            self.write_out(*key);
+            self.close(*key, Disconnect::of_code(code));
         }
     }
 

@@ -83,19 +83,21 @@ pub enum Right {
     SendAll,
     /// Add and remove members.
     Members,
+    /// Close connections.
+    Close,
     /// Look at groups and users.
     Read,
 }
 
 /// A word that names no [`Right`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("right {0:?} is unknown; send, send_user, send_all, members and read are allowed")]
+#[error("right {0:?} is unknown; send, send_user, send_all, members, close and read are allowed")]
 pub struct UnknownRight(pub String);
 
 impl Right {
     /// Every right, in the order in which they are declared.
-    pub const ALL: [Self; 5] =
-        [Self::Send, Self::SendUser, Self::SendAll, Self::Members, Self::Read];
+    pub const ALL: [Self; 6] =
+        [Self::Send, Self::SendUser, Self::SendAll, Self::Members, Self::Close, Self::Read];
 
     /// The word for it in the configuration.
     pub fn as_str(self) -> &'static str {
@@ -104,6 +106,7 @@ impl Right {
             Self::SendUser => "send_user",
             Self::SendAll => "send_all",
             Self::Members => "members",
+            Self::Close => "close",
             Self::Read => "read",
         }
     }

@@ -3,14 +3,14 @@
 //! ```text
 //! version  1 byte, 1
 //! kind     1 byte: 0 group, 1 user, 2 connection, 3 all, 4 join, 5 leave, 6 close, 7 probe,
-//!          8 unheard
+//!          8 unheard, 9 the end of a session
 //! origin   8 bytes, the instance that wrote it
 //! ```
 //! and then, by kind:
 //! - publications (0 to 3): id (16 bytes), age in ms, flags (1 byte: 1 = deadline, 2 = except), the
 //!   time left to the deadline in ms, connections and users left out, the target, the event;
-//! - changes (4 to 6): the member, then the group or the close code; a probe (7): a number;
-//!   the unheard (8): 0 and group names, or 1, a mailbox' number and how many there are.
+//! - changes (4 to 6): the member, then the group or the close code; the end of a session (9): its
+//!   `sub`, its name, the close code; a probe (7): a number; the unheard (8): 0 and group names, or 1, a mailbox' number and how many there are.
 //!
 //! Numbers are LEB128, texts have their length before them. A group is not named: its channel does.
 //! Times are spans, subtracted from and added to the clocks of the instances; no wall clock travels.
@@ -102,6 +102,7 @@ mod kind {
     pub(super) const CLOSE: u8 = 6;
     pub(super) const PROBE: u8 = 7;
     pub(super) const UNHEARD: u8 = 8;
+    pub(super) const CLOSE_SESSION: u8 = 9;
 }
 
 /// Bits of a publication's flags.

@@ -61,11 +61,10 @@ pub(in crate::layer) fn decode(
         }
         kind::JOIN => Message::Control(Control::Join(reader.member()?, reader.group()?)),
         kind::LEAVE => Message::Control(Control::Leave(reader.member()?, reader.group()?)),
-        kind::CLOSE => {
-            let member = reader.member()?;
-            let code = u16::try_from(reader.number("code")?);
-            let code = code.map_err(|_| EnvelopeError::Broken("code"))?;
-            Message::Control(Control::Close(member, code))
+        kind::CLOSE => Message::Control(Control::Close(reader.member()?, reader.code()?)),
+        kind::CLOSE_SESSION => {
+            let (sub, session) = (reader.text("member")?, reader.text("session")?);
+            Message::Control(Control::CloseSession(sub, session, reader.code()?))
         }
         kind::PROBE => Message::Probe(reader.number("probe")?),
         kind::UNHEARD => Message::Unheard(reader.unheard()?),
@@ -159,6 +158,10 @@ impl Reader {
             member::CONNECTION => self.connection("member").map(Member::Connection),
             _ => Err(EnvelopeError::Broken("member")),
         }
+    }
+
+    fn code(&mut self) -> Result<u16, EnvelopeError> {
+        u16::try_from(self.number("code")?).map_err(|_| EnvelopeError::Broken("code"))
     }
 
     fn group(&mut self) -> Result<GroupName, EnvelopeError> {

@@ -159,11 +159,16 @@ proptest! {
     }
 
     #[test]
-    fn changes_are_read_as_they_were_written(member in member(), code in any::<u16>()) {
+    fn changes_are_read_as_they_were_written(
+        member in member(),
+        (sub, session) in ("\\PC{0,9}", "\\PC{0,9}"),
+        code in any::<u16>(),
+    ) {
         for change in [
             Control::Join(member.clone(), group("a")),
             Control::Leave(member.clone(), group("a")),
             Control::Close(member.clone(), code),
+            Control::CloseSession(sub.as_str().into(), session.as_str().into(), code),
         ] {
             let read = read(&control(instance(), &change), Instant::now());
             prop_assert!(matches!(read, Ok(Decoded::From(_, Message::Control(read))) if read == change));

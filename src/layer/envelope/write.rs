@@ -50,6 +50,7 @@ pub(in crate::layer) fn control(origin: InstanceId, control: &Control) -> Vec<u8
         Control::Join(..) => kind::JOIN,
         Control::Leave(..) => kind::LEAVE,
         Control::Close(..) => kind::CLOSE,
+        Control::CloseSession(..) => kind::CLOSE_SESSION,
     };
     let mut envelope = Vec::with_capacity(128);
     let mut out = Writer::begin(&mut envelope, kind, origin);
@@ -60,6 +61,11 @@ pub(in crate::layer) fn control(origin: InstanceId, control: &Control) -> Vec<u8
         }
         Control::Close(member, code) => {
             out.member(member);
+            out.number(u64::from(*code));
+        }
+        Control::CloseSession(sub, session, code) => {
+            out.text(sub);
+            out.text(session);
             out.number(u64::from(*code));
         }
     }

@@ -1,7 +1,9 @@
-//! The HTTP API of back ends: send events, change memberships, ask why somebody did not see one.
+//! The HTTP API of back ends: send events, change memberships,
+//! close connections, ask why somebody did not see one.
 
 mod auth;
 mod batch;
+mod close;
 mod layers;
 mod look;
 mod members;
@@ -65,7 +67,9 @@ fn routes(api: &Arc<Api>) -> Router {
         .route("/groups/{name}/members/{member}", put(members::add).delete(members::remove))
         .route("/users/{sub}", get(look::at_user))
         .route("/users/{sub}/send", post(send::to_user))
+        .route("/users/{sub}/close", post(close::user_connections))
         .route("/connections/{id}/send", post(send::to_connection))
+        .route("/connections/{id}/close", post(close::connection))
         .route("/send", post(send::to_all))
         .route("/batch", post(batch::send))
         .route("/openapi.json", get(openapi::document))

@@ -12,7 +12,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Header, Ref, RefOr};
 use utoipa::{IntoParams, IntoResponses, Modify, OpenApi, ToSchema};
 
-use super::{batch, look, members, send};
+use super::{batch, close, look, members, send};
 use crate::server::problem::{Kind, MEDIA_TYPE, ProblemBody};
 
 /// Name of a group.
@@ -88,10 +88,48 @@ impl IntoParams for Send {
     }
 }
 
+/// What the end of connections can be told.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Close {
+    /// The close code, which says whether clients come back by themselves: 4503 does, after asking
+    /// anew who they are; 4401 with a fresh token only; 4403, the default, and 4409 do not.
+    #[param(pattern = "^(4401|4403|4409|4503)$", nullable = false, value_type = Option<String>)]
+    #[allow(dead_code, reason = "a schema only")]
+    code: Option<u16>,
+}
+
+/// What the end of a user's connections can be told.
+pub(super) struct CloseUser;
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+struct SessionQuery {
+    /// Only the connections of this session, as the back end called it when it was asked who that is.
+    #[param(
+        pattern = r"^([ -~]{1,128}|[^\u0000-\u001f\u007f-\u009f]{1,32})$",
+        nullable = false, value_type = Option<String>
+    )]
+    #[allow(dead_code, reason = "a schema only")]
+    session: Option<String>,
+}
+
+impl IntoParams for CloseUser {
+    fn into_params(
+        _: impl Fn() -> Option<utoipa::openapi::path::ParameterIn>,
+    ) -> Vec<utoipa::openapi::path::Parameter> {
+        let mut params = Close::into_params(|| None);
+        params.extend(SessionQuery::into_params(|| None));
+        params
+    }
+}
+
 /// What looking can be answered with, beside success.
 pub(super) struct LookRefusals;
 /// What changing a membership can be answered with, beside success.
 pub(super) struct ChangeRefusals;
+/// What closing can be answered with, beside success.
+pub(super) struct CloseRefusals;
 /// What sending one event can be answered with, beside success.
 pub(super) struct SendRefusals;
 /// What sending a batch can be answered with, beside success.
@@ -132,6 +170,12 @@ impl IntoResponses for LookRefusals {
 impl IntoResponses for ChangeRefusals {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         described(&[ALWAYS, &[Kind::LayerUnreachable]].concat())
+    }
+}
+
+impl IntoResponses for CloseRefusals {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        described(&[ALWAYS, &[Kind::BadQuery, Kind::LayerUnreachable]].concat())
     }
 }
 
@@ -189,7 +233,7 @@ impl Modify for Bearer {
     info(title = "Groupcast", description = "Send events to browsers, and see where they went."),
     paths(
         send::to_group, send::to_user, send::to_connection, send::to_all, batch::send,
-        members::add, members::remove, look::at_group, look::at_user, document,
+        members::add, members::remove, close::user_connections, close::connection, look::at_group, look::at_user, document,
     ),
     components(schemas(ProblemBody)),
     modifiers(&Bearer),

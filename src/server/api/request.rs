@@ -197,7 +197,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// Decodes one part of a query: `+` is a space, `%XX` a byte, the whole must be UTF-8.
-fn decode(part: &str) -> Result<Cow<'_, str>, Problem> {
+pub(super) fn decode(part: &str) -> Result<Cow<'_, str>, Problem> {
     if !part.contains(['%', '+']) {
         return Ok(Cow::Borrowed(part));
     }

@@ -4,6 +4,7 @@
 
 mod batch;
 mod bounds;
+mod close;
 mod description;
 mod look;
 mod members;

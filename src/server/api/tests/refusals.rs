@@ -54,6 +54,8 @@ async fn a_key_without_the_right_is_told_which_one_it_lacks() {
             "/connections/k3f5a2bq-1/send",
             "key \"orders\" lacks the right 'send_user'",
         ),
+        (ORDERS, "POST", "/users/7/close", "key \"orders\" lacks the right 'close'"),
+        (ORDERS, "POST", "/connections/k3f5a2bq-1/close", "key \"orders\" lacks the right 'close'"),
         (ORDERS, "POST", "/send", "key \"orders\" lacks the right 'send_all'"),
         (
             AUDIT,

@@ -1,0 +1,109 @@
+"""The connect hook: Django's own session says who connects."""
+
+import pytest
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import HttpResponse
+
+import groupcast
+
+HOOK = "/groupcast/connect"
+
+
+@pytest.fixture(autouse=True)
+def handler(monkeypatch):
+    """Registers a handler for one test; without, there is none."""
+    monkeypatch.setattr(groupcast, "_connect", [])
+    return groupcast.connect
+
+
+def test_a_user_is_known_by_the_session_cookie(ask, client, user):
+    client.force_login(user)
+    answer = ask("GET", HOOK)
+    assert answer.status_code == 200
+    told = answer.json()
+    assert (told["sub"], told["groups"]) == (str(user.pk), [])
+    assert client.session.session_key not in answer.content.decode(), "the key is a password"
+    assert ask("GET", HOOK).json()["session"] == told["session"], "the same session, the same name"
+    client.logout()
+    client.force_login(user)
+    assert ask("GET", HOOK).json()["session"] != told["session"]
+
+
+def test_nobody_is_401_and_not_a_redirect(ask, db):
+    answer = ask("GET", HOOK)
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
+
+
+def test_a_user_who_was_deactivated_is_nobody(ask, client, user):
+    client.force_login(user)
+    user.is_active = False
+    user.save()
+    assert ask("GET", HOOK).status_code == 401
+
+
+def test_the_handler_sees_user_parameters_and_path(ask, client, user, handler):
+    seen = {}
+
+    @handler
+    def groups(request):
+        seen.update(path=request.groupcast.path, room=request.GET["room"], user=request.user)
+        return ["room_3"]
+
+    client.force_login(user)
+    answer = ask("GET", f"{HOOK}?room=3", ws_path="/ws/chat/3/")
+    assert answer.json()["groups"] == ["room_3"]
+    assert seen == {"room": "3", "user": user, "path": "/ws/chat/3/"}
+
+
+def test_parameters_that_nothing_looks_at_are_not_confirmed(ask, client, user, handler):
+    client.force_login(user)
+    assert ask("GET", f"{HOOK}?room=3", ws_path="/ws/chat/3/").status_code == 403
+    handler(lambda request: None)
+    assert ask("GET", f"{HOOK}?room=3", ws_path="/ws/chat/3/").status_code == 200
+
+
+def test_a_dict_is_told_as_it_is(ask, client, user, handler):
+    handler(lambda request: {"claims": {"tenant": "norte"}, "expires_in": 60, "welcome": None})
+    client.force_login(user)
+    told = ask("GET", HOOK).json()
+    assert told.pop("session")
+    expected = {"sub": str(user.pk), "groups": [], "claims": {"tenant": "norte"}, "expires_in": 60}
+    assert told == expected, "None is not told"
+
+
+def test_a_visitor_is_admitted_by_a_sub_of_its_own(ask, handler):
+    handler(lambda request: {"sub": "visitor-1", "groups": ["news"]})
+    assert ask("GET", HOOK).json() == {"sub": "visitor-1", "groups": ["news"]}
+
+
+def test_groups_alone_admit_nobody(ask, handler):
+    handler(lambda request: ["news"])
+    assert ask("GET", HOOK).status_code == 401
+
+
+def test_a_handler_refuses_by_exception_or_response(ask, client, user, handler):
+    client.force_login(user)
+
+    @handler
+    def not_here(request):
+        raise PermissionDenied("not in this room")
+
+    answer = ask("GET", HOOK)
+    assert (answer.status_code, answer.json()["message"]) == (403, "not in this room")
+    handler(lambda request: HttpResponse(status=401))
+    assert ask("GET", HOOK).status_code == 401
+
+
+def test_login_required_around_a_handler_redirects_as_it_does(ask, handler):
+    handler(login_required(lambda request: None))
+    assert ask("GET", HOOK).status_code == 302, "the gateway logs what that means"
+
+
+def test_production_settings_are_passed_by_what_the_gateway_passes_on(ask, client, user):
+    client.force_login(user)
+    assert client.cookies["sessionid"]["secure"]
+    assert ask("GET", HOOK).status_code == 200
+    assert ask("GET", HOOK, **{"X-Forwarded-Proto": "http"}).status_code == 301
+    assert ask("GET", HOOK, Host="other.example").status_code == 400
+    assert ask("POST", HOOK, b"").status_code == 405

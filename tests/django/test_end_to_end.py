@@ -1,0 +1,184 @@
+"""Browser, gateway and site, all real: gunicorn with two workers, production settings."""
+
+import contextlib
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+from django.conf import settings as project
+from django.db import connection
+from django.test import Client
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect as open_websocket
+
+import groupcast
+from conftest import Gateway, eventually
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+CONFIG = """
+[backend]
+url = "http://{site}"
+host = "tienda.example"
+headers = {headers}
+cache = "0s"
+cache_refusals = "0s"
+[[backend.key]]
+id = "1"
+secret = "{secret}"
+[[grant]]
+calls = ["*"]
+[[route]]
+path = "/ws/"
+join = ["usuario_{{sub}}"]
+call_errors = true
+[[route]]
+path = "/ws/room/{{room}}/"
+allow = "hook"
+"""
+
+
+@pytest.fixture
+def site(transactional_db, tmp_path):
+    """Where gunicorn serves the shop, with the database of the test."""
+    log = tmp_path / "gunicorn"
+    command = [sys.executable, "-m", "gunicorn", "--workers", "2", "--threads", "2"]
+    command += ["--bind", "127.0.0.1:0", "--no-control-socket", "shop.wsgi"]
+    path = os.pathsep.join([str(Path(__file__).parent), str(Path(groupcast.__file__).parent)])
+    told = {
+        "DJANGO_SETTINGS_MODULE": "shop.settings",
+        "PYTHONPATH": path,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "SHOP_DATABASE": str(connection.settings_dict["NAME"]),
+    }
+    with log.open("w") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **told})
+    try:
+        listening = r"Listening at: http://(\S+)"
+        yield eventually(lambda: re.search(listening, log.read_text())).group(1)
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+@pytest.fixture
+def start(site, tmp_path, settings):
+    """`start(headers)`: a gateway before the site, which the settings name."""
+    running = []
+
+    def start(headers='{ "X-Forwarded-Proto" = "https" }'):
+        secret = project.GROUPCAST["SECRET"]
+        gateway = Gateway(tmp_path, CONFIG.format(site=site, headers=headers, secret=secret))
+        running.append(gateway)
+        settings.GROUPCAST = gateway.settings()
+        return gateway
+
+    yield start
+    for gateway in running:
+        gateway.end()
+
+
+@contextlib.contextmanager
+def browser(gateway, client, path="/ws/", scheme="https"):
+    """A bare WebSocket as a browser opens it, through a proxy that ends TLS."""
+    host, port = gateway.public.rsplit(":", 1)
+    cookies = "; ".join(f"{name}={cookie.value}" for name, cookie in client.cookies.items())
+    with open_websocket(
+        f"ws://tienda.example{path}",
+        sock=socket.create_connection((host, int(port))),
+        origin="https://tienda.example",
+        additional_headers={"Cookie": cookies, "X-Forwarded-Proto": scheme},
+        open_timeout=20,
+    ) as websocket:
+        yield websocket
+
+
+def said(websocket):
+    return json.loads(websocket.recv(timeout=20))
+
+
+def code(websocket):
+    """The code that it is closed with, next."""
+    with pytest.raises(ConnectionClosed) as closed:
+        websocket.recv(timeout=20)
+    return closed.value.rcvd.code
+
+
+def members(group):
+    """Waits for one member."""
+    return eventually(lambda: groupcast._request("GET", f"/groups/{group}")["connections"])
+
+
+def test_a_session_cookie_opens_and_send_arrives(start, client, user):
+    gateway = start()
+    client.force_login(user)
+    with browser(gateway, client, "/ws/") as page, browser(gateway, client, "/ws/room/3/") as room:
+        assert members(f"usuario_{user.pk}") == members("room_3") == 1
+        groupcast.send(f"usuario_{user.pk}", {"type": "image_ready", "id": 42})
+        assert said(page) == {"type": "image_ready", "id": 42}
+        groupcast.send("room_3", {"type": "entered"})
+        assert said(room) == {"type": "entered"}
+        groupcast.send_user(user, {"type": "to both"})
+        assert said(page) == said(room) == {"type": "to both"}
+
+
+def test_nobody_is_4401_and_whoever_may_not_is_4403(start, client, user):
+    gateway = start()
+    with browser(gateway, client) as page:
+        assert code(page) == 4401
+    client.force_login(user)
+    with browser(gateway, client, "/ws/room/13/") as room:
+        assert code(room) == 4403
+
+
+def test_calls_reach_their_handler_as_the_user(start, client, user):
+    gateway = start()
+    client.force_login(user)
+    with browser(gateway, client) as page:
+        page.send(json.dumps({"action": "who", "x": 1}))
+        result = said(page)
+        assert (result["user"], result["sub"]) == ("ana", str(user.pk))
+        assert result["data"] == {"action": "who", "x": 1}
+        assert result["path"] == "/ws/"
+        assert len(result["session"]) == 64
+        page.send(json.dumps({"action": "enter", "room": 5}))
+        assert said(page) == {"room": "room_5"}
+        assert members("room_5") == 1
+        page.send(json.dumps({"action": "fly"}))
+        refused = said(page)
+        assert (refused["type"], refused["code"]) == ("error", "not_found")
+        page.send(json.dumps({"action": "eject"}))
+        assert code(page) == 4403
+
+
+def test_a_setting_that_is_in_the_way_is_named_in_the_log(start, client, user):
+    gateway = start(headers="{}")
+    client.force_login(user)
+    with browser(gateway, client, scheme="http") as page:
+        assert code(page) == 4503
+    assert eventually(lambda: "SECURE_SSL_REDIRECT" in gateway.log.read_text())
+
+
+def test_a_logout_closes_that_browser_and_its_cookie_opens_no_other(start, client, user):
+    here = partial(browser, start())
+    elsewhere = Client()
+    for each in (client, elsewhere):
+        each.force_login(user)
+    with here(client) as page, here(client) as second, here(elsewhere) as other:
+        assert eventually(lambda: len(groupcast.look(user)["connections"]) == 3)
+        old = client.cookies.copy()
+        client.post("/logout", secure=True)
+        assert (code(page), code(second)) == (4401, 4401)
+        groupcast.send_user(user, {"type": "still here"})
+        assert said(other) == {"type": "still here"}
+        groupcast.disconnect(user, 4503)
+        assert code(other) == 4503
+    client.cookies = old
+    with here(client) as again:
+        assert code(again) == 4401

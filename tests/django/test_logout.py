@@ -1,0 +1,39 @@
+"""Who logs out is closed, as soon as the answer is on its way."""
+
+import pytest
+
+import groupcast
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_logout_closes_after_the_session_is_gone(client, user, groupcast_sent, monkeypatch):
+    client.force_login(user)
+    held = []
+    monkeypatch.setattr(
+        groupcast, "disconnect", lambda *told, **named: held.append((told, named, client.session))
+    )
+    client.post("/logout", secure=True)
+    [(told, named, session)] = held
+    assert (told, list(named)) == ((str(user.pk),), ["session"])
+    assert "_auth_user_id" not in session
+
+
+def test_only_the_one_who_logged_out_is_closed_and_once(client, user, groupcast_sent):
+    client.force_login(user)
+    client.post("/logout", secure=True)
+    client.get("/", secure=True)
+    client.post("/logout", secure=True)
+    assert groupcast_sent.disconnected == [str(user.pk)]
+
+
+def test_a_gateway_that_is_away_stops_no_logout(client, user, caplog):
+    client.force_login(user)
+    assert client.post("/logout", secure=True).status_code == 302
+    assert f"user {user.pk} logged out, but is connected" in caplog.text
+
+
+def test_a_real_gateway_takes_it(client, user, gateway, caplog):
+    client.force_login(user)
+    client.post("/logout", secure=True)
+    assert not caplog.records

@@ -1,0 +1,381 @@
+"""Events from Django to a real gateway."""
+
+import http.client
+import http.server
+import json
+import os
+import socket
+import threading
+import time
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.db import transaction
+
+import groupcast
+from conftest import Gateway, hang_up
+
+pytestmark = pytest.mark.django_db
+
+
+def accepted(gateway, path="/groups/{name}/send"):
+    """How many sends the gateway has accepted so far."""
+    connection = http.client.HTTPConnection(gateway.api)
+    connection.request("GET", "/metrics")
+    text = connection.getresponse().read().decode()
+    connection.close()
+    lines = (line for line in text.splitlines() if line.startswith("groupcast_http_requests_total"))
+    wanted = [line for line in lines if path in line and '"202"' in line]
+    return sum(int(float(line.split()[-1])) for line in wanted)
+
+
+def local_address():
+    """Of the connection that this thread keeps."""
+    _, kept = groupcast._kept.line
+    return kept.sock.getsockname()
+
+
+class Script(http.server.ThreadingHTTPServer):
+    """An API that answers as it is told, and remembers what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.asked = []
+        self.connections = 0
+        script = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def setup(self):
+                script.connections += 1
+                super().setup()
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                script.asked.append((self.path, dict(self.headers), body))
+                status, headers, content = script.answers.pop(0)
+                if status is None:  # hangs up instead
+                    self.close_connection = True
+                    return
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_):
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def keys(self):
+        return [headers["Idempotency-Key"] for _, headers, _ in self.asked]
+
+
+@pytest.fixture
+def script(settings):
+    """`script(answers…)`: an API of the test's own that the settings name."""
+    servers = []
+
+    def start(*answers):
+        server = Script(*answers)
+        servers.append(server)
+        address = "http://{}:{}".format(*server.server_address)
+        settings.GROUPCAST = {**settings.GROUPCAST, "API": address, "TIMEOUT": 3.0}
+        return server
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+TAKEN = (202, {"Content-Type": "application/json"}, b'{"id":"x"}')
+BUSY = (
+    503,
+    {"Content-Type": "application/problem+json", "Retry-After": "1"},
+    b'{"status":503,"code":"busy","detail":"no room"}',
+)
+
+
+def test_events_go_to_groups_users_connections_and_several_at_once(gateway):
+    before = accepted(gateway)
+    groupcast.send("usuario_7", {"type": "a", "amount": Decimal("1.5")}, on_commit=False)
+    assert accepted(gateway) == before + 1
+    groupcast.send_user("maría/7", {"type": "a"}, on_commit=False)
+    groupcast.send_connection("k3f5a2bq-17", {"type": "a"}, on_commit=False)
+    groupcast.send_many([("a", {"type": "x"}), (["a", "b"], {"type": "y"})], on_commit=False)
+    groupcast.send_many([], on_commit=False)
+    assert groupcast.look(7)["connections"] == []
+    groupcast.disconnect(7)
+
+
+def test_options_are_told(script):
+    server = script(TAKEN)
+    groupcast.send(
+        "a",
+        {"type": "é"},
+        key="k-1",
+        expiry=timedelta(seconds=1.5),
+        exclude=["user:7 x", "k3f5a2bq-17"],
+        on_commit=False,
+    )
+    path, headers, body = server.asked[0]
+    assert path == "/groups/a/send?except=user%3A7+x&except=k3f5a2bq-17&expiry_ms=1500"
+    assert headers["Idempotency-Key"] == "k-1"
+    assert headers["Authorization"].startswith("Bearer ")
+    assert body == '{"type":"é"}'.encode()
+
+
+def test_the_gateway_understands_the_options(gateway):
+    before = accepted(gateway)
+    options = {"expiry": 30, "exclude": ["user:7", "k3f5a2bq-17"], "on_commit": False}
+    groupcast.send("a", {"type": "x"}, **options)
+    assert accepted(gateway) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("group", "event", "status", "words"),
+    [
+        ("no group", {"type": "x"}, 422, "no group"),
+        ("g", {"type": ""}, 422, "type"),
+        ("g", {"type": "x", "big": "x" * 70_000}, 413, "bytes"),
+    ],
+)
+def test_a_refusal_is_an_error_with_the_gateways_words(gateway, group, event, status, words):
+    with pytest.raises(groupcast.GroupcastError, match=words) as refused:
+        groupcast.send(group, event, on_commit=False)
+    assert refused.value.status == status
+    assert refused.value.code
+
+
+def test_one_refused_of_several_is_an_error(gateway):
+    with pytest.raises(groupcast.GroupcastError) as refused:
+        groupcast.send_many([("fine", {"type": "x"}), ("no group", {"type": "x"})], on_commit=False)
+    assert (refused.value.status, refused.value.code) == (422, "bad_group")
+
+
+def test_a_key_that_is_wrong_is_an_error(gateway, settings):
+    settings.GROUPCAST = gateway.settings(KEY="somebody else's key")
+    with pytest.raises(groupcast.GroupcastError) as refused:
+        groupcast.send("g", {"type": "x"}, on_commit=False)
+    assert (refused.value.status, refused.value.code) == (401, "key_unknown")
+
+
+@pytest.mark.parametrize("event", [{}, {"type": 1}, ["type"], "type", None])
+def test_what_is_no_event_is_told_to_the_caller(event):
+    with pytest.raises(TypeError, match="'type'"):
+        groupcast.send("g", event)
+    with pytest.raises(TypeError, match="'type'"):
+        groupcast.send_many([("g", event)])
+
+
+def test_nan_is_told_to_the_caller():
+    with pytest.raises(ValueError, match="JSON"):
+        groupcast.send("g", {"type": "x", "n": float("nan")})
+
+
+def test_nobody_there_is_an_error_without_a_status(settings):
+    with pytest.raises(groupcast.GroupcastError, match="cannot be reached") as refused:
+        groupcast.send("g", {"type": "x"}, on_commit=False)
+    assert refused.value.status is None
+
+
+# ===== transactions =====
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_send_waits_for_the_commit_and_dies_with_a_rollback(gateway):
+    before = accepted(gateway)
+    with transaction.atomic():
+        event = {"type": "x", "n": 1}
+        groupcast.send("g", event)
+        event["n"] = {"not JSON"}
+        assert accepted(gateway) == before, "not before the commit"
+    assert accepted(gateway) == before + 1, "and as it was said"
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        groupcast.send("g", {"type": "x"})
+        1 / 0  # noqa: B018
+    assert accepted(gateway) == before + 1
+    groupcast.send("g", {"type": "x"})
+    assert accepted(gateway) == before + 2, "outside of a transaction it goes out now"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_failure_after_the_commit_is_logged_and_stops_nothing(settings, caplog):
+    done = []
+    with transaction.atomic():
+        groupcast.send("g", {"type": "x"})  # nobody is there
+        transaction.on_commit(lambda: done.append(1))
+    assert done, "what else waits for the commit is done"
+    assert "cannot be reached" in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_transaction_of_a_request_decides(gateway, client):
+    before = accepted(gateway)
+    assert client.get("/sale", secure=True).status_code == 200
+    assert accepted(gateway) == before + 1
+    client.raise_request_exception = False
+    assert client.get("/sale?fail", secure=True).status_code == 500
+    assert accepted(gateway) == before + 1
+
+
+# ===== connections =====
+
+
+def test_a_thread_keeps_its_connection(script):
+    server = script(*[TAKEN] * 6)
+    for _ in range(3):
+        groupcast.send("g", {"type": "x"}, on_commit=False)
+    assert server.connections == 1
+
+    def work():
+        for _ in range(3):
+            groupcast.send("g", {"type": "x"}, on_commit=False)
+        hang_up()
+
+    other = threading.Thread(target=work)
+    other.start()
+    other.join()
+    assert (server.connections, len(server.asked)) == (2, 6)
+
+
+def test_many_threads_and_forks_send_at_once(gateway):
+    """As a worker that forks after it has sent: nobody reads the answer to somebody else."""
+    before = accepted(gateway)
+    groupcast.send("g", {"type": "parent"}, on_commit=False)
+    parent = local_address()
+    children = []
+    for _ in range(4):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                for _ in range(25):
+                    groupcast.send("g", {"type": "child"}, on_commit=False)
+                code = 0 if local_address() != parent else 2
+            finally:
+                os._exit(code)
+        children.append(child)
+    errors = []
+
+    def work():
+        try:
+            for _ in range(25):
+                groupcast.send("g", {"type": "thread"}, on_commit=False)
+        except groupcast.GroupcastError as error:
+            errors.append(error)
+        finally:
+            hang_up()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+    assert not errors
+    groupcast.send("g", {"type": "parent"}, on_commit=False)
+    assert local_address() == parent, "the parent's is as it was"
+    assert accepted(gateway) == before + 202
+
+
+def test_a_connection_that_was_closed_while_it_rested_is_replaced_once(script):
+    server = script(TAKEN, (None, {}, b""), TAKEN)
+    groupcast.send("g", {"type": "x"}, on_commit=False)
+    groupcast.send("g", {"type": "y"}, on_commit=False)
+    assert server.connections == 2
+    assert server.keys[1] == server.keys[2] != server.keys[0], "no event can be delivered twice"
+
+
+def test_a_new_connection_that_breaks_is_an_error(script):
+    server = script((None, {}, b""))
+    with pytest.raises(groupcast.GroupcastError, match="cannot be reached"):
+        groupcast.send("g", {"type": "x"}, on_commit=False)
+    assert len(server.asked) == 1
+
+
+def test_a_gateway_that_was_restarted_is_found_again(tmp_path, settings):
+    first = Gateway(tmp_path)
+    settings.GROUPCAST = first.settings()
+    groupcast.send("g", {"type": "x"}, on_commit=False)
+    first.end()
+    with pytest.raises(groupcast.GroupcastError, match="cannot be reached"):
+        groupcast.send("g", {"type": "x"}, on_commit=False)
+    again = Gateway(tmp_path, api=first.api, key=first.key)
+    groupcast.send("g", {"type": "x"}, on_commit=False)
+    again.end()
+
+
+def test_no_room_is_waited_for_under_the_same_key(script):
+    server = script(BUSY, TAKEN)
+    began = time.monotonic()
+    groupcast.send("g", {"type": "x"}, on_commit=False)
+    assert 1 <= time.monotonic() - began < 3
+    assert server.keys[0] == server.keys[1]
+
+
+def test_no_room_for_part_of_a_batch_is_waited_for(script):
+    part = {"results": [{"id": "x"}, {"problem": {"status": 503, "detail": "no room"}}]}
+    half = (207, {"Content-Type": "application/json"}, json.dumps(part).encode())
+    server = script(half, TAKEN)
+    groupcast.send_many([("a", {"type": "x"}), ("b", {"type": "x"})], on_commit=False)
+    assert server.keys[0] == server.keys[1]
+
+
+def test_waiting_ends_with_the_time_allowed(script):
+    server = script(*[BUSY] * 9)
+    began = time.monotonic()
+    with pytest.raises(groupcast.GroupcastError, match="no room") as refused:
+        groupcast.send("g", {"type": "x"}, on_commit=False)
+    assert refused.value.status == 503
+    assert time.monotonic() - began < 3.5
+    assert 2 <= len(server.asked) <= 4
+
+
+def test_silence_ends_with_the_time_allowed(settings):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        settings.GROUPCAST = {**settings.GROUPCAST, "API": address, "TIMEOUT": 0.3}
+        began = time.monotonic()
+        with pytest.raises(groupcast.GroupcastError, match="timed out"):
+            groupcast.send("g", {"type": "x"}, on_commit=False)
+        assert time.monotonic() - began < 2
+
+
+def test_a_page_of_a_proxys_is_an_error(script):
+    script((502, {"Content-Type": "text/html"}, b"<h1>Bad Gateway</h1>"))
+    with pytest.raises(groupcast.GroupcastError, match="answered 502"):
+        groupcast.send("g", {"type": "x"}, on_commit=False)
+
+
+def test_what_interrupts_a_send_takes_the_connection_with_it(script, monkeypatch):
+    """As Celery's time limit does: the answer that comes later is nobody's."""
+    server = script(TAKEN, TAKEN)
+    read = http.client.HTTPResponse.read
+
+    def interrupted(self, *_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        groupcast.send("g", {"type": "x"}, on_commit=False)
+    monkeypatch.setattr(http.client.HTTPResponse, "read", read)
+    groupcast.send("g", {"type": "x"}, on_commit=False)
+    assert server.connections == 2
+
+
+def test_without_a_key_the_settings_are_to_blame(settings):
+    from django.core.exceptions import ImproperlyConfigured
+
+    settings.GROUPCAST = {"SECRET": "s" * 32}
+    with pytest.raises(ImproperlyConfigured, match="no KEY"):
+        groupcast.send("g", {"type": "x"}, on_commit=False)
