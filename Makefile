@@ -173,6 +173,11 @@ demo-test: shop client-js/node_modules/.package-lock.json
 	$(call step,shop tests,SHOP_PYTHON=$(SHOP_VENV)/bin/python node --test --test-concurrency=1 \
 		--test-reporter=spec $(SHOP)/test/*.test.mjs)
 
+# What the README shows, from the tests' screenshots.
+.PHONY: demo-screenshots
+demo-screenshots: demo-test
+	@$(SHOP_VENV)/bin/python $(SHOP)/test/screenshots.py
+
 $(SHOP_VENV)/ready: $(SHOP)/requirements.txt $(SHOP)/antes/requirements.txt
 	$(call step,python packages of the shop,python3 -m venv $(SHOP_VENV) && $(SHOP_VENV)/bin/pip install \
 		--quiet --disable-pip-version-check --requirement $(SHOP)/antes/requirements.txt)

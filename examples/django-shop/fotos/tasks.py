@@ -3,6 +3,7 @@
 import http.client
 import logging
 import urllib.request
+from urllib.parse import quote
 
 from asgiref.sync import async_to_sync
 from celery import chord, group, shared_task
@@ -70,7 +71,7 @@ class RevisionFallida(Exception):
 def pedir_revision(imagen):
     with imagen.original.open() as archivo:
         foto = archivo.read()
-    headers = {"X-Photo": str(imagen.id), "X-Name": imagen.nombre}
+    headers = {"X-Photo": str(imagen.id), "X-Name": quote(imagen.nombre)}
     request = urllib.request.Request(settings.REVISION_URL, data=foto, headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=5) as response:

@@ -78,7 +78,8 @@ export class Shop {
   /** A browser of its own in which somebody is logged in and connected. */
   async enter(name, { path = '', ...options } = {}) {
     const { url, passwords } = this.facts;
-    const context = await this.#browser.newContext({ locale: 'es-CO', viewport: { width: 1280, height: 900 }, ...options });
+    const person = { locale: 'es-CO', timezoneId: 'America/Bogota', viewport: { width: 1280, height: 900 }, reducedMotion: 'reduce' };
+    const context = await this.#browser.newContext({ ...person, ...options });
     const page = await context.newPage();
     page.setDefaultTimeout(WAIT_MS);
     page.complaints = [];

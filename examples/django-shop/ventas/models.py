@@ -1,5 +1,8 @@
+from datetime import timedelta
+
 from django.conf import settings
 from django.db import models
+from django.utils import timezone
 
 
 class Producto(models.Model):
@@ -18,6 +21,14 @@ class Venta(models.Model):
     comprador = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="compras")
     monto = models.PositiveIntegerField(help_text="pesos")
     creada = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    @classmethod
+    def resumen(cls):
+        """How the last minute went."""
+        ahora = timezone.now()
+        ventas = cls.objects.filter(creada__gte=ahora - timedelta(minutes=1))
+        totales = ventas.aggregate(ventas=models.Count("id"), monto=models.Sum("monto", default=0))
+        return totales | {"timestamp": ahora.isoformat()}
 
 
 class Notificacion(models.Model):

@@ -1,21 +1,15 @@
 """What happens after a sale, and once a minute."""
 
 import json
-import logging
-from datetime import timedelta
 
 import redis
 from asgiref.sync import async_to_sync
 from celery import shared_task
 from channels.layers import get_channel_layer
 from django.conf import settings
-from django.db.models import Sum
-from django.utils import timezone
 
 import groupcast
 from ventas.models import Notificacion, Producto, Venta
-
-logger = logging.getLogger(__name__)
 
 
 @shared_task
@@ -50,14 +44,4 @@ def publicar_existencias(producto_id):
 @shared_task
 def publicar_resumen():
     """Tells everybody how the shop is doing: by POST to the gateway."""
-    desde = timezone.now() - timedelta(minutes=1)
-    ventas = Venta.objects.filter(creada__gte=desde)
-    groupcast.send(
-        "tienda",
-        {
-            "type": "resumen",
-            "ventas": ventas.count(),
-            "monto": ventas.aggregate(total=Sum("monto"))["total"] or 0,
-            "hora": timezone.localtime().strftime("%H:%M"),
-        },
-    )
+    groupcast.send("tienda", {"type": "resumen", **Venta.resumen()})

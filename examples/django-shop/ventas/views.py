@@ -14,6 +14,7 @@ def estado(usuario):
     """All that the page shows, as it is now."""
     return {
         "usuario": usuario.id,
+        "resumen": Venta.resumen(),
         "sin_leer": usuario.notificaciones.filter(leida=None).count(),
         "productos": [
             {

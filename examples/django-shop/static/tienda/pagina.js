@@ -23,6 +23,7 @@ const avisos = new Avisos(llamar);
 const fotos = new Fotos();
 
 function pintar(estado) {
+  manejar.resumen(estado.resumen);
   catalogo.pintar(estado.productos);
   avisos.pintar(estado.notificaciones, estado.sin_leer);
   fotos.pintar(estado.fotos);
@@ -39,10 +40,10 @@ const manejar = {
   nueva_venta: (venta) => manejar.notificacion_nueva(venta),
   notificacion_leida: ({ ids, sin_leer }) => avisos.leidas(ids, sin_leer),
   existencias: ({ producto, quedan }) => catalogo.quedan(producto, quedan),
-  resumen({ ventas, monto, hora: cuando }) {
+  resumen({ ventas, monto, timestamp }) {
     $('resumen-ventas').textContent = ventas;
     $('resumen-monto').textContent = pesos(monto);
-    $('resumen-hora').textContent = cuando;
+    $('resumen-hora').textContent = hora(new Date(timestamp));
   },
   imagen_progreso: (paso) => fotos.progreso(paso),
   async imagen_procesada({ imagen_id, url_thumbnail }) {
