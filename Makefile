@@ -153,8 +153,9 @@ browser: client-js/node_modules/.package-lock.json
 
 # ===== the shop: examples/django-shop =====
 
-# What demo.py is given: DEMO='--broker rabbitmq', DEMO=--with-daphne.
+# What demo.py is given: DEMO='--broker rabbitmq', DEMO=--with-daphne. GROUPCAST_BIN names another gateway.
 DEMO ?=
+GROUPCAST_BIN ?=
 
 .PHONY: shop
 shop: $(SHOP_VENV)/ready
@@ -163,8 +164,8 @@ shop: $(SHOP_VENV)/ready
 # Until Ctrl-C.
 .PHONY: demo
 demo: shop
-	cargo build --release --locked
-	@$(SHOP_VENV)/bin/python $(SHOP)/demo.py $(DEMO)
+	$(if $(GROUPCAST_BIN),,cargo build --release --locked)
+	@$(SHOP_VENV)/bin/python $(SHOP)/demo.py $(if $(GROUPCAST_BIN),--gateway $(GROUPCAST_BIN)) $(DEMO)
 
 # The shop against the debug build, in a real browser; screenshots go to target/screenshots/shop.
 .PHONY: demo-test

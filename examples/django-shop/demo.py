@@ -136,7 +136,7 @@ class Demo:
 
         self.run("site", [
             *python, "gunicorn", "tienda.wsgi", "--bind", f"127.0.0.1:{ports['SITE']}",
-            "--workers", "2", "--threads", "4", "--graceful-timeout", "3", "--access-logfile", "-",
+            "--workers", "2", "--threads", "4", "--graceful-timeout", "3", "--no-control-socket", "--access-logfile", "-",
         ], self.site_env)
         celery = [*python, "celery", "--app", "tienda"]
         self.run("worker", [*celery, "worker", "--pool", "prefork", "--concurrency", "3", "--loglevel", "INFO"], self.site_env)

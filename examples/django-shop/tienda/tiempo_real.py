@@ -9,6 +9,8 @@ from ventas.models import Notificacion
 @groupcast.connect
 def conectar(request):
     """The heir of the consumer's connect(): the session has said who it is."""
+    if not request.user.is_authenticated:
+        return None
     hora = timezone.localtime().hour
     saludo = "Buenos días" if hora < 12 else "Buenas tardes" if hora < 19 else "Buenas noches"
     mensaje = f"{saludo}, {request.user.get_short_name()}. Las ventas llegan en vivo."
