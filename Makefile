@@ -171,7 +171,7 @@ demo: shop
 .PHONY: demo-test
 demo-test: shop client-js/node_modules/.package-lock.json
 	$(call step,gateway for the shop,cargo build --locked)
-	$(call step,shop tests,SHOP_PYTHON=$(SHOP_VENV)/bin/python node --test --test-concurrency=1 \
+	$(call step,shop tests,SHOP_PYTHON=$(SHOP_VENV)/bin/python SHOP_OPTIONS='$(DEMO)' node --test --test-concurrency=1 \
 		--test-reporter=spec $(SHOP)/test/*.test.mjs)
 
 # What the README shows, from the tests' screenshots.

@@ -17,5 +17,5 @@ NAMES = ("sale", "buyer-dark", "photos", "phone")
 SHOWN.mkdir(exist_ok=True)
 for name in NAMES:
     picture = Image.open(TAKEN / f"{name}.png").convert("RGB")
-    palette = picture.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    palette = picture.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE)
     palette.save(SHOWN / f"shop-{name}.png", optimize=True)

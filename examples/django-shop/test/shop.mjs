@@ -13,6 +13,8 @@ const ROOT = new URL('../../../', import.meta.url);
 const { chromium } = createRequire(new URL('client-js/package.json', ROOT))('playwright-core');
 const DEMO = fileURLToPath(new URL('../demo.py', import.meta.url));
 const GATEWAY = process.env.GROUPCAST_BIN ?? fileURLToPath(new URL('target/debug/groupcast', ROOT));
+// What the demo is run with besides: SHOP_OPTIONS='--broker rabbitmq'.
+const OPTIONS = process.env.SHOP_OPTIONS?.split(' ').filter(Boolean) ?? [];
 const START_MS = 120_000;
 const WAIT_MS = 20_000;
 
@@ -35,7 +37,7 @@ export class Shop {
   static async open(...options) {
     const shop = new Shop();
     const ready = join(shop.#folder, 'ready.json');
-    const args = [DEMO, '--gateway', GATEWAY, '--port', '0', '--summary-seconds', '5', '--ready-file', ready, ...options];
+    const args = [DEMO, '--gateway', GATEWAY, '--port', '0', '--summary-seconds', '5', '--ready-file', ready, ...OPTIONS, ...options];
     shop.#process = spawn(process.env.SHOP_PYTHON ?? 'python3', args, { stdio: ['ignore', 'pipe', 'pipe'] });
     let said = '';
     for (const stream of [shop.#process.stdout, shop.#process.stderr]) stream.on('data', (text) => { said += text; });
