@@ -17,6 +17,7 @@ import json
 import os
 import pathlib
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -28,6 +29,13 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PORT = 8090
+# Placeholders in nginx.conf, too. PORT is where people go, API where the site reaches both gateways.
+PORTS = (
+    "PORT API SITE REDIS REVISION GATEWAY_A API_A GATEWAY_B API_B DAPHNE AMQP AMQP_DIST EPMD".split()
+)
+# Of the environment this is started in, nothing that the shop or the gateway would take for its own.
+OURS = ("GROUPCAST_", "TIENDA_", "DJANGO_")
+PYTHON = shlex.quote(sys.executable)
 START_S = 60
 STOP_S = 10
 PR_SET_PDEATHSIG = 1
@@ -88,18 +96,19 @@ class Demo:
         if port_is_free(options.port):
             self.ports["PORT"] = options.port
         self.passwords = {name: f"{name}-{secrets.token_hex(4)}" for name in ("ana", "bea")}
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("GROUPCAST_", "TIENDA_", "DJANGO_"))}
-        self.secrets = {
+        self.clean = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+        shared = self.clean | {
             "TIENDA_GROUPCAST_KEY": secrets.token_urlsafe(32),
             "TIENDA_GROUPCAST_SECRET": secrets.token_urlsafe(32),
         }
         redis = f"redis://127.0.0.1:{self.ports['REDIS']}"
-        self.gateway_env = clean | self.secrets | {
+        self.gateway_env = shared | {
             "GROUPCAST_LAYER_URL": redis,
             "GROUPCAST_BACKEND_URL": f"http://127.0.0.1:{self.ports['SITE']}",
         }
-        self.site_env = clean | self.secrets | {
-            "DJANGO_SETTINGS_MODULE": "antes.settings" if options.with_daphne else "tienda.settings",
+        site = "antes.settings" if options.with_daphne else "tienda.settings"
+        self.site_env = shared | {
+            "DJANGO_SETTINGS_MODULE": site,
             "PYTHONPATH": str(HERE),
             "PYTHONDONTWRITEBYTECODE": "1",
             "TIENDA_DATA": str(folder / "datos"),
@@ -117,16 +126,14 @@ class Demo:
         return f"http://127.0.0.1:{self.ports['PORT']}/"
 
     def start(self):
-        ports, python = self.ports, [sys.executable, "-m"]
+        ports, folder, site = self.ports, shlex.quote(str(self.folder)), self.site_env
         for name in ("datos", "redis", "log"):
             (self.folder / name).mkdir()
-        self.run("redis", [
-            program("redis-server"), "--port", str(ports["REDIS"]), "--bind", "127.0.0.1",
-            "--dir", str(self.folder / "redis"), "--save", "", "--appendonly", "no",
-        ])
+        redis = f"--port {ports['REDIS']} --bind 127.0.0.1 --dir {folder}/redis"
+        self.run("redis", f"{program('redis-server')} {redis} --save '' --appendonly no")
         if self.options.broker == "rabbitmq":
             self.start_rabbitmq()
-        self.run("revision", [sys.executable, "revision.py", str(ports["REVISION"])])
+        self.run("revision", f"{PYTHON} revision.py {ports['REVISION']}")
         self.await_port("redis", ports["REDIS"])
 
         self.say("database and static files")
@@ -134,24 +141,18 @@ class Demo:
         self.manage("collectstatic", "--noinput", "--verbosity", "0")
         self.manage("sembrar", input=json.dumps(self.passwords))
 
-        self.run("site", [
-            *python, "gunicorn", "tienda.wsgi", "--bind", f"127.0.0.1:{ports['SITE']}",
-            "--workers", "2", "--threads", "4", "--graceful-timeout", "3", "--no-control-socket", "--access-logfile", "-",
-        ], self.site_env)
-        celery = [*python, "celery", "--app", "tienda"]
-        self.run("worker", [*celery, "worker", "--pool", "prefork", "--concurrency", "3", "--loglevel", "INFO"], self.site_env)
-        self.run("beat", [*celery, "beat", "--schedule", str(self.folder / "datos" / "beat"), "--loglevel", "INFO"], self.site_env)
+        gunicorn = "--workers 2 --threads 4 --graceful-timeout 3 --no-control-socket --access-logfile -"
+        bind = f"--bind 127.0.0.1:{ports['SITE']}"
+        self.run("site", f"{PYTHON} -m gunicorn tienda.wsgi {bind} {gunicorn}", site)
+        celery = f"{PYTHON} -m celery --app tienda"
+        self.run("worker", f"{celery} worker --pool prefork --concurrency 3 --loglevel INFO", site)
+        self.run("beat", f"{celery} beat --schedule {folder}/datos/beat --loglevel INFO", site)
         if self.options.with_daphne:
             self.start_daphne()
         for name in ("A", "B"):
-            address = {
-                "GROUPCAST_LISTEN_PUBLIC": f"127.0.0.1:{ports[f'GATEWAY_{name}']}",
-                "GROUPCAST_LISTEN_API": f"127.0.0.1:{ports[f'API_{name}']}",
-            }
-            command = [self.options.gateway, "serve", "--config", "gateway.toml"]
-            self.run(f"gateway-{name.lower()}", command, self.gateway_env | address, revive=True)
+            self.start_gateway(name)
         (self.folder / "nginx.conf").write_text(self.filled(HERE / "nginx.conf"))
-        self.run("nginx", [program("nginx"), "-e", "stderr", "-p", str(self.folder), "-c", str(self.folder / "nginx.conf")])
+        self.run("nginx", f"{program('nginx')} -e stderr -p {folder} -c {folder}/nginx.conf")
 
         self.await_http("site", ports["SITE"], "/entrar/")
         for name in ("A", "B"):
@@ -159,37 +160,44 @@ class Demo:
         self.await_http("nginx", ports["PORT"], "/entrar/")
         self.await_log("worker", " ready.")
 
+    def start_gateway(self, name):
+        environment = self.gateway_env | {
+            "GROUPCAST_LISTEN_PUBLIC": f"127.0.0.1:{self.ports[f'GATEWAY_{name}']}",
+            "GROUPCAST_LISTEN_API": f"127.0.0.1:{self.ports[f'API_{name}']}",
+        }
+        command = f"{program(self.options.gateway)} serve --config gateway.toml"
+        self.run(f"gateway-{name.lower()}", command, environment, revive=True)
+
     def start_rabbitmq(self):
         """A node of its own: name, ports, data and log are this demo's."""
-        home = self.folder / "rabbitmq"
+        home, port, epmd = self.folder / "rabbitmq", self.ports["AMQP"], self.ports["EPMD"]
         home.mkdir()
-        (home / "rabbitmq.conf").write_text(
-            f"listeners.tcp.1 = 127.0.0.1:{self.ports['AMQP']}\nlog.console = true\nlog.file = false\n"
-        )
+        conf = f"listeners.tcp.1 = 127.0.0.1:{port}\nlog.console = true\nlog.file = false\n"
+        (home / "rabbitmq.conf").write_text(conf)
         (home / "plugins").write_text("[].\n")
         # Else RabbitMQ starts one of its own, which outlives it.
-        epmd = str(self.ports["EPMD"])
-        self.run("epmd", [program("epmd"), "-address", "127.0.0.1", "-port", epmd])
-        self.await_port("epmd", self.ports["EPMD"])
-        self.run("rabbitmq", [program("rabbitmq-server", "/usr/lib/rabbitmq/bin")], os.environ | {
+        self.run("epmd", f"{program('epmd')} -address 127.0.0.1 -port {epmd}")
+        self.await_port("epmd", epmd)
+        environment = self.clean | {
             "HOME": str(home),
-            "RABBITMQ_NODENAME": f"groupcast-shop-{self.ports['AMQP']}@localhost",
+            "RABBITMQ_NODENAME": f"groupcast-shop-{port}@localhost",
             "RABBITMQ_CONFIG_FILE": str(home / "rabbitmq.conf"),
             "RABBITMQ_CONF_ENV_FILE": "/dev/null",
             "RABBITMQ_MNESIA_BASE": str(home / "mnesia"),
             "RABBITMQ_LOG_BASE": str(home / "log"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(home / "plugins"),
             "RABBITMQ_DIST_PORT": str(self.ports["AMQP_DIST"]),
-            "ERL_EPMD_PORT": epmd,
-        })
+            "ERL_EPMD_PORT": str(epmd),
+        }
+        # Not the one in PATH, which wants to be another user.
+        self.run("rabbitmq", program("rabbitmq-server", "/usr/lib/rabbitmq/bin"), environment)
         self.say("RabbitMQ, which takes a while")
-        self.await_port("rabbitmq", self.ports["AMQP"])
+        self.await_port("rabbitmq", port)
 
     def start_daphne(self):
         """The consumers that the shop had, beside the gateway and in the same groups."""
-        self.run("daphne", [
-            sys.executable, "-m", "daphne", "--bind", "127.0.0.1", "--port", str(self.ports["DAPHNE"]), "antes.asgi:application",
-        ], self.site_env)
+        bind = f"--bind 127.0.0.1 --port {self.ports['DAPHNE']}"
+        self.run("daphne", f"{PYTHON} -m daphne {bind} antes.asgi:application", self.site_env)
         (self.folder / "before.conf").write_text(self.filled(HERE / "antes" / "nginx.conf"))
         self.await_port("daphne", self.ports["DAPHNE"])
 
@@ -232,12 +240,17 @@ class Demo:
 
     def run(self, name, command, env=None, revive=False):
         self.say(name)
-        part = Part(name, command, env or dict(os.environ), self.folder / "log" / f"{name}.log", revive)
-        self.parts.append(part)
+        log = self.folder / "log" / f"{name}.log"
+        self.parts.append(Part(name, shlex.split(command), env or self.clean, log, revive))
 
     def manage(self, *command, input=""):
         done = subprocess.run(
-            [sys.executable, "manage.py", *command], cwd=HERE, env=self.site_env, input=input, text=True, capture_output=True
+            [sys.executable, "manage.py", *command],
+            cwd=HERE,
+            env=self.site_env,
+            input=input,
+            text=True,
+            capture_output=True,
         )
         if done.returncode:
             raise Failed(f"manage.py {command[0]}:\n{done.stdout}{done.stderr}")
@@ -273,18 +286,11 @@ class Demo:
         print(f"   {text}", flush=True)
 
 
-# Placeholders in nginx.conf, too. PORT is nginx's own, where people go.
-PORTS = (
-    "PORT", "SITE", "REDIS", "REVISION", "GATEWAY_A", "API_A", "GATEWAY_B", "API_B", "API",
-    "DAPHNE", "AMQP", "AMQP_DIST", "EPMD",
-)
-
-
 def program(name, folder=None):
     found = shutil.which(name, path=folder or f"{os.environ.get('PATH', '')}:/usr/sbin")
     if found is None:
-        raise Failed(f"{name} is not installed: apt-get install {name}")
-    return found
+        raise Failed(f"{name} is not there; `make demo` installs and builds what is missing")
+    return shlex.quote(found)
 
 
 def free_ports(names):
@@ -322,12 +328,13 @@ def answers(port, path):
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--port", type=int, default=PORT, help=f"where the shop is (default {PORT}; another one if that is taken)")
-    parser.add_argument("--gateway", default=str(ROOT / "target/release/groupcast"), help="the groupcast binary")
-    parser.add_argument("--broker", choices=["redis", "rabbitmq"], default="redis", help="what Celery takes its tasks from")
-    parser.add_argument("--with-daphne", action="store_true", help="run the consumers that the shop had beside the gateway")
-    parser.add_argument("--summary-seconds", type=float, default=60, help="between two summaries (default 60)")
-    parser.add_argument("--ready-file", type=pathlib.Path, help="written once everything runs: URL, users, processes")
+    option = parser.add_argument
+    option("--port", type=int, default=PORT, help=f"where the shop is ({PORT}; another one if taken)")
+    option("--gateway", default=str(ROOT / "target/release/groupcast"), help="the groupcast binary")
+    option("--broker", choices=["redis", "rabbitmq"], default="redis", help="where Celery's tasks wait")
+    option("--with-daphne", action="store_true", help="the consumers the shop had, beside the gateways")
+    option("--summary-seconds", type=float, default=60, help="between two summaries (60)")
+    option("--ready-file", type=pathlib.Path, help="written once all runs: URL, users, processes")
     return parser.parse_args()
 
 
@@ -358,7 +365,10 @@ def main():
             demo.start()
             demo.tell()
             pid = next(part.pid for part in demo.parts if part.name == "gateway-a")
-            print(GREETING.format(url=demo.url, logs=folder / "log", gateway=pid, **demo.passwords), flush=True)
+            print(
+                GREETING.format(url=demo.url, logs=folder / "log", gateway=pid, **demo.passwords),
+                flush=True,
+            )
             demo.watch()
         except KeyboardInterrupt:
             return 0

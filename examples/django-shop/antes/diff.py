@@ -17,7 +17,7 @@ SHOP = pathlib.Path(__file__).resolve().parents[1]
 DIFF = SHOP.parents[1] / "docs" / "shop-before-after.diff"
 NOW = ("tienda/settings.py", "tienda/urls.py", "tienda/tiempo_real.py", "gateway.toml")
 
-BEFORE_LAYERS = '''\
+BEFORE_LAYERS = """\
 # redis-py 8 gives up a read after 5 s, which is as long as a consumer waits for its next message: an
 # idle WebSocket would be closed (1011) every few seconds.
 CHANNEL_LAYERS = {
@@ -31,7 +31,7 @@ CHANNEL_LAYERS = {
     },
 }
 
-'''
+"""
 
 
 def replaced(text, *pairs):
@@ -48,7 +48,7 @@ def settings_before(text):
     return replaced(
         text[:start] + BEFORE_LAYERS + text[end:],
         ('# No "daphne", no "channels": the push connections are Groupcast\'s.\n', ""),
-        ('INSTALLED_APPS = [\n', 'INSTALLED_APPS = [\n    "daphne",\n    "channels",\n'),
+        ("INSTALLED_APPS = [\n", 'INSTALLED_APPS = [\n    "daphne",\n    "channels",\n'),
         ("WSGI_APPLICATION =", 'ASGI_APPLICATION = "tienda.asgi.application"\nWSGI_APPLICATION ='),
     )
 
@@ -76,7 +76,7 @@ def diff():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         trees(folder)
-        command = ["git", "diff", "--no-index", "--no-color", "--no-prefix", "--no-ext-diff", "a", "b"]
+        command = "git diff --no-index --no-color --no-prefix --no-ext-diff a b".split()
         text = subprocess.run(command, cwd=folder, text=True, capture_output=True).stdout
     return "".join(line for line in text.splitlines(True) if not line.startswith("index "))
 

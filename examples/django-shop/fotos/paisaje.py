@@ -27,13 +27,17 @@ def paisaje(semilla):
         pincel.line([(0, y), (ANCHO, y)], mezcla(arriba, abajo, min(1, y / (ALTO * 0.65))))
     x, y, radio = chance.randint(300, 1600), chance.randint(260, 560), chance.randint(70, 120)
     halo = Image.new("RGB", foto.size)
-    ImageDraw.Draw(halo).ellipse([x - 2 * radio, y - 2 * radio, x + 2 * radio, y + 2 * radio], (120, 96, 60))
+    ImageDraw.Draw(halo).ellipse(
+        [x - 2 * radio, y - 2 * radio, x + 2 * radio, y + 2 * radio], (120, 96, 60)
+    )
     foto = ImageChops.screen(foto, halo.filter(ImageFilter.GaussianBlur(90)))
     pincel = ImageDraw.Draw(foto)
     pincel.ellipse([x - radio, y - radio, x + radio, y + radio], (255, 236, 196))
     for orden, color in enumerate(SIERRAS):
         altura = ALTO * (0.5 + 0.12 * orden)
-        pincel.polygon(sierra(chance, altura, 170 - 30 * orden), mezcla(color, abajo, 0.35 - 0.1 * orden))
+        pincel.polygon(
+            sierra(chance, altura, 170 - 30 * orden), mezcla(color, abajo, 0.35 - 0.1 * orden)
+        )
     exif = Image.Exif()
     exif[ExifTags.Base.Make] = "Tienda"
     exif[ExifTags.Base.Model] = "Pincel 1.0"
@@ -47,7 +51,7 @@ def paisaje(semilla):
 
 def mezcla(uno, otro, parte):
     parte = max(0, parte)
-    return tuple(round(a + (b - a) * parte) for a, b in zip(uno, otro))
+    return tuple(round(a + (b - a) * parte) for a, b in zip(uno, otro, strict=True))
 
 
 def sierra(chance, altura, alto):

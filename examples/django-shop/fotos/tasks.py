@@ -94,7 +94,7 @@ def revisar(self, imagen_id):
             imagen.save(update_fields=["motivo"])
             raise
         avisar_progreso(imagen, "revisión", "reintento", intento=intento, espera=espera)
-        raise self.retry(exc=error, countdown=espera)
+        raise self.retry(exc=error, countdown=espera) from error
     avisar_progreso(imagen, "revisión", "listo")
     return {}
 
@@ -108,7 +108,11 @@ def terminar(resultados, imagen_id):
     imagen.save(update_fields=["datos", "estado"])
     async_to_sync(get_channel_layer().group_send)(
         f"usuario_{imagen.usuario_id}",
-        {"type": "imagen_procesada", "imagen_id": imagen.id, "url_thumbnail": imagen.url_thumbnail()},
+        {
+            "type": "imagen_procesada",
+            "imagen_id": imagen.id,
+            "url_thumbnail": imagen.url_thumbnail(),
+        },
     )
 
 

@@ -32,7 +32,9 @@ def subir(request):
         return JsonResponse({"error": "La foto tiene más de 50 megapíxeles."}, status=413)
     archivo.seek(0)
     with transaction.atomic():
-        imagen = Imagen.objects.create(usuario=request.user, nombre=archivo.name[:120], original=archivo)
+        imagen = Imagen.objects.create(
+            usuario=request.user, nombre=archivo.name[:120], original=archivo
+        )
         transaction.on_commit(lambda: procesar(imagen.id))
     return JsonResponse(imagen.resumen(), status=201)
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Takes the pictures that the README shows from what the tests left, in few colours: small files.
 
-    screenshots.py [FOLDER]
+screenshots.py [FOLDER]
 """
 
 import pathlib

@@ -26,9 +26,7 @@ def avisar_venta(venta_id):
             "monto": venta.monto,
         },
     )
-    async_to_sync(get_channel_layer().group_send)(
-        f"notificaciones_usuario_{vendedor}", aviso.evento()
-    )
+    async_to_sync(get_channel_layer().group_send)(f"notificaciones_usuario_{vendedor}", aviso.evento())
 
 
 @shared_task

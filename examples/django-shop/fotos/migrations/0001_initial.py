@@ -6,7 +6,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -15,19 +14,47 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Imagen',
+            name="Imagen",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('nombre', models.CharField(max_length=120)),
-                ('original', models.FileField(upload_to='originales/')),
-                ('estado', models.CharField(choices=[('procesando', 'Procesando'), ('lista', 'Lista'), ('fallida', 'Fallida')], default='procesando', max_length=10)),
-                ('datos', models.JSONField(default=dict, help_text='what the photo says of itself: EXIF and size')),
-                ('motivo', models.CharField(blank=True, max_length=200)),
-                ('creada', models.DateTimeField(auto_now_add=True)),
-                ('usuario', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='fotos', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("nombre", models.CharField(max_length=120)),
+                ("original", models.FileField(upload_to="originales/")),
+                (
+                    "estado",
+                    models.CharField(
+                        choices=[
+                            ("procesando", "Procesando"),
+                            ("lista", "Lista"),
+                            ("fallida", "Fallida"),
+                        ],
+                        default="procesando",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "datos",
+                    models.JSONField(
+                        default=dict, help_text="what the photo says of itself: EXIF and size"
+                    ),
+                ),
+                ("motivo", models.CharField(blank=True, max_length=200)),
+                ("creada", models.DateTimeField(auto_now_add=True)),
+                (
+                    "usuario",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="fotos",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
     ]

@@ -6,7 +6,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -15,40 +14,88 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Producto',
+            name="Producto",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('nombre', models.CharField(max_length=80)),
-                ('dibujo', models.SlugField(max_length=20)),
-                ('precio', models.PositiveIntegerField(help_text='pesos')),
-                ('existencias', models.PositiveIntegerField()),
-                ('vendedor', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='productos', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("nombre", models.CharField(max_length=80)),
+                ("dibujo", models.SlugField(max_length=20)),
+                ("precio", models.PositiveIntegerField(help_text="pesos")),
+                ("existencias", models.PositiveIntegerField()),
+                (
+                    "vendedor",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="productos",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Venta',
+            name="Venta",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('monto', models.PositiveIntegerField(help_text='pesos')),
-                ('creada', models.DateTimeField(auto_now_add=True, db_index=True)),
-                ('comprador', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='compras', to=settings.AUTH_USER_MODEL)),
-                ('producto', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='ventas', to='ventas.producto')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("monto", models.PositiveIntegerField(help_text="pesos")),
+                ("creada", models.DateTimeField(auto_now_add=True, db_index=True)),
+                (
+                    "comprador",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="compras",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "producto",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="ventas",
+                        to="ventas.producto",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Notificacion',
+            name="Notificacion",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('titulo', models.CharField(max_length=80)),
-                ('mensaje', models.CharField(max_length=200)),
-                ('monto', models.PositiveIntegerField(help_text='pesos')),
-                ('creada', models.DateTimeField(auto_now_add=True)),
-                ('leida', models.DateTimeField(null=True)),
-                ('usuario', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='notificaciones', to=settings.AUTH_USER_MODEL)),
-                ('venta', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, to='ventas.venta')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("titulo", models.CharField(max_length=80)),
+                ("mensaje", models.CharField(max_length=200)),
+                ("monto", models.PositiveIntegerField(help_text="pesos")),
+                ("creada", models.DateTimeField(auto_now_add=True)),
+                ("leida", models.DateTimeField(null=True)),
+                (
+                    "usuario",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="notificaciones",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "venta",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE, to="ventas.venta"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
     ]

@@ -7,8 +7,16 @@ from django.core.management.base import BaseCommand
 from ventas.models import Producto
 
 PRODUCTOS = {
-    "ana": [("Taza de barro", "taza", 38_000), ("Lámpara de mesa", "lampara", 129_900), ("Cuaderno cosido", "cuaderno", 24_500)],
-    "bea": [("Mochila wayuu", "mochila", 189_000), ("Planta colgante", "planta", 45_000), ("Audífonos", "audifonos", 210_000)],
+    "ana": [
+        ("Taza de barro", "taza", 38_000),
+        ("Lámpara de mesa", "lampara", 129_900),
+        ("Cuaderno cosido", "cuaderno", 24_500),
+    ],
+    "bea": [
+        ("Mochila wayuu", "mochila", 189_000),
+        ("Planta colgante", "planta", 45_000),
+        ("Audífonos", "audifonos", 210_000),
+    ],
 }
 
 
