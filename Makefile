@@ -174,6 +174,12 @@ demo-test: shop client-js/node_modules/.package-lock.json
 	$(call step,shop tests,SHOP_PYTHON=$(SHOP_VENV)/bin/python SHOP_OPTIONS='$(DEMO)' node --test --test-concurrency=1 \
 		--test-reporter=spec $(SHOP)/test/*.test.mjs)
 
+# What a restart of a gateway with 2,000 browsers asks of the site.
+.PHONY: demo-herd
+demo-herd: shop
+	$(if $(GROUPCAST_BIN),,cargo build --release --locked)
+	@$(SHOP_VENV)/bin/python $(SHOP)/test/herd.py $(if $(GROUPCAST_BIN),--gateway $(GROUPCAST_BIN))
+
 # What the README shows, from the tests' screenshots.
 .PHONY: demo-screenshots
 demo-screenshots: demo-test
