@@ -16,11 +16,14 @@ VENV := $(CURDIR)/target/venv
 DJANGOS := 4.2 5.2
 DJANGO := $(CURDIR)/target/django
 RUFF := $(DJANGO)-5.2/bin/ruff
+SHOP := examples/django-shop
+SHOP_VENV := $(CURDIR)/target/shop-venv
 
 # Program and the Debian package that has it. cc: aws-lc, the cryptography, is C.
 PROGRAMS := cc:gcc chromium:chromium redis-server:redis-server git:git
 
-export PATH := $(VENV)/bin:$(PATH)
+# nginx is where only root's PATH looks.
+export PATH := $(VENV)/bin:$(PATH):/usr/sbin
 export CARGO_TERM_COLOR ?= always
 
 # $(call step,words,command): says what runs, and how long it took.
@@ -35,9 +38,10 @@ help:
 	@echo 'make test     install what is missing, then all checks and tests, as CI does'
 	@echo 'make fmt      format the code'
 	@echo 'make run      a gateway to try: groupcast dev'
+	@echo 'make demo     a shop with all its parts, in the browser; options: make demo DEMO=--help'
 	@echo 'make install  only install what is missing'
 	@echo 'make chaos    kill and stop instances for CHAOS_SECONDS (300), as no test has the time to'
-	@echo 'one part:     format lint licences docs rust api django client browser'
+	@echo 'one part:     format lint licences docs rust api django client browser demo-test'
 
 .PHONY: test
 test:
@@ -168,3 +172,42 @@ client: client-js/node_modules/.package-lock.json
 browser: client-js/node_modules/.package-lock.json
 	$(call step,gateway for the browser,cargo build --locked)
 	$(call step,browser tests,cd client-js && npm run test:browser)
+
+# ===== the shop: examples/django-shop =====
+
+# What demo.py is given: DEMO='--broker rabbitmq', DEMO=--with-daphne. GROUPCAST_BIN names another gateway.
+DEMO ?=
+GROUPCAST_BIN ?=
+
+.PHONY: shop
+shop: $(SHOP_VENV)/ready
+	@$(MAKE) packages PROGRAMS='redis-server:redis-server nginx:nginx $(if $(findstring rabbitmq,$(DEMO)),rabbitmq-server:rabbitmq-server)'
+
+# Until Ctrl-C.
+.PHONY: demo
+demo: shop
+	$(if $(GROUPCAST_BIN),,cargo build --release --locked)
+	@$(SHOP_VENV)/bin/python $(SHOP)/demo.py $(if $(GROUPCAST_BIN),--gateway $(GROUPCAST_BIN)) $(DEMO)
+
+# The shop against the debug build, in a real browser; screenshots go to target/screenshots/shop.
+.PHONY: demo-test
+demo-test: shop client-js/node_modules/.package-lock.json
+	$(call step,gateway for the shop,cargo build --locked)
+	$(call step,shop tests,SHOP_PYTHON=$(SHOP_VENV)/bin/python SHOP_OPTIONS='$(DEMO)' node --test --test-concurrency=1 \
+		--test-reporter=spec $(SHOP)/test/*.test.mjs)
+
+# What a restart of a gateway with 2,000 browsers asks of the site.
+.PHONY: demo-herd
+demo-herd: shop
+	$(if $(GROUPCAST_BIN),,cargo build --release --locked)
+	@$(SHOP_VENV)/bin/python $(SHOP)/test/herd.py $(if $(GROUPCAST_BIN),--gateway $(GROUPCAST_BIN))
+
+# What the README shows, from the tests' screenshots.
+.PHONY: demo-screenshots
+demo-screenshots: demo-test
+	@$(SHOP_VENV)/bin/python $(SHOP)/test/screenshots.py
+
+$(SHOP_VENV)/ready: $(SHOP)/requirements.txt $(SHOP)/antes/requirements.txt
+	$(call step,python packages of the shop,python3 -m venv $(SHOP_VENV) && $(SHOP_VENV)/bin/pip install \
+		--quiet --disable-pip-version-check --requirement $(SHOP)/antes/requirements.txt)
+	@touch $@

@@ -1,0 +1,1 @@
+../../src/cmd/init/groupcast.py

@@ -1,0 +1,3 @@
+// Before the page is painted: the chosen appearance, if one was chosen.
+const tema = localStorage.getItem('tema');
+if (tema) document.documentElement.dataset.tema = tema;
