@@ -169,7 +169,9 @@ pub async fn run(
         Arc::clone(&metrics.bridge),
     )?;
     let consumers = bridge.as_ref().and_then(Bridge::consumers);
-    let door = Arc::new(Door::new(config.publish.clone(), layer.clone()).with_consumers(consumers.clone()));
+    let door = Arc::new(
+        Door::new(config.publish.clone(), layer.clone()).with_consumers(consumers.clone()),
+    );
     let blueprint = blueprint(&config, Arc::clone(&verifier), Arc::clone(&metrics));
     let (hub, requests) = Hub::start(instance, config.hub.clone(), blueprint)?;
 
@@ -219,10 +221,10 @@ pub async fn run(
     }
     tracing::info!(connections = hub.connections(), ?grace, "draining");
     let whole = hub.drain(grace).await;
+    shutdown.close();
     if let Some(consumers) = consumers {
         consumers.settled(LAST_WORDS).await;
     }
-    shutdown.close();
     Ok(if whole { Drained::Whole } else { Drained::Cut })
 }
 

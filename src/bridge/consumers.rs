@@ -4,6 +4,7 @@
 //! dropped, counted and logged. What came from channels is never offered here.
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,8 +16,11 @@ use crate::event::Event;
 use crate::group::{GroupName, GroupPattern};
 use crate::telemetry::{BridgeMetrics, DjangoDrop};
 
-/// Events that may wait: with the largest ones 64 MiB, usually a few hundred KiB.
-const WAITING: usize = 1024;
+/// Events that may wait: a few of the largest batches that the API takes at once.
+const WAITING: usize = 8192;
+
+/// Bytes of JSON that may wait in them.
+const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// Between two log lines about what was not sent.
 const LOG_EVERY: Duration = Duration::from_secs(1);
@@ -51,6 +55,8 @@ const METHODS: [&str; 21] = [
 #[derive(Clone)]
 pub struct Consumers {
     queue: mpsc::Sender<Errand>,
+    /// Bytes that wait.
+    weight: Arc<AtomicUsize>,
     groups: Arc<[GroupPattern]>,
     losses: Arc<Losses>,
 }
@@ -61,6 +67,12 @@ pub(super) enum Errand {
     Send(GroupName, Event),
     /// Tell that everything before has been dealt with.
     Tell(oneshot::Sender<()>),
+}
+
+/// What the task is asked to do.
+pub(super) struct Errands {
+    queue: mpsc::Receiver<Errand>,
+    weight: Arc<AtomicUsize>,
 }
 
 /// Accounts for what is not sent.
@@ -74,13 +86,16 @@ impl Consumers {
     pub(super) fn open(
         channels: &Channels,
         metrics: &Arc<BridgeMetrics>,
-    ) -> Option<(Self, mpsc::Receiver<Errand>)> {
+    ) -> Option<(Self, Errands)> {
         if channels.send.is_empty() {
             return None;
         }
         let (queue, errands) = mpsc::channel(WAITING);
+        let weight = Arc::new(AtomicUsize::new(0));
+        let errands = Errands { queue: errands, weight: Arc::clone(&weight) };
         let losses = Arc::new(Losses { metrics: Arc::clone(metrics), logged: Mutex::default() });
-        Some((Self { queue, groups: channels.send.as_slice().into(), losses }, errands))
+        let groups = channels.send.as_slice().into();
+        Some((Self { queue, weight, groups, losses }, errands))
     }
 
     /// Has an event sent that the layer has accepted for `group`. Never waits.
@@ -92,7 +107,11 @@ impl Consumers {
             let why = format!("type {:?} names no handler of a project", event.kind());
             return self.losses.note(DjangoDrop::Type, 1, group, &why);
         }
-        if self.queue.try_send(Errand::Send(group.clone(), event.clone())).is_err() {
+        let bytes = event.json().len();
+        let errand = || Errand::Send(group.clone(), event.clone());
+        let fits = self.weight.fetch_add(bytes, Ordering::Relaxed) + bytes <= MAX_BYTES;
+        if !fits || self.queue.try_send(errand()).is_err() {
+            self.weight.fetch_sub(bytes, Ordering::Relaxed);
             self.losses.note(DjangoDrop::Queue, 1, group, "too many events wait already");
         }
     }
@@ -107,12 +126,29 @@ impl Consumers {
             }
         };
         if timeout(patience, settle).await.is_err() {
-            tracing::warn!(?patience, "events may not have been sent to Django's consumers in time");
+            tracing::warn!(
+                ?patience,
+                "events may not have been sent to Django's consumers in time"
+            );
         }
     }
 
     pub(super) fn losses(&self) -> Arc<Losses> {
         Arc::clone(&self.losses)
+    }
+}
+
+impl Errands {
+    /// Waits for the next ones and takes up to `most` of them; none = there will be none.
+    pub(super) async fn take(&mut self, most: usize) -> Vec<Errand> {
+        let mut taken = Vec::with_capacity(most);
+        self.queue.recv_many(&mut taken, most).await;
+        let bytes = taken.iter().map(|errand| match errand {
+            Errand::Send(_, event) => event.json().len(),
+            Errand::Tell(_) => 0,
+        });
+        self.weight.fetch_sub(bytes.sum(), Ordering::Relaxed);
+        taken
     }
 }
 
@@ -148,6 +184,38 @@ fn is_for_handlers(kind: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Metrics;
+
+    #[tokio::test]
+    async fn whoever_offers_never_waits_and_what_finds_no_room_is_counted() {
+        let metrics = Metrics::new();
+        let everything = GroupPattern::parse("sala_*").unwrap();
+        let channels = Channels { send: vec![everything], ..Channels::default() };
+        let (consumers, mut errands) = Consumers::open(&channels, &metrics.bridge).unwrap();
+        let [group, other] = ["sala_1", "pedido.1"].map(|name| GroupName::parse(name).unwrap());
+        let event = Event::parse("{\"type\":\"aviso\"}".into()).unwrap();
+        for _ in 0..WAITING + 3 {
+            consumers.offer(&group, &event);
+            consumers.offer(&other, &event);
+        }
+        let dropped = |count: u64| {
+            let counted = format!("groupcast_django_dropped_total{{reason=\"queue\"}} {count}\n");
+            assert!(metrics.render().contains(&counted), "{}", metrics.render());
+        };
+        dropped(3);
+        assert_eq!(errands.take(2 * WAITING).await.len(), WAITING);
+        let large = format!("{{\"type\":\"aviso\",\"x\":\"{}\"}}", "x".repeat(MAX_BYTES / 5));
+        let large = Event::parse(large.into()).unwrap();
+        for _ in 0..5 {
+            consumers.offer(&group, &large);
+        }
+        dropped(4);
+        assert_eq!(errands.take(8).await.len(), 4);
+        consumers.offer(&group, &large);
+        dropped(4);
+        drop(errands);
+        consumers.settled(Duration::MAX).await;
+    }
 
     #[test]
     fn only_what_names_a_handler_of_the_project_is_sent() {

@@ -7,11 +7,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use aws_lc_rs::rand;
 use bytes::Bytes;
 use fred::types::Value;
-use tokio::sync::mpsc;
 
 use super::Channels;
 use super::codec::Channel;
-use super::consumers::{Errand, Losses};
+use super::consumers::{Errand, Errands, Losses};
 use super::source::Reading;
 use crate::event::Event;
 use crate::group::GroupName;
@@ -64,17 +63,20 @@ type Said = (GroupName, Event);
 
 impl Courier {
     /// Works for as long as events may be offered.
-    pub(super) async fn run(self, mut errands: mpsc::Receiver<Errand>) {
+    pub(super) async fn run(self, mut errands: Errands) {
         let mut desk = Desk {
             members: Script::new(&[include_str!("scripts/members.lua")]),
             write: Script::new(&[include_str!("scripts/to_django.lua")]),
             announce: Script::new(&[include_str!("scripts/announce.lua")]),
             last: "0".to_owned(),
         };
-        let mut batch = Vec::with_capacity(TOGETHER);
-        while errands.recv_many(&mut batch, TOGETHER).await > 0 {
+        loop {
+            let batch = errands.take(TOGETHER).await;
+            if batch.is_empty() {
+                return;
+            }
             let (mut said, mut told) = (Vec::new(), Vec::new());
-            for errand in batch.drain(..) {
+            for errand in batch {
                 match errand {
                     Errand::Send(group, event) => said.push((group, event)),
                     Errand::Tell(tell) => told.push(tell),

@@ -113,3 +113,27 @@ fn check_name(key: &str, name: &str, most: usize) -> Result<(), ConfigError> {
     let allowed = format!("1 to {most} of letters, digits, '_', '-' and '.'");
     Err(ConfigError::value(key, format!("{name:?}"), allowed))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::config::{Config, Variables, check};
+
+    fn load(channels: &str) -> Result<Config, ConfigError> {
+        let text = format!("[layer]\nkind = \"redis\"\n[channels]\n{channels}");
+        let variables = Variables::new();
+        let raw = Config::parse(Path::new("gateway.toml"), &text, &variables)?;
+        check::check(&raw, &Place { folder: PathBuf::new(), variables })
+    }
+
+    #[test]
+    fn what_is_sent_to_django_needs_a_layer_that_django_uses() {
+        let error = load("send = [\"sala_*\"]").expect_err("no layer is named");
+        assert!(error.to_string().contains("channels.receive"), "{error}");
+        let config = load("send = [\"sala_*\"]\nreceive = [\"pubsub\"]").unwrap();
+        assert_eq!(config.bridge.channels.send, [GroupPattern::parse("sala_*").unwrap()]);
+        assert!(load("").unwrap().bridge.channels.send.is_empty());
+    }
+}

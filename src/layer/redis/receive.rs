@@ -150,8 +150,9 @@ impl Echo {
                 self.0 = Announcement::read(bytes).map(|next| (group.clone(), next));
                 self.0.is_some()
             }
-            Channel::Foreign(group) => announced
-                .is_some_and(|(of, next)| of == *group && next == Announcement::of(bytes)),
+            Channel::Foreign(group) => {
+                announced.is_some_and(|(of, next)| of == *group && next == Announcement::of(bytes))
+            }
             Channel::Other => false,
         }
     }
