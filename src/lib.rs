@@ -132,9 +132,9 @@ impl Listeners {
 /// and their whole seconds of waiting.
 pub const BACKLOG: i32 = 4096;
 
-/// How long the end waits for what Django's consumers are yet to be sent: many times what a well Redis
-/// takes for a full queue.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long the end waits for what Django's consumers are yet to be sent: a full queue takes a well Redis
+/// a fraction of it, and one that does not answer must not keep the process.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
