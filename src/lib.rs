@@ -34,6 +34,7 @@ use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::rand;
 use socket2::{Domain, Socket, Type};
@@ -131,6 +132,10 @@ impl Listeners {
 /// and their whole seconds of waiting.
 pub const BACKLOG: i32 = 4096;
 
+/// How long the end waits for what Django's consumers are yet to be sent: a full queue takes a well Redis
+/// a fraction of it, and one that does not answer must not keep the process.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     // A restart must not wait for the last run's connections to leave TIME_WAIT.
@@ -163,7 +168,10 @@ pub async fn run(
         config.publish.max_event_bytes,
         Arc::clone(&metrics.bridge),
     )?;
-    let door = Arc::new(Door::new(config.publish.clone(), layer.clone()));
+    let consumers = bridge.as_ref().and_then(Bridge::consumers);
+    let door = Arc::new(
+        Door::new(config.publish.clone(), layer.clone()).with_consumers(consumers.clone()),
+    );
     let blueprint = blueprint(&config, Arc::clone(&verifier), Arc::clone(&metrics));
     let (hub, requests) = Hub::start(instance, config.hub.clone(), blueprint)?;
 
@@ -214,6 +222,9 @@ pub async fn run(
     tracing::info!(connections = hub.connections(), ?grace, "draining");
     let whole = hub.drain(grace).await;
     shutdown.close();
+    if let Some(consumers) = consumers {
+        consumers.settled(LAST_WORDS).await;
+    }
     Ok(if whole { Drained::Whole } else { Drained::Cut })
 }
 

@@ -36,6 +36,7 @@ mod plain_clients;
 mod publishes_once;
 mod receives_group_send;
 mod renews_tokens;
+mod sends_to_django;
 mod two_instances;
 
 // What happens to whoever does not, and that nobody else notices.

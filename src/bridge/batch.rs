@@ -6,6 +6,8 @@ use fred::types::{FromValue, Value};
 
 use super::drain::Place;
 use super::source::{Found, Source};
+use crate::event::Event;
+use crate::group::GroupName;
 use crate::layer::LinkError;
 pub(super) use crate::telemetry::EntryFate as Fate;
 
@@ -36,6 +38,8 @@ pub(super) struct Batch {
 pub(super) struct Outcome {
     pub(super) batch: Batch,
     pub(super) answer: Result<Drained, LinkError>,
+    /// What the entries at these places say to groups, if Django's consumers may be told.
+    pub(super) entered: Vec<(usize, GroupName, Event)>,
     /// Entries that this instance has removed before.
     pub(super) duplicates: u64,
     /// Entries that say nothing, and the error of the last.

@@ -13,12 +13,15 @@ use futures_util::future::join_all;
 use tokio::time::sleep_until;
 
 use super::batch::{Batch, Drained, Fate, Outcome, look_arguments, read_look};
+use super::consumers::Consumers;
 use super::failpoint;
 use super::health::Vigour;
 use super::parts::Addresses;
 use super::seen::Seen;
 use super::source::{Reading, Source, Sources};
 use super::turns::{Turns, Verdict};
+use crate::event::{Event, Target};
+use crate::group::GroupName;
 use crate::layer::{Ear, Link, LinkError, NUMBERING, Script, Unheard};
 use crate::telemetry::BridgeMetrics;
 
@@ -49,6 +52,8 @@ pub(super) struct Drainer {
     pub(super) reading: Arc<Reading>,
     pub(super) addresses: Addresses,
     pub(super) bounds: Bounds,
+    /// Who else is sent what enters by the stream.
+    pub(super) consumers: Option<Consumers>,
     pub(super) vigour: Arc<Vigour>,
     pub(super) metrics: Arc<BridgeMetrics>,
 }
@@ -261,11 +266,11 @@ impl Drainer {
         let mut unreadable = None;
         let (mut duplicates, mut broken) = (0, 0);
         let (mut given, mut taken) = (0, 0);
+        let mut entered = Vec::new();
         for found in &batch.found {
             if given > MAX_GIVEN {
                 break;
             }
-            taken += 1;
             let id = found.id();
             let publications = if place.seen.holds(id) {
                 duplicates += 1;
@@ -282,13 +287,20 @@ impl Drainer {
             for publication in &publications {
                 self.addresses.write(&self.link, publication, &mut arguments);
                 given += publication.event.json().len();
+                if source == Source::Ingress
+                    && self.consumers.is_some()
+                    && let Target::Group(group) = &publication.target
+                {
+                    entered.push((taken, group.clone(), publication.event.clone()));
+                }
             }
+            taken += 1;
         }
         batch.more |= taken < batch.found.len();
         batch.found.truncate(taken);
         let keys = vec![self.link.names().generation(), key.to_owned()];
         let answer = self.link.run(&state.scripts.drain, keys, arguments).await;
-        Outcome { answer, batch, duplicates, broken, unreadable }
+        Outcome { answer, batch, entered, duplicates, broken, unreadable }
     }
 
     /// Whom a mailbox that was full may have lost something of.
@@ -322,6 +334,7 @@ impl Drainer {
             return state.turns.again(index, now + BACK_OFF);
         }
         self.vigour.mended(key);
+        self.pass_on(&outcome.entered, &drained.fates);
         let place = &mut state.places[index];
         for (found, fate) in outcome.batch.found.iter().zip(&drained.fates) {
             self.metrics.entries.of(*fate).increment(1);
@@ -344,6 +357,16 @@ impl Drainer {
             state.turns.again(index, now);
         }
         self.tell(key, &drained, outcome.unreadable.as_deref(), state);
+    }
+
+    /// Offers Django's consumers what was taken from the stream, whether or not anybody listens here.
+    fn pass_on(&self, entered: &[(usize, GroupName, Event)], fates: &[Fate]) {
+        let Some(consumers) = &self.consumers else { return };
+        for (place, group, event) in entered {
+            if let Some(Fate::Sent | Fate::Waiting | Fate::Unheard) = fates.get(*place) {
+                consumers.offer(group, event);
+            }
+        }
     }
 
     /// Says what went wrong, not too often.

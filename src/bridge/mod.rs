@@ -2,11 +2,14 @@
 //!
 //! Three sources: mailboxes of channels_redis, into which Django's unchanged `group_send` writes; the
 //! stream `<cluster>:ingress`, into which anybody may; and channels_redis' pub/sub layer, which is heard
-//! and not drained. The first two wait while a gateway restarts.
+//! and not drained. The first two wait while a gateway restarts. And one way back: what enters by the
+//! gateway's own door goes to the consumers that Django still has.
 
 mod agree;
 mod batch;
 pub mod codec;
+mod consumers;
+mod courier;
 pub mod doctor;
 mod drain;
 mod failpoint;
@@ -36,6 +39,8 @@ use agree::Agreement;
 pub use agree::BridgeError;
 use codec::Codec;
 pub use codec::{CodecSettings, Serializer};
+pub use consumers::Consumers;
+use courier::Courier;
 use drain::{Bounds, Drainer};
 use health::Vigour;
 use keeper::Keeper;
@@ -52,6 +57,7 @@ struct Shared {
     keeper: Arc<Keeper>,
     reading: Arc<Reading>,
     mailboxes: Option<Mailboxes>,
+    consumers: Option<Consumers>,
     vigour: Arc<Vigour>,
     metrics: Arc<BridgeMetrics>,
     /// Why this instance cannot work with the others, once that is known.
@@ -66,7 +72,7 @@ impl Settings {
         let channels = &self.channels;
         redis.source_expiry = channels.core.then_some(channels.codec.expiry);
         redis.foreign = channels.pubsub.then(|| Foreign {
-            prefix: format!("{}__group__", channels.prefix),
+            prefix: names::subscribed(&channels.prefix),
             groups: channels.groups.clone(),
         });
     }
@@ -88,13 +94,24 @@ impl Bridge {
         if !settings.ingress && !channels.core && !channels.pubsub {
             return Ok(None);
         }
-        let (drainer, keeper) = parts(settings, redis, max_event_bytes, &metrics)?;
+        let (mut drainer, keeper) = parts(settings, redis, max_event_bytes, &metrics)?;
         let keeper = Arc::new(keeper);
         let (reading, vigour) = (Arc::clone(&drainer.reading), Arc::clone(&drainer.vigour));
         let mailboxes = drainer.addresses.mailboxes.clone();
         let (disagree, disagreement) = watch::channel(None);
         let agreement = Agreement::new(settings, &reading.mailboxes, disagree, Arc::clone(&vigour));
         let mut tasks = JoinSet::new();
+        if let Some((consumers, errands)) = Consumers::open(channels, &metrics) {
+            let courier = Courier {
+                link: drainer.link.clone(),
+                reading: Arc::clone(&reading),
+                channels: channels.clone(),
+                losses: consumers.losses(),
+            };
+            tasks.spawn(courier.run(errands));
+            drainer.consumers = Some(consumers);
+        }
+        let consumers = drainer.consumers.clone();
         let refreshing = Arc::clone(&keeper);
         tasks.spawn(async move { refreshing.run().await });
         tasks.spawn(async move {
@@ -106,6 +123,7 @@ impl Bridge {
             keeper,
             reading,
             mailboxes,
+            consumers,
             vigour,
             metrics,
             disagreement,
@@ -143,6 +161,11 @@ impl Bridge {
             deadline: None,
             position: None,
         })
+    }
+
+    /// The way to consumers that Django still has; `None` = nothing is sent to them.
+    pub fn consumers(&self) -> Option<Consumers> {
+        self.0.consumers.clone()
     }
 
     /// By which name Django's `channel_layer.send` reaches a connection; `None` = by none.
@@ -206,6 +229,7 @@ fn parts(
             wait: channels.codec.expiry,
             boxes: channels.boxes,
         },
+        consumers: None,
         vigour,
         metrics: Arc::clone(metrics),
     };

@@ -14,6 +14,11 @@ pub(super) struct Mailboxes {
     boxes: u16,
 }
 
+/// What the pub/sub layer's channels of groups begin with, under Django's prefix.
+pub(super) fn subscribed(prefix: &str) -> String {
+    format!("{prefix}__group__")
+}
+
 impl Mailboxes {
     pub(super) fn new(channels: &Channels, cluster: &str) -> Self {
         Self {
@@ -46,6 +51,16 @@ impl Mailboxes {
     /// Where senders look for the members of `group`.
     pub(super) fn group_key(&self, group: &GroupName) -> String {
         format!("{}:group:{group}", self.prefix)
+    }
+
+    /// Where the pub/sub layer's consumers hear `group`.
+    pub(super) fn subscribed(&self, group: &GroupName) -> String {
+        [&subscribed(&self.prefix), group.as_str()].concat()
+    }
+
+    /// What every channel name of this cluster begins with.
+    pub(super) fn word(&self) -> &str {
+        &self.word
     }
 
     /// The member that stands for all connections of `group` in all instances.

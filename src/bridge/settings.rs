@@ -25,6 +25,10 @@ pub struct Channels {
     pub pubsub: bool,
     /// The groups that are received; the others' senders do not see the gateway.
     pub groups: Vec<GroupPattern>,
+    /// The groups of which Django's consumers are sent what enters by the gateway's own door.
+    pub send: Vec<GroupPattern>,
+    /// Messages that may wait for one process of consumers: Django's `capacity`.
+    pub send_capacity: u32,
     /// Begins every key of the library.
     pub prefix: String,
     /// Entries that senders let wait in one mailbox: a box with as many may have lost some.
@@ -66,6 +70,8 @@ impl Default for Channels {
             core: false,
             pubsub: false,
             groups: Vec::new(),
+            send: Vec::new(),
+            send_capacity: 100,
             prefix: "asgi".to_owned(),
             capacity: 100,
             group_expiry: Duration::from_secs(86_400),

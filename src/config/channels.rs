@@ -5,6 +5,7 @@ use super::raw::{self, Raw, Word};
 use super::secret::Given;
 use super::{ConfigError, Place, credentials};
 use crate::bridge::{self, Receive};
+use crate::group::GroupPattern;
 use crate::layer;
 
 /// The longest history: all of it may be replayed to each of many that come back at once.
@@ -59,9 +60,10 @@ pub(super) fn bridge(raw: &Raw, place: &Place) -> Result<bridge::Settings, Confi
         return Err(ConfigError::value("channels.receive", found, allowed));
     }
     check_name("channels.prefix", &written.prefix, 64)?;
-    let patterns = written.groups.iter().enumerate();
-    let patterns = patterns
-        .map(|(index, text)| credentials::pattern(&format!("channels.groups[{index}]"), text));
+    if !written.send.is_empty() && written.receive.is_empty() {
+        let allowed = "nothing unless channels.receive says which of the two layers Django uses";
+        return Err(ConfigError::value("channels.send", format!("{:?}", written.send), allowed));
+    }
     let keys = written.key.iter().enumerate().map(|(index, key)| {
         let at = format!("channels.key[{index}]");
         let given = Given {
@@ -75,7 +77,9 @@ pub(super) fn bridge(raw: &Raw, place: &Place) -> Result<bridge::Settings, Confi
     let channels = bridge::Channels {
         core: receives(Receive::Core),
         pubsub: receives(Receive::Pubsub),
-        groups: patterns.collect::<Result<_, _>>()?,
+        groups: patterns("channels.groups", &written.groups)?,
+        send: patterns("channels.send", &written.send)?,
+        send_capacity: at_least_one("channels.send_capacity", written.send_capacity)?,
         prefix: written.prefix.clone(),
         capacity: at_least_one("channels.capacity", written.capacity)?,
         group_expiry: period("channels.group_expiry", written.group_expiry)?,
@@ -95,6 +99,11 @@ pub(super) fn bridge(raw: &Raw, place: &Place) -> Result<bridge::Settings, Confi
     Ok(bridge::Settings { ingress: raw.layer.ingress, channels })
 }
 
+fn patterns(key: &str, written: &[String]) -> Result<Vec<GroupPattern>, ConfigError> {
+    let written = written.iter().enumerate();
+    written.map(|(index, text)| credentials::pattern(&format!("{key}[{index}]"), text)).collect()
+}
+
 /// A part of keys and channels.
 fn check_name(key: &str, name: &str, most: usize) -> Result<(), ConfigError> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
@@ -103,4 +112,28 @@ fn check_name(key: &str, name: &str, most: usize) -> Result<(), ConfigError> {
     }
     let allowed = format!("1 to {most} of letters, digits, '_', '-' and '.'");
     Err(ConfigError::value(key, format!("{name:?}"), allowed))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::config::{Config, Variables, check};
+
+    fn load(channels: &str) -> Result<Config, ConfigError> {
+        let text = format!("[layer]\nkind = \"redis\"\n[channels]\n{channels}");
+        let variables = Variables::new();
+        let raw = Config::parse(Path::new("gateway.toml"), &text, &variables)?;
+        check::check(&raw, &Place { folder: PathBuf::new(), variables })
+    }
+
+    #[test]
+    fn what_is_sent_to_django_needs_a_layer_that_django_uses() {
+        let error = load("send = [\"sala_*\"]").expect_err("no layer is named");
+        assert!(error.to_string().contains("channels.receive"), "{error}");
+        let config = load("send = [\"sala_*\"]\nreceive = [\"pubsub\"]").unwrap();
+        assert_eq!(config.bridge.channels.send, [GroupPattern::parse("sala_*").unwrap()]);
+        assert!(load("").unwrap().bridge.channels.send.is_empty());
+    }
 }

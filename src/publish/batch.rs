@@ -7,7 +7,8 @@ use tokio::time::timeout_at;
 use super::door::{Deadline, Door, Outcomes};
 use super::keys::{Claim, Claimed, Content};
 use super::{Accepted, Draft, PublishError};
-use crate::event::{Publication, PublicationId, Target};
+use crate::event::{Event, Publication, PublicationId, Target};
+use crate::group::GroupName;
 
 /// A batch, of which the first drafts have been looked at.
 pub(super) struct Batch<'a> {
@@ -32,6 +33,8 @@ struct Place {
     target: usize,
     /// Index of its key in [`Batch::claims`].
     claim: Option<usize>,
+    /// What Django's consumers are sent once it is taken.
+    for_consumers: Option<(GroupName, Event)>,
 }
 
 impl<'a> Batch<'a> {
@@ -115,7 +118,14 @@ impl<'a> Batch<'a> {
                 position: None,
             });
             let claim = claim.as_ref().map(|_| self.claims.len());
-            self.places.push(Place { id, draft: self.outcomes.len(), target: index, claim });
+            let for_consumers = match target {
+                Target::Group(group) if self.door.consumers.is_some() => {
+                    Some((group.clone(), draft.event.clone()))
+                }
+                _ => None,
+            };
+            let draft = self.outcomes.len();
+            self.places.push(Place { id, draft, target: index, claim, for_consumers });
             outcomes.push(Err(self.door.busy()));
         }
         self.claims.extend(claim);
@@ -130,12 +140,16 @@ impl<'a> Batch<'a> {
         }
         let mut taken = self.places.drain(..);
         let (outcomes, claims) = (&mut self.outcomes, &mut self.claims);
+        let consumers = self.door.consumers.as_ref();
         let publications = std::mem::take(&mut self.waiting);
         let note = |position| {
             let place = taken.next().expect("the layer takes each publication once");
             let accepted = Accepted { id: place.id, position, repeated: false };
             if let Some(claim) = place.claim {
                 claims[claim].note(place.target, &accepted);
+            }
+            if let (Some(consumers), Some((group, event))) = (consumers, &place.for_consumers) {
+                consumers.offer(group, event);
             }
             outcomes[place.draft][place.target] = Ok(accepted);
         };

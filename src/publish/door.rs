@@ -8,6 +8,7 @@ use tokio::time::{self, timeout_at};
 use super::batch::Batch;
 use super::keys::Keys;
 use super::{Accepted, Draft, PublishError, Settings};
+use crate::bridge::Consumers;
 use crate::event::{PublicationId, Target};
 use crate::layer::{Control, Layer};
 
@@ -16,6 +17,8 @@ use crate::layer::{Control, Layer};
 pub struct Door {
     settings: Settings,
     pub(super) layer: Layer,
+    /// Who besides the layer is told of what is for groups.
+    pub(super) consumers: Option<Consumers>,
     pub(super) ids: PublicationIds,
     pub(super) keys: Keys,
 }
@@ -37,7 +40,12 @@ impl Door {
     /// A door to `layer`.
     pub fn new(settings: Settings, layer: Layer) -> Self {
         let keys = Keys::new(settings.idempotency_window, settings.idempotency_keys);
-        Self { settings, layer, ids: PublicationIds::random(), keys }
+        Self { settings, layer, consumers: None, ids: PublicationIds::random(), keys }
+    }
+
+    /// The same door, by which Django's consumers are sent what the layer accepts for groups.
+    pub fn with_consumers(self, consumers: Option<Consumers>) -> Self {
+        Self { consumers, ..self }
     }
 
     /// The bounds that this door keeps.

@@ -123,7 +123,8 @@ impl Doors {
         };
         let timeout = settings.api_timeout;
         let api =
-            api::Api::new(Arc::clone(&door), hub.clone(), api_keys, Arc::clone(&metrics), timeout);
+            api::Api::new(Arc::clone(&door), hub.clone(), api_keys, Arc::clone(&metrics), timeout)
+                .with_bridge(bridge.clone());
         let back_ends = operation.router().merge(api.router());
         let assets = assets::router(settings.dev.as_ref(), door, api_address);
         let paths = settings.routes.iter().map(RoutePath::new).collect();

@@ -3,7 +3,7 @@
 use metrics::{Counter, Gauge};
 
 use super::family::Counters;
-use super::labels::EntryFate;
+use super::labels::{DjangoDrop, EntryFate};
 use super::metrics::Registry;
 
 /// The handles of the bridge.
@@ -23,6 +23,10 @@ pub struct BridgeMetrics {
     pub messages: Counter,
     /// 1 while sources are drained.
     pub draining: Gauge,
+    /// Messages for consumers of Django: one a mailbox, or one on the pub/sub layer.
+    pub django_sent: Counter,
+    /// Events, or messages, that Django's consumers were not sent.
+    pub django_dropped: Counters<DjangoDrop>,
 }
 
 impl BridgeMetrics {
@@ -35,6 +39,9 @@ impl BridgeMetrics {
             missing: to.count("source_missing_total", "Held groups that senders did not find."),
             messages: to.count("source_messages_total", "Messages of the pub/sub layer."),
             draining: to.measure("source_draining", "1 while sources are drained."),
+            django_sent: to.count("django_sent_total", "Messages for Django's consumers."),
+            django_dropped: to
+                .counters("django_dropped_total", "Not sent to Django's consumers, by reason."),
         }
     }
 }

@@ -184,6 +184,20 @@ label! {
 }
 
 label! {
+    /// Why Django's consumers were not sent an event.
+    DjangoDrop = "reason" {
+        /// Too many events waited to be sent.
+        Queue = "queue",
+        /// Its `type` names no handler of a project.
+        Type = "type",
+        /// A mailbox was at Django's capacity; counted for each mailbox.
+        Capacity = "capacity",
+        /// Redis refused, or did not answer; then it may have been sent.
+        Redis = "redis",
+    }
+}
+
+label! {
     /// Why a connection was turned away at the front door.
     RefusalReason = "reason" {
         /// The instance is full.

@@ -20,8 +20,8 @@ pub use bridge::BridgeMetrics;
 pub use family::{Counters, Gauges, Label};
 pub use histogram::Histogram;
 pub use labels::{
-    AuthFailure, BackendOutcome, CallFailure, DropReason, EntryFate, HookSource, Protocol,
-    RefusalReason, TargetKind,
+    AuthFailure, BackendOutcome, CallFailure, DjangoDrop, DropReason, EntryFate, HookSource,
+    Protocol, RefusalReason, TargetKind,
 };
 pub use log::{LogError, LogFormat, LogGuard, LogSettings};
 pub use metrics::{LayerMetrics, Metrics, ShardMetrics};

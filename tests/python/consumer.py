@@ -17,6 +17,8 @@ DEFAULTS = {
     "layer": "core",  # or "pubsub"
     "config": {},  # more of CHANNEL_LAYERS["default"]["CONFIG"]
     "groups": ["usuario_7"],
+    "name": "",  # of the channel, as a worker's; "" = one of its own, as a consumer's
+    "members": 1,  # channels of the one process; each prints what it receives
 }
 
 
@@ -25,10 +27,15 @@ async def consume(options):
     # redis-py 8 gives up reading after 5 s by default, which is as long as the library blocks.
     host = {"address": options["url"], "socket_timeout": None}
     layer = kind(hosts=[host], **options["config"])
-    channel = await layer.new_channel()
-    for group in options["groups"]:
-        await layer.group_add(group, channel)
-    say({"channel": channel})
+    channels = [options["name"] or await layer.new_channel() for _ in range(options["members"])]
+    for channel in channels:
+        for group in options["groups"]:
+            await layer.group_add(group, channel)
+    say({"channel": channels[0]})
+    await asyncio.gather(*(receive(layer, channel) for channel in channels))
+
+
+async def receive(layer, channel):
     while True:
         say(await layer.receive(channel))
 

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::soon;
@@ -67,6 +67,17 @@ impl Python {
         let mut consumer = Self::start("consumer.py", options);
         assert!(consumer.line().await["channel"].is_string());
         consumer
+    }
+
+    /// A view or a task with the layer at hand.
+    pub(crate) fn layer(options: &Value) -> Self {
+        Self::start("layer.py", options)
+    }
+
+    /// Has the layer's `method` called; it must not raise.
+    pub(crate) async fn call(&mut self, call: Value) {
+        self.say(&call.to_string());
+        assert_eq!(self.line().await, json!({"returned": null}), "{call}");
     }
 
     /// Sends what `options` say, all of it; the summary.

@@ -49,6 +49,8 @@ pub(crate) enum LayerKind {
 pub(crate) struct Channels {
     pub(crate) receive: Vec<Word<bridge::Receive>>,
     pub(crate) groups: Vec<String>,
+    pub(crate) send: Vec<String>,
+    pub(crate) send_capacity: u32,
     pub(crate) prefix: String,
     pub(crate) capacity: u32,
     pub(crate) expiry: Period,
@@ -101,6 +103,8 @@ impl Default for Channels {
         Self {
             receive: Vec::new(),
             groups: vec!["*".to_owned()],
+            send: Vec::new(),
+            send_capacity: channels.send_capacity,
             prefix: channels.prefix,
             capacity: channels.capacity,
             expiry: Period(channels.codec.expiry),

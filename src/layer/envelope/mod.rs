@@ -21,14 +21,19 @@
 //! One that waited for somebody to listen has the ms that it waited before all that: byte 3, then
 //! decimal digits and a line feed.
 //!
+//! Not an envelope, but a word to all that listen: byte 4 and 16 bytes of SHA-256 announce that the
+//! foreign message with this digest, which is about to come for the same group, is the cluster's own.
+//!
 //! A JSON object begins with `{` or white space, so whatever else is published on a group's channel
 //! is a bare event: `PUBLISH groupcast:group:usuario_7 '{"type":"aviso"}'` needs no envelope.
 
+mod announcement;
 mod read;
 #[cfg(test)]
 mod tests;
 mod write;
 
+pub(super) use announcement::Announcement;
 pub(super) use read::decode;
 pub(super) use write::{append, control, probe, publication, unheard};
 

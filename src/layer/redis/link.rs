@@ -177,6 +177,12 @@ impl Link {
         envelope::unheard(self.0.instance, unheard).into()
     }
 
+    /// The word that `message`, published right behind it, is the cluster's own: whoever of the
+    /// cluster hears it on a foreign channel has had it by its own.
+    pub fn announcement(message: &[u8]) -> Bytes {
+        envelope::Announcement::of(message).write().into()
+    }
+
     /// The random part of epochs that begin now.
     pub fn random_epoch(&self) -> Bytes {
         history::random_epoch().into()

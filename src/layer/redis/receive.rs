@@ -19,7 +19,7 @@ use super::names::{Channel, Names};
 use super::vitals::Vitals;
 use crate::event::{InstanceId, Publication, PublicationId};
 use crate::group::GroupName;
-use crate::layer::envelope::{self, Decoded, Message};
+use crate::layer::envelope::{self, Announcement, Decoded, Message};
 use crate::layer::{Gap, Incoming};
 
 /// Messages in the backlog at most.
@@ -62,6 +62,10 @@ pub(super) struct Losses {
     /// Messages lost, as far as they could be counted.
     count: u64,
 }
+
+/// What the message just taken says of the next.
+#[derive(Debug, Default)]
+struct Echo(Option<(GroupName, Announcement)>);
 
 /// The first task.
 pub(super) struct Taker {
@@ -134,10 +138,31 @@ impl Losses {
     }
 }
 
+impl Echo {
+    /// Whether this is a foreign message that the cluster sent itself, or the word of it.
+    ///
+    /// Asked before anything is lost for want of room: the message without the word would be delivered
+    /// a second time.
+    fn is_own(&mut self, channel: &Channel, bytes: &[u8]) -> bool {
+        let announced = self.0.take();
+        match channel {
+            Channel::Group(group) => {
+                self.0 = Announcement::read(bytes).map(|next| (group.clone(), next));
+                self.0.is_some()
+            }
+            Channel::Foreign(group) => {
+                announced.is_some_and(|(of, next)| of == *group && next == Announcement::of(bytes))
+            }
+            Channel::Other => false,
+        }
+    }
+}
+
 impl Taker {
     /// Takes until the client or the reader is gone.
     pub(super) async fn run(mut self) {
         let mut losses = Losses::default();
+        let mut echo = Echo::default();
         loop {
             tokio::select! {
                 // Room for the news of a loss is looked for first, so that it stands at its place.
@@ -148,7 +173,7 @@ impl Taker {
                 }
                 () = self.weight.room.notified(), if !losses.is_empty() => {}
                 message = self.messages.recv() => match message {
-                    Ok(message) => self.take(&message, &mut losses),
+                    Ok(message) => self.take(&message, &mut echo, &mut losses),
                     Err(RecvError::Lagged(count)) => {
                         losses.all = true;
                         losses.count += count;
@@ -160,12 +185,15 @@ impl Taker {
         }
     }
 
-    fn take(&self, message: &Received, losses: &mut Losses) {
+    fn take(&self, message: &Received, echo: &mut Echo, losses: &mut Losses) {
         let (Some(channel), Some(bytes)) =
             (self.names.read(&message.channel), message.value.as_bytes())
         else {
             return;
         };
+        if echo.is_own(&channel, bytes) {
+            return;
+        }
         if !losses.is_empty() || !self.weight.add(bytes.len()) {
             return self.lose(channel, losses);
         }

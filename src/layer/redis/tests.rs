@@ -11,7 +11,8 @@ use super::receive::Item;
 use super::*;
 use crate::event::{Event, PublicationId};
 use crate::group::GroupPattern;
-use crate::layer::{Gap, Incoming, Kept};
+use crate::layer::envelope::Announcement;
+use crate::layer::{Foreign, Gap, Incoming, Kept};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -24,6 +25,8 @@ struct Way {
 /// Both tasks, with room for so many messages and bytes between them, and for one behind them.
 fn way(ring: usize, room: usize, max_bytes: usize) -> Way {
     let instance = "k3f5a2bq".parse().unwrap();
+    let groups = vec![GroupPattern::parse("*").unwrap()];
+    let foreign = Foreign { prefix: "asgi__group__".to_owned(), groups };
     let vitals = Arc::new(Vitals::new(Arc::new(Metrics::new())));
     let (messages, receiver) = broadcast::channel(ring);
     let (backlog, backlogged) = mpsc::channel(room);
@@ -31,7 +34,7 @@ fn way(ring: usize, room: usize, max_bytes: usize) -> Way {
     let weight = Arc::new(Weight::new(max_bytes));
     let taker = Taker {
         messages: receiver,
-        names: Arc::new(Names::new("groupcast", instance, None)),
+        names: Arc::new(Names::new("groupcast", instance, Some(foreign))),
         backlog: backlog.clone(),
         weight: Arc::clone(&weight),
         vitals: Arc::clone(&vitals),
@@ -52,9 +55,23 @@ fn way(ring: usize, room: usize, max_bytes: usize) -> Way {
 
 impl Way {
     fn send(&self, group: &str, number: usize) {
+        let event = format!(r#"{{"type":"n{number}"}}"#);
+        self.hear(format!("groupcast:group:{group}"), event.as_bytes());
+    }
+
+    /// What the cluster sends to foreign programs: the word of it, and the message.
+    fn announce(&self, group: &str, message: &[u8]) {
+        self.hear(format!("groupcast:group:{group}"), &Announcement::of(message).write());
+    }
+
+    fn foreign(&self, group: &str, message: &[u8]) {
+        self.hear(format!("asgi__group__{group}"), message);
+    }
+
+    fn hear(&self, channel: String, message: &[u8]) {
         let message = Message {
-            channel: format!("groupcast:group:{group}").into(),
-            value: Value::from(format!(r#"{{"type":"n{number}"}}"#)),
+            channel: channel.into(),
+            value: Value::Bytes(Bytes::copy_from_slice(message)),
             kind: MessageKind::Message,
             server: Server::new("127.0.0.1", 1),
         };
@@ -68,7 +85,8 @@ impl Way {
             Incoming::Publication(publication) => publication.event.kind().to_owned(),
             Incoming::Gap(Gap::All) => "gap in all".to_owned(),
             Incoming::Gap(Gap::Groups(groups)) => format!("gap in {groups:?}"),
-            Incoming::Gap(Gap::Unheard(_)) | Incoming::Foreign(..) => panic!("nobody sent this"),
+            Incoming::Foreign(group, message) => format!("{group}: {}", message.escape_ascii()),
+            Incoming::Gap(Gap::Unheard(_)) => panic!("nobody sent this"),
             Incoming::Control(change) => panic!("nobody asked for a change: {change:?}"),
         }
     }
@@ -210,4 +228,41 @@ fn a_chunk_holds_redis_up_for_a_moment_only() {
     assert_eq!(chunks("pedido.42", 33, 10), [32, 1], "numbering and keeping take longer");
     assert_eq!(chunks("sala_1", 10, 64 * 1024), [3, 3, 3, 1], "256 KiB with channel and header");
     assert_eq!(chunks("sala_1", 2, 300 * 1024), [1, 1], "alone rather than never");
+}
+
+#[tokio::test]
+async fn what_the_cluster_sent_to_foreign_programs_is_not_heard_again() {
+    let mut way = way(1024, 1024, 1 << 20);
+    way.announce("sala_1", b"aviso");
+    way.foreign("sala_1", b"aviso");
+    // Somebody else says the same.
+    way.foreign("sala_1", b"aviso");
+    assert_eq!(way.next().await, "sala_1: aviso");
+    // The connection broke between the two: what comes is another's, and so is what it says.
+    way.announce("sala_1", b"aviso");
+    way.foreign("sala_1", b"otro");
+    way.foreign("sala_1", b"aviso");
+    assert_eq!([way.next().await, way.next().await], ["sala_1: otro", "sala_1: aviso"]);
+    way.announce("sala_1", b"aviso");
+    way.foreign("sala_2", b"aviso");
+    assert_eq!(way.next().await, "sala_2: aviso");
+}
+
+#[tokio::test]
+async fn nor_is_it_where_there_is_no_room() {
+    let mut way = way(1024, 4, 1 << 20);
+    for number in 1..=100 {
+        way.send("sala_1", number);
+        way.announce("sala_2", b"aviso");
+        way.foreign("sala_2", b"aviso");
+    }
+    while !way.messages.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    way.send("sala_1", 101);
+    let mut seen = Vec::new();
+    while seen.last().is_none_or(|said| said != "gap in [\"sala_1\"]") {
+        seen.push(way.next().await);
+    }
+    assert!(!seen.iter().any(|said| said.contains("sala_2")), "{seen:?}");
 }

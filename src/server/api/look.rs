@@ -72,6 +72,10 @@ pub(super) struct UserBody {
 struct ConnectionBody {
     /// Its id.
     id: String,
+    /// Its name for `channel_layer.send` and `group_add` of Django, where that layer is received.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    channel: Option<String>,
     /// `groupcast.v1.json` or `plain`.
     protocol: &'static str,
     /// Milliseconds since it was opened.
@@ -136,6 +140,7 @@ pub(super) async fn at_user(
         let groups: Vec<_> = readable.map(GroupName::to_string).collect();
         ConnectionBody {
             id: connection.id.to_string(),
+            channel: api.bridge.as_ref().and_then(|bridge| bridge.channel_of(connection.id)),
             protocol: if connection.v1 { crate::protocol::V1 } else { "plain" },
             age_ms: connection.age.as_millis() as u64,
             other_groups: held - groups.len(),

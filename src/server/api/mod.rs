@@ -22,6 +22,7 @@ use axum::routing::{get, post, put};
 use tokio::sync::Semaphore;
 
 use super::problem::{Kind, Problem};
+use crate::bridge::Bridge;
 use crate::hub::Hub;
 use crate::identity::ApiKeys;
 use crate::publish::Door;
@@ -36,6 +37,8 @@ pub struct Api {
     door: Arc<Door>,
     hub: Hub,
     keys: ApiKeys,
+    /// Knows the names by which Django reaches connections.
+    bridge: Option<Bridge>,
     metrics: Arc<Metrics>,
     timeout: Duration,
     slots: Semaphore,
@@ -50,7 +53,13 @@ impl Api {
         metrics: Arc<Metrics>,
         timeout: Duration,
     ) -> Self {
-        Self { door, hub, keys, metrics, timeout, slots: Semaphore::new(MAX_IN_FLIGHT) }
+        let slots = Semaphore::new(MAX_IN_FLIGHT);
+        Self { door, hub, keys, bridge: None, metrics, timeout, slots }
+    }
+
+    /// The same API, which tells by what names Django's channel layer reaches connections.
+    pub fn with_bridge(self, bridge: Option<Bridge>) -> Self {
+        Self { bridge, ..self }
     }
 
     /// Its endpoints. Whatever else the listener serves can be merged with them; their answer to

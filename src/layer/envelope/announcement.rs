@@ -1,0 +1,46 @@
+//! The word that a foreign message is the cluster's own.
+
+use aws_lc_rs::digest::{SHA256, digest};
+
+/// What it begins with.
+const ANNOUNCED: u8 = 4;
+
+/// Stands on a group's channel right before a message on the foreign channel of the same group.
+///
+/// Foreign programs read what is said there, so nothing in the message itself can tell whose it is.
+/// Both are published by one script: nothing comes between them on a connection that hears both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::layer) struct Announcement([u8; 16]);
+
+impl Announcement {
+    /// Of a message that is about to be published.
+    pub(in crate::layer) fn of(message: &[u8]) -> Self {
+        let hash = digest(&SHA256, message);
+        Self(hash.as_ref()[..16].try_into().expect("a SHA-256 has 32 bytes"))
+    }
+
+    /// The announcement in `bytes`, if they are one.
+    pub(in crate::layer) fn read(bytes: &[u8]) -> Option<Self> {
+        let digest = bytes.strip_prefix(&[ANNOUNCED])?;
+        digest.try_into().ok().map(Self)
+    }
+
+    pub(in crate::layer) fn write(&self) -> Vec<u8> {
+        [&[ANNOUNCED], self.0.as_slice()].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_read_as_it_was_written_and_nothing_else_is_one() {
+        let announcement = Announcement::of(b"\x81\xa4type\xa5aviso");
+        assert_eq!(Announcement::read(&announcement.write()), Some(announcement.clone()));
+        assert_ne!(Announcement::of(b"\x81\xa4type\xa4otro"), announcement);
+        for other in [&b""[..], b"\x04", b"{\"type\":\"a\"}", b"\x01\x00", &[4; 16], &[4; 18]] {
+            assert_eq!(Announcement::read(other), None);
+        }
+    }
+}
