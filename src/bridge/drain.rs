@@ -22,7 +22,7 @@ use super::source::{Reading, Source, Sources};
 use super::turns::{Turns, Verdict};
 use crate::event::{Event, Target};
 use crate::group::GroupName;
-use crate::layer::{Ear, Link, LinkError, NUMBERING, Script, Unheard};
+use crate::layer::{Ear, Link, LinkError, NUMBERING, Script, Unheard, doubt_of};
 use crate::telemetry::BridgeMetrics;
 
 /// Sources in one look.
@@ -260,6 +260,7 @@ impl Drainer {
             self.link.random_epoch(),
             number(u64::from(self.bounds.waiting)),
             number(self.bounds.wait.as_millis() as u64),
+            doubt_field(source),
             number(place.stuck.len() as u64),
         ];
         arguments.extend(place.stuck.iter().map(|channel| Bytes::from(channel.clone())));
@@ -413,4 +414,13 @@ fn is_due(logged: &mut Option<Instant>, now: Instant) -> bool {
 
 fn number(number: u64) -> Bytes {
     Bytes::from(number.to_string())
+}
+
+/// Where is counted that senders may have been turned away: who is not there to be told finds the
+/// group's history at an end on coming back.
+fn doubt_field(source: Source) -> Bytes {
+    match source {
+        Source::Groups(number) => doubt_of(number).into(),
+        Source::Connections | Source::Ingress => Bytes::new(),
+    }
 }

@@ -70,6 +70,8 @@ impl Settings {
     /// What the layer is to know of the bridge.
     pub fn prepare(&self, redis: &mut RedisSettings) {
         let channels = &self.channels;
+        redis.boxes = channels.core.then_some(channels.boxes);
+        redis.boxes = channels.core.then_some(channels.boxes);
         redis.source_expiry = channels.core.then_some(channels.codec.expiry);
         redis.foreign = channels.pubsub.then(|| Foreign {
             prefix: names::subscribed(&channels.prefix),

@@ -32,7 +32,7 @@ impl Addresses {
         }
     }
 
-    /// Writes the twelve values of one part.
+    /// Writes the thirteen values of one part.
     pub(super) fn write(&self, link: &Link, publication: &Publication, out: &mut Vec<Bytes>) {
         let names = link.names();
         let kept = match &publication.target {
@@ -49,18 +49,19 @@ impl Addresses {
         out.push(names.of(&publication.target).into());
         out.push(link.envelope(publication));
         let Target::Group(group) = &publication.target else {
-            out.extend(std::iter::repeat_n(Bytes::new(), 9));
+            out.extend(std::iter::repeat_n(Bytes::new(), 10));
             return;
         };
         let (key, member) = self.member(group);
         out.extend([names.held(group), names.waiting(group), key, member].map(Bytes::from));
         let Some(kept) = kept else {
-            out.extend(std::iter::repeat_n(Bytes::new(), 5));
+            out.extend(std::iter::repeat_n(Bytes::new(), 6));
             return;
         };
         let (size, kept, numbered) = Link::spans(kept);
         out.extend([names.numbering(group), names.log(group), size.to_string()].map(Bytes::from));
         out.extend([kept, numbered].map(|span| Bytes::from(span.as_millis().to_string())));
+        out.push(names.doubt(group).into());
     }
 }
 

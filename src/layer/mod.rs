@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 pub use health::Health;
 pub use history::{History, Kept};
 pub use memory::{Broker, Memory};
-pub use redis::{Ear, Link, LinkError, NUMBERING, Names, Redis, Script, Session, Wakes};
+pub use redis::{Ear, Link, LinkError, NUMBERING, Names, Redis, Script, Session, Wakes, doubt_of};
 pub use settings::{Foreign, Kind, RedisSettings, Settings};
 
 pub use crate::event::{Control, Member, Recovery};

@@ -44,6 +44,8 @@ pub struct RedisSettings {
     pub backlog_bytes: usize,
     /// Channels of a foreign program that are subscribed beside the groups' own.
     pub foreign: Option<Foreign>,
+    /// How many mailboxes the groups of a durable source share, if senders may be turned away from them.
+    pub boxes: Option<u16>,
     /// Seconds without any instance after which a durable source may have lost what waited in it, so
     /// that nobody can know whether histories are whole; `None` = there is none.
     pub source_expiry: Option<Duration>,
@@ -75,6 +77,7 @@ impl RedisSettings {
             backlog_bytes: 32 * 1024 * 1024,
             max_event_bytes: 64 * 1024,
             foreign: None,
+            boxes: None,
             source_expiry: None,
         })
     }

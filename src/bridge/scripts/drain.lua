@@ -1,9 +1,10 @@
 -- Takes entries out of a source and sends what they say, one after the other. KEYS: generation, source.
 -- ARGV: generation known, kind of the source (z or x), entries at which senders are turned away (0 =
 -- never), control channel, what is to be said there of that, random part of new epochs, how many may
--- wait for a listener and for how many ms; the number of channels of which something was kept in front
+-- wait for a listener and for how many ms, the field that counts how often senders may have been turned
+-- away from this source (empty = none does); the number of channels of which something was kept in front
 -- of these entries, and their names; then the entries: what the source calls it, the number of parts,
--- and for each part twelve values (see below).
+-- and for each part thirteen values (see below).
 -- Returns a letter for each entry, '1' if senders may have been turned away, why something was kept, and
 -- the channels of what was kept; nothing if the generation is not the present one; or '!' and why nothing
 -- can be removed.
@@ -21,7 +22,7 @@ if type(allowed) == 'table' and allowed.err then return { '!', allowed.err } end
 
 local most = tonumber(ARGV[3])
 local full = kind == 'z' and most > 0 and redis.call('ZCARD', source) >= most
-local at, cause = 8, ''
+local at, cause = 9, ''
 local function argument()
   at = at + 1
   return ARGV[at]
@@ -88,7 +89,7 @@ local function next_part()
     kind = argument(), channel = argument(), envelope = argument(), held = argument(),
     waiting = argument(), key = argument(), member = argument(),
     numbering = argument(), log = argument(), size = argument(), kept = argument(),
-    numbered = argument(), random = ARGV[6],
+    numbered = argument(), doubt = argument(), random = ARGV[6],
   }
 end
 
@@ -134,7 +135,10 @@ while at < #ARGV do
   letters[#letters + 1] = letter
 end
 -- Behind what was there when they were turned away.
-if full or torn then redis.call('PUBLISH', ARGV[4], ARGV[5]) end
+if full or torn then
+  redis.call('PUBLISH', ARGV[4], ARGV[5])
+  if ARGV[9] ~= '' then redis.call('HINCRBY', KEYS[1], ARGV[9], 1) end
+end
 local answer = { table.concat(letters), full and '1' or '0', cause }
 for _, channel in ipairs(newly) do answer[#answer + 1] = channel end
 return answer

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::super::drain::State;
 use super::*;
+use crate::event::{Position, Recovery};
 
 /// The mailbox of all groups.
 const BOX: &str = "asgigroupcast.groupcast.0!";
@@ -44,6 +45,12 @@ impl Bench {
     /// What the slow look each second begins with.
     fn begin_anew(&mut self) {
         self.state.begin_anew();
+    }
+
+    /// Where a group stands for somebody who comes back.
+    async fn stands(&self, name: &str, since: Option<Position>) -> Recovery {
+        let asked = [(group(name), since)];
+        self.ground.layer.recover(&asked).await.unwrap().remove(0)
     }
 
     async fn hear(&self, names: &[&str]) {
@@ -266,6 +273,35 @@ async fn a_mailbox_found_full_is_told_behind_what_was_in_it() {
     let doubt = "Unheard(Share { number: 0, of: 1 })";
     assert_eq!(bench.ground.take(6).await, ["n1", "n2", "n3", "n4", "n5", doubt]);
     assert_eq!(bench.ground.metric("groupcast_source_full_total "), 1);
+}
+
+#[tokio::test]
+async fn who_was_away_while_a_mailbox_was_full_is_not_told_that_nothing_is_missing() {
+    let server = RedisServer::start();
+    let mut small = settings(1);
+    small.channels.capacity = 3;
+    let mut bench = bench_with(&server, small).await;
+    bench.hear(&["pedido.1"]).await;
+    write(&server, BOX, 1..=2, &[&[PEDIDO]]);
+    bench.look().await;
+    let here = bench.stands("pedido.1", None).await.position.unwrap();
+    assert_eq!(here.offset, 2);
+    let since = Position { offset: 1, ..here.clone() };
+    assert_eq!(bench.stands("pedido.1", Some(since)).await.recovered, Some(true));
+    write(&server, BOX, 3..=5, &[&[PEDIDO]]);
+    bench.look().await;
+    let back = bench.stands("pedido.1", Some(here.clone())).await;
+    assert_eq!(back.recovered, Some(false));
+    let anew = back.position.unwrap();
+    assert_ne!(anew.epoch, here.epoch);
+    write(&server, BOX, 6..=6, &[&[PEDIDO]]);
+    bench.look().await;
+    let next = bench.stands("pedido.1", Some(anew.clone())).await;
+    assert_eq!(
+        (next.recovered, next.replay.len()),
+        (Some(true), 1),
+        "and from here on it is whole"
+    );
 }
 
 #[tokio::test]

@@ -108,7 +108,8 @@ impl<'a> Chunk<'a> {
                     self.keys.extend([self.names.numbering(group), self.names.log(group)]);
                     let numbered = millis(kept.ttl + history::NUMBERING);
                     let size = number(u64::from(kept.size));
-                    self.spans.extend([size, millis(kept.ttl), numbered]);
+                    let doubt = self.names.doubt(group).into();
+                    self.spans.extend([size, millis(kept.ttl), numbered, doubt]);
                     *new.insert(next)
                 }
             }

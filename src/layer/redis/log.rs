@@ -71,6 +71,7 @@ impl Log {
             Bytes::from(random_epoch()),
             Bytes::from(self.names.of_group(group)),
             Bytes::from(envelope),
+            Bytes::from(self.names.doubt(group)),
         ];
         let answer: Vec<String> =
             self.commit.run(&self.commands, self.keys(group), arguments).await?;
@@ -143,6 +144,7 @@ impl Log {
             Bytes::from(random_epoch()),
             Bytes::from(epoch.to_owned()),
             number(offset),
+            Bytes::from(self.names.doubt(group)),
         ];
         let answer: Vec<Bytes> =
             self.recover.run(&self.commands, self.keys(group), arguments).await?;

@@ -30,7 +30,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub(super) use connect::check_url;
 pub use link::{Ear, Link, LinkError, NUMBERING, Wakes};
-pub use names::Names;
+pub use names::{Names, doubt_of};
 pub use script::Script;
 pub use session::Session;
 
@@ -80,7 +80,12 @@ impl Redis {
         instance: InstanceId,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Inbox), LayerError> {
-        let names = Arc::new(Names::new(&settings.cluster, instance, settings.foreign.clone()));
+        let names = Arc::new(Names::new(
+            &settings.cluster,
+            instance,
+            settings.foreign.clone(),
+            settings.boxes,
+        ));
         let vitals = Arc::new(Vitals::new(metrics));
         let speaking = connect::client(settings, FEW_EVENTS)?;
         let listening = connect::client(settings, EVENTS)?;

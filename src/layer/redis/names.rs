@@ -10,6 +10,8 @@ pub struct Names {
     group: String,
     /// The beginning of the channels, and the patterns of the groups, that are subscribed as well.
     foreign: Option<Foreign>,
+    /// How many mailboxes groups share, if senders may be turned away from them.
+    boxes: Option<u16>,
     user: String,
     instance: String,
     control: String,
@@ -28,9 +30,15 @@ pub(super) enum Channel {
 }
 
 impl Names {
-    pub(super) fn new(cluster: &str, instance: InstanceId, foreign: Option<Foreign>) -> Self {
+    pub(super) fn new(
+        cluster: &str,
+        instance: InstanceId,
+        foreign: Option<Foreign>,
+        boxes: Option<u16>,
+    ) -> Self {
         Self {
             foreign,
+            boxes,
             group: format!("{cluster}:group:"),
             user: format!("{cluster}:user"),
             instance: format!("{cluster}:instance:{instance}"),
@@ -125,6 +133,12 @@ impl Names {
         self.of_its_own("numbering", group)
     }
 
+    /// The field of the generation that counts how often senders of `group` may have been turned away;
+    /// empty = there are none.
+    pub(crate) fn doubt(&self, group: &GroupName) -> String {
+        self.boxes.map_or(String::new(), |boxes| doubt_of(group.share(boxes)))
+    }
+
     /// A stream: what is kept of a group with history.
     pub(crate) fn log(&self, group: &GroupName) -> String {
         self.of_its_own("log", group)
@@ -155,4 +169,9 @@ impl Names {
     pub(crate) fn key(&self, name: &str) -> String {
         format!("{}:{name}", self.cluster)
     }
+}
+
+/// The field of the generation that counts how often senders may have been turned away from a mailbox.
+pub fn doubt_of(mailbox: u16) -> String {
+    format!("doubt{mailbox}")
 }

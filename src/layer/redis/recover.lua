@@ -1,15 +1,11 @@
 -- Where a group stands, and what came after a position. KEYS: generation, numbering, log. ARGV:
 -- generation known, ms kept, ms numbered, random part of a new epoch, epoch asked from (or empty),
--- offset asked from. Returns epoch, offset, '1' or '0' for recovered or not (or empty), then age in ms
+-- offset asked from, field that counts doubts. Returns epoch, offset, '1' or '0' for recovered or not (or empty), then age in ms
 -- and envelope of each publication missed; nothing if the generation is not the present one.
 if not is_known(KEYS[1], ARGV[1]) then return {} end
-local numbering = redis.call('HMGET', KEYS[2], 'epoch', 'offset')
-local epoch, text = numbering[1], numbering[2]
-if not epoch or string.match(epoch, '^%d+') ~= ARGV[1] then
-  epoch, text = ARGV[1] .. '.' .. ARGV[4], '0'
-  redis.call('DEL', KEYS[3])
-  redis.call('HSET', KEYS[2], 'epoch', epoch, 'offset', text)
-end
+local how = { numbering = KEYS[2], log = KEYS[3], random = ARGV[4], doubt = ARGV[7] }
+local epoch, text, doubt = stand(ARGV[1], how)
+redis.call('HSET', KEYS[2], 'epoch', epoch, 'offset', text, 'doubt', doubt)
 -- Whoever is there keeps the numbering alive, also of a group in which nothing happens.
 redis.call('PEXPIRE', KEYS[2], ARGV[3])
 if ARGV[5] == '' then return { epoch, text, '' } end

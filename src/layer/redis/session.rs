@@ -50,7 +50,7 @@ impl Session {
         let instance = InstanceId::from_random([a, b, c, d, e]);
         Ok(Self {
             commands: connect::commands(&client, settings),
-            names: Names::new(&settings.cluster, instance, None),
+            names: Names::new(&settings.cluster, instance, None, None),
             timeout: settings.timeout,
             _connection: Ending(connection),
             client,

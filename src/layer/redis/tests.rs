@@ -34,7 +34,7 @@ fn way(ring: usize, room: usize, max_bytes: usize) -> Way {
     let weight = Arc::new(Weight::new(max_bytes));
     let taker = Taker {
         messages: receiver,
-        names: Arc::new(Names::new("groupcast", instance, Some(foreign))),
+        names: Arc::new(Names::new("groupcast", instance, Some(foreign), None)),
         backlog: backlog.clone(),
         weight: Arc::clone(&weight),
         vitals: Arc::clone(&vitals),
@@ -198,7 +198,7 @@ async fn what_comes_while_the_subscription_is_made_anew_follows_the_gap() {
 /// How many of so many publications of one group, with so many bytes of JSON, go in each chunk.
 fn chunks(group: &str, count: usize, bytes: usize) -> Vec<usize> {
     let instance = "k3f5a2bq".parse().unwrap();
-    let names = Names::new("groupcast", instance, None);
+    let names = Names::new("groupcast", instance, None, None);
     let kept = Kept { size: 5, ttl: LONG };
     let history = History::new(vec![(GroupPattern::parse("pedido.*").unwrap(), kept)]);
     let json = format!(r#"{{"type":"a","x":"{}"}}"#, "x".repeat(bytes));
