@@ -105,7 +105,8 @@ fn a_right_that_is_missing_is_named() {
         (&["-eval"], &["EVAL"]),
         (&["-publish"], &["PUBLISH"]),
         (&["-del"], &["DEL"]),
-        (&["-subscribe"], &["SUBSCRIBE"]),
+        (&["-subscribe"], &["SUBSCRIBE groupcast:group:"]),
+        (&["-unsubscribe"], &["UNSUBSCRIBE groupcast:group:"]),
         (
             &["resetkeys", "~groupcast:*", "~asgi:group:*"],
             &["ZCARD asgigroupcast.groupcast.0!", "ZREM"],

@@ -6,7 +6,7 @@ use super::Finding;
 use crate::bridge::Settings;
 use crate::bridge::names::Mailboxes;
 use crate::group::GroupName;
-use crate::layer::{LinkError, RedisSettings, Script, Session};
+use crate::layer::{LinkError, Names, RedisSettings, Script, Session};
 
 /// The script that tries all that scripts do.
 pub(super) const SCRIPT: &str = include_str!("rights.lua");
@@ -23,7 +23,7 @@ pub(super) async fn look(
 ) {
     let mut refused = commands(session).await;
     refused.extend(scripts(settings, session).await);
-    refused.extend(channels(redis, settings).await);
+    refused.extend(channels(redis, settings, session.names()).await);
     findings.push(match refused.as_slice() {
         [] => Finding::ok("rights", "everything that the layer and the bridge need"),
         refused => Finding::fail("rights", joined(refused), advice(&whoami(session).await)),
@@ -72,28 +72,22 @@ async fn scripts(settings: &Settings, session: &Session) -> Vec<Refused> {
     }
 }
 
-/// One connection for each, since a refusal puts questions and answers out of step.
-async fn channels(redis: &RedisSettings, settings: &Settings) -> Vec<Refused> {
+/// One connection for each: after such a command it is worth nothing.
+async fn channels(redis: &RedisSettings, settings: &Settings, names: &Names) -> Vec<Refused> {
+    let foreign = settings.channels.pubsub;
+    let foreign = foreign.then(|| format!("{}__group__{}", settings.channels.prefix, nobody()));
+    let own = names.own().map(str::to_owned).into_iter();
+    let channels = own.chain([names.of_group(&nobody())]).chain(foreign);
+    let subscribing = channels.map(|channel| ("SUBSCRIBE", channel));
     let mut refused = Vec::new();
-    let mut at = 0;
-    loop {
-        let session = match Session::open(redis).await {
-            Ok(session) => session,
-            Err(error) => {
-                refused.push(("connection".to_owned(), error.to_string()));
-                break;
-            }
+    for (command, channel) in subscribing.chain([("UNSUBSCRIBE", names.of_group(&nobody()))]) {
+        let tried = match Session::open(redis).await {
+            Ok(session) => session.try_channel(command, &channel).await,
+            Err(error) => Err(error),
         };
-        let names = session.names();
-        let foreign = settings.channels.pubsub;
-        let foreign = foreign.then(|| format!("{}__group__{}", settings.channels.prefix, nobody()));
-        let own = names.own().map(str::to_owned).into_iter();
-        let channel = own.chain([names.of_group(&nobody())]).chain(foreign).nth(at);
-        let Some(channel) = channel else { break };
-        if let Err(error) = session.try_channel(&channel).await {
-            refused.push((format!("SUBSCRIBE {channel}"), error.to_string()));
+        if let Err(error) = tried {
+            refused.push((format!("{command} {channel}"), error.to_string()));
         }
-        at += 1;
     }
     refused
 }

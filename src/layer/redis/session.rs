@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fred::clients::Client;
 use fred::error::Error;
-use fred::interfaces::{ClientLike, PubsubInterface, TrackingInterface};
+use fred::interfaces::{ClientLike, TrackingInterface};
 use fred::types::{ClusterHash, CustomCommand, FromValue, Value};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::timeout;
@@ -93,17 +93,24 @@ impl Session {
         script.try_run(&self.commands, keys, arguments).await.map_err(|error| sort(&error))
     }
 
-    /// Subscribes to a channel and unsubscribes again. The session is worth nothing after a refusal.
-    pub async fn try_channel(&self, channel: &str) -> Result<(), LinkError> {
-        self.commands.subscribe(channel).await.map_err(|error| sort(&error))?;
-        self.echo().await?;
-        self.commands.unsubscribe(channel).await.map_err(|error| sort(&error))?;
-        self.echo().await
-    }
-
-    /// fred answers before Redis does: a refusal comes as the answer to whatever is asked next.
-    async fn echo(&self) -> Result<(), LinkError> {
-        self.commands.ping::<Value>(None).await.map(drop).map_err(|error| sort(&error))
+    /// Whether `command`, SUBSCRIBE or UNSUBSCRIBE, is allowed on a channel. It is the last that the
+    /// session does.
+    ///
+    /// fred answers these before Redis does and drops a refusal that comes while nothing is asked, so
+    /// they go as any other command with a PING behind. Redis pushes its answer to what it allows,
+    /// which is no reply, so the PONG arrives in its place; a refusal is a reply.
+    pub async fn try_channel(self, command: &str, channel: &str) -> Result<(), LinkError> {
+        let words = [command, channel];
+        let asked = self.ask::<Value>(&words);
+        let behind = async {
+            let _ = self.commands.ping::<Value>(None).await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            biased;
+            answer = asked => answer.map(drop),
+            () = behind => Ok(()),
+        }
     }
 
     /// Whether this connection is told that somebody else wrote `key`, which `write` does.
