@@ -2,8 +2,10 @@
 -- agreed, a mailbox, a group that nobody has, the ingress stream, a key for trying out. ARGV: mailboxes,
 -- version of the format, a channel, '1' if mailboxes are drained, '1' if the ingress is. Returns what
 -- was agreed, then pairs of a command and why it failed.
+
 -- Takes no memory, and lifts the check of 'maxmemory': a full Redis is to be drained all the same.
-redis.call('DEL', KEYS[5])
+-- Whether it is allowed is told below.
+redis.pcall('DEL', KEYS[5])
 if ARGV[4] == '1' then redis.call('HSETNX', KEYS[1], 'boxes', ARGV[1]) end
 redis.call('HSETNX', KEYS[1], 'format', ARGV[2])
 local answer = redis.call('HMGET', KEYS[1], 'boxes', 'format')
