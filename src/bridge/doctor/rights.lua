@@ -19,6 +19,7 @@ end
 try('INFO', 'server')
 try('TIME')
 try('HMGET', generation, 'run', 'n')
+try('HGET', generation, 'run')
 try('ZREVRANGE', instances, 0, 0, 'WITHSCORES')
 try('ZRANGEBYSCORE', instances, '+inf', '+inf')
 try('EXISTS', own)
@@ -42,6 +43,7 @@ end
 if not try('DEL', own) then return refused end
 try('HSET', own, 'run', '')
 try('HSETNX', own, 'boxes', '')
+try('HINCRBY', own, 'doubt0', 1)
 redis.call('DEL', own)
 try('ZADD', own, 0, '')
 try('ZREM', own, '')
