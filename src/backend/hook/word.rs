@@ -72,9 +72,11 @@ impl Accepted {
         self.ask_at - hashed % (spread + 1)
     }
 
-    /// Seconds, from the asking on, for which the word may be passed on to others.
+    /// Seconds, from the asking on, for which the word may be passed on to others. One less than until
+    /// it is asked for again: both moments are whole seconds, and who asks again must not be answered
+    /// with the word in question.
     pub(super) fn fresh(&self) -> Duration {
-        Duration::from_secs(self.ask_at - self.asked_at)
+        Duration::from_secs((self.ask_at - self.asked_at).saturating_sub(1))
     }
 }
 
