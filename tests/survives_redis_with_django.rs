@@ -45,9 +45,11 @@ async fn restarted_with_its_data_or_without_senders_find_the_groups_again() {
     let mut server = RedisServer::start();
     let django = Django::core(&server);
     let gateways = gateways(&django).await;
-    let crowd = crowd(&gateways.each_ref().map(|gateway| **gateway)).await;
+    let mut crowd = crowd(&gateways.each_ref().map(|gateway| **gateway)).await;
     let mut summaries = vec![django.send(0, &GROUPS, 5).await];
     for (sender, empty) in [(1, false), (2, true)] {
+        // What waits in a mailbox goes with the data.
+        crowd.heard(goals(&summaries)).await;
         server.kill();
         for gateway in &gateways {
             shows(gateway).await;
