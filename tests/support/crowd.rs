@@ -34,10 +34,11 @@ pub(crate) type Places = Arc<Mutex<Vec<SocketAddr>>>;
 /// The clients; they are judged as they hear, and end with the value.
 pub(crate) struct Crowd {
     around: Around,
-    goal: watch::Sender<Option<Arc<Goal>>>,
+    goal: watch::Sender<Option<Wanted>>,
     clients: JoinSet<Result<Ledger, String>>,
     seed: u64,
     size: usize,
+    round: u64,
 }
 
 /// What all clients look at.
@@ -47,7 +48,18 @@ struct Around {
     places: Places,
     /// Clients that are, or have once been, members of all their groups.
     joined: Arc<AtomicUsize>,
-    goal: watch::Receiver<Option<Arc<Goal>>>,
+    /// Clients that have what is wanted now.
+    content: Arc<AtomicUsize>,
+    goal: watch::Receiver<Option<Wanted>>,
+}
+
+/// What every client is to have heard.
+#[derive(Clone)]
+struct Wanted {
+    goal: Arc<Goal>,
+    /// Counts them; a client's life ends with the last.
+    round: u64,
+    last: bool,
 }
 
 struct Client {
@@ -60,6 +72,8 @@ struct Client {
     shown: VecDeque<Value>,
     /// Whether it has ever been a member of all its groups.
     joined: bool,
+    /// The round in which it last had what was wanted.
+    content: u64,
     /// Tried so far; the first goes to the place of the client's own number.
     attempts: usize,
     number: usize,
@@ -70,8 +84,9 @@ impl Crowd {
     pub(crate) fn at(places: Vec<SocketAddr>, seed: u64) -> Self {
         let (goal, watched) = watch::channel(None);
         let places = Arc::new(Mutex::new(places));
-        let around = Around { places, joined: Arc::default(), goal: watched };
-        Self { around, goal, clients: JoinSet::new(), seed, size: 0 }
+        let (joined, content) = Default::default();
+        let around = Around { places, joined, content, goal: watched };
+        Self { around, goal, clients: JoinSet::new(), seed, size: 0, round: 0 }
     }
 
     /// One more client, which will be a member of `groups`.
@@ -86,6 +101,7 @@ impl Crowd {
             ledger: Ledger::default(),
             shown: VecDeque::new(),
             joined: false,
+            content: 0,
             attempts: 0,
             number,
         };
@@ -130,9 +146,25 @@ impl Crowd {
         }
     }
 
+    /// Waits until every client has what was sent last to its groups, and lets them go on.
+    pub(crate) async fn heard(&mut self, goal: Goal) {
+        self.around.content.store(0, Ordering::Relaxed);
+        self.want(goal, false);
+        eventually("all clients to have heard what was sent", async || {
+            self.check();
+            self.around.content.load(Ordering::Relaxed) == self.size
+        })
+        .await;
+    }
+
+    fn want(&mut self, goal: Goal, last: bool) {
+        self.round += 1;
+        self.goal.send_replace(Some(Wanted { goal: Arc::new(goal), round: self.round, last }));
+    }
+
     /// Waits until every client has what was sent last to its groups; what they have heard.
     pub(crate) async fn finish(mut self, goal: Goal) -> Vec<Ledger> {
-        self.goal.send_replace(Some(Arc::new(goal)));
+        self.want(goal, true);
         let mut ledgers = Vec::new();
         while let Some(ended) = self.clients.join_next().await {
             ledgers.push(ended.unwrap().unwrap_or_else(|fault| panic!("{fault}")));
@@ -141,9 +173,9 @@ impl Crowd {
     }
 }
 
-/// Ends when the goal has been known for too long.
-async fn overdue(mut goal: watch::Receiver<Option<Arc<Goal>>>) {
-    let _ = goal.wait_for(Option::is_some).await;
+/// Ends when the last goal has been known for too long.
+async fn overdue(mut goal: watch::Receiver<Option<Wanted>>) {
+    let _ = goal.wait_for(|wanted| wanted.as_ref().is_some_and(|wanted| wanted.last)).await;
     tokio::time::sleep(PATIENCE).await;
 }
 
@@ -191,8 +223,16 @@ impl Client {
     async fn listen(&mut self, socket: &mut Socket) -> Result<bool, String> {
         let mut goal = self.around.goal.clone();
         loop {
-            if self.has_all(goal.borrow_and_update().as_deref()) {
-                return Ok(true);
+            let wanted = goal.borrow_and_update().clone();
+            if let Some(wanted) = wanted
+                && wanted.round > self.content
+                && self.has_all(&wanted.goal)
+            {
+                if wanted.last {
+                    return Ok(true);
+                }
+                self.content = wanted.round;
+                self.around.content.fetch_add(1, Ordering::Relaxed);
             }
             tokio::select! {
                 said = timeout(SILENCE, socket.said()) => {
@@ -235,8 +275,7 @@ impl Client {
         Ok(useful)
     }
 
-    fn has_all(&self, goal: Option<&Goal>) -> bool {
-        let Some(goal) = goal else { return false };
+    fn has_all(&self, goal: &Goal) -> bool {
         let expected = self.groups.iter().filter_map(|group| Some((group, goal.get(group)?)));
         expected.into_iter().all(|(group, numbers)| self.ledger.has_all(group, numbers))
     }
