@@ -35,6 +35,8 @@ async fn what_is_sent_while_no_gateway_runs_is_delivered_by_the_next() {
     let groups = [ROOMS, ORDERS].concat();
     let mut summaries = vec![django.send(0, &groups, 10).await];
     for sender in [1, 2] {
+        // What a gateway has taken and not yet delivered ends with it, and is told by the next join.
+        crowd.heard(goals(&summaries)).await;
         if sender == 1 {
             only.terminate().await;
         } else {

@@ -53,23 +53,39 @@ impl Membership {
         joins: &[Join],
         fresh: HashSet<GroupName>,
     ) -> Result<Vec<Recovery>, LayerError> {
-        if !fresh.is_empty() {
-            let fresh = fresh.into_iter().collect::<Vec<_>>();
-            let subscribed = self.open(&fresh).await;
-            self.interest.asked(fresh, subscribed.is_ok());
-            subscribed?;
+        let fresh = fresh.into_iter().collect::<Vec<_>>();
+        let recovered = self.open(joins, &fresh).await;
+        self.interest.asked(fresh, recovered.is_ok());
+        recovered
+    }
+
+    async fn open(&self, joins: &[Join], fresh: &[GroupName]) -> Result<Vec<Recovery>, LayerError> {
+        let recovered = self.subscribe(joins, fresh).await;
+        // The joins are refused: an instance that listens all the same, perhaps as soon as it is
+        // connected again, would be sent what waits for members.
+        if recovered.is_err()
+            && !fresh.is_empty()
+            && let Err(error) = self.layer.unsubscribe(fresh).await
+        {
+            tracing::debug!(%error, groups = fresh.len(), "groups may be subscribed without members");
         }
-        let asked = joins.iter().flat_map(|join| &join.groups).cloned().collect::<Vec<_>>();
-        self.layer.recover(&asked).await
+        recovered
     }
 
     /// Subscribed first: what senders send from the moment at which they find the group arrives.
-    async fn open(&self, groups: &[GroupName]) -> Result<(), LayerError> {
-        self.layer.subscribe(groups).await?;
-        match &self.bridge {
-            Some(bridge) => bridge.enter(groups).await,
-            None => Ok(()),
+    async fn subscribe(
+        &self,
+        joins: &[Join],
+        fresh: &[GroupName],
+    ) -> Result<Vec<Recovery>, LayerError> {
+        if !fresh.is_empty() {
+            self.layer.subscribe(fresh).await?;
+            if let Some(bridge) = &self.bridge {
+                bridge.enter(fresh).await?;
+            }
         }
+        let asked = joins.iter().flat_map(|join| &join.groups).cloned().collect::<Vec<_>>();
+        self.layer.recover(&asked).await
     }
 
     async fn answer(&self, joins: Vec<Join>, recovered: Vec<Recovery>) {
