@@ -182,7 +182,12 @@ async fn without_memory_an_instance_starts_and_delivers_what_waits() {
     assert_eq!(refused.status, 503, "{}", refused.body);
     server.ask(&["CONFIG", "SET", "maxmemory", "0"]);
     summaries.push(django.send(1, &GROUPS, 5).await);
-    for ledger in crowd.finish(goals(&summaries)).await {
+    let mut expected = goals(&summaries);
+    for room in &GROUPS[..2] {
+        // What waits without a history is for who comes back first.
+        expected.get_mut(*room).unwrap().remove(&0);
+    }
+    for ledger in crowd.finish(expected).await {
         assert_eq!(GROUPS[2..].iter().map(|group| ledger.missed(group)).sum::<u64>(), 0);
     }
 }
