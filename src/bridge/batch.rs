@@ -28,6 +28,8 @@ pub(super) struct Batch {
     pub(super) reached: bool,
     /// Entries at its head, kept before, behind which it was read.
     pub(super) from: usize,
+    /// Entries in the source, read or not.
+    pub(super) length: u64,
     /// Whether there is more than was read.
     pub(super) more: bool,
     /// Why it cannot be read.
@@ -88,7 +90,8 @@ pub(super) fn read_look(due: &[usize], mut answer: Vec<Value>) -> Vec<Batch> {
 /// `now`: by Redis' clock, ms.
 fn read_source(index: usize, here: Value, now: u64) -> Batch {
     let found = Vec::new();
-    let mut batch = Batch { index, found, reached: true, from: 0, more: false, refused: None };
+    let mut batch =
+        Batch { index, found, reached: true, from: 0, length: 0, more: false, refused: None };
     let Value::Array(here) = here else { return Batch { reached: false, ..batch } };
     let mut here = here.into_iter();
     let length = match here.next() {
@@ -106,6 +109,7 @@ fn read_source(index: usize, here: Value, now: u64) -> Batch {
             batch.found.push(Found::new(entry, rest, now));
         }
     }
+    batch.length = length.max(0) as u64;
     batch.more = length > (batch.from + batch.found.len()) as i64;
     batch
 }

@@ -80,6 +80,8 @@ struct Scripts {
 #[derive(Default)]
 pub(super) struct Place {
     pub(super) seen: Seen,
+    /// Entries in it when it was last looked at.
+    length: u64,
     /// Entries at its head that stay where they are; the next look begins behind them.
     pub(super) kept: usize,
     /// The last of them.
@@ -226,6 +228,7 @@ impl Drainer {
                 None => {}
             }
             let place = &mut state.places[batch.index];
+            place.length = batch.length;
             if batch.from < place.kept && !batch.found.is_empty() {
                 place.begin_anew();
             }
@@ -235,6 +238,8 @@ impl Drainer {
                 Verdict::Drain | Verdict::Leave => {}
             }
         }
+        let waiting: u64 = state.places.iter().map(|place| place.length).sum();
+        self.metrics.waiting.set(waiting as f64);
         failpoint::pass("before-commit");
         let outcomes = join_all(batches.into_iter().map(|batch| self.drain(batch, state))).await;
         failpoint::pass("after-commit");

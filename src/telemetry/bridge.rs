@@ -11,6 +11,8 @@ use super::metrics::Registry;
 pub struct BridgeMetrics {
     /// Entries of durable sources.
     pub entries: Counters<EntryFate>,
+    /// Entries in all sources when they were last looked at: how far draining is behind.
+    pub waiting: Gauge,
     /// Entries that came back after they had been removed.
     pub duplicates: Counter,
     /// Entries and messages that say nothing.
@@ -33,6 +35,7 @@ impl BridgeMetrics {
     pub(super) fn new(to: &Registry<'_>) -> Self {
         Self {
             entries: to.counters("source_entries_total", "Entries of durable sources, by fate."),
+            waiting: to.measure("source_waiting", "Entries found in sources by the last look."),
             duplicates: to.count("source_duplicates_total", "Entries that came a second time."),
             unreadable: to.count("source_unreadable_total", "Entries that say nothing."),
             boxes_full: to.count("source_full_total", "Mailboxes found full."),
