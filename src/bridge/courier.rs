@@ -175,7 +175,10 @@ impl Courier {
             Ok(answer) => answer,
             Err(error) => return self.lose(load.groups.into_iter(), &error),
         };
-        let [letters, last, cause] = answer.as_slice() else { return };
+        let [letters, last, cause] = answer.as_slice() else {
+            let strange = format!("writing was answered with {} values; 3 are known", answer.len());
+            return self.lose(load.groups.into_iter(), &LinkError::Refused(strange));
+        };
         desk.last.clone_from(last);
         self.losses.sent(letters.bytes().filter(|letter| *letter == b's').count() as u64);
         for (group, letter) in load.groups.into_iter().zip(letters.bytes()) {
