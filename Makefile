@@ -1,7 +1,8 @@
-# The one door for people and for CI. `make test` installs what is missing, then runs everything.
+# Everything that people and CI run. `make test` installs what is missing, then runs every check.
 #
-# Wanted beforehand: Rust (rustup), Node 20 or newer, Python 3. Everything else is fetched here: system
-# packages by apt-get, tools into target/, so that nothing is left outside of the repository but those.
+# Needed beforehand: Rust (rustup), Node 20 or newer, Python 3. The rest is installed by `make setup`:
+# Debian packages by apt-get, tools into target/. Outside the repository it leaves only those packages
+# and the caches of cargo, npm and pip.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -10,23 +11,26 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 .NOTPARALLEL:
 
 CARGO_DENY_VERSION := 0.20.2
+ACTIONLINT_VERSION := 1.7.12
 TOOLS := $(CURDIR)/target/tools
+CARGO_DENY := $(TOOLS)/cargo-deny-$(CARGO_DENY_VERSION)
+ACTIONLINT := $(TOOLS)/actionlint-$(ACTIONLINT_VERSION)
 VENV := $(CURDIR)/target/venv
-# The first and the last that the helper is for, each in an environment of its own.
+# The oldest and the newest Django that the helper supports, each in its own environment.
 DJANGOS := 4.2 5.2
 DJANGO := $(CURDIR)/target/django
 RUFF := $(DJANGO)-5.2/bin/ruff
 SHOP := examples/django-shop
 SHOP_VENV := $(CURDIR)/target/shop-venv
 
-# Program and the Debian package that has it. cc: aws-lc, the cryptography, is C.
+# Programs and the Debian packages that have them. cc: aws-lc, the cryptography, is C.
 PROGRAMS := cc:gcc chromium:chromium redis-server:redis-server git:git
 
-# nginx is where only root's PATH looks.
-export PATH := $(VENV)/bin:$(PATH):/usr/sbin
+# nginx is in /usr/sbin, which is on root's PATH only; Go may be outside everybody's.
+export PATH := $(VENV)/bin:$(PATH):/usr/sbin:/usr/local/go/bin
 export CARGO_TERM_COLOR ?= always
 
-# $(call step,words,command): says what runs, and how long it took.
+# $(call step,title,command) prints what runs and how long it took.
 define step
 	@printf '\n\033[1m== %s\033[0m\n' '$(1)'; start=$$SECONDS; \
 	$(2); \
@@ -35,19 +39,34 @@ endef
 
 .PHONY: help
 help:
-	@echo 'make test     install what is missing, then all checks and tests, as CI does'
+	@echo 'make setup    install what the checks need; starts no service'
+	@echo 'make check    format, lint and unit tests: minutes when nothing is built, then less'
+	@echo 'make test     setup, then every check and test, as CI does'
 	@echo 'make fmt      format the code'
 	@echo 'make run      a gateway to try: groupcast dev'
 	@echo 'make demo     a shop with all its parts, in the browser; options: make demo DEMO=--help'
-	@echo 'make install  only install what is missing'
-	@echo 'make chaos    kill and stop instances for CHAOS_SECONDS (300), as no test has the time to'
-	@echo 'one part:     format lint licences docs rust api django client browser demo-test'
+	@echo 'make chaos    kill and stop instances for CHAOS_SECONDS (300), longer than any test may'
+	@echo 'one part:     format lint licences advisories docs workflows unit rust api django client'
+	@echo '              browser demo-test'
+
+CHECKS := format lint unit client-unit
+TESTS := format lint licences advisories docs workflows rust api django client browser
+
+# $(call run-all,title,targets): one after the other, then the time of all.
+define run-all
+	@start=$$SECONDS; \
+	for part in $(2); do $(MAKE) $$part; done; \
+	printf '\n\033[1m== %s: %d s\033[0m\n' '$(1)' $$((SECONDS - start))
+endef
 
 .PHONY: test
 test:
-	@start=$$SECONDS; \
-	for part in install format lint licences docs rust api django client browser; do $(MAKE) $$part; done; \
-	printf '\n\033[1m== all of it: %d s\033[0m\n' $$((SECONDS - start))
+	$(call run-all,everything,setup $(TESTS))
+
+# What to run before each commit. Installs nothing: run `make setup` once.
+.PHONY: check
+check:
+	$(call run-all,check,$(CHECKS))
 
 .PHONY: run
 run:
@@ -57,58 +76,61 @@ run:
 fmt:
 	cargo fmt --all
 
-# ===== what is missing =====
+# ===== setup =====
 
+.PHONY: setup
+setup: versions packages components $(CARGO_DENY) actionlint $(VENV)/ready $(DJANGOS:%=$(DJANGO)-%/ready) client-js/node_modules/.package-lock.json
+
+# The name that this had at first.
 .PHONY: install
-install: versions packages components $(TOOLS)/cargo-deny-$(CARGO_DENY_VERSION) $(VENV)/ready $(DJANGOS:%=$(DJANGO)-%/ready) client-js/node_modules/.package-lock.json
+install: setup
 
 .PHONY: versions
 versions:
 	@for program in cargo node npm python3; do \
-		command -v $$program > /dev/null || { echo "$$program is needed and not there" >&2; exit 1; }; \
+		command -v $$program > /dev/null || { echo "$$program not found: install it first" >&2; exit 1; }; \
 	done
 	@major=$$(node --version | sed 's/^v\([0-9]*\).*/\1/'); \
-	[ "$$major" -ge 20 ] || { echo "Node $$major is too old; 20 or newer is needed" >&2; exit 1; }
+	[ "$$major" -ge 20 ] || { echo "Node $$major is too old: 20 or newer is needed" >&2; exit 1; }
 
 .PHONY: packages
 packages:
-	@missing=(); \
-	for pair in $(PROGRAMS); do \
-		command -v $${pair%%:*} > /dev/null || missing+=($${pair##*:}); \
-	done; \
-	python3 -c 'import ensurepip' 2> /dev/null || missing+=(python3-venv); \
-	[ $${#missing[@]} -gt 0 ] || exit 0; \
-	if [ "$$(id -u)" = 0 ]; then as_root=; \
-	elif command -v sudo > /dev/null; then as_root=sudo; \
-	else echo "missing: $${missing[*]}; neither root nor sudo to install them" >&2; exit 1; fi; \
-	echo "== installing $${missing[*]}"; \
-	$$as_root apt-get update -qq; \
-	DEBIAN_FRONTEND=noninteractive $$as_root apt-get install -y -qq --no-install-recommends $${missing[*]}
+	@.ci/packages $(PROGRAMS)
 
 .PHONY: components
 components:
 	@cargo fmt --version > /dev/null 2>&1 || rustup component add rustfmt
 	@cargo clippy --version > /dev/null 2>&1 || rustup component add clippy
 
-$(TOOLS)/cargo-deny-$(CARGO_DENY_VERSION):
-	$(call step,cargo-deny $(CARGO_DENY_VERSION),cargo install cargo-deny --locked --quiet \
+$(CARGO_DENY):
+	$(call step,install cargo-deny $(CARGO_DENY_VERSION),cargo install cargo-deny --locked --quiet \
 		--version $(CARGO_DENY_VERSION) --root $(TOOLS) --target-dir $(TOOLS)/build)
 	@rm -rf $(TOOLS)/build
 	@touch $@
 
-# One environment: what examines the API, and Django's libraries for the tests of the channel layers.
+# Checks the workflows of .github; optional, since it takes Go to build it.
+.PHONY: actionlint
+actionlint:
+	@if command -v go > /dev/null; then $(MAKE) $(ACTIONLINT); fi
+
+$(ACTIONLINT):
+	$(call step,install actionlint $(ACTIONLINT_VERSION),GOBIN=$(TOOLS)/bin go install \
+		github.com/rhysd/actionlint/cmd/actionlint@v$(ACTIONLINT_VERSION))
+	@touch $@
+
+# One environment for schemathesis, which checks the API, and for Django's libraries.
 $(VENV)/ready: tests/schemathesis/requirements.txt tests/python/requirements.txt
-	$(call step,python packages,python3 -m venv $(VENV) && $(VENV)/bin/pip install --quiet \
+	$(call step,install Python packages,python3 -m venv $(VENV) && $(VENV)/bin/pip install --quiet \
 		--disable-pip-version-check $(addprefix --requirement ,$^))
 	@touch $@
 
 $(DJANGO)-%/ready: tests/django/requirements-%.txt tests/django/requirements.txt
-	$(call step,Django $*,python3 -m venv $(@D) && $(@D)/bin/pip install --quiet \
+	$(call step,install Django $*,python3 -m venv $(@D) && $(@D)/bin/pip install --quiet \
 		--disable-pip-version-check --requirement $<)
 	@touch $@
 
 client-js/node_modules/.package-lock.json: client-js/package-lock.json
-	$(call step,node packages,cd client-js && npm ci --no-fund --no-audit)
+	$(call step,install Node packages,cd client-js && npm ci --no-fund --no-audit)
 	@touch $@
 
 # ===== the checks =====
@@ -122,20 +144,46 @@ lint:
 	$(call step,lint,cargo clippy --workspace --all-targets --locked -- -D warnings)
 
 .PHONY: licences
-licences: $(TOOLS)/cargo-deny-$(CARGO_DENY_VERSION)
+licences: $(CARGO_DENY)
 	$(call step,licences and duplicates,$(TOOLS)/bin/cargo-deny --workspace --locked \
 		check --hide-inclusion-graph bans licenses sources)
 
+# The advisory database is a Git repository. Where it cannot be fetched nothing is checked, and the
+# output says so; ADVISORIES=required makes that a failure.
+ADVISORIES ?= optional
+
+.PHONY: advisories
+advisories: $(CARGO_DENY)
+	$(call step,advisories,if timeout 120 $(TOOLS)/bin/cargo-deny --locked fetch db; then \
+		$(TOOLS)/bin/cargo-deny --workspace --locked check --disable-fetch advisories; \
+	else \
+		echo 'NOT CHECKED: the advisory database could not be fetched'; \
+		[ $(ADVISORIES) != required ]; \
+	fi)
+
 .PHONY: docs
 docs:
-	$(call step,docs,RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet)
+	$(call step,API documentation,RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet)
+
+.PHONY: documents
+documents:
+	$(call step,documents,python3 tests/docs/check.py)
+
+.PHONY: workflows
+workflows: actionlint
+	$(call step,workflows,if command -v go > /dev/null; then $(TOOLS)/bin/actionlint; \
+	else echo 'NOT CHECKED: Go is needed to build actionlint'; fi)
+
+.PHONY: unit
+unit:
+	$(call step,unit tests,cargo test --workspace --locked --quiet --lib --bins)
 
 .PHONY: rust
 rust: $(VENV)/ready
-	$(call step,rust tests,cargo test --workspace --locked)
+	$(call step,Rust tests,cargo test --workspace --locked)
 
-# Instances are killed and stopped at random and at every failpoint, for long: not part of `make test`,
-# which has the short form. A failure prints CHAOS_SEED; given again, it takes the same decisions.
+# Kills and stops instances at random and at every failpoint. `make test` has a short form of it. A
+# failure prints CHAOS_SEED; set it to repeat the same decisions.
 export CHAOS_SECONDS ?= 300
 
 .PHONY: chaos
@@ -143,13 +191,13 @@ chaos: $(VENV)/ready
 	$(call step,chaos for $(CHAOS_SECONDS) s,cargo test --locked --test main -- \
 		--ignored --exact --nocapture chaos::for_long)
 
-# The running API, held against its own description.
+# The running API against its own OpenAPI description.
 .PHONY: api
 api: $(VENV)/ready
 	$(call step,gateway for the API,cargo build --locked)
 	$(call step,API tests,$(VENV)/bin/python tests/schemathesis/run.py)
 
-# The helper that `groupcast init django` writes, in real projects and beside a real gateway.
+# The helper that `groupcast init django` writes, in real projects with a real gateway.
 .PHONY: django
 django: $(DJANGOS:%=$(DJANGO)-%/ready)
 	$(call step,gateway for Django,cargo build --locked)
@@ -165,9 +213,13 @@ $(DJANGOS:%=django-%): django-%: $(DJANGO)-%/ready
 .PHONY: client
 client: client-js/node_modules/.package-lock.json
 	$(call step,client build,cd client-js && npm run build)
+	@$(MAKE) client-unit
+
+.PHONY: client-unit
+client-unit: client-js/node_modules/.package-lock.json
 	$(call step,client tests,cd client-js && npm test)
 
-# Against the debug build, in a real browser.
+# The client in a real browser, with the debug build.
 .PHONY: browser
 browser: client-js/node_modules/.package-lock.json
 	$(call step,gateway for the browser,cargo build --locked)
@@ -175,7 +227,7 @@ browser: client-js/node_modules/.package-lock.json
 
 # ===== the shop: examples/django-shop =====
 
-# What demo.py is given: DEMO='--broker rabbitmq', DEMO=--with-daphne. GROUPCAST_BIN names another gateway.
+# Options of demo.py: DEMO='--broker rabbitmq', DEMO=--with-daphne. GROUPCAST_BIN: another gateway.
 DEMO ?=
 GROUPCAST_BIN ?=
 
@@ -183,7 +235,7 @@ GROUPCAST_BIN ?=
 shop: $(SHOP_VENV)/ready
 	@$(MAKE) packages PROGRAMS='redis-server:redis-server nginx:nginx $(if $(findstring rabbitmq,$(DEMO)),rabbitmq-server:rabbitmq-server)'
 
-# Until Ctrl-C.
+# Runs until Ctrl-C.
 .PHONY: demo
 demo: shop
 	$(if $(GROUPCAST_BIN),,cargo build --release --locked)
@@ -196,18 +248,18 @@ demo-test: shop client-js/node_modules/.package-lock.json
 	$(call step,shop tests,SHOP_PYTHON=$(SHOP_VENV)/bin/python SHOP_OPTIONS='$(DEMO)' node --test --test-concurrency=1 \
 		--test-reporter=spec $(SHOP)/test/*.test.mjs)
 
-# What a restart of a gateway with 2,000 browsers asks of the site.
+# How often the site is asked when a gateway with 2,000 browsers restarts.
 .PHONY: demo-herd
 demo-herd: shop
 	$(if $(GROUPCAST_BIN),,cargo build --release --locked)
 	@$(SHOP_VENV)/bin/python $(SHOP)/test/herd.py $(if $(GROUPCAST_BIN),--gateway $(GROUPCAST_BIN))
 
-# What the README shows, from the tests' screenshots.
+# The README's pictures, from the tests' screenshots.
 .PHONY: demo-screenshots
 demo-screenshots: demo-test
 	@$(SHOP_VENV)/bin/python $(SHOP)/test/screenshots.py
 
 $(SHOP_VENV)/ready: $(SHOP)/requirements.txt $(SHOP)/antes/requirements.txt
-	$(call step,python packages of the shop,python3 -m venv $(SHOP_VENV) && $(SHOP_VENV)/bin/pip install \
+	$(call step,install Python packages of the shop,python3 -m venv $(SHOP_VENV) && $(SHOP_VENV)/bin/pip install \
 		--quiet --disable-pip-version-check --requirement $(SHOP)/antes/requirements.txt)
 	@touch $@
