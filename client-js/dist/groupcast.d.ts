@@ -1,6 +1,6 @@
 // Types of the Groupcast client. Written by hand; a test compiles programs against them.
 
-/** The application's own words; leave them out and every name and payload is allowed. */
+/** The application's own names and payloads; leave them out and every name and payload is allowed. */
 export interface Schema {
   /** Events by group name: `{ [group: `pedido.${number}`]: { estado_cambiado: { estado: string } } }`. */
   groups: { [group: string]: EventMap };
@@ -106,7 +106,7 @@ export interface ClientEvents {
   error: Error;
   /** Every event, of every group and of none. */
   event: Message;
-  /** Events for this user, this connection or everybody were missed; those of a group tell the group. */
+  /** Events for this user, this connection or everybody were missed; losses in a group are reported by the group. */
   gap: { reason: string; lost?: number; possible: boolean };
 }
 

@@ -4,7 +4,7 @@
 
 export class Backoff {
   #options;
-  /** Tries since the last connection that stood. */
+  /** Tries since the last stable connection. */
   attempt = 0;
 
   constructor(options) {
@@ -26,12 +26,12 @@ export class Backoff {
   }
 
   /**
-   * Tells how long the connection that just ended had stood. Connecting alone proves nothing: a
+   * Notes that a connection ended after `uptime` ms. Connecting alone proves nothing: a
    * gateway that accepts and closes at once would be dialled at the first delay for ever.
    * @returns {boolean} whether it was stable
    */
-  stood(ms) {
-    const stable = ms >= this.#options.stableAfter;
+  ended(uptime) {
+    const stable = uptime >= this.#options.stableAfter;
     if (stable) this.attempt = 0;
     return stable;
   }

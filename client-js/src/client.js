@@ -108,9 +108,9 @@ export class GroupcastClient {
   }
 
   #welcomed(standings) {
-    const tellings = this.#groups.welcomed(standings);
+    const notifications = this.#groups.welcomed(standings);
     this.#outbox.flush();
-    return tellings;
+    return notifications;
   }
 
   #received(frame) {

@@ -26,7 +26,7 @@ export class Connector {
   #renewal;
   #backoff;
   #session = null;
-  #told;
+  #sentToken;
   // Every step takes a new number; whatever was under way compares and gives up.
   #turn = 0;
   #lastId = 0;
@@ -39,8 +39,8 @@ export class Connector {
   /**
    * @param {string | URL} url
    * @param {object} options those of the client
-   * @param {object} on `starting()`, `since(maxBytes)` for hello, `welcomed(groups)` which gives what
-   *   to tell afterwards, `received(frame)`, `lost()`, `closed(error)`, `emit(event, value)`
+   * @param {object} on `starting()`, `since(maxBytes)` for hello, `welcomed(groups)` which returns the
+   *   notifications to run afterwards, `received(frame)`, `lost()`, `closed(error)`, `emit(event, value)`
    */
   constructor(url, options, on) {
     this.#url = url;
@@ -66,7 +66,7 @@ export class Connector {
     return this.welcome?.max_bytes ?? MAX_BYTES;
   }
 
-  /** Whether frames can be sent: welcomed, and heard lately. */
+  /** Whether frames can be sent: welcomed, and a frame arrived lately. */
   live() {
     return Boolean(this.welcome) && this.#session.check();
   }
@@ -111,7 +111,7 @@ export class Connector {
 
   setToken(token) {
     this.#tokens.set(token);
-    if (token && this.live()) this.#renewal.tell(token);
+    if (token && this.live()) this.#renewal.present(token);
   }
 
   /** The page woke up, or somebody asked: doubts a connection, cuts a wait short. */
@@ -123,7 +123,7 @@ export class Connector {
     this.#dialIn(Math.random() * WAKE_SPREAD_MS);
   }
 
-  /** Takes the step; what it returns tells the listeners, once everything is in order. */
+  /** Changes the state; the returned function notifies the listeners once everything is in order. */
   #move(state) {
     const previous = this.state;
     this.state = state;
@@ -158,7 +158,7 @@ export class Connector {
 
   #open(token) {
     const hello = () => this.#hello();
-    this.#told = token;
+    this.#sentToken = token;
     const { connectTimeout } = this.#options;
     return new Session(this.#WebSocket, socketUrl(this.#url), hello, connectTimeout, {
       welcome: (frame) => this.#welcomed(frame),
@@ -179,7 +179,7 @@ export class Connector {
   }
 
   #hello() {
-    const frame = { type: 'hello', token: this.#told, client: CLIENT };
+    const frame = { type: 'hello', token: this.#sentToken, client: CLIENT };
     const since = this.#on.since(MAX_BYTES - byteLength(JSON.stringify(frame)) - 16);
     return Object.keys(since).length ? { ...frame, since } : frame;
   }
@@ -188,12 +188,12 @@ export class Connector {
     const announce = this.#move('connected');
     const turn = this.#turn;
     this.#renewal.accepted(expiresIn);
-    // Set since hello was said.
-    if (this.#tokens.held !== this.#told) this.setToken(this.#tokens.held);
-    const tellings = this.#on.welcomed(groups);
+    // Set after hello was sent.
+    if (this.#tokens.held !== this.#sentToken) this.setToken(this.#tokens.held);
+    const notifications = this.#on.welcomed(groups);
     this.#ready.resolve();
     announce();
-    for (const tell of tellings) if (this.#turn === turn) tell();
+    for (const notify of notifications) if (this.#turn === turn) notify();
   }
 
   #received(frame) {
@@ -204,10 +204,10 @@ export class Connector {
     answer(frame);
   }
 
-  #lost({ code, reason, retryMs, silent, stoodMs }) {
+  #lost({ code, reason, retryMs, silent, uptimeMs }) {
     const window = this.welcome?.retry_ms;
     this.#teardown();
-    if (this.#backoff.stood(stoodMs)) this.#tokens.stable();
+    if (this.#backoff.ended(uptimeMs)) this.#tokens.stable();
     const again = code === UNAUTHORIZED ? this.#tokens.refused() : mayReturn(code);
     if (!again) {
       const kind = code === UNAUTHORIZED ? 'unauthorized' : 'closed';

@@ -4,7 +4,7 @@
 export function deferred() {
   const settle = {};
   settle.promise = new Promise((resolve, reject) => Object.assign(settle, { resolve, reject }));
-  // Waiting is the application's choice: `closed` and `$left` tell the same, and a rejection that
+  // Waiting is the application's choice: `closed` and `$left` report the same, and a rejection that
   // nobody awaits would end a Node process.
   settle.promise.catch(() => {});
   return settle;

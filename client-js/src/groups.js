@@ -17,7 +17,7 @@ export class Groups {
   #lingers = new Map();
   #recent = new Recent();
   #scheduled = false;
-  // Names that were told to ask again later, and when that is.
+  // Names refused for now, and when they are asked for again.
   #postponed = new Set();
   #retry;
   #backoff = new Backoff();
@@ -41,7 +41,7 @@ export class Groups {
     const member = this.#members.get(name) ?? this.#create(name);
     clearTimeout(this.#lingers.get(name));
     this.#lingers.delete(name);
-    member.holders += 1;
+    member.refCount += 1;
     if (since && !member.position) member.position = { epoch: since.epoch, offset: since.offset };
     if (member.state === 'closed') member.reopen();
     this.#schedule();
@@ -50,9 +50,9 @@ export class Groups {
 
   leave(name) {
     const member = this.#members.get(name);
-    if (!member || member.holders === 0) return;
-    member.holders -= 1;
-    if (member.holders > 0) return;
+    if (!member || member.refCount === 0) return;
+    member.refCount -= 1;
+    if (member.refCount > 0) return;
     member.forget();
     this.#lingers.set(name, setTimeout(() => this.#drop(name), LINGER_MS));
   }
@@ -72,18 +72,18 @@ export class Groups {
 
   /**
    * A connection begins: takes the server's joins, asks for the rest.
-   * @returns {Array<() => void>} what the listeners are to be told
+   * @returns {Array<() => void>} notifications for the listeners
    */
   welcomed(standings) {
     const named = new Set(standings.map(({ group }) => group));
     for (const [name, member] of this.#members) {
       if (named.has(name)) continue;
       member.byServer = false;
-      if (member.holders === 0) this.#members.delete(name);
+      if (member.refCount === 0) this.#members.delete(name);
     }
-    const told = standings.map((standing) => this.#byServer(standing));
+    const notifications = standings.map((standing) => this.#byServer(standing));
     this.#flush();
-    return told;
+    return notifications;
   }
 
   /** The connection is gone; memberships are wanted as before. */
@@ -144,7 +144,7 @@ export class Groups {
     const member = this.#members.get(group) ?? this.#create(group);
     member.byServer = !error;
     if (!error) return member.joined(standing);
-    if (member.holders === 0) this.#members.delete(group);
+    if (member.refCount === 0) this.#members.delete(group);
     // What may be had later is asked for as the application's own join.
     return () => error.retry || member.close(GroupcastError.from(error));
   }
@@ -153,7 +153,7 @@ export class Groups {
     const member = this.#members.get(name);
     if (!member) return;
     member.byServer = false;
-    if (member.holders === 0) this.#members.delete(name);
+    if (member.refCount === 0) this.#members.delete(name);
     member.close(new GroupcastError('left', reason ?? 'removed by the server'));
   }
 
@@ -189,7 +189,7 @@ export class Groups {
     }
     this.#leaving.clear();
     const wanted = [...this.#members.values()].filter(
-      ({ state, asked, holders }) => state === 'joining' && asked === null && holders > 0,
+      ({ state, asked, refCount }) => state === 'joining' && asked === null && refCount > 0,
     );
     const entries = wanted.map(({ name, position: since }) => ({ group: name, since }));
     for (const groups of this.#batches(entries)) this.#ask(groups);

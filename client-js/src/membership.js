@@ -12,7 +12,7 @@ export class Membership {
   /** @type {'joining' | 'joined' | 'closed'} */
   state = 'joining';
   /** How many `join`s of the application have not been followed by a `leave`. */
-  holders = 0;
+  refCount = 0;
   /** Whether the gateway put the connection there by itself. */
   byServer = false;
   /** Id of the `join` under way on this connection: answers to older ones don't count. */
@@ -48,8 +48,8 @@ export class Membership {
   }
 
   /**
-   * The gateway's word that the group is held.
-   * @returns {() => void} tells the listeners; apart, so that the client is in order before they run
+   * The gateway confirmed the join.
+   * @returns {() => void} notifies the listeners, later, once the client is consistent
    */
   joined({ epoch, offset, recovered }) {
     this.asked = null;
@@ -109,7 +109,7 @@ export class Membership {
     return { ...message, position: this.position, recovered: offset <= this.#replayedTo };
   }
 
-  /** The gateway's own word of a loss. */
+  /** A loss announced by the gateway. */
   gap({ reason, epoch, from, to, lost, possible = false }) {
     if (epoch !== undefined) this.position = { epoch, offset: to ?? 0 };
     this.#emit('$gap', { reason, possible, lost, epoch, from, to });

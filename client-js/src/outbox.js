@@ -85,8 +85,8 @@ export class Outbox {
       if (!request.sent) continue;
       request.sent = false;
       if (request.repeatable) continue;
-      const words = 'the connection was lost before the answer; whether it was done is not known';
-      this.#take(id).reject(new GroupcastError('disconnected', words));
+      const message = 'the connection was lost before the answer; whether it was done is not known';
+      this.#take(id).reject(new GroupcastError('disconnected', message));
     }
   }
 

@@ -1,4 +1,4 @@
-// Words of groupcast.v1.json that are not frames: names, close codes, sizes. The norm is docs/protocol.md.
+// Constants of groupcast.v1.json: names, close codes, sizes. The norm is docs/protocol.md.
 
 export const SUBPROTOCOL = 'groupcast.v1.json';
 export const CLIENT = 'groupcast-js/0.1.0';
@@ -6,7 +6,7 @@ export const CLIENT = 'groupcast-js/0.1.0';
 /** Largest message until `welcome` says otherwise: the gateway's default, bytes. */
 export const MAX_BYTES = 16384;
 
-/** Nothing was heard for `ping_ms` and this much more: dead. Same grace as the gateway's. */
+/** No frame arrived for `ping_ms` and this much more: dead. Same grace as the gateway's. */
 export const PING_GRACE_MS = 10_000;
 
 /** The close code for what ends without a close frame (RFC 6455 section 7.1.5). */

@@ -34,14 +34,14 @@ export class Renewal {
 
   async now() {
     if (!this.#tokens.renewable) {
-      const words = 'the token runs out and there is no getToken; call setToken';
-      return this.#link.report(new GroupcastError('unauthorized', words));
+      const message = 'the token runs out and there is no getToken; call setToken';
+      return this.#link.report(new GroupcastError('unauthorized', message));
     }
     const session = this.#link.session();
     try {
       const token = await this.#tokens.renew('expiring');
-      // On another connection by now, `hello` has told the new token or will.
-      if (this.#link.session() === session && this.#link.live()) this.tell(token);
+      // On another connection by now, `hello` carried the new token or will.
+      if (this.#link.session() === session && this.#link.live()) this.present(token);
     } catch (error) {
       if (this.#link.session() !== session) return;
       if (error instanceof UnauthorizedError) return this.#link.signedOut(error);
@@ -51,7 +51,7 @@ export class Renewal {
   }
 
   /** Shows a new token to the gateway. */
-  tell(token) {
+  present(token) {
     this.#link.ask({ type: 'auth', token }, (answer) => {
       if (answer.type === 'error') this.#link.report(GroupcastError.from(answer));
       else this.accepted(answer.expires_in);

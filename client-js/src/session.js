@@ -2,7 +2,7 @@
 
 import { BROKEN, PING_GRACE_MS, SUBPROTOCOL, parseReason } from './protocol.js';
 
-/** After a page woke up with a ping overdue: how long the gateway has to be heard, ms. */
+/** After a page woke up with a ping overdue: within what time a frame must arrive, ms. */
 const PROBE_MS = 2500;
 
 /**
@@ -11,7 +11,7 @@ const PROBE_MS = 2500;
  * @property {string} reason
  * @property {number} [retryMs] window asked for by the gateway
  * @property {boolean} silent whether this side gave up on a silent peer
- * @property {number} stoodMs how long it had been welcomed
+ * @property {number} uptimeMs how long it had been welcomed
  */
 
 export class Session {
@@ -19,7 +19,7 @@ export class Session {
   #on;
   #timer;
   #deadline;
-  #heardAt = 0;
+  #receivedAt = 0;
   #welcomedAt;
   /** The `welcome` frame, once it came. */
   welcome = null;
@@ -52,20 +52,20 @@ export class Session {
   }
 
   /**
-   * Whether the gateway was heard lately. Timers of hidden and sleeping pages don't run, and a dead
+   * Whether a frame arrived lately. Timers of hidden and sleeping pages don't run, and a dead
    * socket says `OPEN` for minutes, so the clock is compared wherever it matters.
    */
   check() {
     if (!this.#on) return false;
     if (Date.now() <= this.#deadline) return true;
-    this.#lose(BROKEN, 'nothing was heard for too long', true);
+    this.#lose(BROKEN, 'no frame arrived for too long', true);
     return false;
   }
 
-  /** The page woke up: with a ping overdue, the gateway must be heard soon. */
+  /** The page woke up: with a ping overdue, a frame must arrive soon. */
   probe() {
     if (!this.check() || !this.welcome) return;
-    if (Date.now() - this.#heardAt <= this.welcome.ping_ms) return;
+    if (Date.now() - this.#receivedAt <= this.welcome.ping_ms) return;
     this.#deadline = Math.min(this.#deadline, Date.now() + PROBE_MS);
     this.#watch();
   }
@@ -84,7 +84,7 @@ export class Session {
   #receive(data) {
     if (!this.#on) return;
     const now = Date.now();
-    this.#heardAt = now;
+    this.#receivedAt = now;
     if (this.welcome) this.#deadline = now + this.welcome.ping_ms + PING_GRACE_MS;
     let frame;
     try {
@@ -127,7 +127,7 @@ export class Session {
     // Chromium kept a black-holed socket in CLOSING, without an event, for as long as we watched:
     // the loss is reported now, not when the socket agrees.
     if (silent) this.#socket.close();
-    const stoodMs = this.#welcomedAt === undefined ? 0 : Date.now() - this.#welcomedAt;
-    on.lost({ code, ...parseReason(text), silent, stoodMs });
+    const uptimeMs = this.#welcomedAt === undefined ? 0 : Date.now() - this.#welcomedAt;
+    on.lost({ code, ...parseReason(text), silent, uptimeMs });
   }
 }

@@ -115,7 +115,7 @@ export class Tokens {
     return true;
   }
 
-  /** A connection stood: the next refusal is a first one again. */
+  /** A connection was stable: the next refusal is a first one again. */
   stable() {
     this.#rejected = false;
   }

@@ -30,13 +30,13 @@ test("the gateway's window rules the first try, and is never undercut when it cl
   assert.ok(draws(1, 30_000, 30_000).some((value) => value > 29_000));
 });
 
-test('only a connection that stood starts the count again', () => {
+test('only a stable connection starts the count again', () => {
   const backoff = new Backoff();
   backoff.next();
   backoff.next();
-  assert.equal(backoff.stood(9999), false);
+  assert.equal(backoff.ended(9999), false);
   assert.equal(backoff.attempt, 2);
-  assert.equal(backoff.stood(10_000), true);
+  assert.equal(backoff.ended(10_000), true);
   assert.equal(backoff.attempt, 0);
 });
 

@@ -123,7 +123,7 @@ test('a page of another origin imports the client from the gateway', async (t) =
   assert.deepEqual(result.message.data, { type: 'saludo', texto: 'hola' });
 });
 
-test('what is wrong in the form is said beside the field', async (t) => {
+test('shows what is wrong in the form beside the field', async (t) => {
   const page = await open(t);
   await page.fill('#fields', '[1]');
   await page.fill('#type', '');
@@ -185,8 +185,8 @@ test('a gateway that restarts finds the page again, and the page says what may b
   await page.locator('.note').waitFor();
   await page.click('#publish button');
   await page.locator('.event').first().waitFor();
-  // Refused connections while it was away are the browser's own words; nothing else may be said.
-  assert.deepEqual(page.complaints.filter((words) => !/WebSocket connection|ERR_CONNECTION|dev\/session|Failed to (load|fetch)/.test(words)), []);
+  // Refused connections while it was away are the browser's own messages; there may be no others.
+  assert.deepEqual(page.complaints.filter((text) => !/WebSocket connection|ERR_CONNECTION|dev\/session|Failed to (load|fetch)/.test(text)), []);
 });
 
 for (const locale of ['en-GB', 'es-CO']) {

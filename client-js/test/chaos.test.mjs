@@ -1,5 +1,5 @@
 // A model of a gateway with history, a client, and chance: whatever happens, each group's events arrive
-// in order, none twice, and every hole is told. A seed repeats a run: `SEED=7 node --test test/chaos.test.mjs`.
+// in order, none twice, and every gap is reported. A seed repeats a run: `SEED=7 node --test test/chaos.test.mjs`.
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
@@ -46,7 +46,7 @@ class History {
   }
 }
 
-/** What one group's listeners were told, checked as it comes. */
+/** What one group's listeners received, checked as it comes. */
 class Witness {
   #last;
   delivered = 0;
@@ -64,7 +64,7 @@ class Witness {
   #see({ epoch, offset }) {
     this.delivered += 1;
     if (this.#last) {
-      assert.equal(epoch, this.#last.epoch, 'a new epoch is told before its events');
+      assert.equal(epoch, this.#last.epoch, 'a new epoch is announced before its events');
       assert.equal(offset, this.#last.offset + 1, `after ${this.#last.offset}`);
     }
     this.#last = { epoch, offset };

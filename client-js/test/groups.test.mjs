@@ -181,7 +181,7 @@ test('what was seen is dropped, by offset and by id', async (t) => {
   assert.equal(seen.length, 605, 'ids are remembered for a while, not for ever');
 });
 
-test('every hole is told: announced, unannounced, and of a new epoch', async (t) => {
+test('reports every gap: announced, unannounced, and of a new epoch', async (t) => {
   const world = start(t);
   const group = world.client.join('a');
   const gaps = record(group, '$gap');
@@ -200,7 +200,7 @@ test('every hole is told: announced, unannounced, and of a new epoch', async (t)
   assert.equal(gaps.length, 3);
 });
 
-test('a hole in what is of no group is told by the client', async (t) => {
+test('reports a gap outside of groups at the client', async (t) => {
   const world = start(t);
   const group = world.client.join('a');
   const ofGroup = record(group, '$gap');
@@ -279,7 +279,7 @@ test('groups of the server are held without asking and never left by the applica
   assert.deepEqual([...world.client.groups.keys()], ['usuario_7']);
 });
 
-test('a removal by the server is told, and holds until the application joins again', async (t) => {
+test('reports a removal by the server, and stays out until the application joins again', async (t) => {
   const world = start(t);
   const group = world.client.join('a');
   const seen = record(group, '$left');
@@ -321,7 +321,7 @@ test('close and connect again joins what is held', async (t) => {
   assert.deepEqual(seen.map(([name]) => name), ['$joined']);
 });
 
-test('a position given to join is asked for, and a gap is told if it is gone', async (t) => {
+test('asks for the position given to join, and reports a gap if it is gone', async (t) => {
   const world = start(t);
   const since = { epoch: '1.1', offset: 3 };
   const gaps = record(world.client.join('a', { since }), '$gap');

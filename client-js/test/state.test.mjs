@@ -57,7 +57,7 @@ describe('every event in every state', () => {
   }
 });
 
-test('states are told in order, each with the one before', async (t) => {
+test('announces states in order, each with the previous one', async (t) => {
   const world = start(t);
   const seen = record(world.client, 'state', 'waiting', 'closed');
   await world.welcome();
@@ -81,7 +81,7 @@ test('what an abandoned socket still says counts for nothing', async (t) => {
   const events = record(world.client, 'event');
   const old = await world.welcome();
   await world.tick(36_000);
-  assert.equal(old.readyState, 2, 'the silent socket was told to close');
+  assert.equal(old.readyState, 2, 'the silent socket was closed');
   await world.tick(2000);
   assert.equal(world.sockets.length, 2);
   old.say({ type: 'event', id: 'x', data: { type: 'late' } });
@@ -127,7 +127,7 @@ test('listeners may close, connect and throw without harm', async (t) => {
   await world.welcome({ groups: [{ group: 'a' }] });
   assert.equal(world.client.state, 'closed');
   assert.equal(seen.length, 1);
-  assert.deepEqual(joined, [], 'nothing is told of a connection that a listener closed');
+  assert.deepEqual(joined, [], 'a connection that a listener closed is not announced');
   assert.ok(uncaught.length >= 2);
 });
 
@@ -176,7 +176,7 @@ test('a page that wakes skips the wait, at most once in two seconds', async (t) 
   await world.welcome();
 });
 
-test('after sleep an overdue connection must be heard soon', async (t) => {
+test('gives an overdue connection a short time to answer after sleep', async (t) => {
   const page = new EventTarget();
   const document = Object.assign(new EventTarget(), { visibilityState: 'visible' });
   Object.assign(globalThis, { window: page, document });

@@ -108,7 +108,7 @@ test('4401 asks for a new token once; a second one ends the client', async (t) =
   assert.equal(closed[0][1].error.code, 'unauthorized');
 });
 
-test('after a connection stood, 4401 may be answered again', async (t) => {
+test('answers 4401 with a fresh token again after a stable connection', async (t) => {
   const { reasons, getToken } = source();
   const world = start(t, { getToken });
   for (let n = 0; n < 3; n += 1) {
@@ -218,7 +218,7 @@ test('a token that arrives for a connection that is gone is kept for the next', 
   assert.equal(calls, 2);
 });
 
-test('setToken is told in band, and a token being fetched no longer counts', async (t) => {
+test('presents a set token in band, and drops one still being fetched', async (t) => {
   let calls = 0;
   const getToken = ({ signal }) => {
     calls += 1;
@@ -244,7 +244,7 @@ test('a client closed while its token is fetched opens no connection', async (t)
   assert.equal(world.sockets.length, 0);
 });
 
-test('a token set between hello and welcome is told after it', async (t) => {
+test('presents a token set between hello and welcome after the welcome', async (t) => {
   const world = start(t, { token: 'old' });
   world.client.connect();
   await settle();
@@ -254,7 +254,7 @@ test('a token set between hello and welcome is told after it', async (t) => {
   assert.deepEqual(world.socket.frames('auth').map(({ token }) => token), ['new']);
 });
 
-test('auth_due without getToken is told to the application', async (t) => {
+test('reports auth_due to the application where there is no getToken', async (t) => {
   const world = start(t, { token: 't' });
   const errors = record(world.client, 'error');
   (await world.welcome({ expires_in: 10 })).say({ type: 'auth_due' });

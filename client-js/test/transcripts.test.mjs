@@ -141,11 +141,11 @@ async function replay(t, { steps }) {
       await answers.get(step.frame.id);
     }
   }
-  const told = steps.filter(({ frame }) => frame?.type === 'event').map(({ frame }) => frame);
-  while (events.length < told.length) {
+  const expected = steps.filter(({ frame }) => frame?.type === 'event').map(({ frame }) => frame);
+  while (events.length < expected.length) {
     await new Promise((resolve) => client.on('event', resolve, { once: true }));
   }
-  assert.deepEqual(events, told.map(({ group, data }) => ({ group, data })));
+  assert.deepEqual(events, expected.map(({ group, data }) => ({ group, data })));
 }
 
 async function reaches(client, state) {
