@@ -18,8 +18,8 @@ FENCE = re.compile(r"^\s*(```|~~~)")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 URL = re.compile(r"https?://\S+")
 CODE = re.compile(r"`([^`]+)`")
-# `room::module::Item` or `room::Type::method`, with or without parentheses and arguments.
-PATH_OF_ITEM = re.compile(r"^[a-z_]+(::[A-Za-z_]+)+(\(.*\))?$")
+# `room::module::Item`, `room::Type::method` or `Type::method`.
+PATH_OF_ITEM = re.compile(r"^[A-Za-z_]+(::[A-Za-z_]+)+$")
 # A path inside the repository: it has a slash or a suffix that files here have.
 PATH_OF_FILE = re.compile(r"^[\w.{},*/-]+$")
 SUFFIXES = (".rs", ".py", ".md", ".toml", ".lua", ".mjs", ".json")
@@ -82,8 +82,7 @@ def dead_links(document, text):
 
 def module_files(source, segments):
     """The Rust files of a module, and the segments of the path that are left: items in it."""
-    folder, rest = source, list(segments)
-    files = []
+    folder, rest, files = source, list(segments), []
     while rest:
         file, below = folder / f"{rest[0]}.rs", folder / rest[0]
         if not file.exists() and not below.is_dir():
@@ -94,32 +93,50 @@ def module_files(source, segments):
     return files, rest
 
 
+def rooms_of_type(source, name):
+    """The files of every room that declares the type."""
+    declared = re.compile(rf"\b(?:struct|enum|trait|type)\s+{name}\b")
+    homes = [file for file in source.rglob("*.rs") if declared.search(file.read_text())]
+    rooms = {file.relative_to(source).parts[0] for file in homes}
+    return [file for room in sorted(rooms) for file in module_files(source, [room.split(".")[0]])[0]]
+
+
 def defines(files, name):
-    kinds = r"(?:fn|struct|enum|trait|const|static|type|mod|union)"
-    item = re.compile(rf"\b{kinds}\s+{name}\b|\b{name}\s*(?:\{{|\(|,|=)")
-    declared = re.compile(rf"\b{kinds}\s+{name}\b")
-    # A capitalised name after a type may be a variant, which no keyword introduces.
-    pattern = item if name[0].isupper() else declared
-    return any(pattern.search(file.read_text()) for file in files)
+    """Whether one of the files has the item, or a variant of this name."""
+    pattern = rf"\b(?:fn|struct|enum|trait|const|static|type|mod|union)\s+{name}\b"
+    if name[0].isupper():
+        pattern += rf"|^\s+{name}\s*(?:[{{(,]|$)"
+    return any(re.search(pattern, file.read_text(), re.MULTILINE) for file in files)
 
 
-def unknown_items(root, text):
-    source = root / "src"
+def unknown_item(root, path):
+    """What is wrong with a path such as `hub::Hub::post`, or None."""
+    source, segments = root / "src", path.split("::")
+    if path[0].isupper():
+        files, items = rooms_of_type(source, segments[0]), segments
+    else:
+        files, items = module_files(source, segments)
+    if not files:
+        return f"no such room or type: {path}"
+    missing = [item for item in items if not defines(files, item)]
+    return f"{path}: no {missing[0]}" if missing else None
+
+
+def unknown_names(root, text):
     for number, line in prose(text):
         for code in CODE.findall(line):
+            problem = None
             if PATH_OF_ITEM.match(code):
-                segments = re.sub(r"\(.*\)$", "", code).split("::")
-                files, items = module_files(source, segments)
-                missing = [item for item in items if not defines(files, item)]
-                if not files:
-                    yield number, f"no such room: {code}"
-                elif missing:
-                    yield number, f"{code}: no {missing[0]}"
+                problem = unknown_item(root, code)
+            elif code.endswith("/") and PATH_OF_FILE.match(code):
+                problem = None if (root / code).is_dir() else f"no such folder: {code}"
             elif code.endswith(SUFFIXES) and PATH_OF_FILE.match(code):
-                if "/" in code and not list(root.glob(code)):
-                    yield number, f"no such file: {code}"
-            elif re.match(r"^[\w./-]+/$", code) and not (root / code).is_dir():
-                yield number, f"no such folder: {code}"
+                # A bare name may be anywhere; one with a folder is from the root.
+                found = root.glob(code) if "/" in code else root.glob(f"src/**/{code}")
+                exists = any(found) or (root / code).exists()
+                problem = None if exists else f"no such file: {code}"
+            if problem:
+                yield number, problem
 
 
 def unlisted_rooms(root, text):
@@ -143,7 +160,7 @@ def problems(root):
         text = document.read_text()
         found = [*too_wide(text), *dead_links(document, text)]
         if document == root / "ARCHITECTURE.md":
-            found += [*unknown_items(root, text), *unlisted_rooms(root, text)]
+            found += [*unknown_names(root, text), *unlisted_rooms(root, text)]
         for number, problem in sorted(found):
             yield f"{document.relative_to(root)}:{number}: {problem}"
 
