@@ -3,7 +3,7 @@
 //! # One message, a straight walk
 //!
 //! 1. [`server`]: `api::send::to_group` checks the key, the name and the event of a `POST`.
-//! 2. [`publish`]: `Door::publish` bounds, deduplicates and numbers it, and asks the layer.
+//! 2. [`publish`]: `Publisher::publish` bounds, deduplicates and numbers it, and asks the layer.
 //! 3. [`layer`]: `Layer::publish` carries it to every instance that wants the group.
 //! 4. [`relay`]: `dispatch` takes what the layer has, in order.
 //! 5. [`hub`]: `Hub::post` posts it to the shards that have members.
@@ -14,9 +14,9 @@
 //! `ARCHITECTURE.md` has the other walks, the rooms and what each of them must never know.
 
 pub mod backend;
-pub mod bridge;
+pub mod channels;
 pub mod config;
-pub mod connection;
+pub mod coordinator;
 pub mod event;
 pub mod frame;
 pub mod group;
@@ -25,9 +25,9 @@ pub mod identity;
 pub mod layer;
 pub mod protocol;
 pub mod publish;
-pub mod relay;
 pub mod server;
 pub mod shutdown;
+pub mod socket;
 pub mod telemetry;
 
 use std::future::Future;
@@ -40,15 +40,15 @@ use aws_lc_rs::rand;
 use socket2::{Domain, Socket, Type};
 
 use backend::{BackEnd, BackendError};
-use bridge::{Bridge, BridgeError};
+use channels::{ChannelLayer, ChannelsError};
 use config::Config;
+use coordinator::{Collaborators, Coordinator};
 use event::InstanceId;
 use frame::Frame;
-use hub::{Blueprint, Hub, RouteView};
+use hub::{Hub, RouteConfig, ShardConfig};
 use identity::{ApiKeys, IdentityError, Policy, Verifier};
 use layer::{Layer, LayerError};
-use publish::Door;
-use relay::{Desk, Offices};
+use publish::Publisher;
 use server::Doors;
 use shutdown::Shutdown;
 use telemetry::Metrics;
@@ -86,7 +86,7 @@ pub enum StartError {
     Layer(#[from] LayerError),
     /// Other instances of the cluster are set up otherwise.
     #[error(transparent)]
-    Bridge(#[from] BridgeError),
+    ChannelLayer(#[from] ChannelsError),
     /// The back end cannot be asked as configured.
     #[error(transparent)]
     Backend(#[from] BackendError),
@@ -97,11 +97,11 @@ pub enum StartError {
 
 /// How the end came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Drained {
+pub enum DrainOutcome {
     /// Every connection was closed in time.
-    Whole,
+    Complete,
     /// The grace time was over before.
-    Cut,
+    TimedOut,
 }
 
 impl Listeners {
@@ -153,7 +153,7 @@ pub async fn run(
     config: Config,
     listeners: Listeners,
     stop: impl Future<Output = ()>,
-) -> Result<Drained, StartError> {
+) -> Result<DrainOutcome, StartError> {
     let shutdown = Shutdown::new();
     let metrics = Arc::new(Metrics::new());
     let verifier = Arc::new(Verifier::new(&config.identity)?);
@@ -162,35 +162,35 @@ pub async fn run(
 
     let instance = InstanceId::from_random(random()?);
     let (layer, inbox) = Layer::start(&config.layer, instance, Arc::clone(&metrics))?;
-    let bridge = Bridge::start(
-        &config.bridge,
+    let channel_layer = ChannelLayer::start(
+        &config.channels,
         &layer,
         config.publish.max_event_bytes,
-        Arc::clone(&metrics.bridge),
+        Arc::clone(&metrics.channels),
     )?;
-    let consumers = bridge.as_ref().and_then(Bridge::consumers);
-    let door = Arc::new(
-        Door::new(config.publish.clone(), layer.clone()).with_consumers(consumers.clone()),
+    let consumers = channel_layer.as_ref().and_then(ChannelLayer::consumers);
+    let publisher = Arc::new(
+        Publisher::new(config.publish.clone(), layer.clone()).with_consumers(consumers.clone()),
     );
-    let blueprint = blueprint(&config, Arc::clone(&verifier), Arc::clone(&metrics));
-    let (hub, requests) = Hub::start(instance, config.hub.clone(), blueprint)?;
+    let shard_config = shard_config(&config, Arc::clone(&verifier), Arc::clone(&metrics));
+    let (hub, requests) = Hub::start(instance, config.hub.clone(), shard_config)?;
 
     let back_end = BackEnd::new(&config.backend, &verifier, &layer, &metrics)?;
     let hook = back_end.hook.clone();
-    let desk = Desk::new(
-        &config.relay,
+    let coordinator = Coordinator::new(
+        &config.coordinator,
         hub.clone(),
-        Offices {
+        Collaborators {
             layer: layer.clone(),
-            bridge: bridge.clone(),
-            door: Arc::clone(&door),
+            channel_layer: channel_layer.clone(),
+            publisher: Arc::clone(&publisher),
             backend: back_end,
         },
         Arc::clone(&metrics),
         shutdown.clone(),
     );
-    tokio::spawn(desk.serve(requests));
-    tokio::spawn(relay::dispatch(inbox, hub.clone(), layer.clone(), bridge.clone()));
+    tokio::spawn(coordinator.serve(requests));
+    tokio::spawn(coordinator::dispatch(inbox, hub.clone(), layer.clone(), channel_layer.clone()));
 
     let (public, api) = (listeners.public_addr()?, listeners.api_addr()?);
     let grace = config.server.drain_grace;
@@ -202,9 +202,9 @@ pub async fn run(
         hook,
         api_keys,
         hub: hub.clone(),
-        door,
+        publisher,
         layer,
-        bridge: bridge.clone(),
+        channel_layer: channel_layer.clone(),
         metrics,
         shutdown: shutdown.clone(),
     };
@@ -213,11 +213,11 @@ pub async fn run(
 
     tokio::select! {
         () = stop => {}
-        error = disagreement(bridge.as_ref()) => return Err(error.into()),
+        error = disagreement(channel_layer.as_ref()) => return Err(error.into()),
     }
     shutdown.drain();
-    if let Some(bridge) = &bridge {
-        bridge.rest();
+    if let Some(channel_layer) = &channel_layer {
+        channel_layer.rest();
     }
     tracing::info!(connections = hub.connections(), ?grace, "draining");
     let whole = hub.drain(grace).await;
@@ -225,26 +225,26 @@ pub async fn run(
     if let Some(consumers) = consumers {
         consumers.settled(LAST_WORDS).await;
     }
-    Ok(if whole { Drained::Whole } else { Drained::Cut })
+    Ok(if whole { DrainOutcome::Complete } else { DrainOutcome::TimedOut })
 }
 
-/// Waits for the bridge to find that this instance cannot work with the others.
-async fn disagreement(bridge: Option<&Bridge>) -> BridgeError {
-    match bridge {
-        Some(bridge) => bridge.disagreement().await,
+/// Waits for the channel_layer to find that this instance cannot work with the others.
+async fn disagreement(channel_layer: Option<&ChannelLayer>) -> ChannelsError {
+    match channel_layer {
+        Some(channel_layer) => channel_layer.disagreement().await,
         None => std::future::pending().await,
     }
 }
 
 /// What every shard knows of the configuration.
-fn blueprint(config: &Config, verifier: Arc<Verifier>, metrics: Arc<Metrics>) -> Blueprint {
-    let view = |route: &server::Route| RouteView {
+fn shard_config(config: &Config, verifier: Arc<Verifier>, metrics: Arc<Metrics>) -> ShardConfig {
+    let view = |route: &server::Route| RouteConfig {
         path: route.path.as_str().into(),
         call_errors: route.call_errors,
         join: route.join.clone(),
         welcome: route.welcome.as_ref().map(|json| Frame::text(json.as_bytes())),
     };
-    Blueprint {
+    ShardConfig {
         connection: config.connection.clone(),
         shapes: config.shapes.clone(),
         routes: config.server.routes.iter().map(view).collect(),

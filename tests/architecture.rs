@@ -15,13 +15,13 @@ const ROOMS: [&str; 18] = [
     "frame",
     "protocol",
     "identity",
-    "connection",
+    "socket",
     "hub",
     "layer",
-    "bridge",
+    "channels",
     "backend",
     "publish",
-    "relay",
+    "coordinator",
     "server",
     "config",
     "lib",
@@ -29,8 +29,7 @@ const ROOMS: [&str; 18] = [
 ];
 
 /// Rooms that may not know each other although the order would let them.
-const STRANGERS: [(&str, &str); 3] =
-    [("layer", "hub"), ("layer", "connection"), ("layer", "identity")];
+const STRANGERS: [(&str, &str); 3] = [("layer", "hub"), ("layer", "socket"), ("layer", "identity")];
 
 /// Foreign crates and the only places that know them, as beginnings of paths below `src`.
 const OWNED: [(&str, &[&str]); 11] = [
@@ -40,11 +39,11 @@ const OWNED: [(&str, &[&str]); 11] = [
     ("http_body_util", &["backend/", "server/"]),
     ("tower", &["server/"]),
     ("tower_http", &["server/"]),
-    ("tokio_tungstenite", &["connection/wire"]),
+    ("tokio_tungstenite", &["socket/decoder"]),
     ("jsonwebtoken", &["identity/"]),
-    ("mio", &["connection/", "hub/"]),
-    ("fred", &["layer/", "bridge/"]),
-    ("rmp", &["bridge/codec/msgpack/"]),
+    ("mio", &["socket/", "hub/"]),
+    ("fred", &["layer/", "channels/"]),
+    ("rmp", &["channels/codec/msgpack/"]),
 ];
 
 /// Longest file, and the longest that half of the files may be.
@@ -184,7 +183,7 @@ fn a_foreign_crate_stays_in_its_room() {
 #[test]
 fn the_hot_path_has_no_async_functions() {
     for source in sources() {
-        let hot = ["frame", "connection/outbox", "hub/shard", "hub/group", "protocol"];
+        let hot = ["frame", "socket/outbox", "hub/shard", "hub/group", "protocol"];
         if hot.iter().any(|hot| source.path.starts_with(hot)) && !source.is_test() {
             assert!(!source.code().contains("async fn"), "{} must be plain", source.path);
         }

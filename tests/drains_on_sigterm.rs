@@ -1,6 +1,6 @@
 //! Going away: everybody is told to come back, spread out, within the grace time.
 
-use groupcast::Drained;
+use groupcast::DrainOutcome;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -22,14 +22,14 @@ async fn everybody_is_closed_with_a_window_to_come_back_in() {
         let window = reason["retry_ms"].as_u64().unwrap();
         assert!((1000..=30_000).contains(&window), "{window}");
     }
-    assert_eq!(gateway.ended().await, Drained::Whole);
+    assert_eq!(gateway.ended().await, DrainOutcome::Complete);
 }
 
 #[tokio::test]
 async fn a_gateway_without_connections_ends_at_once() {
     let mut gateway = Gateway::start().await;
     gateway.stop();
-    assert_eq!(gateway.ended().await, Drained::Whole);
+    assert_eq!(gateway.ended().await, DrainOutcome::Complete);
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn while_draining_it_is_not_ready_takes_nobody_and_delivers_on() {
     }
     assert!((1..10).contains(&reached), "{reached}: those not closed yet, and only those");
     assert_eq!(spread.len(), 10);
-    assert_eq!(gateway.ended().await, Drained::Whole);
+    assert_eq!(gateway.ended().await, DrainOutcome::Complete);
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn whoever_does_not_take_the_close_is_cut_off_when_the_grace_is_over() {
     gateway.stop();
     assert_eq!(deaf.close_code().await, 4503);
     // It keeps its side open and answers nothing.
-    assert_eq!(gateway.ended().await, Drained::Cut);
+    assert_eq!(gateway.ended().await, DrainOutcome::TimedOut);
 }
 
 fn serving(more: &str) -> Folder {

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::support::{
-    Crowd, Django, Doors, Gateway, Instance, Python, RedisServer, Snapshot, eventually, goals,
+    Crowd, Django, Endpoints, Gateway, Instance, Python, RedisServer, Snapshot, eventually, goals,
     mailbox, refused,
 };
 
@@ -17,8 +17,8 @@ const BACK: Duration = Duration::from_secs(2);
 const SHOWN: Duration = Duration::from_secs(3);
 
 /// Members of all groups, three of each.
-async fn crowd(places: &[Doors]) -> Crowd {
-    let mut crowd = Crowd::at(places.iter().map(|doors| doors.public).collect(), 1);
+async fn crowd(places: &[Endpoints]) -> Crowd {
+    let mut crowd = Crowd::at(places.iter().map(|endpoints| endpoints.public).collect(), 1);
     for group in GROUPS {
         (0..3).for_each(|_| crowd.add(&[group]));
     }
@@ -34,7 +34,7 @@ async fn gateways(django: &Django) -> [Gateway; 2] {
     both
 }
 
-async fn shows(gateway: &Doors) {
+async fn shows(gateway: &Endpoints) {
     let since = Instant::now();
     eventually("the loss to show", async || gateway.strict().await == 503).await;
     assert!(since.elapsed() < SHOWN, "{:?}", since.elapsed());
@@ -207,7 +207,9 @@ async fn a_history_key_of_the_wrong_type_keeps_its_group_waiting_and_no_other() 
     let first = django.send(0, &GROUPS, 10).await;
     others.finish(goals(std::slice::from_ref(&first))).await;
     crowd.check();
-    gateways[0].metric_reaches(r#"groupcast_source_entries_total{fate="kept"}"#, 0.0).await;
+    gateways[0]
+        .metric_reaches(r#"groupcast_source_entries_total{fate="left_in_source"}"#, 0.0)
+        .await;
     assert_eq!(server.ask(&["ZCARD", &mailbox(&server, "pedido.0")]), ":10\r\n", "they wait");
     server.ask(&["DEL", "groupcast:log:{pedido.0}"]);
     let second = django.send(1, &GROUPS, 5).await;

@@ -78,7 +78,7 @@ impl Dev {
             site: self.backend.clone(),
         });
         let _log = config.log.start().map_err(Failure::start)?;
-        let greeting = Greeting { sub: self.sub, token, secret, group, site: self.backend };
+        let greeting = Banner { sub: self.sub, token, secret, group, site: self.backend };
         serve::run(config, |listeners| greeting.say(listeners))
     }
 
@@ -105,13 +105,13 @@ impl Dev {
             config.backend.url = format!("http://{site}");
         }
         if let Some(redis) = &self.redis {
-            let channels = &mut config.bridge.channels;
+            let channels = &mut config.channels.channels;
             if !channels.core && !channels.pubsub {
                 channels.core = true;
                 channels.groups = vec![GroupPattern::parse("*").expect("'*' is a pattern")];
             }
             let mut redis = redis.clone();
-            config.bridge.prepare(&mut redis);
+            config.channels.prepare(&mut redis);
             config.layer.kind = layer::Kind::Redis(redis);
         }
     }
@@ -139,7 +139,7 @@ impl Dev {
 }
 
 /// What is printed once both doors are open.
-struct Greeting {
+struct Banner {
     sub: String,
     token: String,
     secret: String,
@@ -147,7 +147,7 @@ struct Greeting {
     site: Option<String>,
 }
 
-impl Greeting {
+impl Banner {
     fn say(&self, listeners: &Listeners) -> io::Result<()> {
         let Self { sub, token, secret, group, site } = self;
         let language = Language::of_environment();

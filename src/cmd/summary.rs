@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use groupcast::config::Config;
-use groupcast::connection::Overflow;
 use groupcast::server::Allow;
+use groupcast::socket::Overflow;
 use groupcast::{backend, identity, layer};
 
 /// Connections of a busy instance, to show what outboxes may come to where no limit is set.

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::raw::{self, Raw};
 use super::units::{Period, Size};
-use super::{Config, ConfigError, Place, backend, channels, credentials, routes};
-use crate::connection::{self, Overflow};
+use super::{Config, ConfigError, Place, backend, credentials, redis, routes};
 use crate::group::GroupPattern;
-use crate::{hub, publish, relay, server, telemetry};
+use crate::socket::{self, Overflow};
+use crate::{coordinator, hub, publish, server, telemetry};
 
 /// What a frame adds to its event: header, member names, a group name of 99 bytes, an offset.
 ///
@@ -25,16 +25,16 @@ const LONGEST: Period = Period(Duration::from_secs(24 * 3600));
 pub(super) fn check(raw: &Raw, place: &Place) -> Result<Config, ConfigError> {
     let backend = backend::backend(raw, place)?;
     let routes::Built { routes, shapes, claims } = routes::build(&raw.route.0, backend.has_hook())?;
-    let bridge = channels::bridge(raw, place)?;
+    let channels = redis::channels(raw, place)?;
     Ok(Config {
         server: server::Settings { routes, ..server(raw)? },
         connection: connection(raw)?,
         hub: hub(raw)?,
         publish: publish(raw)?,
-        layer: channels::layer(raw, &bridge)?,
-        bridge,
+        layer: redis::layer(raw, &channels)?,
+        channels,
         backend,
-        relay: relay::Settings { linger: period("hub.linger", raw.hub.linger)? },
+        coordinator: coordinator::Settings { linger: period("hub.linger", raw.hub.linger)? },
         identity: credentials::identity(raw, claims, place)?,
         log: log(&raw.log)?,
         shapes,
@@ -70,13 +70,13 @@ fn server(raw: &Raw) -> Result<server::Settings, ConfigError> {
     })
 }
 
-fn connection(raw: &Raw) -> Result<connection::Settings, ConfigError> {
+fn connection(raw: &Raw) -> Result<socket::Settings, ConfigError> {
     let limits = &raw.limits;
     let frame =
         within("limits.max_frame_bytes", limits.max_frame_bytes, Size(125), Size(16 << 20))?;
     let lowat =
         within("limits.notsent_lowat", limits.notsent_lowat, Size(1), Size(i32::MAX as usize))?;
-    Ok(connection::Settings {
+    Ok(socket::Settings {
         outbox_bytes: at_least_one("limits.outbox_bytes", limits.outbox_bytes)?.0,
         max_frame_bytes: frame.0,
         frames_per_second: at_least_one("limits.frames_per_second", limits.frames_per_second)?,
@@ -95,7 +95,7 @@ fn connection(raw: &Raw) -> Result<connection::Settings, ConfigError> {
 /// The list ends with `*`, so that every group has limits: the default's, where the file has none.
 fn group_limits(
     written: &[raw::GroupLimits],
-) -> Result<Vec<(GroupPattern, connection::Limits)>, ConfigError> {
+) -> Result<Vec<(GroupPattern, socket::Limits)>, ConfigError> {
     let mut limits = Vec::new();
     for (index, group) in written.iter().enumerate() {
         let key = |name: &str| format!("limits.group[{index}].{name}");
@@ -106,7 +106,7 @@ fn group_limits(
             return Err(ConfigError::value(key("pattern"), &group.pattern, allowed));
         }
         let pattern = credentials::pattern(&key("pattern"), &group.pattern)?;
-        let limit = connection::Limits {
+        let limit = socket::Limits {
             capacity: at_least_one(&key("capacity"), group.capacity)?,
             expiry: period(&key("expiry"), group.expiry)?,
             overflow: match group.overflow {
@@ -118,7 +118,7 @@ fn group_limits(
         limits.push((pattern, limit));
     }
     if limits.last().is_none_or(|(last, _)| last.as_str() != "*") {
-        limits.extend(connection::Settings::default().group_limits);
+        limits.extend(socket::Settings::default().group_limits);
     }
     Ok(limits)
 }
@@ -146,7 +146,7 @@ fn publish(raw: &Raw) -> Result<publish::Settings, ConfigError> {
         max_event_bytes: event.0,
         idempotency_window: period("api.idempotency_window", raw.api.idempotency_window)?,
         idempotency_keys: at_least_one("api.idempotency_keys", raw.api.idempotency_keys)?,
-        patience: period("api.patience", raw.api.patience)?,
+        publish_timeout: period("api.publish_timeout", raw.api.publish_timeout)?,
     })
 }
 

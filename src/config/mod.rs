@@ -4,12 +4,12 @@
 //! with a configuration that has a doubtful value in it.
 
 mod backend;
-mod channels;
 mod check;
 mod credentials;
 mod environment;
 mod error;
 mod raw;
+mod redis;
 mod routes;
 mod secret;
 #[cfg(test)]
@@ -24,7 +24,7 @@ use std::time::Duration;
 pub use error::ConfigError;
 
 use crate::protocol::Shape;
-use crate::{bridge, connection, hub, identity, layer, publish, relay, server, telemetry};
+use crate::{channels, coordinator, hub, identity, layer, publish, server, socket, telemetry};
 
 /// Everything that the gateway is told, room by room.
 #[derive(Debug, Clone, Default)]
@@ -32,19 +32,19 @@ pub struct Config {
     /// Listeners, handshakes, routes.
     pub server: server::Settings,
     /// Bounds of every connection.
-    pub connection: connection::Settings,
+    pub connection: socket::Settings,
     /// Threads and queues.
     pub hub: hub::Settings,
     /// Bounds at the one door in.
     pub publish: publish::Settings,
     /// What carries publications between instances.
     pub layer: layer::Settings,
-    /// Foreign formats and durable sources.
-    pub bridge: bridge::Settings,
+    /// External formats and durable sources.
+    pub channels: channels::Settings,
     /// The server that is asked who somebody is and that takes calls.
     pub backend: crate::backend::Settings,
     /// Interest in groups.
-    pub relay: relay::Settings,
+    pub coordinator: coordinator::Settings,
     /// Keys and grants.
     pub identity: identity::Settings,
     /// Where logs go and what they hold.

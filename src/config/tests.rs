@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::raw::Raw;
 use super::*;
-use crate::connection::Overflow;
+use crate::socket::Overflow;
 use crate::telemetry::LogFormat;
 
 const SHIPPED: &str = include_str!("../../gateway.toml");
@@ -109,7 +109,7 @@ fn the_examples_of_the_shipped_file_are_right_too() {
     assert_eq!(config.shapes.len(), 2);
     let pedido = crate::group::GroupName::parse("pedido.42").unwrap();
     assert!(config.layer.history.of(&pedido).is_some());
-    assert_eq!(config.bridge.channels.codec.keys, [b"clave-nueva"]);
+    assert_eq!(config.channels.channels.codec.keys, [b"clave-nueva"]);
 }
 
 /// The public key of RFC 8410 section 10.1.
@@ -125,7 +125,7 @@ fn an_empty_file_means_the_rooms_own_defaults() {
     assert_eq!(format!("{:?}", config.connection), format!("{:?}", rooms.connection));
     assert_eq!(format!("{:?}", config.hub), format!("{:?}", rooms.hub));
     assert_eq!(format!("{:?}", config.publish), format!("{:?}", rooms.publish));
-    assert_eq!(format!("{:?}", config.relay), format!("{:?}", rooms.relay));
+    assert_eq!(format!("{:?}", config.coordinator), format!("{:?}", rooms.coordinator));
     assert_eq!(format!("{:?}", config.identity), format!("{:?}", rooms.identity));
     assert_eq!(config.log, rooms.log);
     assert_eq!(config.server.routes[0].path, "/ws");
@@ -244,7 +244,7 @@ fn a_history_is_kept_of_the_groups_that_match() {
     let text = "[[layer.history]]\npattern = \"pedido.*\"\nsize = 5";
     let history = load(text).unwrap().layer.history;
     let kept = |name| history.of(&crate::group::GroupName::parse(name).unwrap());
-    let expected = crate::layer::Kept { size: 5, ttl: Duration::from_secs(300) };
+    let expected = crate::layer::Retention { size: 5, ttl: Duration::from_secs(300) };
     assert_eq!((kept("pedido.42"), kept("sala_1")), (Some(expected), None));
     assert_refused(&text.replace("= 5", "= 0"), &["layer.history[0].size is 0", "1 to 10000"]);
     assert_refused(&text.replace("pedido.*", "a b"), &["layer.history[0].pattern"]);

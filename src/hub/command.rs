@@ -7,18 +7,18 @@ use std::time::{Duration, Instant};
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
-use super::gaps::Doubt;
+use super::gaps::PossibleGap;
 use super::report::{GroupReport, UserReport};
 use crate::event::{ConnectionId, Control, Event, Position, Publication, Recovery};
 use crate::frame::Frame;
 use crate::group::GroupName;
 use crate::identity::Identity;
-use crate::protocol::outbound::Standing;
+use crate::protocol::outbound::JoinOutcome;
 use crate::protocol::{Disconnect, Encoding, Refusal};
 
 /// A connection whose identity is settled, on its way to a shard.
 #[derive(Debug)]
-pub struct Arrival {
+pub struct NewConnection {
     /// Given out by [`Hub::next_id`](super::Hub::next_id).
     pub id: ConnectionId,
     /// The socket, behind its handshake.
@@ -36,12 +36,12 @@ pub struct Arrival {
     /// Groups that it joins on arrival, with the positions it has seen.
     pub groups: Vec<(GroupName, Option<Position>)>,
     /// Set where the back end vouches for it, not a token.
-    pub vouch: Option<Vouch>,
+    pub vouch: Option<HookIdentity>,
 }
 
 /// The back end's word on a connection, which is asked for again as long as the connection lasts.
 #[derive(Debug)]
-pub struct Vouch {
+pub struct HookIdentity {
     /// What to ask with; the hub keeps it and does not look into it. It is what the browser said of
     /// itself, since nobody else could say it again later.
     pub words: Arc<[u8]>,
@@ -53,13 +53,13 @@ pub struct Vouch {
 
 /// What a shard is told.
 pub(super) enum Command {
-    Admit(Box<Arrival>),
+    Admit(Box<NewConnection>),
     Deliver(Arc<Publication>),
     Joined(Box<Joined>),
     Answer { to: ConnectionId, frame: Option<Frame> },
     Confirmed { to: ConnectionId, outcome: Confirmation },
     Control(Control),
-    Doubt(Doubt),
+    PossibleGap(PossibleGap),
     Positions(Option<Arc<[GroupName]>>, oneshot::Sender<Vec<(GroupName, Position)>>),
     LookAtGroup(GroupName, oneshot::Sender<GroupReport>),
     LookAtUser(Arc<str>, oneshot::Sender<(UserReport, Option<Instant>)>),
@@ -103,14 +103,14 @@ pub struct Join {
     /// Which, with the positions seen.
     pub groups: Vec<(GroupName, Option<Position>)>,
     /// Those refused already, each with its place among all that were asked for.
-    pub refused: Vec<(usize, Standing)>,
+    pub refused: Vec<(usize, JoinOutcome)>,
 }
 
 /// Why memberships change, and so how the change is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
     /// The connection has just arrived: told in `welcome`.
-    Arrival,
+    NewConnection,
     /// The client asked: told with its id.
     Client(u64),
     /// The server did it: told without an id, with this reason.
@@ -124,7 +124,7 @@ pub struct Confirm {
     pub to: ConnectionId,
     /// On which shard.
     pub shard: usize,
-    /// As in [`Vouch::words`].
+    /// As in [`HookIdentity::words`].
     pub words: Arc<[u8]>,
 }
 
@@ -132,7 +132,7 @@ pub struct Confirm {
 #[derive(Debug)]
 pub enum Confirmation {
     /// It is still somebody.
-    Holds {
+    StillValid {
         /// Who, with what they may do from now on.
         identity: Identity,
         /// When to ask again, seconds since 1970.
@@ -159,7 +159,7 @@ pub struct Joined {
     /// Where each group stands, or why it cannot be had.
     pub groups: Vec<(GroupName, Result<Recovery, Refusal>)>,
     /// As in the request.
-    pub refused: Vec<(usize, Standing)>,
+    pub refused: Vec<(usize, JoinOutcome)>,
 }
 
 /// A publication by a browser, granted and checked.
@@ -197,7 +197,7 @@ pub struct Call {
     /// Repeated by the answer; `None` = a plain connection.
     pub id: Option<u64>,
     /// Whether it is told of a failure: a plain connection only where its route says so.
-    pub tell_errors: bool,
+    pub notify_errors: bool,
     /// What is asked.
     pub name: Box<str>,
     /// With what.

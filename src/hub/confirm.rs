@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::command::{Confirm, Confirmation, Request, Vouch};
+use super::command::{Confirm, Confirmation, HookIdentity, Request};
 use super::members::SeatKey;
 use super::shard::Shard;
 use crate::event::ConnectionId;
@@ -10,7 +10,7 @@ use crate::frame::Frame;
 use crate::identity::Identity;
 use crate::protocol::Disconnect;
 
-/// What a seat keeps of a [`Vouch`].
+/// What a seat keeps of a [`HookIdentity`].
 pub(super) struct Vouched {
     words: Arc<[u8]>,
     /// Seconds since 1970.
@@ -22,8 +22,8 @@ pub(super) struct Vouched {
 }
 
 impl Vouched {
-    pub(super) fn boxed(vouch: Vouch) -> Box<Self> {
-        let Vouch { words, ask_at, welcome } = vouch;
+    pub(super) fn boxed(vouch: HookIdentity) -> Box<Self> {
+        let HookIdentity { words, ask_at, welcome } = vouch;
         Box::new(Self { words, ask_at, asking: false, welcome })
     }
 
@@ -58,7 +58,7 @@ impl Shard {
         let Some(vouched) = &mut self.seats[key].vouched else { return };
         vouched.asking = false;
         match outcome {
-            Confirmation::Holds { identity, ask_at } => {
+            Confirmation::StillValid { identity, ask_at } => {
                 // A word that is old already would be asked for again in the same turn.
                 vouched.ask_at = ask_at.max(unix + 1);
                 self.hold_to(key, identity);

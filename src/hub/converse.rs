@@ -6,16 +6,16 @@ use super::command::{Call, Cause, Request, Send};
 use super::members::SeatKey;
 use super::outgoing::MAX_IN_FLIGHT;
 use super::shard::Shard;
-use crate::connection::Inbound;
 use crate::event::{Event, Position};
 use crate::frame::Frame;
 use crate::group::GroupName;
 use crate::identity::Operation;
-use crate::protocol::outbound::{self, Standing};
+use crate::protocol::outbound::{self, JoinOutcome};
 use crate::protocol::{
     ClientFrame, Code, Disconnect, Encoding, FrameError, JoinEntry, Refusal, parse,
     parse_plain_call,
 };
+use crate::socket::Inbound;
 use crate::telemetry::CallFailure;
 
 /// Reads of one socket in one turn, so that one chatterbox leaves the others their share.
@@ -39,7 +39,7 @@ impl Shard {
                 }
                 Ok(length) => {
                     seat.heard = self.clock.second();
-                    self.hear_all(key, &mut scratch[..length]);
+                    self.handle_all(key, &mut scratch[..length]);
                     if length < scratch.len() && !to_the_end {
                         break;
                     }
@@ -77,7 +77,7 @@ impl Shard {
                 continue;
             };
             let mut backlog = seat.connection.take_backlog();
-            self.hear_all(key, &mut backlog);
+            self.handle_all(key, &mut backlog);
             if self.seats.get_mut(key).is_some_and(|seat| seat.connection.readable) {
                 self.read(key, true);
             }
@@ -100,7 +100,7 @@ impl Shard {
     }
 
     /// Decodes `input` and acts on each message; what must wait is kept with the connection.
-    fn hear_all(&mut self, key: SeatKey, mut input: &mut [u8]) {
+    fn handle_all(&mut self, key: SeatKey, mut input: &mut [u8]) {
         let Some(seat) = self.seats.get_mut(key) else { return };
         let mut decoder = seat.connection.take_decoder();
         loop {
@@ -138,13 +138,13 @@ impl Shard {
         }
         match inbound {
             Inbound::Ping(payload) => self.answer(key, Frame::pong(&payload)),
-            Inbound::Text(text) if seat.encoding == Encoding::V1 => self.hear_v1(key, &text),
-            Inbound::Text(text) => self.hear_plain(key, &text),
+            Inbound::Text(text) if seat.encoding == Encoding::V1 => self.handle_v1(key, &text),
+            Inbound::Text(text) => self.handle_plain(key, &text),
             Inbound::Pong | Inbound::Close(_) => {}
         }
     }
 
-    fn hear_v1(&mut self, key: SeatKey, text: &str) {
+    fn handle_v1(&mut self, key: SeatKey, text: &str) {
         let frame = match parse(text) {
             Ok(frame) => frame,
             Err(FrameError::NotAFrame) => {
@@ -160,13 +160,13 @@ impl Shard {
             ClientFrame::Hello { .. } => {
                 self.refuse(key, None, Refusal::new(Code::BadRequest, "hello was said already"));
             }
-            ClientFrame::Join { id, groups } => self.hear_join(key, id, &groups),
-            ClientFrame::Leave { id, groups } => self.hear_leave(key, id, &groups),
+            ClientFrame::Join { id, groups } => self.handle_join(key, id, &groups),
+            ClientFrame::Leave { id, groups } => self.handle_leave(key, id, &groups),
             ClientFrame::Send { id, group, data, echo, key: dedupe } => {
                 match self.checked_send(key, &group, data.get()) {
                     Ok((group, event)) => {
                         let key_text = dedupe.map(|text| text.into());
-                        self.hear_send(key, id, group, event, echo, key_text);
+                        self.handle_send(key, id, group, event, echo, key_text);
                     }
                     Err(refusal) => self.refuse(key, Some(id), refusal),
                 }
@@ -174,13 +174,13 @@ impl Shard {
             ClientFrame::Call { id, name, data, key: dedupe } => {
                 let call =
                     (name.into(), data.map(ToOwned::to_owned), dedupe.map(|text| text.into()));
-                self.hear_call(key, Some(id), call);
+                self.handle_call(key, Some(id), call);
             }
-            ClientFrame::Auth { id, token } => self.hear_auth(key, id, &token),
+            ClientFrame::Auth { id, token } => self.handle_auth(key, id, &token),
         }
     }
 
-    fn hear_join(&mut self, key: SeatKey, id: u64, entries: &[JoinEntry<'_>]) {
+    fn handle_join(&mut self, key: SeatKey, id: u64, entries: &[JoinEntry<'_>]) {
         let mut wanted = Vec::with_capacity(entries.len());
         let mut refused = Vec::new();
         let mut room = self
@@ -226,7 +226,7 @@ impl Shard {
         Ok((name, since))
     }
 
-    fn hear_leave(&mut self, key: SeatKey, id: u64, entries: &[JoinEntry<'_>]) {
+    fn handle_leave(&mut self, key: SeatKey, id: u64, entries: &[JoinEntry<'_>]) {
         let mut standings = Vec::with_capacity(entries.len());
         for entry in entries {
             match legal(&entry.group) {
@@ -255,7 +255,7 @@ impl Shard {
         Ok((name, event))
     }
 
-    fn hear_send(
+    fn handle_send(
         &mut self,
         key: SeatKey,
         id: u64,
@@ -271,25 +271,25 @@ impl Shard {
         self.request(key, Request::Send(Box::new(send)));
     }
 
-    fn hear_plain(&mut self, key: SeatKey, text: &str) {
+    fn handle_plain(&mut self, key: SeatKey, text: &str) {
         let Some(call) = parse_plain_call(text) else {
             self.blueprint.metrics.calls_failed.of(CallFailure::NotACall).increment(1);
             tracing::debug!(connection = %self.seats[key].id, "a plain frame that is no call");
             return;
         };
-        self.hear_call(key, None, (call.name.into(), Some(call.data.to_owned()), None));
+        self.handle_call(key, None, (call.name.into(), Some(call.data.to_owned()), None));
     }
 
-    fn hear_call(&mut self, key: SeatKey, id: Option<u64>, call: CallParts) {
+    fn handle_call(&mut self, key: SeatKey, id: Option<u64>, call: CallParts) {
         let (name, data, dedupe) = call;
         let seat = &mut self.seats[key];
         let route = &self.blueprint.routes[usize::from(seat.route)];
-        let tell_errors = id.is_some() || route.call_errors;
+        let notify_errors = id.is_some() || route.call_errors;
         if !self.blueprint.policy.may(&seat.identity, Operation::Call, &name) {
             let refusal = forbidden(Operation::Call, &name);
             self.blueprint.metrics.calls_failed.of(CallFailure::Forbidden).increment(1);
             tracing::debug!(connection = %seat.id, call = %name, "call refused: no grant");
-            if tell_errors {
+            if notify_errors {
                 self.refuse(key, id, refusal);
             }
             return;
@@ -299,7 +299,7 @@ impl Shard {
         let (to, identity) = (seat.id, seat.identity.clone());
         let path = route.path_with(seat.parameters.as_deref());
         let shard = self.index;
-        let call = Call { to, shard, identity, path, id, tell_errors, name, data, key: dedupe };
+        let call = Call { to, shard, identity, path, id, notify_errors, name, data, key: dedupe };
         self.request(key, Request::Call(Box::new(call)));
     }
 
@@ -312,8 +312,8 @@ impl Shard {
 /// Name, data and key of a call.
 type CallParts = (Box<str>, Option<Box<serde_json::value::RawValue>>, Option<Box<str>>);
 
-fn standing(entry: &JoinEntry<'_>, refusal: Refusal) -> Standing {
-    Standing { group: (*entry.group).into(), outcome: Err(refusal) }
+fn standing(entry: &JoinEntry<'_>, refusal: Refusal) -> JoinOutcome {
+    JoinOutcome { group: (*entry.group).into(), outcome: Err(refusal) }
 }
 
 fn legal(name: &str) -> Result<GroupName, Refusal> {

@@ -5,10 +5,10 @@ use std::io::{ErrorKind, IoSlice};
 use super::members::{GroupKey, SeatKey};
 use super::report::Dropped;
 use super::shard::Shard;
-use super::tick::Chain;
-use crate::connection::{Entry, Lost, Source};
+use super::turn::FrameChain;
 use crate::protocol::Disconnect;
 use crate::protocol::outbound::{self, Gap};
+use crate::socket::{Entry, Lost, Source};
 
 /// Frames that one vectored write carries at most: 1 KiB of slices on the stack.
 const MAX_SLICES: usize = 64;
@@ -31,7 +31,7 @@ impl Shard {
     }
 
     /// Writes the frames of `chain` as they lie in the batch; what is left goes to the outbox.
-    fn write_chain(&mut self, key: SeatKey, mut chain: Chain) -> std::io::Result<Chain> {
+    fn write_chain(&mut self, key: SeatKey, mut chain: FrameChain) -> std::io::Result<FrameChain> {
         while !chain.is_empty() && self.seats[key].connection.is_clear() {
             // Most turns have one frame for a seat; a kilobyte of slices would cost as much as the
             // rest of its delivery.
@@ -54,14 +54,14 @@ impl Shard {
     fn write_frames<const N: usize>(
         &mut self,
         key: SeatKey,
-        mut chain: Chain,
-    ) -> std::io::Result<Chain> {
+        mut chain: FrameChain,
+    ) -> std::io::Result<FrameChain> {
         let mut slices = [IoSlice::new(&[]); N];
         let (mut count, mut rest) = (0, chain);
         while count < N
-            && let Some((frame, after)) = self.tick.split(rest)
+            && let Some((frame, after)) = self.turn.split(rest)
         {
-            slices[count] = IoSlice::new(self.tick.frames[frame as usize].frame.bytes());
+            slices[count] = IoSlice::new(self.turn.frames[frame as usize].frame.bytes());
             count += 1;
             rest = after;
         }
@@ -74,8 +74,8 @@ impl Shard {
         self.tally.writes += 1;
         self.tally.bytes += written as u64;
         for _ in 0..count {
-            let Some((frame, after)) = self.tick.split(chain) else { break };
-            let frame = &self.tick.frames[frame as usize].frame;
+            let Some((frame, after)) = self.turn.split(chain) else { break };
+            let frame = &self.turn.frames[frame as usize].frame;
             if written < frame.len() {
                 if written > 0 {
                     seat.connection.put_back(frame.clone(), written);
@@ -92,10 +92,10 @@ impl Shard {
     }
 
     /// Moves what a socket did not take into the outbox, within its bounds.
-    fn queue_chain(&mut self, key: SeatKey, mut chain: Chain) -> Result<(), Disconnect> {
-        while let Some((frame, rest)) = self.tick.split(chain) {
-            let framed = &self.tick.frames[frame as usize];
-            let item = &self.tick.items[framed.item as usize];
+    fn queue_chain(&mut self, key: SeatKey, mut chain: FrameChain) -> Result<(), Disconnect> {
+        while let Some((frame, rest)) = self.turn.split(chain) {
+            let framed = &self.turn.frames[frame as usize];
+            let item = &self.turn.items[framed.item as usize];
             let since = if item.replay { self.clock.now } else { item.publication.accepted };
             let by_age = since + item.limits.expiry;
             let expires = item.publication.deadline.map_or(by_age, |deadline| deadline.min(by_age));
@@ -153,7 +153,7 @@ impl Shard {
     }
 
     /// Counts a loss, and tells of it behind what the seat has so far.
-    pub(super) fn tell_gap(
+    pub(super) fn notify_gap(
         &mut self,
         key: SeatKey,
         group: Option<GroupKey>,
@@ -191,18 +191,18 @@ impl Shard {
     /// Ends the turn's batch: how long was each publication under way until it was written, or as
     /// far as the sockets took it.
     pub(super) fn finish_tick(&mut self) {
-        if self.tick.items.is_empty() {
+        if self.turn.items.is_empty() {
             return;
         }
         let now = std::time::Instant::now();
-        for item in &self.tick.items {
+        for item in &self.turn.items {
             if item.receivers == 0 || item.replay {
                 continue;
             }
             let under_way = now.saturating_duration_since(item.publication.accepted);
             self.blueprint.metrics.publish_to_write.record(under_way);
         }
-        self.tick.clear();
+        self.turn.clear();
     }
 }
 

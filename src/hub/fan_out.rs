@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::hold::{ADDRESSED, Met};
+use super::connections::Phase;
+use super::join_buffer::{ADDRESSED, BufferOutcome};
 use super::members::{GroupKey, SeatKey};
 use super::report::Dropped;
-use super::seat::Phase;
 use super::shard::Shard;
-use crate::connection::Limits;
 use crate::event::{Member, Publication, Target};
 use crate::protocol::outbound::{Gap, GapReason};
+use crate::socket::Limits;
 use crate::telemetry::DropReason;
 
 impl Shard {
@@ -41,7 +41,7 @@ impl Shard {
         // What the layer says twice, or an answered position has covered, is old to the settled.
         let old = publication.position.as_ref().is_some_and(|own| group.has_reached(own));
         if !old && let Some(position) = &publication.position {
-            self.tell_hole(key, position);
+            self.notify_hole(key, position);
             // Telling may have ended the last membership.
             let Some(group) = self.groups.try_get_mut(key) else { return };
             group.reached = Some(position.clone());
@@ -49,7 +49,7 @@ impl Shard {
         let limits = self.groups.get(key).limits;
         let over = self.is_over(&publication);
         let everybody = publication.except.is_empty();
-        let item = self.tick.add(Arc::clone(&publication), Some(key), limits, false);
+        let item = self.turn.add(Arc::clone(&publication), Some(key), limits, false);
         let max_bytes = self.blueprint.connection.outbox_bytes;
         let mut unlisted = 0;
         let (mut settled, mut late) = (Vec::new(), Vec::new());
@@ -60,7 +60,7 @@ impl Shard {
             }
             if member.pending {
                 let bound = (limits.capacity, max_bytes);
-                if self.holds.meet(member.seat, key, &publication, bound) == Met::Held {
+                if self.holds.meet(member.seat, key, &publication, bound) == BufferOutcome::Held {
                     continue;
                 }
                 settled.push(member.seat);
@@ -71,8 +71,8 @@ impl Shard {
                 late.push(member.seat);
                 continue;
             }
-            match self.tick.frame(item, seat.encoding, &self.blueprint.shapes) {
-                Some(frame) => self.tick.link(member.seat, &mut seat.chain, frame),
+            match self.turn.frame(item, seat.encoding, &self.blueprint.shapes) {
+                Some(frame) => self.turn.link(member.seat, &mut seat.chain, frame),
                 None => unlisted += 1,
             }
         }
@@ -80,7 +80,7 @@ impl Shard {
             self.groups.settle(&self.seats, seat, key);
         }
         let group = self.groups.get_mut(key);
-        group.sent += self.tick.items[item as usize].receivers;
+        group.sent += self.turn.items[item as usize].receivers;
         if unlisted > 0 {
             group.dropped.unlisted += unlisted;
             self.blueprint.metrics.dropped.of(DropReason::Unlisted).increment(unlisted);
@@ -107,14 +107,14 @@ impl Shard {
             (position, last)
         });
         let gap = Gap { reason: GapReason::Expired, lost: Some(1), range, possible: false };
-        self.tell_gap(key, group, gap, Dropped { expired: 1, ..Dropped::default() });
+        self.notify_gap(key, group, gap, Dropped { expired: 1, ..Dropped::default() });
     }
 
     /// For targets that are no group; such publications have limits of their own.
     fn fan_out_to_seats(&mut self, seats: &[SeatKey], publication: Arc<Publication>) {
         let limits = Limits::default();
         let bound = (limits.capacity, self.blueprint.connection.outbox_bytes);
-        let item = self.tick.add(Arc::clone(&publication), None, limits, false);
+        let item = self.turn.add(Arc::clone(&publication), None, limits, false);
         for key in seats {
             let Some(seat) = self.seats.get(*key).filter(|seat| !seat.is_closing()) else {
                 continue;
@@ -135,8 +135,8 @@ impl Shard {
     /// Links one seat to a publication of this turn.
     pub(super) fn link(&mut self, key: SeatKey, item: u32) {
         let seat = &mut self.seats[key];
-        match self.tick.frame(item, seat.encoding, &self.blueprint.shapes) {
-            Some(frame) => self.tick.link(key, &mut seat.chain, frame),
+        match self.turn.frame(item, seat.encoding, &self.blueprint.shapes) {
+            Some(frame) => self.turn.link(key, &mut seat.chain, frame),
             None => self.count(key, None, Dropped { unlisted: 1, ..Dropped::default() }),
         }
     }

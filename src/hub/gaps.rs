@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::hold::ADDRESSED;
+use super::join_buffer::ADDRESSED;
 use super::members::{GroupKey, SeatKey};
 use super::report::Dropped;
 use super::shard::Shard;
@@ -17,7 +17,7 @@ pub(super) const FEARED: Gap =
 
 /// Where the layer may have lost publications.
 #[derive(Debug, Clone)]
-pub struct Doubt {
+pub struct PossibleGap {
     /// Whose; `None` = everybody's, also those for users, connections and all.
     pub groups: Option<Arc<[GroupName]>>,
     /// Groups of which it is known by now that nothing is missing.
@@ -26,7 +26,7 @@ pub struct Doubt {
 
 impl Shard {
     /// Tells everybody concerned that publications may be missing here.
-    pub(super) fn tell_doubt(&mut self, doubt: &Doubt) {
+    pub(super) fn notify_doubt(&mut self, doubt: &PossibleGap) {
         let groups = self.groups.named(doubt.groups.as_deref());
         for group in groups {
             // Telling may end a connection, and with it a group.
@@ -37,7 +37,7 @@ impl Shard {
             for member in held.members.clone() {
                 // Who waits for its join is told behind the answer.
                 if !self.holds.doubt(member.seat, group) {
-                    self.tell_gap(member.seat, Some(group), FEARED, Dropped::default());
+                    self.notify_gap(member.seat, Some(group), FEARED, Dropped::default());
                 }
             }
         }
@@ -45,7 +45,7 @@ impl Shard {
             for key in self.seats.keys().collect::<Vec<_>>() {
                 // Nothing comes before a welcome.
                 if !self.holds.doubt(key, ADDRESSED) {
-                    self.tell_gap(key, None, FEARED, Dropped::default());
+                    self.notify_gap(key, None, FEARED, Dropped::default());
                 }
             }
         }
@@ -53,7 +53,7 @@ impl Shard {
 
     /// Tells the members of a group what is missing before the publication at `position`, which comes
     /// next. Who waits for its join will learn from the answer where it stands.
-    pub(super) fn tell_hole(&mut self, group: GroupKey, position: &Position) {
+    pub(super) fn notify_hole(&mut self, group: GroupKey, position: &Position) {
         let held = self.groups.get(group);
         let Some(reached) = &held.reached else { return };
         if missing(reached, position).is_none() {
@@ -68,7 +68,7 @@ impl Shard {
             Some((member.seat, gap))
         });
         for (seat, gap) in concerned.collect::<Vec<_>>() {
-            self.tell_gap(seat, Some(group), gap, Dropped::default());
+            self.notify_gap(seat, Some(group), gap, Dropped::default());
         }
     }
 

@@ -9,14 +9,14 @@ use std::time::Duration;
 use mio::{Poll, Waker};
 use tokio::sync::{mpsc, oneshot};
 
-use super::command::{Arrival, Command, Confirmation, Joined, Request};
-use super::gaps::Doubt;
+use super::command::{Command, Confirmation, Joined, NewConnection, Request};
+use super::gaps::PossibleGap;
 use super::inbox::Inbox;
 use super::outgoing::Outgoing;
 use super::registry::{MAX_SHARDS, Registry, ShardSet};
 use super::report::{GroupReport, UserReport};
 use super::shard::{Clock, DOORBELL, Shard};
-use super::{Blueprint, Settings};
+use super::{Settings, ShardConfig};
 use crate::event::{ConnectionId, Control, InstanceId, Position, Publication, Target};
 use crate::frame::Frame;
 use crate::group::GroupName;
@@ -63,7 +63,7 @@ impl Drop for LastResort {
 #[derive(Debug)]
 pub struct Turned {
     /// The socket and all that came with it.
-    pub arrival: Box<Arrival>,
+    pub arrival: Box<NewConnection>,
     /// What to tell it.
     pub disconnect: Disconnect,
 }
@@ -73,7 +73,7 @@ impl Hub {
     pub fn start(
         instance: InstanceId,
         settings: Settings,
-        blueprint: Blueprint,
+        blueprint: ShardConfig,
     ) -> io::Result<(Self, mpsc::Receiver<Request>)> {
         let count = match settings.shards {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -136,7 +136,7 @@ impl Hub {
     ///
     /// One listener and a choice, rather than SO_REUSEPORT: sockets live for hours, so balance
     /// counts for more than the rate of accepting, and the kernel's hash cannot be corrected.
-    pub fn admit(&self, arrival: Box<Arrival>) -> Result<(), Turned> {
+    pub fn admit(&self, arrival: Box<NewConnection>) -> Result<(), Turned> {
         let sub = Arc::clone(&arrival.identity.sub);
         if !self.0.registry.enter(&sub, self.0.settings.connections_per_user) {
             let disconnect = Disconnect::TOO_MANY.because("too many connections of this user");
@@ -190,7 +190,7 @@ impl Hub {
         }
     }
 
-    /// Wakes the shards that sleep.
+    /// ChangedKeys the shards that sleep.
     pub fn ring(&self) {
         for shard in &self.0.shards {
             shard.inbox.ring();
@@ -205,9 +205,9 @@ impl Hub {
     }
 
     /// Tells everybody concerned that publications may be missing here.
-    pub async fn tell_doubt(&self, doubt: Doubt) {
+    pub async fn notify_doubt(&self, doubt: PossibleGap) {
         for shard in &self.0.shards {
-            shard.inbox.send(Command::Doubt(doubt.clone())).await;
+            shard.inbox.send(Command::PossibleGap(doubt.clone())).await;
         }
     }
 
@@ -341,7 +341,7 @@ pub(super) fn build(
     index: usize,
     instance: InstanceId,
     settings: &Settings,
-    blueprint: Arc<Blueprint>,
+    blueprint: Arc<ShardConfig>,
     registry: Arc<Registry>,
     outgoing: Outgoing,
 ) -> io::Result<(Handle, Shard)> {
@@ -362,7 +362,7 @@ pub(super) fn build(
         seats: Default::default(),
         groups: Default::default(),
         holds: Default::default(),
-        tick: Default::default(),
+        turn: Default::default(),
         wheel: super::wheel::Wheel::new(),
         outgoing,
         closed_users: Default::default(),

@@ -12,11 +12,11 @@ use super::command::Command;
 #[derive(Clone)]
 pub(super) struct Inbox {
     sender: mpsc::Sender<Command>,
-    doorbell: Arc<Doorbell>,
+    doorbell: Arc<ShardWaker>,
 }
 
-/// Wakes a shard that sleeps in its poll, and costs no system call while it is awake.
-pub(super) struct Doorbell {
+/// ChangedKeys a shard that sleeps in its poll, and costs no system call while it is awake.
+pub(super) struct ShardWaker {
     waker: Waker,
     /// Set by the shard before it looks into its inbox for the last time and sleeps.
     asleep: AtomicBool,
@@ -25,11 +25,11 @@ pub(super) struct Doorbell {
 impl Inbox {
     pub(super) fn new(capacity: usize, waker: Waker) -> (Self, mpsc::Receiver<Command>) {
         let (sender, receiver) = mpsc::channel(capacity);
-        let doorbell = Arc::new(Doorbell { waker, asleep: AtomicBool::new(false) });
+        let doorbell = Arc::new(ShardWaker { waker, asleep: AtomicBool::new(false) });
         (Self { sender, doorbell }, receiver)
     }
 
-    pub(super) fn doorbell(&self) -> Arc<Doorbell> {
+    pub(super) fn doorbell(&self) -> Arc<ShardWaker> {
         Arc::clone(&self.doorbell)
     }
 
@@ -50,7 +50,7 @@ impl Inbox {
         }
     }
 
-    /// Wakes the shard if it sleeps or is about to.
+    /// ChangedKeys the shard if it sleeps or is about to.
     pub(super) fn ring(&self) {
         self.doorbell.ring();
     }
@@ -67,10 +67,10 @@ impl Inbox {
     }
 }
 
-impl Doorbell {
-    /// Wakes the shard if it sleeps or is about to.
+impl ShardWaker {
+    /// ChangedKeys the shard if it sleeps or is about to.
     pub(super) fn ring(&self) {
-        // With the fence in `lie_down`: either this sees `asleep`, or the shard's last look into the
+        // With the fence in `park`: either this sees `asleep`, or the shard's last look into the
         // inbox sees the command. Acquire and release alone would allow neither.
         fence(Ordering::SeqCst);
         if self.asleep.swap(false, Ordering::Relaxed) {
@@ -80,13 +80,13 @@ impl Doorbell {
     }
 
     /// Called by the shard before its last look into the inbox.
-    pub(super) fn lie_down(&self) {
+    pub(super) fn park(&self) {
         self.asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
 
     /// Called by the shard when it works again.
-    pub(super) fn get_up(&self) {
+    pub(super) fn unpark(&self) {
         self.asleep.store(false, Ordering::Relaxed);
     }
 }

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use super::command::{Cause, Joined};
+use super::connections::Phase;
 use super::gaps::{FEARED, missing};
-use super::hold::{ADDRESSED, Waiting, is_newer};
+use super::join_buffer::{ADDRESSED, Waiting, is_newer};
 use super::members::{GroupKey, SeatKey};
 use super::report::Dropped;
-use super::seat::Phase;
 use super::shard::Shard;
-use crate::connection::{Limits, Overflow};
 use crate::event::{Position, Publication, Recovery};
 use crate::frame::Frame;
 use crate::group::GroupName;
-use crate::protocol::outbound::{self, Held, Standing, Welcome};
+use crate::protocol::outbound::{self, Held, JoinOutcome, Welcome};
 use crate::protocol::{Code, Disconnect, Refusal};
+use crate::socket::{Limits, Overflow};
 
 impl Shard {
     /// The layer's answer: told first, then the replay, then what was held back, then live.
@@ -32,24 +32,24 @@ impl Shard {
         for (name, outcome) in joined.groups {
             unavailable |= outcome.is_err();
             let outcome = self.stand(key, joined.ticket, &name, outcome, &mut recovered);
-            standings.push(Standing { group: name.as_str().into(), outcome });
+            standings.push(JoinOutcome { group: name.as_str().into(), outcome });
         }
         // By rising place, so each stands where it was asked for.
         for (place, standing) in joined.refused {
             standings.insert(place.min(standings.len()), standing);
         }
-        if joined.cause == Cause::Arrival {
+        if joined.cause == Cause::NewConnection {
             if unavailable && !self.seats[key].is_v1() {
                 // A plain client cannot be told, and without its groups it is deaf.
                 return self.close(key, Disconnect::UNAVAILABLE);
             }
             self.open(key);
         }
-        self.tell_joined(key, joined.cause, &standings);
+        self.notify_joined(key, joined.cause, &standings);
         for (group, recovery) in recovered {
             self.catch_up(key, group, recovery);
         }
-        if joined.cause == Cause::Arrival {
+        if joined.cause == Cause::NewConnection {
             self.release_addressed(key);
         }
     }
@@ -99,19 +99,19 @@ impl Shard {
         self.schedule(key);
     }
 
-    fn tell_joined(&mut self, key: SeatKey, cause: Cause, standings: &[Standing]) {
+    fn notify_joined(&mut self, key: SeatKey, cause: Cause, standings: &[JoinOutcome]) {
         let seat = &mut self.seats[key];
         let v1 = seat.is_v1();
         // Taken from those that are not shown it, too: it would be kept with them for ever.
         let own = seat.vouched.as_mut().and_then(|vouched| vouched.welcome.take());
         if v1 {
             let frame = match cause {
-                Cause::Arrival => self.welcome(key, standings),
+                Cause::NewConnection => self.welcome(key, standings),
                 Cause::Client(id) => outbound::joined(Some(id), standings, None),
                 Cause::Server(reason) => outbound::joined(None, standings, Some(reason)),
             };
             self.answer(key, frame);
-        } else if cause == Cause::Arrival {
+        } else if cause == Cause::NewConnection {
             let route = &self.blueprint.routes[usize::from(self.seats[key].route)];
             if let Some(welcome) = own.or_else(|| route.welcome.clone()) {
                 self.answer(key, welcome);
@@ -119,7 +119,7 @@ impl Shard {
         }
     }
 
-    fn welcome(&self, key: SeatKey, groups: &[Standing]) -> Frame {
+    fn welcome(&self, key: SeatKey, groups: &[JoinOutcome]) -> Frame {
         let seat = &self.seats[key];
         let settings = &self.blueprint.connection;
         outbound::welcome(&Welcome {
@@ -184,20 +184,20 @@ impl Shard {
             let position = publication.position.clone();
             let hole = stands.as_ref().zip(position.as_ref()).and_then(|(a, b)| missing(a, b));
             if let Some(gap) = hole {
-                self.tell_gap(key, group, gap, Dropped::default());
+                self.notify_gap(key, group, gap, Dropped::default());
             }
             stands = position.or(stands);
             self.deliver_to(key, group, publication, false);
         }
         if waiting.doubtful {
-            self.tell_gap(key, group, FEARED, Dropped::default());
+            self.notify_gap(key, group, FEARED, Dropped::default());
         }
         let Some(gap) = waiting.gap(answered) else { return };
         if self.limits_of(group).overflow == Overflow::Close {
             return self.close(key, Disconnect::SLOW);
         }
         let lost = Dropped { capacity: gap.lost.unwrap_or_default(), ..Dropped::default() };
-        self.tell_gap(key, group, gap, lost);
+        self.notify_gap(key, group, gap, lost);
     }
 
     /// Links one publication to one seat, which may have been closed by those before.
@@ -214,10 +214,10 @@ impl Shard {
         if self.is_over(&publication) {
             return self.expire(key, group, &publication);
         }
-        let item = self.tick.add(publication, group, self.limits_of(group), replay);
+        let item = self.turn.add(publication, group, self.limits_of(group), replay);
         self.link(key, item);
         if let Some(group) = group {
-            self.groups.get_mut(group).sent += self.tick.items[item as usize].receivers;
+            self.groups.get_mut(group).sent += self.turn.items[item as usize].receivers;
         }
     }
 

@@ -1,27 +1,36 @@
 //! Arrivals and memberships: the wish to join, by whomever, and the leave.
 
-use super::command::{Arrival, Cause, Join, Request};
+use super::command::{Cause, Join, NewConnection, Request};
 use super::confirm::Vouched;
-use super::hold::ADDRESSED;
+use super::connections::{Budget, Connection};
+use super::join_buffer::ADDRESSED;
 use super::members::{GroupKey, SeatKey};
 use super::report::Dropped;
-use super::seat::{Budget, Seat};
 use super::shard::Shard;
-use crate::connection::{Connection, Gaps, Source};
 use crate::event::{ConnectionId, Control, Member, Position};
 use crate::frame::Frame;
 use crate::group::GroupName;
-use crate::protocol::outbound::{self, Held, Standing};
+use crate::protocol::outbound::{self, Held, JoinOutcome};
 use crate::protocol::{Code, Disconnect, Encoding, Refusal};
+use crate::socket::{ClientSocket, Gaps, Source};
 
 impl Shard {
     /// Gives an arrival its seat and asks the layer for its groups.
-    pub(super) fn admit(&mut self, arrival: Arrival) {
-        let Arrival { id, stream, leftover, identity, encoding, route, parameters, groups, vouch } =
-            arrival;
+    pub(super) fn admit(&mut self, arrival: NewConnection) {
+        let NewConnection {
+            id,
+            stream,
+            leftover,
+            identity,
+            encoding,
+            route,
+            parameters,
+            groups,
+            vouch,
+        } = arrival;
         let settings = &self.blueprint.connection;
         let gaps = if encoding == Encoding::V1 { Gaps::Told } else { Gaps::Counted };
-        let connection = match Connection::new(stream, leftover, settings, gaps) {
+        let connection = match ClientSocket::new(stream, leftover, settings, gaps) {
             Ok(connection) => connection,
             Err(error) => {
                 tracing::warn!(connection = %id, %error, "socket could not be taken over");
@@ -30,7 +39,7 @@ impl Shard {
         };
         let budget = Budget::full(settings.frame_burst, self.clock.millis().0);
         let second = self.clock.second();
-        let mut seat = Seat::new(id, connection, identity, encoding, route, budget, second);
+        let mut seat = Connection::new(id, connection, identity, encoding, route, budget, second);
         if !parameters.is_empty() {
             seat.parameters = Some(parameters.into());
         }
@@ -46,7 +55,7 @@ impl Shard {
         if self.drain.is_some() {
             return self.close(key, Disconnect::DRAINING);
         }
-        self.ask_to_join(key, Cause::Arrival, groups, Vec::new());
+        self.ask_to_join(key, Cause::NewConnection, groups, Vec::new());
     }
 
     /// Makes `key` a member that is held back, and asks the layer where its groups stand.
@@ -55,7 +64,7 @@ impl Shard {
         key: SeatKey,
         cause: Cause,
         groups: Vec<(GroupName, Option<Position>)>,
-        refused: Vec<(usize, Standing)>,
+        refused: Vec<(usize, JoinOutcome)>,
     ) {
         let by_backend = cause == Cause::Server(BY_BACKEND);
         let ticket = self.holds.ticket();
@@ -67,7 +76,7 @@ impl Shard {
         }
         let seat = &mut self.seats[key];
         match cause {
-            Cause::Arrival => self.holds.begin(key, ADDRESSED, ticket),
+            Cause::NewConnection => self.holds.begin(key, ADDRESSED, ticket),
             Cause::Client(_) => seat.in_flight += 1,
             // Not the client's request: what it may ask for does not depend on it.
             Cause::Server(_) => {}
@@ -77,7 +86,7 @@ impl Shard {
     }
 
     /// Ends memberships that the client or the server wants ended; those that were held.
-    pub(super) fn leave(&mut self, key: SeatKey, names: &[GroupName]) -> Vec<Standing> {
+    pub(super) fn leave(&mut self, key: SeatKey, names: &[GroupName]) -> Vec<JoinOutcome> {
         self.write_out(key);
         let mut left = Vec::with_capacity(names.len());
         for name in names {
@@ -91,7 +100,7 @@ impl Shard {
                 }
                 None => Err(Refusal::new(Code::NotJoined, format!("group {name} is not joined"))),
             };
-            left.push(Standing { group: name.as_str().into(), outcome });
+            left.push(JoinOutcome { group: name.as_str().into(), outcome });
         }
         left
     }
@@ -161,7 +170,7 @@ impl Shard {
         let told = names.iter().filter(is_told).cloned().collect::<Vec<_>>();
         let mut left = self.leave(key, names);
         left.retain(|standing| told.iter().any(|name| *name.as_str() == *standing.group));
-        if !left.is_empty() && self.seats.get(key).is_some_and(Seat::is_v1) {
+        if !left.is_empty() && self.seats.get(key).is_some_and(Connection::is_v1) {
             self.answer(key, outbound::left(None, &left, Some(reason)));
         }
     }

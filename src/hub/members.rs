@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use slab::Slab;
 
+use super::connections::Connections;
 use super::report::Dropped;
-use super::seat::Seats;
-use crate::connection::Limits;
 use crate::event::Position;
 use crate::group::GroupName;
+use crate::socket::Limits;
 
 /// Index of a group within its shard.
 pub(super) type GroupKey = u32;
@@ -106,7 +106,7 @@ impl Groups {
     /// Makes `seat` a member whose publications are held back; `None` if it is one already.
     pub(super) fn join(
         &mut self,
-        seats: &mut Seats,
+        seats: &mut Connections,
         seat: SeatKey,
         name: &GroupName,
         by_backend: bool,
@@ -125,14 +125,19 @@ impl Groups {
     }
 
     /// The group of this name, if `seat` is a member of it.
-    pub(super) fn held(&self, seats: &Seats, seat: SeatKey, name: &GroupName) -> Option<GroupKey> {
+    pub(super) fn held(
+        &self,
+        seats: &Connections,
+        seat: SeatKey,
+        name: &GroupName,
+    ) -> Option<GroupKey> {
         let key = self.find(name)?;
         // The shorter list is the seat's: at most `groups_per_connection`.
         seats[seat].memberships.iter().any(|m| m.group == key).then_some(key)
     }
 
     /// Lets publications through to `seat`, whose join is answered.
-    pub(super) fn settle(&mut self, seats: &Seats, seat: SeatKey, group: GroupKey) {
+    pub(super) fn settle(&mut self, seats: &Connections, seat: SeatKey, group: GroupKey) {
         if let Some(m) = seats[seat].memberships.iter().find(|m| m.group == group) {
             self.groups[group as usize].members[m.place as usize].pending = false;
         }
@@ -141,7 +146,7 @@ impl Groups {
     /// Ends a membership; the group's name if that was its last member here.
     pub(super) fn leave(
         &mut self,
-        seats: &mut Seats,
+        seats: &mut Connections,
         seat: SeatKey,
         group: GroupKey,
     ) -> Option<GroupName> {

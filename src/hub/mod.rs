@@ -1,15 +1,15 @@
 //! Who is in which group on this instance, and the shards that write to them.
 
-mod attend;
 mod command;
 mod confirm;
+mod connections;
 mod converse;
 mod deliver;
 mod fan_out;
 mod gaps;
 mod handle;
-mod hold;
 mod inbox;
+mod join_buffer;
 mod joined;
 mod joining;
 mod look;
@@ -18,28 +18,28 @@ mod outgoing;
 mod registry;
 mod renew;
 mod report;
-mod seat;
+mod run_timers;
 mod shard;
 #[cfg(test)]
 mod tests;
-mod tick;
+mod turn;
 mod wheel;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use command::{
-    Arrival, Call, Cause, Confirm, Confirmation, Join, Joined, Request, Send, Vouch,
+    Call, Cause, Confirm, Confirmation, HookIdentity, Join, Joined, NewConnection, Request, Send,
 };
-pub use gaps::Doubt;
+pub use gaps::PossibleGap;
 pub use handle::{Hub, Turned};
 pub use registry::{MAX_SHARDS, Registry};
 pub use report::{ConnectionReport, Dropped, GroupReport, UserReport};
 
-use crate::connection;
 use crate::frame::Frame;
 use crate::identity::{Policy, Template, Verifier};
 use crate::protocol::Shape;
+use crate::socket;
 use crate::telemetry::Metrics;
 
 /// Shape of the hub.
@@ -59,13 +59,13 @@ pub struct Settings {
 }
 
 /// What every shard knows; made once, never changed.
-pub struct Blueprint {
+pub struct ShardConfig {
     /// Bounds of connections.
-    pub connection: connection::Settings,
+    pub connection: socket::Settings,
     /// How each route shows events to plain connections.
     pub shapes: Vec<Shape>,
     /// What each route means for its connections.
-    pub routes: Vec<RouteView>,
+    pub routes: Vec<RouteConfig>,
     /// Checks renewals.
     pub verifier: Arc<Verifier>,
     /// Decides on joins, sends and calls.
@@ -78,7 +78,7 @@ pub struct Blueprint {
 
 /// The hub's side of a route.
 #[derive(Debug, Clone)]
-pub struct RouteView {
+pub struct RouteConfig {
     /// Its path, `{name}` standing for a parameter.
     pub path: Arc<str>,
     /// Groups that its connections join.
@@ -89,13 +89,13 @@ pub struct RouteView {
     pub call_errors: bool,
 }
 
-impl Default for RouteView {
+impl Default for RouteConfig {
     fn default() -> Self {
         Self { path: "/".into(), join: Vec::new(), welcome: None, call_errors: false }
     }
 }
 
-impl RouteView {
+impl RouteConfig {
     /// The path that a connection with these parameters came by, rebuilt rather than kept with each.
     fn path_with(&self, parameters: Option<&[(String, String)]>) -> Arc<str> {
         let Some(parameters) = parameters else { return Arc::clone(&self.path) };

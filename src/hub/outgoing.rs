@@ -20,7 +20,7 @@ pub(super) struct Outgoing {
     shard: usize,
     waiting: VecDeque<(SeatKey, u64, Request)>,
     released: Vec<GroupName>,
-    /// Seats of which a request has found room since the last look.
+    /// Connections of which a request has found room since the last look.
     pub(super) placed: Vec<(SeatKey, u64)>,
 }
 

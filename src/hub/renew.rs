@@ -14,7 +14,7 @@ const BY_GRANTS: &str = "grants";
 
 impl Shard {
     /// A failed renewal is answered and changes nothing: the old token runs out by itself.
-    pub(super) fn hear_auth(&mut self, key: SeatKey, id: u64, token: &str) {
+    pub(super) fn handle_auth(&mut self, key: SeatKey, id: u64, token: &str) {
         if self.seats[key].vouched.is_some() {
             let words = "the back end vouches for this connection; no token is needed";
             return self.refuse(key, Some(id), Refusal::new(Code::Unauthorized, words));

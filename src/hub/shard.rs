@@ -11,18 +11,18 @@ use mio::{Events, Poll, Token};
 use tokio::sync::mpsc::Receiver;
 
 use super::command::Command;
-use super::hold::Holds;
-use super::inbox::Doorbell;
+use super::connections::Connections;
+use super::inbox::ShardWaker;
+use super::join_buffer::JoinBuffer;
 use super::look::ClosedUsers;
 use super::members::{Groups, SeatKey};
 use super::outgoing::Outgoing;
-use super::seat::Seats;
-use super::tick::Tick;
+use super::turn::Turn;
 use super::wheel::Wheel;
-use super::{Blueprint, Registry};
-use crate::connection::Millis;
+use super::{Registry, ShardConfig};
 use crate::event::InstanceId;
 use crate::protocol::Disconnect;
+use crate::socket::Millis;
 use crate::telemetry::ShardMetrics;
 
 /// The token of the doorbell; seats use their key.
@@ -47,28 +47,28 @@ pub(super) const CLOSING_SECONDS: u32 = 5;
 pub(super) struct Shard {
     pub(super) index: usize,
     pub(super) instance: InstanceId,
-    pub(super) blueprint: Arc<Blueprint>,
+    pub(super) blueprint: Arc<ShardConfig>,
     pub(super) registry: Arc<Registry>,
     pub(super) poll: Poll,
     pub(super) inbox: Receiver<Command>,
-    pub(super) doorbell: Arc<Doorbell>,
+    pub(super) doorbell: Arc<ShardWaker>,
     pub(super) load: Arc<AtomicUsize>,
-    pub(super) seats: Seats,
+    pub(super) seats: Connections,
     pub(super) groups: Groups,
-    pub(super) holds: Holds,
-    pub(super) tick: Tick,
+    pub(super) holds: JoinBuffer,
+    pub(super) turn: Turn,
     pub(super) wheel: Wheel,
     pub(super) outgoing: Outgoing,
     pub(super) closed_users: ClosedUsers,
     /// Inbound bytes of the socket being read; what is incomplete moves to the connection.
     pub(super) scratch: Vec<u8>,
-    /// Seats to flush at the end of the turn although they have no links.
+    /// Connections to flush at the end of the turn although they have no links.
     pub(super) answered: Vec<SeatKey>,
     pub(super) clock: Clock,
     pub(super) drain: Option<Drain>,
     pub(super) gauges: ShardMetrics,
     pub(super) tally: Tally,
-    /// Seats whose input waits and may be heard.
+    /// Connections whose input waits and may be heard.
     pub(super) resumed: Vec<(SeatKey, u64)>,
     /// Scratch of the wheel.
     pub(super) due: Vec<SeatKey>,
@@ -124,7 +124,7 @@ impl Shard {
         self.take_events(events);
         self.take_commands();
         self.write_batch(events);
-        self.attend();
+        self.run_timers();
         self.outgoing.send(&self.groups);
         self.resume_reading();
         self.close_drained();
@@ -145,10 +145,10 @@ impl Shard {
 
     /// Polls, sleeping only if the inbox is empty after the doorbell was armed.
     fn sleep(&mut self, events: &mut Events) {
-        self.doorbell.lie_down();
+        self.doorbell.park();
         let nap = self.nap();
         self.poll_sockets(events, nap);
-        self.doorbell.get_up();
+        self.doorbell.unpark();
     }
 
     /// How long nothing needs to be done unless a socket or the doorbell says so.
@@ -193,17 +193,17 @@ impl Shard {
 
     pub(super) fn take_commands(&mut self) {
         for _ in 0..MAX_COMMANDS {
-            if self.tick.is_full() {
+            if self.turn.is_full() {
                 return;
             }
             match self.inbox.try_recv() {
-                Ok(command) => self.obey(command),
+                Ok(command) => self.handle_command(command),
                 Err(_) => return,
             }
         }
     }
 
-    fn obey(&mut self, command: Command) {
+    fn handle_command(&mut self, command: Command) {
         match command {
             Command::Deliver(publication) => self.fan_out(publication),
             Command::Admit(arrival) => self.admit(*arrival),
@@ -215,7 +215,7 @@ impl Shard {
                 // The one who asked may be gone.
                 let _ = reply.send(self.report_group(&name));
             }
-            Command::Doubt(doubt) => self.tell_doubt(&doubt),
+            Command::PossibleGap(doubt) => self.notify_doubt(&doubt),
             Command::Positions(groups, reply) => {
                 let _ = reply.send(self.positions(groups.as_deref()));
             }
@@ -231,7 +231,7 @@ impl Shard {
 
     /// Writes every touched socket once, giving reads and timers their share in between.
     fn write_batch(&mut self, events: &mut Events) {
-        let touched = std::mem::take(&mut self.tick.touched);
+        let touched = std::mem::take(&mut self.turn.touched);
         for (written, key) in touched.iter().enumerate() {
             if written % SLICE == SLICE - 1 {
                 self.poll_sockets(events, Duration::ZERO);
@@ -240,7 +240,7 @@ impl Shard {
             self.write_out(*key);
         }
         // Reads in between may have answered; nothing new was linked.
-        self.tick.touched = touched;
+        self.turn.touched = touched;
         self.write_answers();
         self.finish_tick();
     }

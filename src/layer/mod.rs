@@ -16,10 +16,13 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 pub use health::Health;
-pub use history::{History, Kept};
+pub use history::{History, Retention};
 pub use memory::{Broker, Memory};
-pub use redis::{Ear, Link, LinkError, NUMBERING, Names, Redis, Script, Session, Wakes, doubt_of};
-pub use settings::{Foreign, Kind, RedisSettings, Settings};
+pub use redis::{
+    ChangedKeys, KeyChanges, NUMBERING, Names, Redis, RedisHandle, Script, ScriptError, Session,
+    doubt_of,
+};
+pub use settings::{External, Kind, RedisSettings, Settings};
 
 pub use crate::event::{Control, Member, Recovery};
 
@@ -50,7 +53,7 @@ pub enum Incoming {
     /// A change that a back end asked for.
     Control(Control),
     /// What a foreign program sent to the members of a group, as it came.
-    Foreign(GroupName, Bytes),
+    External(GroupName, Bytes),
     /// Publications may have been lost between those that came before and those that come after.
     Gap(Gap),
 }
@@ -63,12 +66,12 @@ pub enum Gap {
     /// Of these.
     Groups(Vec<GroupName>),
     /// They were lost before the layer had them, so that no history has them either.
-    Unheard(Unheard),
+    PossibleLoss(PossibleLoss),
 }
 
 /// Whose publications may have been lost on their way to the layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unheard {
+pub enum PossibleLoss {
     /// Of these groups.
     Groups(Vec<GroupName>),
     /// Of all groups that share a mailbox.

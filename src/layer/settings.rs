@@ -43,7 +43,7 @@ pub struct RedisSettings {
     /// told as a gap: Redis itself drops a subscriber that is 32 MiB behind (`client-output-buffer-limit`).
     pub backlog_bytes: usize,
     /// Channels of a foreign program that are subscribed beside the groups' own.
-    pub foreign: Option<Foreign>,
+    pub foreign: Option<External>,
     /// How many mailboxes the groups of a durable source share, if senders may be turned away from them.
     pub boxes: Option<u16>,
     /// Seconds without any instance after which a durable source may have lost what waited in it, so
@@ -55,7 +55,7 @@ pub struct RedisSettings {
 
 /// One channel more for each group, of a program that knows nothing of this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Foreign {
+pub struct External {
     /// What stands before the group's name.
     pub prefix: String,
     /// Whose groups.

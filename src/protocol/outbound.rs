@@ -12,7 +12,7 @@ use crate::group::GroupName;
 
 /// How one group of a join or leave ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct JoinOutcome {
     /// The group, as the client wrote it: a refused name need not be legal.
     pub group: Box<str>,
     /// Held (or left), or refused.
@@ -42,7 +42,7 @@ pub struct Welcome<'a> {
     /// The window in which to come back after a loss of the connection, milliseconds.
     pub retry_ms: u64,
     /// The groups joined by the server.
-    pub groups: &'a [Standing],
+    pub groups: &'a [JoinOutcome],
 }
 
 /// Why publications of a group were missed.
@@ -114,12 +114,12 @@ pub fn welcome(welcome: &Welcome<'_>) -> Frame {
 }
 
 /// `joined`: the answer to `join`, or without `id` and with a `reason` what the server did.
-pub fn joined(id: Option<u64>, groups: &[Standing], reason: Option<&str>) -> Frame {
+pub fn joined(id: Option<u64>, groups: &[JoinOutcome], reason: Option<&str>) -> Frame {
     membership("joined", id, groups, reason)
 }
 
 /// `left`: the answer to `leave`, or without `id` and with a `reason` what the server did.
-pub fn left(id: Option<u64>, groups: &[Standing], reason: Option<&str>) -> Frame {
+pub fn left(id: Option<u64>, groups: &[JoinOutcome], reason: Option<&str>) -> Frame {
     membership("left", id, groups, reason)
 }
 
@@ -278,7 +278,7 @@ struct Refused<'a> {
 fn membership(
     kind: &'static str,
     id: Option<u64>,
-    groups: &[Standing],
+    groups: &[JoinOutcome],
     reason: Option<&str>,
 ) -> Frame {
     #[derive(Serialize)]
@@ -293,12 +293,12 @@ fn membership(
     json(&Body { r#type: kind, id, groups: entries(groups), reason })
 }
 
-fn entries(groups: &[Standing]) -> Vec<Entry<'_>> {
+fn entries(groups: &[JoinOutcome]) -> Vec<Entry<'_>> {
     groups.iter().map(Entry::from).collect()
 }
 
-impl<'a> From<&'a Standing> for Entry<'a> {
-    fn from(Standing { group, outcome }: &'a Standing) -> Self {
+impl<'a> From<&'a JoinOutcome> for Entry<'a> {
+    fn from(JoinOutcome { group, outcome }: &'a JoinOutcome) -> Self {
         let held = outcome.as_ref().ok();
         Self {
             group,

@@ -1,19 +1,19 @@
-//! Several drafts on their way through the door: whatever needs nobody else goes to the layer together.
+//! Several drafts on their way through the publisher: whatever needs nobody else goes to the layer together.
 
 use std::time::Instant;
 
 use tokio::time::timeout_at;
 
-use super::door::{Deadline, Door, Outcomes};
 use super::keys::{Claim, Claimed, Content};
-use super::{Accepted, Draft, PublishError};
+use super::publisher::{Deadline, Outcomes, Publisher};
+use super::{PublishError, PublishRequest, Receipt};
 use crate::event::{Event, Publication, PublicationId, Target};
 use crate::group::GroupName;
 
 /// A batch, of which the first drafts have been looked at.
 pub(super) struct Batch<'a> {
-    door: &'a Door,
-    /// When the caller's patience ends; one for everything it hands in at once.
+    publisher: &'a Publisher,
+    /// When the caller's publish_timeout ends; one for everything it hands in at once.
     deadline: Deadline,
     /// Of the drafts looked at. One whose publication waits is told busy until it has been sent.
     outcomes: Vec<Outcomes>,
@@ -38,10 +38,10 @@ struct Place {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(door: &'a Door, drafts: usize) -> Self {
+    pub(super) fn new(publisher: &'a Publisher, drafts: usize) -> Self {
         Self {
-            door,
-            deadline: door.deadline(),
+            publisher,
+            deadline: publisher.deadline(),
             outcomes: Vec::with_capacity(drafts),
             waiting: Vec::new(),
             places: Vec::new(),
@@ -51,7 +51,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Looks at the next draft.
-    pub(super) async fn add(&mut self, targets: &[Target], draft: &Draft) {
+    pub(super) async fn add(&mut self, targets: &[Target], draft: &PublishRequest) {
         let outcomes = match &self.stopped {
             Some(error) => vec![Err(error.clone()); targets.len()],
             None => match self.claim(targets, draft).await {
@@ -66,21 +66,25 @@ impl<'a> Batch<'a> {
     }
 
     /// What is known of a draft's outcomes before it is sent; what is to be sent waits.
-    async fn claim(&mut self, targets: &[Target], draft: &Draft) -> Result<Outcomes, PublishError> {
-        let (bytes, most) = (draft.event.json().len(), self.door.settings().max_event_bytes);
+    async fn claim(
+        &mut self,
+        targets: &[Target],
+        draft: &PublishRequest,
+    ) -> Result<Outcomes, PublishError> {
+        let (bytes, most) = (draft.event.json().len(), self.publisher.settings().max_event_bytes);
         if bytes > most {
             return Err(PublishError::TooLarge { bytes, most });
         }
         let Some(key) = &draft.key else {
             return Ok(self.wait(targets, draft, None));
         };
-        let repeated = |accepted| Ok(Accepted { repeated: true, ..accepted });
+        let repeated = |accepted| Ok(Receipt { repeated: true, ..accepted });
         let content = Content::of(targets, draft);
         loop {
-            match self.door.keys.claim(key, &content, targets.len(), Instant::now()) {
+            match self.publisher.keys.claim(key, &content, targets.len(), Instant::now()) {
                 Claim::Mine(claimed) => return Ok(self.wait(targets, draft, Some(claimed))),
                 Claim::Known(earlier) => return Ok(earlier.into_iter().map(repeated).collect()),
-                Claim::OtherContent => return Err(self.door.key_reused()),
+                Claim::OtherContent => return Err(self.publisher.key_reused()),
                 Claim::Taken(mut released) => {
                     // Nobody waits for a key while holding one: two batches with the same keys in
                     // different order would wait for each other. And the holder may be this batch.
@@ -90,7 +94,7 @@ impl<'a> Batch<'a> {
                     }
                     // An error here is the release itself: the holder has let go of its end.
                     if timeout_at(self.deadline, released.changed()).await.is_err() {
-                        return Err(self.door.busy());
+                        return Err(self.publisher.busy());
                     }
                 }
             }
@@ -98,16 +102,21 @@ impl<'a> Batch<'a> {
     }
 
     /// Puts those publications of a draft in line that an earlier use of its key did not reach.
-    fn wait(&mut self, targets: &[Target], draft: &Draft, claim: Option<Claimed<'a>>) -> Outcomes {
+    fn wait(
+        &mut self,
+        targets: &[Target],
+        draft: &PublishRequest,
+        claim: Option<Claimed<'a>>,
+    ) -> Outcomes {
         let accepted = Instant::now();
         let deadline = draft.expiry.and_then(|expiry| accepted.checked_add(expiry));
         let mut outcomes = Outcomes::with_capacity(targets.len());
         for (index, target) in targets.iter().enumerate() {
             if let Some(earlier) = claim.as_ref().and_then(|claim| claim.earlier(index)) {
-                outcomes.push(Ok(Accepted { repeated: true, ..earlier }));
+                outcomes.push(Ok(Receipt { repeated: true, ..earlier }));
                 continue;
             }
-            let id = self.door.ids.next();
+            let id = self.publisher.ids.next();
             self.waiting.push(Publication {
                 id,
                 target: target.clone(),
@@ -119,14 +128,14 @@ impl<'a> Batch<'a> {
             });
             let claim = claim.as_ref().map(|_| self.claims.len());
             let for_consumers = match target {
-                Target::Group(group) if self.door.consumers.is_some() => {
+                Target::Group(group) if self.publisher.consumers.is_some() => {
                     Some((group.clone(), draft.event.clone()))
                 }
                 _ => None,
             };
             let draft = self.outcomes.len();
             self.places.push(Place { id, draft, target: index, claim, for_consumers });
-            outcomes.push(Err(self.door.busy()));
+            outcomes.push(Err(self.publisher.busy()));
         }
         self.claims.extend(claim);
         outcomes
@@ -140,11 +149,11 @@ impl<'a> Batch<'a> {
         }
         let mut taken = self.places.drain(..);
         let (outcomes, claims) = (&mut self.outcomes, &mut self.claims);
-        let consumers = self.door.consumers.as_ref();
+        let consumers = self.publisher.consumers.as_ref();
         let publications = std::mem::take(&mut self.waiting);
         let note = |position| {
             let place = taken.next().expect("the layer takes each publication once");
-            let accepted = Accepted { id: place.id, position, repeated: false };
+            let accepted = Receipt { id: place.id, position, repeated: false };
             if let Some(claim) = place.claim {
                 claims[claim].note(place.target, &accepted);
             }
@@ -153,11 +162,11 @@ impl<'a> Batch<'a> {
             }
             outcomes[place.draft][place.target] = Ok(accepted);
         };
-        let sent = self.door.layer.publish_many(publications, note);
+        let sent = self.publisher.layer.publish_many(publications, note);
         let error = match timeout_at(self.deadline, sent).await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.into()),
-            Err(_) => Some(self.door.busy()),
+            Err(_) => Some(self.publisher.busy()),
         };
         self.stopped = error;
         let refused = taken.next();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::digest::{Context, SHA256};
 use tokio::sync::watch;
 
-use super::{Accepted, Draft};
+use super::{PublishRequest, Receipt};
 use crate::event::Target;
 
 /// Who chose a key: two publishers never meet in one.
@@ -56,7 +56,7 @@ struct Entry {
     content: Content,
     claimed_at: Instant,
     /// For each target, what it was answered.
-    accepted: Vec<Option<Accepted>>,
+    accepted: Vec<Option<Receipt>>,
     stage: Stage,
 }
 
@@ -74,7 +74,7 @@ pub(super) enum Claim<'a> {
     Mine(Claimed<'a>),
     /// All of it was: the answers, for each target. Not a [`Claimed`] that is noted again, or one
     /// key repeated often would push out all the others.
-    Known(Vec<Accepted>),
+    Known(Vec<Receipt>),
     /// Another request is publishing it: wait for the channel to close, then claim again.
     Taken(watch::Receiver<()>),
     /// The key stands for something else.
@@ -86,7 +86,7 @@ pub(super) enum Claim<'a> {
 pub(super) struct Claimed<'a> {
     keys: &'a Keys,
     key: DedupeKey,
-    accepted: Vec<Option<Accepted>>,
+    accepted: Vec<Option<Receipt>>,
     _release: watch::Sender<()>,
 }
 
@@ -119,7 +119,7 @@ impl DedupeKey {
 impl Content {
     /// Without the connections that are left out: whoever repeats a `send` after coming back does
     /// so on another one, and means the same publication.
-    pub(super) fn of(targets: &[Target], draft: &Draft) -> Self {
+    pub(super) fn of(targets: &[Target], draft: &PublishRequest) -> Self {
         let whom = format!("{targets:?} except {:?} within {:?}", draft.except.users, draft.expiry);
         Self(sha256(&[whom.as_bytes(), draft.event.json()]))
     }
@@ -193,7 +193,7 @@ impl Keys {
 }
 
 impl Memory {
-    fn settle(&mut self, key: &DedupeKey, accepted: Vec<Option<Accepted>>) {
+    fn settle(&mut self, key: &DedupeKey, accepted: Vec<Option<Receipt>>) {
         if accepted.iter().all(Option::is_none) {
             self.entries.remove(key);
             return;
@@ -226,12 +226,12 @@ impl Memory {
 
 impl Claimed<'_> {
     /// What the target at `index` was answered under this key before.
-    pub(super) fn earlier(&self, index: usize) -> Option<Accepted> {
+    pub(super) fn earlier(&self, index: usize) -> Option<Receipt> {
         self.accepted[index].clone()
     }
 
     /// Remembers what the target at `index` was answered.
-    pub(super) fn note(&mut self, index: usize, accepted: &Accepted) {
+    pub(super) fn note(&mut self, index: usize, accepted: &Receipt) {
         self.accepted[index] = Some(accepted.clone());
     }
 }

@@ -1,20 +1,20 @@
-//! The one door in: every event, from wherever, is checked, deduplicated and accepted here.
+//! The one publisher in: every event, from wherever, is checked, deduplicated and accepted here.
 
 mod batch;
-mod door;
 mod keys;
+mod publisher;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
-pub use door::Door;
 pub use keys::{DedupeKey, KeyError, Scope};
+pub use publisher::Publisher;
 
 use crate::event::{Event, Except, Position, PublicationId};
 use crate::layer::LayerError;
 
-/// Bounds at the door.
+/// Bounds at the publisher.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Largest event, bytes of JSON. Below `outbox_bytes`, so that an empty outbox takes any event.
@@ -24,12 +24,12 @@ pub struct Settings {
     /// Most idempotency keys remembered; the oldest go first.
     pub idempotency_keys: usize,
     /// How long a publisher is kept waiting for room before it is told 503.
-    pub patience: Duration,
+    pub publish_timeout: Duration,
 }
 
 /// What a publisher hands in, beside whom it is for.
 #[derive(Debug, Clone)]
-pub struct Draft {
+pub struct PublishRequest {
     /// What it says.
     pub event: Event,
     /// Who is left out.
@@ -42,7 +42,7 @@ pub struct Draft {
 
 /// The answer to a publisher: the publication is on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Accepted {
+pub struct Receipt {
     /// The publication's id.
     pub id: PublicationId,
     /// Where it stands in the group's history, if the group keeps one.
@@ -74,7 +74,7 @@ pub enum PublishError {
     Layer(#[from] LayerError),
 }
 
-impl Draft {
+impl PublishRequest {
     /// `event` for everybody in the target, with the limits of the receiving group.
     pub fn new(event: Event) -> Self {
         Self { event, except: Except::default(), expiry: None, key: None }
@@ -94,7 +94,7 @@ impl Default for Settings {
             max_event_bytes: 64 * 1024,
             idempotency_window: Duration::from_secs(120),
             idempotency_keys: 100_000,
-            patience: Duration::from_secs(2),
+            publish_timeout: Duration::from_secs(2),
         }
     }
 }

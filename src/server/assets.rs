@@ -18,7 +18,7 @@ use super::problem::{Kind, Problem};
 use super::{DevSettings, origin};
 use crate::event::{Event, Target};
 use crate::group::GroupName;
-use crate::publish::{Door, Draft};
+use crate::publish::{PublishRequest, Publisher};
 
 const CLIENT: &[u8] = include_bytes!("../../client-js/dist/groupcast.js");
 const CLIENT_TYPES: &[u8] = include_bytes!("../../client-js/dist/groupcast.d.ts");
@@ -37,13 +37,13 @@ const CLIENT_CACHE: &str = "public, max-age=3600";
 /// What the page to try it on works with.
 struct Dev {
     session: serde_json::Value,
-    door: Arc<Door>,
+    publisher: Arc<Publisher>,
 }
 
 /// The client for everybody, and the page if this is `dev`.
 pub(super) fn router<S: Clone + Send + Sync + 'static>(
     dev: Option<&DevSettings>,
-    door: Arc<Door>,
+    publisher: Arc<Publisher>,
     api: std::net::SocketAddr,
 ) -> Router<S> {
     let client = Router::new()
@@ -54,7 +54,7 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>(
         .route("/client/v1/groupcast.d.ts", file(CLIENT_TYPES, "text/plain", CLIENT_CACHE));
     // A site beside the gateway has pages of its own.
     let Some(dev) = dev.filter(|dev| dev.site.is_none()) else { return client };
-    let dev = Dev { session: session(dev, api), door };
+    let dev = Dev { session: session(dev, api), publisher };
     let page = Router::new()
         .route(
             "/dev/session",
@@ -109,7 +109,7 @@ fn session(dev: &DevSettings, api: std::net::SocketAddr) -> serde_json::Value {
     })
 }
 
-/// The page's form: the same door as everybody's, for pages of this origin alone.
+/// The page's form: the same publisher as everybody's, for pages of this origin alone.
 async fn send(
     State(dev): State<Arc<Dev>>,
     Path(group): Path<String>,
@@ -122,7 +122,7 @@ async fn send(
     let group =
         GroupName::parse(&group).map_err(|error| Kind::BadGroup.because(error.to_string()))?;
     let event = Event::parse(body).map_err(|error| Kind::BadEvent.because(error.to_string()))?;
-    let accepted = dev.door.publish(Target::Group(group), Draft::new(event)).await?;
+    let accepted = dev.publisher.publish(Target::Group(group), PublishRequest::new(event)).await?;
     let answer = axum::Json(json!({ "id": accepted.id.to_string() }));
     Ok((StatusCode::ACCEPTED, answer).into_response())
 }

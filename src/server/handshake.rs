@@ -10,8 +10,8 @@ use axum::http::header::{
 use axum::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use data_encoding::BASE64;
 
-use crate::connection::accept_key;
 use crate::protocol::V1;
+use crate::socket::accept_key;
 
 /// A handshake that may be answered with 101.
 #[derive(Debug)]

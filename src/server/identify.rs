@@ -4,9 +4,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::settings::{Allow, Route};
 use super::websocket::{Front, Refused, Visit};
-use crate::backend::{Hook, Word};
+use crate::backend::{Hook, HookVerdict};
 use crate::event::ConnectionId;
-use crate::hub::Vouch;
+use crate::hub::HookIdentity;
 use crate::identity::Identity;
 use crate::protocol::Disconnect;
 use crate::telemetry::{AuthFailure, RefusalReason};
@@ -15,7 +15,7 @@ use crate::telemetry::{AuthFailure, RefusalReason};
 pub(super) struct Known {
     pub(super) identity: Identity,
     /// Set where it is the back end's word.
-    pub(super) vouch: Option<Vouch>,
+    pub(super) vouch: Option<HookIdentity>,
 }
 
 impl Front {
@@ -79,21 +79,22 @@ impl Front {
 
     async fn ask(&self, hook: &Hook, visit: &Visit, id: ConnectionId) -> Result<Known, Refused> {
         let visitor = visit.visitor.as_ref().expect("kept where the hook may be asked");
-        let channel = self.bridge.as_ref().and_then(|bridge| bridge.channel_of(id));
+        let channel =
+            self.channel_layer.as_ref().and_then(|channel_layer| channel_layer.channel_of(id));
         let (disconnect, cause) = match hook.ask(visitor, id, channel).await {
-            Word::Accepted(word) => {
-                let vouch = Vouch {
+            HookVerdict::Accepted(word) => {
+                let vouch = HookIdentity {
                     words: visitor.pack(),
                     ask_at: word.ask_at(id),
                     welcome: word.welcome.clone(),
                 };
                 return Ok(Known { identity: word.identity.clone(), vouch: Some(vouch) });
             }
-            Word::Unauthorized => {
+            HookVerdict::Unauthorized => {
                 (Disconnect::UNAUTHORIZED.because("not logged in"), "the connect hook says 401")
             }
-            Word::Forbidden => (Disconnect::FORBIDDEN, "the connect hook says 403"),
-            Word::Unknown(cause) => {
+            HookVerdict::Forbidden => (Disconnect::FORBIDDEN, "the connect hook says 403"),
+            HookVerdict::Unknown(cause) => {
                 let unavailable = Disconnect::UNAVAILABLE;
                 return Err(Refused::new(unavailable, RefusalReason::Backend, &*cause));
             }

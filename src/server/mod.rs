@@ -1,4 +1,4 @@
-//! The front door: listeners, handshakes, the API. The only room that knows axum and hyper.
+//! The front publisher: listeners, handshakes, the API. The only room that knows axum and hyper.
 
 pub mod api;
 mod assets;
@@ -10,8 +10,8 @@ mod listen;
 mod operation;
 mod origin;
 mod paths;
+mod pre_session;
 pub mod problem;
-mod reception;
 mod settings;
 mod site;
 mod websocket;
@@ -30,13 +30,13 @@ pub use descriptors::{descriptors, sockets_within};
 pub use settings::{Allow, DevSettings, Route, Settings};
 
 use crate::backend::Hook;
-use crate::bridge::Bridge;
-use crate::connection;
+use crate::channels::ChannelLayer;
 use crate::hub::Hub;
 use crate::identity::{ApiKeys, Verifier};
 use crate::layer::Layer;
-use crate::publish::Door;
+use crate::publish::Publisher;
 use crate::shutdown::{Phase, Shutdown};
+use crate::socket;
 use crate::telemetry::Metrics;
 use listen::Listener;
 use operation::Operation;
@@ -52,12 +52,12 @@ const MAX_API_CONNECTIONS: usize = 1024;
 /// connections must not find them closed after each pause.
 const API_REST: Duration = Duration::from_secs(75);
 
-/// What the front door works with.
+/// What the front publisher works with.
 pub struct Doors {
     /// What it was told.
     pub settings: Settings,
     /// Bounds of every connection, kept from the first frame on.
-    pub connection: connection::Settings,
+    pub connection: socket::Settings,
     /// Most WebSockets, worked out from the settings and the limit on descriptors.
     pub max_connections: usize,
     /// Checks tokens.
@@ -69,11 +69,11 @@ pub struct Doors {
     /// Where sockets go.
     pub hub: Hub,
     /// Where events go.
-    pub door: Arc<Door>,
+    pub publisher: Arc<Publisher>,
     /// Whether events get through.
     pub layer: Layer,
     /// Whether what waits in foreign sources gets through, if there are any.
-    pub bridge: Option<Bridge>,
+    pub channel_layer: Option<ChannelLayer>,
     /// Where is counted.
     pub metrics: Arc<Metrics>,
     /// How far the process is.
@@ -108,9 +108,9 @@ impl Doors {
             hook,
             api_keys,
             hub,
-            door,
+            publisher,
             layer,
-            bridge,
+            channel_layer,
             metrics,
             shutdown,
         } = self;
@@ -118,15 +118,20 @@ impl Doors {
             metrics: Arc::clone(&metrics),
             hub: hub.clone(),
             layer,
-            bridge: bridge.clone(),
+            channel_layer: channel_layer.clone(),
             shutdown: shutdown.clone(),
         };
         let timeout = settings.api_timeout;
-        let api =
-            api::Api::new(Arc::clone(&door), hub.clone(), api_keys, Arc::clone(&metrics), timeout)
-                .with_bridge(bridge.clone());
+        let api = api::Api::new(
+            Arc::clone(&publisher),
+            hub.clone(),
+            api_keys,
+            Arc::clone(&metrics),
+            timeout,
+        )
+        .with_channel_layer(channel_layer.clone());
         let back_ends = operation.router().merge(api.router());
-        let assets = assets::router(settings.dev.as_ref(), door, api_address);
+        let assets = assets::router(settings.dev.as_ref(), publisher, api_address);
         let paths = settings.routes.iter().map(RoutePath::new).collect();
         let site = settings.dev.as_ref().and_then(|dev| dev.site.as_deref());
         let front = Front {
@@ -137,7 +142,7 @@ impl Doors {
             connection,
             verifier,
             hook,
-            bridge,
+            channel_layer,
             hub,
             metrics,
             shutdown,

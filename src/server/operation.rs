@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::time::timeout;
 
-use crate::bridge::Bridge;
+use crate::channels::ChannelLayer;
 use crate::hub::Hub;
 use crate::layer::Layer;
 use crate::shutdown::{Phase, Shutdown};
@@ -28,7 +28,7 @@ pub(super) struct Operation {
     pub(super) metrics: Arc<Metrics>,
     pub(super) hub: Hub,
     pub(super) layer: Layer,
-    pub(super) bridge: Option<Bridge>,
+    pub(super) channel_layer: Option<ChannelLayer>,
     pub(super) shutdown: Shutdown,
 }
 
@@ -49,7 +49,7 @@ impl Operation {
 async fn ready(State(operation): State<Arc<Operation>>, RawQuery(query): RawQuery) -> Response {
     let health = operation.layer.health();
     let strict = query.is_some_and(|query| query.split('&').any(|part| part == "strict"));
-    let draining = operation.bridge.as_ref().is_none_or(Bridge::is_well);
+    let draining = operation.channel_layer.as_ref().is_none_or(ChannelLayer::is_well);
     let red = match operation.shutdown.phase() {
         Phase::Draining | Phase::Closed => Some("draining\n"),
         Phase::Running if !health.started => Some("starting\n"),
@@ -67,8 +67,8 @@ async fn ready(State(operation): State<Arc<Operation>>, RawQuery(query): RawQuer
 async fn metrics(State(operation): State<Arc<Operation>>) -> Response {
     let health = operation.layer.health();
     operation.metrics.layer.delivering.set(if health.delivering { 1.0 } else { 0.0 });
-    if let Some(bridge) = &operation.bridge {
-        bridge.is_well();
+    if let Some(channel_layer) = &operation.channel_layer {
+        channel_layer.is_well();
     }
     operation.metrics.groups.set(operation.hub.groups() as f64);
     // Shards that are too busy to answer are when metrics are wanted most: then the last value stays.

@@ -1,4 +1,4 @@
-//! What the front door can be told.
+//! What the front publisher can be told.
 
 use std::net::SocketAddr;
 use std::time::Duration;

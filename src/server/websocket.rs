@@ -17,15 +17,15 @@ use super::identify::Known;
 use super::listen::Slot;
 use super::origin;
 use super::paths::{Parameters, RoutePath};
+use super::pre_session::{ParsedHello, PreSession};
 use super::problem::Kind;
-use super::reception::{Greeting, Reception};
 use super::settings::{Allow, Settings};
 use super::site::Site;
-use crate::backend::{Hook, Visitor};
-use crate::bridge::Bridge;
+use crate::backend::{Hook, HookRequest};
+use crate::channels::ChannelLayer;
 use crate::event::{ConnectionId, Position};
 use crate::group::GroupName;
-use crate::hub::{Arrival, Hub};
+use crate::hub::{Hub, NewConnection};
 use crate::identity::Verifier;
 use crate::protocol::{Disconnect, Encoding};
 use crate::shutdown::{Phase, Shutdown};
@@ -40,11 +40,11 @@ pub(super) struct Front {
     /// Most WebSockets.
     pub(super) max_connections: usize,
     /// Largest first frame, and most groups on arrival: the bounds of every connection.
-    pub(super) connection: crate::connection::Settings,
+    pub(super) connection: crate::socket::Settings,
     pub(super) verifier: Arc<Verifier>,
     /// Says who somebody without a token is.
     pub(super) hook: Option<Hook>,
-    pub(super) bridge: Option<Bridge>,
+    pub(super) channel_layer: Option<ChannelLayer>,
     pub(super) hub: Hub,
     pub(super) metrics: Arc<Metrics>,
     pub(super) shutdown: Shutdown,
@@ -56,7 +56,7 @@ pub(super) struct Visit {
     pub(super) credential: Option<Credential>,
     pub(super) origin: Result<(), origin::WrongOrigin>,
     /// What the hook would be told; kept only where it may be asked.
-    pub(super) visitor: Option<Visitor>,
+    pub(super) visitor: Option<HookRequest>,
     offer: Offer,
     path: String,
 }
@@ -123,7 +123,7 @@ impl Front {
         let visitor = route.as_ref().and_then(|(index, parameters)| {
             let by_hook = self.settings.routes[*index].allow == Allow::Hook;
             (self.hook.is_some() && (by_hook || credential.is_none()))
-                .then(|| Visitor::new(uri.path(), parameters, request.headers(), peer))
+                .then(|| HookRequest::new(uri.path(), parameters, request.headers(), peer))
         });
         Visit {
             route,
@@ -149,11 +149,11 @@ impl Front {
         // A copy: the buffer itself is a view that keeps 8 KiB alive (measured).
         let leftover = parts.read_buf.to_vec();
         drop(parts.read_buf);
-        let mut reception =
-            Reception::new(parts.io.into_inner(), leftover, self.connection.max_frame_bytes);
-        match self.admit(&mut reception, &visit).await {
-            Ok(admission) => self.seat(reception, visit, admission).await,
-            Err(Some(refused)) => self.refuse(reception, &visit, refused).await,
+        let mut session =
+            PreSession::new(parts.io.into_inner(), leftover, self.connection.max_frame_bytes);
+        match self.admit(&mut session, &visit).await {
+            Ok(admission) => self.seat(session, visit, admission).await,
+            Err(Some(refused)) => self.refuse(session, &visit, refused).await,
             // The peer closed, or was gone: there is nobody to tell.
             Err(None) => {}
         }
@@ -161,7 +161,7 @@ impl Front {
 
     async fn admit(
         &self,
-        reception: &mut Reception,
+        session: &mut PreSession,
         visit: &Visit,
     ) -> Result<Admission, Option<Refused>> {
         if self.shutdown.phase() != Phase::Running {
@@ -186,14 +186,14 @@ impl Front {
                 "no route has this path",
             )));
         };
-        let greeting = match visit.offer {
-            Offer::V1 => self.greeting(reception).await?,
-            _ => Greeting::default(),
+        let hello = match visit.offer {
+            Offer::V1 => self.hello(session).await?,
+            _ => ParsedHello::default(),
         };
         // Again: whoever was let in as long as nobody had said hello may do so all at once.
         self.check_room()?;
         let (id, to) = (self.hub.next_id(), &self.settings.routes[*route]);
-        let known = self.identify(visit, to, id, greeting.token.as_deref()).await?;
+        let known = self.identify(visit, to, id, hello.token.as_deref()).await?;
         let groups = known.identity.groups_on_connect(&to.join, parameters).map_err(|error| {
             self.metrics.auth_failures.of(AuthFailure::IllegalName).increment(1);
             let forbidden = Disconnect::FORBIDDEN.because("a group name is not legal");
@@ -205,7 +205,7 @@ impl Front {
             return Err(Some(Refused::new(forbidden, RefusalReason::Unauthorized, cause)));
         }
         let groups = groups.into_iter().map(|name| {
-            let since = greeting.since.iter().find(|(group, _)| *group == name.as_str());
+            let since = hello.since.iter().find(|(group, _)| *group == name.as_str());
             let since = since.map(|(_, position)| position.clone());
             (name, since)
         });
@@ -221,10 +221,10 @@ impl Front {
         Err(Some(Refused::new(full, RefusalReason::Full, "connections.max is reached")))
     }
 
-    async fn greeting(&self, reception: &mut Reception) -> Result<Greeting, Option<Refused>> {
+    async fn hello(&self, session: &mut PreSession) -> Result<ParsedHello, Option<Refused>> {
         let within = self.settings.hello_timeout;
-        match tokio::time::timeout(within, reception.greeting()).await {
-            Ok(Ok(greeting)) => Ok(greeting),
+        match tokio::time::timeout(within, session.hello()).await {
+            Ok(Ok(hello)) => Ok(hello),
             Ok(Err(Some(disconnect))) => {
                 Err(Some(Refused::new(disconnect, RefusalReason::BadHandshake, disconnect.reason)))
             }
@@ -236,27 +236,36 @@ impl Front {
         }
     }
 
-    async fn seat(&self, reception: Reception, visit: Visit, admission: Admission) {
+    async fn seat(&self, session: PreSession, visit: Visit, admission: Admission) {
         let Admission { id, known: Known { identity, vouch }, route, parameters, groups } =
             admission;
-        let (stream, leftover) = reception.into_parts();
+        let (stream, leftover) = session.into_parts();
         let Ok(stream) = stream.into_std() else { return };
         let encoding = match visit.offer {
             Offer::V1 => Encoding::V1,
             _ => Encoding::Plain(self.settings.routes[route].shape),
         };
         let route = route as u16;
-        let arrival =
-            Arrival { id, stream, leftover, identity, encoding, route, parameters, groups, vouch };
+        let arrival = NewConnection {
+            id,
+            stream,
+            leftover,
+            identity,
+            encoding,
+            route,
+            parameters,
+            groups,
+            vouch,
+        };
         let Err(turned) = self.hub.admit(Box::new(arrival)) else { return };
         let Ok(stream) = TcpStream::from_std(turned.arrival.stream) else { return };
-        let reception = Reception::new(stream, Vec::new(), 0);
+        let session = PreSession::new(stream, Vec::new(), 0);
         let cause = format!("sub {:?}: {}", turned.arrival.identity.sub, turned.disconnect.reason);
         let refused = Refused::new(turned.disconnect, RefusalReason::User, cause);
-        self.refuse(reception, &visit, refused).await;
+        self.refuse(session, &visit, refused).await;
     }
 
-    async fn refuse(&self, reception: Reception, visit: &Visit, refused: Refused) {
+    async fn refuse(&self, session: PreSession, visit: &Visit, refused: Refused) {
         let Refused { disconnect, reason, cause } = refused;
         self.metrics.refusals.of(reason).increment(1);
         self.metrics.closes(disconnect.code).increment(1);
@@ -265,7 +274,7 @@ impl Front {
             true => disconnect.within(self.settings.retry_window),
             false => disconnect,
         };
-        reception.close(disconnect.frame()).await;
+        session.close(disconnect.frame()).await;
     }
 }
 

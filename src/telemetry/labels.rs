@@ -171,15 +171,15 @@ label! {
         /// Sent to the group, user or connection that it was for.
         Sent = "sent",
         /// Waits for somebody to listen again.
-        Waiting = "waiting",
+        Parked = "parked",
         /// Nobody listens, nor did lately.
-        Unheard = "unheard",
+        NoListener = "no_listener",
         /// Removed without being sent: it says nothing, or was sent before.
         Removed = "removed",
         /// Another instance was faster.
-        Gone = "gone",
+        TakenElsewhere = "taken_elsewhere",
         /// Stays where it is; counted each time.
-        Kept = "kept",
+        LeftInSource = "left_in_source",
     }
 }
 

@@ -8,7 +8,7 @@ use metrics::{Counter, Gauge, Key, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use super::backend::BackendMetrics;
-use super::bridge::BridgeMetrics;
+use super::channels::ChannelsMetrics;
 use super::family::{Counters, Gauges, Label};
 use super::histogram::Histogram;
 use super::labels::{AuthFailure, CallFailure, DropReason, Protocol, RefusalReason, TargetKind};
@@ -57,7 +57,7 @@ pub struct Metrics {
     /// What is counted of the back end.
     pub backend: BackendMetrics,
     /// What the bridge counts.
-    pub bridge: Arc<BridgeMetrics>,
+    pub channels: Arc<ChannelsMetrics>,
     closes: [Counter; CLOSE_CODES.len()],
     closes_other: Counter,
     requests: Requests,
@@ -140,7 +140,7 @@ impl Metrics {
                 unreadable: to.count("layer_unreadable_total", "Messages that say nothing."),
             },
             backend: BackendMetrics::new(&to),
-            bridge: Arc::new(BridgeMetrics::new(&to)),
+            channels: Arc::new(ChannelsMetrics::new(&to)),
             auth_failures: to.counters(
                 "auth_failures_total",
                 "Tokens, keys and origins that were not accepted.",

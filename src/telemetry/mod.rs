@@ -5,7 +5,7 @@
 //! delivery.
 
 mod backend;
-mod bridge;
+mod channels;
 mod family;
 mod histogram;
 mod labels;
@@ -16,7 +16,7 @@ mod requests;
 mod tests;
 
 pub use backend::BackendMetrics;
-pub use bridge::BridgeMetrics;
+pub use channels::ChannelsMetrics;
 pub use family::{Counters, Gauges, Label};
 pub use histogram::Histogram;
 pub use labels::{

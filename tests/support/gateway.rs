@@ -3,17 +3,17 @@
 use std::ops::Deref;
 
 use groupcast::config::{Config, Variables};
-use groupcast::{Drained, Listeners, StartError};
+use groupcast::{DrainOutcome, Listeners, StartError};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::{Doors, Folder, soon, whole};
+use super::{Endpoints, Folder, soon, whole};
 
 /// A gateway; it ends with the test's runtime, or earlier if told to.
 pub(crate) struct Gateway {
-    doors: Doors,
+    endpoints: Endpoints,
     stop: Option<oneshot::Sender<()>>,
-    running: JoinHandle<Result<Drained, StartError>>,
+    running: JoinHandle<Result<DrainOutcome, StartError>>,
 }
 
 impl Gateway {
@@ -28,14 +28,16 @@ impl Gateway {
         let config = Config::load(Some(&folder.gateway_toml()), Variables::new());
         let config = config.unwrap_or_else(|error| panic!("{error}"));
         let listeners = Listeners::bind(&config.server).unwrap();
-        let doors =
-            Doors { public: listeners.public_addr().unwrap(), api: listeners.api_addr().unwrap() };
+        let endpoints = Endpoints {
+            public: listeners.public_addr().unwrap(),
+            api: listeners.api_addr().unwrap(),
+        };
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(groupcast::run(config, listeners, async {
             // A gateway that is dropped ends as one that is told to.
             let _ = stopped.await;
         }));
-        Self { doors, stop: Some(stop), running }
+        Self { endpoints, stop: Some(stop), running }
     }
 
     /// Begins to drain.
@@ -44,15 +46,15 @@ impl Gateway {
     }
 
     /// Waits for the end of a gateway that was told to stop.
-    pub(crate) async fn ended(self) -> Drained {
+    pub(crate) async fn ended(self) -> DrainOutcome {
         soon("the gateway to end", self.running).await.unwrap().unwrap()
     }
 }
 
 impl Deref for Gateway {
-    type Target = Doors;
+    type Target = Endpoints;
 
-    fn deref(&self) -> &Doors {
-        &self.doors
+    fn deref(&self) -> &Endpoints {
+        &self.endpoints
     }
 }

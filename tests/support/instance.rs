@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use super::{Doors, Folder, eventually, whole};
+use super::{Endpoints, Folder, eventually, whole};
 
 /// One instance; it does not outlive its test. Each start has ports of its own.
 pub(crate) struct Instance {
@@ -17,7 +17,7 @@ pub(crate) struct Instance {
     /// Set in its environment.
     variables: Vec<(&'static str, &'static str)>,
     child: Child,
-    doors: Doors,
+    endpoints: Endpoints,
 }
 
 impl Instance {
@@ -32,8 +32,8 @@ impl Instance {
         variables: &[(&'static str, &'static str)],
     ) -> Self {
         let folder = Folder::with(&format!("{}[log]\nformat = \"json\"\n", whole(configuration)));
-        let (child, doors) = spawn(&folder, variables).await;
-        Self { folder, variables: variables.to_vec(), child, doors }
+        let (child, endpoints) = spawn(&folder, variables).await;
+        Self { folder, variables: variables.to_vec(), child, endpoints }
     }
 
     /// Starts it again, after its end.
@@ -46,7 +46,7 @@ impl Instance {
     pub(crate) async fn start_to_fail(&mut self, failpoint: &str) {
         assert!(self.has_ended(), "it is running");
         let variables = [&self.variables[..], &[("FAILPOINT", failpoint)]].concat();
-        (self.child, self.doors) = spawn(&self.folder, &variables).await;
+        (self.child, self.endpoints) = spawn(&self.folder, &variables).await;
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -87,10 +87,10 @@ impl Instance {
 }
 
 impl Deref for Instance {
-    type Target = Doors;
+    type Target = Endpoints;
 
-    fn deref(&self) -> &Doors {
-        &self.doors
+    fn deref(&self) -> &Endpoints {
+        &self.endpoints
     }
 }
 
@@ -117,7 +117,7 @@ fn log(folder: &Folder) -> PathBuf {
 }
 
 /// Starts it, and waits until its log says where it listens.
-async fn spawn(folder: &Folder, variables: &[(&str, &str)]) -> (Child, Doors) {
+async fn spawn(folder: &Folder, variables: &[(&str, &str)]) -> (Child, Endpoints) {
     let file = File::options().create(true).append(true).open(log(folder)).unwrap();
     let before = file.metadata().unwrap().len() as usize;
     let mut command = folder.groupcast(&["serve"]);
@@ -125,22 +125,22 @@ async fn spawn(folder: &Folder, variables: &[(&str, &str)]) -> (Child, Doors) {
     // A file, so that nobody has to read on for it to go on.
     let command = command.stdout(file.try_clone().unwrap()).stderr(file);
     let mut child = command.spawn().unwrap();
-    let mut doors = None;
+    let mut endpoints = None;
     eventually("the instance to listen", async || {
         let ended = child.try_wait().unwrap();
         let text = fs::read_to_string(log(folder)).unwrap();
         assert_eq!(ended, None, "{text}");
-        doors = text[before..].lines().find_map(listening);
-        doors.is_some()
+        endpoints = text[before..].lines().find_map(listening);
+        endpoints.is_some()
     })
     .await;
-    (child, doors.unwrap())
+    (child, endpoints.unwrap())
 }
 
 /// The addresses, if the line is the one that says them.
-fn listening(line: &str) -> Option<Doors> {
+fn listening(line: &str) -> Option<Endpoints> {
     let entry: Value = serde_json::from_str(line).ok()?;
     let address = |door: &str| entry[door].as_str()?.parse().ok();
     (entry["message"] == "listening").then_some(())?;
-    Some(Doors { public: address("public")?, api: address("api")? })
+    Some(Endpoints { public: address("public")?, api: address("api")? })
 }

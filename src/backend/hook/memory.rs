@@ -5,18 +5,18 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::visitor::Key;
-use super::word::Word;
+use super::request::Key;
+use super::verdict::HookVerdict;
 
-/// Most bytes that words may take. At some 500 each, 30,000 people within the minute that a word is
+/// Most bytes that words may take. At some 500 each, 30,000 people within the minute that a verdict is
 /// kept; beyond that the oldest are asked about again.
 const MAX_BYTES: usize = 16 << 20;
 
 /// What an entry takes beside the answer it was made of.
 const ENTRY: usize = 400;
 
-/// A word that is awaited.
-pub(super) type Awaited = watch::Receiver<Option<Word>>;
+/// A verdict that is awaited.
+pub(super) type Awaited = watch::Receiver<Option<HookVerdict>>;
 
 /// Bounded in bytes.
 #[derive(Debug, Default)]
@@ -32,12 +32,12 @@ pub(super) struct Memory {
 #[derive(Debug)]
 enum Entry {
     Asking(Awaited),
-    Known { word: Word, until: Instant, number: u64, bytes: usize },
+    Known { verdict: HookVerdict, until: Instant, number: u64, bytes: usize },
 }
 
 /// What is known of somebody.
 pub(super) enum Found {
-    Known(Word),
+    Known(HookVerdict),
     /// Somebody else asks the same.
     Asking(Awaited),
     Nothing,
@@ -46,8 +46,10 @@ pub(super) enum Found {
 impl Memory {
     pub(super) fn look(&self, key: &Key, now: Instant) -> Found {
         match self.entries.get(key) {
-            Some(Entry::Known { word, until, .. }) if now < *until => Found::Known(word.clone()),
-            // Whoever asked has gone without a word: nobody will answer.
+            Some(Entry::Known { verdict, until, .. }) if now < *until => {
+                Found::Known(verdict.clone())
+            }
+            // Whoever asked has gone without a verdict: nobody will answer.
             Some(Entry::Asking(awaited)) if awaited.has_changed().is_ok() => {
                 Found::Asking(awaited.clone())
             }
@@ -61,19 +63,20 @@ impl Memory {
         self.entries.insert(key, Entry::Asking(awaited));
     }
 
-    /// Keeps a word for `time`, which may be none at all.
-    pub(super) fn settle(&mut self, key: Key, word: Word, time: Duration, now: Instant) {
+    /// Keeps a verdict for `time`, which may be none at all.
+    pub(super) fn settle(&mut self, key: Key, verdict: HookVerdict, time: Duration, now: Instant) {
         self.remove(&key);
         self.forget_old(now);
         if time.is_zero() {
             return;
         }
-        let bytes = ENTRY + if let Word::Accepted(accepted) = &word { accepted.weight } else { 0 };
+        let bytes = ENTRY
+            + if let HookVerdict::Accepted(accepted) = &verdict { accepted.weight } else { 0 };
         self.kept += 1;
         self.bytes += bytes;
         let number = self.kept;
         self.order.push_back((key, number));
-        self.entries.insert(key, Entry::Known { word, until: now + time, number, bytes });
+        self.entries.insert(key, Entry::Known { verdict, until: now + time, number, bytes });
         while self.bytes > MAX_BYTES {
             self.forget_oldest();
         }
@@ -121,12 +124,12 @@ mod tests {
     #[test]
     fn a_word_is_known_for_its_time() {
         let (mut memory, now) = (Memory::default(), Instant::now());
-        memory.settle([1; 32], Word::Forbidden, MINUTE, now);
-        memory.settle([2; 32], Word::Forbidden, Duration::ZERO, now);
+        memory.settle([1; 32], HookVerdict::Forbidden, MINUTE, now);
+        memory.settle([2; 32], HookVerdict::Forbidden, Duration::ZERO, now);
         assert!(is_known(&memory, 1, now + MINUTE - Duration::from_millis(1)));
         assert!(!is_known(&memory, 1, now + MINUTE));
         assert!(!is_known(&memory, 2, now), "not kept at all");
-        memory.settle([3; 32], Word::Forbidden, MINUTE, now + MINUTE);
+        memory.settle([3; 32], HookVerdict::Forbidden, MINUTE, now + MINUTE);
         assert_eq!((memory.entries.len(), memory.bytes), (1, ENTRY), "the old is forgotten");
     }
 
@@ -137,7 +140,7 @@ mod tests {
         for n in 0..count {
             let mut key = [0; 32];
             key[..8].copy_from_slice(&n.to_be_bytes());
-            memory.settle(key, Word::Forbidden, MINUTE, now);
+            memory.settle(key, HookVerdict::Forbidden, MINUTE, now);
         }
         assert_eq!(memory.entries.len(), MAX_BYTES / ENTRY);
         assert!(!is_known(&memory, 0, now), "the first of all");

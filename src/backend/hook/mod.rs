@@ -3,10 +3,10 @@
 
 mod breaker;
 mod memory;
+mod request;
 mod shared;
 mod trial;
-mod visitor;
-mod word;
+mod verdict;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -25,13 +25,13 @@ use crate::layer::Redis;
 use crate::telemetry::{BackendOutcome, HookSource, Metrics};
 use breaker::Breaker;
 use memory::{Found, Memory};
-use shared::Note;
-use visitor::Key;
+use request::Key;
+use shared::CachedVerdict;
 
+pub use request::HookRequest;
+pub(super) use request::path_header;
 pub use trial::{Trial, try_hook};
-pub use visitor::Visitor;
-pub(super) use visitor::path_header;
-pub use word::{Accepted, Word};
+pub use verdict::{Accepted, HookVerdict};
 
 /// Questions that may wait for their turn; more visitors are told to come back. Half of the
 /// handshakes that may be under way by default, so that those with tokens find room.
@@ -89,23 +89,23 @@ impl Hook {
         }))))
     }
 
-    /// Who `visitor` is: as was said lately, or as somebody is asking already, or by asking.
+    /// Who `request` is: as was said lately, or as somebody is asking already, or by asking.
     ///
-    /// The asking goes on if this future is dropped: others may wait for the same word.
+    /// The asking goes on if this future is dropped: others may wait for the same verdict.
     pub async fn ask(
         &self,
-        visitor: &Visitor,
+        request: &HookRequest,
         connection: ConnectionId,
         channel: Option<String>,
-    ) -> Word {
-        let key = visitor.key(&self.0.secret);
+    ) -> HookVerdict {
+        let key = request.key(&self.0.secret);
         let count = |source| self.0.metrics.backend.hooks.of(source).increment(1);
         let mut awaited = {
             let mut memory = self.0.memory();
             match memory.look(&key, Instant::now()) {
-                Found::Known(word) => {
+                Found::Known(verdict) => {
                     count(HookSource::Cached);
-                    return word;
+                    return verdict;
                 }
                 Found::Asking(awaited) => {
                     count(HookSource::Shared);
@@ -114,77 +114,80 @@ impl Hook {
                 Found::Nothing => {
                     let Ok(place) = Arc::clone(&self.0.places).try_acquire_owned() else {
                         count(HookSource::Nowhere);
-                        return Word::Unknown(
+                        return HookVerdict::Unknown(
                             format!("{WAITING} others wait for the hook already").into(),
                         );
                     };
                     let (asker, awaited) = watch::channel(None);
                     memory.begin(key, awaited.clone());
-                    let question = Question { key, visitor: visitor.clone(), connection, channel };
+                    let question = Question { key, request: request.clone(), connection, channel };
                     tokio::spawn(Arc::clone(&self.0).settle(question, place, asker));
                     awaited
                 }
             }
         };
-        let word = awaited.wait_for(Option::is_some).await;
-        word.ok().and_then(|word| word.clone()).unwrap_or_else(|| Word::Unknown("no word".into()))
+        let verdict = awaited.wait_for(Option::is_some).await;
+        verdict
+            .ok()
+            .and_then(|verdict| verdict.clone())
+            .unwrap_or_else(|| HookVerdict::Unknown("no verdict".into()))
     }
 }
 
 /// One question, with all that it takes to ask it.
 struct Question {
     key: Key,
-    visitor: Visitor,
+    request: HookRequest,
     connection: ConnectionId,
     channel: Option<String>,
 }
 
 impl Shared {
-    /// Finds the word, and tells everybody who waits for it.
+    /// Finds the verdict, and tells everybody who waits for it.
     async fn settle(
         self: Arc<Self>,
         question: Question,
         place: OwnedSemaphorePermit,
-        asker: watch::Sender<Option<Word>>,
+        asker: watch::Sender<Option<HookVerdict>>,
     ) {
-        let (word, fresh) = match self.recall(&question.key).await {
-            Some((word, age)) => {
+        let (verdict, fresh) = match self.recall(&question.key).await {
+            Some((verdict, age)) => {
                 drop(place);
-                let time = self.time(&word).saturating_sub(age);
-                self.memory().settle(question.key, word.clone(), time, Instant::now());
-                (word, None)
+                let time = self.time(&verdict).saturating_sub(age);
+                self.memory().settle(question.key, verdict.clone(), time, Instant::now());
+                (verdict, None)
             }
             None => {
-                let (word, note) = self.ask_in_turn(&question, place).await;
-                let time = self.time(&word);
-                self.memory().settle(question.key, word.clone(), time, Instant::now());
-                (word, note.filter(|_| !time.is_zero()).map(|note| (note, time)))
+                let (verdict, note) = self.ask_in_turn(&question, place).await;
+                let time = self.time(&verdict);
+                self.memory().settle(question.key, verdict.clone(), time, Instant::now());
+                (verdict, note.filter(|_| !time.is_zero()).map(|note| (note, time)))
             }
         };
         // Whoever asked may have gone.
-        let _ = asker.send(Some(word));
+        let _ = asker.send(Some(verdict));
         if let (Some((note, time)), Some(redis)) = (fresh, &self.redis) {
             note.leave(redis, &self.secret, &question.key, time).await;
         }
     }
 
-    /// How long a word may be passed on.
-    fn time(&self, word: &Word) -> Duration {
-        match word {
-            Word::Accepted(accepted) => self.cache.min(accepted.fresh()),
-            Word::Unauthorized | Word::Forbidden => self.cache_refusals,
-            Word::Unknown(_) => Duration::ZERO,
+    /// How long a verdict may be passed on.
+    fn time(&self, verdict: &HookVerdict) -> Duration {
+        match verdict {
+            HookVerdict::Accepted(accepted) => self.cache.min(accepted.fresh()),
+            HookVerdict::Unauthorized | HookVerdict::Forbidden => self.cache_refusals,
+            HookVerdict::Unknown(_) => Duration::ZERO,
         }
     }
 
     /// What another instance was told, and its age; `None` = nothing that still counts.
-    async fn recall(&self, key: &Key) -> Option<(Word, Duration)> {
-        let note = Note::find(self.redis.as_ref()?, &self.secret, key).await?;
-        let word = word::of(&note.answer()?, note.at, &self.verifier, self.recheck);
+    async fn recall(&self, key: &Key) -> Option<(HookVerdict, Duration)> {
+        let note = CachedVerdict::find(self.redis.as_ref()?, &self.secret, key).await?;
+        let verdict = verdict::of(&note.answer()?, note.at, &self.verifier, self.recheck);
         let age = Duration::from_secs(now().saturating_sub(note.at));
-        (age < self.time(&word)).then(|| {
+        (age < self.time(&verdict)).then(|| {
             self.metrics.backend.hooks.of(HookSource::Recalled).increment(1);
-            (word, age)
+            (verdict, age)
         })
     }
 
@@ -192,7 +195,7 @@ impl Shared {
         &self,
         question: &Question,
         place: OwnedSemaphorePermit,
-    ) -> (Word, Option<Note>) {
+    ) -> (HookVerdict, Option<CachedVerdict>) {
         let metrics = &self.metrics.backend;
         metrics.hooks_waiting.increment(1.0);
         let turn = self.turns.acquire().await;
@@ -201,7 +204,7 @@ impl Shared {
         if !self.breaker.admits(Instant::now()) {
             metrics.hooks.of(HookSource::Nowhere).increment(1);
             let rest = "the back end has failed again and again; it is given a rest";
-            return (Word::Unknown(rest.into()), None);
+            return (HookVerdict::Unknown(rest.into()), None);
         }
         metrics.hooks.of(HookSource::Asked).increment(1);
         metrics.hooks_in_flight.increment(1.0);
@@ -211,27 +214,27 @@ impl Shared {
         told
     }
 
-    async fn question(&self, question: &Question) -> (Word, Option<Note>) {
+    async fn question(&self, question: &Question) -> (HookVerdict, Option<CachedVerdict>) {
         let began = Instant::now();
-        let Question { visitor, connection, channel, .. } = question;
+        let Question { request, connection, channel, .. } = question;
         let answer =
-            ask(&self.client, &self.target, visitor, *connection, channel.as_deref()).await;
+            ask(&self.client, &self.target, request, *connection, channel.as_deref()).await;
         let at = now();
-        let word = match &answer {
-            Ok(answer) => word::of(answer, at, &self.verifier, self.recheck),
-            Err(error) => Word::Unknown(error.to_string().into()),
+        let verdict = match &answer {
+            Ok(answer) => verdict::of(answer, at, &self.verifier, self.recheck),
+            Err(error) => HookVerdict::Unknown(error.to_string().into()),
         };
-        self.metrics.backend.hooked(outcome(&answer, &word), began.elapsed());
-        self.note_outcome(&word);
-        (word, answer.ok().and_then(|answer| Note::of(&answer, at)))
+        self.metrics.backend.hooked(outcome(&answer, &verdict), began.elapsed());
+        self.note_outcome(&verdict);
+        (verdict, answer.ok().and_then(|answer| CachedVerdict::of(&answer, at)))
     }
 
     /// Tells the breaker and the log.
-    fn note_outcome(&self, word: &Word) {
-        if let Word::Unknown(cause) = word {
+    fn note_outcome(&self, verdict: &HookVerdict) {
+        if let HookVerdict::Unknown(cause) = verdict {
             tracing::warn!(%cause, "the connect hook did not say who somebody is");
         }
-        if self.breaker.note(!matches!(word, Word::Unknown(_)), Instant::now()) {
+        if self.breaker.note(!matches!(verdict, HookVerdict::Unknown(_)), Instant::now()) {
             self.metrics.backend.breaks.increment(1);
             tracing::error!(
                 "the connect hook has failed again and again: browsers without a token are told \
@@ -254,24 +257,24 @@ fn now() -> u64 {
 async fn ask(
     client: &Client,
     target: &str,
-    visitor: &Visitor,
+    request: &HookRequest,
     connection: ConnectionId,
     channel: Option<&str>,
 ) -> Result<Answer, AskError> {
-    let mut headers = visitor.headers().clone();
+    let mut headers = request.headers().clone();
     let text = |text: &str| HeaderValue::from_str(text).expect("ids and channel names are ASCII");
     headers.insert("groupcast-connection", text(&connection.to_string()));
     if let Some(channel) = channel {
         headers.insert("groupcast-channel", text(channel));
     }
-    let target = format!("{target}{}", visitor.query());
+    let target = format!("{target}{}", request.query());
     client.ask(Ask { method: Method::GET, target: &target, headers, body: Bytes::new() }).await
 }
 
-fn outcome(answer: &Result<Answer, AskError>, word: &Word) -> BackendOutcome {
-    match (answer, word) {
-        (_, Word::Accepted(_)) => BackendOutcome::Accepted,
-        (_, Word::Unauthorized | Word::Forbidden) => BackendOutcome::Refused,
+fn outcome(answer: &Result<Answer, AskError>, verdict: &HookVerdict) -> BackendOutcome {
+    match (answer, verdict) {
+        (_, HookVerdict::Accepted(_)) => BackendOutcome::Accepted,
+        (_, HookVerdict::Unauthorized | HookVerdict::Forbidden) => BackendOutcome::Refused,
         (Err(AskError::Timeout(_)), _) => BackendOutcome::Timeout,
         (Err(AskError::Connect { .. } | AskError::Broken { .. }), _) => BackendOutcome::Unreachable,
         _ => BackendOutcome::Failed,

@@ -8,7 +8,7 @@ use data_encoding::HEXLOWER;
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::visitor::Key;
+use super::request::Key;
 use crate::backend::Answer;
 use crate::layer::Redis;
 
@@ -20,14 +20,14 @@ const MARK: usize = 32;
 
 /// An answer of the hook, as it was given and when.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Note {
+pub(super) struct CachedVerdict {
     /// Seconds since 1970.
     pub(super) at: u64,
     status: u16,
     body: String,
 }
 
-impl Note {
+impl CachedVerdict {
     /// `None` = not to be shared: the body is no text.
     pub(super) fn of(answer: &Answer, at: u64) -> Option<Self> {
         let body = String::from_utf8(answer.body.to_vec()).ok()?;
@@ -58,7 +58,7 @@ impl Note {
         let note = tokio::time::timeout(PATIENCE, redis.recall(&name)).await.ok()?.ok()??;
         let (tag, text) = note.split_at_checked(MARK)?;
         if hmac::verify(secret, &marked(key, text), tag).is_err() {
-            tracing::warn!("a word in Redis is not marked with the first of backend.key");
+            tracing::warn!("a verdict in Redis is not marked with the first of backend.key");
             return None;
         }
         serde_json::from_slice(text).ok()

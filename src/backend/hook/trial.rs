@@ -3,8 +3,8 @@
 use hyper::header::{COOKIE, HOST, HeaderMap, HeaderValue};
 
 use super::now;
-use super::visitor::Visitor;
-use super::word::{self, Word};
+use super::request::HookRequest;
+use super::verdict::{self, HookVerdict};
 use crate::backend::{BackendError, Client, Settings};
 use crate::event::ConnectionId;
 use crate::identity::Verifier;
@@ -35,20 +35,22 @@ pub async fn try_hook(
         let value = value.and_then(|value| HeaderValue::from_str(value).ok());
         headers.extend(value.map(|value| (name, value)));
     }
-    let visitor = Visitor::new(path, &[], &headers, None);
+    let request = HookRequest::new(path, &[], &headers, None);
     let connection: ConnectionId = "aaaaaaaa-1".parse().expect("an id of a connection");
-    let answer = super::ask(&client, &settings.connect, &visitor, connection, None).await;
-    let word = match &answer {
-        Ok(answer) => word::of(answer, now(), verifier, settings.recheck),
-        Err(error) => Word::Unknown(error.to_string().into()),
+    let answer = super::ask(&client, &settings.connect, &request, connection, None).await;
+    let verdict = match &answer {
+        Ok(answer) => verdict::of(answer, now(), verifier, settings.recheck),
+        Err(error) => HookVerdict::Unknown(error.to_string().into()),
     };
-    let (works, words) = match word {
-        Word::Accepted(accepted) => {
-            (true, format!("the hook knows the visitor: {:?}", accepted.identity))
+    let (works, words) = match verdict {
+        HookVerdict::Accepted(accepted) => {
+            (true, format!("the hook knows the request: {:?}", accepted.identity))
         }
-        Word::Unauthorized => (true, "the hook knows nobody with these cookies (401)".to_owned()),
-        Word::Forbidden => (true, "the hook does not let the visitor in (403)".to_owned()),
-        Word::Unknown(cause) => (false, cause.to_string()),
+        HookVerdict::Unauthorized => {
+            (true, "the hook knows nobody with these cookies (401)".to_owned())
+        }
+        HookVerdict::Forbidden => (true, "the hook does not let the request in (403)".to_owned()),
+        HookVerdict::Unknown(cause) => (false, cause.to_string()),
     };
     Ok(Trial { works, words })
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 
-use super::super::{Hook, Settings, Visitor, Word, try_hook};
+use super::super::{Hook, HookRequest, HookVerdict, Settings, try_hook};
 use super::server::{Server, says};
 use super::settings;
 use crate::event::ConnectionId;
@@ -24,9 +24,9 @@ fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
     headers
 }
 
-fn visitor(cookie: &str) -> Visitor {
+fn visitor(cookie: &str) -> HookRequest {
     let headers = headers(&[("host", "tienda.example"), ("cookie", cookie)]);
-    Visitor::new("/ws", &[], &headers, None)
+    HookRequest::new("/ws", &[], &headers, None)
 }
 
 fn verifier() -> Verifier {
@@ -42,7 +42,7 @@ fn hook(settings: &Settings) -> Hook {
 }
 
 /// What the hook says of one visitor, where it answers like this.
-async fn word(status: u16, json: bool, body: &'static str) -> Word {
+async fn word(status: u16, json: bool, body: &'static str) -> HookVerdict {
     let server = Server::saying(status, json, body).await;
     hook(&settings(&server.url)).ask(&visitor("sessionid=7"), connection(1), None).await
 }
@@ -57,7 +57,7 @@ async fn cookies_of_several_lines_are_one_and_parameters_are_encoded() {
     let headers = headers(&[("cookie", "a=1"), ("cookie", "b=2"), ("user-agent", "N/1")]);
     let parameters = [("sala".to_owned(), "a+b&ñ".to_owned()), ("n".to_owned(), "1".to_owned())];
     let peer = Some("2001:db8::7".parse().unwrap());
-    let visitor = Visitor::new("/ws/a+b&ñ/1/", &parameters, &headers, peer);
+    let visitor = HookRequest::new("/ws/a+b&ñ/1/", &parameters, &headers, peer);
     let channel = "groupcast.groupcast.c5!k3f5a2bq-1".to_owned();
     hook(&settings(&server.url)).ask(&visitor, connection(1), Some(channel.clone())).await;
     let asked = &server.asked()[0];
@@ -79,7 +79,9 @@ async fn cookies_of_several_lines_are_one_and_parameters_are_encoded() {
 async fn an_answer_says_who_and_for_how_long() {
     let body = r#"{"sub":"7","groups":["usuario_7"],"claims":{"empresa":"acme"},"expires_in":100,
         "session":"s-1","welcome":{"type":"hola"},"otra":1}"#;
-    let Word::Accepted(accepted) = word(200, true, body).await else { panic!("it was accepted") };
+    let HookVerdict::Accepted(accepted) = word(200, true, body).await else {
+        panic!("it was accepted")
+    };
     let left = accepted.identity.expires_at - now();
     assert!((95..=100).contains(&left), "{left}");
     assert_eq!(accepted.identity.session(), Some("s-1"));
@@ -91,7 +93,7 @@ async fn an_answer_says_who_and_for_how_long() {
         (1..100).map(|n| accepted.ask_at(connection(n))).collect();
     assert!(moments.len() > 3, "{moments:?}");
 
-    let Word::Accepted(lasting) = word(200, true, r#"{"sub":"7"}"#).await else {
+    let HookVerdict::Accepted(lasting) = word(200, true, r#"{"sub":"7"}"#).await else {
         panic!("accepted")
     };
     assert_eq!(lasting.identity.expires_at, NEVER);
@@ -101,9 +103,9 @@ async fn an_answer_says_who_and_for_how_long() {
 
 #[tokio::test]
 async fn what_says_nothing_about_anybody_names_its_cause() {
-    assert!(matches!(word(401, true, r#"{"code":"anonymous"}"#).await, Word::Unauthorized));
-    assert!(matches!(word(401, false, "").await, Word::Unauthorized));
-    assert!(matches!(word(403, true, "{}").await, Word::Forbidden));
+    assert!(matches!(word(401, true, r#"{"code":"anonymous"}"#).await, HookVerdict::Unauthorized));
+    assert!(matches!(word(401, false, "").await, HookVerdict::Unauthorized));
+    assert!(matches!(word(403, true, "{}").await, HookVerdict::Forbidden));
     let long = format!(r#"{{"sub":"7","claims":{{"nota":"{}"}}}}"#, "x".repeat(1024));
     let long: &'static str = long.leak();
     for (status, json, body, named) in [
@@ -121,7 +123,7 @@ async fn what_says_nothing_about_anybody_names_its_cause() {
         (404, false, "", "urls.py"),
         (500, false, "", "500"),
     ] {
-        let Word::Unknown(cause) = word(status, json, body).await else {
+        let HookVerdict::Unknown(cause) = word(status, json, body).await else {
             panic!("{status} {body}")
         };
         assert!(cause.contains(named) && !cause.contains("geheim"), "{cause}");
@@ -138,11 +140,11 @@ async fn the_same_is_asked_once_as_long_as_it_is_kept() {
     assert_eq!(server.asked().len(), 1);
     hook.ask(&visitor("sessionid=8"), connection(6), None).await;
     let elsewhere = headers(&[("host", "otra.example"), ("cookie", "sessionid=7")]);
-    hook.ask(&Visitor::new("/ws", &[], &elsewhere, None), connection(7), None).await;
+    hook.ask(&HookRequest::new("/ws", &[], &elsewhere, None), connection(7), None).await;
     let host = headers(&[("host", "tienda.example"), ("cookie", "sessionid=7")]);
-    hook.ask(&Visitor::new("/ws/otra", &[], &host, None), connection(8), None).await;
+    hook.ask(&HookRequest::new("/ws/otra", &[], &host, None), connection(8), None).await;
     let agent = [("host", "tienda.example"), ("cookie", "sessionid=7"), ("user-agent", "N/2")];
-    hook.ask(&Visitor::new("/ws", &[], &headers(&agent), None), connection(9), None).await;
+    hook.ask(&HookRequest::new("/ws", &[], &headers(&agent), None), connection(9), None).await;
     assert_eq!(server.asked().len(), 4, "cookie, host and path decide, and nothing else");
 }
 
@@ -167,7 +169,7 @@ async fn an_answer_outlives_whoever_asked() {
     assert!(asker.await.unwrap_err().is_cancelled());
     release.send(true).unwrap();
     let word = hook.ask(&visitor("sessionid=7"), connection(2), None).await;
-    assert!(matches!(word, Word::Accepted(_)));
+    assert!(matches!(word, HookVerdict::Accepted(_)));
     assert_eq!(server.asked().len(), 1);
 }
 
@@ -183,7 +185,7 @@ async fn who_finds_no_place_in_the_queue_is_told_at_once() {
     // Four at most are asked about, and 512 wait.
     for _ in 0..1000 - 4 - 512 {
         let word = waiting.join_next().await.unwrap().unwrap();
-        assert!(matches!(word, Word::Unknown(cause) if cause.contains("others wait")));
+        assert!(matches!(word, HookVerdict::Unknown(cause) if cause.contains("others wait")));
     }
     while server.asked().len() < 4 {
         tokio::task::yield_now().await;
@@ -214,8 +216,8 @@ proptest! {
     ) {
         let headers = headers(&[("cookie", &cookie), ("host", "h")]);
         let parameters = [("sala".to_owned(), value)];
-        let visitor = Visitor::new(&path, &parameters, &headers, None);
-        let again = Visitor::unpack(&visitor.pack()).unwrap();
+        let visitor = HookRequest::new(&path, &parameters, &headers, None);
+        let again = HookRequest::unpack(&visitor.pack()).unwrap();
         prop_assert_eq!(format!("{visitor:?}"), format!("{again:?}"));
     }
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use groupcast::backend::{self, Trial};
-use groupcast::bridge::doctor::Finding;
+use groupcast::channels::doctor::Finding;
 use groupcast::config::Config;
 use groupcast::identity::Verifier;
 

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use groupcast::bridge::doctor::Finding;
+use groupcast::channels::doctor::Finding;
 use groupcast::config::Config;
 use groupcast::{BACKLOG, server};
 use nix::sys::resource::{Resource, getrlimit};
@@ -110,7 +110,7 @@ fn answers(mut address: SocketAddr, path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use groupcast::bridge::doctor::Level;
+    use groupcast::channels::doctor::Level;
 
     use super::*;
 

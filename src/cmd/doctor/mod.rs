@@ -8,7 +8,7 @@ mod suggestion;
 use std::process::ExitCode;
 
 use clap::Args;
-use groupcast::bridge::doctor::{self, Examination, Finding, Level};
+use groupcast::channels::doctor::{self, Examination, Finding, Level};
 use groupcast::config::Config;
 use groupcast::layer::Kind;
 use groupcast::server;
@@ -89,7 +89,7 @@ impl Doctor {
 async fn redis(config: &Config) -> Examination {
     match &config.layer.kind {
         Kind::Redis(redis) => {
-            doctor::examine(redis, &config.bridge, config.server.drain_grace).await
+            doctor::examine(redis, &config.channels, config.server.drain_grace).await
         }
         Kind::Memory => Examination {
             findings: vec![Finding::ok("layer", "memory: one instance, which needs nothing else")],

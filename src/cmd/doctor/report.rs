@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use groupcast::bridge::doctor::{Examination, Finding, Level, Survey};
+use groupcast::channels::doctor::{Examination, Finding, Level, Survey};
 use serde_json::{Value, json};
 
 use super::suggestion::Suggestion;

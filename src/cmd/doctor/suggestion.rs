@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use groupcast::bridge::Channels;
-use groupcast::bridge::doctor::Survey;
+use groupcast::channels::Channels;
+use groupcast::channels::doctor::Survey;
 
 /// Entries that a mailbox of a gateway may hold: some 1000 events a second while it restarts.
 const CAPACITY: u64 = 10_000;
@@ -99,7 +99,7 @@ fn without_password(url: &str) -> (String, bool) {
 
 #[cfg(test)]
 mod tests {
-    use groupcast::bridge::doctor::Writing;
+    use groupcast::channels::doctor::Writing;
 
     use super::*;
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Word;
 use crate::config::secret::Secret;
 use crate::config::units::{Period, Size};
-use crate::{bridge, layer};
+use crate::{channels, layer};
 
 /// `[layer]`: what carries publications between instances.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,7 +47,7 @@ pub(crate) enum LayerKind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Channels {
-    pub(crate) receive: Vec<Word<bridge::Receive>>,
+    pub(crate) receive: Vec<Word<channels::Receive>>,
     pub(crate) groups: Vec<String>,
     pub(crate) send: Vec<String>,
     pub(crate) send_capacity: u32,
@@ -56,7 +56,7 @@ pub(crate) struct Channels {
     pub(crate) expiry: Period,
     pub(crate) group_expiry: Period,
     pub(crate) random_prefix_length: usize,
-    pub(crate) serializer: Word<bridge::Serializer>,
+    pub(crate) serializer: Word<channels::Serializer>,
     pub(crate) boxes: u16,
     pub(crate) key: Vec<ChannelsKey>,
 }
@@ -81,7 +81,7 @@ impl Default for Layer {
             timeout: Period(redis.timeout),
             commands: redis.commands,
             backlog_bytes: Size(redis.backlog_bytes),
-            ingress: bridge::Settings::default().ingress,
+            ingress: channels::Settings::default().ingress,
             history: Vec::new(),
         }
     }
@@ -99,7 +99,7 @@ impl GroupHistory {
 
 impl Default for Channels {
     fn default() -> Self {
-        let channels = bridge::Channels::default();
+        let channels = channels::Channels::default();
         Self {
             receive: Vec::new(),
             groups: vec!["*".to_owned()],

@@ -18,7 +18,7 @@ pub(crate) use routes::{Allow, Route, Routes};
 
 use super::secret::Secret;
 use super::units::{Period, Size};
-use crate::{connection, hub, identity, publish, relay, server, telemetry};
+use crate::{coordinator, hub, identity, publish, server, socket, telemetry};
 
 /// The whole file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -145,7 +145,7 @@ pub(crate) struct Api {
     pub(crate) timeout: Period,
     pub(crate) idempotency_window: Period,
     pub(crate) idempotency_keys: usize,
-    pub(crate) patience: Period,
+    pub(crate) publish_timeout: Period,
     pub(crate) key: Vec<ApiKey>,
 }
 
@@ -224,7 +224,7 @@ impl Default for Listen {
 impl Default for Connections {
     fn default() -> Self {
         let server = server::Settings::default();
-        let connection = connection::Settings::default();
+        let connection = socket::Settings::default();
         Self {
             max: server.max_connections,
             max_handshakes: server.max_handshakes,
@@ -240,7 +240,7 @@ impl Default for Connections {
 
 impl Default for Limits {
     fn default() -> Self {
-        let connection = connection::Settings::default();
+        let connection = socket::Settings::default();
         Self {
             max_frame_bytes: Size(connection.max_frame_bytes),
             frames_per_second: connection.frames_per_second,
@@ -266,11 +266,11 @@ impl GroupLimits {
     }
 
     fn capacity() -> u32 {
-        connection::Limits::default().capacity
+        socket::Limits::default().capacity
     }
 
     fn expiry() -> Period {
-        Period(connection::Limits::default().expiry)
+        Period(socket::Limits::default().expiry)
     }
 }
 
@@ -298,7 +298,7 @@ impl Default for Api {
             timeout: Period(server::Settings::default().api_timeout),
             idempotency_window: Period(publish.idempotency_window),
             idempotency_keys: publish.idempotency_keys,
-            patience: Period(publish.patience),
+            publish_timeout: Period(publish.publish_timeout),
             key: Vec::new(),
         }
     }
@@ -316,7 +316,7 @@ impl Default for Drain {
 impl Default for Hub {
     fn default() -> Self {
         let hub = hub::Settings::default();
-        let linger = Period(relay::Settings::default().linger);
+        let linger = Period(coordinator::Settings::default().linger);
         Self { shards: hub.shards, inbox: hub.inbox, requests: hub.requests, linger }
     }
 }

@@ -8,15 +8,15 @@ use tokio::sync::mpsc;
 
 use super::fixture::{answer_to, blueprint, event, group, identity, instance};
 use super::peer::{Peer, pair};
-use crate::connection;
 use crate::event::{ConnectionId, Control, Except, Publication, PublicationId, Recovery, Target};
 use crate::group::GroupName;
 use crate::hub::command::Command;
 use crate::hub::handle::{Handle, build};
 use crate::hub::outgoing::Outgoing;
 use crate::hub::shard::Shard;
-use crate::hub::{Arrival, Join, Registry, Request, Settings, Vouch};
+use crate::hub::{HookIdentity, Join, NewConnection, Registry, Request, Settings};
 use crate::protocol::{Code, Encoding, Refusal};
+use crate::socket;
 use crate::telemetry::Metrics;
 
 pub(super) struct Bench {
@@ -36,11 +36,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Bench {
     pub(super) fn new() -> Self {
-        Self::with(connection::Settings::default(), 4096)
+        Self::with(socket::Settings::default(), 4096)
     }
 
     /// With these bounds, and room for so many requests.
-    pub(super) fn with(connection: connection::Settings, requests: usize) -> Self {
+    pub(super) fn with(connection: socket::Settings, requests: usize) -> Self {
         let registry = Arc::new(Registry::default());
         Self::numbered(0, connection, requests, registry)
     }
@@ -48,7 +48,7 @@ impl Bench {
     /// One of several shards that share a registry.
     pub(super) fn numbered(
         index: usize,
-        connection: connection::Settings,
+        connection: socket::Settings,
         requests: usize,
         registry: Arc<Registry>,
     ) -> Self {
@@ -116,14 +116,14 @@ impl Bench {
         groups: &[&str],
         small: bool,
         route: u16,
-        vouch: Option<Vouch>,
+        vouch: Option<HookIdentity>,
     ) -> Peer {
         self.serial += 1;
         let id = ConnectionId { instance: instance(), serial: self.serial };
         let (server, client) = pair(small);
         let identity = identity(sub);
         assert!(self.registry.enter(&identity.sub, 64), "too many of one user");
-        let arrival = Arrival {
+        let arrival = NewConnection {
             id,
             stream: server,
             leftover: Vec::new(),

@@ -3,17 +3,17 @@
 use super::bench::Bench;
 use super::fixture::{group, member};
 use super::peer::Got;
-use crate::connection::{self, Limits, Overflow};
 use crate::event::{Control, Target};
 use crate::group::GroupPattern;
 use crate::hub::command::Command;
 use crate::protocol::Encoding;
+use crate::socket::{self, Limits, Overflow};
 
 /// Bounds under which three waiting publications of a group are too many.
-pub(super) fn tight(overflow: Overflow) -> connection::Settings {
+pub(super) fn tight(overflow: Overflow) -> socket::Settings {
     let every = GroupPattern::parse("*").unwrap();
     let limits = Limits { capacity: 3, overflow, ..Limits::default() };
-    connection::Settings { group_limits: vec![(every, limits)], ..Default::default() }
+    socket::Settings { group_limits: vec![(every, limits)], ..Default::default() }
 }
 
 #[test]

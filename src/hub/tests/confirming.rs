@@ -5,7 +5,7 @@ use super::fixture::{identity, verifier};
 use super::peer::{Got, Peer};
 use crate::frame::Frame;
 use crate::hub::command::Command;
-use crate::hub::{Confirm, Confirmation, Request, Vouch};
+use crate::hub::{Confirm, Confirmation, HookIdentity, Request};
 use crate::identity::{Identity, Vouched};
 use crate::protocol::{Disconnect, Encoding};
 
@@ -17,9 +17,9 @@ fn after(bench: &Bench, seconds: u64) -> u64 {
     bench.shard.clock.unix() + seconds
 }
 
-fn vouch(bench: &Bench, seconds: u64) -> Vouch {
+fn vouch(bench: &Bench, seconds: u64) -> HookIdentity {
     let welcome = Some(Frame::text(br#"{"type":"suya"}"#));
-    Vouch { words: WORDS.into(), ask_at: after(bench, seconds), welcome }
+    HookIdentity { words: WORDS.into(), ask_at: after(bench, seconds), welcome }
 }
 
 /// A welcomed v1 connection about which is to be asked again in ten seconds.
@@ -64,7 +64,7 @@ fn a_word_is_asked_for_again_when_it_is_due_and_once() {
     assert_eq!((confirm.to, &*confirm.words), (peer.id, WORDS));
     bench.pass(10);
     assert!(bench.requests.try_recv().is_err(), "the answer is awaited");
-    let holds = Confirmation::Holds {
+    let holds = Confirmation::StillValid {
         identity: identity_with("7", &["usuario_7"]),
         ask_at: after(&bench, 5),
     };
@@ -81,7 +81,7 @@ fn a_new_word_takes_the_place_of_the_old() {
     bench.pass(10);
     let confirm = asked(&mut bench);
     let (identity, ask_at) = (identity_with("7", &["promo"]), after(&bench, 600));
-    answer(&mut bench, &confirm, Confirmation::Holds { identity, ask_at });
+    answer(&mut bench, &confirm, Confirmation::StillValid { identity, ask_at });
     bench.grant_all();
     assert_eq!(peer.expect("joined")["groups"][0]["group"], "promo");
     assert_eq!(peer.drain(), [], "what the configuration grants is kept");
@@ -95,7 +95,7 @@ fn a_word_on_somebody_else_and_a_refusal_end_the_connection() {
     for _ in 0..2 {
         let confirm = asked(&mut bench);
         let outcome = if confirm.to == other.id {
-            Confirmation::Holds { identity: identity_with("8", &[]), ask_at: after(&bench, 5) }
+            Confirmation::StillValid { identity: identity_with("8", &[]), ask_at: after(&bench, 5) }
         } else {
             Confirmation::Ended(Disconnect::UNAUTHORIZED)
         };

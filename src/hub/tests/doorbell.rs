@@ -52,7 +52,7 @@ fn a_command_wakes_the_shard_whenever_it_comes() {
     let (began, mut naps) = (Instant::now(), 0);
     while began.elapsed() < TIME || !sender.is_finished() {
         over.store(began.elapsed() >= TIME, Ordering::Relaxed);
-        doorbell.lie_down();
+        doorbell.park();
         if receiver.is_empty() && !sender.is_finished() {
             let slept = Instant::now();
             // A sender that has ended rings no more.
@@ -62,7 +62,7 @@ fn a_command_wakes_the_shard_whenever_it_comes() {
             assert!(slept.elapsed() < LOST, "asleep with {} in the inbox", receiver.len());
             naps += 1;
         }
-        doorbell.get_up();
+        doorbell.unpark();
         while receiver.try_recv().is_ok() {
             taken.fetch_add(1, Ordering::Release);
         }

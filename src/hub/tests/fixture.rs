@@ -6,15 +6,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::json;
 
 use super::peer::Peer;
-use crate::connection;
 use crate::event::{Event, InstanceId, Member, Position, Recovery};
 use crate::frame::Frame;
 use crate::group::GroupName;
-use crate::hub::{Blueprint, Join, Joined, RouteView};
+use crate::hub::{Join, Joined, RouteConfig, ShardConfig};
 use crate::identity::{
     self, GrantRule, Identity, KeySettings, Operation, PatternTemplate, Policy, Verifier,
 };
 use crate::protocol::{Refusal, Shape};
+use crate::socket;
 use crate::telemetry::Metrics;
 
 const SECRET: &[u8] = b"a secret made up for the hub's tests";
@@ -59,19 +59,19 @@ pub(super) fn position(offset: u64) -> Position {
 
 /// A hub's blueprint: everything is granted, every event shown, two routes of which the second
 /// welcomes.
-pub(super) fn blueprint(connection: connection::Settings, metrics: Arc<Metrics>) -> Blueprint {
+pub(super) fn blueprint(connection: socket::Settings, metrics: Arc<Metrics>) -> ShardConfig {
     let rule = GrantRule {
         origin: "tests".to_owned(),
         operations: vec![Operation::Join, Operation::Send, Operation::Call],
         names: vec![PatternTemplate::parse("*").unwrap()],
     };
     let welcome = Frame::text(br#"{"type":"hola"}"#);
-    Blueprint {
+    ShardConfig {
         connection,
         shapes: vec![Shape::verbatim()],
         routes: vec![
-            RouteView::default(),
-            RouteView { welcome: Some(welcome), ..RouteView::default() },
+            RouteConfig::default(),
+            RouteConfig { welcome: Some(welcome), ..RouteConfig::default() },
         ],
         verifier: Arc::new(verifier()),
         policy: Arc::new(Policy::new(&[rule])),

@@ -6,11 +6,11 @@ use proptest::prelude::*;
 
 use super::fixture::{group, identity, instance};
 use super::peer::pair;
-use crate::connection::{Connection, Gaps, Limits, Settings};
 use crate::event::ConnectionId;
+use crate::hub::connections::{Budget, Connection, Connections};
 use crate::hub::members::{Groups, SeatKey};
-use crate::hub::seat::{Budget, Seat, Seats};
 use crate::protocol::Encoding;
+use crate::socket::{ClientSocket, Gaps, Limits, Settings};
 
 const USERS: [&str; 3] = ["ana", "ben", "eva"];
 const GROUPS: [&str; 5] = ["a", "b", "c", "d", "e"];
@@ -34,7 +34,7 @@ struct Model {
 
 #[derive(Default)]
 struct Both {
-    seats: Seats,
+    seats: Connections,
     groups: Groups,
     model: Model,
     serial: u64,
@@ -96,10 +96,10 @@ impl Both {
         self.serial += 1;
         let (server, _) = pair(false);
         let connection =
-            Connection::new(server, Vec::new(), &Settings::default(), Gaps::Told).unwrap();
+            ClientSocket::new(server, Vec::new(), &Settings::default(), Gaps::Told).unwrap();
         let budget = Budget::full(1, 0);
         let (id, who) = (id(self.serial), identity(user));
-        self.seats.insert(Seat::new(id, connection, who, Encoding::V1, 0, budget, 0));
+        self.seats.insert(Connection::new(id, connection, who, Encoding::V1, 0, budget, 0));
         self.model.users.insert(self.serial, user);
     }
 

@@ -7,11 +7,11 @@ use mio::Events;
 use super::bench::Bench;
 use super::fixture::{group, member};
 use super::peer::masked;
-use crate::connection;
 use crate::event::{Control, Recovery};
 use crate::hub::Request;
 use crate::hub::command::Command;
 use crate::protocol::Encoding;
+use crate::socket;
 
 /// A `send` of this number, about `size` bytes long.
 fn send_frame(id: u64, size: usize) -> String {
@@ -97,7 +97,7 @@ fn input_that_waits_is_heard_before_what_comes_after_it() {
 
 #[test]
 fn a_request_that_finds_no_room_stops_the_reading_until_it_does() {
-    let mut bench = Bench::with(connection::Settings::default(), 2);
+    let mut bench = Bench::with(socket::Settings::default(), 2);
     let mut peer = bench.seat("7", &[]);
     for id in 1..=10 {
         peer.say(&send_frame(id, 10));

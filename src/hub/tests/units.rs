@@ -6,16 +6,16 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use super::fixture::group;
-use crate::connection::Limits;
 use crate::event::{Except, Publication, PublicationId, Target};
 use crate::hub::Request;
+use crate::hub::connections::Budget;
 use crate::hub::look::{ClosedUsers, REMEMBERED};
 use crate::hub::members::Groups;
 use crate::hub::outgoing::Outgoing;
 use crate::hub::registry::{Registry, ShardSet};
-use crate::hub::seat::Budget;
-use crate::hub::tick::{Chain, MAX_PUBLICATIONS, Tick};
+use crate::hub::turn::{FrameChain, MAX_PUBLICATIONS, Turn};
 use crate::protocol::{Encoding, Shape};
+use crate::socket::Limits;
 
 fn publication(n: u64) -> Arc<Publication> {
     Arc::new(Publication {
@@ -112,53 +112,53 @@ fn the_users_of_the_last_closes_are_remembered_and_no_more() {
 
 #[test]
 fn a_tick_makes_a_frame_once_for_each_encoding_and_chains_each_seats_own() {
-    let mut tick = Tick::default();
+    let mut turn = Turn::default();
     let shapes = [Shape::verbatim()];
-    let mut chains = [Chain::default(), Chain::default()];
+    let mut chains = [FrameChain::default(), FrameChain::default()];
     for n in 0..3 {
-        let item = tick.add(publication(n), None, Limits::default(), false);
-        let v1 = tick.frame(item, Encoding::V1, &shapes).unwrap();
-        let plain = tick.frame(item, Encoding::Plain(0), &shapes).unwrap();
-        assert_eq!(tick.frame(item, Encoding::V1, &shapes), Some(v1));
-        tick.link(5, &mut chains[0], v1);
-        tick.link(9, &mut chains[1], plain);
+        let item = turn.add(publication(n), None, Limits::default(), false);
+        let v1 = turn.frame(item, Encoding::V1, &shapes).unwrap();
+        let plain = turn.frame(item, Encoding::Plain(0), &shapes).unwrap();
+        assert_eq!(turn.frame(item, Encoding::V1, &shapes), Some(v1));
+        turn.link(5, &mut chains[0], v1);
+        turn.link(9, &mut chains[1], plain);
     }
-    assert_eq!((tick.frames.len(), &*tick.touched), (6, &[5, 9][..]));
+    assert_eq!((turn.frames.len(), &*turn.touched), (6, &[5, 9][..]));
     for (seat, mut chain) in chains.into_iter().enumerate() {
         let mut frames = Vec::new();
-        while let Some((frame, rest)) = tick.split(chain) {
+        while let Some((frame, rest)) = turn.split(chain) {
             frames.push(frame as usize);
             chain = rest;
         }
         assert_eq!(frames, [seat, seat + 2, seat + 4]);
     }
-    assert!(tick.items.iter().all(|item| item.receivers == 2));
+    assert!(turn.items.iter().all(|item| item.receivers == 2));
 }
 
 #[test]
 fn a_tick_is_full_by_number_or_by_bytes() {
-    let mut tick = Tick::default();
+    let mut turn = Turn::default();
     for n in 0..MAX_PUBLICATIONS as u64 {
-        assert!(!tick.is_full());
-        tick.add(publication(n), None, Limits::default(), false);
+        assert!(!turn.is_full());
+        turn.add(publication(n), None, Limits::default(), false);
     }
-    assert!(tick.is_full());
-    tick.clear();
-    assert!(!tick.is_full());
-    tick.bytes = crate::hub::tick::MAX_BYTES;
-    assert!(tick.is_full());
+    assert!(turn.is_full());
+    turn.clear();
+    assert!(!turn.is_full());
+    turn.bytes = crate::hub::turn::MAX_BYTES;
+    assert!(turn.is_full());
 }
 
 #[test]
 fn a_tick_does_not_keep_the_room_of_the_largest_there_ever_was() {
-    let mut tick = Tick::default();
-    let item = tick.add(publication(1), None, Limits::default(), false);
-    let frame = tick.frame(item, Encoding::V1, &[]).unwrap();
+    let mut turn = Turn::default();
+    let item = turn.add(publication(1), None, Limits::default(), false);
+    let frame = turn.frame(item, Encoding::V1, &[]).unwrap();
     for seat in 0..1_000_000 {
-        tick.link(seat, &mut Chain::default(), frame);
+        turn.link(seat, &mut FrameChain::default(), frame);
     }
-    tick.clear();
-    assert!(tick.touched.capacity() <= crate::hub::tick::MAX_LINKS);
+    turn.clear();
+    assert!(turn.touched.capacity() <= crate::hub::turn::MAX_LINKS);
 }
 
 #[test]

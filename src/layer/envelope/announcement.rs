@@ -7,7 +7,7 @@ const ANNOUNCED: u8 = 4;
 
 /// Stands on a group's channel right before a message on the foreign channel of the same group.
 ///
-/// Foreign programs read what is said there, so nothing in the message itself can tell whose it is.
+/// External programs read what is said there, so nothing in the message itself can tell whose it is.
 /// Both are published by one script: nothing comes between them on a connection that hears both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::layer) struct Announcement([u8; 16]);

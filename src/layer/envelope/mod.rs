@@ -37,7 +37,7 @@ pub(super) use announcement::Announcement;
 pub(super) use read::decode;
 pub(super) use write::{append, control, probe, publication, unheard};
 
-use super::Unheard;
+use super::PossibleLoss;
 use crate::event::{Control, Event, EventError, InstanceId, Publication};
 
 /// The version of the format that this release writes, and the only one that it reads.
@@ -71,7 +71,7 @@ pub(super) enum Message {
     /// The instance's word to itself, whose return shows that the way is open.
     Probe(u64),
     /// Publications may have been lost before the layer had them.
-    Unheard(Unheard),
+    PossibleLoss(PossibleLoss),
 }
 
 /// Why a message on a channel says nothing.

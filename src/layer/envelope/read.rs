@@ -13,7 +13,7 @@ use crate::event::{
     Target,
 };
 use crate::group::GroupName;
-use crate::layer::Unheard;
+use crate::layer::PossibleLoss;
 
 /// Longest text in an envelope, such as a `sub`: bounds what a garbled length can ask for.
 const MAX_TEXT: u64 = 4096;
@@ -67,7 +67,7 @@ pub(in crate::layer) fn decode(
             Message::Control(Control::CloseSession(sub, session, reader.code()?))
         }
         kind::PROBE => Message::Probe(reader.number("probe")?),
-        kind::UNHEARD => Message::Unheard(reader.unheard()?),
+        kind::UNHEARD => Message::PossibleLoss(reader.unheard()?),
         _ => return Err(EnvelopeError::Broken("kind")),
     };
     Ok(Decoded::From(origin, message))
@@ -168,15 +168,15 @@ impl Reader {
         GroupName::parse(&self.text("group")?).map_err(|_| EnvelopeError::Broken("group"))
     }
 
-    fn unheard(&mut self) -> Result<Unheard, EnvelopeError> {
+    fn unheard(&mut self) -> Result<PossibleLoss, EnvelopeError> {
         let number =
             |number: u64| u16::try_from(number).map_err(|_| EnvelopeError::Broken("share"));
         match self.byte("unheard")? {
             0 => {
                 let groups = (0..self.count()?).map(|_| self.group());
-                Ok(Unheard::Groups(groups.collect::<Result<_, _>>()?))
+                Ok(PossibleLoss::Groups(groups.collect::<Result<_, _>>()?))
             }
-            1 => Ok(Unheard::Share {
+            1 => Ok(PossibleLoss::Share {
                 number: number(self.number("share")?)?,
                 of: number(self.number("share")?)?,
             }),

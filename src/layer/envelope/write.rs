@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{VERSION, flag, kind, member};
 use crate::event::{ConnectionId, Control, Except, InstanceId, Member, Publication, Target};
-use crate::layer::Unheard;
+use crate::layer::PossibleLoss;
 
 /// The envelope of `publication`, sent at `now`; its position is not in it.
 pub(in crate::layer) fn publication(
@@ -80,16 +80,16 @@ pub(in crate::layer) fn probe(origin: InstanceId, number: u64) -> Vec<u8> {
 }
 
 /// The envelope of what may have been lost before the layer had it.
-pub(in crate::layer) fn unheard(origin: InstanceId, unheard: &Unheard) -> Vec<u8> {
+pub(in crate::layer) fn unheard(origin: InstanceId, unheard: &PossibleLoss) -> Vec<u8> {
     let mut envelope = Vec::with_capacity(64);
     let mut out = Writer::begin(&mut envelope, kind::UNHEARD, origin);
     match unheard {
-        Unheard::Groups(groups) => {
+        PossibleLoss::Groups(groups) => {
             out.byte(0);
             out.number(groups.len() as u64);
             groups.iter().for_each(|group| out.text(group.as_str()));
         }
-        Unheard::Share { number, of } => {
+        PossibleLoss::Share { number, of } => {
             out.byte(1);
             out.number(u64::from(*number));
             out.number(u64::from(*of));

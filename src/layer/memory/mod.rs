@@ -9,7 +9,7 @@ use std::time::Instant;
 use dashmap::DashMap;
 use tokio::sync::mpsc;
 
-use super::history::{History, Kept};
+use super::history::{History, Retention};
 use super::{INCOMING, Inbox, Incoming, LayerError};
 use crate::event::{Control, Position, Publication, Recovery, Target};
 use crate::group::GroupName;
@@ -91,7 +91,7 @@ impl Broker {
         &self,
         group: GroupName,
         publication: Publication,
-        kept: Kept,
+        kept: Retention,
     ) -> Position {
         let mut wanted = self.wanted(&group);
         loop {
@@ -117,7 +117,7 @@ impl Broker {
 fn ring(
     rings: &mut HashMap<GroupName, Ring>,
     group: GroupName,
-    kept: Kept,
+    kept: Retention,
     now: Instant,
 ) -> &mut Ring {
     if rings.len() % SWEEP == SWEEP - 1 && !rings.contains_key(&group) {

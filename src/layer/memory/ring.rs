@@ -5,19 +5,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::event::{Position, Publication, Recovery};
-use crate::layer::history::{Kept, NUMBERING, random_epoch};
+use crate::layer::history::{NUMBERING, Retention, random_epoch};
 
 /// The newest publications of a group, numbered.
 #[derive(Debug)]
 pub(super) struct Ring {
-    kept: Kept,
+    kept: Retention,
     newest: Position,
     publications: VecDeque<Arc<Publication>>,
     touched: Instant,
 }
 
 impl Ring {
-    pub(super) fn new(kept: Kept, now: Instant) -> Self {
+    pub(super) fn new(kept: Retention, now: Instant) -> Self {
         // The process is its own generation: it numbers nothing that another one has numbered.
         let epoch = format!("0.{}", random_epoch()).into();
         let newest = Position { epoch, offset: 0 };

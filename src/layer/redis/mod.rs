@@ -5,20 +5,20 @@
 //! lost: every loss of the subscription is told as a gap. Groups with history are numbered and kept
 //! besides.
 
-mod chunk;
 mod connect;
-mod link;
-mod log;
+mod handle;
+mod heartbeat;
+mod history_store;
 mod names;
 mod notes;
-mod pulse;
 mod receive;
+mod redis_health;
 mod script;
+mod script_batch;
 mod session;
 mod subscriber;
 #[cfg(test)]
 mod tests;
-mod vitals;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use fred::interfaces::{EventInterface, PubsubInterface};
 use tokio::sync::{mpsc, oneshot};
 
 pub(super) use connect::check_url;
-pub use link::{Ear, Link, LinkError, NUMBERING, Wakes};
+pub use handle::{ChangedKeys, KeyChanges, NUMBERING, RedisHandle, ScriptError};
 pub use names::{Names, doubt_of};
 pub use script::Script;
 pub use session::Session;
@@ -39,13 +39,13 @@ use super::{Health, INCOMING, Inbox, LayerError, RedisSettings, envelope, unreac
 use crate::event::{Control, InstanceId, Position, Publication, Recovery, Target};
 use crate::group::GroupName;
 use crate::telemetry::Metrics;
-use chunk::Chunk;
 use connect::{Commands, EVENTS, Ending};
-use log::Log;
-use pulse::Pulse;
-use receive::{BACKLOG, Reader, Taker, Weight};
+use heartbeat::InstanceHeartbeat;
+use history_store::HistoryStore;
+use receive::{BACKLOG, ByteBudget, Reader, SubscriptionReader};
+use redis_health::RedisHealth;
+use script_batch::ScriptBatch;
 use subscriber::{Order, Subscriber};
-use vitals::Vitals;
 
 /// Changes of the subscription that may wait; the relay sends few, each of many groups.
 const ORDERS: usize = 64;
@@ -61,9 +61,9 @@ struct Shared {
     instance: InstanceId,
     names: Arc<Names>,
     commands: Commands,
-    log: Log,
+    log: HistoryStore,
     orders: mpsc::Sender<Order>,
-    vitals: Arc<Vitals>,
+    redis_health: Arc<RedisHealth>,
     settings: RedisSettings,
     /// Ended with the layer.
     _tasks: Vec<Ending<()>>,
@@ -86,21 +86,21 @@ impl Redis {
             settings.foreign.clone(),
             settings.boxes,
         ));
-        let vitals = Arc::new(Vitals::new(metrics));
+        let redis_health = Arc::new(RedisHealth::new(metrics));
         let speaking = connect::client(settings, FEW_EVENTS)?;
         let listening = connect::client(settings, EVENTS)?;
         let commands = connect::commands(&speaking, settings);
         let (orders, ordered) = mpsc::channel(ORDERS);
         let (backlog, backlogged) = mpsc::channel(BACKLOG);
         let (sender, inbox) = mpsc::channel(INCOMING);
-        let weight = Arc::new(Weight::new(settings.backlog_bytes));
+        let weight = Arc::new(ByteBudget::new(settings.backlog_bytes));
 
-        let taker = Taker {
+        let taker = SubscriptionReader {
             messages: listening.message_rx(),
             names: Arc::clone(&names),
             backlog: backlog.clone(),
             weight: Arc::clone(&weight),
-            vitals: Arc::clone(&vitals),
+            redis_health: Arc::clone(&redis_health),
         };
         let reader = Reader {
             backlog: backlogged,
@@ -108,10 +108,10 @@ impl Redis {
             weight,
             max_event_bytes: settings.max_event_bytes,
             instance,
-            vitals: Arc::clone(&vitals),
+            redis_health: Arc::clone(&redis_health),
             logged: None,
         };
-        let pulse = Pulse {
+        let pulse = InstanceHeartbeat {
             instance,
             source_expiry: settings.source_expiry,
             commands: commands.clone(),
@@ -119,7 +119,7 @@ impl Redis {
             errors: speaking.error_rx(),
             names: Arc::clone(&names),
             orders: orders.clone(),
-            vitals: Arc::clone(&vitals),
+            redis_health: Arc::clone(&redis_health),
         };
         let subscriber = Subscriber::new(
             listening.clone(),
@@ -127,7 +127,7 @@ impl Redis {
             Arc::clone(&names),
             ordered,
             backlog,
-            Arc::clone(&vitals),
+            Arc::clone(&redis_health),
         );
         let tasks = vec![
             Ending(tokio::spawn(taker.run())),
@@ -137,14 +137,19 @@ impl Redis {
             Ending(tokio::spawn(connect::keep_connected(speaking, "commands"))),
             Ending(tokio::spawn(connect::keep_connected(listening, "subscription"))),
         ];
-        let log = Log::new(history, Arc::clone(&names), commands.clone(), Arc::clone(&vitals));
+        let log = HistoryStore::new(
+            history,
+            Arc::clone(&names),
+            commands.clone(),
+            Arc::clone(&redis_health),
+        );
         let shared = Shared {
             instance,
             names,
             commands,
             log,
             orders,
-            vitals,
+            redis_health,
             settings: settings.clone(),
             _tasks: tasks,
         };
@@ -184,7 +189,7 @@ impl Redis {
         let mut rest = publications.as_slice();
         while !rest.is_empty() {
             self.check_speaking()?;
-            let mut chunk = Chunk::new(&shared.names, shared.log.history(), shared.instance);
+            let mut chunk = ScriptBatch::new(&shared.names, shared.log.history(), shared.instance);
             rest = chunk.fill(rest, Instant::now());
             shared.log.commit_many(chunk, &mut taken).await?;
         }
@@ -204,7 +209,7 @@ impl Redis {
     }
 
     fn check_speaking(&self) -> Result<(), LayerError> {
-        match self.0.vitals.is_speaking() {
+        match self.0.redis_health.is_speaking() {
             true => Ok(()),
             false => Err(LayerError::Unreachable("there is no connection to Redis".to_owned())),
         }
@@ -232,7 +237,7 @@ impl Redis {
     ) -> Result<Vec<Recovery>, LayerError> {
         self.check_speaking()?;
         let answers = self.0.log.recover(asked).await?;
-        if !self.0.vitals.is_live() {
+        if !self.0.redis_health.is_live() {
             // A join that is answered promises what follows; nothing can be promised now.
             return Err(LayerError::Unreachable("nothing is subscribed".to_owned()));
         }
@@ -241,8 +246,8 @@ impl Redis {
 
     /// A further connection to the same Redis, for what feeds the layer; must be called within a
     /// runtime. `wake` are the beginnings of keys whose writing is to be told.
-    pub fn link(&self, wake: Vec<String>) -> Result<(Link, Ear), LayerError> {
-        Link::open(&self.0, wake)
+    pub fn link(&self, wake: Vec<String>) -> Result<(RedisHandle, KeyChanges), LayerError> {
+        RedisHandle::open(&self.0, wake)
     }
 
     /// The names of the cluster's channels and keys.
@@ -251,7 +256,7 @@ impl Redis {
     }
 
     pub(super) fn health(&self) -> Health {
-        self.0.vitals.health()
+        self.0.redis_health.health()
     }
 }
 

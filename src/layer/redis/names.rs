@@ -2,14 +2,14 @@
 
 use crate::event::{InstanceId, Target};
 use crate::group::GroupName;
-use crate::layer::Foreign;
+use crate::layer::External;
 
 /// The names that one instance uses.
 #[derive(Debug, Clone)]
 pub struct Names {
     group: String,
     /// The beginning of the channels, and the patterns of the groups, that are subscribed as well.
-    foreign: Option<Foreign>,
+    foreign: Option<External>,
     /// How many mailboxes groups share, if senders may be turned away from them.
     boxes: Option<u16>,
     user: String,
@@ -24,7 +24,7 @@ pub(super) enum Channel {
     /// A group's own.
     Group(GroupName),
     /// What a foreign program calls a group.
-    Foreign(GroupName),
+    External(GroupName),
     /// One of those that carry envelopes alone.
     Other,
 }
@@ -33,7 +33,7 @@ impl Names {
     pub(super) fn new(
         cluster: &str,
         instance: InstanceId,
-        foreign: Option<Foreign>,
+        foreign: Option<External>,
         boxes: Option<u16>,
     ) -> Self {
         Self {
@@ -66,7 +66,7 @@ impl Names {
 
     /// What is subscribed for whoever holds `group`.
     pub(super) fn heard_by(&self, group: &GroupName) -> impl Iterator<Item = String> {
-        let wanted = |foreign: &&Foreign| foreign.groups.iter().any(|p| p.matches(group.as_str()));
+        let wanted = |foreign: &&External| foreign.groups.iter().any(|p| p.matches(group.as_str()));
         let foreign = self.foreign.as_ref().filter(wanted);
         let foreign = foreign.map(|foreign| [&foreign.prefix, group.as_str()].concat());
         std::iter::once(self.of_group(group)).chain(foreign)
@@ -103,7 +103,7 @@ impl Names {
         if let Some(foreign) = &self.foreign
             && let Some(name) = channel.strip_prefix(&foreign.prefix)
         {
-            return GroupName::parse(name).ok().map(Channel::Foreign);
+            return GroupName::parse(name).ok().map(Channel::External);
         }
         self.own().contains(&channel).then_some(Channel::Other)
     }

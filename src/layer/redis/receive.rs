@@ -16,7 +16,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::names::{Channel, Names};
-use super::vitals::Vitals;
+use super::redis_health::RedisHealth;
 use crate::event::{InstanceId, Publication, PublicationId};
 use crate::group::GroupName;
 use crate::layer::envelope::{self, Announcement, Decoded, Message};
@@ -36,7 +36,7 @@ pub(super) enum Item {
     /// A message, copied out of the read buffer, which it would keep alive otherwise.
     Message(Channel, Bytes),
     /// Something was lost here.
-    Gap(Losses),
+    Gap(PendingGap),
     /// The subscription is being made anew: what comes from here on comes after the gap that is told
     /// when it is complete. Told earlier, the gap would make clients look elsewhere for what they
     /// missed while something could still be missed.
@@ -47,7 +47,7 @@ pub(super) enum Item {
 
 /// How much waits between the two tasks.
 #[derive(Debug)]
-pub(super) struct Weight {
+pub(super) struct ByteBudget {
     bytes: AtomicUsize,
     most: usize,
     /// Told when half of it is free again.
@@ -56,7 +56,7 @@ pub(super) struct Weight {
 
 /// What was lost at one place.
 #[derive(Debug, Default)]
-pub(super) struct Losses {
+pub(super) struct PendingGap {
     all: bool,
     groups: BTreeSet<GroupName>,
     /// Messages lost, as far as they could be counted.
@@ -68,27 +68,27 @@ pub(super) struct Losses {
 struct Echo(Option<(GroupName, Announcement)>);
 
 /// The first task.
-pub(super) struct Taker {
+pub(super) struct SubscriptionReader {
     pub(super) messages: broadcast::Receiver<Received>,
     pub(super) names: Arc<Names>,
     pub(super) backlog: mpsc::Sender<Item>,
-    pub(super) weight: Arc<Weight>,
-    pub(super) vitals: Arc<Vitals>,
+    pub(super) weight: Arc<ByteBudget>,
+    pub(super) redis_health: Arc<RedisHealth>,
 }
 
 /// The second task.
 pub(super) struct Reader {
     pub(super) backlog: mpsc::Receiver<Item>,
     pub(super) inbox: mpsc::Sender<Incoming>,
-    pub(super) weight: Arc<Weight>,
+    pub(super) weight: Arc<ByteBudget>,
     pub(super) max_event_bytes: usize,
     pub(super) instance: InstanceId,
-    pub(super) vitals: Arc<Vitals>,
+    pub(super) redis_health: Arc<RedisHealth>,
     /// When an unreadable message was last logged.
     pub(super) logged: Option<Instant>,
 }
 
-impl Weight {
+impl ByteBudget {
     /// Nothing waits yet; `most` bytes may.
     pub(super) fn new(most: usize) -> Self {
         Self { bytes: AtomicUsize::new(0), most, room: Notify::new() }
@@ -117,7 +117,7 @@ impl Weight {
     }
 }
 
-impl Losses {
+impl PendingGap {
     fn is_empty(&self) -> bool {
         !self.all && self.groups.is_empty()
     }
@@ -125,11 +125,11 @@ impl Losses {
     fn add(&mut self, channel: Channel) {
         self.count += 1;
         match channel {
-            Channel::Group(group) | Channel::Foreign(group) if self.groups.len() < MAX_NAMED => {
+            Channel::Group(group) | Channel::External(group) if self.groups.len() < MAX_NAMED => {
                 self.groups.insert(group);
             }
             // Users and connections have no gaps of their own: all are told.
-            Channel::Group(_) | Channel::Foreign(_) | Channel::Other => self.all = true,
+            Channel::Group(_) | Channel::External(_) | Channel::Other => self.all = true,
         }
     }
 
@@ -150,7 +150,7 @@ impl Echo {
                 self.0 = Announcement::read(bytes).map(|next| (group.clone(), next));
                 self.0.is_some()
             }
-            Channel::Foreign(group) => {
+            Channel::External(group) => {
                 announced.is_some_and(|(of, next)| of == *group && next == Announcement::of(bytes))
             }
             Channel::Other => false,
@@ -158,10 +158,10 @@ impl Echo {
     }
 }
 
-impl Taker {
+impl SubscriptionReader {
     /// Takes until the client or the reader is gone.
     pub(super) async fn run(mut self) {
-        let mut losses = Losses::default();
+        let mut losses = PendingGap::default();
         let mut echo = Echo::default();
         loop {
             tokio::select! {
@@ -177,7 +177,7 @@ impl Taker {
                     Err(RecvError::Lagged(count)) => {
                         losses.all = true;
                         losses.count += count;
-                        self.vitals.count_lost(count);
+                        self.redis_health.count_lost(count);
                     }
                     Err(RecvError::Closed) => return,
                 },
@@ -185,7 +185,7 @@ impl Taker {
         }
     }
 
-    fn take(&self, message: &Received, echo: &mut Echo, losses: &mut Losses) {
+    fn take(&self, message: &Received, echo: &mut Echo, losses: &mut PendingGap) {
         let (Some(channel), Some(bytes)) =
             (self.names.read(&message.channel), message.value.as_bytes())
         else {
@@ -206,8 +206,8 @@ impl Taker {
         }
     }
 
-    fn lose(&self, channel: Channel, losses: &mut Losses) {
-        self.vitals.count_lost(1);
+    fn lose(&self, channel: Channel, losses: &mut PendingGap) {
+        self.redis_health.count_lost(1);
         losses.add(channel);
     }
 }
@@ -230,7 +230,7 @@ impl Reader {
                 }
                 (Item::Message(_, bytes), Some(_)) => {
                     self.weight.take_off(bytes.len());
-                    self.vitals.count_lost(1);
+                    self.redis_health.count_lost(1);
                     true
                 }
                 (Item::Message(channel, bytes), None) => self.hand_on(&channel, bytes).await,
@@ -246,7 +246,7 @@ impl Reader {
     }
 
     /// Tells what the taker lost. Whether the relay is there.
-    async fn tell(&self, losses: Losses) -> bool {
+    async fn tell(&self, losses: PendingGap) -> bool {
         tracing::warn!(lost = losses.count, "publications lost: the hub is behind");
         self.inbox.send(Incoming::Gap(losses.into_gap())).await.is_ok()
     }
@@ -270,7 +270,7 @@ impl Reader {
             Ok(Some(incoming)) => self.inbox.send(incoming).await.is_ok(),
             Ok(None) => true,
             Err(error) => {
-                self.vitals.count_unreadable();
+                self.redis_health.count_unreadable();
                 if self.logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
                     self.logged = Some(Instant::now());
                     tracing::warn!(?channel, %error, "a message on Redis is not readable");
@@ -287,7 +287,7 @@ impl Reader {
     ) -> Result<Option<Incoming>, envelope::EnvelopeError> {
         let group = match channel {
             Channel::Group(group) => Some(group),
-            Channel::Foreign(group) => return Ok(Some(Incoming::Foreign(group.clone(), bytes))),
+            Channel::External(group) => return Ok(Some(Incoming::External(group.clone(), bytes))),
             Channel::Other => None,
         };
         let now = Instant::now();
@@ -308,12 +308,12 @@ impl Reader {
                 Some(Incoming::Publication(Arc::new(publication)))
             }
             Decoded::From(_, Message::Control(control)) => Some(Incoming::Control(control)),
-            Decoded::From(_, Message::Unheard(unheard)) => {
-                Some(Incoming::Gap(Gap::Unheard(unheard)))
+            Decoded::From(_, Message::PossibleLoss(unheard)) => {
+                Some(Incoming::Gap(Gap::PossibleLoss(unheard)))
             }
             Decoded::From(origin, Message::Probe(number)) => {
                 if origin == self.instance {
-                    self.vitals.probe_returned(number);
+                    self.redis_health.probe_returned(number);
                 }
                 None
             }

@@ -12,7 +12,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::timeout;
 
 use super::connect::{self, Commands, Ending};
-use super::link::{LinkError, sort};
+use super::handle::{ScriptError, sort};
 use super::names::Names;
 use super::script::Script;
 use crate::event::InstanceId;
@@ -35,14 +35,14 @@ impl Session {
     /// Connects, or says why not; within a runtime.
     ///
     /// # Errors
-    /// [`LinkError::Refused`] for a password or a server that is not the right one.
-    pub async fn open(settings: &RedisSettings) -> Result<Self, LinkError> {
+    /// [`ScriptError::Refused`] for a password or a server that is not the right one.
+    pub async fn open(settings: &RedisSettings) -> Result<Self, ScriptError> {
         let client = connect::once(settings, EVENTS)?;
         let connecting = timeout(settings.timeout, client.init()).await;
         let connection = connecting
             .map_err(|_| {
                 let late = format!("no answer within {:?}", settings.timeout);
-                LinkError::from(LayerError::Unreachable(late))
+                ScriptError::from(LayerError::Unreachable(late))
             })?
             .map_err(|error| sort(&error))?;
         // As a name only: nobody speaks to it, and nothing is written under it.
@@ -63,14 +63,14 @@ impl Session {
     }
 
     /// One command.
-    pub async fn ask<R: FromValue>(&self, words: &[&str]) -> Result<R, LinkError> {
+    pub async fn ask<R: FromValue>(&self, words: &[&str]) -> Result<R, ScriptError> {
         let (command, arguments) =
             command(words.iter().map(|word| word.as_bytes().to_vec().into()));
         self.commands.custom(command, arguments).await.map_err(|error| sort(&error))
     }
 
     /// Several commands in one go; their answers in that order.
-    pub async fn ask_all(&self, questions: Vec<Vec<Bytes>>) -> Vec<Result<Value, LinkError>> {
+    pub async fn ask_all(&self, questions: Vec<Vec<Bytes>>) -> Vec<Result<Value, ScriptError>> {
         let pipeline = self.client.pipeline();
         for question in questions {
             let (command, arguments) = command(question.into_iter());
@@ -89,7 +89,7 @@ impl Session {
         script: &Script,
         keys: Vec<String>,
         arguments: Vec<Bytes>,
-    ) -> Result<R, LinkError> {
+    ) -> Result<R, ScriptError> {
         script.try_run(&self.commands, keys, arguments).await.map_err(|error| sort(&error))
     }
 
@@ -99,7 +99,7 @@ impl Session {
     /// fred answers these before Redis does and drops a refusal that comes while nothing is asked, so
     /// they go as any other command with a PING behind. Redis pushes its answer to what it allows,
     /// which is no reply, so the PONG arrives in its place; a refusal is a reply.
-    pub async fn try_channel(self, command: &str, channel: &str) -> Result<(), LinkError> {
+    pub async fn try_channel(self, command: &str, channel: &str) -> Result<(), ScriptError> {
         let words = [command, channel];
         let asked = self.ask::<Value>(&words);
         let behind = async {
@@ -117,8 +117,8 @@ impl Session {
     pub async fn hears_writing(
         &self,
         key: &str,
-        write: impl Future<Output = Result<(), LinkError>>,
-    ) -> Result<bool, LinkError> {
+        write: impl Future<Output = Result<(), ScriptError>>,
+    ) -> Result<bool, ScriptError> {
         let mut told = self.client.invalidation_rx();
         let tracking = self.client.start_tracking(key, true, false, false, true).await;
         tracking.map_err(|error| sort(&error))?;

@@ -21,7 +21,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::connect::Commands;
 use super::names::Names;
 use super::receive::Item;
-use super::vitals::Vitals;
+use super::redis_health::RedisHealth;
 use crate::group::GroupName;
 use crate::layer::{LayerError, unreachable};
 
@@ -48,7 +48,7 @@ pub(super) struct Subscriber {
     pub(super) names: Arc<Names>,
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) backlog: mpsc::Sender<Item>,
-    pub(super) vitals: Arc<Vitals>,
+    pub(super) redis_health: Arc<RedisHealth>,
     wanted: HashSet<GroupName>,
     reconnects: broadcast::Receiver<Server>,
     errors: broadcast::Receiver<(Error, Option<Server>)>,
@@ -65,7 +65,7 @@ impl Subscriber {
         names: Arc<Names>,
         orders: mpsc::Receiver<Order>,
         backlog: mpsc::Sender<Item>,
-        vitals: Arc<Vitals>,
+        redis_health: Arc<RedisHealth>,
     ) -> Self {
         Self {
             reconnects: client.reconnect_rx(),
@@ -78,7 +78,7 @@ impl Subscriber {
             names,
             orders,
             backlog,
-            vitals,
+            redis_health,
         }
     }
 
@@ -87,7 +87,7 @@ impl Subscriber {
         let mut retry = interval(RETRY);
         retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let live = self.vitals.is_live();
+            let live = self.redis_health.is_live();
             tokio::select! {
                 event = self.reconnects.recv() => {
                     if let Err(RecvError::Closed) = event {
@@ -126,7 +126,7 @@ impl Subscriber {
     async fn subscribe(&mut self, groups: Vec<GroupName>) -> Result<(), LayerError> {
         let names: Vec<_> = groups.iter().flat_map(|group| self.names.heard_by(group)).collect();
         self.wanted.extend(groups);
-        if !self.vitals.is_live() {
+        if !self.redis_health.is_live() {
             return Err(LayerError::Unreachable("the subscription is being made anew".to_owned()));
         }
         let confirmed = self.subscribe_channels(names).await;
@@ -147,7 +147,7 @@ impl Subscriber {
             // What fails here fails with the connection, whose successor never had them.
             let _ = self.commands.unsubscribe(chunk.to_vec()).await;
         }
-        if !names.is_empty() && self.vitals.is_live() && self.confirm().await.is_err() {
+        if !names.is_empty() && self.redis_health.is_live() && self.confirm().await.is_err() {
             self.lose();
         }
     }
@@ -176,8 +176,8 @@ impl Subscriber {
                         return;
                     }
                 }
-                self.vitals.set_live(true);
-                self.vitals.resumed();
+                self.redis_health.set_live(true);
+                self.redis_health.resumed();
             }
             Err(error) => tracing::warn!(%error, channels = count, "not subscribed; tried again"),
         }
@@ -211,7 +211,7 @@ impl Subscriber {
     }
 
     fn lose(&mut self) {
-        if self.vitals.set_live(false) {
+        if self.redis_health.set_live(false) {
             tracing::warn!("subscription to Redis lost");
         }
     }

@@ -12,7 +12,7 @@ use super::*;
 use crate::event::{Event, PublicationId};
 use crate::group::GroupPattern;
 use crate::layer::envelope::Announcement;
-use crate::layer::{Foreign, Gap, Incoming, Kept};
+use crate::layer::{External, Gap, Incoming, Retention};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -26,18 +26,18 @@ struct Way {
 fn way(ring: usize, room: usize, max_bytes: usize) -> Way {
     let instance = "k3f5a2bq".parse().unwrap();
     let groups = vec![GroupPattern::parse("*").unwrap()];
-    let foreign = Foreign { prefix: "asgi__group__".to_owned(), groups };
-    let vitals = Arc::new(Vitals::new(Arc::new(Metrics::new())));
+    let foreign = External { prefix: "asgi__group__".to_owned(), groups };
+    let redis_health = Arc::new(RedisHealth::new(Arc::new(Metrics::new())));
     let (messages, receiver) = broadcast::channel(ring);
     let (backlog, backlogged) = mpsc::channel(room);
     let (sender, inbox) = mpsc::channel(1);
-    let weight = Arc::new(Weight::new(max_bytes));
-    let taker = Taker {
+    let weight = Arc::new(ByteBudget::new(max_bytes));
+    let taker = SubscriptionReader {
         messages: receiver,
         names: Arc::new(Names::new("groupcast", instance, Some(foreign), None)),
         backlog: backlog.clone(),
         weight: Arc::clone(&weight),
-        vitals: Arc::clone(&vitals),
+        redis_health: Arc::clone(&redis_health),
     };
     let reader = Reader {
         backlog: backlogged,
@@ -45,7 +45,7 @@ fn way(ring: usize, room: usize, max_bytes: usize) -> Way {
         weight,
         max_event_bytes: 1024,
         instance,
-        vitals,
+        redis_health,
         logged: None,
     };
     tokio::spawn(taker.run());
@@ -85,8 +85,8 @@ impl Way {
             Incoming::Publication(publication) => publication.event.kind().to_owned(),
             Incoming::Gap(Gap::All) => "gap in all".to_owned(),
             Incoming::Gap(Gap::Groups(groups)) => format!("gap in {groups:?}"),
-            Incoming::Foreign(group, message) => format!("{group}: {}", message.escape_ascii()),
-            Incoming::Gap(Gap::Unheard(_)) => panic!("nobody sent this"),
+            Incoming::External(group, message) => format!("{group}: {}", message.escape_ascii()),
+            Incoming::Gap(Gap::PossibleLoss(_)) => panic!("nobody sent this"),
             Incoming::Control(change) => panic!("nobody asked for a change: {change:?}"),
         }
     }
@@ -199,7 +199,7 @@ async fn what_comes_while_the_subscription_is_made_anew_follows_the_gap() {
 fn chunks(group: &str, count: usize, bytes: usize) -> Vec<usize> {
     let instance = "k3f5a2bq".parse().unwrap();
     let names = Names::new("groupcast", instance, None, None);
-    let kept = Kept { size: 5, ttl: LONG };
+    let kept = Retention { size: 5, ttl: LONG };
     let history = History::new(vec![(GroupPattern::parse("pedido.*").unwrap(), kept)]);
     let json = format!(r#"{{"type":"a","x":"{}"}}"#, "x".repeat(bytes));
     let publication = Publication {
@@ -214,7 +214,7 @@ fn chunks(group: &str, count: usize, bytes: usize) -> Vec<usize> {
     let publications = vec![publication; count];
     let (mut rest, mut counts) = (publications.as_slice(), Vec::new());
     while !rest.is_empty() {
-        let left = Chunk::new(&names, &history, instance).fill(rest, Instant::now());
+        let left = ScriptBatch::new(&names, &history, instance).fill(rest, Instant::now());
         counts.push(rest.len() - left.len());
         rest = left;
     }

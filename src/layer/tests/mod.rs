@@ -65,10 +65,10 @@ fn over_unready(server: &RedisServer, change: impl FnOnce(&mut RedisSettings)) -
     Instance { id, layer, inbox }
 }
 
-/// Kept of `pedido.*`: five publications for a minute; of `breve.*`: 50 ms.
+/// Retention of `pedido.*`: five publications for a minute; of `breve.*`: 50 ms.
 fn history() -> History {
     let kept = |pattern, size, ttl| {
-        (GroupPattern::parse(pattern).unwrap(), Kept { size, ttl: Duration::from_millis(ttl) })
+        (GroupPattern::parse(pattern).unwrap(), Retention { size, ttl: Duration::from_millis(ttl) })
     };
     History::new(vec![kept("pedido.*", 5, 60_000), kept("breve.*", 5, 50)])
 }

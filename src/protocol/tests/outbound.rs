@@ -20,13 +20,13 @@ fn group() -> GroupName {
     GroupName::parse("usuario_7").unwrap()
 }
 
-fn held(group: &str, position: Option<Position>, recovered: Option<bool>) -> Standing {
-    Standing { group: group.into(), outcome: Ok(Held { position, recovered }) }
+fn held(group: &str, position: Option<Position>, recovered: Option<bool>) -> JoinOutcome {
+    JoinOutcome { group: group.into(), outcome: Ok(Held { position, recovered }) }
 }
 
-fn refused(group: &str) -> Standing {
+fn refused(group: &str) -> JoinOutcome {
     let refusal = Refusal::new(Code::IllegalName, "group name \"a b\" holds ' '");
-    Standing { group: group.into(), outcome: Err(refusal) }
+    JoinOutcome { group: group.into(), outcome: Err(refusal) }
 }
 
 #[test]

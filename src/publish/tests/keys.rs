@@ -32,14 +32,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Remembered {
     content: u32,
     claimed_at: u64,
-    accepted: Vec<Option<Accepted>>,
+    accepted: Vec<Option<Receipt>>,
     held: bool,
 }
 
 #[derive(Debug, PartialEq)]
 enum Answer {
-    Mine(Vec<Option<Accepted>>),
-    Known(Vec<Accepted>),
+    Mine(Vec<Option<Receipt>>),
+    Known(Vec<Receipt>),
     Taken,
     OtherContent,
 }
@@ -100,7 +100,7 @@ proptest! {
                     let Some((key, claimed)) = holders.get_mut(holder) else { continue };
                     ids += 1;
                     let id = PublicationId(ids);
-                    let accepted = Accepted { id, position: None, repeated: false };
+                    let accepted = Receipt { id, position: None, repeated: false };
                     claimed.note(target, &accepted);
                     let known = model.get_mut(key).expect("a held key is remembered");
                     known.accepted[target] = Some(accepted);
@@ -129,7 +129,7 @@ fn settle(keys: &Keys, n: u32, now: Instant) {
         panic!("key {n} is new");
     };
     let id = PublicationId(n.into());
-    claimed.note(0, &Accepted { id, position: None, repeated: false });
+    claimed.note(0, &Receipt { id, position: None, repeated: false });
 }
 
 fn is_known(keys: &Keys, n: u32, now: Instant) -> bool {

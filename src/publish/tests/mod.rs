@@ -1,4 +1,4 @@
-//! The door over a real memory layer whose inbox the tests read.
+//! The publisher over a real memory layer whose inbox the tests read.
 
 mod keys;
 mod once;
@@ -24,24 +24,24 @@ fn event(json: &str) -> Event {
     Event::parse(Bytes::copy_from_slice(json.as_bytes())).expect("a legal event")
 }
 
-fn aviso(n: u32) -> Draft {
-    Draft::new(event(&format!(r#"{{"type":"aviso","n":{n}}}"#)))
+fn aviso(n: u32) -> PublishRequest {
+    PublishRequest::new(event(&format!(r#"{{"type":"aviso","n":{n}}}"#)))
 }
 
-/// A door with `settings`, and the inbox of the one instance, which holds the groups a, b and c.
-async fn open(settings: Settings) -> (Arc<Door>, Inbox) {
+/// A publisher with `settings`, and the inbox of the one instance, which holds the groups a, b and c.
+async fn open(settings: Settings) -> (Arc<Publisher>, Inbox) {
     let (memory, inbox) = Arc::new(Broker::default()).attach();
     let layer = Layer::Memory(memory);
     layer.subscribe(&[group("a"), group("b"), group("c")]).await.expect("memory is reachable");
-    (Arc::new(Door::new(settings, layer)), inbox)
+    (Arc::new(Publisher::new(settings, layer)), inbox)
 }
 
 fn patient() -> Settings {
-    Settings { patience: LONG, ..Settings::default() }
+    Settings { publish_timeout: LONG, ..Settings::default() }
 }
 
 fn hasty() -> Settings {
-    Settings { patience: Duration::from_millis(20), ..Settings::default() }
+    Settings { publish_timeout: Duration::from_millis(20), ..Settings::default() }
 }
 
 fn to(name: &str) -> Target {
@@ -49,9 +49,9 @@ fn to(name: &str) -> Target {
 }
 
 /// Leaves no room in the inbox.
-async fn fill(door: &Door) {
+async fn fill(publisher: &Publisher) {
     for n in 0..INCOMING as u32 {
-        door.publish(to("c"), aviso(n)).await.expect("there is room");
+        publisher.publish(to("c"), aviso(n)).await.expect("there is room");
     }
 }
 
@@ -62,7 +62,7 @@ fn received(inbox: &mut Inbox) -> Vec<(Target, String)> {
         .filter_map(|incoming| match incoming {
             Incoming::Publication(p) if p.target == to("c") => None,
             Incoming::Publication(p) => Some((p.target.clone(), text(&p))),
-            Incoming::Foreign(..) | Incoming::Control(_) | Incoming::Gap(_) => {
+            Incoming::External(..) | Incoming::Control(_) | Incoming::Gap(_) => {
                 panic!("only publications were sent")
             }
         })
@@ -71,15 +71,17 @@ fn received(inbox: &mut Inbox) -> Vec<(Target, String)> {
 
 #[tokio::test]
 async fn a_publication_carries_what_the_publisher_said() {
-    let (door, mut inbox) = open(patient()).await;
+    let (publisher, mut inbox) = open(patient()).await;
     let before = Instant::now();
     let except = Except { users: vec!["7".into()], ..Except::default() };
-    let draft = Draft {
+    let draft = PublishRequest {
         except: except.clone(),
         expiry: Some(Duration::from_secs(5)),
-        ..Draft::new(event("{ \"type\" : \"aviso\", \"n\":123456789012345678901234567890 }"))
+        ..PublishRequest::new(event(
+            "{ \"type\" : \"aviso\", \"n\":123456789012345678901234567890 }",
+        ))
     };
-    let accepted = door.publish(to("a"), draft).await.expect("taken");
+    let accepted = publisher.publish(to("a"), draft).await.expect("taken");
     let Some(Incoming::Publication(publication)) = inbox.recv().await else {
         panic!("a publication");
     };
@@ -100,9 +102,9 @@ async fn ids_differ_between_publications_and_between_doors() {
     let (one, _inbox) = open(patient()).await;
     let (other, _other_inbox) = open(patient()).await;
     let mut ids = std::collections::HashSet::new();
-    for door in [one, other] {
+    for publisher in [one, other] {
         for n in 0..100 {
-            ids.insert(door.publish(to("a"), aviso(n)).await.expect("taken").id);
+            ids.insert(publisher.publish(to("a"), aviso(n)).await.expect("taken").id);
         }
     }
     assert_eq!(ids.len(), 200);
@@ -112,8 +114,8 @@ async fn ids_differ_between_publications_and_between_doors() {
 async fn an_event_over_the_bound_is_refused_and_one_at_the_bound_is_not() {
     let json = r#"{"type":"aviso"}"#;
     for (most, fits) in [(json.len(), true), (json.len() - 1, false)] {
-        let (door, mut inbox) = open(Settings { max_event_bytes: most, ..patient() }).await;
-        let answer = door.publish(to("a"), Draft::new(event(json))).await;
+        let (publisher, mut inbox) = open(Settings { max_event_bytes: most, ..patient() }).await;
+        let answer = publisher.publish(to("a"), PublishRequest::new(event(json))).await;
         assert_eq!(answer.is_ok(), fits, "bound {most}");
         assert_eq!(received(&mut inbox).len(), usize::from(fits));
         if let Err(error) = answer {
@@ -124,20 +126,20 @@ async fn an_event_over_the_bound_is_refused_and_one_at_the_bound_is_not() {
 
 #[tokio::test]
 async fn a_publisher_waits_for_room_and_no_longer_than_its_patience() {
-    let (door, mut inbox) = open(hasty()).await;
-    fill(&door).await;
-    let refused = door.publish(to("a"), aviso(1)).await;
+    let (publisher, mut inbox) = open(hasty()).await;
+    fill(&publisher).await;
+    let refused = publisher.publish(to("a"), aviso(1)).await;
     assert_eq!(refused, Err(PublishError::Busy(Duration::from_millis(20))));
     assert_eq!(received(&mut inbox), [], "what was refused was not sent");
-    door.publish(to("a"), aviso(2)).await.expect("there is room again");
+    publisher.publish(to("a"), aviso(2)).await.expect("there is room again");
     assert_eq!(received(&mut inbox), [(to("a"), r#"{"type":"aviso","n":2}"#.to_owned())]);
 }
 
 #[tokio::test]
 async fn a_batch_keeps_its_order() {
-    let (door, mut inbox) = open(patient()).await;
+    let (publisher, mut inbox) = open(patient()).await;
     let batch = [(vec![to("a"), to("b")], aviso(1)), (vec![to("b")], aviso(2))];
-    let answers = door.publish_batch(&batch).await;
+    let answers = publisher.publish_batch(&batch).await;
     assert_eq!(answers.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1]);
     assert!(answers.iter().flatten().all(Result::is_ok));
     let one = r#"{"type":"aviso","n":1}"#.to_owned();
@@ -147,23 +149,23 @@ async fn a_batch_keeps_its_order() {
 
 #[tokio::test]
 async fn a_lasting_error_in_a_batch_stands_alone_and_a_transient_one_ends_it() {
-    let (door, mut inbox) = open(Settings { max_event_bytes: 40, ..hasty() }).await;
-    let long = Draft::new(event(&format!(r#"{{"type":"{}"}}"#, "x".repeat(40))));
+    let (publisher, mut inbox) = open(Settings { max_event_bytes: 40, ..hasty() }).await;
+    let long = PublishRequest::new(event(&format!(r#"{{"type":"{}"}}"#, "x".repeat(40))));
     let batch = [(vec![to("a")], long.clone()), (vec![to("a")], aviso(1))];
-    let answers = door.publish_batch(&batch).await;
+    let answers = publisher.publish_batch(&batch).await;
     assert!(matches!(answers[0][..], [Err(PublishError::TooLarge { bytes: 51, most: 40 })]));
     assert!(answers[1][0].is_ok());
     received(&mut inbox);
 
     for n in 0..INCOMING as u32 - 1 {
-        door.publish(to("c"), aviso(n)).await.expect("there is room");
+        publisher.publish(to("c"), aviso(n)).await.expect("there is room");
     }
     let batch = [
         (vec![to("a"), to("b")], aviso(1)),
         (vec![to("a")], long),
         (vec![to("a"), to("b")], aviso(2)),
     ];
-    let answers = door.publish_batch(&batch).await;
+    let answers = publisher.publish_batch(&batch).await;
     let busy = Err(PublishError::Busy(Duration::from_millis(20)));
     assert!(answers[0][0].is_ok());
     assert_eq!(answers[0][1], busy);
@@ -174,11 +176,11 @@ async fn a_lasting_error_in_a_batch_stands_alone_and_a_transient_one_ends_it() {
 
 #[tokio::test]
 async fn a_change_reaches_the_instances_and_is_refused_without_room() {
-    let (door, mut inbox) = open(hasty()).await;
+    let (publisher, mut inbox) = open(hasty()).await;
     let id: ConnectionId = "k3f5a2bq-17".parse().expect("a legal id");
     let join = Control::Join(Member::Connection(id), group("a"));
-    door.change(join.clone()).await.expect("taken");
+    publisher.change(join.clone()).await.expect("taken");
     assert!(matches!(inbox.recv().await, Some(Incoming::Control(control)) if control == join));
-    fill(&door).await;
-    assert!(matches!(door.change(join).await, Err(PublishError::Busy(_))));
+    fill(&publisher).await;
+    assert!(matches!(publisher.change(join).await, Err(PublishError::Busy(_))));
 }

@@ -6,9 +6,9 @@ use std::task::{Context, Poll, Waker};
 
 use super::*;
 
-fn keyed(n: u32, key: &str) -> Draft {
+fn keyed(n: u32, key: &str) -> PublishRequest {
     let key = DedupeKey::new(Scope::User("7"), key).expect("a legal key");
-    Draft { key: Some(key), ..aviso(n) }
+    PublishRequest { key: Some(key), ..aviso(n) }
 }
 
 fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
@@ -17,27 +17,27 @@ fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
 
 #[tokio::test]
 async fn a_repeated_key_gets_the_first_answer_and_sends_nothing() {
-    let (door, mut inbox) = open(patient()).await;
-    let first = door.publish(to("a"), keyed(1, "k")).await.expect("taken");
-    let again = door.publish(to("a"), keyed(1, "k")).await.expect("taken before");
-    assert_eq!(again, Accepted { repeated: true, ..first });
+    let (publisher, mut inbox) = open(patient()).await;
+    let first = publisher.publish(to("a"), keyed(1, "k")).await.expect("taken");
+    let again = publisher.publish(to("a"), keyed(1, "k")).await.expect("taken before");
+    assert_eq!(again, Receipt { repeated: true, ..first });
     assert_eq!(received(&mut inbox).len(), 1);
 }
 
 #[tokio::test]
 async fn a_key_stands_for_event_target_exclusions_and_expiry_together() {
-    let (door, mut inbox) = open(patient()).await;
-    door.publish(to("a"), keyed(1, "k")).await.expect("taken");
+    let (publisher, mut inbox) = open(patient()).await;
+    publisher.publish(to("a"), keyed(1, "k")).await.expect("taken");
     let except = Except { users: vec!["8".into()], ..Except::default() };
     let others = [
         (to("a"), keyed(2, "k")),
         (to("b"), keyed(1, "k")),
         (Target::All, keyed(1, "k")),
-        (to("a"), Draft { expiry: Some(LONG), ..keyed(1, "k") }),
-        (to("a"), Draft { except, ..keyed(1, "k") }),
+        (to("a"), PublishRequest { expiry: Some(LONG), ..keyed(1, "k") }),
+        (to("a"), PublishRequest { except, ..keyed(1, "k") }),
     ];
     for (target, draft) in others {
-        let refused = door.publish(target, draft).await;
+        let refused = publisher.publish(target, draft).await;
         assert_eq!(refused, Err(PublishError::KeyReused(Duration::from_secs(120))));
     }
     assert_eq!(received(&mut inbox).len(), 1);
@@ -45,7 +45,7 @@ async fn a_key_stands_for_event_target_exclusions_and_expiry_together() {
 
 #[tokio::test]
 async fn publishers_never_meet_in_a_key() {
-    let (door, mut inbox) = open(patient()).await;
+    let (publisher, mut inbox) = open(patient()).await;
     let keys = [
         DedupeKey::new(Scope::User("tienda"), "k"),
         DedupeKey::new(Scope::ApiKey("tienda"), "k"),
@@ -54,8 +54,8 @@ async fn publishers_never_meet_in_a_key() {
         DedupeKey::new(Scope::ApiKey("tienda"), "k").map(|key| key.of_part(1)),
     ];
     for (n, key) in keys.into_iter().enumerate() {
-        let draft = Draft { key: Some(key.expect("a legal key")), ..aviso(n as u32) };
-        let accepted = door.publish(to("a"), draft).await.expect("taken");
+        let draft = PublishRequest { key: Some(key.expect("a legal key")), ..aviso(n as u32) };
+        let accepted = publisher.publish(to("a"), draft).await.expect("taken");
         assert!(!accepted.repeated, "key {n}");
     }
     assert_eq!(received(&mut inbox).len(), 5);
@@ -73,16 +73,16 @@ fn a_key_has_1_to_255_bytes() {
 
 #[tokio::test]
 async fn concurrent_requests_with_one_key_publish_once() {
-    let (door, mut inbox) = open(patient()).await;
-    fill(&door).await;
+    let (publisher, mut inbox) = open(patient()).await;
+    fill(&publisher).await;
     let mut waiting = tokio::task::JoinSet::new();
     for _ in 0..50 {
-        let door = Arc::clone(&door);
-        waiting.spawn(async move { door.publish(to("a"), keyed(1, "k")).await });
+        let publisher = Arc::clone(&publisher);
+        waiting.spawn(async move { publisher.publish(to("a"), keyed(1, "k")).await });
     }
     // All have asked before there is room: the runtime has one thread and runs them in turn.
     tokio::task::yield_now().await;
-    let other = door.publish(to("a"), keyed(2, "k")).await;
+    let other = publisher.publish(to("a"), keyed(2, "k")).await;
     assert!(matches!(other, Err(PublishError::KeyReused(_))), "even while the first waits");
     assert_eq!(received(&mut inbox), []);
     let answers = waiting.join_all().await;
@@ -95,21 +95,21 @@ async fn concurrent_requests_with_one_key_publish_once() {
 
 #[tokio::test]
 async fn a_failed_publication_forgets_its_key() {
-    let (door, mut inbox) = open(hasty()).await;
-    fill(&door).await;
-    assert!(matches!(door.publish(to("a"), keyed(1, "k")).await, Err(PublishError::Busy(_))));
+    let (publisher, mut inbox) = open(hasty()).await;
+    fill(&publisher).await;
+    assert!(matches!(publisher.publish(to("a"), keyed(1, "k")).await, Err(PublishError::Busy(_))));
     received(&mut inbox);
-    let other = door.publish(to("a"), keyed(2, "k")).await.expect("the key is free");
+    let other = publisher.publish(to("a"), keyed(2, "k")).await.expect("the key is free");
     assert!(!other.repeated);
 }
 
 #[tokio::test]
 async fn a_cancelled_publication_forgets_its_key_and_lets_the_next_one_try() {
-    let (door, mut inbox) = open(patient()).await;
-    fill(&door).await;
-    let mut second = pin!(door.publish(to("a"), keyed(1, "k")));
+    let (publisher, mut inbox) = open(patient()).await;
+    fill(&publisher).await;
+    let mut second = pin!(publisher.publish(to("a"), keyed(1, "k")));
     {
-        let mut first = pin!(door.publish(to("a"), keyed(1, "k")));
+        let mut first = pin!(publisher.publish(to("a"), keyed(1, "k")));
         assert!(poll_once(first.as_mut()).is_pending(), "there is no room");
         assert!(poll_once(second.as_mut()).is_pending(), "the first has the key");
     }
@@ -120,26 +120,26 @@ async fn a_cancelled_publication_forgets_its_key_and_lets_the_next_one_try() {
 
 #[tokio::test]
 async fn a_repeated_batch_sends_only_what_was_not_accepted() {
-    let (door, mut inbox) = open(hasty()).await;
+    let (publisher, mut inbox) = open(hasty()).await;
     for n in 0..INCOMING as u32 - 1 {
-        door.publish(to("c"), aviso(n)).await.expect("there is room");
+        publisher.publish(to("c"), aviso(n)).await.expect("there is room");
     }
     let batch = [(vec![to("a"), to("b")], keyed(1, "k"))];
-    let first = door.publish_batch(&batch).await;
+    let first = publisher.publish_batch(&batch).await;
     assert!(first[0][0].is_ok() && first[0][1].is_err(), "room for one");
     assert_eq!(received(&mut inbox).len(), 1);
 
-    let again = door.publish_batch(&batch).await;
+    let again = publisher.publish_batch(&batch).await;
     let repeated = |i: usize| again[0][i].as_ref().expect("taken").repeated;
     assert!(repeated(0) && !repeated(1));
     assert_eq!(received(&mut inbox), [(to("b"), r#"{"type":"aviso","n":1}"#.to_owned())]);
-    assert!(door.publish_batch(&batch).await[0].iter().flatten().all(|done| done.repeated));
+    assert!(publisher.publish_batch(&batch).await[0].iter().flatten().all(|done| done.repeated));
     assert_eq!(received(&mut inbox), []);
 }
 
 #[tokio::test]
 async fn a_batch_may_name_a_key_twice() {
-    let (door, mut inbox) = open(patient()).await;
+    let (publisher, mut inbox) = open(patient()).await;
     let batch = [
         (vec![to("a")], keyed(1, "k")),
         (vec![to("b")], aviso(2)),
@@ -147,9 +147,9 @@ async fn a_batch_may_name_a_key_twice() {
         (vec![to("a")], keyed(3, "k")),
         (vec![to("a")], aviso(4)),
     ];
-    let answers = door.publish_batch(&batch).await;
+    let answers = publisher.publish_batch(&batch).await;
     let accepted = |i: usize| answers[i][0].clone().expect("taken");
-    assert_eq!(accepted(2), Accepted { repeated: true, ..accepted(0) });
+    assert_eq!(accepted(2), Receipt { repeated: true, ..accepted(0) });
     assert!(matches!(answers[3][0], Err(PublishError::KeyReused(_))));
     assert!(!accepted(0).repeated && !accepted(1).repeated && !accepted(4).repeated);
     let sent = [("a", 1), ("b", 2), ("a", 4)];
@@ -159,16 +159,16 @@ async fn a_batch_may_name_a_key_twice() {
 
 #[tokio::test]
 async fn batches_with_the_same_keys_in_another_order_do_not_wait_for_each_other() {
-    let (door, mut inbox) = open(patient()).await;
-    fill(&door).await;
+    let (publisher, mut inbox) = open(patient()).await;
+    fill(&publisher).await;
     let batch = |keys: &[&str]| -> Vec<_> {
         keys.iter().map(|key| (vec![to("a")], keyed(1, key))).collect()
     };
     let mut waiting = tokio::task::JoinSet::new();
     // The first keeps both others waiting in their middle.
     for keys in [&["k2"][..], &["k1", "k2", "k3"], &["k3", "k2", "k1"]] {
-        let (door, batch) = (Arc::clone(&door), batch(keys));
-        waiting.spawn(async move { door.publish_batch(&batch).await });
+        let (publisher, batch) = (Arc::clone(&publisher), batch(keys));
+        waiting.spawn(async move { publisher.publish_batch(&batch).await });
         tokio::task::yield_now().await;
     }
     received(&mut inbox);
@@ -180,17 +180,17 @@ async fn batches_with_the_same_keys_in_another_order_do_not_wait_for_each_other(
 
 #[tokio::test]
 async fn a_cancelled_batch_remembers_what_of_it_was_sent() {
-    let (door, mut inbox) = open(patient()).await;
+    let (publisher, mut inbox) = open(patient()).await;
     for n in 0..INCOMING as u32 - 1 {
-        door.publish(to("c"), aviso(n)).await.expect("there is room");
+        publisher.publish(to("c"), aviso(n)).await.expect("there is room");
     }
     let batch = [(vec![to("a")], keyed(1, "k1")), (vec![to("a"), to("b")], keyed(2, "k2"))];
     {
-        let mut first = pin!(door.publish_batch(&batch));
+        let mut first = pin!(publisher.publish_batch(&batch));
         assert!(poll_once(first.as_mut()).is_pending(), "there is room for one");
     }
     assert_eq!(received(&mut inbox).len(), 1);
-    let again = door.publish_batch(&batch).await;
+    let again = publisher.publish_batch(&batch).await;
     let repeated = |i: usize| again[i][0].as_ref().expect("taken").repeated;
     assert!(repeated(0) && !repeated(1));
     assert_eq!(received(&mut inbox).len(), 2);

@@ -20,7 +20,7 @@ use super::request::{body, except, expiry, idempotency_key};
 use crate::event::{Event, Target};
 use crate::group::GroupName;
 use crate::identity::Right;
-use crate::publish::{Accepted, DedupeKey, Draft, Scope};
+use crate::publish::{DedupeKey, PublishRequest, Receipt, Scope};
 use crate::server::problem::{Kind, Problem, ProblemBody};
 
 /// Most publications of a batch, one for each event and group: a batch is answered as a whole, and
@@ -122,7 +122,7 @@ pub(super) async fn send(
 ) -> Result<Response, Problem> {
     let caller = api.caller(&headers)?;
     let shared_key = idempotency_key(&headers, caller.name())?;
-    let most = BODY_EVENTS * api.door.settings().max_event_bytes;
+    let most = BODY_EVENTS * api.publisher.settings().max_event_bytes;
     let content = body(&api, &headers, content, most).await?;
     let batch = read(&content)?;
     let mut refused = Vec::new();
@@ -133,17 +133,17 @@ pub(super) async fn send(
         refused.extend(problems);
         drafts.extend(draft);
     }
-    let mut answers = api.door.publish_batch(&drafts).await.into_iter().flatten();
+    let mut answers = api.publisher.publish_batch(&drafts).await.into_iter().flatten();
     let ended = |problem: Option<Problem>| match problem {
         Some(problem) => Err(problem),
-        None => Ok(answers.next().expect("the door answers for every target")?),
+        None => Ok(answers.next().expect("the publisher answers for every target")?),
     };
     let outcomes: Vec<_> = refused.into_iter().map(ended).collect();
     Ok(respond(&batch, &outcomes))
 }
 
 /// One event with the groups that it can go to.
-type Ready = (Vec<Target>, Draft);
+type Ready = (Vec<Target>, PublishRequest);
 
 /// What of one publication can be handed in: for each group the problem that it has, and the
 /// targets of those without.
@@ -168,9 +168,13 @@ fn prepare(
     (problems, Some((targets, draft)))
 }
 
-fn draft(item: &Item<'_>, share: Option<DedupeKey>, caller: Caller<'_>) -> Result<Draft, Problem> {
+fn draft(
+    item: &Item<'_>,
+    share: Option<DedupeKey>,
+    caller: Caller<'_>,
+) -> Result<PublishRequest, Problem> {
     let own = item.key.as_ref().map(|key| DedupeKey::new(Scope::ApiKey(caller.name()), key));
-    Ok(Draft {
+    Ok(PublishRequest {
         // A copy: a slice would keep the whole batch alive as long as one event waits.
         event: Event::parse(Bytes::copy_from_slice(item.event.get().as_bytes()))?,
         except: except(&item.except)?,
@@ -203,7 +207,7 @@ fn read(content: &[u8]) -> Result<Batch<'_>, Problem> {
     Ok(batch)
 }
 
-fn respond(batch: &Batch<'_>, outcomes: &[Result<Accepted, Problem>]) -> Response {
+fn respond(batch: &Batch<'_>, outcomes: &[Result<Receipt, Problem>]) -> Response {
     let names = batch.publications.iter().enumerate();
     let names = names.flat_map(|(i, item)| item.groups.iter().map(move |group| (i, group)));
     let results = names.zip(outcomes).map(|((publication, group), outcome)| {

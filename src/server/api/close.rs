@@ -41,7 +41,7 @@ pub(super) async fn user_connections(
         (code, Some(session)) => Control::CloseSession(sub, session, code),
         (code, None) => Control::Close(Member::User(sub), code),
     };
-    api.door.change(change).await?;
+    api.publisher.change(change).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -67,7 +67,7 @@ pub(super) async fn connection(
     let (code, None) = read(query.as_deref().unwrap_or_default())? else {
         return Err(Kind::BadQuery.because("a connection is closed whatever its session"));
     };
-    api.door.change(Control::Close(member, code)).await?;
+    api.publisher.change(Control::Close(member, code)).await?;
     Ok(StatusCode::ACCEPTED)
 }
 

@@ -140,7 +140,10 @@ pub(super) async fn at_user(
         let groups: Vec<_> = readable.map(GroupName::to_string).collect();
         ConnectionBody {
             id: connection.id.to_string(),
-            channel: api.bridge.as_ref().and_then(|bridge| bridge.channel_of(connection.id)),
+            channel: api
+                .channel_layer
+                .as_ref()
+                .and_then(|channel_layer| channel_layer.channel_of(connection.id)),
             protocol: if connection.v1 { crate::protocol::V1 } else { "plain" },
             age_ms: connection.age.as_millis() as u64,
             other_groups: held - groups.len(),

@@ -30,7 +30,7 @@ pub(super) async fn add(
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let (group, member) = change(&api, &headers, names)?;
-    api.door.change(Control::Join(member, group)).await?;
+    api.publisher.change(Control::Join(member, group)).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -50,7 +50,7 @@ pub(super) async fn remove(
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let (group, member) = change(&api, &headers, names)?;
-    api.door.change(Control::Leave(member, group)).await?;
+    api.publisher.change(Control::Leave(member, group)).await?;
     Ok(StatusCode::ACCEPTED)
 }
 

@@ -22,10 +22,10 @@ use axum::routing::{get, post, put};
 use tokio::sync::Semaphore;
 
 use super::problem::{Kind, Problem};
-use crate::bridge::Bridge;
+use crate::channels::ChannelLayer;
 use crate::hub::Hub;
 use crate::identity::ApiKeys;
-use crate::publish::Door;
+use crate::publish::Publisher;
 use crate::telemetry::Metrics;
 
 /// Most requests in flight. Each may hold a body, at most 1 MiB by default, so this is at worst
@@ -34,11 +34,11 @@ const MAX_IN_FLIGHT: usize = 256;
 
 /// What the endpoints work with.
 pub struct Api {
-    door: Arc<Door>,
+    publisher: Arc<Publisher>,
     hub: Hub,
     keys: ApiKeys,
     /// Knows the names by which Django reaches connections.
-    bridge: Option<Bridge>,
+    channel_layer: Option<ChannelLayer>,
     metrics: Arc<Metrics>,
     timeout: Duration,
     slots: Semaphore,
@@ -47,19 +47,19 @@ pub struct Api {
 impl Api {
     /// An API that waits at most `timeout` for a body, and for the shards.
     pub fn new(
-        door: Arc<Door>,
+        publisher: Arc<Publisher>,
         hub: Hub,
         keys: ApiKeys,
         metrics: Arc<Metrics>,
         timeout: Duration,
     ) -> Self {
         let slots = Semaphore::new(MAX_IN_FLIGHT);
-        Self { door, hub, keys, bridge: None, metrics, timeout, slots }
+        Self { publisher, hub, keys, channel_layer: None, metrics, timeout, slots }
     }
 
     /// The same API, which tells by what names Django's channel layer reaches connections.
-    pub fn with_bridge(self, bridge: Option<Bridge>) -> Self {
-        Self { bridge, ..self }
+    pub fn with_channel_layer(self, channel_layer: Option<ChannelLayer>) -> Self {
+        Self { channel_layer, ..self }
     }
 
     /// Its endpoints. Whatever else the listener serves can be merged with them; their answer to

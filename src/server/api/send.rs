@@ -17,7 +17,7 @@ use super::request::{Params, SendQuery, body, idempotency_key, user};
 use crate::event::{ConnectionId, Event, Position, PublicationId, Target};
 use crate::group::GroupName;
 use crate::identity::Right;
-use crate::publish::{Accepted, Draft};
+use crate::publish::{PublishRequest, Receipt};
 use crate::server::problem::Problem;
 
 /// Says that the answer is an earlier one, and that nothing was sent.
@@ -30,7 +30,7 @@ const SLACK: usize = 1024;
 
 /// The answer to an accepted publication.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = Accepted)]
+#[schema(as = Receipt)]
 pub(super) struct AcceptedBody<'a> {
     /// The publication's id; clients without history see it with the event.
     #[serde(serialize_with = "as_text")]
@@ -51,7 +51,7 @@ fn as_text<S: serde::Serializer>(id: &PublicationId, serializer: S) -> Result<S:
 }
 
 impl<'a> AcceptedBody<'a> {
-    fn of(accepted: &'a Accepted) -> Self {
+    fn of(accepted: &'a Receipt) -> Self {
         let position = accepted.position.as_ref();
         Self {
             id: accepted.id,
@@ -155,19 +155,19 @@ async fn draft(
     query: Option<String>,
     headers: &HeaderMap,
     content: Body,
-) -> Result<Draft, Problem> {
+) -> Result<PublishRequest, Problem> {
     let SendQuery { expiry, except } = SendQuery::parse(query.as_deref().unwrap_or_default())?;
     let key = idempotency_key(headers, caller.name())?;
-    let most = api.door.settings().max_event_bytes + SLACK;
+    let most = api.publisher.settings().max_event_bytes + SLACK;
     let content = body(api, headers, content, most).await?;
     // A copy of its own: the body may be a slice of the connection's read buffer, which a waiting
     // event would keep alive.
     let event = Event::parse(Bytes::copy_from_slice(&content))?;
-    Ok(Draft { event, except, expiry, key })
+    Ok(PublishRequest { event, except, expiry, key })
 }
 
-async fn publish(api: &Api, target: Target, draft: Draft) -> Result<Response, Problem> {
-    let accepted = api.door.publish(target, draft).await?;
+async fn publish(api: &Api, target: Target, draft: PublishRequest) -> Result<Response, Problem> {
+    let accepted = api.publisher.publish(target, draft).await?;
     let body = serde_json::to_vec(&AcceptedBody::of(&accepted)).expect("three texts become JSON");
     let json = HeaderValue::from_static("application/json");
     let mut response = (StatusCode::ACCEPTED, [(CONTENT_TYPE, json)], body).into_response();

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::connection::{self, Limits, Overflow};
 use crate::group::GroupPattern;
+use crate::socket::{self, Limits, Overflow};
 
 /// Splitmix64: the same numbers for the same seed.
 pub(super) struct Dice(pub(super) u64);
@@ -27,12 +27,12 @@ impl Dice {
 }
 
 /// Bounds narrow enough to be met: a policy for each first letter of a group.
-pub(super) fn settings() -> connection::Settings {
+pub(super) fn settings() -> socket::Settings {
     let limits = |pattern: &str, capacity, overflow| {
         let expiry = Duration::from_secs(4);
         (GroupPattern::parse(pattern).unwrap(), Limits { capacity, expiry, overflow })
     };
-    connection::Settings {
+    socket::Settings {
         outbox_bytes: 24 * 1024,
         // Nobody is asked for a sign of life: the clients of this test answer nothing.
         ping: Duration::from_secs(3600),

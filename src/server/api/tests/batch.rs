@@ -14,7 +14,7 @@ fn names(gateway: &mut Gateway) -> Vec<(String, String)> {
                 }
                 other => panic!("for a group, not {other:?}"),
             },
-            Incoming::Foreign(..) | Incoming::Control(_) | Incoming::Gap(_) => {
+            Incoming::External(..) | Incoming::Control(_) | Incoming::Gap(_) => {
                 panic!("only publications were sent")
             }
         })
@@ -142,7 +142,8 @@ async fn what_is_no_batch_is_refused_as_a_whole() {
 
 #[tokio::test]
 async fn a_batch_that_finds_no_room_says_from_where_on_to_repeat() {
-    let settings = publish::Settings { patience: Duration::from_millis(20), ..Default::default() };
+    let settings =
+        publish::Settings { publish_timeout: Duration::from_millis(20), ..Default::default() };
     let mut gateway = gateway_with(settings, LONG).await;
     for _ in 0..crate::layer::INCOMING - 1 {
         gateway.call(post("/send", r#"{"type":"relleno"}"#)).await;

@@ -69,7 +69,8 @@ async fn a_body_that_breaks_off_is_no_event() {
 
 #[tokio::test]
 async fn without_room_a_publisher_is_told_to_come_back() {
-    let settings = publish::Settings { patience: Duration::from_millis(20), ..Default::default() };
+    let settings =
+        publish::Settings { publish_timeout: Duration::from_millis(20), ..Default::default() };
     let gateway = gateway_with(settings, LONG).await;
     for _ in 0..INCOMING {
         assert_eq!(gateway.call(post("/send", AVISO)).await.status, StatusCode::ACCEPTED);

@@ -1,4 +1,4 @@
-//! The whole router over a real door, memory layer and hub.
+//! The whole router over a real publisher, memory layer and hub.
 //!
 //! Whatever a test asks, the answer is held to the API's own description of itself.
 
@@ -23,7 +23,7 @@ use utoipa::OpenApi;
 use super::*;
 use crate::event::{Control, Publication};
 use crate::group::{GroupName, GroupPattern};
-use crate::hub::{self, Blueprint};
+use crate::hub::{self, ShardConfig};
 use crate::identity::{self, ApiKeySettings, Policy, Right, Verifier};
 use crate::layer::{Broker, Inbox, Incoming, Layer};
 use crate::publish;
@@ -52,7 +52,7 @@ struct Answer {
 
 /// A gateway with the default bounds, whose groups `pedido.42` and `sala_1` have a taker.
 async fn gateway() -> Gateway {
-    gateway_with(publish::Settings { patience: LONG, ..Default::default() }, LONG).await
+    gateway_with(publish::Settings { publish_timeout: LONG, ..Default::default() }, LONG).await
 }
 
 async fn gateway_with(settings: publish::Settings, timeout: Duration) -> Gateway {
@@ -66,14 +66,14 @@ async fn api(settings: publish::Settings, timeout: Duration) -> (Api, Inbox, Arc
     let groups = ["pedido.42", "sala_1"].map(|name| GroupName::parse(name).expect("legal"));
     layer.subscribe(&groups).await.expect("memory is reachable");
     let metrics = Arc::new(Metrics::new());
-    let door = Arc::new(Door::new(settings, layer));
-    let api = Api::new(door, hub(&metrics), keys(), Arc::clone(&metrics), timeout);
+    let publisher = Arc::new(Publisher::new(settings, layer));
+    let api = Api::new(publisher, hub(&metrics), keys(), Arc::clone(&metrics), timeout);
     (api, inbox, metrics)
 }
 
 fn hub(metrics: &Arc<Metrics>) -> Hub {
     let settings = identity::Settings::default();
-    let blueprint = Blueprint {
+    let shard_config = ShardConfig {
         connection: Default::default(),
         shapes: Vec::new(),
         routes: Vec::new(),
@@ -84,7 +84,7 @@ fn hub(metrics: &Arc<Metrics>) -> Hub {
     };
     let settings = hub::Settings { shards: 1, ..Default::default() };
     let instance = "k3f5a2bq".parse().expect("a legal id");
-    Hub::start(instance, settings, blueprint).expect("a thread starts").0
+    Hub::start(instance, settings, shard_config).expect("a thread starts").0
 }
 
 fn keys() -> ApiKeys {

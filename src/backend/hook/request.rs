@@ -1,0 +1,148 @@
+//! Somebody at the door, as the hook is told of them.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use aws_lc_rs::hmac;
+use hyper::header::{
+    ACCEPT_LANGUAGE, AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
+    USER_AGENT,
+};
+
+use crate::backend::PATH;
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// The browser's headers that are passed on.
+const PASSED_ON: [HeaderName; 8] = [
+    HOST,
+    COOKIE,
+    AUTHORIZATION,
+    ORIGIN,
+    USER_AGENT,
+    ACCEPT_LANGUAGE,
+    FORWARDED_FOR,
+    FORWARDED_PROTO,
+];
+
+/// What the verdict on somebody may depend on; all else is passed on for the site's logs.
+const DECISIVE: [HeaderName; 4] = [HOST, COOKIE, AUTHORIZATION, PATH];
+
+/// Somebody at the door. Their headers are copies: the originals are views of a whole read buffer.
+#[derive(Debug, Clone)]
+pub struct HookRequest {
+    /// The route's parameters, encoded for a URL, in the order of the path.
+    query: String,
+    headers: HeaderMap,
+}
+
+/// By what the verdict on somebody is found again: a digest, so that no cookie is kept for it.
+pub(super) type Key = [u8; 32];
+
+impl HookRequest {
+    /// Whoever asked for `path` with these headers, from `peer`.
+    ///
+    /// Without a proxy's verdict on it, the peer's address and `http` are what the edge saw.
+    pub fn new(
+        path: &str,
+        parameters: &[(String, String)],
+        headers: &HeaderMap,
+        peer: Option<IpAddr>,
+    ) -> Self {
+        let mut query = String::new();
+        for (name, value) in parameters {
+            let join = if query.is_empty() { '?' } else { '&' };
+            query.push(join);
+            encode(name, is_unreserved, &mut query);
+            query.push('=');
+            encode(value, is_unreserved, &mut query);
+        }
+        let mut copies = HeaderMap::with_capacity(PASSED_ON.len() + 1);
+        for name in PASSED_ON {
+            let lines: Vec<_> = headers.get_all(&name).iter().map(HeaderValue::as_bytes).collect();
+            let value = match lines.as_slice() {
+                [] => continue,
+                // RFC 9113, section 8.2.3: a cookie may come in several lines and means one.
+                several if name == COOKIE => several.join(&b"; "[..]),
+                [first, ..] => first.to_vec(),
+            };
+            copies.extend(HeaderValue::from_bytes(&value).ok().map(|value| (name, value)));
+        }
+        if !copies.contains_key(FORWARDED_FOR)
+            && let Some(Ok(peer)) = peer.map(|peer| HeaderValue::from_str(&peer.to_string()))
+        {
+            copies.insert(FORWARDED_FOR, peer);
+        }
+        copies.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+        copies.insert(PATH, path_header(path));
+        Self { query, headers: copies }
+    }
+
+    pub(super) fn query(&self) -> &str {
+        &self.query
+    }
+
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    pub(super) fn key(&self, secret: &hmac::Key) -> Key {
+        let mut context = hmac::Context::with_key(secret);
+        context.update(b"groupcast hook");
+        for name in DECISIVE {
+            // No value holds a line feed.
+            context.update(b"\n");
+            context.update(self.headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default());
+        }
+        context.sign().as_ref().try_into().expect("SHA-256 has 32 bytes")
+    }
+
+    /// As few bytes as will do, to ask the same again much later.
+    pub fn pack(&self) -> Arc<[u8]> {
+        let mut packed = self.query.clone().into_bytes();
+        for (name, value) in &self.headers {
+            packed.push(b'\n');
+            packed.extend_from_slice(name.as_str().as_bytes());
+            packed.push(b':');
+            packed.extend_from_slice(value.as_bytes());
+        }
+        packed.into()
+    }
+
+    /// The request that was packed; `None` = these bytes are none.
+    pub fn unpack(packed: &[u8]) -> Option<Self> {
+        let mut lines = packed.split(|byte| *byte == b'\n');
+        let query = str::from_utf8(lines.next()?).ok()?.to_owned();
+        let mut headers = HeaderMap::with_capacity(PASSED_ON.len() + 1);
+        for line in lines {
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+            headers.insert(name, HeaderValue::from_bytes(&line[colon + 1..]).ok()?);
+        }
+        Some(Self { query, headers })
+    }
+}
+
+/// A path as a header can carry it: what is not visible ASCII is percent-encoded.
+pub(in crate::backend) fn path_header(path: &str) -> HeaderValue {
+    let mut text = String::with_capacity(path.len());
+    encode(path, |byte| byte.is_ascii_graphic(), &mut text);
+    HeaderValue::from_str(&text).expect("visible ASCII is legal in a header")
+}
+
+/// RFC 3986, section 2.3.
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+fn encode(text: &str, stays: impl Fn(u8) -> bool, out: &mut String) {
+    for byte in text.bytes() {
+        match stays(byte) {
+            true => out.push(char::from(byte)),
+            // Writing to a String cannot fail.
+            false => drop(write!(out, "%{byte:02X}")),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Whether Redis lets the layer and the bridge do what they will do, tried without changing anything.
+
+use bytes::Bytes;
+
+use super::Finding;
+use crate::channels::Settings;
+use crate::channels::names::Mailboxes;
+use crate::group::GroupName;
+use crate::layer::{Names, RedisSettings, Script, ScriptError, Session};
+
+/// The script that tries all that scripts do.
+pub(super) const SCRIPT: &str = include_str!("rights.lua");
+
+/// What was refused, and why.
+type Refused = (String, String);
+
+/// Tries everything; several connections are made and closed.
+pub(super) async fn look(
+    redis: &RedisSettings,
+    settings: &Settings,
+    session: &Session,
+    findings: &mut Vec<Finding>,
+) {
+    let mut refused = commands(session).await;
+    refused.extend(scripts(settings, session).await);
+    refused.extend(channels(redis, settings, session.names()).await);
+    findings.push(match refused.as_slice() {
+        [] => Finding::ok("rights", "everything that the layer and the bridge need"),
+        refused => Finding::fail("rights", joined(refused), advice(&whoami(session).await)),
+    });
+    findings.push(tracking(redis, session).await);
+}
+
+/// What is sent outside scripts; the connection itself has shown hello, auth, select and ping.
+async fn commands(session: &Session) -> Vec<Refused> {
+    let mut refused = Vec::new();
+    for words in [&["EVAL", "return 1", "0"][..], &["EVALSHA", "", "0"]] {
+        match session.ask::<Option<u64>>(words).await {
+            Err(ScriptError::Refused(why)) if !why.starts_with("NOSCRIPT") => {
+                refused.push((words[0].to_owned(), why));
+            }
+            Err(ScriptError::Away(error)) => refused.push((words[0].to_owned(), error.to_string())),
+            _ => {}
+        }
+    }
+    refused
+}
+
+async fn scripts(settings: &Settings, session: &Session) -> Vec<Refused> {
+    let names = session.names();
+    let mailboxes = Mailboxes::new(&settings.channels, names.cluster());
+    let places = [
+        own_key(session),
+        names.generation(),
+        names.instances(),
+        names.ingress(),
+        mailboxes.of_groups(0),
+        mailboxes.group_key(&nobody()),
+        names.of_group(&nobody()),
+    ];
+    let flags = [settings.channels.core, settings.ingress];
+    let flags = flags.map(|on| Bytes::from_static(if on { b"1" } else { b"0" }));
+    let arguments = places.map(Bytes::from).into_iter().chain(flags).collect();
+    let script = Script::new(&[SCRIPT]);
+    match session.run::<Vec<String>>(&script, Vec::new(), arguments).await {
+        Ok(answer) => answer
+            .chunks(2)
+            .filter_map(|pair| Some((pair.first()?.clone(), pair.get(1)?.clone())))
+            .collect(),
+        // The commands' own trial has named it if it is the script's command that is refused.
+        Err(error) => vec![("scripts".to_owned(), error.to_string())],
+    }
+}
+
+/// One connection for each: after such a command it is worth nothing.
+async fn channels(redis: &RedisSettings, settings: &Settings, names: &Names) -> Vec<Refused> {
+    let foreign = settings.channels.pubsub;
+    let foreign = foreign.then(|| format!("{}__group__{}", settings.channels.prefix, nobody()));
+    let own = names.own().map(str::to_owned).into_iter();
+    let channels = own.chain([names.of_group(&nobody())]).chain(foreign);
+    let subscribing = channels.map(|channel| ("SUBSCRIBE", channel));
+    let mut refused = Vec::new();
+    for (command, channel) in subscribing.chain([("UNSUBSCRIBE", names.of_group(&nobody()))]) {
+        let tried = match Session::open(redis).await {
+            Ok(session) => session.try_channel(command, &channel).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = tried {
+            refused.push((format!("{command} {channel}"), error.to_string()));
+        }
+    }
+    refused
+}
+
+/// Without it the bridge looks every so often; that costs commands and some milliseconds.
+async fn tracking(redis: &RedisSettings, writer: &Session) -> Finding {
+    let key = own_key(writer);
+    let write = async {
+        writer.ask::<()>(&["SET", &key, "", "PX", "1"]).await?;
+        // Where that is refused it goes by itself.
+        let _ = writer.ask::<()>(&["DEL", &key]).await;
+        Ok(())
+    };
+    let heard = match Session::open(redis).await {
+        Ok(listener) => listener.hears_writing(&key, write).await,
+        Err(error) => Err(error),
+    };
+    let advice = "allow +client|tracking; until then sources are polled";
+    match heard {
+        Ok(true) => Finding::ok("tracking", "writing is told at once"),
+        Ok(false) => Finding::warn("tracking", "granted, and nothing was told", advice),
+        Err(error) => Finding::warn("tracking", error.to_string(), advice),
+    }
+}
+
+/// Each reason once, behind all that it holds for.
+fn joined(refused: &[Refused]) -> String {
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (what, why) in refused {
+        match reasons.iter_mut().find(|(known, _)| known == why) {
+            Some((_, whats)) => whats.push(what),
+            None => reasons.push((why, vec![what])),
+        }
+    }
+    let sentences = reasons.iter().map(|(why, whats)| format!("{}: {why}", whats.join(", ")));
+    sentences.collect::<Vec<_>>().join("; ")
+}
+
+async fn whoami(session: &Session) -> String {
+    session.ask::<String>(&["ACL", "WHOAMI"]).await.unwrap_or_else(|_| "<user>".to_owned())
+}
+
+fn advice(user: &str) -> String {
+    format!(
+        "ACL SETUSER {user} with what is missing, such as +zadd or ~groupcast:* or &groupcast:*; \
+         docs/redis.md has the whole line"
+    )
+}
+
+fn own_key(session: &Session) -> String {
+    session.names().key("doctor")
+}
+
+fn nobody() -> GroupName {
+    GroupName::parse("groupcast.nobody").expect("it is a legal name")
+}

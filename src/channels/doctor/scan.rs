@@ -1,0 +1,106 @@
+//! Finds the keys of a channel layer, within bounds: SCAN and never KEYS, which stops Redis for all.
+
+use std::collections::BTreeSet;
+
+use crate::layer::{ScriptError, Session};
+
+/// Keys that are looked at; more are not looked for.
+pub(super) const MOST_KEYS: usize = 10_000;
+
+/// Keys that one SCAN goes through: some tenths of a millisecond of Redis' time.
+const STEP: &str = "1000";
+
+/// SCANs at most, for a layer that shares its Redis with millions of other keys.
+const MOST_STEPS: usize = 5000;
+
+/// The keys of a layer, by what they are.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    /// Names of groups.
+    pub(super) groups: BTreeSet<String>,
+    /// Channels with something in their mailbox.
+    pub(super) boxes: BTreeSet<String>,
+    /// Channels with copies that a receiver left behind.
+    pub(super) inflight: BTreeSet<String>,
+    /// Whether all were found.
+    pub(super) whole: bool,
+}
+
+impl Keys {
+    pub(super) async fn find(session: &Session, prefix: &str) -> Result<Self, ScriptError> {
+        let pattern = format!("{}*", escape(prefix));
+        let mut keys = Self::default();
+        let mut cursor = "0".to_owned();
+        for _ in 0..MOST_STEPS {
+            let words = ["SCAN", &cursor, "MATCH", &pattern, "COUNT", STEP, "TYPE", "zset"];
+            let (next, found): (String, Vec<String>) = session.ask(&words).await?;
+            for key in found {
+                keys.add(prefix, &key);
+            }
+            if keys.count() >= MOST_KEYS {
+                return Ok(keys);
+            }
+            if next == "0" {
+                keys.whole = true;
+                return Ok(keys);
+            }
+            cursor = next;
+        }
+        Ok(keys)
+    }
+
+    fn add(&mut self, prefix: &str, key: &str) {
+        let Some(rest) = key.strip_prefix(prefix) else { return };
+        let (set, name) = match (rest.strip_prefix(":group:"), rest.strip_suffix("$inflight")) {
+            (Some(group), _) => (&mut self.groups, group),
+            (None, Some(channel)) => (&mut self.inflight, channel),
+            (None, None) => (&mut self.boxes, rest),
+        };
+        set.insert(name.to_owned());
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.groups.len() + self.boxes.len() + self.inflight.len()
+    }
+}
+
+/// A prefix as a pattern that means only itself.
+fn escape(prefix: &str) -> String {
+    let mut pattern = String::with_capacity(prefix.len());
+    for c in prefix.chars() {
+        if matches!(c, '*' | '?' | '[' | ']' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_told_apart_by_their_names() {
+        let mut keys = Keys::default();
+        for key in [
+            "asgi:group:usuario_7",
+            "asgispecific.0a!",
+            "asgispecific.0a!$inflight",
+            "asgitareas",
+            "otra:group:x",
+        ] {
+            keys.add("asgi", key);
+        }
+        let names = |set: &BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join(" ");
+        assert_eq!(names(&keys.groups), "usuario_7");
+        assert_eq!(names(&keys.boxes), "specific.0a! tareas");
+        assert_eq!(names(&keys.inflight), "specific.0a!");
+    }
+
+    #[test]
+    fn a_prefix_means_only_itself() {
+        assert_eq!(escape("asgi"), "asgi");
+        assert_eq!(escape(r"a*[b]?\"), r"a\*\[b\]\?\\");
+    }
+}

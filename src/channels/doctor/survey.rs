@@ -1,0 +1,347 @@
+//! What Django's channel layer keeps in Redis: groups, members, mailboxes, and who reads them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use fred::types::Value;
+use serde::Serialize;
+
+use super::cluster::Cluster;
+use super::sample::Writing;
+use super::scan::Keys;
+use super::server::{Info, time};
+use crate::layer::{ScriptError, Session};
+
+/// Members of one group that are looked at.
+const MEMBERS: &str = "999";
+
+/// Keys asked for in one go.
+const BATCH: usize = 100;
+
+/// Messages that are looked at, one of a mailbox.
+const SAMPLES: usize = 64;
+
+/// Groups of the pub/sub layer of which subscribers are counted.
+const LISTENED: usize = 1000;
+
+/// Seconds for which a message may stand before its mailbox counts as one that nobody reads:
+/// consumers take them within milliseconds, and block for 5 s at most.
+const UNREAD: f64 = 10.0;
+
+/// What was found under one prefix in one database.
+#[derive(Debug, Default, Serialize)]
+pub struct Survey {
+    /// Begins every key.
+    pub prefix: String,
+    /// Keys looked at.
+    pub keys: usize,
+    /// Whether those were all.
+    pub whole: bool,
+    /// Groups of the core layer, the largest first.
+    pub groups: Vec<Group>,
+    /// Mailboxes with something in them, the fullest first.
+    pub boxes: Vec<Mailbox>,
+    /// Copies that receivers left behind: channel and number.
+    pub inflight: Vec<(String, u64)>,
+    /// Groups of the pub/sub layer and the processes that listen, the most first.
+    pub pubsub: Vec<(String, u64)>,
+    /// Clusters of Groupcast that are members: name, mailboxes agreed, instances running.
+    pub clusters: Vec<(String, String, usize)>,
+    /// How messages are written, as far as one can be seen.
+    pub writing: Option<Writing>,
+    /// Consumers that wait for a message at this moment; none if that cannot be seen.
+    pub waiting: Option<usize>,
+    /// Versions of redis-py that they use, where Redis knows (7.2 or newer).
+    pub redis_py: BTreeSet<String>,
+    /// Databases that hold something, and how many keys.
+    pub databases: Vec<(u32, u64)>,
+    /// Seconds, from the time to live of mailboxes.
+    pub expiry: Option<u64>,
+    /// Seconds, the least that any group shows.
+    pub group_expiry: Option<u64>,
+    /// The messages looked at, one of a mailbox; never shown.
+    #[serde(skip)]
+    pub samples: Vec<Bytes>,
+}
+
+/// A group of the core layer.
+#[derive(Debug, Default, Serialize)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// Channels in it, gateways included.
+    pub members: u64,
+    /// Of those looked at, the ones whose mailbox nobody reads.
+    pub dead: u64,
+    /// Of those looked at, the ones of Groupcast.
+    pub gateways: u64,
+    /// Whether all members were looked at.
+    pub whole: bool,
+    #[serde(skip)]
+    members_seen: Vec<String>,
+}
+
+/// A mailbox: one process of Django, one normal channel, or one share of a gateway's groups.
+#[derive(Debug, Serialize)]
+pub struct Mailbox {
+    /// The channel's name, up to the exclamation mark if it has one.
+    pub channel: String,
+    /// Messages in it.
+    pub entries: u64,
+    /// Seconds for which the oldest has stood, by the sender's clock; negative = from the future.
+    pub oldest: f64,
+    /// Nobody reads it.
+    pub unread: bool,
+}
+
+impl Survey {
+    /// Looks at everything under `prefix`.
+    pub(super) async fn make(session: &Session, prefix: &str) -> Result<Self, ScriptError> {
+        let keys = Keys::find(session, prefix).await?;
+        let mut survey = Self {
+            prefix: prefix.to_owned(),
+            keys: keys.count(),
+            whole: keys.whole,
+            ..Self::default()
+        };
+        survey.read_boxes(session, &keys).await?;
+        survey.read_groups(session, &keys).await?;
+        survey.read_inflight(session, &keys).await?;
+        survey.writing = Writing::guess(&survey.samples);
+        survey.read_clusters(session).await;
+        survey.read_pubsub(session).await?;
+        survey.read_clients(session).await;
+        if let Ok(info) = Info::ask(session).await {
+            survey.databases = info.databases();
+        }
+        Ok(survey)
+    }
+
+    /// Mailboxes of consumers that nobody reads.
+    pub(super) fn dead_boxes(&self) -> impl Iterator<Item = &Mailbox> {
+        self.boxes.iter().filter(|found| found.unread && is_consumer(&found.channel))
+    }
+
+    async fn read_boxes(&mut self, session: &Session, keys: &Keys) -> Result<(), ScriptError> {
+        let names: Vec<_> = keys.boxes.iter().collect();
+        for batch in names.chunks(BATCH) {
+            let now = time(session).await?;
+            let asked = batch.iter().flat_map(|name| {
+                let key = [&*self.prefix, name.as_str()].concat();
+                [
+                    question(&["ZCARD", &key]),
+                    question(&["PTTL", &key]),
+                    question(&["ZRANGE", &key, "0", "0", "WITHSCORES"]),
+                    question(&["ZRANGE", &key, "-1", "-1", "WITHSCORES"]),
+                ]
+            });
+            let answers = answers(session, asked.collect()).await?;
+            for (name, found) in batch.iter().zip(answers.chunks(4)) {
+                let [entries, left, oldest, newest] = found else { continue };
+                let (Some(oldest), Some(newest)) = (pairs(oldest).pop(), pairs(newest).pop())
+                else {
+                    continue;
+                };
+                least(&mut self.expiry, number(left), now - newest.1);
+                if self.samples.len() < SAMPLES {
+                    self.samples.push(newest.0);
+                }
+                let oldest = now - oldest.1;
+                self.boxes.push(Mailbox {
+                    channel: (*name).clone(),
+                    entries: number(entries).unsigned_abs(),
+                    unread: oldest > UNREAD,
+                    oldest,
+                });
+            }
+        }
+        self.boxes.sort_by_key(|found| std::cmp::Reverse(found.entries));
+        Ok(())
+    }
+
+    async fn read_groups(&mut self, session: &Session, keys: &Keys) -> Result<(), ScriptError> {
+        let unread: BTreeSet<_> = self.dead_boxes().map(|found| found.channel.clone()).collect();
+        let names: Vec<_> = keys.groups.iter().collect();
+        for batch in names.chunks(BATCH) {
+            let now = time(session).await?;
+            let asked = batch.iter().flat_map(|name| {
+                let key = format!("{}:group:{name}", self.prefix);
+                [
+                    question(&["ZCARD", &key]),
+                    question(&["PTTL", &key]),
+                    question(&["ZRANGE", &key, "0", MEMBERS]),
+                    question(&["ZRANGE", &key, "-1", "-1", "WITHSCORES"]),
+                ]
+            });
+            let answers = answers(session, asked.collect()).await?;
+            for (name, found) in batch.iter().zip(answers.chunks(4)) {
+                let [members, left, seen, newest] = found else { continue };
+                let seen = texts(seen);
+                if let Some((member, score)) = pairs(newest).pop()
+                    && !member.starts_with(GATEWAY.as_bytes())
+                {
+                    least(&mut self.group_expiry, number(left), now - score);
+                }
+                self.groups.push(Group::new(name, number(members), seen, &unread));
+            }
+        }
+        self.groups.sort_by_key(|group| std::cmp::Reverse(group.members));
+        Ok(())
+    }
+
+    async fn read_inflight(&mut self, session: &Session, keys: &Keys) -> Result<(), ScriptError> {
+        let names: Vec<_> = keys.inflight.iter().collect();
+        for batch in names.chunks(BATCH) {
+            let asked = batch
+                .iter()
+                .map(|name| question(&["ZCARD", &format!("{}{name}$inflight", self.prefix)]));
+            let answers = answers(session, asked.collect()).await?;
+            let counted = answers.iter().map(|answer| number(answer).unsigned_abs());
+            self.inflight.extend(batch.iter().map(|name| (*name).clone()).zip(counted));
+        }
+        Ok(())
+    }
+
+    async fn read_clusters(&mut self, session: &Session) {
+        let members = self.groups.iter().flat_map(|group| &group.members_seen);
+        let names: BTreeSet<_> = members.filter_map(|member| cluster_of(member)).collect();
+        let names: Vec<_> = names.into_iter().map(str::to_owned).collect();
+        for name in names {
+            // Another program's rights may end at the library's keys.
+            let cluster = Cluster::ask(session, &name).await.unwrap_or_default();
+            let live = cluster.live().count();
+            self.clusters.push((name, cluster.boxes, live));
+        }
+    }
+
+    async fn read_pubsub(&mut self, session: &Session) -> Result<(), ScriptError> {
+        let beginning = format!("{}__group__", self.prefix);
+        let pattern = format!("{beginning}*");
+        let channels: Vec<String> = match session.ask(&["PUBSUB", "CHANNELS", &pattern]).await {
+            Ok(channels) => channels,
+            Err(ScriptError::Refused(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let mut words = vec!["PUBSUB", "NUMSUB"];
+        words.extend(channels.iter().take(LISTENED).map(String::as_str));
+        let counted = match session.ask::<Value>(&words).await {
+            Ok(counted) => pairs(&counted).into_iter().map(|(_, count)| count as u64).collect(),
+            Err(_) => Vec::new(),
+        };
+        let counts = counted.into_iter().chain(std::iter::repeat(0));
+        let groups = channels.iter().filter_map(|channel| channel.strip_prefix(&beginning));
+        self.pubsub = groups.map(str::to_owned).zip(counts).collect();
+        self.pubsub.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        Ok(())
+    }
+
+    async fn read_clients(&mut self, session: &Session) {
+        let Ok(list) = session.ask::<String>(&["CLIENT", "LIST"]).await else { return };
+        let (waiting, versions) = waiting_consumers(&list);
+        (self.waiting, self.redis_py) = (Some(waiting), versions);
+    }
+}
+
+impl Group {
+    fn new(name: &str, members: i64, seen: Vec<String>, unread: &BTreeSet<String>) -> Self {
+        let dead = seen.iter().filter(|member| unread.contains(process_of(member))).count();
+        let gateways = seen.iter().filter(|member| member.starts_with(GATEWAY)).count();
+        let members = members.unsigned_abs();
+        Self {
+            name: name.to_owned(),
+            members,
+            dead: dead as u64,
+            gateways: gateways as u64,
+            whole: seen.len() as u64 >= members,
+            members_seen: seen,
+        }
+    }
+
+    /// Processes whose mailboxes its senders write to.
+    pub(super) fn processes(&self) -> impl Iterator<Item = &str> {
+        self.members_seen.iter().map(|member| process_of(member))
+    }
+}
+
+/// Begins the channel names of every cluster.
+const GATEWAY: &str = "groupcast.";
+
+/// How many clients wait as consumers do, and by which versions of redis-py.
+pub(super) fn waiting_consumers(list: &str) -> (usize, BTreeSet<String>) {
+    let (mut waiting, mut versions) = (0, BTreeSet::new());
+    for line in list.lines() {
+        let fields: BTreeMap<_, _> =
+            line.split(' ').filter_map(|field| field.split_once('=')).collect();
+        if fields.get("cmd") != Some(&"bzpopmin") {
+            continue;
+        }
+        waiting += 1;
+        if fields.get("lib-name").is_some_and(|name| name.starts_with("redis-py")) {
+            versions.extend(fields.get("lib-ver").map(|&version| version.to_owned()));
+        }
+    }
+    (waiting, versions)
+}
+
+/// The mailbox of a channel, as a name.
+fn process_of(channel: &str) -> &str {
+    channel.find('!').map_or(channel, |mark| &channel[..=mark])
+}
+
+pub(super) fn cluster_of(channel: &str) -> Option<&str> {
+    let (front, _) = channel.strip_prefix(GATEWAY)?.split_once('!')?;
+    Some(front.rsplit_once('.')?.0)
+}
+
+pub(super) fn is_consumer(channel: &str) -> bool {
+    channel.ends_with('!') && !channel.starts_with(GATEWAY)
+}
+
+/// Lowers `known` to what a time to live (ms) and the age (s) of the newest write show: it was set
+/// then. Where the newest is gone again it shows too much, so the least of many is right.
+fn least(known: &mut Option<u64>, left: i64, age: f64) {
+    if left < 0 {
+        return;
+    }
+    let shown = (left as f64 / 1000.0 + age).round();
+    if shown > 0.0 {
+        *known = Some(known.map_or(shown as u64, |known| known.min(shown as u64)));
+    }
+}
+
+fn question(words: &[&str]) -> Vec<Bytes> {
+    words.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect()
+}
+
+/// The first refusal stands for all.
+async fn answers(session: &Session, asked: Vec<Vec<Bytes>>) -> Result<Vec<Value>, ScriptError> {
+    session.ask_all(asked).await.into_iter().collect()
+}
+
+fn number(value: &Value) -> i64 {
+    value.as_i64().unwrap_or(0)
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    value.clone().convert().unwrap_or_default()
+}
+
+/// Members and scores, whether Redis pairs them (RESP3) or not.
+fn pairs(value: &Value) -> Vec<(Bytes, f64)> {
+    let mut flat = Vec::new();
+    flatten(value.clone(), &mut flat);
+    let mut flat = flat.into_iter();
+    let mut pairs = Vec::new();
+    while let (Some(member), Some(score)) = (flat.next(), flat.next()) {
+        let member = member.into_bytes().unwrap_or_default();
+        pairs.push((member, score.convert().unwrap_or(0.0)));
+    }
+    pairs
+}
+
+fn flatten(value: Value, into: &mut Vec<Value>) {
+    match value {
+        Value::Array(values) => values.into_iter().for_each(|value| flatten(value, into)),
+        value => into.push(value),
+    }
+}

@@ -1,0 +1,145 @@
+//! The bridge over a real Redis: step by step where the order of steps matters, whole elsewhere.
+
+mod drain;
+mod registrar;
+mod whole;
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::*;
+use crate::event::InstanceId;
+use crate::group::GroupPattern;
+use crate::layer::tests::server::RedisServer;
+use crate::layer::{Gap, History, Inbox, Incoming, Kind, PossibleLoss, Retention};
+use crate::telemetry::Metrics;
+
+/// Far longer than anything here takes, so that only a hang reaches it.
+const LONG: Duration = Duration::from_secs(20);
+
+/// One instance's layer, and what arrives there.
+struct Ground {
+    layer: Layer,
+    inbox: Inbox,
+    metrics: Arc<Metrics>,
+}
+
+/// Messages in clear JSON without a random prefix, so that a test can write them by hand.
+fn settings(boxes: u16) -> Settings {
+    let codec =
+        CodecSettings { serializer: Serializer::Json, random_prefix: 0, ..Default::default() };
+    let groups = vec![GroupPattern::parse("*").unwrap()];
+    let channels =
+        Channels { core: true, groups, boxes, codec, capacity: 100_000, ..Default::default() };
+    Settings { ingress: true, channels }
+}
+
+/// Retention of `pedido.*`: 1,000 publications for a minute.
+async fn ground(server: &RedisServer, settings: &Settings) -> Ground {
+    let mut redis = RedisSettings::new(&server.url()).unwrap();
+    settings.prepare(&mut redis);
+    let kept = Retention { size: 1000, ttl: Duration::from_secs(60) };
+    let history = History::new(vec![(GroupPattern::parse("pedido.*").unwrap(), kept)]);
+    let metrics = Arc::new(Metrics::new());
+    let whole = crate::layer::Settings { kind: Kind::Redis(redis), history };
+    let id = PublicationId::random().0.to_ne_bytes();
+    let instance = InstanceId::from_random(id[..5].try_into().unwrap());
+    let (layer, inbox) = Layer::start(&whole, instance, Arc::clone(&metrics)).unwrap();
+    until("the layer delivers", || layer.health().delivering).await;
+    Ground { layer, inbox, metrics }
+}
+
+impl Ground {
+    fn redis(&self) -> &crate::layer::Redis {
+        match &self.layer {
+            Layer::Redis(redis) => redis,
+            Layer::Memory(_) => unreachable!("it was started over Redis"),
+        }
+    }
+
+    /// What comes next, in a word: an event's number, or a gap. On a slow machine the subscription may
+    /// be made anew, which is the layer's matter.
+    async fn next(&mut self) -> String {
+        loop {
+            let incoming = timeout(LONG, self.inbox.recv()).await.expect("something comes");
+            return match incoming.expect("the layer lives") {
+                Incoming::Gap(Gap::All) => continue,
+                Incoming::Publication(publication) => publication.event.kind().to_owned(),
+                Incoming::Gap(Gap::PossibleLoss(PossibleLoss::Groups(groups))) => {
+                    format!("gap in {groups:?}")
+                }
+                Incoming::Gap(gap) => format!("{gap:?}"),
+                other => panic!("nobody sent this: {other:?}"),
+            };
+        }
+    }
+
+    /// The next `count`.
+    async fn take(&mut self, count: usize) -> Vec<String> {
+        let mut taken = Vec::with_capacity(count);
+        while taken.len() < count {
+            taken.push(self.next().await);
+        }
+        taken
+    }
+
+    /// Entries that had this fate.
+    fn count(&self, fate: &str) -> u64 {
+        let name = format!("groupcast_source_entries_total{{fate=\"{fate}\"}} ");
+        self.metric(&name)
+    }
+
+    fn metric(&self, name: &str) -> u64 {
+        let text = self.metrics.render();
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.map_or(0, |value| value.trim().parse().unwrap())
+    }
+}
+
+fn group(name: &str) -> GroupName {
+    GroupName::parse(name).unwrap()
+}
+
+fn groups(names: &[&str]) -> Vec<GroupName> {
+    names.iter().map(|name| group(name)).collect()
+}
+
+/// `n1`, `n2`, … as events are called here.
+fn numbers(range: std::ops::RangeInclusive<usize>) -> Vec<String> {
+    range.map(|n| format!("n{n}")).collect()
+}
+
+/// Writes messages into the mailbox `key`, as if by `group_send`: for each number one to each of the
+/// lists of names, called `n<number>`.
+fn write(
+    server: &RedisServer,
+    key: &str,
+    range: std::ops::RangeInclusive<usize>,
+    names: &[&[&str]],
+) {
+    const SCRIPT: &str = "for n = tonumber(ARGV[1]), tonumber(ARGV[2]) do
+        for i = 3, #ARGV do
+            redis.call('ZADD', KEYS[1], n, string.format(
+                '{\"type\":\"n%d\",\"__asgi_channel__\":[%s]}', n, ARGV[i]))
+        end
+    end return 0";
+    let lists = names.iter().map(|names| {
+        let names = names.iter().map(|name| format!("{name:?}"));
+        names.collect::<Vec<_>>().join(",")
+    });
+    let lists: Vec<String> = lists.collect();
+    let (first, last) = (range.start().to_string(), range.end().to_string());
+    let mut words = vec!["EVAL", SCRIPT, "1", key, &first, &last];
+    words.extend(lists.iter().map(String::as_str));
+    assert_eq!(server.ask(&words), ":0\r\n");
+}
+
+/// Waits for a condition, looking often.
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + LONG;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}

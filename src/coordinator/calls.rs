@@ -1,0 +1,142 @@
+//! Calls in lanes of their own: a slow back end holds up nobody's sends and joins.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::Semaphore;
+
+use crate::backend::{self, CallError, Question, Reply};
+use crate::channels::ChannelLayer;
+use crate::event::{Control, Member};
+use crate::frame::Frame;
+use crate::hub::{Call, Hub};
+use crate::protocol::{Code, outbound};
+use crate::telemetry::{BackendOutcome, CallFailure, Metrics};
+
+/// Calls that may wait for their turn; more are refused. At 32 in parallel and 50 ms each, a second
+/// and a half of waiting.
+const WAITING: usize = 1024;
+
+/// Longest name of a call that is logged, characters.
+const EXCERPT: usize = 100;
+
+/// Where calls go. Order within a plain connection needs no care here: the hub sends its next call
+/// when the last is answered.
+#[derive(Clone)]
+pub(super) struct Lanes {
+    backend: Option<Arc<backend::Calls>>,
+    /// Names connections for Django, where it has a channel layer here.
+    channel_layer: Option<ChannelLayer>,
+    hub: Hub,
+    metrics: Arc<Metrics>,
+    turns: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+}
+
+impl Lanes {
+    pub(super) fn new(
+        backend: Option<Arc<backend::Calls>>,
+        channel_layer: Option<ChannelLayer>,
+        hub: Hub,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let parallel = backend.as_ref().map_or(1, |backend| backend.parallel());
+        let turns = Arc::new(Semaphore::new(parallel));
+        Self {
+            backend,
+            channel_layer,
+            hub,
+            metrics,
+            turns,
+            waiting: Arc::new(Semaphore::new(WAITING)),
+        }
+    }
+
+    /// Takes a call, or refuses it at once: the coordinator never waits for the back end.
+    pub(super) async fn take(&self, call: Call) {
+        let Some(backend) = &self.backend else {
+            let words = "no back end is configured for calls";
+            let none = CallError::new(Code::NoBackend, words, CallFailure::NoBackend, None);
+            return self.refuse(&call, none).await;
+        };
+        let Ok(place) = Arc::clone(&self.waiting).try_acquire_owned() else {
+            let words = "too many calls wait already";
+            let busy = CallError::new(Code::Unavailable, words, CallFailure::Busy, None);
+            return self.refuse(&call, busy).await;
+        };
+        let (lanes, backend) = (self.clone(), Arc::clone(backend));
+        self.metrics.backend.calls_waiting.increment(1.0);
+        tokio::spawn(async move {
+            let turn = lanes.turns.acquire().await;
+            lanes.metrics.backend.calls_waiting.decrement(1.0);
+            drop(place);
+            lanes.serve(&backend, &call).await;
+            drop(turn);
+        });
+    }
+
+    async fn serve(&self, backend: &backend::Calls, call: &Call) {
+        let channel =
+            self.channel_layer.as_ref().and_then(|channel_layer| channel_layer.channel_of(call.to));
+        let question = Question {
+            name: &call.name,
+            data: call.data.as_deref(),
+            connection: call.to,
+            channel: channel.as_deref(),
+            identity: &call.identity,
+            path: &call.path,
+            key: call.key.as_deref(),
+        };
+        let began = Instant::now();
+        self.metrics.backend.calls_in_flight.increment(1.0);
+        let outcome = backend.ask(&question).await;
+        self.metrics.backend.calls_in_flight.decrement(1.0);
+        let counted =
+            outcome.as_ref().map_or_else(CallError::outcome, |_| BackendOutcome::Accepted);
+        self.metrics.backend.called(counted, began.elapsed());
+        match outcome {
+            Ok(reply) => self.carry_out(call, reply).await,
+            Err(error) => self.refuse(call, error).await,
+        }
+    }
+
+    /// Memberships first, so that what the result speaks of is on its way; then the result, then the
+    /// end.
+    async fn carry_out(&self, call: &Call, reply: Reply) {
+        let member = || Member::Connection(call.to);
+        let Reply { result, join, leave, close } = reply;
+        for group in leave {
+            self.hub.control(Control::Leave(member(), group)).await;
+        }
+        for group in join {
+            self.hub.control(Control::Join(member(), group)).await;
+        }
+        let frame = match (call.id, result) {
+            (Some(id), Some(result)) => Some(outbound::result(id, &result)),
+            (Some(id), None) => Some(outbound::result(id, serde_json::value::RawValue::NULL)),
+            (None, Some(result)) => Some(Frame::text(result.get().as_bytes())),
+            (None, None) => None,
+        };
+        self.hub.answer(call.shard, call.to, frame).await;
+        if let Some(code) = close {
+            self.hub.control(Control::Close(member(), code)).await;
+        }
+    }
+
+    async fn refuse(&self, call: &Call, error: CallError) {
+        self.metrics.calls_failed.of(error.failure).increment(1);
+        let name: String = call.name.chars().take(EXCERPT).collect();
+        match &error.cause {
+            Some(cause) => {
+                tracing::warn!(connection = %call.to, call = name, cause, "call failed");
+            }
+            None => {
+                tracing::debug!(connection = %call.to, call = name, code = %error.code, "call refused");
+            }
+        }
+        let frame = call
+            .notify_errors
+            .then(|| outbound::call_error(call.id, &error.code, &error.message, error.retry));
+        self.hub.answer(call.shard, call.to, frame).await;
+    }
+}

@@ -1,0 +1,75 @@
+//! The back end's word on connections, asked for again: beside everything else, and never in a crowd.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::backend::{Hook, HookRequest, HookVerdict};
+use crate::channels::ChannelLayer;
+use crate::hub::{Confirm, Confirmation, Hub};
+use crate::protocol::Disconnect;
+
+/// Confirmations under way; others come back later. They share the hook's turns with those who
+/// arrive, and must not fill its queue: whoever is in already can wait.
+const UNDER_WAY: usize = 64;
+
+/// Seconds after which a word that could not be had is asked for again, at the earliest, and over
+/// how many more the connections are spread.
+const AGAIN: u64 = 30;
+
+/// Asks the hook again.
+#[derive(Clone)]
+pub(super) struct Confirmations {
+    hook: Option<Hook>,
+    channel_layer: Option<ChannelLayer>,
+    hub: Hub,
+    places: Arc<Semaphore>,
+}
+
+impl Confirmations {
+    pub(super) fn new(hook: Option<Hook>, channel_layer: Option<ChannelLayer>, hub: Hub) -> Self {
+        Self { hook, channel_layer, hub, places: Arc::new(Semaphore::new(UNDER_WAY)) }
+    }
+
+    /// Takes a question, or puts it off at once: the coordinator never waits for the back end.
+    pub(super) async fn take(&self, confirm: Confirm) {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let (Some(hook), Ok(place)) = (self.hook.clone(), place) else {
+            return self.answer(&confirm, later(&confirm)).await;
+        };
+        let own = self.clone();
+        tokio::spawn(async move {
+            let outcome = own.ask(&hook, &confirm).await;
+            drop(place);
+            own.answer(&confirm, outcome).await;
+        });
+    }
+
+    async fn ask(&self, hook: &Hook, confirm: &Confirm) -> Confirmation {
+        let visitor =
+            HookRequest::unpack(&confirm.words).expect("the words of a visitor were packed");
+        let channel = self
+            .channel_layer
+            .as_ref()
+            .and_then(|channel_layer| channel_layer.channel_of(confirm.to));
+        match hook.ask(&visitor, confirm.to, channel).await {
+            HookVerdict::Accepted(word) => {
+                let (identity, ask_at) = (word.identity.clone(), word.ask_at(confirm.to));
+                Confirmation::StillValid { identity, ask_at }
+            }
+            HookVerdict::Unauthorized => {
+                Confirmation::Ended(Disconnect::UNAUTHORIZED.because("no longer logged in"))
+            }
+            HookVerdict::Forbidden => Confirmation::Ended(Disconnect::FORBIDDEN),
+            HookVerdict::Unknown(_) => later(confirm),
+        }
+    }
+
+    async fn answer(&self, confirm: &Confirm, outcome: Confirmation) {
+        self.hub.confirmed(confirm.shard, confirm.to, outcome).await;
+    }
+}
+
+fn later(confirm: &Confirm) -> Confirmation {
+    Confirmation::Unknown { after: AGAIN + confirm.to.serial % AGAIN }
+}

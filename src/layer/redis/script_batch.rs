@@ -1,0 +1,145 @@
+//! Publications that one script sends: one command and one answer, where a PUBLISH each would cost the
+//! gateway some 20 µs of command, write and answer.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::history_store::{millis, number};
+use super::names::Names;
+use crate::event::{InstanceId, Publication, Target};
+use crate::group::GroupName;
+use crate::layer::envelope;
+use crate::layer::history::{self, History};
+
+/// ByteBudget of a chunk at most: Redis does nothing else while a script runs. 256 publications without
+/// history took 0.4 ms on one busy core.
+const MAX_WEIGHT: usize = 256;
+
+/// ByteBudget of a publication of a group with history, numbered and kept as well: 12 µs against 1.5.
+const KEPT_WEIGHT: usize = 8;
+
+/// Channels and envelopes of a chunk at most, bytes; a larger publication goes alone.
+const MAX_BYTES: usize = 256 * 1024;
+
+/// One call of `publish_many.lua` in the making.
+pub(super) struct ScriptBatch<'a> {
+    names: &'a Names,
+    history: &'a History,
+    instance: InstanceId,
+    /// The number of each group with history, from 1.
+    groups: HashMap<&'a GroupName, usize>,
+    /// Their keys: numbering and log.
+    keys: Vec<String>,
+    /// What is kept of them.
+    spans: Vec<Bytes>,
+    parts: Vec<Part>,
+    /// Channels and envelopes in turn, in one allocation.
+    bytes: Vec<u8>,
+    weight: usize,
+}
+
+/// One publication.
+struct Part {
+    /// The number of its group; 0 = without history.
+    group: usize,
+    /// Where its channel ends in [`ScriptBatch::bytes`]; it begins where the one before ended.
+    channel_end: usize,
+    /// Where its envelope ends, which begins behind the channel.
+    end: usize,
+}
+
+impl<'a> ScriptBatch<'a> {
+    pub(super) fn new(names: &'a Names, history: &'a History, instance: InstanceId) -> Self {
+        Self {
+            names,
+            history,
+            instance,
+            groups: HashMap::new(),
+            keys: Vec::new(),
+            spans: Vec::new(),
+            parts: Vec::new(),
+            bytes: Vec::new(),
+            weight: 0,
+        }
+    }
+
+    /// Takes the first of `publications`, at least one; gives the rest.
+    pub(super) fn fill(
+        &mut self,
+        publications: &'a [Publication],
+        now: Instant,
+    ) -> &'a [Publication] {
+        for (index, publication) in publications.iter().enumerate() {
+            if !self.add(publication, now) {
+                return &publications[index..];
+            }
+        }
+        &[]
+    }
+
+    /// Whether it had room.
+    fn add(&mut self, publication: &'a Publication, now: Instant) -> bool {
+        let before = self.bytes.len();
+        let kept = match &publication.target {
+            Target::Group(group) => self.history.of(group).map(|kept| (group, kept)),
+            Target::User(_) | Target::Connection(_) | Target::All => None,
+        };
+        let weight = if kept.is_some() { KEPT_WEIGHT } else { 1 };
+        let first = self.parts.is_empty();
+        if !first && self.weight + weight > MAX_WEIGHT {
+            return false;
+        }
+        self.names.write(&publication.target, &mut self.bytes);
+        let channel_end = self.bytes.len();
+        envelope::append(&mut self.bytes, self.instance, publication, now);
+        let end = self.bytes.len();
+        if !first && end > MAX_BYTES {
+            self.bytes.truncate(before);
+            return false;
+        }
+        let group = kept.map_or(0, |(group, kept)| {
+            let next = self.groups.len() + 1;
+            match self.groups.entry(group) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(new) => {
+                    self.keys.extend([self.names.numbering(group), self.names.log(group)]);
+                    let numbered = millis(kept.ttl + history::NUMBERING);
+                    let size = number(u64::from(kept.size));
+                    let doubt = self.names.doubt(group).into();
+                    self.spans.extend([size, millis(kept.ttl), numbered, doubt]);
+                    *new.insert(next)
+                }
+            }
+        });
+        self.weight += weight;
+        self.parts.push(Part { group, channel_end, end });
+        true
+    }
+
+    /// Keys and arguments of the script, and of each publication whether its group has a history.
+    pub(super) fn command(
+        self,
+        generation_key: String,
+        generation: Bytes,
+        epoch: Bytes,
+    ) -> (Vec<String>, Vec<Bytes>, Vec<bool>) {
+        let keys = [generation_key].into_iter().chain(self.keys).collect();
+        let mut arguments = Vec::with_capacity(2 + self.spans.len() + 3 * self.parts.len());
+        arguments.extend([generation, epoch]);
+        arguments.extend(self.spans);
+        let bytes = Bytes::from(self.bytes);
+        let mut start = 0;
+        for Part { group, channel_end, end } in &self.parts {
+            arguments.push(match group {
+                0 => Bytes::from_static(b"0"),
+                group => number(*group as u64),
+            });
+            arguments.extend([bytes.slice(start..*channel_end), bytes.slice(*channel_end..*end)]);
+            start = *end;
+        }
+        (keys, arguments, self.parts.iter().map(|part| part.group != 0).collect())
+    }
+}

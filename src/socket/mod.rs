@@ -1,0 +1,96 @@
+//! One socket: its bytes in, its bounded queue out, and what is known of who is behind it.
+
+mod client_socket;
+mod decoder;
+mod outbox;
+mod stream;
+
+use std::time::Duration;
+
+pub use client_socket::ClientSocket;
+pub use decoder::{Decoder, Inbound, accept_key};
+pub use outbox::{Entry, Flushed, Gaps, Lost, Millis, Outbox, Source};
+pub use stream::Stream;
+
+use crate::group::{GroupName, GroupPattern};
+
+/// Bounds of every connection.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Most bytes that may wait in one outbox.
+    ///
+    /// The bound that protects memory: counts alone do not, since events differ in size.
+    pub outbox_bytes: usize,
+    /// Largest inbound message, bytes. Commands are small; this is also what a connection can make
+    /// the gateway hold while a message is incomplete.
+    pub max_frame_bytes: usize,
+    /// Inbound frames a second that a connection may send for long.
+    pub frames_per_second: u32,
+    /// Inbound frames that a connection may send at once after silence.
+    pub frame_burst: u32,
+    /// Most groups that one connection may hold.
+    pub groups_per_connection: usize,
+    /// Unsent bytes the kernel takes before it reports a socket as full (`TCP_NOTSENT_LOWAT`).
+    ///
+    /// Without it the kernel swallows megabytes of messages past any capacity or expiry.
+    pub notsent_lowat: u32,
+    /// Time between two pings.
+    pub ping: Duration,
+    /// Silence allowed after a ping before the connection is closed.
+    pub ping_grace: Duration,
+    /// Limits by group pattern; the first match wins, and the last pattern is `*`.
+    pub group_limits: Vec<(GroupPattern, Limits)>,
+}
+
+/// What may wait for one connection, of one group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Most publications of the group waiting for one connection.
+    pub capacity: u32,
+    /// Longest that a publication may wait, counted from its acceptance.
+    pub expiry: Duration,
+    /// What happens to the publication too many.
+    pub overflow: Overflow,
+}
+
+/// What happens when a group's publications overflow an outbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overflow {
+    /// The oldest waiting one of the group goes: for feeds, where the newest state counts.
+    DropOldest,
+    /// The arriving one goes: the tradition of channel layers.
+    DropNewest,
+    /// The connection is closed with 4508: for streams that make no sense with holes.
+    Close,
+}
+
+impl Settings {
+    /// The limits of the group called `name`.
+    pub fn limits_of(&self, name: &GroupName) -> Limits {
+        let first = self.group_limits.iter().find(|(pattern, _)| pattern.matches(name.as_str()));
+        first.map_or_else(Limits::default, |(_, limits)| *limits)
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { capacity: 1000, expiry: Duration::from_secs(60), overflow: Overflow::DropOldest }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let every = GroupPattern::parse("*").expect("'*' is a pattern");
+        Self {
+            outbox_bytes: 256 * 1024,
+            max_frame_bytes: 16 * 1024,
+            frames_per_second: 50,
+            frame_burst: 200,
+            groups_per_connection: 128,
+            notsent_lowat: 32 * 1024,
+            ping: Duration::from_secs(25),
+            ping_grace: Duration::from_secs(10),
+            group_limits: vec![(every, Limits::default())],
+        }
+    }
+}
