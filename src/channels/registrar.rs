@@ -4,10 +4,11 @@
 //! minute, and at once when the layer's subscription has been made anew.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::sleep;
 
 use super::failpoint;
@@ -152,7 +153,7 @@ impl GroupRegistrar {
     }
 
     fn said(&self) -> MutexGuard<'_, Option<Life>> {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+        self.said.lock()
     }
 
     pub(super) async fn refresh(&self, all: bool) -> Result<(), ScriptError> {
@@ -225,7 +226,7 @@ impl GroupRegistrar {
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<GroupName, Option<Instant>>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock()
     }
 }
 

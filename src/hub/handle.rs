@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mio::{Poll, Waker};
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use super::command::{Command, Confirmation, Joined, NewConnection, Request};
@@ -323,7 +324,7 @@ impl Hub {
         for shard in &self.0.shards {
             shard.inbox.send(Command::Drain { rate, window, grace }).await;
         }
-        let ended = self.0.ended.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let ended = self.0.ended.lock().take();
         if let Some(mut ended) = ended {
             // Half a second for the shards' own deadline to come first.
             let _ = tokio::time::timeout(grace + Duration::from_millis(500), ended.recv()).await;

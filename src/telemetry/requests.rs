@@ -1,10 +1,10 @@
 //! Requests to the API: how many by route and status, and how long they took.
 
 use std::collections::BTreeMap;
-use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use metrics::Counter;
+use parking_lot::RwLock;
 
 use super::histogram::Histogram;
 
@@ -35,7 +35,7 @@ impl Requests {
         elapsed: Duration,
         register: impl FnOnce() -> Counter,
     ) {
-        let routes = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let routes = self.0.read();
         if let Some(known) = routes.get(route)
             && let Some(counter) = known.counter(status)
         {
@@ -46,7 +46,7 @@ impl Requests {
         drop(routes);
         let counter = register();
         counter.increment(1);
-        let mut routes = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut routes = self.0.write();
         let known = routes.entry(route.into()).or_default();
         known.latency.record(elapsed);
         if known.counter(status).is_none() {
@@ -56,7 +56,7 @@ impl Requests {
 
     /// Appends the exposition of the latencies; the counters are the recorder's.
     pub(super) fn render(&self, name: &str, out: &mut String) {
-        let routes = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let routes = self.0.read();
         for (route, known) in routes.iter() {
             known.latency.render(name, &format!("route=\"{route}\","), out);
         }

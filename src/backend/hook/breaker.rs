@@ -1,8 +1,9 @@
 //! A rest for a back end that fails again and again: then one question at a time finds out whether
 //! it is back.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// Failures in a row after which it is given a rest.
 const PATIENCE: u32 = 5;
@@ -33,7 +34,7 @@ impl Breaker {
     /// Whether to ask now. Whoever is let through during a rest is the attempt, and nobody else is
     /// until it has ended, or should have.
     pub(super) fn admits(&self, now: Instant) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         if state.rests_until.is_some_and(|until| now < until) {
             return false;
         }
@@ -45,7 +46,7 @@ impl Breaker {
 
     /// Notes how a question ended; whether a rest begins by it.
     pub(super) fn note(&self, answered: bool, now: Instant) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         if answered {
             *state = State::default();
             return false;

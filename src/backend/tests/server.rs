@@ -1,12 +1,13 @@
 //! A server that answers as it is told and notes what it was asked.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::response::Response;
 use hyper::HeaderMap;
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
 /// What was asked.
@@ -41,7 +42,7 @@ impl Server {
             let body = String::from_utf8(body.to_vec()).unwrap();
             let line = format!("{} {}", head.method, head.uri);
             let n = {
-                let mut notes = notes.lock().unwrap();
+                let mut notes = notes.lock();
                 notes.push(Asked { line, headers: head.headers, body });
                 notes.len() - 1
             };
@@ -57,7 +58,7 @@ impl Server {
     }
 
     pub(super) fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap().clone()
+        self.asked.lock().clone()
     }
 }
 

@@ -3,10 +3,11 @@
 mod ring;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Instant;
 
 use dashmap::DashMap;
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::mpsc;
 
 use super::history::{History, Retention};
@@ -51,7 +52,7 @@ impl Broker {
     /// At the 65th: one process never holds so many.
     pub fn attach(self: &Arc<Self>) -> (Memory, Inbox) {
         let (sender, inbox) = mpsc::channel(INCOMING);
-        let mut instances = self.instances.write().expect("no holder of this lock panics");
+        let mut instances = self.instances.write();
         let index = instances.len() as u32;
         assert!(index < u64::BITS, "at most 64 instances share a memory layer");
         instances.push(sender);
@@ -60,7 +61,7 @@ impl Broker {
 
     /// Senders of the instances in `wanted`, copied out so that no lock outlives the call.
     fn senders(&self, wanted: u64) -> Vec<mpsc::Sender<Incoming>> {
-        let instances = self.instances.read().expect("no holder of this lock panics");
+        let instances = self.instances.read();
         let chosen = instances.iter().enumerate().filter(|(i, _)| wanted & (1 << i) != 0);
         chosen.map(|(_, sender)| sender.clone()).collect()
     }
@@ -82,7 +83,7 @@ impl Broker {
     }
 
     fn rings(&self) -> MutexGuard<'_, HashMap<GroupName, Ring>> {
-        self.rings.lock().unwrap_or_else(PoisonError::into_inner)
+        self.rings.lock()
     }
 
     /// Numbers and sends in one step, so that every instance has a group's publications in the order

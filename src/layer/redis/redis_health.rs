@@ -1,9 +1,10 @@
 //! What the tasks of the layer know of its health, shared.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use crate::event::InstanceId;
@@ -164,6 +165,6 @@ impl RedisHealth {
     }
 
     fn probe(&self) -> MutexGuard<'_, Probe> {
-        self.probe.lock().unwrap_or_else(PoisonError::into_inner)
+        self.probe.lock()
     }
 }
