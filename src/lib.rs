@@ -14,10 +14,14 @@
 //! `ARCHITECTURE.md` has the other walks, the rooms and what each of them must never know.
 
 pub mod backend;
+mod bounded_map;
+mod byte_budget;
 pub mod channels;
+pub mod clock;
 pub mod config;
 pub mod coordinator;
 pub mod event;
+pub mod excerpt;
 pub mod frame;
 pub mod group;
 pub mod hub;

@@ -7,7 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms, each importing only those before it.
-const ROOMS: [&str; 18] = [
+const ROOMS: [&str; 22] = [
+    "bounded_map",
+    "byte_budget",
+    "clock",
+    "excerpt",
     "group",
     "event",
     "telemetry",
@@ -42,7 +46,7 @@ const OWNED: [(&str, &[&str]); 11] = [
     ("tokio_tungstenite", &["socket/decoder"]),
     ("jsonwebtoken", &["identity/"]),
     ("mio", &["socket/", "hub/"]),
-    ("fred", &["layer/"]),
+    ("fred", &["layer/", "channels/"]),
     ("rmp", &["channels/codec/msgpack/"]),
 ];
 

@@ -1,37 +1,35 @@
-// A group as one of its holders sees it.
+// A group as the application sees it.
 
-import { messages, once } from './iterate.js';
-import { behind, place } from './reach.js';
-
-/** Made by each `client.join`, over one membership for all who joined the same name. */
+/** Made by `client.join`; the same object for the same name while anybody holds it. */
 export class Group {
-  constructor(handle) {
-    place(this, handle);
+  #membership;
+  #client;
+
+  constructor(membership, client) {
+    this.#membership = membership;
+    this.#client = client;
   }
 
   get name() {
-    return behind(this).membership.name;
+    return this.#membership.name;
   }
 
   get state() {
-    return behind(this).state;
+    return this.#membership.state;
   }
 
   get position() {
-    return behind(this).membership.position;
+    return this.#membership.position;
   }
 
   /** Why `state` is `closed`. */
   get error() {
-    return behind(this).error;
+    return this.#membership.error;
   }
 
-  /**
-   * Resolves once joined; rejects when refused, left or closed, and with `timeout` when that takes
-   * long, while the client goes on trying.
-   */
+  /** Resolves once joined; rejects when refused, left or closed. */
   get ready() {
-    return behind(this).ready;
+    return this.#membership.ready;
   }
 
   /**
@@ -40,35 +38,16 @@ export class Group {
    * @returns {() => void} removes the listener
    */
   on(event, callback, options) {
-    return behind(this).on(event, callback, options);
-  }
-
-  /** The next event of a `type`, as a message; of `$joined` and `$gap` what their listeners get. */
-  once(event, options) {
-    return once(behind(this), event, options ?? {});
-  }
-
-  /** All messages from now on; `for await (const message of group)` is the same. */
-  messages(options) {
-    return messages(behind(this), options ?? {});
-  }
-
-  [Symbol.asyncIterator]() {
-    return this.messages();
+    return this.#membership.on(event, callback, options);
   }
 
   /** Publishes an event to the group, where granted. */
   send(data, options) {
-    const { options: { send }, membership } = behind(this);
-    return send(membership.name, data, options);
+    return this.#client.send(this.name, data, options);
   }
 
-  /** Ends this `join` and its listeners, once; the last one of a name leaves the group. */
+  /** Undoes one `join`; the last one leaves the group and drops its listeners. */
   leave() {
-    behind(this).leave();
-  }
-
-  [Symbol.dispose ?? Symbol.for('Symbol.dispose')]() {
-    this.leave();
+    this.#client.leave(this.name);
   }
 }

@@ -1,7 +1,5 @@
 // Callbacks by event name. One that throws is reported and harms neither the others nor the socket.
 
-import { onAbort } from './deferred.js';
-
 export class Listeners {
   #lists = new Map();
 
@@ -11,56 +9,48 @@ export class Listeners {
    * @param {{once?: boolean, signal?: AbortSignal}} [options]
    * @returns {() => void} removes it
    */
-  on(event, callback, options) {
+  on(event, callback, { once = false, signal } = {}) {
     if (typeof callback !== 'function') throw new TypeError('a listener must be a function');
-    const { once = false, signal } = options ?? {};
+    if (signal?.aborted) return () => {};
     const list = this.#lists.get(event) ?? new Set();
     this.#lists.set(event, list);
     const entry = { callback, once, remove: () => {} };
-    list.add(entry);
-    const forget = onAbort(signal, () => entry.remove());
-    entry.remove = () => {
+    const remove = () => {
       list.delete(entry);
-      forget();
+      signal?.removeEventListener('abort', remove);
     };
-    if (signal?.aborted) entry.remove();
-    return entry.remove;
+    entry.remove = remove;
+    list.add(entry);
+    signal?.addEventListener('abort', remove);
+    return remove;
   }
 
-  /** @returns {boolean} whether anybody listens */
   emit(event, ...args) {
-    const list = this.#lists.get(event);
-    if (!list?.size) return false;
-    // A copy, because listeners may add listeners; those removed meanwhile are passed over.
-    for (const entry of [...list]) {
-      if (!list.has(entry)) continue;
+    // A copy: a listener may add and remove listeners.
+    for (const entry of [...(this.#lists.get(event) ?? [])]) {
       if (entry.once) entry.remove();
       guarded(entry.callback, ...args);
     }
-    return true;
-  }
-
-  has(event) {
-    return Boolean(this.#lists.get(event)?.size);
   }
 
   clear() {
     for (const list of this.#lists.values()) for (const entry of [...list]) entry.remove();
     this.#lists.clear();
   }
-}
 
-/** Calls an application's function; what it throws, now or later, is reported and goes no further. */
-export function guarded(callback, ...args) {
-  try {
-    callback(...args)?.then?.(undefined, report);
-  } catch (error) {
-    report(error);
+  get size() {
+    let size = 0;
+    for (const list of this.#lists.values()) size += list.size;
+    return size;
   }
 }
 
-/** As an uncaught error where that is a report; in Node it would end the process. */
-function report(error) {
-  if (typeof reportError === 'function') reportError(error);
-  else console.error(error);
+/** Calls an application's function; what it throws surfaces as an uncaught error, later. */
+export function guarded(callback, ...args) {
+  try {
+    callback(...args);
+  } catch (error) {
+    if (typeof reportError === 'function') reportError(error);
+    else setTimeout(() => { throw error; });
+  }
 }

@@ -1,33 +1,9 @@
 // Where the token comes from, how long it is good for, and when to give up on it.
 
-import { checkToken, isToken } from './check.js';
-import { clock } from './clock.js';
 import { GroupcastError, UnauthorizedError } from './errors.js';
 
 /** Longest that `getToken` may take, ms. */
 const PATIENCE_MS = 10_000;
-
-const failure = (message) => new GroupcastError('bad_token', message, true);
-
-/**
- * A token from what `getToken` gave: text, `{ token }`, or the site's `Response`. A site that is out
- * of order is asked again; one that shows its sign-in page, or says 401 or 403, wants a sign-in.
- */
-async function tokenFrom(given) {
-  let text = given?.token ?? given;
-  if (text === null) throw new UnauthorizedError('getToken gave null: nobody is signed in');
-  if (typeof text?.text === 'function') {
-    const { status } = text;
-    if (status === 401 || status === 403) throw new UnauthorizedError(`the site answered ${status}`);
-    if (!text.ok) throw failure(`getToken: the site answered ${status}`);
-    text = await text.text();
-    if (/^\s*{/.test(text)) text = JSON.parse(text).token;
-  }
-  const token = typeof text === 'string' ? text.trim() : text;
-  if (isToken(token)) return token;
-  if (/<(form|input)\b/i.test(token)) throw new UnauthorizedError('getToken gave a page with a form');
-  throw failure(`getToken gave no token: ${String(token).slice(0, 80)}`);
-}
 
 export class Tokens {
   #getToken;
@@ -39,7 +15,7 @@ export class Tokens {
   #reason = 'initial';
 
   constructor({ token, getToken }) {
-    this.#token = checkToken(token);
+    this.#token = token ?? undefined;
     this.#getToken = getToken;
   }
 
@@ -54,7 +30,7 @@ export class Tokens {
 
   /** A token for `hello`: the one at hand while it is good, `undefined` where none is configured. */
   async current() {
-    if (!this.renewable || (this.#token && clock() < this.#dueAt)) return this.#token;
+    if (!this.renewable || (this.#token && Date.now() < this.#dueAt)) return this.#token;
     return this.renew(this.#token ? 'expiring' : this.#reason);
   }
 
@@ -74,9 +50,7 @@ export class Tokens {
       },
       (error) => {
         if (this.#inFlight === flight) this.#inFlight = null;
-        // Clients of HTTP throw what others give back: 401 and 403 mean the same here.
-        const status = error?.status ?? error?.response?.status;
-        throw status === 401 || status === 403 ? new UnauthorizedError(error.message) : error;
+        throw error;
       },
     );
     return flight;
@@ -91,9 +65,10 @@ export class Tokens {
         controller.abort(new GroupcastError('timeout', 'getToken took too long', true));
       }, PATIENCE_MS);
     });
-    const given = (async () => tokenFrom(await this.#getToken({ reason, signal })))();
     try {
-      return await Promise.race([given, aborted]);
+      const token = await Promise.race([this.#getToken({ reason, signal }), aborted]);
+      if (!token) throw new UnauthorizedError('getToken gave no token');
+      return String(token);
     } finally {
       clearTimeout(timer);
     }
@@ -101,31 +76,30 @@ export class Tokens {
 
   #keep(token) {
     this.#inFlight = null;
-    this.#token = token;
+    this.#token = token ?? undefined;
     this.#dueAt = Infinity;
     this.#reason = 'expiring';
   }
 
   /** A token from the application; one still being fetched no longer counts. */
   set(token) {
-    const checked = checkToken(token);
     this.cancel();
-    this.#keep(checked);
+    this.#keep(token);
     this.#rejected = false;
   }
 
   /**
    * The gateway took the token, for `expiresIn` seconds.
    * @returns {number | undefined} ms until it should be renewed: 80 % of its life, spread by a tenth
-   *   so that clients that connected together do not renew together; never more often than each second
+   *   so that clients that connected together do not renew together
    */
   accepted(expiresIn) {
     if (expiresIn === undefined) {
       this.#dueAt = Infinity;
       return undefined;
     }
-    const delay = Math.max(1000, expiresIn * 1000 * (0.8 + (Math.random() - 0.5) * 0.16));
-    this.#dueAt = clock() + delay;
+    const delay = expiresIn * 1000 * (0.8 + (Math.random() - 0.5) * 0.16);
+    this.#dueAt = Date.now() + delay;
     return delay;
   }
 

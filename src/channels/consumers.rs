@@ -4,26 +4,23 @@
 //! dropped, counted and logged. What came from channels is never offered here.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::Channels;
+use crate::byte_budget::ByteBudget;
 use crate::event::Event;
 use crate::group::{GroupName, GroupPattern};
-use crate::telemetry::{ChannelsMetrics, DjangoDrop};
+use crate::telemetry::{ChannelsMetrics, DjangoDrop, LogLimit};
 
 /// Events that may wait: a few of the largest batches that the API takes at once.
 const WAITING: usize = 8192;
 
 /// Bytes of JSON that may wait in them.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
-
-/// Between two log lines about what was not sent.
-const LOG_EVERY: Duration = Duration::from_secs(1);
 
 /// What Channels' own consumer classes can do (channels 4.3). A message whose `type` is one of these
 /// names calls it, whoever sent the message; no project means that.
@@ -56,7 +53,7 @@ const METHODS: [&str; 21] = [
 pub struct Consumers {
     queue: mpsc::Sender<ForwardJob>,
     /// Bytes that wait.
-    weight: Arc<AtomicUsize>,
+    budget: Arc<ByteBudget>,
     groups: Arc<[GroupPattern]>,
     losses: Arc<DropCounter>,
 }
@@ -72,13 +69,13 @@ pub(super) enum ForwardJob {
 /// What the task is asked to do.
 pub(super) struct ForwardQueue {
     queue: mpsc::Receiver<ForwardJob>,
-    weight: Arc<AtomicUsize>,
+    budget: Arc<ByteBudget>,
 }
 
 /// Accounts for what is not sent.
 pub(super) struct DropCounter {
     metrics: Arc<ChannelsMetrics>,
-    logged: Mutex<Option<Instant>>,
+    log: LogLimit,
 }
 
 impl Consumers {
@@ -91,12 +88,12 @@ impl Consumers {
             return None;
         }
         let (queue, jobs) = mpsc::channel(WAITING);
-        let weight = Arc::new(AtomicUsize::new(0));
-        let jobs = ForwardQueue { queue: jobs, weight: Arc::clone(&weight) };
+        let budget = Arc::new(ByteBudget::new(MAX_BYTES));
+        let jobs = ForwardQueue { queue: jobs, budget: Arc::clone(&budget) };
         let losses =
-            Arc::new(DropCounter { metrics: Arc::clone(metrics), logged: Mutex::default() });
+            Arc::new(DropCounter { metrics: Arc::clone(metrics), log: LogLimit::default() });
         let groups = channels.send.as_slice().into();
-        Some((Self { queue, weight, groups, losses }, jobs))
+        Some((Self { queue, budget, groups, losses }, jobs))
     }
 
     /// Has an event sent that the layer has accepted for `group`. Never waits.
@@ -110,11 +107,13 @@ impl Consumers {
         }
         let bytes = event.json().len();
         let job = || ForwardJob::Send(group.clone(), event.clone());
-        let fits = self.weight.fetch_add(bytes, Ordering::Relaxed) + bytes <= MAX_BYTES;
-        if !fits || self.queue.try_send(job()).is_err() {
-            self.weight.fetch_sub(bytes, Ordering::Relaxed);
-            self.losses.note(DjangoDrop::Queue, 1, group, "too many events wait already");
+        if self.budget.try_take(bytes) {
+            if self.queue.try_send(job()).is_ok() {
+                return;
+            }
+            self.budget.give_back(bytes);
         }
+        self.losses.note(DjangoDrop::Queue, 1, group, "too many events wait already");
     }
 
     /// Waits until everything offered so far has been dealt with, but not longer than `patience`.
@@ -148,7 +147,7 @@ impl ForwardQueue {
             ForwardJob::Send(_, event) => event.json().len(),
             ForwardJob::Tell(_) => 0,
         });
-        self.weight.fetch_sub(bytes.sum(), Ordering::Relaxed);
+        self.budget.give_back(bytes.sum());
         taken
     }
 }
@@ -163,9 +162,7 @@ impl DropCounter {
     /// Counts `count` messages for `group` that are not sent, and says so, not too often.
     pub(super) fn note(&self, reason: DjangoDrop, count: u64, group: &GroupName, why: &str) {
         self.metrics.django_dropped.of(reason).increment(count);
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        if logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
-            *logged = Some(Instant::now());
+        if self.log.allows() {
             tracing::warn!(%group, why, "an event was not sent to Django's consumers");
         }
     }

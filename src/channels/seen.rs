@@ -1,7 +1,6 @@
 //! The entries that this instance has removed from one source lately.
 
-use std::collections::{HashSet, VecDeque};
-
+use crate::bounded_map::{BoundedMap, Limits};
 use crate::event::PublicationId;
 
 /// Remembered of each source. A Redis that takes over with old data brings back what was in a mailbox a
@@ -9,28 +8,22 @@ use crate::event::PublicationId;
 const REMEMBERED: usize = 8192;
 
 /// The newest entries, half of each id: 64 bits leave no room for an accident.
-#[derive(Debug, Default)]
-pub(super) struct Seen {
-    known: HashSet<u64>,
-    order: VecDeque<u64>,
-}
+#[derive(Debug)]
+pub(super) struct Seen(BoundedMap<u64, ()>);
 
 impl Seen {
     pub(super) fn holds(&self, id: PublicationId) -> bool {
-        self.known.contains(&(id.0 as u64))
+        self.0.get(&(id.0 as u64)).is_some()
     }
 
     pub(super) fn add(&mut self, id: PublicationId) {
-        let half = id.0 as u64;
-        if !self.known.insert(half) {
-            return;
-        }
-        self.order.push_back(half);
-        if self.order.len() > REMEMBERED
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
+        self.0.insert(id.0 as u64, (), 0);
+    }
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self(BoundedMap::new(Limits::entries(REMEMBERED)))
     }
 }
 
@@ -39,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_are_known_and_the_oldest_forgotten() {
+    fn knows_the_newest_entries_and_forgets_the_oldest() {
         let mut seen = Seen::default();
         for n in 0..REMEMBERED as u128 + 1 {
             assert!(!seen.holds(PublicationId(n)));
@@ -48,6 +41,6 @@ mod tests {
         }
         assert!(!seen.holds(PublicationId(0)));
         assert!(seen.holds(PublicationId(1)));
-        assert_eq!(seen.known.len(), REMEMBERED);
+        assert_eq!(seen.0.len(), REMEMBERED);
     }
 }

@@ -1,50 +1,34 @@
 //! Answers to those who ask what happened to a group or a user.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::members::SeatKey;
 use super::report::{ConnectionReport, GroupReport, UserReport};
 use super::shard::Shard;
+use crate::bounded_map::{BoundedMap, Limits};
 use crate::group::GroupName;
 
 /// Closes whose users are remembered: long enough to be asked about, bounded.
 pub(super) const REMEMBERED: usize = 4096;
 
 /// The last close code of the users whose connections were the last [`REMEMBERED`] to end.
-#[derive(Default)]
-pub(super) struct ClosedUsers {
-    codes: HashMap<Arc<str>, Closed>,
-    /// Every close remembered, oldest first; that of a user's code is the last with this number.
-    order: VecDeque<(u64, Arc<str>)>,
-    count: u64,
-}
-
-#[derive(Clone, Copy)]
-struct Closed {
-    code: u16,
-    at: Instant,
-    number: u64,
-}
+pub(super) struct ClosedUsers(BoundedMap<Arc<str>, (u16, Instant)>);
 
 impl ClosedUsers {
     pub(super) fn note(&mut self, sub: &Arc<str>, code: u16, at: Instant) {
-        self.count += 1;
-        let number = self.count;
-        self.codes.insert(Arc::clone(sub), Closed { code, at, number });
-        self.order.push_back((number, Arc::clone(sub)));
-        if self.order.len() > REMEMBERED
-            && let Some((oldest, sub)) = self.order.pop_front()
-            && self.codes.get(&sub).is_some_and(|closed| closed.number == oldest)
-        {
-            self.codes.remove(&sub);
-        }
+        self.0.insert(Arc::clone(sub), (code, at), 0);
     }
 
     /// The code of a user's last close and when it was, while it is remembered.
     pub(super) fn last(&self, sub: &str) -> Option<(u16, Instant)> {
-        self.codes.get(sub).map(|closed| (closed.code, closed.at))
+        self.0.get(sub).copied()
+    }
+}
+
+impl Default for ClosedUsers {
+    fn default() -> Self {
+        Self(BoundedMap::new(Limits::entries(REMEMBERED)))
     }
 }
 

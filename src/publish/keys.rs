@@ -1,14 +1,15 @@
 //! Idempotency keys: which publication a key stands for, and what it was answered.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{Context, SHA256};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{PublishRequest, Receipt};
+use crate::bounded_map::{ExpiringMap, Limits};
 use crate::event::Target;
 
 /// Who chose a key: two publishers never meet in one.
@@ -39,33 +40,29 @@ pub(super) struct Content([u8; 32]);
 #[derive(Debug)]
 pub(super) struct Keys {
     window: Duration,
-    capacity: usize,
     memory: Mutex<Memory>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Memory {
-    entries: HashMap<DedupeKey, Entry>,
-    /// Settled keys, oldest first, each with its turn; a turn that is not its entry's is stale.
-    order: VecDeque<(DedupeKey, u64)>,
-    turns: u64,
+    /// Keys that are being published: as many as there are publishers at it.
+    claimed: HashMap<DedupeKey, InFlight>,
+    settled: ExpiringMap<DedupeKey, Settled>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct InFlight {
+    content: Content,
+    /// Closes when publishing ends.
+    released: watch::Receiver<()>,
+}
+
+#[derive(Debug)]
+struct Settled {
     content: Content,
     claimed_at: Instant,
     /// For each target, what it was answered.
     accepted: Vec<Option<Receipt>>,
-    stage: Stage,
-}
-
-#[derive(Debug)]
-enum Stage {
-    /// Somebody is publishing it; the channel closes when that ends.
-    Claimed(watch::Receiver<()>),
-    /// Nobody is; the number is its turn in [`Memory::order`].
-    Settled(u64),
 }
 
 /// The answer to a claim.
@@ -86,13 +83,10 @@ pub(super) enum Claim<'a> {
 pub(super) struct Claimed<'a> {
     keys: &'a Keys,
     key: DedupeKey,
+    claimed_at: Instant,
     accepted: Vec<Option<Receipt>>,
     _release: watch::Sender<()>,
 }
-
-/// Keys past their time that are removed with each one settled: more than one, so that the memory
-/// shrinks; few, so that no publisher pays for a hundred thousand.
-const SWEEP: usize = 4;
 
 impl DedupeKey {
     /// Longest text of a key, bytes.
@@ -139,7 +133,8 @@ fn sha256(parts: &[&[u8]]) -> [u8; 32] {
 
 impl Keys {
     pub(super) fn new(window: Duration, capacity: usize) -> Self {
-        Self { window, capacity, memory: Mutex::default() }
+        let settled = ExpiringMap::new(Limits::entries(capacity));
+        Self { window, memory: Mutex::new(Memory { claimed: HashMap::new(), settled }) }
     }
 
     /// Claims `key` for a publication to `targets` targets.
@@ -150,75 +145,41 @@ impl Keys {
         targets: usize,
         now: Instant,
     ) -> Claim<'_> {
-        let mut memory = self.lock();
-        let mut accepted = vec![None; targets];
-        let mut claimed_at = now;
-        if let Some(entry) = memory.entries.get(key) {
-            let expired = now.saturating_duration_since(entry.claimed_at) >= self.window;
-            match &entry.stage {
-                Stage::Claimed(_) if entry.content != *content => return Claim::OtherContent,
-                Stage::Claimed(released) => return Claim::Taken(released.clone()),
-                Stage::Settled(_) if expired => {}
-                Stage::Settled(_) if entry.content != *content => return Claim::OtherContent,
-                Stage::Settled(_) => {
-                    if let Some(all) = entry.accepted.iter().cloned().collect() {
-                        return Claim::Known(all);
-                    }
-                    claimed_at = entry.claimed_at;
-                    accepted.clone_from(&entry.accepted);
-                }
+        let mut memory = self.memory.lock();
+        if let Some(in_flight) = memory.claimed.get(key) {
+            return match in_flight.content == *content {
+                true => Claim::Taken(in_flight.released.clone()),
+                false => Claim::OtherContent,
+            };
+        }
+        let (mut claimed_at, mut accepted) = (now, vec![None; targets]);
+        if let Some(settled) = memory.settled.get(key, now) {
+            if settled.content != *content {
+                return Claim::OtherContent;
             }
+            if let Some(all) = settled.accepted.iter().cloned().collect() {
+                return Claim::Known(all);
+            }
+            claimed_at = settled.claimed_at;
+            accepted.clone_from(&settled.accepted);
         }
+        memory.settled.remove(key, now);
         let (release, released) = watch::channel(());
-        let entry = Entry {
-            content: content.clone(),
+        memory.claimed.insert(key.clone(), InFlight { content: content.clone(), released });
+        Claim::Mine(Claimed {
+            keys: self,
+            key: key.clone(),
             claimed_at,
-            accepted: accepted.clone(),
-            stage: Stage::Claimed(released),
-        };
-        memory.entries.insert(key.clone(), entry);
-        Claim::Mine(Claimed { keys: self, key: key.clone(), accepted, _release: release })
+            accepted,
+            _release: release,
+        })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().expect("no holder of this lock panics")
-    }
-
-    /// How many keys are held, and how many turns.
+    /// How many keys are held.
     #[cfg(test)]
-    pub(super) fn remembered(&self) -> (usize, usize) {
-        let memory = self.lock();
-        (memory.entries.len(), memory.order.len())
-    }
-}
-
-impl Memory {
-    fn settle(&mut self, key: &DedupeKey, accepted: Vec<Option<Receipt>>) {
-        if accepted.iter().all(Option::is_none) {
-            self.entries.remove(key);
-            return;
-        }
-        self.turns += 1;
-        if let Some(entry) = self.entries.get_mut(key) {
-            entry.accepted = accepted;
-            entry.stage = Stage::Settled(self.turns);
-            self.order.push_back((key.clone(), self.turns));
-        }
-    }
-
-    fn forget_oldest(&mut self) {
-        let Some((key, turn)) = self.order.pop_front() else { return };
-        let stage = self.entries.get(&key).map(|entry| &entry.stage);
-        if matches!(stage, Some(Stage::Settled(t)) if *t == turn) {
-            self.entries.remove(&key);
-        }
-    }
-
-    /// Whether the oldest settled key is stale, or claimed before `limit`.
-    fn oldest_is_over(&self, now: Instant, window: Duration) -> bool {
-        let Some((key, _)) = self.order.front() else { return false };
-        let age = |entry: &Entry| now.saturating_duration_since(entry.claimed_at);
-        self.entries.get(key).is_none_or(|entry| age(entry) >= window)
+    pub(super) fn remembered(&self) -> usize {
+        let memory = self.memory.lock();
+        memory.claimed.len() + memory.settled.len()
     }
 }
 
@@ -238,16 +199,15 @@ impl Claimed<'_> {
 
 impl Drop for Claimed<'_> {
     fn drop(&mut self) {
-        let mut memory = self.keys.lock();
-        memory.settle(&self.key, std::mem::take(&mut self.accepted));
-        let now = Instant::now();
-        for _ in 0..SWEEP {
-            if memory.order.len() > self.keys.capacity
-                || memory.oldest_is_over(now, self.keys.window)
-            {
-                memory.forget_oldest();
-            }
+        let mut memory = self.keys.memory.lock();
+        let Some(InFlight { content, .. }) = memory.claimed.remove(&self.key) else { return };
+        let accepted = std::mem::take(&mut self.accepted);
+        if accepted.iter().all(Option::is_none) {
+            return;
         }
+        let until = self.claimed_at + self.keys.window;
+        let settled = Settled { content, claimed_at: self.claimed_at, accepted };
+        memory.settled.insert(self.key.clone(), settled, 0, until, Instant::now());
     }
 }
 

@@ -10,6 +10,7 @@ mod family;
 mod histogram;
 mod labels;
 mod log;
+mod log_limit;
 mod metrics;
 mod requests;
 #[cfg(test)]
@@ -24,4 +25,5 @@ pub use labels::{
     Protocol, RefusalReason, TargetKind,
 };
 pub use log::{LogError, LogFormat, LogGuard, LogSettings};
+pub(crate) use log_limit::LogLimit;
 pub use metrics::{LayerMetrics, Metrics, ShardMetrics};

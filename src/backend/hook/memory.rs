@@ -1,12 +1,13 @@
 //! What the back end has said lately, and what it is being asked at this moment.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use super::request::Key;
 use super::verdict::HookVerdict;
+use crate::bounded_map::{ExpiringMap, Limits};
 
 /// Most bytes that words may take. At some 500 each, 30,000 people within the minute that a verdict is
 /// kept; beyond that the oldest are asked about again.
@@ -19,20 +20,11 @@ const ENTRY: usize = 400;
 pub(super) type Awaited = watch::Receiver<Option<HookVerdict>>;
 
 /// Bounded in bytes.
-#[derive(Debug, Default)]
-pub(super) struct Memory {
-    entries: HashMap<Key, Entry>,
-    /// Words in the order in which they were kept, each with the number of its entry: what was
-    /// replaced has another.
-    order: VecDeque<(Key, u64)>,
-    kept: u64,
-    bytes: usize,
-}
-
 #[derive(Debug)]
-enum Entry {
-    Asking(Awaited),
-    Known { verdict: HookVerdict, until: Instant, number: u64, bytes: usize },
+pub(super) struct Memory {
+    /// Those under way are bounded by their places.
+    asking: HashMap<Key, Awaited>,
+    known: ExpiringMap<Key, HookVerdict>,
 }
 
 /// What is known of somebody.
@@ -45,69 +37,36 @@ pub(super) enum Found {
 
 impl Memory {
     pub(super) fn look(&self, key: &Key, now: Instant) -> Found {
-        match self.entries.get(key) {
-            Some(Entry::Known { verdict, until, .. }) if now < *until => {
-                Found::Known(verdict.clone())
-            }
-            // Whoever asked has gone without a verdict: nobody will answer.
-            Some(Entry::Asking(awaited)) if awaited.has_changed().is_ok() => {
-                Found::Asking(awaited.clone())
-            }
+        match (self.asking.get(key), self.known.get(key, now)) {
+            // Whoever asked may have gone without a verdict: then nobody will answer.
+            (Some(awaited), _) if awaited.has_changed().is_ok() => Found::Asking(awaited.clone()),
+            (None, Some(verdict)) => Found::Known(verdict.clone()),
             _ => Found::Nothing,
         }
     }
 
-    /// Notes that the back end is being asked. Those under way are bounded by their places.
-    pub(super) fn begin(&mut self, key: Key, awaited: Awaited) {
-        self.remove(&key);
-        self.entries.insert(key, Entry::Asking(awaited));
+    /// Notes that the back end is being asked.
+    pub(super) fn begin(&mut self, key: Key, awaited: Awaited, now: Instant) {
+        self.known.remove(&key, now);
+        self.asking.insert(key, awaited);
     }
 
     /// Keeps a verdict for `time`, which may be none at all.
     pub(super) fn settle(&mut self, key: Key, verdict: HookVerdict, time: Duration, now: Instant) {
-        self.remove(&key);
-        self.forget_old(now);
+        self.asking.remove(&key);
         if time.is_zero() {
+            self.known.remove(&key, now);
             return;
         }
-        let bytes = ENTRY
-            + if let HookVerdict::Accepted(accepted) = &verdict { accepted.weight } else { 0 };
-        self.kept += 1;
-        self.bytes += bytes;
-        let number = self.kept;
-        self.order.push_back((key, number));
-        self.entries.insert(key, Entry::Known { verdict, until: now + time, number, bytes });
-        while self.bytes > MAX_BYTES {
-            self.forget_oldest();
-        }
+        let answer =
+            if let HookVerdict::Accepted(accepted) = &verdict { accepted.weight } else { 0 };
+        self.known.insert(key, verdict, ENTRY + answer, now + time, now);
     }
+}
 
-    /// Refusals are kept for less than words that accept and stand between them: they go with those
-    /// before them.
-    fn forget_old(&mut self, now: Instant) {
-        while let Some((key, number)) = self.order.front() {
-            match self.entries.get(key) {
-                Some(Entry::Known { until, number: own, .. }) if own == number && now < *until => {
-                    return;
-                }
-                _ => self.forget_oldest(),
-            }
-        }
-    }
-
-    fn forget_oldest(&mut self) {
-        let Some((key, number)) = self.order.pop_front() else { return };
-        let of_this =
-            |entry: &Entry| matches!(entry, Entry::Known { number: own, .. } if *own == number);
-        if self.entries.get(&key).is_some_and(of_this) {
-            self.remove(&key);
-        }
-    }
-
-    fn remove(&mut self, key: &Key) {
-        if let Some(Entry::Known { bytes, .. }) = self.entries.remove(key) {
-            self.bytes -= bytes;
-        }
+impl Default for Memory {
+    fn default() -> Self {
+        Self { asking: HashMap::new(), known: ExpiringMap::new(Limits::bytes(MAX_BYTES)) }
     }
 }
 
@@ -130,7 +89,7 @@ mod tests {
         assert!(!is_known(&memory, 1, now + MINUTE));
         assert!(!is_known(&memory, 2, now), "not kept at all");
         memory.settle([3; 32], HookVerdict::Forbidden, MINUTE, now + MINUTE);
-        assert_eq!((memory.entries.len(), memory.bytes), (1, ENTRY), "the old is forgotten");
+        assert_eq!(memory.known.len(), 1, "the old is forgotten");
     }
 
     #[test]
@@ -142,16 +101,15 @@ mod tests {
             key[..8].copy_from_slice(&n.to_be_bytes());
             memory.settle(key, HookVerdict::Forbidden, MINUTE, now);
         }
-        assert_eq!(memory.entries.len(), MAX_BYTES / ENTRY);
+        assert_eq!(memory.known.len(), MAX_BYTES / ENTRY);
         assert!(!is_known(&memory, 0, now), "the first of all");
-        assert!(memory.order.len() <= memory.entries.len());
     }
 
     #[test]
     fn a_question_whose_asker_is_gone_is_nobodys() {
         let (mut memory, now) = (Memory::default(), Instant::now());
         let (asker, awaited) = watch::channel(None);
-        memory.begin([1; 32], awaited);
+        memory.begin([1; 32], awaited, now);
         assert!(matches!(memory.look(&[1; 32], now), Found::Asking(_)));
         drop(asker);
         assert!(matches!(memory.look(&[1; 32], now), Found::Nothing));

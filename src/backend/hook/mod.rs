@@ -8,13 +8,14 @@ mod shared;
 mod trial;
 mod verdict;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::hmac;
 use bytes::Bytes;
 use hyper::Method;
 use hyper::header::HeaderValue;
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::client::Ask;
@@ -119,7 +120,7 @@ impl Hook {
                         );
                     };
                     let (asker, awaited) = watch::channel(None);
-                    memory.begin(key, awaited.clone());
+                    memory.begin(key, awaited.clone(), Instant::now());
                     let question = Question { key, request: request.clone(), connection, channel };
                     tokio::spawn(Arc::clone(&self.0).settle(question, place, asker));
                     awaited
@@ -243,8 +244,8 @@ impl Shared {
         }
     }
 
-    fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    fn memory(&self) -> parking_lot::MutexGuard<'_, Memory> {
+        self.memory.lock()
     }
 }
 

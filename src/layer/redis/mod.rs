@@ -13,7 +13,6 @@ mod names;
 mod notes;
 mod receive;
 mod redis_health;
-mod reply;
 mod script;
 mod script_batch;
 mod session;
@@ -30,21 +29,21 @@ use fred::interfaces::{EventInterface, PubsubInterface};
 use tokio::sync::{mpsc, oneshot};
 
 pub(super) use connect::check_url;
-pub use handle::{ChangedKeys, KeyChanges, NUMBERING, RedisHandle};
+pub use handle::{ChangedKeys, KeyChanges, NUMBERING, RedisHandle, ScriptError};
 pub use names::{Names, doubt_of};
-pub use reply::{FromReply, Reply};
-pub use script::{Script, ScriptError};
+pub use script::Script;
 pub use session::Session;
 
 use super::history::History;
 use super::{Health, INCOMING, Inbox, LayerError, RedisSettings, envelope, unreachable};
+use crate::byte_budget::ByteBudget;
 use crate::event::{Control, InstanceId, Position, Publication, Recovery, Target};
 use crate::group::GroupName;
-use crate::telemetry::Metrics;
+use crate::telemetry::{LogLimit, Metrics};
 use connect::{Commands, EVENTS, Ending};
 use heartbeat::InstanceHeartbeat;
 use history_store::HistoryStore;
-use receive::{BACKLOG, ByteBudget, Reader, SubscriptionReader};
+use receive::{BACKLOG, Reader, SubscriptionReader};
 use redis_health::RedisHealth;
 use script_batch::ScriptBatch;
 use subscriber::{Order, Subscriber};
@@ -95,23 +94,23 @@ impl Redis {
         let (orders, ordered) = mpsc::channel(ORDERS);
         let (backlog, backlogged) = mpsc::channel(BACKLOG);
         let (sender, inbox) = mpsc::channel(INCOMING);
-        let weight = Arc::new(ByteBudget::new(settings.backlog_bytes));
+        let budget = Arc::new(ByteBudget::new(settings.backlog_bytes));
 
         let taker = SubscriptionReader {
             messages: listening.message_rx(),
             names: Arc::clone(&names),
             backlog: backlog.clone(),
-            weight: Arc::clone(&weight),
+            budget: Arc::clone(&budget),
             redis_health: Arc::clone(&redis_health),
         };
         let reader = Reader {
             backlog: backlogged,
             inbox: sender,
-            weight,
+            budget,
             max_event_bytes: settings.max_event_bytes,
             instance,
             redis_health: Arc::clone(&redis_health),
-            logged: None,
+            unreadable_log: LogLimit::default(),
         };
         let pulse = InstanceHeartbeat {
             instance,

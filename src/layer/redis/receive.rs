@@ -6,30 +6,27 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use fred::types::Message as Received;
-use tokio::sync::Notify;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::names::{Channel, Names};
 use super::redis_health::RedisHealth;
+use crate::byte_budget::ByteBudget;
 use crate::event::{InstanceId, Publication, PublicationId};
 use crate::group::GroupName;
 use crate::layer::envelope::{self, Announcement, Decoded, Message};
 use crate::layer::{Gap, Incoming};
+use crate::telemetry::LogLimit;
 
 /// Messages in the backlog at most.
 pub(super) const BACKLOG: usize = 16_384;
 
 /// Groups named in one gap; more than that is all.
 const MAX_NAMED: usize = 1024;
-
-/// Between two log lines about messages that cannot be read.
-const LOG_EVERY: Duration = Duration::from_secs(1);
 
 /// What waits between the two tasks.
 pub(super) enum Item {
@@ -43,15 +40,6 @@ pub(super) enum Item {
     Hold,
     /// The subscription is complete: the gap, then what was held.
     Release,
-}
-
-/// How much waits between the two tasks.
-#[derive(Debug)]
-pub(super) struct ByteBudget {
-    bytes: AtomicUsize,
-    most: usize,
-    /// Told when half of it is free again.
-    room: Notify,
 }
 
 /// What was lost at one place.
@@ -72,7 +60,7 @@ pub(super) struct SubscriptionReader {
     pub(super) messages: broadcast::Receiver<Received>,
     pub(super) names: Arc<Names>,
     pub(super) backlog: mpsc::Sender<Item>,
-    pub(super) weight: Arc<ByteBudget>,
+    pub(super) budget: Arc<ByteBudget>,
     pub(super) redis_health: Arc<RedisHealth>,
 }
 
@@ -80,41 +68,11 @@ pub(super) struct SubscriptionReader {
 pub(super) struct Reader {
     pub(super) backlog: mpsc::Receiver<Item>,
     pub(super) inbox: mpsc::Sender<Incoming>,
-    pub(super) weight: Arc<ByteBudget>,
+    pub(super) budget: Arc<ByteBudget>,
     pub(super) max_event_bytes: usize,
     pub(super) instance: InstanceId,
     pub(super) redis_health: Arc<RedisHealth>,
-    /// When an unreadable message was last logged.
-    pub(super) logged: Option<Instant>,
-}
-
-impl ByteBudget {
-    /// Nothing waits yet; `most` bytes may.
-    pub(super) fn new(most: usize) -> Self {
-        Self { bytes: AtomicUsize::new(0), most, room: Notify::new() }
-    }
-
-    /// Whether so much more fits; it is added if so.
-    fn add(&self, bytes: usize) -> bool {
-        let fits = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.most;
-        if !fits {
-            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        }
-        fits
-    }
-
-    fn take_off(&self, bytes: usize) {
-        let before = self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        if before > self.most / 2 && self.has_room() {
-            self.room.notify_one();
-        }
-    }
-
-    /// Whether a loss may be told: with less room the next message would be the next loss, and each
-    /// of them a gap in every member's outbox.
-    fn has_room(&self) -> bool {
-        self.bytes.load(Ordering::Relaxed) <= self.most / 2
-    }
+    pub(super) unreadable_log: LogLimit,
 }
 
 impl PendingGap {
@@ -165,13 +123,15 @@ impl SubscriptionReader {
         let mut echo = Echo::default();
         loop {
             tokio::select! {
-                // Room for the news of a loss is looked for first, so that it stands at its place.
+                // Room for the news of a loss is looked for first, so that it stands at its place. With
+                // less than half of the bytes free the next message would be the next loss, and each
+                // of them a gap in every member's outbox.
                 biased;
-                permit = self.backlog.reserve(), if !losses.is_empty() && self.weight.has_room() => {
+                permit = self.backlog.reserve(), if !losses.is_empty() && self.budget.is_half_free() => {
                     let Ok(permit) = permit else { return };
                     permit.send(Item::Gap(std::mem::take(&mut losses)));
                 }
-                () = self.weight.room.notified(), if !losses.is_empty() => {}
+                () = self.budget.half_freed(), if !losses.is_empty() => {}
                 message = self.messages.recv() => match message {
                     Ok(message) => self.take(&message, &mut echo, &mut losses),
                     Err(RecvError::Lagged(count)) => {
@@ -194,14 +154,14 @@ impl SubscriptionReader {
         if echo.is_own(&channel, bytes) {
             return;
         }
-        if !losses.is_empty() || !self.weight.add(bytes.len()) {
+        if !losses.is_empty() || !self.budget.try_take(bytes.len()) {
             return self.lose(channel, losses);
         }
         let item = Item::Message(channel, Bytes::copy_from_slice(bytes));
         // Without a reader there is nobody to lose anything.
         if let Err(TrySendError::Full(Item::Message(channel, bytes))) = self.backlog.try_send(item)
         {
-            self.weight.take_off(bytes.len());
+            self.budget.give_back(bytes.len());
             self.lose(channel, losses);
         }
     }
@@ -229,7 +189,7 @@ impl Reader {
                     true
                 }
                 (Item::Message(_, bytes), Some(_)) => {
-                    self.weight.take_off(bytes.len());
+                    self.budget.give_back(bytes.len());
                     self.redis_health.count_lost(1);
                     true
                 }
@@ -265,14 +225,13 @@ impl Reader {
     }
 
     async fn hand_on(&mut self, channel: &Channel, bytes: Bytes) -> bool {
-        self.weight.take_off(bytes.len());
+        self.budget.give_back(bytes.len());
         match self.read(channel, bytes) {
             Ok(Some(incoming)) => self.inbox.send(incoming).await.is_ok(),
             Ok(None) => true,
             Err(error) => {
                 self.redis_health.count_unreadable();
-                if self.logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
-                    self.logged = Some(Instant::now());
+                if self.unreadable_log.allows() {
                     tracing::warn!(?channel, %error, "a message on Redis is not readable");
                 }
                 true

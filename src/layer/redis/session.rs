@@ -7,14 +7,14 @@ use bytes::Bytes;
 use fred::clients::Client;
 use fred::error::Error;
 use fred::interfaces::{ClientLike, TrackingInterface};
-use fred::types::{ClusterHash, CustomCommand, Value};
+use fred::types::{ClusterHash, CustomCommand, FromValue, Value};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::timeout;
 
 use super::connect::{self, Commands, Ending};
+use super::handle::{ScriptError, sort};
 use super::names::Names;
-use super::reply::{FromReply, Reply};
-use super::script::{self, Script, ScriptError, sort};
+use super::script::Script;
 use crate::event::InstanceId;
 use crate::layer::{LayerError, RedisSettings, random_id};
 
@@ -63,14 +63,14 @@ impl Session {
     }
 
     /// One command.
-    pub async fn ask<R: FromReply>(&self, words: &[&str]) -> Result<R, ScriptError> {
+    pub async fn ask<R: FromValue>(&self, words: &[&str]) -> Result<R, ScriptError> {
         let (command, arguments) =
             command(words.iter().map(|word| word.as_bytes().to_vec().into()));
-        script::read(self.commands.custom(command, arguments).await)
+        self.commands.custom(command, arguments).await.map_err(|error| sort(&error))
     }
 
     /// Several commands in one go; their answers in that order.
-    pub async fn ask_all(&self, questions: Vec<Vec<Bytes>>) -> Vec<Result<Reply, ScriptError>> {
+    pub async fn ask_all(&self, questions: Vec<Vec<Bytes>>) -> Vec<Result<Value, ScriptError>> {
         let pipeline = self.client.pipeline();
         for question in questions {
             let (command, arguments) = command(question.into_iter());
@@ -80,17 +80,17 @@ impl Session {
             }
         }
         let answers = pipeline.try_all::<Value>().await;
-        answers.into_iter().map(script::read).collect()
+        answers.into_iter().map(|answer| answer.map_err(|error| sort(&error))).collect()
     }
 
     /// Runs a script.
-    pub async fn run<R: FromReply>(
+    pub async fn run<R: FromValue>(
         &self,
         script: &Script,
         keys: Vec<String>,
         arguments: Vec<Bytes>,
     ) -> Result<R, ScriptError> {
-        script.run(&self.commands, keys, arguments).await
+        script.try_run(&self.commands, keys, arguments).await.map_err(|error| sort(&error))
     }
 
     /// Whether `command`, SUBSCRIBE or UNSUBSCRIBE, is allowed on a channel. It is the last that the
@@ -101,7 +101,7 @@ impl Session {
     /// which is no reply, so the PONG arrives in its place; a refusal is a reply.
     pub async fn try_channel(self, command: &str, channel: &str) -> Result<(), ScriptError> {
         let words = [command, channel];
-        let asked = self.ask::<()>(&words);
+        let asked = self.ask::<Value>(&words);
         let behind = async {
             let _ = self.commands.ping::<Value>(None).await;
             std::future::pending::<()>().await;

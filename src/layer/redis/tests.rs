@@ -31,22 +31,22 @@ fn way(ring: usize, room: usize, max_bytes: usize) -> Way {
     let (messages, receiver) = broadcast::channel(ring);
     let (backlog, backlogged) = mpsc::channel(room);
     let (sender, inbox) = mpsc::channel(1);
-    let weight = Arc::new(ByteBudget::new(max_bytes));
+    let budget = Arc::new(ByteBudget::new(max_bytes));
     let taker = SubscriptionReader {
         messages: receiver,
         names: Arc::new(Names::new("groupcast", instance, Some(foreign), None)),
         backlog: backlog.clone(),
-        weight: Arc::clone(&weight),
+        budget: Arc::clone(&budget),
         redis_health: Arc::clone(&redis_health),
     };
     let reader = Reader {
         backlog: backlogged,
         inbox: sender,
-        weight,
+        budget,
         max_event_bytes: 1024,
         instance,
         redis_health,
-        logged: None,
+        unreadable_log: LogLimit::default(),
     };
     tokio::spawn(taker.run());
     tokio::spawn(reader.run());

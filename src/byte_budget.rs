@@ -1,0 +1,91 @@
+//! A bound on the bytes that wait in a queue, beside the queue's own bound on entries.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+/// Bytes in use, and how many may be.
+#[derive(Debug)]
+pub(crate) struct ByteBudget {
+    used: AtomicUsize,
+    max: usize,
+    /// Notified when half of it is free again.
+    half_free: Notify,
+}
+
+impl ByteBudget {
+    pub(crate) fn new(max: usize) -> Self {
+        Self { used: AtomicUsize::new(0), max, half_free: Notify::new() }
+    }
+
+    /// Takes so many bytes if they are free. Whether they were.
+    pub(crate) fn try_take(&self, bytes: usize) -> bool {
+        let fits = |used: usize| used.checked_add(bytes).filter(|used| *used <= self.max);
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
+    }
+
+    /// Gives back bytes that were taken.
+    pub(crate) fn give_back(&self, bytes: usize) {
+        let before = self.used.fetch_sub(bytes, Ordering::Relaxed);
+        if before > self.max / 2 && self.is_half_free() {
+            self.half_free.notify_one();
+        }
+    }
+
+    pub(crate) fn is_half_free(&self) -> bool {
+        self.used.load(Ordering::Relaxed) <= self.max / 2
+    }
+
+    /// Waits until bytes given back have made half of it free. A notification that nobody waited for
+    /// is kept for the next caller, so check [`ByteBudget::is_half_free`] afterwards.
+    pub(crate) async fn half_freed(&self) {
+        self.half_free.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn refuses_what_does_not_fit_and_takes_nothing_of_it() {
+        let budget = ByteBudget::new(10);
+        assert!(budget.try_take(6));
+        assert!(!budget.try_take(5));
+        assert!(!budget.try_take(usize::MAX));
+        assert!(budget.try_take(4));
+        budget.give_back(10);
+        assert!(budget.try_take(10));
+    }
+
+    #[tokio::test]
+    async fn tells_when_half_of_it_is_free() {
+        let budget = ByteBudget::new(10);
+        assert!(budget.try_take(10));
+        budget.give_back(4);
+        assert!(!budget.is_half_free());
+        budget.give_back(1);
+        assert!(budget.is_half_free());
+        budget.half_freed().await;
+    }
+
+    #[test]
+    fn is_never_exceeded_by_concurrent_takers() {
+        let budget = ByteBudget::new(100);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..10_000 {
+                        if budget.try_take(40) {
+                            assert!(budget.used.load(Ordering::Relaxed) <= 100);
+                            budget.give_back(40);
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(budget.used.load(Ordering::Relaxed), 0);
+    }
+}
