@@ -46,7 +46,7 @@ const OWNED: [(&str, &[&str]); 11] = [
     ("tokio_tungstenite", &["socket/decoder"]),
     ("jsonwebtoken", &["identity/"]),
     ("mio", &["socket/", "hub/"]),
-    ("fred", &["layer/", "channels/"]),
+    ("fred", &["layer/"]),
     ("rmp", &["channels/codec/msgpack/"]),
 ];
 

@@ -4,7 +4,7 @@
 export class GroupcastError extends Error {
   /**
    * @param {string} code `docs/protocol.md` section 8, or one of `timeout`, `expired`, `outbox_full`,
-   *   `disconnected`, `closed`, `unauthorized`, `too_large`, `protocol`
+   *   `disconnected`, `closed`, `left`, `unauthorized`, `bad_token`, `no_websocket`
    * @param {string} message for people
    * @param {boolean} [retry] whether the same request may succeed later
    */

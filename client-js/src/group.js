@@ -1,35 +1,37 @@
-// A group as the application sees it.
+// A group as one of its holders sees it.
 
-/** Made by `client.join`; the same object for the same name while anybody holds it. */
+import { messages, once } from './iterate.js';
+import { behind, place } from './reach.js';
+
+/** Made by each `client.join`, over one membership for all who joined the same name. */
 export class Group {
-  #membership;
-  #client;
-
-  constructor(membership, client) {
-    this.#membership = membership;
-    this.#client = client;
+  constructor(handle) {
+    place(this, handle);
   }
 
   get name() {
-    return this.#membership.name;
+    return behind(this).membership.name;
   }
 
   get state() {
-    return this.#membership.state;
+    return behind(this).state;
   }
 
   get position() {
-    return this.#membership.position;
+    return behind(this).membership.position;
   }
 
   /** Why `state` is `closed`. */
   get error() {
-    return this.#membership.error;
+    return behind(this).error;
   }
 
-  /** Resolves once joined; rejects when refused, left or closed. */
+  /**
+   * Resolves once joined; rejects when refused, left or closed, and with `timeout` when that takes
+   * long, while the client goes on trying.
+   */
   get ready() {
-    return this.#membership.ready;
+    return behind(this).ready;
   }
 
   /**
@@ -38,16 +40,35 @@ export class Group {
    * @returns {() => void} removes the listener
    */
   on(event, callback, options) {
-    return this.#membership.on(event, callback, options);
+    return behind(this).on(event, callback, options);
+  }
+
+  /** The next event of a `type`, as a message; of `$joined` and `$gap` what their listeners get. */
+  once(event, options) {
+    return once(behind(this), event, options ?? {});
+  }
+
+  /** All messages from now on; `for await (const message of group)` is the same. */
+  messages(options) {
+    return messages(behind(this), options ?? {});
+  }
+
+  [Symbol.asyncIterator]() {
+    return this.messages();
   }
 
   /** Publishes an event to the group, where granted. */
   send(data, options) {
-    return this.#client.send(this.name, data, options);
+    const { options: { send }, membership } = behind(this);
+    return send(membership.name, data, options);
   }
 
-  /** Undoes one `join`; the last one leaves the group and drops its listeners. */
+  /** Ends this `join` and its listeners, once; the last one of a name leaves the group. */
   leave() {
-    this.#client.leave(this.name);
+    behind(this).leave();
+  }
+
+  [Symbol.dispose ?? Symbol.for('Symbol.dispose')]() {
+    this.leave();
   }
 }

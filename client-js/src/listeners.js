@@ -1,5 +1,7 @@
 // Callbacks by event name. One that throws is reported and harms neither the others nor the socket.
 
+import { onAbort } from './deferred.js';
+
 export class Listeners {
   #lists = new Map();
 
@@ -9,48 +11,56 @@ export class Listeners {
    * @param {{once?: boolean, signal?: AbortSignal}} [options]
    * @returns {() => void} removes it
    */
-  on(event, callback, { once = false, signal } = {}) {
+  on(event, callback, options) {
     if (typeof callback !== 'function') throw new TypeError('a listener must be a function');
-    if (signal?.aborted) return () => {};
+    const { once = false, signal } = options ?? {};
     const list = this.#lists.get(event) ?? new Set();
     this.#lists.set(event, list);
     const entry = { callback, once, remove: () => {} };
-    const remove = () => {
-      list.delete(entry);
-      signal?.removeEventListener('abort', remove);
-    };
-    entry.remove = remove;
     list.add(entry);
-    signal?.addEventListener('abort', remove);
-    return remove;
+    const forget = onAbort(signal, () => entry.remove());
+    entry.remove = () => {
+      list.delete(entry);
+      forget();
+    };
+    if (signal?.aborted) entry.remove();
+    return entry.remove;
   }
 
+  /** @returns {boolean} whether anybody listens */
   emit(event, ...args) {
-    // A copy: a listener may add and remove listeners.
-    for (const entry of [...(this.#lists.get(event) ?? [])]) {
+    const list = this.#lists.get(event);
+    if (!list?.size) return false;
+    // A copy, because listeners may add listeners; those removed meanwhile are passed over.
+    for (const entry of [...list]) {
+      if (!list.has(entry)) continue;
       if (entry.once) entry.remove();
       guarded(entry.callback, ...args);
     }
+    return true;
+  }
+
+  has(event) {
+    return Boolean(this.#lists.get(event)?.size);
   }
 
   clear() {
     for (const list of this.#lists.values()) for (const entry of [...list]) entry.remove();
     this.#lists.clear();
   }
+}
 
-  get size() {
-    let size = 0;
-    for (const list of this.#lists.values()) size += list.size;
-    return size;
+/** Calls an application's function; what it throws, now or later, is reported and goes no further. */
+export function guarded(callback, ...args) {
+  try {
+    callback(...args)?.then?.(undefined, report);
+  } catch (error) {
+    report(error);
   }
 }
 
-/** Calls an application's function; what it throws surfaces as an uncaught error, later. */
-export function guarded(callback, ...args) {
-  try {
-    callback(...args);
-  } catch (error) {
-    if (typeof reportError === 'function') reportError(error);
-    else setTimeout(() => { throw error; });
-  }
+/** As an uncaught error where that is a report; in Node it would end the process. */
+function report(error) {
+  if (typeof reportError === 'function') reportError(error);
+  else console.error(error);
 }

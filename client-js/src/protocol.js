@@ -12,6 +12,8 @@ export const PING_GRACE_MS = 10_000;
 /** The close code for what ends without a close frame (RFC 6455 section 7.1.5). */
 export const BROKEN = 1006;
 export const UNAUTHORIZED = 4401;
+/** The gateway's code for a message over `max_bytes`, and the one of RFC 6455. */
+export const TOO_LARGE = [4413, 1009];
 
 // Causes that the next connection would meet again: what was sent, not the network.
 const FINAL = [1003, 1007, 1008, 1009];

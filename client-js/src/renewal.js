@@ -1,21 +1,25 @@
 // Keeps the token of a standing connection fresh, in band.
 
+import { clock } from './clock.js';
+import { MAX_TIMER_MS } from './deferred.js';
 import { GroupcastError, UnauthorizedError } from './errors.js';
-
-/** Longest delay that timers take; above it they fire at once. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** After `getToken` failed, ms: it is asked again in 5 to 15 s, so that a back end can recover. */
 export const tokenPause = () => 5000 + Math.random() * 10_000;
+
+/** From one token to the next, at least, when the gateway asks before its time, ms. */
+const EARLY_MS = 30_000;
 
 export class Renewal {
   #tokens;
   #link;
   #timer;
+  #acceptedAt = 0;
+  #delay;
 
   /**
    * @param {import('./token.js').Tokens} tokens
-   * @param {{session(): object | null, live(): boolean, ask(frame: object, answer: Function): void,
+   * @param {{session(): object | null, live(): boolean, ask(frame: object, answer: Function): boolean,
    *   report(error: Error): void, signedOut(error: Error): void}} link
    */
   constructor(tokens, link) {
@@ -25,14 +29,27 @@ export class Renewal {
 
   /** The gateway took the token; it runs out in so many seconds, if it does. */
   accepted(expiresIn) {
-    this.#later(this.#tokens.accepted(expiresIn));
+    this.#acceptedAt = clock();
+    this.#delay = this.#tokens.accepted(expiresIn);
+    this.#later(this.#delay);
   }
 
   stop() {
     clearTimeout(this.#timer);
   }
 
-  async now() {
+  /**
+   * The gateway asks for a new token. One that was accepted just now serves its time first: asked
+   * for again at once, a short-lived one would be fetched for ever, as fast as the site can answer.
+   */
+  due() {
+    const served = clock() - this.#acceptedAt;
+    const rest = Math.min(this.#delay ?? Infinity, EARLY_MS) - served;
+    if (rest > 0 && this.#tokens.renewable) this.#later(rest);
+    else this.#now();
+  }
+
+  async #now() {
     if (!this.#tokens.renewable) {
       const message = 'the token runs out and there is no getToken; call setToken';
       return this.#link.report(new GroupcastError('unauthorized', message));
@@ -43,7 +60,8 @@ export class Renewal {
       // On another connection by now, `hello` carried the new token or will.
       if (this.#link.session() === session && this.#link.live()) this.present(token);
     } catch (error) {
-      if (this.#link.session() !== session) return;
+      // Cancelled by a token that the application set, or on a connection that is gone.
+      if (this.#link.session() !== session || error.code === 'closed') return;
       if (error instanceof UnauthorizedError) return this.#link.signedOut(error);
       this.#later(tokenPause());
       this.#link.report(error);
@@ -61,6 +79,6 @@ export class Renewal {
   #later(delay) {
     clearTimeout(this.#timer);
     if (delay === undefined || !this.#tokens.renewable) return;
-    this.#timer = setTimeout(() => this.now(), Math.min(delay, MAX_TIMER_MS));
+    this.#timer = setTimeout(() => this.#now(), Math.min(delay, MAX_TIMER_MS));
   }
 }

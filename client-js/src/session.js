@@ -1,9 +1,10 @@
 // One connection, from dial to loss. Whatever happens on it after its end counts for nothing.
 
+import { clock } from './clock.js';
 import { BROKEN, PING_GRACE_MS, SUBPROTOCOL, parseReason } from './protocol.js';
 
-/** After a page woke up with a ping overdue: within what time a frame must arrive, ms. */
-const PROBE_MS = 2500;
+/** How long a connection in doubt has to answer a ping, and an attempt in doubt to be welcomed, ms. */
+export const PROBE_MS = 2500;
 
 /**
  * @typedef {object} Loss
@@ -11,6 +12,7 @@ const PROBE_MS = 2500;
  * @property {string} reason
  * @property {number} [retryMs] window asked for by the gateway
  * @property {boolean} silent whether this side gave up on a silent peer
+ * @property {boolean} probed whether it gave up because the network was in doubt
  * @property {number} uptimeMs how long it had been welcomed
  */
 
@@ -18,8 +20,9 @@ export class Session {
   #socket;
   #on;
   #timer;
+  #startedAt = clock();
   #deadline;
-  #receivedAt = 0;
+  #probing = false;
   #welcomedAt;
   /** The `welcome` frame, once it came. */
   welcome = null;
@@ -35,7 +38,7 @@ export class Session {
     const socket = new WebSocketClass(url, SUBPROTOCOL);
     this.#socket = socket;
     this.#on = on;
-    this.#deadline = Date.now() + connectTimeout;
+    this.#deadline = this.#startedAt + connectTimeout;
     this.#watch();
     socket.onopen = () => this.send(hello());
     socket.onmessage = ({ data }) => this.#receive(data);
@@ -57,17 +60,19 @@ export class Session {
    */
   check() {
     if (!this.#on) return false;
-    if (Date.now() <= this.#deadline) return true;
+    if (clock() <= this.#deadline) return true;
     this.#lose(BROKEN, 'no frame arrived for too long', true);
     return false;
   }
 
-  /** The page woke up: with a ping overdue, a frame must arrive soon. */
+  /** The network may have changed: what does not answer soon is given up, welcomed or not. */
   probe() {
-    if (!this.check() || !this.welcome) return;
-    if (Date.now() - this.#receivedAt <= this.welcome.ping_ms) return;
-    this.#deadline = Math.min(this.#deadline, Date.now() + PROBE_MS);
-    this.#watch();
+    if (!this.check() || this.#probing) return;
+    this.#probing = true;
+    const from = this.welcome ? clock() : this.#startedAt;
+    this.#deadline = Math.min(this.#deadline, from + PROBE_MS);
+    if (this.welcome) this.send({ type: 'ping' });
+    if (this.check()) this.#watch();
   }
 
   /** Ends it from this side; nothing more is reported. */
@@ -83,9 +88,11 @@ export class Session {
 
   #receive(data) {
     if (!this.#on) return;
-    const now = Date.now();
-    this.#receivedAt = now;
-    if (this.welcome) this.#deadline = now + this.welcome.ping_ms + PING_GRACE_MS;
+    const probed = this.#probing;
+    if (this.welcome) {
+      this.#deadline = clock() + this.welcome.ping_ms + PING_GRACE_MS;
+      this.#probing = false;
+    }
     let frame;
     try {
       frame = JSON.parse(data);
@@ -93,15 +100,18 @@ export class Session {
       return;
     }
     if (typeof frame?.type !== 'string') return;
-    if (frame.type === 'ping') this.send({ type: 'pong' });
-    else if (this.welcome) this.#on.frame(frame);
-    else if (frame.type === 'welcome') this.#begin(frame, now);
+    if (frame.type === 'ping') return void this.send({ type: 'pong' });
+    // A gateway that does not know our ping answers with an error, which is a sign of life, too.
+    if (frame.type === 'pong' || (probed && frame.code === 'bad_request' && frame.id === undefined)) return;
+    if (this.welcome) return void this.#on.frame(frame);
+    if (frame.type === 'welcome') this.#begin(frame);
   }
 
-  #begin(frame, now) {
+  #begin(frame) {
     this.welcome = frame;
-    this.#welcomedAt = now;
-    this.#deadline = now + frame.ping_ms + PING_GRACE_MS;
+    this.#probing = false;
+    this.#welcomedAt = clock();
+    this.#deadline = this.#welcomedAt + frame.ping_ms + PING_GRACE_MS;
     this.#watch();
     this.#on.welcome(frame);
   }
@@ -109,7 +119,7 @@ export class Session {
   /** One timer that looks at the clock when it fires, instead of one set anew by every frame. */
   #watch() {
     clearTimeout(this.#timer);
-    const delay = Math.max(0, this.#deadline - Date.now()) + 1;
+    const delay = Math.max(0, this.#deadline - clock()) + 1;
     this.#timer = setTimeout(() => this.check() && this.#watch(), delay);
   }
 
@@ -127,7 +137,7 @@ export class Session {
     // Chromium kept a black-holed socket in CLOSING, without an event, for as long as we watched:
     // the loss is reported now, not when the socket agrees.
     if (silent) this.#socket.close();
-    const uptimeMs = this.#welcomedAt === undefined ? 0 : Date.now() - this.#welcomedAt;
-    on.lost({ code, ...parseReason(text), silent, uptimeMs });
+    const uptimeMs = this.#welcomedAt === undefined ? 0 : clock() - this.#welcomedAt;
+    on.lost({ code, ...parseReason(text), silent, probed: silent && this.#probing, uptimeMs });
   }
 }

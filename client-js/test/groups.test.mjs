@@ -1,19 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { WELCOME, record, settle, start } from './support/gateway.mjs';
+import { WELCOME, joined, record, settle, start } from './support/gateway.mjs';
 
 const event = (more) => ({ type: 'event', data: { type: 'e', ...more.data }, ...more });
-/** Answers the last join with the same standing for every group. */
-function joined(socket, standing = {}) {
-  const { id, groups } = socket.frames('join').at(-1);
-  socket.say({ type: 'joined', id, groups: groups.map(({ group }) => ({ group, ...standing })) });
-}
-
 test('joins before and after connect travel in one frame each turn', async (t) => {
   const world = start(t);
   const a = world.client.join('a');
   world.client.join('b');
-  assert.equal(world.client.join('a'), a, 'the same object for the same name');
+  assert.notEqual(world.client.join('a'), a, 'each holder has a handle of its own');
   const socket = await world.welcome();
   assert.deepEqual(socket.frames('join').map(({ groups }) => groups), [[{ group: 'a' }, { group: 'b' }]]);
   joined(socket);
@@ -116,30 +110,34 @@ test('an error for a whole join refuses each of its groups', async (t) => {
   await assert.rejects(group.ready, { code: 'bad_request' });
 });
 
-test('the last leave is sent after a moment, with which a page may change its mind', async (t) => {
+test('leaves when the last handle is left, a moment later, in which a page may change its mind', async (t) => {
   const world = start(t);
-  const group = world.client.join('a');
-  world.client.join('a');
+  const first = world.client.join('a');
+  const second = world.client.join('a');
   const socket = await world.welcome();
   joined(socket);
   const seen = [];
-  group.on('e', () => seen.push('old'));
-  group.leave();
+  first.on('e', () => seen.push('first'));
+  second.on('e', () => seen.push('second'));
+  first.leave();
+  first.leave();
   await world.tick(1000);
   socket.say(event({ group: 'a', id: '1' }));
-  assert.deepEqual(seen, ['old'], 'one holder is left');
-  group.leave();
+  assert.deepEqual(seen, ['second'], 'a handle left twice takes nobody else along');
+  assert.equal(first.state, 'closed');
+  assert.equal(second.state, 'joined');
+  second.leave();
   socket.say(event({ group: 'a', id: '2' }));
   await world.tick(100);
-  assert.equal(world.client.join('a'), group);
-  assert.equal((await group.ready).state, 'joined');
-  group.on('e', () => seen.push('new'));
+  const third = world.client.join('a');
+  assert.equal((await third.ready).state, 'joined');
+  third.on('e', () => seen.push('third'));
   await world.tick(1000);
   assert.equal(socket.frames('leave').length, 0, 'left and joined at once costs no frame');
   socket.say(event({ group: 'a', id: '3' }));
-  assert.deepEqual(seen, ['old', 'new'], 'listeners of a left group are gone');
-  group.leave();
-  await world.tick(251);
+  assert.deepEqual(seen, ['second', 'third'], 'listeners of a handle go with it');
+  third.leave();
+  await world.tick(256);
   assert.deepEqual(socket.frames('leave').map(({ groups }) => groups), [[{ group: 'a' }]]);
   assert.equal(world.client.groups.size, 0);
 });

@@ -134,14 +134,13 @@ test('listeners may close, connect and throw without harm', async (t) => {
 test('connect resolves on welcome and rejects on a close that is final', async (t) => {
   const world = start(t);
   const first = world.client.connect();
-  assert.equal(world.client.connect(), first);
   await world.welcome();
   await first;
   world.client.close();
   const second = world.client.connect();
   await settle();
   world.socket.lose(4400, '{"reason":"bad frame"}');
-  await assert.rejects(second, { code: 'closed', message: 'bad frame' });
+  await assert.rejects(second, { code: 'closed', message: 'bad frame', closeCode: 4400 });
 });
 
 test('an address that is none ends the client instead of being tried for ever', async (t) => {
@@ -176,26 +175,6 @@ test('a page that wakes skips the wait, at most once in two seconds', async (t) 
   await world.welcome();
 });
 
-test('gives an overdue connection a short time to answer after sleep', async (t) => {
-  const page = new EventTarget();
-  const document = Object.assign(new EventTarget(), { visibilityState: 'visible' });
-  Object.assign(globalThis, { window: page, document });
-  t.after(() => {
-    delete globalThis.window;
-    delete globalThis.document;
-  });
-  const world = start(t);
-  await world.welcome();
-  await world.tick(10_000);
-  page.dispatchEvent(new Event('pageshow'));
-  await world.tick(2600);
-  assert.equal(world.client.state, 'connected', 'no ping was overdue');
-  await world.tick(13_000);
-  page.dispatchEvent(new Event('pageshow'));
-  await world.tick(2600);
-  assert.equal(world.client.state, 'waiting');
-});
-
 test('global listeners live only while the client does', async (t) => {
   const counted = () => {
     const target = new EventTarget();
@@ -215,7 +194,7 @@ test('global listeners live only while the client does', async (t) => {
   assert.equal(window.count + document.count, 0, 'none before connect');
   for (let round = 0; round < 3; round += 1) {
     await world.welcome();
-    assert.equal(window.count + document.count, 4);
+    assert.equal(window.count + document.count, 6);
     world.client.close();
     assert.equal(window.count + document.count, 0);
   }

@@ -1,14 +1,12 @@
 //! What goes to the scripts of a drain and what they answer.
 
 use bytes::Bytes;
-use fred::error::Error;
-use fred::types::{FromValue, Value};
 
 use super::drain::SourceState;
 use super::source::{DurableSource, SourceEntry};
 use crate::event::Event;
 use crate::group::GroupName;
-use crate::layer::ScriptError;
+use crate::layer::{FromReply, Reply, ScriptError};
 pub(super) use crate::telemetry::EntryFate as Fate;
 
 /// Entries of one source in one batch. Redis does nothing else meanwhile: about 1 ms.
@@ -79,33 +77,33 @@ pub(super) fn look_arguments<'a>(
 }
 
 /// What a look at the sources `due` found.
-pub(super) fn read_look(due: &[usize], mut answer: Vec<Value>) -> Vec<Batch> {
+pub(super) fn read_look(due: &[usize], mut answer: Vec<Reply>) -> Vec<Batch> {
     let now = match answer.pop() {
-        Some(Value::Integer(ms)) => u64::try_from(ms).unwrap_or_default(),
+        Some(Reply::Integer(ms)) => u64::try_from(ms).unwrap_or_default(),
         _ => 0,
     };
     due.iter().zip(answer).map(|(index, here)| read_source(*index, here, now)).collect()
 }
 
 /// `now`: by Redis' clock, ms.
-fn read_source(index: usize, here: Value, now: u64) -> Batch {
+fn read_source(index: usize, here: Reply, now: u64) -> Batch {
     let found = Vec::new();
     let mut batch =
         Batch { index, found, reached: true, from: 0, length: 0, more: false, refused: None };
-    let Value::Array(here) = here else { return Batch { reached: false, ..batch } };
+    let Reply::List(here) = here else { return Batch { reached: false, ..batch } };
     let mut here = here.into_iter();
     let length = match here.next() {
         None => return batch,
-        Some(Value::Integer(length)) => length,
+        Some(Reply::Integer(length)) => length,
         Some(_) => {
-            let why = here.next().and_then(|why| why.as_string());
+            let why = here.next().and_then(Reply::convert);
             batch.refused = Some(why.unwrap_or_default());
             return batch;
         }
     };
-    batch.from = here.next().and_then(|from| from.as_usize()).unwrap_or_default();
+    batch.from = here.next().and_then(Reply::convert::<u64>).unwrap_or_default() as usize;
     while let (Some(entry), Some(rest)) = (here.next(), here.next()) {
-        if let Some(entry) = bytes(entry) {
+        if let Reply::Bytes(entry) = entry {
             batch.found.push(SourceEntry::new(entry, rest, now));
         }
     }
@@ -114,16 +112,16 @@ fn read_source(index: usize, here: Value, now: u64) -> Batch {
     batch
 }
 
-impl FromValue for DrainReply {
-    fn from_value(value: Value) -> Result<Self, Error> {
-        let parts: Vec<Value> = value.convert()?;
-        let mut parts = parts.into_iter().map(|part| part.as_string().unwrap_or_default());
-        let Some(letters) = parts.next() else { return Ok(Self::default()) };
+impl FromReply for DrainReply {
+    fn from_reply(reply: Reply) -> Option<Self> {
+        let parts = reply.convert::<Vec<Reply>>()?.into_iter();
+        let mut parts = parts.map(|part| part.convert::<String>().unwrap_or_default());
+        let Some(letters) = parts.next() else { return Some(Self::default()) };
         let second = parts.next().unwrap_or_default();
         if letters == "!" {
-            return Ok(Self { refused: Some(second), ..Self::default() });
+            return Some(Self { refused: Some(second), ..Self::default() });
         }
-        Ok(Self {
+        Some(Self {
             fates: letters.bytes().map(fate).collect(),
             full: second == "1",
             cause: parts.next().unwrap_or_default(),
@@ -141,14 +139,6 @@ fn fate(letter: u8) -> Fate {
         b'd' => Fate::Removed,
         b'g' => Fate::TakenElsewhere,
         _ => Fate::LeftInSource,
-    }
-}
-
-fn bytes(value: Value) -> Option<Bytes> {
-    match value {
-        Value::Bytes(bytes) => Some(bytes),
-        Value::String(text) => Some(text.into_inner()),
-        _ => None,
     }
 }
 

@@ -6,7 +6,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand;
 use bytes::Bytes;
-use fred::types::Value;
 
 use super::Channels;
 use super::codec::Channel;
@@ -14,7 +13,7 @@ use super::consumers::{DropCounter, ForwardJob, ForwardQueue};
 use super::source::EntryDecoder;
 use crate::event::Event;
 use crate::group::GroupName;
-use crate::layer::{RedisHandle, Script, ScriptError};
+use crate::layer::{RedisHandle, Reply, Script, ScriptError};
 use crate::telemetry::DjangoDrop;
 
 /// Events that share the questions to Redis.
@@ -137,17 +136,14 @@ impl Forwarder {
         let keys = groups.iter().map(|group| mailboxes.group_key(group)).collect();
         let forgotten = self.channels.group_expiry.as_secs().to_string();
         let arguments = vec![forgotten.into(), mailboxes.word().to_owned().into()];
-        // As it came: what is asked for as a list loses a level where there is one group alone.
-        let Value::Array(answer) = self.link.run(&desk.members, keys, arguments).await? else {
-            return Err(ScriptError::Refused("the members of groups are not a list".to_owned()));
-        };
+        let answer: Vec<Reply> = self.link.run(&desk.members, keys, arguments).await?;
         let read = |answer| match answer {
-            Value::Array(names) => {
+            Reply::List(names) => {
                 // A name that is not UTF-8 makes every sender of the library fail.
-                let names = names.iter().filter_map(|name| name.as_str().map(String::from));
+                let names = names.iter().filter_map(|name| name.as_str().map(str::to_owned));
                 Ok(by_mailbox(&self.channels.prefix, names))
             }
-            why => Err(why.as_string().unwrap_or_default()),
+            why => Err(why.convert().unwrap_or_default()),
         };
         Ok(groups.into_iter().zip(answer.into_iter().map(read)).collect())
     }

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
-use fred::types::Value;
 
 use super::codec::{Codec, CodecError};
 use super::names::Mailboxes;
 use crate::event::{Event, EventError, Publication, PublicationId, Target};
 use crate::group::GroupName;
 use crate::identity::MAX_SUB_LEN;
+use crate::layer::Reply;
 
 /// One place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub(super) struct SourceEntry {
     /// What the source calls it: itself in a mailbox, its id in a stream.
     pub(super) entry: Bytes,
     /// What else is known of it: its score, or its fields.
-    pub(super) rest: Value,
+    pub(super) rest: Reply,
     /// How long it has waited by Redis' clock, as its id in a stream says; in a mailbox only the
     /// sender's clock would know.
     pub(super) waited: Duration,
@@ -108,9 +108,9 @@ impl Sources {
 
 impl SourceEntry {
     /// `now`: by Redis' clock, ms.
-    pub(super) fn new(entry: Bytes, rest: Value, now: u64) -> Self {
+    pub(super) fn new(entry: Bytes, rest: Reply, now: u64) -> Self {
         let written = match &rest {
-            Value::Array(_) => std::str::from_utf8(&entry).ok().and_then(|id| id.split_once('-')),
+            Reply::List(_) => std::str::from_utf8(&entry).ok().and_then(|id| id.split_once('-')),
             _ => None,
         };
         let written = written.and_then(|(ms, _)| ms.parse().ok()).unwrap_or(now);
@@ -123,16 +123,20 @@ impl SourceEntry {
         let mut text = self.entry.to_vec();
         match &self.rest {
             // A stream that lost its newest entries with a failover may give an id again.
-            Value::Array(fields) => fields.iter().for_each(|field| {
+            Reply::List(fields) => fields.iter().for_each(|field| {
                 text.push(0);
-                text.extend_from_slice(field.as_bytes().unwrap_or_default());
+                text.extend_from_slice(bytes(field));
             }),
-            score => text.extend_from_slice(score.as_bytes().unwrap_or_default()),
+            score => text.extend_from_slice(bytes(score)),
         }
         let hash = digest(&SHA256, &text);
         let half = hash.as_ref()[..16].try_into().expect("a SHA-256 has 32 bytes");
         PublicationId(u128::from_be_bytes(half))
     }
+}
+
+fn bytes(reply: &Reply) -> &[u8] {
+    reply.as_bytes().map_or(&[], |bytes| bytes)
 }
 
 /// How entries are read.
@@ -205,14 +209,14 @@ struct DecodedEntry {
 }
 
 /// The fields of `XADD groupcast:ingress * group usuario_7 event '{…}'`.
-fn fields(fields: &Value) -> Result<DecodedEntry, EntryError> {
+fn fields(fields: &Reply) -> Result<DecodedEntry, EntryError> {
     let wrong = |what: &str| EntryError::Fields(what.chars().take(120).collect());
-    let Value::Array(fields) = fields else { return Err(wrong("no fields")) };
+    let Reply::List(fields) = fields else { return Err(wrong("no fields")) };
     let (mut target, mut event, mut expiry) = (None, None, None);
     for pair in fields.chunks_exact(2) {
         let (Some(name), Some(value)) = (pair[0].as_str(), pair[1].as_bytes()) else { continue };
         let text = || std::str::from_utf8(value).map_err(|_| wrong("a field that is not UTF-8"));
-        let found = match &*name {
+        let found = match name {
             "event" => {
                 event = Some(Event::parse(Bytes::copy_from_slice(value))?);
                 continue;

@@ -19,8 +19,8 @@ pub use health::Health;
 pub use history::{History, Retention};
 pub use memory::{Broker, Memory};
 pub use redis::{
-    ChangedKeys, KeyChanges, NUMBERING, Names, Redis, RedisHandle, Script, ScriptError, Session,
-    doubt_of,
+    ChangedKeys, FromReply, KeyChanges, NUMBERING, Names, Redis, RedisHandle, Reply, Script,
+    ScriptError, Session, doubt_of,
 };
 pub use settings::{External, Kind, RedisSettings, Settings};
 

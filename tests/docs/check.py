@@ -98,7 +98,9 @@ def rooms_of_type(source, name):
     declared = re.compile(rf"\b(?:struct|enum|trait|type)\s+{name}\b")
     homes = [file for file in source.rglob("*.rs") if declared.search(file.read_text())]
     rooms = {file.relative_to(source).parts[0] for file in homes}
-    return [file for room in sorted(rooms) for file in module_files(source, [room.split(".")[0]])[0]]
+    return [
+        file for room in sorted(rooms) for file in module_files(source, [room.split(".")[0]])[0]
+    ]
 
 
 def defines(files, name):

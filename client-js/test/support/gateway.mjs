@@ -102,3 +102,9 @@ export function record(target, ...events) {
   for (const event of events) target.on(event, (value) => seen.push([event, value]));
   return seen;
 }
+
+/** Answers the last join with the same standing for every group. */
+export function joined(socket, standing = {}) {
+  const { id, groups } = socket.frames('join').at(-1);
+  socket.say({ type: 'joined', id, groups: groups.map(({ group }) => ({ group, ...standing })) });
+}

@@ -38,6 +38,20 @@ usuario.on('*', (message) => message.data.imagen_id, { once: true });
 const sinLeer: Promise<number> = tienda.call('marcar_leida', { id: 3 }).then(({ sin_leer }) => sin_leer);
 tienda.join('avisos').send({ type: 'aviso', texto: 'hola' }, { echo: false, key: 'k', timeout: 1000 });
 
+async function loops(signal: AbortSignal) {
+  for await (const message of usuario.messages({ buffer: 10, signal })) {
+    if (message.event === '$gap') message.gap.reason;
+    else message.data.url.length;
+  }
+  const { data } = await usuario.once('imagen_procesada', { signal, timeout: 1000 });
+  const gap: Gap = await usuario.once('$gap');
+  await tienda.call('marcar_leida', { id: 3 }, { signal });
+  tienda.join('avisos', { signal, timeout: 1000 }).leave();
+  return [data.url, gap.lost];
+}
+new GroupcastClient('/ws', { getToken: ({ signal }) => fetch('/token', { signal }), warnings: false });
+new GroupcastClient('/ws', { getToken: () => ({ token: 't' }) });
+
 // @ts-expect-error: no such group
 tienda.join('usuaria_7');
 // @ts-expect-error: no such event in this group
@@ -56,9 +70,13 @@ loose.send('sala_1', { texto: 'hola' });
 tienda.join('avisos').send({ type: 'aviso', texto: 1 });
 // @ts-expect-error: no such option
 new GroupcastClient('/ws', { tocken: 'x' });
+// @ts-expect-error: no such event in this group
+usuario.once('estado_cambiado');
+// @ts-expect-error: getToken gives a token
+new GroupcastClient('/ws', { getToken: () => 7 });
 // @ts-expect-error: no such client event
 loose.on('connected', () => {});
 // @ts-expect-error: states are read-only
 loose.state = 'closed';
 
-export { position, sinLeer };
+export { loops, position, sinLeer };

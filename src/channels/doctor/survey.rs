@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use fred::types::Value;
 use serde::Serialize;
 
 use super::cluster::Cluster;
 use super::sample::Writing;
 use super::scan::Keys;
 use super::server::{Info, time};
-use crate::layer::{ScriptError, Session};
+use crate::layer::{Reply, ScriptError, Session};
 
 /// Members of one group that are looked at.
 const MEMBERS: &str = "999";
@@ -224,7 +223,7 @@ impl Survey {
         };
         let mut words = vec!["PUBSUB", "NUMSUB"];
         words.extend(channels.iter().take(LISTENED).map(String::as_str));
-        let counted = match session.ask::<Value>(&words).await {
+        let counted = match session.ask::<Reply>(&words).await {
             Ok(counted) => pairs(&counted).into_iter().map(|(_, count)| count as u64).collect(),
             Err(_) => Vec::new(),
         };
@@ -314,34 +313,34 @@ fn question(words: &[&str]) -> Vec<Bytes> {
 }
 
 /// The first refusal stands for all.
-async fn answers(session: &Session, asked: Vec<Vec<Bytes>>) -> Result<Vec<Value>, ScriptError> {
+async fn answers(session: &Session, asked: Vec<Vec<Bytes>>) -> Result<Vec<Reply>, ScriptError> {
     session.ask_all(asked).await.into_iter().collect()
 }
 
-fn number(value: &Value) -> i64 {
-    value.as_i64().unwrap_or(0)
+fn number(reply: &Reply) -> i64 {
+    reply.clone().convert().unwrap_or(0)
 }
 
-fn texts(value: &Value) -> Vec<String> {
-    value.clone().convert().unwrap_or_default()
+fn texts(reply: &Reply) -> Vec<String> {
+    reply.clone().convert().unwrap_or_default()
 }
 
 /// Members and scores, whether Redis pairs them (RESP3) or not.
-fn pairs(value: &Value) -> Vec<(Bytes, f64)> {
+fn pairs(reply: &Reply) -> Vec<(Bytes, f64)> {
     let mut flat = Vec::new();
-    flatten(value.clone(), &mut flat);
+    flatten(reply.clone(), &mut flat);
     let mut flat = flat.into_iter();
     let mut pairs = Vec::new();
     while let (Some(member), Some(score)) = (flat.next(), flat.next()) {
-        let member = member.into_bytes().unwrap_or_default();
+        let member = member.convert().unwrap_or_default();
         pairs.push((member, score.convert().unwrap_or(0.0)));
     }
     pairs
 }
 
-fn flatten(value: Value, into: &mut Vec<Value>) {
-    match value {
-        Value::Array(values) => values.into_iter().for_each(|value| flatten(value, into)),
-        value => into.push(value),
+fn flatten(reply: Reply, into: &mut Vec<Reply>) {
+    match reply {
+        Reply::List(replies) => replies.into_iter().for_each(|reply| flatten(reply, into)),
+        single => into.push(single),
     }
 }

@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fred::clients::Client;
-use fred::error::{Error, ErrorKind};
+use fred::error::Error;
 use fred::interfaces::{EventInterface, TrackingInterface};
-use fred::types::FromValue;
 use fred::types::client::Invalidation;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{broadcast, watch};
@@ -21,7 +20,8 @@ use super::Shared;
 use super::connect::{self, Commands, Ending};
 use super::names::Names;
 use super::redis_health::RedisHealth;
-use super::script::Script;
+use super::reply::FromReply;
+use super::script::{Script, ScriptError};
 use crate::event::{InstanceId, Publication};
 use crate::layer::history::{History, Retention};
 use crate::layer::{LayerError, PossibleLoss, envelope, history};
@@ -56,17 +56,6 @@ pub struct KeyChanges {
     wakes: broadcast::Receiver<Invalidation>,
     /// What a wait took.
     missed: ChangedKeys,
-}
-
-/// Why Redis did not do what a script asked.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ScriptError {
-    /// It cannot be reached, or does not answer; the same may work a moment later.
-    #[error(transparent)]
-    Away(#[from] LayerError),
-    /// It refuses: rights, a key of the wrong type, a full memory.
-    #[error("redis refuses: {0}")]
-    Refused(String),
 }
 
 /// What was written since one last looked.
@@ -116,13 +105,13 @@ impl RedisHandle {
     ///
     /// # Errors
     /// After [`ScriptError::Away`] it may have run or not.
-    pub async fn run<R: FromValue>(
+    pub async fn run<R: FromReply>(
         &self,
         script: &Script,
         keys: Vec<String>,
         arguments: Vec<Bytes>,
     ) -> Result<R, ScriptError> {
-        script.try_run(&self.0.commands, keys, arguments).await.map_err(|error| sort(&error))
+        script.run(&self.0.commands, keys, arguments).await
     }
 
     /// Whether writing is told at present; if not, one has to look.
@@ -249,25 +238,4 @@ async fn start_tracking(client: &Client, prefixes: Vec<String>) -> Result<(), Er
     client.stop_tracking().await?;
     // NOLOOP: what the link's own scripts remove need not wake it.
     client.start_tracking(prefixes, true, false, false, true).await
-}
-
-/// Whether Redis was away or said no.
-pub(super) fn sort(error: &Error) -> ScriptError {
-    match error.kind() {
-        ErrorKind::IO
-        | ErrorKind::Timeout
-        | ErrorKind::Canceled
-        | ErrorKind::Backpressure
-        | ErrorKind::Routing
-        | ErrorKind::Protocol => LayerError::Unreachable(error.to_string()).into(),
-        _ if is_passing(error.details()) => LayerError::Unreachable(error.to_string()).into(),
-        _ => ScriptError::Refused(error.details().to_owned()),
-    }
-}
-
-/// Refusals that end by themselves: Redis loads its data, or is a replica until it is promoted.
-fn is_passing(details: &str) -> bool {
-    ["LOADING", "READONLY", "MASTERDOWN", "BUSY", "CLUSTERDOWN", "TRYAGAIN"]
-        .iter()
-        .any(|word| details.starts_with(word))
 }

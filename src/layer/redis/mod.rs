@@ -13,6 +13,7 @@ mod names;
 mod notes;
 mod receive;
 mod redis_health;
+mod reply;
 mod script;
 mod script_batch;
 mod session;
@@ -29,9 +30,10 @@ use fred::interfaces::{EventInterface, PubsubInterface};
 use tokio::sync::{mpsc, oneshot};
 
 pub(super) use connect::check_url;
-pub use handle::{ChangedKeys, KeyChanges, NUMBERING, RedisHandle, ScriptError};
+pub use handle::{ChangedKeys, KeyChanges, NUMBERING, RedisHandle};
 pub use names::{Names, doubt_of};
-pub use script::Script;
+pub use reply::{FromReply, Reply};
+pub use script::{Script, ScriptError};
 pub use session::Session;
 
 use super::history::History;

@@ -25,12 +25,12 @@ impl Redis {
         self.check_speaking()?;
         let millis = Bytes::from(time.as_millis().max(1).to_string());
         let key = vec![self.0.names.note(name)];
-        NOTE.run::<()>(&self.0.commands, key, vec![note, millis]).await
+        Ok(NOTE.run::<()>(&self.0.commands, key, vec![note, millis]).await?)
     }
 
     /// What was left under `name`, if it still lies there.
     pub async fn recall(&self, name: &str) -> Result<Option<Bytes>, LayerError> {
         self.check_speaking()?;
-        RECALL.run(&self.0.commands, vec![self.0.names.note(name)], Vec::new()).await
+        Ok(RECALL.run(&self.0.commands, vec![self.0.names.note(name)], Vec::new()).await?)
     }
 }

@@ -3,12 +3,13 @@
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
-use fred::error::Error;
+use fred::error::{Error, ErrorKind};
 use fred::interfaces::LuaInterface;
-use fred::types::{FromValue, Value};
+use fred::types::Value;
 
 use super::connect::Commands;
-use crate::layer::{LayerError, unreachable};
+use super::reply::{FromReply, Reply};
+use crate::layer::LayerError;
 
 /// One script.
 #[derive(Debug)]
@@ -16,6 +17,17 @@ pub struct Script {
     text: String,
     /// What Redis calls it: SHA-1 of its text (EVALSHA).
     name: String,
+}
+
+/// Why Redis did not do what a script or a command asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ScriptError {
+    /// It cannot be reached, or does not answer; the same may work a moment later.
+    #[error(transparent)]
+    Away(LayerError),
+    /// It refuses: rights, a key of the wrong type, a full memory.
+    #[error("redis refuses: {0}")]
+    Refused(String),
 }
 
 impl Script {
@@ -26,30 +38,66 @@ impl Script {
         Self { text, name }
     }
 
-    /// Runs it; whatever goes wrong is that Redis cannot be reached.
-    pub(super) async fn run<R: FromValue>(
-        &self,
-        commands: &Commands,
-        keys: Vec<String>,
-        arguments: Vec<Bytes>,
-    ) -> Result<R, LayerError> {
-        self.try_run(commands, keys, arguments).await.map_err(unreachable)
-    }
-
     /// Runs it. A script that is not known has not run, so the second attempt repeats nothing.
-    pub(super) async fn try_run<R: FromValue>(
+    ///
+    /// # Errors
+    /// After [`ScriptError::Away`] it may have run or not.
+    pub(super) async fn run<R: FromReply>(
         &self,
         commands: &Commands,
         keys: Vec<String>,
         arguments: Vec<Bytes>,
-    ) -> Result<R, Error> {
+    ) -> Result<R, ScriptError> {
         let arguments: Vec<_> = arguments.into_iter().map(Value::Bytes).collect();
         let name = self.name.as_str();
-        match commands.evalsha(name, keys.clone(), arguments.clone()).await {
+        let answer = match commands.evalsha(name, keys.clone(), arguments.clone()).await {
             Err(error) if error.details().starts_with("NOSCRIPT") => {
                 commands.eval(self.text.as_str(), keys, arguments).await
             }
-            outcome => outcome,
+            answer => answer,
+        };
+        read(answer)
+    }
+}
+
+/// A reply of the client library, or its error, in the layer's types.
+pub(super) fn read<R: FromReply>(answer: Result<Value, Error>) -> Result<R, ScriptError> {
+    let reply = Reply::new(answer.map_err(|error| sort(&error))?);
+    reply.convert().ok_or_else(|| ScriptError::Refused("the reply has an unknown form".to_owned()))
+}
+
+/// Whether Redis was away or refused.
+pub(super) fn sort(error: &Error) -> ScriptError {
+    match error.kind() {
+        ErrorKind::IO
+        | ErrorKind::Timeout
+        | ErrorKind::Canceled
+        | ErrorKind::Backpressure
+        | ErrorKind::Routing
+        | ErrorKind::Protocol => LayerError::Unreachable(error.to_string()).into(),
+        _ if is_passing(error.details()) => LayerError::Unreachable(error.to_string()).into(),
+        _ => ScriptError::Refused(error.details().to_owned()),
+    }
+}
+
+/// Refusals that end by themselves: Redis loads its data, or is a replica until it is promoted.
+fn is_passing(details: &str) -> bool {
+    ["LOADING", "READONLY", "MASTERDOWN", "BUSY", "CLUSTERDOWN", "TRYAGAIN"]
+        .iter()
+        .any(|code| details.starts_with(code))
+}
+
+impl From<LayerError> for ScriptError {
+    fn from(error: LayerError) -> Self {
+        Self::Away(error)
+    }
+}
+
+impl From<ScriptError> for LayerError {
+    fn from(error: ScriptError) -> Self {
+        match error {
+            ScriptError::Away(error) => error,
+            ScriptError::Refused(_) => Self::Unreachable(error.to_string()),
         }
     }
 }

@@ -7,14 +7,14 @@ use bytes::Bytes;
 use fred::clients::Client;
 use fred::error::Error;
 use fred::interfaces::{ClientLike, TrackingInterface};
-use fred::types::{ClusterHash, CustomCommand, FromValue, Value};
+use fred::types::{ClusterHash, CustomCommand, Value};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::timeout;
 
 use super::connect::{self, Commands, Ending};
-use super::handle::{ScriptError, sort};
 use super::names::Names;
-use super::script::Script;
+use super::reply::{FromReply, Reply};
+use super::script::{self, Script, ScriptError, sort};
 use crate::event::InstanceId;
 use crate::layer::{LayerError, RedisSettings, random_id};
 
@@ -63,14 +63,14 @@ impl Session {
     }
 
     /// One command.
-    pub async fn ask<R: FromValue>(&self, words: &[&str]) -> Result<R, ScriptError> {
+    pub async fn ask<R: FromReply>(&self, words: &[&str]) -> Result<R, ScriptError> {
         let (command, arguments) =
             command(words.iter().map(|word| word.as_bytes().to_vec().into()));
-        self.commands.custom(command, arguments).await.map_err(|error| sort(&error))
+        script::read(self.commands.custom(command, arguments).await)
     }
 
     /// Several commands in one go; their answers in that order.
-    pub async fn ask_all(&self, questions: Vec<Vec<Bytes>>) -> Vec<Result<Value, ScriptError>> {
+    pub async fn ask_all(&self, questions: Vec<Vec<Bytes>>) -> Vec<Result<Reply, ScriptError>> {
         let pipeline = self.client.pipeline();
         for question in questions {
             let (command, arguments) = command(question.into_iter());
@@ -80,17 +80,17 @@ impl Session {
             }
         }
         let answers = pipeline.try_all::<Value>().await;
-        answers.into_iter().map(|answer| answer.map_err(|error| sort(&error))).collect()
+        answers.into_iter().map(script::read).collect()
     }
 
     /// Runs a script.
-    pub async fn run<R: FromValue>(
+    pub async fn run<R: FromReply>(
         &self,
         script: &Script,
         keys: Vec<String>,
         arguments: Vec<Bytes>,
     ) -> Result<R, ScriptError> {
-        script.try_run(&self.commands, keys, arguments).await.map_err(|error| sort(&error))
+        script.run(&self.commands, keys, arguments).await
     }
 
     /// Whether `command`, SUBSCRIBE or UNSUBSCRIBE, is allowed on a channel. It is the last that the
@@ -101,7 +101,7 @@ impl Session {
     /// which is no reply, so the PONG arrives in its place; a refusal is a reply.
     pub async fn try_channel(self, command: &str, channel: &str) -> Result<(), ScriptError> {
         let words = [command, channel];
-        let asked = self.ask::<Value>(&words);
+        let asked = self.ask::<()>(&words);
         let behind = async {
             let _ = self.commands.ping::<Value>(None).await;
             std::future::pending::<()>().await;

@@ -1,0 +1,15 @@
+// How public objects reach what is behind them, whatever stands before them.
+
+const BEHIND = Symbol('groupcast');
+
+/**
+ * Vue's `reactive`, Alpine and others hand out a Proxy in place of an object, on which private fields
+ * throw, and wrap every object that is read through it, so that identities no longer hold. Functions
+ * they leave alone: the public object keeps one that returns the real thing.
+ */
+export function place(object, behind) {
+  const value = () => behind;
+  Object.defineProperty(object, BEHIND, { value, configurable: true, writable: true });
+}
+
+export const behind = (object) => object[BEHIND]();

@@ -1,0 +1,233 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { WELCOME, joined, record, settle, start } from './support/gateway.mjs';
+
+const event = (group, offset, type = 'e') => ({ type: 'event', group, offset, data: { type } });
+const since = (offset, epoch = '1.1') => ({ epoch, offset });
+const refusal = (code, retry = false) => ({ error: { code, message: code, retry } });
+
+test('reports what a position given for a group already joined misses, to its holder alone', async (t) => {
+  const world = start(t);
+  const first = record(world.client.join('a'), '$gap', '$joined');
+  const socket = await world.welcome();
+  joined(socket, { epoch: '1.1', offset: 9 });
+  const late = world.client.join('a', { since: since(4) });
+  const seen = record(late, '$joined', '$gap');
+  await settle();
+  assert.deepEqual(seen.map(([name, { recovered, from, to, lost }]) => [name, recovered, from, to, lost]), [
+    ['$joined', false, undefined, undefined, undefined], ['$gap', undefined, 5, 9, 5],
+  ]);
+  assert.equal(first.length, 1);
+  const current = record(world.client.join('a', { since: since(9) }), '$joined', '$gap');
+  await settle();
+  assert.deepEqual(current.map(([name, { recovered }]) => [name, recovered]), [['$joined', true]]);
+});
+
+test('reports a possible gap where a position is of another epoch or the group keeps no history', async (t) => {
+  const world = start(t);
+  const socket = await world.welcome({ groups: [{ group: 'a', epoch: '2.1', offset: 3 }, { group: 'b' }] });
+  const gaps = ['a', 'b'].map((name) => record(world.client.join(name, { since: since(3) }), '$gap'));
+  await settle();
+  assert.deepEqual(gaps.map(([[, { possible }]]) => possible), [true, true]);
+  assert.equal(socket.frames('join').length, 0);
+});
+
+test('goes on from the earliest position of a turn, and gives each holder what it has not seen', async (t) => {
+  const world = start(t);
+  const seen = { early: [], late: [] };
+  for (const [name, offset] of [['late', 6], ['early', 4]]) {
+    const group = world.client.join('a', { since: since(offset) });
+    group.on('e', (_, { position }) => seen[name].push(position.offset));
+    group.on('$gap', () => seen[name].push('gap'));
+  }
+  const socket = await world.welcome();
+  assert.deepEqual(socket.frames('join')[0].groups, [{ group: 'a', since: since(4) }]);
+  joined(socket, { epoch: '1.1', offset: 7, recovered: true });
+  for (const offset of [5, 6, 7, 8]) socket.say(event('a', offset));
+  assert.deepEqual(seen, { early: [5, 6, 7, 8], late: [7, 8] });
+  socket.say({ type: 'gap', group: 'a', reason: 'layer', epoch: '2.1' });
+  socket.say(event('a', 1));
+  assert.deepEqual(seen.late, [7, 8, 'gap', 1], 'a position of an old epoch holds nothing back');
+});
+
+test('reports what a position given while a join is under way misses', async (t) => {
+  const world = start(t);
+  world.client.join('a');
+  const socket = await world.welcome();
+  const gaps = record(world.client.join('a', { since: since(2) }), '$gap');
+  await settle();
+  joined(socket, { epoch: '1.1', offset: 5 });
+  assert.deepEqual(gaps.map(([, { from, to }]) => [from, to]), [[3, 5]]);
+});
+
+test('asks in hello for what may turn out to be joined by the server', async (t) => {
+  const world = start(t);
+  const group = world.client.join('usuario_7', { since: since(4) });
+  const seen = record(group, '$joined', '$gap', 'e');
+  const socket = await world.welcome({ groups: [{ group: 'usuario_7', epoch: '1.1', offset: 5, recovered: true }] });
+  assert.deepEqual(socket.sent[0].since, { usuario_7: since(4) });
+  socket.say(event('usuario_7', 5));
+  assert.deepEqual(seen.map(([name]) => name), ['$joined', 'e']);
+});
+
+test('events named like what happens to a membership reach no listener of that', async (t) => {
+  const world = start(t);
+  const group = world.client.join('a');
+  const lifecycle = record(group, '$joined', '$left', '$gap');
+  const all = record(group, '*');
+  const heard = record(world.client, 'event');
+  const socket = await world.welcome();
+  joined(socket);
+  for (const [n, type] of ['$gap', '$left', '$joined', '*', '$anything', 'e'].entries()) {
+    socket.say({ type: 'event', group: 'a', id: `${n}`, data: { type } });
+  }
+  assert.deepEqual(lifecycle.map(([name]) => name), ['$joined']);
+  assert.equal(all.length, 6, 'each once, as an ordinary message');
+  assert.equal(heard.length, 6);
+});
+
+test('what belongs to a join reaches listeners that are added after its promise resolves', async (t) => {
+  const world = start(t);
+  const open = async () => {
+    const group = world.client.join('a', { since: since(1, '0.9') });
+    await group.ready;
+    return group;
+  };
+  const seen = [];
+  const opened = open().then(async (group) => {
+    await null;
+    for (const name of ['$joined', '$gap', 'e']) group.on(name, () => seen.push(name));
+  });
+  const socket = await world.welcome();
+  joined(socket, { epoch: '1.1', offset: 0, recovered: false });
+  for (let offset = 1; offset <= 100; offset += 1) socket.say(event('a', offset));
+  await opened;
+  await settle();
+  assert.deepEqual(seen.slice(0, 3), ['$joined', '$gap', 'e']);
+  assert.equal(seen.length, 102);
+});
+
+test('what arrives with the welcome reaches listeners that are added after connect resolves', async (t) => {
+  const world = start(t);
+  const seen = [];
+  const connected = world.client.connect().then(() => {
+    world.client.groups.get('usuario_7').on('e', () => seen.push('e'));
+    world.client.join('usuario_7').on('$joined', () => seen.push('$joined'));
+  });
+  await settle();
+  world.socket.open();
+  world.socket.say({ ...WELCOME, groups: [{ group: 'usuario_7' }] });
+  world.socket.say({ type: 'event', group: 'usuario_7', id: '1', data: { type: 'e' } });
+  await connected;
+  await settle();
+  assert.deepEqual(seen.sort(), ['$joined', 'e']);
+});
+
+test('what arrived before a loss is delivered before it', async (t) => {
+  const world = start(t);
+  const group = world.client.join('a');
+  const seen = record(group, 'e');
+  group.ready.catch(() => {});
+  const socket = await world.welcome();
+  joined(socket, { epoch: '1.1', offset: 0 });
+  socket.say(event('a', 1));
+  socket.lose(1006);
+  assert.equal(seen.length, 1);
+  assert.deepEqual(group.position, { epoch: '1.1', offset: 1 });
+});
+
+test('leaves before it joins, all in one frame each, so that nothing lingers in the way', async (t) => {
+  const world = start(t);
+  const old = Array.from({ length: 100 }, (_, n) => world.client.join(`old_${n}`));
+  const socket = await world.welcome();
+  joined(socket);
+  for (const group of old) group.leave();
+  for (let n = 0; n < 100; n += 1) world.client.join(`new_${n}`);
+  await settle();
+  assert.deepEqual(socket.sent.slice(2).map(({ type, groups }) => [type, groups.length]), [['leave', 100], ['join', 100]]);
+});
+
+test('leaves that lapse together leave in one frame', async (t) => {
+  const world = start(t);
+  const held = Array.from({ length: 30 }, (_, n) => world.client.join(`g_${n}`));
+  const socket = await world.welcome();
+  joined(socket);
+  for (const group of held) group.leave();
+  await world.tick(256);
+  assert.deepEqual(socket.frames('leave').map(({ groups }) => groups.length), [30]);
+});
+
+test('asks again for as many refused places as become free', async (t) => {
+  const world = start(t);
+  const held = world.client.join('held');
+  const socket = await world.welcome();
+  joined(socket);
+  const refused = [1, 2].map((n) => world.client.join(`late_${n}`));
+  await settle();
+  const left = refused.map((group) => record(group, '$left'));
+  joined(socket, refusal('too_many_groups'));
+  assert.deepEqual(left.map(([[, { error }]]) => error.code), ['too_many_groups', 'too_many_groups']);
+  held.leave();
+  await world.tick(256);
+  const [{ id }] = socket.frames('leave');
+  socket.say({ type: 'left', id, groups: [{ group: 'held' }] });
+  await settle();
+  assert.deepEqual(socket.frames('join').at(-1).groups, [{ group: 'late_1' }]);
+  joined(socket);
+  assert.deepEqual(refused.map(({ state }) => state), ['joined', 'closed']);
+  socket.say({ type: 'left', groups: [{ group: 'late_1' }], reason: 'api' });
+  await settle();
+  assert.deepEqual(socket.frames('join').at(-1).groups, [{ group: 'late_2' }]);
+});
+
+test('a listener that is removed or left during an event does not run for it', async (t) => {
+  const world = start(t);
+  const group = world.client.join('a');
+  const seen = [];
+  group.on('e', () => {
+    remove();
+    other.leave();
+  });
+  const remove = group.on('e', () => seen.push('removed'));
+  const other = world.client.join('a');
+  other.on('e', () => seen.push('left'));
+  other.on('*', () => seen.push('left'));
+  const socket = await world.welcome();
+  joined(socket);
+  socket.say({ type: 'event', group: 'a', id: '1', data: { type: 'e' } });
+  assert.deepEqual(seen, []);
+});
+
+test('ready settles in time, while the client goes on trying', async (t) => {
+  const world = start(t, { timeout: 3000 });
+  const group = world.client.join('a');
+  const late = assert.rejects(group.ready, { code: 'timeout', retry: true });
+  const connected = assert.rejects(world.client.connect(), { code: 'timeout', retry: true });
+  await settle();
+  await world.tick(3001);
+  await Promise.all([late, connected]);
+  assert.equal(group.state, 'joining');
+  const again = group.ready;
+  joined(await world.welcome());
+  assert.equal((await again).state, 'joined');
+});
+
+test('an abort leaves a join and ends its promise', async (t) => {
+  const world = start(t);
+  const controller = new AbortController();
+  const group = world.client.join('a', { signal: controller.signal });
+  const ready = assert.rejects(group.ready, { code: 'closed' });
+  controller.abort();
+  await ready;
+  assert.equal(group.state, 'closed');
+  assert.equal(world.client.join('b', { signal: controller.signal }).state, 'closed');
+});
+
+test('a handle is left at the end of its block', (t) => {
+  const world = start(t);
+  const group = world.client.join('a');
+  group[Symbol.dispose ?? Symbol.for('Symbol.dispose')]();
+  assert.equal(group.state, 'closed');
+  world.client[Symbol.dispose ?? Symbol.for('Symbol.dispose')]();
+  assert.equal(world.client.state, 'closed');
+});

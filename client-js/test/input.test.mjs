@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { GroupcastClient, UnauthorizedError } from '../src/index.js';
+import { joined, record, settle, start } from './support/gateway.mjs';
+
+const NAMES = [undefined, null, {}, [], 7, '', 'sin espacio', 'x'.repeat(100), '..', Symbol('s')];
+const POSITIONS = ['x', 7, {}, { epoch: 1, offset: 2 }, { epoch: 'e' }, { epoch: 'e', offset: -1 }, { epoch: 'e', offset: 1.5 },
+  { epoch: 'e', offset: NaN }, { epoch: 'e', offset: '3' }];
+
+test('refuses a bad join at once, and only that one', async (t) => {
+  const world = start(t);
+  const good = world.client.join('a');
+  for (const name of NAMES) {
+    assert.throws(() => world.client.join(name), { name: 'GroupcastError', code: 'illegal_name' });
+  }
+  for (const since of POSITIONS) assert.throws(() => world.client.join('b', { since }), { code: 'bad_request', message: /since/ });
+  for (const timeout of [-1, NaN, '3', null]) assert.throws(() => world.client.join('b', { timeout }), { message: /timeout/ });
+  world.client.join('c', null);
+  world.client.join('d', { since: null });
+  const socket = await world.welcome();
+  assert.deepEqual(socket.frames('join')[0].groups.map(({ group }) => group), ['a', 'c', 'd']);
+  joined(socket);
+  assert.equal(good.state, 'joined');
+});
+
+test('refuses a bad request at once, as a rejection', async (t) => {
+  const world = start(t);
+  const socket = await world.welcome();
+  const circle = { type: 'e' };
+  circle.circle = circle;
+  const refused = {
+    illegal_name: NAMES.map((name) => () => world.client.send(name, { type: 'e' })),
+    invalid_event: [undefined, null, 'e', 7, [], {}, { type: 7 }, { type: '$gap' }, { type: '*' }]
+      .map((data) => () => world.client.send('a', data)),
+    bad_request: [
+      ...[undefined, null, 7, ''].map((name) => () => world.client.call(name)),
+      ...[7, '', {}].map((key) => () => world.client.call('c', null, { key })),
+      ...[-1, NaN, '3'].map((timeout) => () => world.client.call('c', null, { timeout })),
+    ],
+  };
+  for (const [code, requests] of Object.entries(refused)) {
+    for (const request of requests) await assert.rejects(request(), { code, retry: false });
+  }
+  for (const data of [circle, { type: 'e', n: 1n }]) await assert.rejects(world.client.send('a', data), TypeError);
+  assert.equal(socket.sent.length, 1);
+  world.client.call('c', null, { timeout: Infinity }).catch(() => {});
+  assert.equal(socket.frames('call').length, 1);
+  await world.tick(5000);
+  assert.equal(world.client.state, 'connected');
+});
+
+test('refuses tokens that are none, and options that are none', () => {
+  for (const token of [7, {}, '', 'two words', '<html>', '{"token":1}']) {
+    assert.throws(() => new GroupcastClient('/ws', { token }), { code: 'bad_token' }, String(token));
+    assert.throws(() => new GroupcastClient('/ws').setToken(token), { code: 'bad_token' });
+  }
+  assert.throws(() => new GroupcastClient('/ws', { timeout: -1 }), { code: 'bad_request' });
+  assert.throws(() => new GroupcastClient('/ws').on('state', 'f'), TypeError);
+  new GroupcastClient('/ws', { token: ' t\n' }).close();
+  new GroupcastClient('/ws', null).close();
+});
+
+const page = (status, body, more = {}) => Object.assign(new Response(body, { status }), more);
+const LOGIN = '<!doctype html><form><input type="password"></form>';
+const SIGN_IN = {
+  null: () => null,
+  'UnauthorizedError': () => { throw new UnauthorizedError(); },
+  'a 401': () => page(401, 'no'),
+  'a 403': () => page(403, 'no'),
+  'a sign-in page in a response': () => page(200, LOGIN),
+  'the text of a sign-in page': () => LOGIN,
+  'the error of a client of HTTP with 401': () => { throw Object.assign(new Error('401'), { response: { status: 401 } }); },
+};
+for (const [what, getToken] of Object.entries(SIGN_IN)) {
+  test(`${what} asks to sign in`, async (t) => {
+    const world = start(t, { getToken });
+    const closed = record(world.client, 'closed');
+    await assert.rejects(world.client.connect(), { code: 'unauthorized' });
+    assert.equal(closed[0][1].code, 4401);
+    assert.equal(world.sockets.length, 0);
+  });
+}
+
+const OUTAGE = {
+  'a 502': () => page(502, '<html><h1>502 Bad Gateway</h1></html>'),
+  'a 404': () => page(404, ''),
+  'the text of a 502': () => '<html><body><h1>502 Bad Gateway</h1></body></html>',
+  'a page without spaces': () => '<html><h1>502</h1></html>',
+  'an error in JSON': () => '{"detail":"down"}',
+  'JSON without a token': () => page(200, '{"detail":"down"}'),
+  'an empty answer': () => '',
+  undefined: () => undefined,
+  'a number': () => 7,
+  'a failed fetch': () => { throw new TypeError('fetch failed'); },
+};
+for (const [what, getToken] of Object.entries(OUTAGE)) {
+  test(`${what} in place of a token is tried again, and said`, async (t) => {
+    const answers = [getToken, () => page(200, '{"token": "good"}')];
+    const world = start(t, { getToken: () => answers.shift()() });
+    const errors = record(world.client, 'error');
+    world.client.connect();
+    await settle();
+    await settle();
+    assert.equal(world.client.state, 'waiting');
+    assert.equal(errors.length, 1);
+    await world.tick(15_000);
+    await settle();
+    assert.equal((await world.welcome()).sent[0].token, 'good');
+  });
+}

@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { GroupcastClient } from '../src/index.js';
+import { joined, settle, start } from './support/gateway.mjs';
+
+function warnings(t) {
+  const lines = [];
+  t.mock.method(console, 'warn', (...parts) => lines.push(parts.join(' ')));
+  return lines;
+}
+
+const CAUSES = {
+  'a refused join': [/a was not joined: no grant/, async (world) => {
+    world.client.join('a');
+    const socket = await world.welcome();
+    joined(socket, { error: { code: 'forbidden', message: 'no grant', retry: false } });
+  }],
+  'a mistake in getToken': [/undefinedFunction/, async (world) => {
+    world.client.connect();
+    await settle();
+  }, { getToken: () => undefinedFunction() }],
+  'a connection that never comes': [/no connection/, async (world) => {
+    world.client.connect();
+    await settle();
+    world.socket.lose(1006);
+  }],
+  'a final close': [/4403.*not allowed/, async (world) => {
+    await world.welcome();
+    world.socket.lose(4403, '{"reason":"not allowed"}');
+  }],
+  'no WebSocket class': [/no WebSocket/, async (world) => {
+    world.client.connect();
+    await settle();
+  }, { WebSocket: null }],
+  'a client event that does not exist': [/mesage is none of/, async ({ client }) => client.on('mesage', () => {})],
+  'a group event that does not exist': [/\$gone is none of/, async ({ client }) => client.join('a').on('$gone', () => {})],
+  'a request that failed unawaited': [/send to b.*failed/, async (world) => {
+    const socket = await world.welcome();
+    world.client.send('b', { type: 'e' });
+    socket.say({ type: 'error', id: socket.sent.at(-1).id, code: 'forbidden', message: 'no', retry: false });
+    await settle();
+    await settle();
+  }],
+};
+
+for (const [what, [pattern, happen, options]] of Object.entries(CAUSES)) {
+  test(`${what} is said once where nobody listens`, async (t) => {
+    const lines = warnings(t);
+    await happen(start(t, options));
+    assert.equal(lines.length, 1, lines.join('\n'));
+    assert.match(lines[0], pattern);
+  });
+
+  test(`${what} is not said if warnings are switched off`, async (t) => {
+    const lines = warnings(t);
+    await happen(start(t, { ...options, warnings: false }));
+    assert.deepEqual(lines, []);
+  });
+}
+
+test('what is listened to is not said', async (t) => {
+  const lines = warnings(t);
+  const world = start(t);
+  world.client.on('closed', () => {});
+  world.client.on('error', () => {});
+  world.client.join('a').on('$left', () => {});
+  world.client.join('b').ready.catch(() => {});
+  const socket = await world.welcome();
+  joined(socket, { error: { code: 'forbidden', message: 'no grant', retry: false } });
+  socket.say({ type: 'error', code: 'bad_request', message: 'm', retry: false });
+  const refused = world.client.call('c');
+  socket.say({ type: 'error', id: socket.sent.at(-1).id, code: 'no_backend', message: 'no', retry: false });
+  await assert.rejects(refused);
+  socket.lose(4403);
+  await settle();
+  await settle();
+  assert.deepEqual(lines, []);
+});
+
+test('after 4401 a new token connects again, and until then a join fails at once', async (t) => {
+  const world = start(t, { token: 'old', warnings: false });
+  const before = world.client.join('a');
+  await world.welcome();
+  world.socket.lose(4401);
+  assert.equal(world.client.state, 'closed');
+  const refused = world.client.join('b');
+  await assert.rejects(refused.ready, { code: 'unauthorized' });
+  await assert.rejects(world.client.call('c'), { code: 'closed' });
+  world.client.setToken('new');
+  const late = world.client.join('c');
+  const socket = await world.welcome();
+  assert.equal(socket.sent[0].token, 'new');
+  joined(socket);
+  await Promise.all([before.ready, refused.ready, late.ready]);
+});
+
+test('a join outside of a browser does not dial by itself; waiting for it does', async (t) => {
+  const dialled = [];
+  class WebSocket {
+    constructor(url) {
+      dialled.push(url);
+    }
+
+    close() {}
+  }
+  globalThis.WebSocket = WebSocket;
+  t.after(() => delete globalThis.WebSocket);
+  const client = new GroupcastClient('ws://gateway.test/ws', { warnings: false });
+  const group = client.join('a');
+  group.on('e', () => {});
+  await settle();
+  assert.deepEqual(dialled, []);
+  assert.equal(client.state, 'idle');
+  group.ready.catch(() => {});
+  await settle();
+  assert.equal(dialled.length, 1);
+  client.close();
+});
+
+test('a throwing listener and an unawaited rejection do not end a Node process', () => {
+  const program = fileURLToPath(new URL('support/careless.mjs', import.meta.url));
+  const { status, stderr, stdout } = spawnSync(process.execPath, [program], { encoding: 'utf8', timeout: 20_000 });
+  assert.equal(status, 0, stderr);
+  assert.match(stdout, /still here/);
+  for (const mistake of ['thrown by a listener', 'rejected by a listener', 'thrown by onmessage']) {
+    assert.match(stderr, new RegExp(mistake));
+  }
+});
