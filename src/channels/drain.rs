@@ -23,7 +23,7 @@ use super::source::{DurableSource, EntryDecoder, Sources};
 use crate::event::{Event, Target};
 use crate::group::GroupName;
 use crate::layer::{
-    KeyChanges, NUMBERING, PossibleLoss, RedisHandle, Script, ScriptError, doubt_of,
+    KeyChanges, NUMBERING, PossibleLoss, RedisHandle, Script, ScriptError, overflow_field,
 };
 use crate::telemetry::ChannelsMetrics;
 
@@ -165,14 +165,14 @@ impl Drainer {
             if state.turns.is_slow_look(now) {
                 state.begin_anew();
             }
-            let due = state.turns.due(now, self.link.is_told());
+            let due = state.turns.due(now, self.link.is_tracking());
             if due.is_empty() {
                 if self.sources.len() == 0 {
                     self.health.looked();
                 }
                 let next = state.turns.next();
                 tokio::select! {
-                    () = self.ear.written() => {}
+                    () = self.ear.changed() => {}
                     () = sleep_until(next.into()) => {}
                 }
                 continue;
@@ -184,7 +184,7 @@ impl Drainer {
     }
 
     fn take_wakes(&mut self, state: &mut State) {
-        let wakes = self.ear.wakes();
+        let wakes = self.ear.take();
         let now = Instant::now();
         if wakes.all {
             state.turns.wake_all(now);
@@ -265,7 +265,7 @@ impl Drainer {
                 }
             }),
             Bytes::from(self.link.names().control().to_owned()),
-            self.link.unheard(&self.turned_away(source)),
+            self.link.possible_loss(&self.turned_away(source)),
             self.link.random_epoch(),
             number(u64::from(self.bounds.waiting)),
             number(self.bounds.wait.as_millis() as u64),
@@ -340,7 +340,7 @@ impl Drainer {
         }
         if drained.fates.is_empty() {
             // Another Redis than the one known: the next beat will know it.
-            self.link.outdated();
+            self.link.generation_changed();
             return state.turns.again(index, now + BACK_OFF);
         }
         self.health.mended(key);
@@ -429,7 +429,7 @@ fn number(number: u64) -> Bytes {
 /// group's history at an end on coming back.
 fn doubt_field(source: DurableSource) -> Bytes {
     match source {
-        DurableSource::Groups(number) => doubt_of(number).into(),
+        DurableSource::Groups(number) => overflow_field(number).into(),
         DurableSource::Connections | DurableSource::Ingress => Bytes::new(),
     }
 }

@@ -70,10 +70,9 @@ impl Settings {
     /// What the layer is to know of the bridge.
     pub fn prepare(&self, redis: &mut RedisSettings) {
         let channels = &self.channels;
-        redis.boxes = channels.core.then_some(channels.boxes);
-        redis.boxes = channels.core.then_some(channels.boxes);
-        redis.source_expiry = channels.core.then_some(channels.codec.expiry);
-        redis.foreign = channels.pubsub.then(|| External {
+        redis.shares = channels.core.then_some(channels.boxes);
+        redis.max_absence = channels.core.then_some(channels.codec.expiry);
+        redis.external = channels.pubsub.then(|| External {
             prefix: names::subscribed(&channels.prefix),
             groups: channels.groups.clone(),
         });
@@ -210,7 +209,7 @@ fn parts(
     let drained = channels.core.then(|| mailboxes.clone());
     let ingress = settings.ingress.then(|| redis.names().ingress());
     let prefixes = drained.iter().map(Mailboxes::stem).chain(ingress.clone());
-    let (link, ear) = redis.link(prefixes.collect())?;
+    let (link, ear) = redis.handle(prefixes.collect())?;
     let addresses = Addresses { mailboxes: drained.clone(), channels: channels.clone() };
     let health = Arc::new(DrainHealth::default());
     let registrar = GroupRegistrar::new(

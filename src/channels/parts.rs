@@ -66,7 +66,7 @@ impl Addresses {
         let (size, kept, numbered) = RedisHandle::spans(kept);
         out.extend([names.numbering(group), names.log(group), size.to_string()].map(Bytes::from));
         out.extend([kept, numbered].map(|span| Bytes::from(span.as_millis().to_string())));
-        out.push(names.doubt(group).into());
+        out.push(names.overflow_field(group).into());
     }
 }
 

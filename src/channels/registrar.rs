@@ -118,7 +118,7 @@ impl GroupRegistrar {
 
     /// Says again and again what is held, for as long as the bridge lives.
     pub(super) async fn run(&self) {
-        let mut renewals = self.link.renewals();
+        let mut renewals = self.link.resubscriptions();
         let mut pause = TICK;
         loop {
             tokio::select! {
@@ -149,7 +149,7 @@ impl GroupRegistrar {
     }
 
     fn life(&self) -> Life {
-        Life { generation: self.link.generation(), renewals: *self.link.renewals().borrow() }
+        Life { generation: self.link.generation(), renewals: *self.link.resubscriptions().borrow() }
     }
 
     fn said(&self) -> MutexGuard<'_, Option<Life>> {
@@ -220,7 +220,7 @@ impl GroupRegistrar {
                 None => Default::default(),
             };
             out.extend(history.map(Bytes::from));
-            out.push(self.link.unheard(&PossibleLoss::Groups(vec![group.clone()])));
+            out.push(self.link.possible_loss(&PossibleLoss::Groups(vec![group.clone()])));
         }
         out
     }

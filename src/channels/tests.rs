@@ -12,7 +12,7 @@ use super::*;
 use crate::event::InstanceId;
 use crate::group::GroupPattern;
 use crate::layer::tests::server::RedisServer;
-use crate::layer::{Gap, History, Inbox, Incoming, Kind, PossibleLoss, Retention};
+use crate::layer::{History, Inbox, Incoming, Kind, Loss, PossibleLoss, Retention};
 use crate::telemetry::Metrics;
 
 /// Far longer than anything here takes, so that only a hang reaches it.
@@ -64,12 +64,12 @@ impl Ground {
         loop {
             let incoming = timeout(LONG, self.inbox.recv()).await.expect("something comes");
             return match incoming.expect("the layer lives") {
-                Incoming::Gap(Gap::All) => continue,
+                Incoming::Loss(Loss::All) => continue,
                 Incoming::Publication(publication) => publication.event.kind().to_owned(),
-                Incoming::Gap(Gap::PossibleLoss(PossibleLoss::Groups(groups))) => {
+                Incoming::Loss(Loss::Possible(PossibleLoss::Groups(groups))) => {
                     format!("gap in {groups:?}")
                 }
-                Incoming::Gap(gap) => format!("{gap:?}"),
+                Incoming::Loss(loss) => format!("{loss:?}"),
                 other => panic!("nobody sent this: {other:?}"),
             };
         }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::channels::ChannelLayer;
-use crate::event::Position;
+use crate::event::{Position, PossibleLoss};
 use crate::group::GroupName;
 use crate::hub::{Hub, PossibleGap};
-use crate::layer::{Gap, Inbox, Incoming, Layer, PossibleLoss};
+use crate::layer::{Inbox, Incoming, Layer, Loss};
 
 /// Publications posted before the shards are woken: what came together is written together.
 const TOGETHER: usize = 64;
@@ -50,7 +50,7 @@ pub async fn dispatch(
                     }
                 }
                 Incoming::Control(control) => hub.control(control).await,
-                Incoming::Gap(gap) => mend(gap, &hub, &layer).await,
+                Incoming::Loss(loss) => mend(loss, &hub, &layer).await,
             }
         }
         hub.ring();
@@ -58,11 +58,11 @@ pub async fn dispatch(
 }
 
 /// Delivers what histories have of the missing, and tells the rest.
-async fn mend(gap: Gap, hub: &Hub, layer: &Layer) {
-    let groups: Option<Arc<[GroupName]>> = match gap {
-        Gap::All => None,
-        Gap::Groups(groups) => Some(groups.into()),
-        Gap::PossibleLoss(unheard) => return tell_unheard(unheard, hub).await,
+async fn mend(loss: Loss, hub: &Hub, layer: &Layer) {
+    let groups: Option<Arc<[GroupName]>> = match loss {
+        Loss::All => None,
+        Loss::Groups(groups) => Some(groups.into()),
+        Loss::Possible(loss) => return notify_possible_loss(loss, hub).await,
     };
     let positions = hub.positions(groups.clone()).await;
     let deadline = Instant::now() + PATIENCE;
@@ -75,8 +75,8 @@ async fn mend(gap: Gap, hub: &Hub, layer: &Layer) {
 }
 
 /// Tells that publications may never have reached the layer: no history can mend that.
-async fn tell_unheard(unheard: PossibleLoss, hub: &Hub) {
-    let groups = match unheard {
+async fn notify_possible_loss(loss: PossibleLoss, hub: &Hub) {
+    let groups = match loss {
         PossibleLoss::Groups(groups) => groups,
         PossibleLoss::Share { number, of } => hub.groups_where(|group| group.share(of) == number),
     };

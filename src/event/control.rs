@@ -1,11 +1,11 @@
-//! What back ends ask of connections, and where a group stands when somebody joins it.
+//! What back ends ask of connections, and where a group stands at a join.
 
 use std::sync::Arc;
 
 use super::{ConnectionId, Position, Publication};
 use crate::group::GroupName;
 
-/// Whom a change is about.
+/// The connections that a change concerns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Member {
     /// Every connection of one `sub`.
@@ -14,8 +14,8 @@ pub enum Member {
     Connection(ConnectionId),
 }
 
-/// A change that a back end asked for; goes to every instance, since only the one that holds a
-/// connection knows it.
+/// A change that a back end asked for. It goes to every instance: only the one that holds a connection
+/// knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Control {
     /// Make a member.
@@ -28,7 +28,21 @@ pub enum Control {
     CloseSession(Arc<str>, Arc<str>, u16),
 }
 
-/// Where a group stands when somebody joins it, and what the joiner missed.
+/// Publications that may have been lost before they reached the layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PossibleLoss {
+    /// Those of these groups.
+    Groups(Vec<GroupName>),
+    /// Those of all groups in one share of the names; see [`GroupName::share`].
+    Share {
+        /// Its number, from 0 and below `of`.
+        number: u16,
+        /// How many shares there are.
+        of: u16,
+    },
+}
+
+/// Where a group stands at a join, and what was missed before it.
 #[derive(Debug, Clone, Default)]
 pub struct Recovery {
     /// The newest position; `None` = the group keeps no history.

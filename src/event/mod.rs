@@ -12,7 +12,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 pub use check::EventError;
-pub use control::{Control, Member, Recovery};
+pub use control::{Control, Member, PossibleLoss, Recovery};
 pub use ids::{ConnectionId, IdError, InstanceId, PublicationId};
 
 use crate::group::GroupName;

@@ -53,8 +53,8 @@ impl GroupName {
         Ok(Self(text.into()))
     }
 
-    /// Which of `of` equal shares of all names this one falls into: the same in every instance and
-    /// release, since it decides which mailbox a foreign program is told (FNV-1a, 32 bits).
+    /// Which of `of` equal shares of all names this one falls into, from 0; `of` is at least 1. It is
+    /// FNV-1a with 32 bits in every instance and release: external programs find mailboxes by it.
     pub fn share(&self, of: u16) -> u16 {
         let hash = self
             .0

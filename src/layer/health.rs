@@ -1,19 +1,19 @@
-//! Whether publications get through, for those who ask whether the instance is ready.
+//! Whether publications get through, for readiness checks.
 
-/// How the layer of one instance is.
+/// The state of one instance's layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Health {
-    /// Whether a message has ever come back: before that the instance has only begun.
+    /// Whether a probe has ever returned; before that the instance is still starting.
     pub started: bool,
-    /// Whether a message sent lately came back.
+    /// Whether a recent probe returned.
     pub delivering: bool,
-    /// Whether, beyond that, nothing was lost lately.
-    pub whole: bool,
-    /// Other instances that deliver, as far as this one can know.
+    /// Whether it delivers and nothing was lost recently.
+    pub lossless: bool,
+    /// Other instances that deliver, as far as this one knows.
     pub peers: u64,
 }
 
 impl Health {
-    /// Of a layer that cannot fail.
-    pub const WELL: Self = Self { started: true, delivering: true, whole: true, peers: 0 };
+    /// The health of a layer that cannot fail.
+    pub const DELIVERING: Self = Self { started: true, delivering: true, lossless: true, peers: 0 };
 }

@@ -1,4 +1,4 @@
-//! What carries publications between instances. Knows no socket and no frame.
+//! Carries publications between instances: in memory or over Redis. Knows no socket and no frame.
 
 mod envelope;
 mod health;
@@ -20,20 +20,20 @@ pub use history::{History, Retention};
 pub use memory::{Broker, Memory};
 pub use redis::{
     ChangedKeys, FromReply, KeyChanges, NUMBERING, Names, Redis, RedisHandle, Reply, Script,
-    ScriptError, Session, doubt_of,
+    ScriptError, Session, overflow_field,
 };
 pub use settings::{External, Kind, RedisSettings, Settings};
 
-pub use crate::event::{Control, Member, Recovery};
+pub use crate::event::{Control, Member, PossibleLoss, Recovery};
 
 use crate::event::{InstanceId, Position, Publication};
 use crate::group::GroupName;
 use crate::telemetry::Metrics;
 
-/// Messages that may wait for the relay of one instance, before publishers wait.
+/// Messages that may wait for the coordinator of one instance before publishers wait.
 ///
-/// A message is at most one event (64 KiB by default), so this is at worst 64 MiB; usually the relay
-/// is far faster than any publisher and the channel is empty.
+/// A message is at most one event (64 KiB by default), so at worst this is 64 MiB. The coordinator is
+/// far faster than any publisher, so the channel is usually empty.
 pub const INCOMING: usize = 1024;
 
 /// The layer of one instance. An enum, not a trait: there are two, and both are known.
@@ -45,55 +45,40 @@ pub enum Layer {
     Redis(Redis),
 }
 
-/// What the layer has for an instance.
+/// What arrives at an instance.
 #[derive(Debug, Clone)]
 pub enum Incoming {
     /// For the members of a subscribed group, or for another target that may be here.
     Publication(Arc<Publication>),
     /// A change that a back end asked for.
     Control(Control),
-    /// What a foreign program sent to the members of a group, as it came.
+    /// A message that an external program sent to a group, in its own format.
     External(GroupName, Bytes),
-    /// Publications may have been lost between those that came before and those that come after.
-    Gap(Gap),
+    /// Publications may have been lost between those before and those after.
+    Loss(Loss),
 }
 
-/// Whose publications may have been lost.
+/// Which publications may have been lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Gap {
-    /// Of every group that is subscribed.
+pub enum Loss {
+    /// Those of every subscribed group, on their way here. Histories may have them.
     All,
-    /// Of these.
+    /// Those of these groups, on their way here. Histories may have them.
     Groups(Vec<GroupName>),
-    /// They were lost before the layer had them, so that no history has them either.
-    PossibleLoss(PossibleLoss),
+    /// Those lost before they reached the layer: no history has them.
+    Possible(PossibleLoss),
 }
 
-/// Whose publications may have been lost on their way to the layer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PossibleLoss {
-    /// Of these groups.
-    Groups(Vec<GroupName>),
-    /// Of all groups that share a mailbox.
-    Share {
-        /// The mailbox' number, from 0.
-        number: u16,
-        /// How many there are; see [`GroupName::share`].
-        of: u16,
-    },
-}
-
-/// The receiving end of an instance's layer; read by the relay alone.
+/// The receiving end of an instance's layer; only the coordinator reads it.
 pub type Inbox = mpsc::Receiver<Incoming>;
 
-/// Why the layer did not take something. The caller may try again.
+/// Why the layer did not carry something. The caller may try again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LayerError {
     /// The layer cannot be reached.
     #[error("the channel layer cannot be reached: {0}")]
     Unreachable(String),
-    /// The address is not one of a Redis that this layer can use. The address is not repeated: it may
-    /// hold a password.
+    /// The address cannot be used. It is not repeated here: it may hold a password.
     #[error("the address is not redis://[user[:password]@]host[:port][/database]: {0}")]
     Url(String),
 }
@@ -131,8 +116,8 @@ impl Layer {
         }
     }
 
-    /// Sends publications in the order given; `taken` is called for each that was, in that order, with
-    /// its position.
+    /// Sends publications in the order given; `published` is called for each that was sent, in that
+    /// order, with its position.
     ///
     /// After an error nothing more is sent. As with [`Layer::publish`], a future dropped in memory has
     /// not sent the next one; over Redis, where up to 256 go together, a lost answer or a future
@@ -140,20 +125,20 @@ impl Layer {
     pub async fn publish_many(
         &self,
         publications: Vec<Publication>,
-        mut taken: impl FnMut(Option<Position>),
+        mut published: impl FnMut(Option<Position>),
     ) -> Result<(), LayerError> {
         match self {
             Self::Memory(memory) => {
                 for publication in publications {
-                    taken(memory.publish(publication).await?);
+                    published(memory.publish(publication).await?);
                 }
                 Ok(())
             }
-            Self::Redis(redis) => redis.publish_many(publications, taken).await,
+            Self::Redis(redis) => redis.publish_many(publications, published).await,
         }
     }
 
-    /// Sends a change to every instance.
+    /// Sends a back end's change to every instance.
     pub async fn control(&self, control: Control) -> Result<(), LayerError> {
         match self {
             Self::Memory(memory) => memory.control(control).await,
@@ -161,10 +146,10 @@ impl Layer {
         }
     }
 
-    /// Asks for the publications of `groups`: everything accepted after the answer arrives.
+    /// Subscribes to `groups`: every publication accepted after the answer arrives.
     ///
-    /// After an error they stay asked for, until [`Layer::unsubscribe`]: they arrive once the layer
-    /// can be reached again.
+    /// After an error they stay wanted until [`Layer::unsubscribe`]: they arrive once the layer can be
+    /// reached again.
     pub async fn subscribe(&self, groups: &[GroupName]) -> Result<(), LayerError> {
         match self {
             Self::Memory(memory) => {
@@ -175,7 +160,7 @@ impl Layer {
         }
     }
 
-    /// Ends what [`Layer::subscribe`] began.
+    /// Ends the subscription of `groups`.
     pub async fn unsubscribe(&self, groups: &[GroupName]) -> Result<(), LayerError> {
         match self {
             Self::Memory(memory) => {
@@ -186,7 +171,7 @@ impl Layer {
         }
     }
 
-    /// Where each group stands, and what was missed since the position given; in the order asked.
+    /// The position of each group, and what was missed since the one given; in the order asked.
     pub async fn recover(
         &self,
         asked: &[(GroupName, Option<Position>)],
@@ -200,13 +185,13 @@ impl Layer {
     /// Whether publications get through at present.
     pub fn health(&self) -> Health {
         match self {
-            Self::Memory(_) => Health::WELL,
+            Self::Memory(_) => Health::DELIVERING,
             Self::Redis(redis) => redis.health(),
         }
     }
 }
 
-/// What fred says, in the layer's words.
+/// An error of the client library in the layer's types.
 fn unreachable(error: impl std::fmt::Display) -> LayerError {
     LayerError::Unreachable(error.to_string())
 }

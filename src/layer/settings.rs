@@ -1,4 +1,4 @@
-//! What the layer is told: which of the two it is, and how to reach Redis.
+//! Which of the two layers there is, and how to reach Redis.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::LayerError;
 use super::history::History;
 use super::redis::check_url;
-use crate::group::GroupPattern;
+use crate::group::{GroupName, GroupPattern};
 
 /// The layer of one instance.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// What it is made of.
+    /// Memory or Redis.
     pub kind: Kind,
     /// Which groups keep a history. The same in all instances of a cluster.
     pub history: History,
@@ -27,7 +27,7 @@ pub enum Kind {
     Redis(RedisSettings),
 }
 
-/// How to reach Redis, and how patient to be.
+/// How to reach Redis, and the bounds of what waits for it.
 #[derive(Clone)]
 pub struct RedisSettings {
     /// `redis://[user[:password]@]host[:port][/database]`. Never shown: it may hold a password.
@@ -37,36 +37,45 @@ pub struct RedisSettings {
     pub cluster: String,
     /// Longest wait for the answer to a command, and for a connection.
     pub timeout: Duration,
-    /// Commands that may wait for the connection before publishers are told to come back.
+    /// Commands that may wait for the connection; further publications are refused.
     pub commands: usize,
-    /// Bytes of publications that may wait between the subscription and the hub. More is lost, and
-    /// told as a gap: Redis itself drops a subscriber that is 32 MiB behind (`client-output-buffer-limit`).
+    /// Bytes of publications that may wait between the subscription and the hub. More is lost and
+    /// reported as a gap; Redis disconnects a subscriber that is 32 MiB behind
+    /// (`client-output-buffer-limit`).
     pub backlog_bytes: usize,
-    /// Channels of a foreign program that are subscribed beside the groups' own.
-    pub foreign: Option<External>,
-    /// How many mailboxes the groups of a durable source share, if senders may be turned away from them.
-    pub boxes: Option<u16>,
-    /// Seconds without any instance after which a durable source may have lost what waited in it, so
-    /// that nobody can know whether histories are whole; `None` = there is none.
-    pub source_expiry: Option<Duration>,
-    /// Largest event taken from a bare `PUBLISH`, bytes: those have not passed the door.
+    /// Channels of an external program that are subscribed beside the groups' own.
+    pub external: Option<External>,
+    /// How many shares group names are divided into, if senders can find a share full: then a group's
+    /// history ends when its share overflows. See [`GroupName::share`](crate::group::GroupName::share).
+    pub shares: Option<u16>,
+    /// How long publications wait outside the layer while no instance runs. After a longer absence
+    /// some have expired, so all histories end; `None` = nothing waits outside.
+    pub max_absence: Option<Duration>,
+    /// Largest event taken from a bare `PUBLISH`, bytes: no publisher has checked those.
     pub max_event_bytes: usize,
 }
 
-/// One channel more for each group, of a program that knows nothing of this one.
+/// One more channel for each group, of a program that knows nothing of this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct External {
-    /// What stands before the group's name.
+    /// Precedes the group's name in the channel's.
     pub prefix: String,
-    /// Whose groups.
+    /// The groups that have one.
     pub groups: Vec<GroupPattern>,
+}
+
+impl External {
+    /// Whether `group` has such a channel.
+    pub(super) fn wants(&self, group: &GroupName) -> bool {
+        self.groups.iter().any(|pattern| pattern.matches(group.as_str()))
+    }
 }
 
 impl RedisSettings {
     /// The Redis at `url`, everything else at its default.
     ///
     /// # Errors
-    /// [`LayerError::Url`] if it is none that can be used.
+    /// [`LayerError::Url`] if it cannot be used.
     pub fn new(url: &str) -> Result<Self, LayerError> {
         check_url(url)?;
         Ok(Self {
@@ -76,13 +85,13 @@ impl RedisSettings {
             commands: 10_000,
             backlog_bytes: 32 * 1024 * 1024,
             max_event_bytes: 64 * 1024,
-            foreign: None,
-            boxes: None,
-            source_expiry: None,
+            external: None,
+            shares: None,
+            max_absence: None,
         })
     }
 
-    /// Where Redis is, password included; not for logs.
+    /// The address with its password; not for logs.
     pub(super) fn url(&self) -> &str {
         &self.url
     }

@@ -54,7 +54,7 @@ async fn ready(State(operation): State<Arc<Operation>>, RawQuery(query): RawQuer
         Phase::Draining | Phase::Closed => Some("draining\n"),
         Phase::Running if !health.started => Some("starting\n"),
         Phase::Running if !health.delivering && health.peers > 0 => Some("not delivering\n"),
-        Phase::Running if strict && !health.whole => Some("losing\n"),
+        Phase::Running if strict && !health.lossless => Some("losing\n"),
         Phase::Running if strict && !draining => Some("sources are not drained\n"),
         Phase::Running => None,
     };

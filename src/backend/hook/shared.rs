@@ -47,7 +47,7 @@ impl CachedVerdict {
         let text = serde_json::to_vec(self).expect("numbers and text always serialize");
         let mut note = mark(secret, key, &text).as_ref().to_vec();
         note.extend_from_slice(&text);
-        if let Err(error) = redis.note(&name(key), note.into(), time).await {
+        if let Err(error) = redis.cache(&name(key), note.into(), time).await {
             tracing::debug!(%error, "the hook's answer is not shared");
         }
     }
@@ -55,7 +55,7 @@ impl CachedVerdict {
     /// What another instance has left.
     pub(super) async fn find(redis: &Redis, secret: &hmac::Key, key: &Key) -> Option<Self> {
         let name = name(key);
-        let note = tokio::time::timeout(PATIENCE, redis.recall(&name)).await.ok()?.ok()??;
+        let note = tokio::time::timeout(PATIENCE, redis.cached(&name)).await.ok()?.ok()??;
         let (tag, text) = note.split_at_checked(MARK)?;
         if hmac::verify(secret, &marked(key, text), tag).is_err() {
             tracing::warn!("a verdict in Redis is not marked with the first of backend.key");

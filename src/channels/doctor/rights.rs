@@ -76,7 +76,7 @@ async fn scripts(settings: &Settings, session: &Session) -> Vec<Refused> {
 async fn channels(redis: &RedisSettings, settings: &Settings, names: &Names) -> Vec<Refused> {
     let foreign = settings.channels.pubsub;
     let foreign = foreign.then(|| format!("{}__group__{}", settings.channels.prefix, nobody()));
-    let own = names.own().map(str::to_owned).into_iter();
+    let own = names.fixed().map(str::to_owned).into_iter();
     let channels = own.chain([names.of_group(&nobody())]).chain(foreign);
     let subscribing = channels.map(|channel| ("SUBSCRIBE", channel));
     let mut refused = Vec::new();

@@ -11,7 +11,7 @@
 --
 -- p sent, w waits for a listener, u nobody listens, d removed without having been sent, g gone: somebody
 -- else took it, k kept in its place.
-if not is_known(KEYS[1], ARGV[1]) then return {} end
+if not is_current_generation(KEYS[1], ARGV[1]) then return {} end
 local source, kind = KEYS[2], ARGV[2]
 
 -- Whether removing is allowed is known before anything is sent. As the first that writes it also
@@ -63,7 +63,7 @@ end
 
 -- A group with history.
 function send.h(part)
-  local _, _, heard = keep(ARGV[1], part, part.channel, part.envelope)
+  local _, _, heard = append_and_publish(ARGV[1], part, part.channel, part.envelope)
   if heard == 0 and part.key ~= '' and redis.call('EXISTS', part.held) == 0 then
     redis.call('ZREM', part.key, part.member)
   end
@@ -88,8 +88,9 @@ local function next_part()
   return {
     kind = argument(), channel = argument(), envelope = argument(), held = argument(),
     waiting = argument(), key = argument(), member = argument(),
-    numbering = argument(), log = argument(), size = argument(), kept = argument(),
-    numbered = argument(), doubt = argument(), random = ARGV[6],
+    numbering = argument(), log = argument(), size = argument(), log_ms = argument(),
+    numbering_ms = argument(), overflow_field = argument(), random = ARGV[6],
+    generation_key = KEYS[1],
   }
 end
 

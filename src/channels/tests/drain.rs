@@ -201,7 +201,7 @@ async fn an_entry_of_which_a_part_was_sent_is_not_sent_again_and_the_rest_is_tol
     bench.look().await;
     bench.begin_anew();
     bench.look().await;
-    let doubt = "PossibleLoss(Share { number: 0, of: 1 })";
+    let doubt = "Possible(Share { number: 0, of: 1 })";
     assert_eq!(bench.ground.take(2).await, ["n1", doubt]);
     assert_eq!(card(&server), ":0\r\n");
 }
@@ -271,7 +271,7 @@ async fn a_mailbox_found_full_is_told_behind_what_was_in_it() {
     bench.look().await;
     write(&server, BOX, 3..=5, &[&[SALA]]);
     bench.look().await;
-    let doubt = "PossibleLoss(Share { number: 0, of: 1 })";
+    let doubt = "Possible(Share { number: 0, of: 1 })";
     assert_eq!(bench.ground.take(6).await, ["n1", "n2", "n3", "n4", "n5", doubt]);
     assert_eq!(bench.ground.metric("groupcast_source_full_total "), 1);
 }

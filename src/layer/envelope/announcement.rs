@@ -1,14 +1,14 @@
-//! The word that a foreign message is the cluster's own.
+//! Announces that the cluster itself sends the next message on an external channel.
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-/// What it begins with.
+/// The first byte.
 const ANNOUNCED: u8 = 4;
 
-/// Stands on a group's channel right before a message on the foreign channel of the same group.
+/// Precedes, on a group's channel, a message on the external channel of the same group.
 ///
-/// External programs read what is said there, so nothing in the message itself can tell whose it is.
-/// Both are published by one script: nothing comes between them on a connection that hears both.
+/// The message has the external program's format, so it cannot tell itself who sent it. One script
+/// publishes both: nothing comes between them on a connection that is subscribed to both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::layer) struct Announcement([u8; 16]);
 

@@ -1,28 +1,29 @@
-//! What crosses Redis between instances: a few bytes of header, then the event as it came.
+//! The messages that instances exchange over Redis: a few bytes of header, then the event verbatim.
 //!
 //! ```text
 //! version  1 byte, 1
 //! kind     1 byte: 0 group, 1 user, 2 connection, 3 all, 4 join, 5 leave, 6 close, 7 probe,
-//!          8 unheard, 9 the end of a session
+//!          8 possible loss, 9 the end of a session
 //! origin   8 bytes, the instance that wrote it
 //! ```
 //! and then, by kind:
 //! - publications (0 to 3): id (16 bytes), age in ms, flags (1 byte: 1 = deadline, 2 = except), the
 //!   time left to the deadline in ms, connections and users left out, the target, the event;
 //! - changes (4 to 6): the member, then the group or the close code; the end of a session (9): its
-//!   `sub`, its name, the close code; a probe (7): a number; the unheard (8): 0 and group names, or 1, a mailbox' number and how many there are.
+//!   `sub`, its name, the close code; a probe (7): a number; a possible loss (8): 0 and group names, or
+//!   1, a share's number and how many there are.
 //!
-//! Numbers are LEB128, texts have their length before them. A group is not named: its channel does.
+//! Numbers are LEB128, texts have their length before them. The channel names the group, not this.
 //! Times are spans, subtracted from and added to the clocks of the instances; no wall clock travels.
 //!
 //! A publication of a group with history has its position before all that, written by a script:
 //! byte 2, then `<epoch> <offset>` and a line feed.
 //!
-//! One that waited for somebody to listen has the ms that it waited before all that: byte 3, then
+//! One that waited until an instance listened has the ms that it waited before all that: byte 3, then
 //! decimal digits and a line feed.
 //!
-//! Not an envelope, but a word to all that listen: byte 4 and 16 bytes of SHA-256 announce that the
-//! foreign message with this digest, which is about to come for the same group, is the cluster's own.
+//! An announcement is no envelope: byte 4 and 16 bytes of SHA-256. The next message on the external
+//! channel of the same group, if it has this digest, was sent by the cluster itself.
 //!
 //! A JSON object begins with `{` or white space, so whatever else is published on a group's channel
 //! is a bare event: `PUBLISH groupcast:group:usuario_7 '{"type":"aviso"}'` needs no envelope.
@@ -35,10 +36,9 @@ mod write;
 
 pub(super) use announcement::Announcement;
 pub(super) use read::decode;
-pub(super) use write::{append, control, probe, publication, unheard};
+pub(super) use write::{append, control, possible_loss, probe, publication};
 
-use super::PossibleLoss;
-use crate::event::{Control, Event, EventError, InstanceId, Publication};
+use crate::event::{Control, Event, EventError, InstanceId, PossibleLoss, Publication};
 
 /// The version of the format that this release writes, and the only one that it reads.
 const VERSION: u8 = 1;
@@ -49,40 +49,40 @@ const POSITIONED: u8 = 2;
 /// What an envelope that waited begins with.
 const WAITED: u8 = 3;
 
-/// Most names in one list of those left out: what the API takes is below.
-const MAX_EXCEPT: u64 = 4096;
+/// Most entries of one list. What the API accepts is far below.
+const MAX_LIST: u64 = 4096;
 
-/// What a message on a channel turned out to be.
+/// A decoded message.
 #[derive(Debug)]
 pub(super) enum Decoded {
-    /// An event that somebody published bare: it has no id and was accepted just now.
+    /// An event published without an envelope: it has no id and was accepted just now.
     Bare(Event),
     /// Written by the instance named.
     From(InstanceId, Message),
 }
 
-/// What an instance has to say.
+/// A message of an instance.
 #[derive(Debug)]
 pub(super) enum Message {
     /// For a group, a user, a connection or all.
     Publication(Publication),
     /// A change that a back end asked for.
     Control(Control),
-    /// The instance's word to itself, whose return shows that the way is open.
+    /// Sent by an instance to itself: its return shows that messages get through.
     Probe(u64),
-    /// Publications may have been lost before the layer had them.
+    /// Publications may have been lost before they reached the layer.
     PossibleLoss(PossibleLoss),
 }
 
-/// Why a message on a channel says nothing.
+/// Why a message was discarded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum EnvelopeError {
-    /// A newer release's.
+    /// Written by a newer release.
     #[error("envelope has version {0}; this release reads 1")]
     Version(u8),
-    /// Cut off or garbled.
-    #[error("envelope is broken at its {0}")]
-    Broken(&'static str),
+    /// Truncated or damaged at this field.
+    #[error("envelope has no valid {0}")]
+    Malformed(&'static str),
     /// Larger than an event may be.
     #[error("event has {bytes} bytes; at most {most} are allowed")]
     TooLarge {
@@ -96,7 +96,7 @@ pub(super) enum EnvelopeError {
     Event(#[from] EventError),
 }
 
-/// What stands in the byte behind the version.
+/// Values of the second byte.
 mod kind {
     pub(super) const GROUP: u8 = 0;
     pub(super) const USER: u8 = 1;
@@ -106,7 +106,7 @@ mod kind {
     pub(super) const LEAVE: u8 = 5;
     pub(super) const CLOSE: u8 = 6;
     pub(super) const PROBE: u8 = 7;
-    pub(super) const UNHEARD: u8 = 8;
+    pub(super) const POSSIBLE_LOSS: u8 = 8;
     pub(super) const CLOSE_SESSION: u8 = 9;
 }
 

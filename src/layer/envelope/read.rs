@@ -1,4 +1,4 @@
-//! Reading envelopes: anybody may publish on a channel, so nothing is believed and nothing panics.
+//! Reads envelopes. Any program may publish on a channel, so nothing is trusted and nothing panics.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,24 +6,22 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes};
 
 use super::{
-    Decoded, EnvelopeError, MAX_EXCEPT, Message, POSITIONED, VERSION, WAITED, flag, kind, member,
+    Decoded, EnvelopeError, MAX_LIST, Message, POSITIONED, VERSION, WAITED, flag, kind, member,
 };
 use crate::event::{
-    ConnectionId, Control, Event, Except, InstanceId, Member, Position, Publication, PublicationId,
-    Target,
+    ConnectionId, Control, Event, Except, InstanceId, Member, Position, PossibleLoss, Publication,
+    PublicationId, Target,
 };
 use crate::group::GroupName;
-use crate::layer::PossibleLoss;
 
-/// Longest text in an envelope, such as a `sub`: bounds what a garbled length can ask for.
+/// Longest text in an envelope, such as a `sub`: bounds what a damaged length can ask for.
 const MAX_TEXT: u64 = 4096;
 
 /// Longest position, `<epoch> <offset>`: two numbers of 20 digits, a random part and their marks.
 const MAX_LINE: usize = 96;
 
-/// Reads a message that came on the channel of `group`, or on another one if `None`.
-///
-/// `most` is the largest event taken from a bare publication; `now` is when the message came.
+/// Reads a message that arrived on the channel of `group`, or on another one if `None`, at `now`.
+/// A bare event may have at most `most` bytes.
 pub(in crate::layer) fn decode(
     group: Option<&GroupName>,
     mut bytes: Bytes,
@@ -48,7 +46,7 @@ pub(in crate::layer) fn decode(
             return Ok(Decoded::Bare(Event::parse(bytes)?));
         }
         (Some(version), _) => return Err(EnvelopeError::Version(*version)),
-        (None, _) => return Err(EnvelopeError::Broken("version")),
+        (None, _) => return Err(EnvelopeError::Malformed("version")),
     }
     bytes.advance(1);
     let mut reader = Reader(bytes);
@@ -67,21 +65,21 @@ pub(in crate::layer) fn decode(
             Message::Control(Control::CloseSession(sub, session, reader.code()?))
         }
         kind::PROBE => Message::Probe(reader.number("probe")?),
-        kind::UNHEARD => Message::PossibleLoss(reader.unheard()?),
-        _ => return Err(EnvelopeError::Broken("kind")),
+        kind::POSSIBLE_LOSS => Message::PossibleLoss(reader.possible_loss()?),
+        _ => return Err(EnvelopeError::Malformed("kind")),
     };
     Ok(Decoded::From(origin, message))
 }
 
 /// Takes `<2><epoch> <offset>\n` off the front.
 fn take_position(bytes: &mut Bytes) -> Result<Position, EnvelopeError> {
-    take_line(bytes, parse_position).ok_or(EnvelopeError::Broken("position"))
+    take_line(bytes, parse_position).ok_or(EnvelopeError::Malformed("position"))
 }
 
 /// Takes `<3><ms>\n` off the front.
 fn take_waited(bytes: &mut Bytes) -> Result<Duration, EnvelopeError> {
     let waited = take_line(bytes, |text| text.parse().ok().map(Duration::from_millis));
-    waited.ok_or(EnvelopeError::Broken("waiting time"))
+    waited.ok_or(EnvelopeError::Malformed("waiting time"))
 }
 
 /// Takes a byte, a text that `parse` can read, and a line feed off the front.
@@ -93,7 +91,7 @@ fn take_line<T>(bytes: &mut Bytes, parse: impl Fn(&str) -> Option<T>) -> Option<
     Some(value)
 }
 
-/// Reads `<epoch> <offset>`, as scripts write it.
+/// Reads `<epoch> <offset>`, as the scripts write it.
 pub(in crate::layer) fn parse_position(text: &str) -> Option<Position> {
     let (epoch, offset) = text.split_once(' ')?;
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
@@ -108,7 +106,7 @@ struct Reader(Bytes);
 impl Reader {
     fn take(&mut self, count: usize, what: &'static str) -> Result<Bytes, EnvelopeError> {
         if self.0.len() < count {
-            return Err(EnvelopeError::Broken(what));
+            return Err(EnvelopeError::Malformed(what));
         }
         Ok(self.0.split_to(count))
     }
@@ -130,22 +128,22 @@ impl Reader {
                 return Ok(number);
             }
         }
-        Err(EnvelopeError::Broken(what))
+        Err(EnvelopeError::Malformed(what))
     }
 
     fn text(&mut self, what: &'static str) -> Result<Arc<str>, EnvelopeError> {
         let length = self.number(what)?;
         if length > MAX_TEXT {
-            return Err(EnvelopeError::Broken(what));
+            return Err(EnvelopeError::Malformed(what));
         }
         let bytes = self.take(length as usize, what)?;
-        std::str::from_utf8(&bytes).map(Into::into).map_err(|_| EnvelopeError::Broken(what))
+        std::str::from_utf8(&bytes).map(Into::into).map_err(|_| EnvelopeError::Malformed(what))
     }
 
     fn instance(&mut self, what: &'static str) -> Result<InstanceId, EnvelopeError> {
         let bytes = self.take(8, what)?;
         let text = std::str::from_utf8(&bytes).ok();
-        text.and_then(|text| text.parse().ok()).ok_or(EnvelopeError::Broken(what))
+        text.and_then(|text| text.parse().ok()).ok_or(EnvelopeError::Malformed(what))
     }
 
     fn connection(&mut self, what: &'static str) -> Result<ConnectionId, EnvelopeError> {
@@ -156,49 +154,51 @@ impl Reader {
         match self.byte("member")? {
             member::USER => self.text("member").map(Member::User),
             member::CONNECTION => self.connection("member").map(Member::Connection),
-            _ => Err(EnvelopeError::Broken("member")),
+            _ => Err(EnvelopeError::Malformed("member")),
         }
     }
 
     fn code(&mut self) -> Result<u16, EnvelopeError> {
-        u16::try_from(self.number("code")?).map_err(|_| EnvelopeError::Broken("code"))
+        u16::try_from(self.number("code")?).map_err(|_| EnvelopeError::Malformed("code"))
     }
 
     fn group(&mut self) -> Result<GroupName, EnvelopeError> {
-        GroupName::parse(&self.text("group")?).map_err(|_| EnvelopeError::Broken("group"))
+        GroupName::parse(&self.text("group")?).map_err(|_| EnvelopeError::Malformed("group"))
     }
 
-    fn unheard(&mut self) -> Result<PossibleLoss, EnvelopeError> {
-        let number =
-            |number: u64| u16::try_from(number).map_err(|_| EnvelopeError::Broken("share"));
-        match self.byte("unheard")? {
+    fn possible_loss(&mut self) -> Result<PossibleLoss, EnvelopeError> {
+        match self.byte("possible loss")? {
             0 => {
-                let groups = (0..self.count()?).map(|_| self.group());
+                let groups = (0..self.count("groups")?).map(|_| self.group());
                 Ok(PossibleLoss::Groups(groups.collect::<Result<_, _>>()?))
             }
-            1 => Ok(PossibleLoss::Share {
-                number: number(self.number("share")?)?,
-                of: number(self.number("share")?)?,
-            }),
-            _ => Err(EnvelopeError::Broken("unheard")),
+            1 => {
+                let (number, of) = (self.share()?, self.share()?);
+                Ok(PossibleLoss::Share { number, of })
+            }
+            _ => Err(EnvelopeError::Malformed("possible loss")),
         }
+    }
+
+    fn share(&mut self) -> Result<u16, EnvelopeError> {
+        u16::try_from(self.number("share")?).map_err(|_| EnvelopeError::Malformed("share"))
     }
 
     fn except(&mut self) -> Result<Except, EnvelopeError> {
         let mut except = Except::default();
-        for _ in 0..self.count()? {
+        for _ in 0..self.count("except")? {
             except.connections.push(self.connection("except")?);
         }
-        for _ in 0..self.count()? {
+        for _ in 0..self.count("except")? {
             except.users.push(self.text("except")?);
         }
         Ok(except)
     }
 
-    fn count(&mut self) -> Result<u64, EnvelopeError> {
-        let count = self.number("except")?;
-        if count > MAX_EXCEPT {
-            return Err(EnvelopeError::Broken("except"));
+    fn count(&mut self, what: &'static str) -> Result<u64, EnvelopeError> {
+        let count = self.number(what)?;
+        if count > MAX_LIST {
+            return Err(EnvelopeError::Malformed(what));
         }
         Ok(count)
     }
@@ -211,12 +211,12 @@ impl Reader {
         now: Instant,
     ) -> Result<Publication, EnvelopeError> {
         let id = self.take(16, "id")?;
-        let id = id.as_ref().try_into().map_err(|_| EnvelopeError::Broken("id"))?;
+        let id = id.as_ref().try_into().map_err(|_| EnvelopeError::Malformed("id"))?;
         let age = Duration::from_millis(self.number("age")?);
         let flags = self.byte("flags")?;
         let mut deadline = None;
         if flags & flag::DEADLINE != 0 {
-            // Beyond what the clock can say is never.
+            // Beyond the range of the clock there is no deadline.
             deadline = now.checked_add(Duration::from_millis(self.number("deadline")?));
         }
         let except = if flags & flag::EXCEPT != 0 { self.except()? } else { Except::default() };
@@ -225,14 +225,14 @@ impl Reader {
             (kind::USER, _) => Target::User(self.text("target")?),
             (kind::CONNECTION, _) => Target::Connection(self.connection("target")?),
             (kind::ALL, _) => Target::All,
-            _ => return Err(EnvelopeError::Broken("target")),
+            _ => return Err(EnvelopeError::Malformed("target")),
         };
         Ok(Publication {
             id: PublicationId(u128::from_be_bytes(id)),
             target,
             event: Event::parse(self.0)?,
             except,
-            // A clock younger than the publication counts it as new.
+            // Older than the clock can tell counts as new.
             accepted: now.checked_sub(age).unwrap_or(now),
             deadline,
             position: None,

@@ -87,7 +87,11 @@ fn a_position_stands_before_the_envelope() {
     assert_eq!((&*position.epoch, position.offset), ("3.k9", 118));
     for broken in ["\x023.k9 118", "\x02 118\n", "\x02a\"b 1\n", "\x02a -1\n", "\x02\n", "\x02"] {
         let bytes = [broken.as_bytes(), &envelope].concat();
-        assert_eq!(read(&bytes, now).unwrap_err(), EnvelopeError::Broken("position"), "{broken:?}");
+        assert_eq!(
+            read(&bytes, now).unwrap_err(),
+            EnvelopeError::Malformed("position"),
+            "{broken:?}"
+        );
     }
 }
 
@@ -100,7 +104,7 @@ fn a_bare_event_needs_no_envelope() {
     }
     assert!(matches!(read(br#"{"no":"type"}"#, now), Err(EnvelopeError::Event(_))));
     assert_eq!(read(b"hola", now).unwrap_err(), EnvelopeError::Version(b'h'));
-    assert_eq!(read(b"", now).unwrap_err(), EnvelopeError::Broken("version"));
+    assert_eq!(read(b"", now).unwrap_err(), EnvelopeError::Malformed("version"));
     let large = format!(r#"{{"type":"a","x":"{}"}}"#, "x".repeat(MOST));
     assert!(matches!(read(large.as_bytes(), now), Err(EnvelopeError::TooLarge { .. })));
     // On the other channels nobody but instances has anything to say.

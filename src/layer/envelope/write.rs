@@ -1,10 +1,11 @@
-//! Writing envelopes.
+//! Writes envelopes.
 
 use std::time::{Duration, Instant};
 
 use super::{VERSION, flag, kind, member};
-use crate::event::{ConnectionId, Control, Except, InstanceId, Member, Publication, Target};
-use crate::layer::PossibleLoss;
+use crate::event::{
+    ConnectionId, Control, Except, InstanceId, Member, PossibleLoss, Publication, Target,
+};
 
 /// The envelope of `publication`, sent at `now`; its position is not in it.
 pub(in crate::layer) fn publication(
@@ -17,14 +18,14 @@ pub(in crate::layer) fn publication(
     envelope
 }
 
-/// The same behind what `envelopes` holds already: those of a batch share one allocation.
+/// Appends the envelope to `envelopes`: those of a batch share one allocation.
 pub(in crate::layer) fn append(
     envelopes: &mut Vec<u8>,
     origin: InstanceId,
     publication: &Publication,
     now: Instant,
 ) {
-    let mut out = Writer::begin(envelopes, of_target(&publication.target), origin);
+    let mut out = Writer::begin(envelopes, kind_of(&publication.target), origin);
     out.bytes(&publication.id.0.to_be_bytes());
     out.span(now.saturating_duration_since(publication.accepted));
     let deadline = if publication.deadline.is_some() { flag::DEADLINE } else { 0 };
@@ -79,11 +80,11 @@ pub(in crate::layer) fn probe(origin: InstanceId, number: u64) -> Vec<u8> {
     envelope
 }
 
-/// The envelope of what may have been lost before the layer had it.
-pub(in crate::layer) fn unheard(origin: InstanceId, unheard: &PossibleLoss) -> Vec<u8> {
+/// The envelope of a possible loss.
+pub(in crate::layer) fn possible_loss(origin: InstanceId, loss: &PossibleLoss) -> Vec<u8> {
     let mut envelope = Vec::with_capacity(64);
-    let mut out = Writer::begin(&mut envelope, kind::UNHEARD, origin);
-    match unheard {
+    let mut out = Writer::begin(&mut envelope, kind::POSSIBLE_LOSS, origin);
+    match loss {
         PossibleLoss::Groups(groups) => {
             out.byte(0);
             out.number(groups.len() as u64);
@@ -98,7 +99,7 @@ pub(in crate::layer) fn unheard(origin: InstanceId, unheard: &PossibleLoss) -> V
     envelope
 }
 
-fn of_target(target: &Target) -> u8 {
+fn kind_of(target: &Target) -> u8 {
     match target {
         Target::Group(_) => kind::GROUP,
         Target::User(_) => kind::USER,

@@ -1,4 +1,4 @@
-//! The layer within one process: nothing but channels, so a single instance needs nothing else.
+//! The layer within one process: channels, and nothing to install beside a single instance.
 
 mod ring;
 
@@ -16,17 +16,17 @@ use crate::event::{Control, Position, Publication, Recovery, Target};
 use crate::group::GroupName;
 use ring::Ring;
 
-/// What the instances attached to it share. Several in one process act as one, which tests use.
+/// What the attached instances share. Tests attach several in one process.
 #[derive(Debug, Default)]
 pub struct Broker {
     instances: RwLock<Vec<mpsc::Sender<Incoming>>>,
-    /// Which instances want a group, one bit each.
+    /// The instances subscribed to a group, one bit each.
     interest: DashMap<GroupName, u64>,
     history: History,
     rings: Mutex<HashMap<GroupName, Ring>>,
 }
 
-/// One instance's hold on a [`Broker`].
+/// One instance's part in a [`Broker`].
 #[derive(Debug, Clone)]
 pub struct Memory {
     broker: Arc<Broker>,
@@ -37,7 +37,7 @@ pub struct Memory {
 /// Room for one message with each of several instances.
 type Permits = Vec<mpsc::OwnedPermit<Incoming>>;
 
-/// New histories between two looks for those that are over.
+/// New histories between two searches for expired ones.
 const SWEEP: usize = 1024;
 
 impl Broker {
@@ -86,8 +86,8 @@ impl Broker {
         self.rings.lock()
     }
 
-    /// Numbers and sends in one step, so that every instance has a group's publications in the order
-    /// of their offsets, and whoever asks where the group stands has what follows.
+    /// Numbers and sends under one lock: every instance receives a group's publications in the order of
+    /// their offsets, and after reading a position receives all that follow it.
     async fn publish_kept(
         &self,
         group: GroupName,
@@ -98,7 +98,7 @@ impl Broker {
         loop {
             let permits = self.reserve(wanted).await;
             let mut rings = self.rings();
-            // Somebody may have subscribed, and asked where the group stands, while this waited.
+            // An instance may have subscribed, and read the group's position, while this waited.
             let now_wanted = self.wanted(&group);
             if now_wanted & !wanted != 0 {
                 wanted = now_wanted;
@@ -114,7 +114,7 @@ impl Broker {
     }
 }
 
-/// Finds or begins the history of `group`, forgetting now and then those that are over.
+/// The history of `group`, begun if there is none. Removes expired ones now and then.
 fn ring(
     rings: &mut HashMap<GroupName, Ring>,
     group: GroupName,

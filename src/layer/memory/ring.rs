@@ -18,7 +18,7 @@ pub(super) struct Ring {
 
 impl Ring {
     pub(super) fn new(kept: Retention, now: Instant) -> Self {
-        // The process is its own generation: it numbers nothing that another one has numbered.
+        // Generation 0 is this process: nothing it numbers outlives it.
         let epoch = format!("0.{}", random_epoch()).into();
         let newest = Position { epoch, offset: 0 };
         Self { kept, newest, publications: VecDeque::new(), touched: now }
@@ -42,7 +42,7 @@ impl Ring {
         publication
     }
 
-    /// Where the group stands, and what came after `since` if all of it is there.
+    /// The group's position, and what came after `since` if all of it is still there.
     pub(super) fn recover(&mut self, since: Option<&Position>, now: Instant) -> Recovery {
         self.touched = now;
         self.forget(now);
@@ -60,7 +60,7 @@ impl Ring {
         Recovery { position, recovered: Some(true), replay }
     }
 
-    /// Whether even its numbering has been forgotten.
+    /// Whether even the numbering has expired.
     pub(super) fn is_over(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.touched) > self.kept.ttl + NUMBERING
     }

@@ -14,33 +14,33 @@ use tokio::time::sleep;
 
 use crate::layer::{LayerError, RedisSettings};
 
-/// A client whose commands fail at once while there is no connection, rather than wait for one:
-/// whoever asks has a better place to wait in.
+/// A client whose commands fail at once without a connection instead of waiting for one: every caller
+/// has a better place to wait, and a bound for it.
 pub(super) type Commands = WithOptions<Client>;
 
 /// First wait before connecting again.
 const MIN_DELAY_MS: u32 = 20;
 
-/// Longest wait before connecting again: delivery is to be back two seconds after Redis is, with
-/// subscribing and a probe still to come.
+/// Longest wait before connecting again: delivery is back within two seconds of Redis, and subscribing
+/// and a probe come after connecting.
 const MAX_DELAY_MS: u32 = 700;
 
-/// Added at random to each wait, so that instances do not come back in step.
+/// Added at random to each wait, so that instances do not reconnect in step.
 const JITTER_MS: u32 = 100;
 
-/// Wait before starting anew when the client gives up altogether, as it does when its buffer is full
-/// at the moment the connection goes.
+/// Wait before starting again when the client gives up for good, as it does when its buffer is full at
+/// the moment the connection is lost.
 const RESTART: Duration = Duration::from_millis(200);
 
 /// What fred's event channels hold. The one that carries publications is read by a task that does
 /// nothing else, so this covers what arrives while it is not scheduled.
 pub(super) const EVENTS: usize = 65_536;
 
-/// Ends a task with the value.
+/// Aborts a task when dropped.
 #[derive(Debug)]
-pub(super) struct Ending<T>(pub(super) JoinHandle<T>);
+pub(super) struct AbortOnDrop<T>(pub(super) JoinHandle<T>);
 
-impl<T> Drop for Ending<T> {
+impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -60,19 +60,22 @@ fn parse(url: &str) -> Result<Config, LayerError> {
     let config = Config::from_url(url).map_err(|error| LayerError::Url(error.details().into()))?;
     match config.server {
         ServerConfig::Centralized { .. } => Ok(config),
-        _ => Err(LayerError::Url("no single server".to_owned())),
+        _ => Err(LayerError::Url("several servers; one is allowed".to_owned())),
     }
 }
 
-/// A client that is not connected yet; `events` is what its event channels hold.
+/// A client that reconnects for ever, not connected yet; its event channels hold `events`.
 pub(super) fn client(settings: &RedisSettings, events: usize) -> Result<Client, LayerError> {
     let mut policy = ReconnectPolicy::new_exponential(0, MIN_DELAY_MS, MAX_DELAY_MS, 2);
     policy.set_jitter(JITTER_MS);
     build(settings, events, Some(policy))
 }
 
-/// A client that connects at the first attempt or not at all.
-pub(super) fn once(settings: &RedisSettings, events: usize) -> Result<Client, LayerError> {
+/// A client that connects at the first attempt or fails.
+pub(super) fn client_without_retry(
+    settings: &RedisSettings,
+    events: usize,
+) -> Result<Client, LayerError> {
     build(settings, events, None)
 }
 
@@ -84,7 +87,7 @@ fn build(
     let config = Config {
         // The URL cannot say this. Only RESP3 answers other commands on a subscribed connection.
         version: RespVersion::RESP3,
-        // Not the commands' fail_fast: whoever connects again does so at the start too, for ever.
+        // Not the commands' fail_fast: a client that reconnects keeps trying at the start, too.
         fail_fast: policy.is_none(),
         ..parse(settings.url())?
     };
@@ -99,7 +102,7 @@ fn build(
         max_command_attempts: 1,
         max_command_buffer_len: settings.commands,
         reconnect_on_auth_error: true,
-        // A connection that is open and mute, as behind a firewall that forgot it.
+        // A connection that is open and silent, as behind a firewall that dropped its state.
         unresponsive: UnresponsiveConfig {
             max_timeout: Some(settings.timeout),
             interval: Duration::from_millis(500),
@@ -120,15 +123,17 @@ pub(super) fn commands(client: &Client, settings: &RedisSettings) -> Commands {
     })
 }
 
-/// Keeps `client` connected. Its own policy does that for as long as it runs; this starts it again
-/// when it ends.
-pub(super) async fn keep_connected(client: Client, what: &'static str) {
+/// Keeps `client` connected. Its own policy reconnects for as long as it runs; this starts it again when
+/// it ends. `connection` is its name in logs.
+pub(super) async fn keep_connected(client: Client, connection: &'static str) {
     loop {
-        let mut connection = Ending(client.connect());
-        match (&mut connection.0).await {
-            Ok(Ok(())) => tracing::info!(what, "connection to Redis ended"),
-            Ok(Err(error)) => tracing::warn!(what, %error, "connection to Redis failed"),
-            Err(error) => tracing::error!(what, %error, "connection to Redis ended by a fault"),
+        let mut task = AbortOnDrop(client.connect());
+        match (&mut task.0).await {
+            Ok(Ok(())) => tracing::info!(connection, "connection to Redis ended"),
+            Ok(Err(error)) => tracing::warn!(connection, %error, "connection to Redis failed"),
+            Err(error) => {
+                tracing::error!(connection, %error, "connection to Redis ended by a panic")
+            }
         }
         sleep(RESTART).await;
     }

@@ -1,104 +1,64 @@
-//! A further connection to the layer's Redis, for what feeds the layer from elsewhere.
+//! A further connection to the layer's Redis, for rooms that feed the layer from elsewhere.
 //!
-//! It is told when keys are written (CLIENT TRACKING, broadcast by their beginnings), which takes
-//! nothing away; and it can run scripts that number and send as the layer does.
+//! It runs scripts that number and publish as the layer does, and is notified when keys are written.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fred::clients::Client;
-use fred::error::Error;
-use fred::interfaces::{EventInterface, TrackingInterface};
-use fred::types::client::Invalidation;
-use tokio::sync::broadcast::error::{RecvError, TryRecvError};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 
-use super::Shared;
-use super::connect::{self, Commands, Ending};
+use super::connect::{self, AbortOnDrop, Commands};
+use super::key_changes::{self, KeyChanges};
 use super::names::Names;
 use super::redis_health::RedisHealth;
 use super::reply::FromReply;
 use super::script::{Script, ScriptError};
-use crate::event::{InstanceId, Publication};
+use crate::event::{InstanceId, PossibleLoss, Publication};
 use crate::layer::history::{History, Retention};
-use crate::layer::{LayerError, PossibleLoss, envelope, history};
-
-/// Events of writing that may wait to be looked at; more is as if all keys had been written.
-const WAKES: usize = 4096;
-
-/// Between two attempts to be told of writing.
-const AGAIN: Duration = Duration::from_secs(1);
-
-/// What stands before scripts that number publications as the layer does.
-pub const NUMBERING: &str = include_str!("numbering.lua");
+use crate::layer::{LayerError, RedisSettings, envelope, history};
 
 /// A connection of its own, and what the layer knows. Clones share it; it ends with the last one.
 #[derive(Clone)]
-pub struct RedisHandle(Arc<Linked>);
+pub struct RedisHandle(Arc<Shared>);
 
-struct Linked {
+struct Shared {
     commands: Commands,
-    names: Arc<Names>,
-    instance: InstanceId,
-    redis_health: Arc<RedisHealth>,
-    history: History,
-    /// Whether writing is told at present.
-    told: Arc<AtomicBool>,
-    /// Ended with the link.
-    _tasks: Vec<Ending<()>>,
+    layer: LayerState,
+    /// Whether writes to keys are notified at present.
+    tracking: Arc<AtomicBool>,
+    /// Aborted with the handle.
+    _tasks: Vec<AbortOnDrop<()>>,
 }
 
-/// Hears what is written.
-pub struct KeyChanges {
-    wakes: broadcast::Receiver<Invalidation>,
-    /// What a wait took.
-    missed: ChangedKeys,
-}
-
-/// What was written since one last looked.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct ChangedKeys {
-    /// These keys.
-    pub keys: HashSet<String>,
-    /// Anything may have been.
-    pub all: bool,
-}
-
-impl ChangedKeys {
-    fn add(&mut self, written: &Invalidation) {
-        // FLUSHALL names no key.
-        self.all |= written.keys.is_empty();
-        self.keys.extend(written.keys.iter().filter_map(|key| key.as_str().map(str::to_owned)));
-    }
+/// What a handle shares with the layer.
+pub(super) struct LayerState {
+    pub(super) names: Arc<Names>,
+    pub(super) instance: InstanceId,
+    pub(super) redis_health: Arc<RedisHealth>,
+    pub(super) history: History,
 }
 
 impl RedisHandle {
     pub(super) fn open(
-        layer: &Shared,
-        wake: Vec<String>,
+        settings: &RedisSettings,
+        layer: LayerState,
+        prefixes: Vec<String>,
     ) -> Result<(Self, KeyChanges), LayerError> {
-        let client = connect::client(&layer.settings, WAKES)?;
-        let told = Arc::new(AtomicBool::new(false));
-        let ear = KeyChanges { wakes: client.invalidation_rx(), missed: ChangedKeys::default() };
-        let mut tasks =
-            vec![Ending(tokio::spawn(connect::keep_connected(client.clone(), "sources")))];
-        // Without any beginning Redis would tell of every key.
-        if !wake.is_empty() {
-            tasks.push(Ending(tokio::spawn(track(client.clone(), wake, Arc::clone(&told)))));
+        let client = connect::client(settings, key_changes::WAITING)?;
+        let tracking = Arc::new(AtomicBool::new(false));
+        let changes = KeyChanges::new(&client);
+        let connected = connect::keep_connected(client.clone(), "sources");
+        let mut tasks = vec![AbortOnDrop(tokio::spawn(connected))];
+        // Without a prefix Redis would notify of every key.
+        if !prefixes.is_empty() {
+            let track = key_changes::track(client.clone(), prefixes, Arc::clone(&tracking));
+            tasks.push(AbortOnDrop(tokio::spawn(track)));
         }
-        let linked = Linked {
-            commands: connect::commands(&client, &layer.settings),
-            names: Arc::clone(&layer.names),
-            instance: layer.instance,
-            redis_health: Arc::clone(&layer.redis_health),
-            history: layer.log.history().clone(),
-            _tasks: tasks,
-            told,
-        };
-        Ok((Self(Arc::new(linked)), ear))
+        let commands = connect::commands(&client, settings);
+        let shared = Shared { commands, layer, tracking, _tasks: tasks };
+        Ok((Self(Arc::new(shared)), changes))
     }
 
     /// Runs a script.
@@ -114,63 +74,63 @@ impl RedisHandle {
         script.run(&self.0.commands, keys, arguments).await
     }
 
-    /// Whether writing is told at present; if not, one has to look.
-    pub fn is_told(&self) -> bool {
-        self.0.told.load(Ordering::Acquire)
+    /// Whether writes to keys are notified at present; if not, the caller has to poll.
+    pub fn is_tracking(&self) -> bool {
+        self.0.tracking.load(Ordering::Acquire)
     }
 
-    /// Whether the layer carries what it is given.
+    /// Whether the layer delivers.
     pub fn is_delivering(&self) -> bool {
-        self.0.redis_health.is_delivering()
+        self.0.layer.redis_health.is_delivering()
     }
 
-    /// The generation that scripts are to be told, as text.
+    /// The generation, as the text that scripts compare.
     pub fn generation(&self) -> Bytes {
-        Bytes::from(self.0.redis_health.generation().to_string())
+        Bytes::from(self.0.layer.redis_health.generation().to_string())
     }
 
-    /// The generation was not the present one: nothing is taken for well until the next beat.
-    pub fn outdated(&self) {
-        self.0.redis_health.set_speaking(false);
+    /// A script found another generation: nothing counts as delivered until the next heartbeat.
+    pub fn generation_changed(&self) {
+        self.0.layer.redis_health.set_answering(false);
     }
 
     /// The instances that deliver, this one perhaps among them.
     pub fn instances(&self) -> Vec<InstanceId> {
-        self.0.redis_health.instances()
+        self.0.layer.redis_health.instances()
     }
 
-    /// Changes whenever the layer's subscription has been made anew.
-    pub fn renewals(&self) -> watch::Receiver<u64> {
-        self.0.redis_health.renewals()
+    /// Changes whenever the layer's subscription has become complete again.
+    pub fn resubscriptions(&self) -> watch::Receiver<u64> {
+        self.0.layer.redis_health.resubscriptions()
     }
 
-    /// Which instance this is.
+    /// The id of this instance.
     pub fn instance(&self) -> InstanceId {
-        self.0.instance
+        self.0.layer.instance
     }
 
     /// The names of the cluster's channels and keys.
     pub fn names(&self) -> &Names {
-        &self.0.names
+        &self.0.layer.names
     }
 
-    /// The history of groups.
+    /// Which groups keep a history.
     pub fn history(&self) -> &History {
-        &self.0.history
+        &self.0.layer.history
     }
 
-    /// The envelope of a publication accepted now.
+    /// The envelope of a publication that is accepted now.
     pub fn envelope(&self, publication: &Publication) -> Bytes {
-        envelope::publication(self.0.instance, publication, Instant::now()).into()
+        envelope::publication(self.0.layer.instance, publication, Instant::now()).into()
     }
 
-    /// The envelope that tells whose publications may never have come.
-    pub fn unheard(&self, unheard: &PossibleLoss) -> Bytes {
-        envelope::unheard(self.0.instance, unheard).into()
+    /// The envelope that reports publications lost before they reached the layer.
+    pub fn possible_loss(&self, loss: &PossibleLoss) -> Bytes {
+        envelope::possible_loss(self.0.layer.instance, loss).into()
     }
 
-    /// The word that `message`, published right behind it, is the cluster's own: whoever of the
-    /// cluster hears it on a foreign channel has had it by its own.
+    /// Announces that the external `message`, published right behind it, is the cluster's own: its
+    /// instances have the event already.
     pub fn announcement(message: &[u8]) -> Bytes {
         envelope::Announcement::of(message).write().into()
     }
@@ -180,62 +140,8 @@ impl RedisHandle {
         history::random_epoch().into()
     }
 
-    /// Publications, ms and ms of the numbering that a group keeps.
+    /// Publications kept, how long they are, and how long their numbering is.
     pub fn spans(kept: Retention) -> (u32, Duration, Duration) {
         (kept.size, kept.ttl, kept.ttl + history::NUMBERING)
     }
-}
-
-impl KeyChanges {
-    /// Waits for something to be written.
-    pub async fn written(&mut self) {
-        match self.wakes.recv().await {
-            Ok(written) => self.missed.add(&written),
-            Err(RecvError::Lagged(_)) => self.missed.all = true,
-            // The client lives as long as the link.
-            Err(RecvError::Closed) => std::future::pending().await,
-        }
-    }
-
-    /// Takes all that has been written.
-    pub fn wakes(&mut self) -> ChangedKeys {
-        let mut wakes = std::mem::take(&mut self.missed);
-        loop {
-            match self.wakes.try_recv() {
-                Ok(written) => wakes.add(&written),
-                Err(TryRecvError::Lagged(_)) => wakes.all = true,
-                Err(TryRecvError::Empty | TryRecvError::Closed) => return wakes,
-            }
-        }
-    }
-}
-
-/// Asks to be told of writing, on every new connection.
-async fn track(client: Client, prefixes: Vec<String>, told: Arc<AtomicBool>) {
-    let mut reconnects = client.reconnect_rx();
-    let mut errors = client.error_rx();
-    loop {
-        if !told.load(Ordering::Acquire) {
-            // Whatever happened up to here is covered by what follows.
-            while !matches!(reconnects.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed))
-            {
-            }
-            match start_tracking(&client, prefixes.clone()).await {
-                Ok(()) => told.store(true, Ordering::Release),
-                Err(error) => tracing::debug!(%error, "writing is not told; sources are polled"),
-            }
-        }
-        tokio::select! {
-            _ = reconnects.recv() => told.store(false, Ordering::Release),
-            _ = errors.recv() => told.store(false, Ordering::Release),
-            () = tokio::time::sleep(AGAIN), if !told.load(Ordering::Acquire) => {}
-        }
-    }
-}
-
-/// Off before on: a connection that is told already refuses to be told the same again.
-async fn start_tracking(client: &Client, prefixes: Vec<String>) -> Result<(), Error> {
-    client.stop_tracking().await?;
-    // NOLOOP: what the link's own scripts remove need not wake it.
-    client.start_tracking(prefixes, true, false, false, true).await
 }

@@ -1,4 +1,4 @@
-//! Once a second: is it the same Redis, who else is there, and does a message come back.
+//! Once a second: is this still the same Redis, which instances are there, does a message return?
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,69 +12,70 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::connect::Commands;
 use super::names::Names;
 use super::redis_health::RedisHealth;
-use super::script::Script;
-use super::subscriber::Order;
+use super::script::{Script, ScriptError};
+use super::subscriber::SubscriptionChange;
 use crate::event::InstanceId;
-use crate::layer::{LayerError, envelope};
+use crate::layer::envelope;
 
-/// Between two beats.
-const BEAT: Duration = Duration::from_secs(1);
+/// Between two heartbeats.
+const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Between two attempts while the last beat was not answered: delivery is to be known to be back soon
-/// after it is.
-const IMPATIENT: Duration = Duration::from_millis(100);
+/// Between two attempts after a heartbeat that was not answered, so that a recovery shows soon.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The script of a beat.
+/// The script of a heartbeat.
 pub(super) const SCRIPT: &str = include_str!("heartbeat.lua");
 
-/// What beats.
+/// Sends the heartbeats of one instance.
 pub(super) struct InstanceHeartbeat {
     pub(super) instance: InstanceId,
-    pub(super) source_expiry: Option<Duration>,
+    pub(super) max_absence: Option<Duration>,
     pub(super) commands: Commands,
     pub(super) reconnects: broadcast::Receiver<Server>,
     pub(super) errors: broadcast::Receiver<(Error, Option<Server>)>,
     pub(super) names: Arc<Names>,
-    pub(super) orders: mpsc::Sender<Order>,
+    pub(super) subscriber: mpsc::Sender<SubscriptionChange>,
     pub(super) redis_health: Arc<RedisHealth>,
 }
 
 impl InstanceHeartbeat {
-    /// Beats until the layer is gone.
+    /// Sends heartbeats until the subscriber is gone.
     pub(super) async fn run(mut self) {
         let script = Script::new(&[SCRIPT]);
-        let mut ticks = interval(IMPATIENT);
+        let mut ticks = interval(RETRY_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut number, mut quiet) = (0, Duration::ZERO);
+        let (mut number, mut since_last) = (0, Duration::ZERO);
         loop {
             tokio::select! {
                 _ = ticks.tick() => {
-                    quiet += IMPATIENT;
-                    if quiet < BEAT && self.redis_health.is_delivering() {
+                    since_last += RETRY_INTERVAL;
+                    if since_last < INTERVAL && self.redis_health.is_delivering() {
                         continue;
                     }
                 }
                 _ = self.reconnects.recv() => {}
                 _ = self.errors.recv() => {
-                    self.redis_health.set_speaking(false);
+                    self.redis_health.set_answering(false);
                     continue;
                 }
             }
-            quiet = Duration::ZERO;
+            since_last = Duration::ZERO;
             number += 1;
-            let answered = self.beat(&script, number).await;
-            self.redis_health.set_speaking(answered.is_ok());
+            let answered = self.send(&script, number).await;
+            self.redis_health.set_answering(answered.is_ok());
             if let Err(error) = answered {
-                tracing::debug!(%error, "no answer to the beat");
+                tracing::debug!(%error, "heartbeat not answered");
                 continue;
             }
-            if self.redis_health.is_deaf() && self.orders.send(Order::Renew).await.is_err() {
+            if self.redis_health.is_unresponsive()
+                && self.subscriber.send(SubscriptionChange::Renew).await.is_err()
+            {
                 return;
             }
         }
     }
 
-    async fn beat(&self, script: &Script, number: u64) -> Result<(), LayerError> {
+    async fn send(&self, script: &Script, number: u64) -> Result<(), ScriptError> {
         let keys = vec![self.names.generation(), self.names.instances()];
         let delivers: &[u8] = if self.redis_health.is_delivering() { b"1" } else { b"0" };
         let arguments = vec![
@@ -83,13 +84,13 @@ impl InstanceHeartbeat {
             Bytes::from_static(delivers),
             Bytes::from(self.names.instance().to_owned()),
             Bytes::from(envelope::probe(self.instance, number)),
-            Bytes::from(self.source_expiry.map_or(0, |span| span.as_secs()).to_string()),
+            Bytes::from(self.max_absence.map_or(0, |span| span.as_secs()).to_string()),
         ];
         self.redis_health.probe_sent(number);
         let (generation, instances): (u64, Vec<String>) =
             script.run(&self.commands, keys, arguments).await?;
         let instances = instances.iter().filter_map(|id| id.parse().ok()).collect();
-        self.redis_health.told(self.instance, generation, instances);
+        self.redis_health.heartbeat_answered(self.instance, generation, instances);
         Ok(())
     }
 }

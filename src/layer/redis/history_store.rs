@@ -1,5 +1,5 @@
-//! Groups with history: numbered, kept and sent by one script, so that no publication has a position
-//! that another one has, and none is sent that is not kept.
+//! Groups with history: one script numbers, keeps and publishes, so no two publications have one
+//! position, and none is published that is not kept.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,10 +9,9 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 
 use super::connect::Commands;
-use super::handle::NUMBERING;
 use super::names::Names;
 use super::redis_health::RedisHealth;
-use super::script::Script;
+use super::script::{NUMBERING, Script, millis, number};
 use super::script_batch::ScriptBatch;
 use crate::event::{Position, Publication, Recovery};
 use crate::group::GroupName;
@@ -56,7 +55,7 @@ impl HistoryStore {
         vec![self.names.generation(), self.names.numbering(group), self.names.log(group)]
     }
 
-    /// Numbers, keeps and sends the publication in `envelope`.
+    /// Numbers, keeps and publishes the publication in `envelope`.
     pub(super) async fn commit(
         &self,
         group: &GroupName,
@@ -69,40 +68,40 @@ impl HistoryStore {
             millis(kept.ttl),
             millis(kept.ttl + history::NUMBERING),
             Bytes::from(random_epoch()),
+            Bytes::from(self.names.overflow_field(group)),
             Bytes::from(self.names.of_group(group)),
             Bytes::from(envelope),
-            Bytes::from(self.names.doubt(group)),
         ];
         let answer: Vec<String> =
             self.commit.run(&self.commands, self.keys(group), arguments).await?;
         match answer.as_slice() {
-            [epoch, offset] => position(epoch, offset).ok_or_else(strange),
-            [] => Err(self.outdated()),
-            _ => Err(strange()),
+            [epoch, offset] => position(epoch, offset).ok_or_else(unexpected),
+            [] => Err(self.generation_changed()),
+            _ => Err(unexpected()),
         }
     }
 
-    /// Sends a chunk, of groups with and without history, and tells `taken` of each that was.
+    /// Publishes a batch of groups with and without history, and calls `published` for each that was.
     pub(super) async fn commit_many(
         &self,
-        chunk: ScriptBatch<'_>,
-        mut taken: impl FnMut(Option<Position>),
+        batch: ScriptBatch<'_>,
+        mut published: impl FnMut(Option<Position>),
     ) -> Result<(), LayerError> {
         let generation = number(self.redis_health.generation());
         let epoch = Bytes::from(random_epoch());
-        let (keys, arguments, kept) = chunk.command(self.names.generation(), generation, epoch);
+        let (keys, arguments, kept) = batch.command(self.names.generation(), generation, epoch);
         let answer: Vec<Bytes> = self.publish_many.run(&self.commands, keys, arguments).await?;
         let [cause, sent, positions @ ..] = answer.as_slice() else {
-            return Err(if answer.is_empty() { self.outdated() } else { strange() });
+            return Err(if answer.is_empty() { self.generation_changed() } else { unexpected() });
         };
-        let sent = text(sent).and_then(|sent| sent.parse().ok()).ok_or_else(strange)?;
+        let sent = text(sent).and_then(|sent| sent.parse().ok()).ok_or_else(unexpected)?;
         let mut positions = positions.chunks_exact(2).map(|pair| {
             let (epoch, offset) = text(&pair[0]).zip(text(&pair[1]))?;
             position(epoch, offset)
         });
         for kept in kept.into_iter().take(sent) {
-            let position = kept.then(|| positions.next().flatten().ok_or_else(strange));
-            taken(position.transpose()?);
+            let position = kept.then(|| positions.next().flatten().ok_or_else(unexpected));
+            published(position.transpose()?);
         }
         match text(cause) {
             Some("") => Ok(()),
@@ -110,7 +109,7 @@ impl HistoryStore {
         }
     }
 
-    /// Where each group stands and what was missed; a question asked twice is asked once.
+    /// The position of each group, and what was missed. Equal questions are asked once.
     pub(super) async fn recover(
         &self,
         asked: &[(GroupName, Option<Position>)],
@@ -142,18 +141,18 @@ impl HistoryStore {
             millis(kept.ttl),
             millis(kept.ttl + history::NUMBERING),
             Bytes::from(random_epoch()),
+            Bytes::from(self.names.overflow_field(group)),
             Bytes::from(epoch.to_owned()),
             number(offset),
-            Bytes::from(self.names.doubt(group)),
         ];
         let answer: Vec<Bytes> =
             self.recover.run(&self.commands, self.keys(group), arguments).await?;
         let [epoch, offset, recovered, entries @ ..] = answer.as_slice() else {
-            return Err(if answer.is_empty() { self.outdated() } else { strange() });
+            return Err(if answer.is_empty() { self.generation_changed() } else { unexpected() });
         };
         let position =
             text(epoch).zip(text(offset)).and_then(|(epoch, offset)| position(epoch, offset));
-        let position = position.ok_or_else(strange)?;
+        let position = position.ok_or_else(unexpected)?;
         let recovered = match recovered.as_ref() {
             b"" => None,
             found => Some(found == b"1"),
@@ -161,17 +160,17 @@ impl HistoryStore {
         let first = position.offset.saturating_sub(entries.len() as u64 / 2) + 1;
         let replay = entries.chunks_exact(2).zip(first..).map(|(entry, offset)| {
             let position = Position { epoch: Arc::clone(&position.epoch), offset };
-            read(group, entry, position).ok_or_else(strange)
+            read(group, entry, position).ok_or_else(unexpected)
         });
         let replay = replay.collect::<Result<_, _>>()?;
         Ok(Recovery { position: Some(position), recovered, replay })
     }
 
-    /// Redis is another one, or its data is, and this instance has not noticed yet: the next beat
-    /// will, and until then nothing is committed.
-    fn outdated(&self) -> LayerError {
-        self.redis_health.set_speaking(false);
-        LayerError::Unreachable("Redis was exchanged".to_owned())
+    /// The server or its data is another one. The next heartbeat learns the generation; nothing is
+    /// committed before.
+    fn generation_changed(&self) -> LayerError {
+        self.redis_health.set_answering(false);
+        LayerError::Unreachable("redis has another generation".to_owned())
     }
 }
 
@@ -181,7 +180,7 @@ fn read(group: &GroupName, entry: &[Bytes], position: Position) -> Option<Arc<Pu
     let age = Duration::from_millis(text(age)?.parse().ok()?);
     let now = Instant::now();
     let then = now.checked_sub(age).unwrap_or(now);
-    // Read as of the moment at which it was kept, so that its own spans count from there.
+    // Decoded as of the moment at which it was kept: its own spans count from there.
     match envelope::decode(Some(group), envelope.clone(), usize::MAX, then).ok()? {
         Decoded::From(_, Message::Publication(publication)) => {
             Some(Arc::new(Publication { position: Some(position), ..publication }))
@@ -198,14 +197,6 @@ fn text(bytes: &Bytes) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
 
-pub(super) fn number(number: u64) -> Bytes {
-    Bytes::from(number.to_string())
-}
-
-pub(super) fn millis(span: Duration) -> Bytes {
-    Bytes::from(span.as_millis().to_string())
-}
-
-fn strange() -> LayerError {
-    LayerError::Unreachable("Redis answers in a way that is not known".to_owned())
+fn unexpected() -> LayerError {
+    LayerError::Unreachable("redis sent a reply of an unknown form".to_owned())
 }

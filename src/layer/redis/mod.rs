@@ -1,23 +1,26 @@
-//! The layer over Redis: two connections, one that listens and one for everything else.
+//! The layer over Redis, on two connections: one that subscribes, one for everything else.
 //!
-//! A publication is one PUBLISH, or one of many in a script; a group that is held here is one channel
-//! subscribed. Redis keeps nothing of what it passes on, so whatever happens while nobody listens is
-//! lost: every loss of the subscription is told as a gap. Groups with history are numbered and kept
-//! besides.
+//! A publication is one PUBLISH, or one of many in a script; a group with members here is one channel
+//! subscribed. Redis keeps nothing of what it passes on, so what it passes on while an instance is not
+//! subscribed is lost: each loss of the subscription is reported as a gap. Groups with history are
+//! numbered and kept as well.
 
+mod backlog;
+mod cache;
 mod connect;
 mod handle;
 mod heartbeat;
 mod history_store;
+mod key_changes;
+mod message_decoder;
 mod names;
-mod notes;
-mod receive;
 mod redis_health;
 mod reply;
 mod script;
 mod script_batch;
 mod session;
 mod subscriber;
+mod subscription_reader;
 #[cfg(test)]
 mod tests;
 
@@ -30,10 +33,11 @@ use fred::interfaces::{EventInterface, PubsubInterface};
 use tokio::sync::{mpsc, oneshot};
 
 pub(super) use connect::check_url;
-pub use handle::{ChangedKeys, KeyChanges, NUMBERING, RedisHandle};
-pub use names::{Names, doubt_of};
+pub use handle::RedisHandle;
+pub use key_changes::{ChangedKeys, KeyChanges};
+pub use names::{Names, overflow_field};
 pub use reply::{FromReply, Reply};
-pub use script::{Script, ScriptError};
+pub use script::{NUMBERING, Script, ScriptError};
 pub use session::Session;
 
 use super::history::History;
@@ -42,21 +46,24 @@ use crate::byte_budget::ByteBudget;
 use crate::event::{Control, InstanceId, Position, Publication, Recovery, Target};
 use crate::group::GroupName;
 use crate::telemetry::{LogLimit, Metrics};
-use connect::{Commands, EVENTS, Ending};
+use backlog::BACKLOG;
+use connect::{AbortOnDrop, Commands, EVENTS};
+use handle::LayerState;
 use heartbeat::InstanceHeartbeat;
 use history_store::HistoryStore;
-use receive::{BACKLOG, Reader, SubscriptionReader};
+use message_decoder::MessageDecoder;
 use redis_health::RedisHealth;
 use script_batch::ScriptBatch;
-use subscriber::{Order, Subscriber};
+use subscriber::{Subscriber, SubscriptionChange};
+use subscription_reader::SubscriptionReader;
 
-/// Changes of the subscription that may wait; the relay sends few, each of many groups.
-const ORDERS: usize = 64;
+/// Changes of the subscription that may wait; the coordinator sends few, each of many groups.
+const CHANGES: usize = 64;
 
-/// Events of the connection for commands that may wait to be looked at.
+/// What fred's event channels hold for the connection that carries commands.
 const FEW_EVENTS: usize = 32;
 
-/// One instance's hold on a cluster over Redis. Clones share it; its tasks end with the last one.
+/// One instance's part in a cluster over Redis. Clones share it; its tasks end with the last one.
 #[derive(Clone)]
 pub struct Redis(Arc<Shared>);
 
@@ -64,16 +71,16 @@ struct Shared {
     instance: InstanceId,
     names: Arc<Names>,
     commands: Commands,
-    log: HistoryStore,
-    orders: mpsc::Sender<Order>,
+    histories: HistoryStore,
+    subscriber: mpsc::Sender<SubscriptionChange>,
     redis_health: Arc<RedisHealth>,
     settings: RedisSettings,
-    /// Ended with the layer.
-    _tasks: Vec<Ending<()>>,
+    /// Aborted with the layer.
+    _tasks: Vec<AbortOnDrop<()>>,
 }
 
 impl Redis {
-    /// Starts connecting, for as long as it takes; until it has, everything is refused.
+    /// Starts connecting, for as long as it takes; until it is connected, everything is refused.
     ///
     /// # Errors
     /// [`LayerError::Url`]. Must be called within a runtime.
@@ -86,61 +93,27 @@ impl Redis {
         let names = Arc::new(Names::new(
             &settings.cluster,
             instance,
-            settings.foreign.clone(),
-            settings.boxes,
+            settings.external.clone(),
+            settings.shares,
         ));
         let redis_health = Arc::new(RedisHealth::new(metrics));
-        let speaking = connect::client(settings, FEW_EVENTS)?;
-        let listening = connect::client(settings, EVENTS)?;
-        let commands = connect::commands(&speaking, settings);
-        let (orders, ordered) = mpsc::channel(ORDERS);
-        let (backlog, backlogged) = mpsc::channel(BACKLOG);
-        let (sender, inbox) = mpsc::channel(INCOMING);
-        let budget = Arc::new(ByteBudget::new(settings.backlog_bytes));
-
-        let taker = SubscriptionReader {
-            messages: listening.message_rx(),
-            names: Arc::clone(&names),
-            backlog: backlog.clone(),
-            budget: Arc::clone(&budget),
-            redis_health: Arc::clone(&redis_health),
-        };
-        let reader = Reader {
-            backlog: backlogged,
-            inbox: sender,
-            budget,
-            max_event_bytes: settings.max_event_bytes,
+        let client = connect::client(settings, FEW_EVENTS)?;
+        let commands = connect::commands(&client, settings);
+        let (subscriber, changes) = mpsc::channel(CHANGES);
+        let heartbeat = InstanceHeartbeat {
             instance,
-            redis_health: Arc::clone(&redis_health),
-            unreadable_log: LogLimit::default(),
-        };
-        let pulse = InstanceHeartbeat {
-            instance,
-            source_expiry: settings.source_expiry,
+            max_absence: settings.max_absence,
             commands: commands.clone(),
-            reconnects: speaking.reconnect_rx(),
-            errors: speaking.error_rx(),
+            reconnects: client.reconnect_rx(),
+            errors: client.error_rx(),
             names: Arc::clone(&names),
-            orders: orders.clone(),
+            subscriber: subscriber.clone(),
             redis_health: Arc::clone(&redis_health),
         };
-        let subscriber = Subscriber::new(
-            listening.clone(),
-            connect::commands(&listening, settings),
-            Arc::clone(&names),
-            ordered,
-            backlog,
-            Arc::clone(&redis_health),
-        );
-        let tasks = vec![
-            Ending(tokio::spawn(taker.run())),
-            Ending(tokio::spawn(reader.run())),
-            Ending(tokio::spawn(subscriber.run())),
-            Ending(tokio::spawn(pulse.run())),
-            Ending(tokio::spawn(connect::keep_connected(speaking, "commands"))),
-            Ending(tokio::spawn(connect::keep_connected(listening, "subscription"))),
-        ];
-        let log = HistoryStore::new(
+        let (mut tasks, inbox) = receive(settings, instance, &names, &redis_health, changes)?;
+        tasks.push(AbortOnDrop(tokio::spawn(heartbeat.run())));
+        tasks.push(AbortOnDrop(tokio::spawn(connect::keep_connected(client, "commands"))));
+        let histories = HistoryStore::new(
             history,
             Arc::clone(&names),
             commands.clone(),
@@ -150,8 +123,8 @@ impl Redis {
             instance,
             names,
             commands,
-            log,
-            orders,
+            histories,
+            subscriber,
             redis_health,
             settings: settings.clone(),
             _tasks: tasks,
@@ -166,35 +139,36 @@ impl Redis {
         let shared = &*self.0;
         let bytes = envelope::publication(shared.instance, &publication, Instant::now());
         if let Target::Group(group) = &publication.target
-            && let Some(kept) = shared.log.of(group)
+            && let Some(kept) = shared.histories.of(group)
         {
-            self.check_speaking()?;
-            return shared.log.commit(group, kept, bytes).await.map(Some);
+            self.check_answering()?;
+            return shared.histories.commit(group, kept, bytes).await.map(Some);
         }
         self.send(shared.names.of(&publication.target), bytes).await?;
         Ok(None)
     }
 
-    /// Many by few scripts. A chunk is answered before the next one is sent, so that after an error
+    /// Many by few scripts. A batch is answered before the next one is sent, so that after an error
     /// nothing more is.
     pub(super) async fn publish_many(
         &self,
         mut publications: Vec<Publication>,
-        mut taken: impl FnMut(Option<Position>),
+        mut published: impl FnMut(Option<Position>),
     ) -> Result<(), LayerError> {
         if publications.len() == 1
             && let Some(publication) = publications.pop()
         {
-            taken(self.publish(publication).await?);
+            published(self.publish(publication).await?);
             return Ok(());
         }
         let shared = &*self.0;
         let mut rest = publications.as_slice();
         while !rest.is_empty() {
-            self.check_speaking()?;
-            let mut chunk = ScriptBatch::new(&shared.names, shared.log.history(), shared.instance);
-            rest = chunk.fill(rest, Instant::now());
-            shared.log.commit_many(chunk, &mut taken).await?;
+            self.check_answering()?;
+            let history = shared.histories.history();
+            let mut batch = ScriptBatch::new(&shared.names, history, shared.instance);
+            rest = batch.fill(rest, Instant::now());
+            shared.histories.commit_many(batch, &mut published).await?;
         }
         Ok(())
     }
@@ -205,52 +179,58 @@ impl Redis {
     }
 
     async fn send(&self, channel: String, bytes: Vec<u8>) -> Result<(), LayerError> {
-        self.check_speaking()?;
-        // How many listen says nothing: an instance subscribes whether or not anybody is there.
-        let listeners = self.0.commands.publish::<i64, _, _>(channel, Bytes::from(bytes)).await;
-        listeners.map(drop).map_err(unreachable)
+        self.check_answering()?;
+        // The number of receivers is of no use: an instance may subscribe without any member.
+        let receivers = self.0.commands.publish::<i64, _, _>(channel, Bytes::from(bytes)).await;
+        receivers.map(drop).map_err(unreachable)
     }
 
-    fn check_speaking(&self) -> Result<(), LayerError> {
-        match self.0.redis_health.is_speaking() {
+    fn check_answering(&self) -> Result<(), LayerError> {
+        match self.0.redis_health.is_answering() {
             true => Ok(()),
-            false => Err(LayerError::Unreachable("there is no connection to Redis".to_owned())),
+            false => Err(LayerError::Unreachable("there is no connection to redis".to_owned())),
         }
     }
 
     pub(super) async fn subscribe(&self, groups: &[GroupName]) -> Result<(), LayerError> {
         let (answer, answered) = oneshot::channel();
-        self.order(Order::Subscribe(groups.to_vec(), answer)).await?;
+        self.change(SubscriptionChange::Subscribe(groups.to_vec(), answer)).await?;
         answered.await.unwrap_or_else(|_| Err(ended()))
     }
 
     pub(super) async fn unsubscribe(&self, groups: &[GroupName]) -> Result<(), LayerError> {
         let (answer, answered) = oneshot::channel();
-        self.order(Order::Unsubscribe(groups.to_vec(), answer)).await?;
+        self.change(SubscriptionChange::Unsubscribe(groups.to_vec(), answer)).await?;
         answered.await.map_err(|_| ended())
     }
 
-    async fn order(&self, order: Order) -> Result<(), LayerError> {
-        self.0.orders.send(order).await.map_err(|_| ended())
+    async fn change(&self, change: SubscriptionChange) -> Result<(), LayerError> {
+        self.0.subscriber.send(change).await.map_err(|_| ended())
     }
 
     pub(super) async fn recover(
         &self,
         asked: &[(GroupName, Option<Position>)],
     ) -> Result<Vec<Recovery>, LayerError> {
-        self.check_speaking()?;
-        let answers = self.0.log.recover(asked).await?;
-        if !self.0.redis_health.is_live() {
-            // A join that is answered promises what follows; nothing can be promised now.
+        self.check_answering()?;
+        let answers = self.0.histories.recover(asked).await?;
+        if !self.0.redis_health.is_subscribed() {
+            // An answered join promises that what follows arrives.
             return Err(LayerError::Unreachable("nothing is subscribed".to_owned()));
         }
         Ok(answers)
     }
 
-    /// A further connection to the same Redis, for what feeds the layer; must be called within a
-    /// runtime. `wake` are the beginnings of keys whose writing is to be told.
-    pub fn link(&self, wake: Vec<String>) -> Result<(RedisHandle, KeyChanges), LayerError> {
-        RedisHandle::open(&self.0, wake)
+    /// A further connection to the same Redis, for rooms that feed the layer; must be called within a
+    /// runtime. Writes to keys with these prefixes are notified.
+    pub fn handle(&self, prefixes: Vec<String>) -> Result<(RedisHandle, KeyChanges), LayerError> {
+        let state = LayerState {
+            names: Arc::clone(&self.0.names),
+            instance: self.0.instance,
+            redis_health: Arc::clone(&self.0.redis_health),
+            history: self.0.histories.history().clone(),
+        };
+        RedisHandle::open(&self.0.settings, state, prefixes)
     }
 
     /// The names of the cluster's channels and keys.
@@ -261,6 +241,51 @@ impl Redis {
     pub(super) fn health(&self) -> Health {
         self.0.redis_health.health()
     }
+}
+
+/// Starts the tasks between the subscribed connection and the inbox.
+fn receive(
+    settings: &RedisSettings,
+    instance: InstanceId,
+    names: &Arc<Names>,
+    redis_health: &Arc<RedisHealth>,
+    changes: mpsc::Receiver<SubscriptionChange>,
+) -> Result<(Vec<AbortOnDrop<()>>, Inbox), LayerError> {
+    let client = connect::client(settings, EVENTS)?;
+    let (backlog, backlogged) = mpsc::channel(BACKLOG);
+    let (sender, inbox) = mpsc::channel(INCOMING);
+    let budget = Arc::new(ByteBudget::new(settings.backlog_bytes));
+    let reader = SubscriptionReader {
+        messages: client.message_rx(),
+        names: Arc::clone(names),
+        backlog: backlog.clone(),
+        budget: Arc::clone(&budget),
+        redis_health: Arc::clone(redis_health),
+    };
+    let decoder = MessageDecoder {
+        backlog: backlogged,
+        inbox: sender,
+        budget,
+        max_event_bytes: settings.max_event_bytes,
+        instance,
+        redis_health: Arc::clone(redis_health),
+        unreadable_log: LogLimit::default(),
+    };
+    let subscriber = Subscriber::new(
+        client.clone(),
+        connect::commands(&client, settings),
+        Arc::clone(names),
+        changes,
+        backlog,
+        Arc::clone(redis_health),
+    );
+    let tasks = vec![
+        AbortOnDrop(tokio::spawn(reader.run())),
+        AbortOnDrop(tokio::spawn(decoder.run())),
+        AbortOnDrop(tokio::spawn(subscriber.run())),
+        AbortOnDrop(tokio::spawn(connect::keep_connected(client, "subscription"))),
+    ];
+    Ok((tasks, inbox))
 }
 
 fn ended() -> LayerError {

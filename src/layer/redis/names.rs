@@ -4,41 +4,40 @@ use crate::event::{InstanceId, Target};
 use crate::group::GroupName;
 use crate::layer::External;
 
-/// The names that one instance uses.
+/// The channels and keys of one cluster, as one instance uses them.
 #[derive(Debug, Clone)]
 pub struct Names {
     group: String,
-    /// The beginning of the channels, and the patterns of the groups, that are subscribed as well.
-    foreign: Option<External>,
-    /// How many mailboxes groups share, if senders may be turned away from them.
-    boxes: Option<u16>,
+    external: Option<External>,
+    /// How many shares group names are divided into, where senders can find a share full.
+    shares: Option<u16>,
     user: String,
     instance: String,
     control: String,
     cluster: String,
 }
 
-/// What a message came by.
+/// The channel of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Channel {
     /// A group's own.
     Group(GroupName),
-    /// What a foreign program calls a group.
+    /// The one on which an external program sends to a group.
     External(GroupName),
-    /// One of those that carry envelopes alone.
-    Other,
+    /// One of [`Names::fixed`], which carry envelopes alone.
+    Fixed,
 }
 
 impl Names {
     pub(super) fn new(
         cluster: &str,
         instance: InstanceId,
-        foreign: Option<External>,
-        boxes: Option<u16>,
+        external: Option<External>,
+        shares: Option<u16>,
     ) -> Self {
         Self {
-            foreign,
-            boxes,
+            external,
+            shares,
             group: format!("{cluster}:group:"),
             user: format!("{cluster}:user"),
             instance: format!("{cluster}:instance:{instance}"),
@@ -47,8 +46,8 @@ impl Names {
         }
     }
 
-    /// What every instance subscribes to whatever groups it holds.
-    pub(crate) fn own(&self) -> [&str; 3] {
+    /// The channels that an instance subscribes to whatever groups it holds.
+    pub(crate) fn fixed(&self) -> [&str; 3] {
         [&self.user, &self.instance, &self.control]
     }
 
@@ -64,15 +63,14 @@ impl Names {
         [&self.group, group.as_str()].concat()
     }
 
-    /// What is subscribed for whoever holds `group`.
-    pub(super) fn heard_by(&self, group: &GroupName) -> impl Iterator<Item = String> {
-        let wanted = |foreign: &&External| foreign.groups.iter().any(|p| p.matches(group.as_str()));
-        let foreign = self.foreign.as_ref().filter(wanted);
-        let foreign = foreign.map(|foreign| [&foreign.prefix, group.as_str()].concat());
-        std::iter::once(self.of_group(group)).chain(foreign)
+    /// The channels that carry what is sent to `group`.
+    pub(super) fn subscribed_for(&self, group: &GroupName) -> impl Iterator<Item = String> {
+        let external = self.external.as_ref().filter(|external| external.wants(group));
+        let external = external.map(|external| [&external.prefix, group.as_str()].concat());
+        std::iter::once(self.of_group(group)).chain(external)
     }
 
-    /// Where a publication for `target` goes.
+    /// The channel of publications for `target`.
     pub(crate) fn of(&self, target: &Target) -> String {
         match target {
             Target::Group(group) => self.of_group(group),
@@ -82,7 +80,7 @@ impl Names {
         }
     }
 
-    /// The same, behind what `out` holds.
+    /// Appends [`Names::of`] to `out`.
     pub(super) fn write(&self, target: &Target, out: &mut Vec<u8>) {
         match target {
             Target::Group(group) => {
@@ -95,30 +93,30 @@ impl Names {
         }
     }
 
-    /// What `channel` is for; `None` = nothing that this cluster knows.
+    /// What `channel` is for; `None` = it is none of this cluster's.
     pub(super) fn read(&self, channel: &str) -> Option<Channel> {
         if let Some(name) = channel.strip_prefix(&self.group) {
             return GroupName::parse(name).ok().map(Channel::Group);
         }
-        if let Some(foreign) = &self.foreign
-            && let Some(name) = channel.strip_prefix(&foreign.prefix)
+        if let Some(external) = &self.external
+            && let Some(name) = channel.strip_prefix(&external.prefix)
         {
             return GroupName::parse(name).ok().map(Channel::External);
         }
-        self.own().contains(&channel).then_some(Channel::Other)
+        self.fixed().contains(&channel).then_some(Channel::Fixed)
     }
 
-    /// A hash: the run id of the Redis known, and how often that has changed.
+    /// A hash: the run id of the Redis server, and how often that or its data has changed.
     pub(crate) fn generation(&self) -> String {
         self.key("gen")
     }
 
-    /// What stands before every key and channel.
+    /// The prefix of every key and channel.
     pub(crate) fn cluster(&self) -> &str {
         &self.cluster
     }
 
-    /// A stream into which any program may write.
+    /// A stream that any program may append to.
     pub(crate) fn ingress(&self) -> String {
         self.key("ingress")
     }
@@ -130,38 +128,37 @@ impl Names {
 
     /// A hash: epoch and newest offset of a group with history.
     pub(crate) fn numbering(&self, group: &GroupName) -> String {
-        self.of_its_own("numbering", group)
+        self.group_key("numbering", group)
     }
 
-    /// The field of the generation that counts how often senders of `group` may have been turned away;
-    /// empty = there are none.
-    pub(crate) fn doubt(&self, group: &GroupName) -> String {
-        self.boxes.map_or(String::new(), |boxes| doubt_of(group.share(boxes)))
+    /// The field of [`Names::generation`] that counts how often the share of `group` was found full;
+    /// empty = no share can be.
+    pub(crate) fn overflow_field(&self, group: &GroupName) -> String {
+        self.shares.map_or(String::new(), |shares| overflow_field(group.share(shares)))
     }
 
-    /// A stream: what is kept of a group with history.
+    /// A stream: the newest publications of a group with history.
     pub(crate) fn log(&self, group: &GroupName) -> String {
-        self.of_its_own("log", group)
+        self.group_key("log", group)
     }
 
-    /// A list: what waits for somebody to listen to a group again.
+    /// A list: publications that wait until an instance listens to the group again.
     pub(crate) fn waiting(&self, group: &GroupName) -> String {
-        self.of_its_own("waiting", group)
+        self.group_key("waiting", group)
     }
 
-    /// A string with a time to live: somebody holds the group, or did a moment ago.
+    /// A string with a time to live: an instance holds the group, or did until lately.
     pub(crate) fn held(&self, group: &GroupName) -> String {
-        self.of_its_own("held", group)
+        self.group_key("held", group)
     }
 
-    /// What an instance leaves for the others under `name`.
-    pub(super) fn note(&self, name: &str) -> String {
+    /// A hash of one field: a value that instances share for a while.
+    pub(super) fn cached(&self, name: &str) -> String {
         self.key(&format!("note:{name}"))
     }
 
-    /// The braces put what is a group's own on one node of a Redis Cluster, should that be supported
-    /// one day.
-    fn of_its_own(&self, kind: &str, group: &GroupName) -> String {
+    /// The braces are a hash tag: in a Redis Cluster all keys of a group are on one node.
+    fn group_key(&self, kind: &str, group: &GroupName) -> String {
         self.key(&format!("{kind}:{{{group}}}"))
     }
 
@@ -171,7 +168,7 @@ impl Names {
     }
 }
 
-/// The field of the generation that counts how often senders may have been turned away from a mailbox.
-pub fn doubt_of(mailbox: u16) -> String {
-    format!("doubt{mailbox}")
+/// The field that counts how often this share of the groups was found full. Stored under its first name.
+pub fn overflow_field(share: u16) -> String {
+    format!("doubt{share}")
 }

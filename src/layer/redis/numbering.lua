@@ -1,11 +1,11 @@
--- What scripts that number publications share; it stands before each of them.
+-- Functions of the scripts that number publications; this text precedes each of them.
 
--- Whether Redis is the one that is known. Asked by every script and not only by the beat: an offset
--- given by a server that has just taken over with old data must not look like one given before.
-local function is_known(key, generation)
-  local known = redis.call('HMGET', key, 'run', 'n')
-  local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
-  return known[1] == run and known[2] == generation
+-- Whether Redis is the server and holds the data that the caller knows. Every script asks, not only the
+-- heartbeat: a server that has just taken over with old data must not give out an offset twice.
+local function is_current_generation(generation_key, generation)
+  local stored = redis.call('HMGET', generation_key, 'run', 'n')
+  local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+  return stored[1] == run_id and stored[2] == generation
 end
 
 local function now_ms()
@@ -13,32 +13,42 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- Where a group stands. 'how' holds the keys numbering and log, the random part of a new epoch (random),
--- and the field of the generation that counts how often its senders may have been turned away (doubt;
--- empty = there are none). Returns epoch, offset as text, and that count. An epoch ends with a generation
--- and with such a doubt: what is missing then is nowhere, and must not look like nothing.
-local function stand(generation, how)
-  local doubt = how.doubt ~= '' and redis.call('HGET', KEYS[1], how.doubt) or '0'
-  local numbering = redis.call('HMGET', how.numbering, 'epoch', 'offset', 'doubt')
-  local epoch, offset = numbering[1], numbering[2]
-  if not epoch or string.match(epoch, '^%d+') ~= generation or (numbering[3] or '0') ~= doubt then
-    epoch, offset = generation .. '.' .. how.random, '0'
-    redis.call('DEL', how.log)
+-- The position of a group. 'history' is a table of
+--   generation_key, numbering, log   keys
+--   overflow_field                   the field of the generation that counts how often the group's share
+--                                    was found full; empty = no share can be
+--   random                           the random part of an epoch that begins now
+-- Returns epoch, offset and that count, all texts. An epoch ends with its generation, and when the count
+-- changes: publications that nobody has must not look like none.
+local function read_position(generation, history)
+  local overflows = '0'
+  if history.overflow_field ~= '' then
+    overflows = redis.call('HGET', history.generation_key, history.overflow_field) or '0'
   end
-  return epoch, offset, doubt
+  local stored = redis.call('HMGET', history.numbering, 'epoch', 'offset', 'doubt')
+  local epoch, offset, counted = stored[1], stored[2], stored[3] or '0'
+  if not epoch or string.match(epoch, '^%d+') ~= generation or counted ~= overflows then
+    epoch, offset = generation .. '.' .. history.random, '0'
+    redis.call('DEL', history.log)
+  end
+  return epoch, offset, overflows
 end
 
--- Numbers, keeps and sends one publication. 'how' holds besides the publications kept (size), and the ms
--- for which they (kept) and their numbering (numbered) are. Returns epoch and offset, both texts.
--- Whatever can fail fails before anything is written, but for want of rights.
-local function keep(generation, how, channel, envelope)
-  local epoch, offset, doubt = stand(generation, how)
-  local text = string.format('%.0f', tonumber(offset) + 1)
+-- Numbers, keeps and publishes one publication. 'history' has besides
+--   size         publications kept
+--   log_ms       how long they are
+--   numbering_ms how long their numbering is
+-- Returns epoch, offset and the number of receivers. Whatever can fail fails before the first write,
+-- except for missing rights.
+local function append_and_publish(generation, history, channel, envelope)
+  local epoch, offset, overflows = read_position(generation, history)
+  local next_offset = string.format('%.0f', tonumber(offset) + 1)
   local now = string.format('%.0f', now_ms())
-  redis.call('XADD', how.log, 'MAXLEN', how.size, text .. '-0', 't', now, 'e', envelope)
-  redis.call('PEXPIRE', how.log, how.kept)
-  redis.call('HSET', how.numbering, 'epoch', epoch, 'offset', text, 'doubt', doubt)
-  redis.call('PEXPIRE', how.numbering, how.numbered)
-  local heard = redis.call('PUBLISH', channel, '\2' .. epoch .. ' ' .. text .. '\n' .. envelope)
-  return epoch, text, heard
+  redis.call('XADD', history.log, 'MAXLEN', history.size, next_offset .. '-0', 't', now, 'e', envelope)
+  redis.call('PEXPIRE', history.log, history.log_ms)
+  redis.call('HSET', history.numbering, 'epoch', epoch, 'offset', next_offset, 'doubt', overflows)
+  redis.call('PEXPIRE', history.numbering, history.numbering_ms)
+  local positioned = '\2' .. epoch .. ' ' .. next_offset .. '\n' .. envelope
+  local receivers = redis.call('PUBLISH', channel, positioned)
+  return epoch, next_offset, receivers
 end

@@ -1,35 +1,50 @@
--- Several publications, in order. KEYS: generation, then numbering and log of each group with history.
--- ARGV: generation known, random part of new epochs; for each group with history publications kept, ms
--- kept, ms numbered, field that counts doubts; for each publication the number of its group with history (0 = it has none),
--- channel, envelope. Returns why it stopped (or nothing), how many were sent, then epoch and offset of
--- each that has them; nothing at all if the generation is not the present one.
-local groups, count = {}, (#KEYS - 1) / 2
-if count > 0 and not is_known(KEYS[1], ARGV[1]) then return {} end
-for i = 1, count do
-  groups[tostring(i)] = {
-    numbering = KEYS[2 * i], log = KEYS[2 * i + 1],
-    size = ARGV[4 * i - 1], kept = ARGV[4 * i], numbered = ARGV[4 * i + 1], doubt = ARGV[4 * i + 2],
-    random = ARGV[2],
+-- Publishes several publications in order. KEYS: the generation, then numbering and log of each group
+-- with history. ARGV: generation, random part of new epochs; for each group with history four values;
+-- then for each publication three: the number of its group (0 = without history), channel, envelope.
+-- They stand flat: cmsgpack made a publication two to three times as dear (2 to 4 µs against 6 to 10).
+-- Returns why it stopped (empty = it did not), how many were sent, and epoch and offset of each that has
+-- them; nothing at all if the generation has changed.
+local generation_key = KEYS[1]
+local generation = ARGV[1]
+local random = ARGV[2]
+local group_count = (#KEYS - 1) / 2
+local first_group, values_of_group = 3, 4
+local first_publication, values_of_publication = first_group + values_of_group * group_count, 3
+
+if group_count > 0 and not is_current_generation(generation_key, generation) then return {} end
+
+local histories = {}
+for number = 1, group_count do
+  local at = first_group + values_of_group * (number - 1)
+  histories[tostring(number)] = {
+    generation_key = generation_key,
+    numbering = KEYS[2 * number],
+    log = KEYS[2 * number + 1],
+    size = ARGV[at],
+    log_ms = ARGV[at + 1],
+    numbering_ms = ARGV[at + 2],
+    overflow_field = ARGV[at + 3],
+    random = random,
   }
 end
 
-local sent, positions = 0, {}
--- Gives the cause if it failed. What was sent stays sent, so the first failure is the end of it.
-local function send(group, channel, envelope)
-  if not group then
-    local heard = redis.pcall('PUBLISH', channel, envelope)
-    return type(heard) == 'table' and heard.err
+local positions = {}
+-- Returns the error, if any. What was sent stays sent, so the first error ends the batch.
+local function publish(history, channel, envelope)
+  if not history then
+    local receivers = redis.pcall('PUBLISH', channel, envelope)
+    return type(receivers) == 'table' and receivers.err
   end
-  local well, epoch, offset = pcall(keep, ARGV[1], group, channel, envelope)
-  if not well then return type(epoch) == 'table' and epoch.err or tostring(epoch) end
+  local ok, epoch, offset = pcall(append_and_publish, generation, history, channel, envelope)
+  if not ok then return type(epoch) == 'table' and epoch.err or tostring(epoch) end
   positions[#positions + 1] = epoch
   positions[#positions + 1] = offset
 end
 
-local cause
-for i = 3 + 4 * count, #ARGV, 3 do
-  cause = send(groups[ARGV[i]], ARGV[i + 1], ARGV[i + 2])
-  if cause then break end
+local sent, failure = 0, nil
+for at = first_publication, #ARGV, values_of_publication do
+  failure = publish(histories[ARGV[at]], ARGV[at + 1], ARGV[at + 2])
+  if failure then break end
   sent = sent + 1
 end
-return { cause or '', tostring(sent), unpack(positions) }
+return { failure or '', tostring(sent), unpack(positions) }

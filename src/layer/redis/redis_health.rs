@@ -1,86 +1,98 @@
-//! What the tasks of the layer know of its health, shared.
+//! Whether the layer delivers, as its tasks find it out; shared by all of them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::event::InstanceId;
 use crate::layer::Health;
 use crate::telemetry::Metrics;
 
-/// Age of the newest probe that returned, from which on nothing counts as delivered: two were missed,
-/// so that a lost delivery shows within three seconds.
+/// Age of the newest probe that returned beyond which nothing counts as delivered: two were missed, so
+/// a lost delivery shows within three seconds.
 const STALE: Duration = Duration::from_millis(2200);
 
-/// How long a loss makes the layer look unwell: a prober that asks each second sees it.
+/// How long a loss shows in [`Health::lossless`]: a prober that asks each second sees it.
 const REMEMBER_LOSS: Duration = Duration::from_secs(3);
 
 /// Shared by the tasks of one layer.
 pub(super) struct RedisHealth {
     /// Whether everything wanted is subscribed.
-    live: AtomicBool,
-    /// Whether the latest beat was answered and the connection for commands has not been lost since.
+    subscribed: AtomicBool,
+    /// Whether the latest heartbeat was answered and the connection for commands was not lost since.
     ///
-    /// fred's own notion comes late: while it waits to connect again for the first time it still
-    /// counts as connected, and commands wait with it.
-    speaking: AtomicBool,
-    probe: Mutex<Probe>,
+    /// fred's own state comes late: while it waits to reconnect for the first time it still counts as
+    /// connected, and commands wait with it.
+    answering: AtomicBool,
+    state: Mutex<State>,
     /// How often the subscription has become complete.
-    renewals: watch::Sender<u64>,
+    resubscriptions: watch::Sender<u64>,
     metrics: Arc<Metrics>,
 }
 
 #[derive(Default)]
-struct Probe {
-    /// The newest that was sent.
+struct State {
+    /// The newest probe: its number, and when it was sent.
     sent: Option<(u64, Instant)>,
-    /// When the newest that returned was sent.
+    /// When the newest probe that returned was sent.
     returned: Option<Instant>,
-    /// When the connection was last made anew because nothing returned.
+    /// When the connection was last renewed because no probe returned.
     renewed: Option<Instant>,
-    /// The instances that deliver, and when that was known.
+    /// The instances that deliver, this one perhaps among them.
     instances: Vec<InstanceId>,
     /// How many of them are others.
     peers: u64,
-    told: Option<Instant>,
+    /// When the latest heartbeat was answered.
+    answered: Option<Instant>,
     generation: u64,
+    /// When a message was last lost.
     lost: Option<Instant>,
 }
 
 impl RedisHealth {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        let (live, speaking) = (AtomicBool::new(false), AtomicBool::new(false));
-        let renewals = watch::Sender::default();
-        Self { live, speaking, probe: Mutex::default(), renewals, metrics }
+        Self {
+            subscribed: AtomicBool::new(false),
+            answering: AtomicBool::new(false),
+            state: Mutex::default(),
+            resubscriptions: watch::Sender::default(),
+            metrics,
+        }
     }
 
-    pub(super) fn is_live(&self) -> bool {
-        self.live.load(Ordering::Acquire)
+    pub(super) fn is_subscribed(&self) -> bool {
+        self.subscribed.load(Ordering::Acquire)
     }
 
-    /// Whether that changed anything.
-    pub(super) fn set_live(&self, live: bool) -> bool {
-        let changed = self.live.swap(live, Ordering::AcqRel) != live;
-        if changed && !live {
+    /// Everything wanted is subscribed, for the first time or again.
+    pub(super) fn set_subscribed(&self) {
+        self.subscribed.store(true, Ordering::Release);
+        self.resubscriptions.send_modify(|count| *count += 1);
+    }
+
+    /// The subscription is lost. Whether it was there before.
+    pub(super) fn set_unsubscribed(&self) -> bool {
+        let changed = self.subscribed.swap(false, Ordering::AcqRel);
+        if changed {
             self.metrics.layer.resubscribed.increment(1);
         }
         changed
     }
 
-    pub(super) fn is_speaking(&self) -> bool {
-        self.speaking.load(Ordering::Acquire)
+    pub(super) fn is_answering(&self) -> bool {
+        self.answering.load(Ordering::Acquire)
     }
 
-    pub(super) fn set_speaking(&self, speaking: bool) {
-        self.speaking.store(speaking, Ordering::Release);
+    pub(super) fn set_answering(&self, answering: bool) {
+        self.answering.store(answering, Ordering::Release);
     }
 
     pub(super) fn count_lost(&self, count: u64) {
         self.metrics.layer.lost.increment(count);
-        self.probe().lost = Some(Instant::now());
+        self.state.lock().lost = Some(Instant::now());
     }
 
     pub(super) fn count_unreadable(&self) {
@@ -88,83 +100,86 @@ impl RedisHealth {
     }
 
     pub(super) fn probe_sent(&self, number: u64) {
-        self.probe().sent = Some((number, Instant::now()));
+        self.state.lock().sent = Some((number, Instant::now()));
     }
 
     pub(super) fn probe_returned(&self, number: u64) {
-        let mut probe = self.probe();
-        if let Some((sent, at)) = probe.sent
+        let mut state = self.state.lock();
+        if let Some((sent, at)) = state.sent
             && sent == number
         {
-            probe.returned = Some(at);
+            state.returned = Some(at);
             self.metrics.layer.probe_seconds.set(at.elapsed().as_secs_f64());
         }
     }
 
-    pub(super) fn told(&self, me: InstanceId, generation: u64, instances: Vec<InstanceId>) {
-        let peers = instances.iter().filter(|id| **id != me).count();
-        let mut probe = self.probe();
-        probe.generation = generation;
-        probe.instances = instances;
-        probe.peers = peers as u64;
-        probe.told = Some(Instant::now());
+    /// Takes the answer to a heartbeat of the instance `own`.
+    pub(super) fn heartbeat_answered(
+        &self,
+        own: InstanceId,
+        generation: u64,
+        instances: Vec<InstanceId>,
+    ) {
+        let peers = instances.iter().filter(|id| **id != own).count();
+        let mut state = self.state.lock();
+        state.generation = generation;
+        state.instances = instances;
+        state.peers = peers as u64;
+        state.answered = Some(Instant::now());
         self.metrics.layer.generation.set(generation as f64);
         self.metrics.layer.peers.set(peers as f64);
     }
 
-    /// The instances that deliver, as of the newest beat.
+    /// The instances that deliver, as of the newest heartbeat.
     pub(super) fn instances(&self) -> Vec<InstanceId> {
-        self.probe().instances.clone()
+        self.state.lock().instances.clone()
     }
 
-    /// Everything wanted is subscribed, for the first time or again.
-    pub(super) fn resumed(&self) {
-        self.renewals.send_modify(|count| *count += 1);
-    }
-
-    pub(super) fn renewals(&self) -> watch::Receiver<u64> {
-        self.renewals.subscribe()
+    /// Changes whenever the subscription has become complete.
+    pub(super) fn resubscriptions(&self) -> watch::Receiver<u64> {
+        self.resubscriptions.subscribe()
     }
 
     /// The newest generation known; 0 = none yet.
     pub(super) fn generation(&self) -> u64 {
-        self.probe().generation
+        self.state.lock().generation
     }
 
-    /// Whether a probe came back lately.
+    /// Whether a probe returned lately.
     pub(super) fn is_delivering(&self) -> bool {
-        self.is_live()
-            && self.is_speaking()
-            && self.probe().returned.is_some_and(|at| at.elapsed() < STALE)
+        self.is_subscribed()
+            && self.is_answering()
+            && self.state.lock().returned.is_some_and(|at| at.elapsed() < STALE)
     }
 
-    /// Whether the subscription seems well and yet no probe comes back; says so once in a while.
-    pub(super) fn is_deaf(&self) -> bool {
-        if !self.is_live() {
+    /// Whether the subscription seems complete and yet no probe returns. `true` at most once in twice
+    /// [`STALE`], since the caller renews the connection then.
+    pub(super) fn is_unresponsive(&self) -> bool {
+        if !self.is_subscribed() {
             return false;
         }
-        let mut probe = self.probe();
-        let heard = probe.returned.max(probe.renewed);
-        let deaf = heard.is_some_and(|at| at.elapsed() > 2 * STALE);
-        if deaf || heard.is_none() {
-            probe.renewed = Some(Instant::now());
+        let mut state = self.state.lock();
+        let latest = state.returned.max(state.renewed);
+        let unresponsive = latest.is_some_and(|at| at.elapsed() > 2 * STALE);
+        if unresponsive || latest.is_none() {
+            state.renewed = Some(Instant::now());
         }
-        deaf
+        unresponsive
     }
 
     pub(super) fn health(&self) -> Health {
         let delivering = self.is_delivering();
-        let probe = self.probe();
+        let state = self.state.lock();
         Health {
             delivering,
-            started: probe.returned.is_some(),
-            whole: delivering && probe.lost.is_none_or(|at| at.elapsed() > REMEMBER_LOSS),
-            // Without Redis nobody is seen, and it is not said that somebody else does better.
-            peers: if probe.told.is_some_and(|at| at.elapsed() < STALE) { probe.peers } else { 0 },
+            started: state.returned.is_some(),
+            lossless: delivering && state.lost.is_none_or(|at| at.elapsed() > REMEMBER_LOSS),
+            // Without Redis no peer can be seen, so none is claimed to do better.
+            peers: if state.answered.is_some_and(|at| at.elapsed() < STALE) {
+                state.peers
+            } else {
+                0
+            },
         }
-    }
-
-    fn probe(&self) -> MutexGuard<'_, Probe> {
-        self.probe.lock()
     }
 }

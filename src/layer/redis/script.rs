@@ -1,6 +1,8 @@
 //! Scripts, called by their digest and sent whole only to a Redis that does not know them.
 
-use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use std::time::Duration;
+
+use aws_lc_rs::digest;
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use fred::error::{Error, ErrorKind};
@@ -11,13 +13,16 @@ use super::connect::Commands;
 use super::reply::{FromReply, Reply};
 use crate::layer::LayerError;
 
-/// One script.
+/// The text of a script.
 #[derive(Debug)]
 pub struct Script {
     text: String,
-    /// What Redis calls it: SHA-1 of its text (EVALSHA).
-    name: String,
+    /// The SHA-1 of the text in hexadecimal, by which EVALSHA finds it.
+    digest: String,
 }
+
+/// The functions of scripts that number publications as the layer does; precedes their own text.
+pub const NUMBERING: &str = include_str!("numbering.lua");
 
 /// Why Redis did not do what a script or a command asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,11 +36,11 @@ pub enum ScriptError {
 }
 
 impl Script {
-    /// The script whose text these parts are.
+    /// The script whose text is these parts in turn.
     pub fn new(parts: &[&str]) -> Self {
         let text = parts.concat();
-        let name = HEXLOWER.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()).as_ref());
-        Self { text, name }
+        let sha1 = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
+        Self { digest: HEXLOWER.encode(sha1.as_ref()), text }
     }
 
     /// Runs it. A script that is not known has not run, so the second attempt repeats nothing.
@@ -49,8 +54,8 @@ impl Script {
         arguments: Vec<Bytes>,
     ) -> Result<R, ScriptError> {
         let arguments: Vec<_> = arguments.into_iter().map(Value::Bytes).collect();
-        let name = self.name.as_str();
-        let answer = match commands.evalsha(name, keys.clone(), arguments.clone()).await {
+        let digest = self.digest.as_str();
+        let answer = match commands.evalsha(digest, keys.clone(), arguments.clone()).await {
             Err(error) if error.details().starts_with("NOSCRIPT") => {
                 commands.eval(self.text.as_str(), keys, arguments).await
             }
@@ -60,13 +65,13 @@ impl Script {
     }
 }
 
-/// A reply of the client library, or its error, in the layer's types.
+/// A reply or an error of the client library in the layer's types.
 pub(super) fn read<R: FromReply>(answer: Result<Value, Error>) -> Result<R, ScriptError> {
     let reply = Reply::new(answer.map_err(|error| sort(&error))?);
     reply.convert().ok_or_else(|| ScriptError::Refused("the reply has an unknown form".to_owned()))
 }
 
-/// Whether Redis was away or refused.
+/// Tells a Redis that is away from one that refuses.
 pub(super) fn sort(error: &Error) -> ScriptError {
     match error.kind() {
         ErrorKind::IO
@@ -100,4 +105,14 @@ impl From<ScriptError> for LayerError {
             ScriptError::Refused(_) => Self::Unreachable(error.to_string()),
         }
     }
+}
+
+/// A number as a script's argument.
+pub(super) fn number(number: u64) -> Bytes {
+    Bytes::from(number.to_string())
+}
+
+/// Milliseconds as a script's argument.
+pub(super) fn millis(span: Duration) -> Bytes {
+    Bytes::from(span.as_millis().to_string())
 }

@@ -1,5 +1,5 @@
-//! Publications that one script sends: one command and one answer, where a PUBLISH each would cost the
-//! gateway some 20 µs of command, write and answer.
+//! Publications that one script sends, with one command and one answer. A PUBLISH for each would cost
+//! the gateway some 20 µs.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -7,24 +7,24 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::history_store::{millis, number};
 use super::names::Names;
+use super::script::{millis, number};
 use crate::event::{InstanceId, Publication, Target};
 use crate::group::GroupName;
 use crate::layer::envelope;
 use crate::layer::history::{self, History};
 
-/// ByteBudget of a chunk at most: Redis does nothing else while a script runs. 256 publications without
+/// Most weight of a batch: Redis does nothing else while a script runs. 256 publications without
 /// history took 0.4 ms on one busy core.
 const MAX_WEIGHT: usize = 256;
 
-/// ByteBudget of a publication of a group with history, numbered and kept as well: 12 µs against 1.5.
+/// Weight of a publication of a group with history, which is also numbered and kept: 12 µs against 1.5.
 const KEPT_WEIGHT: usize = 8;
 
-/// Channels and envelopes of a chunk at most, bytes; a larger publication goes alone.
+/// Most bytes of channels and envelopes in a batch; a larger publication goes alone.
 const MAX_BYTES: usize = 256 * 1024;
 
-/// One call of `publish_many.lua` in the making.
+/// The keys and arguments of one call of `publish_many.lua`.
 pub(super) struct ScriptBatch<'a> {
     names: &'a Names,
     history: &'a History,
@@ -33,8 +33,8 @@ pub(super) struct ScriptBatch<'a> {
     groups: HashMap<&'a GroupName, usize>,
     /// Their keys: numbering and log.
     keys: Vec<String>,
-    /// What is kept of them.
-    spans: Vec<Bytes>,
+    /// Their four values, as the script documents them.
+    histories: Vec<Bytes>,
     parts: Vec<Part>,
     /// Channels and envelopes in turn, in one allocation.
     bytes: Vec<u8>,
@@ -59,14 +59,14 @@ impl<'a> ScriptBatch<'a> {
             instance,
             groups: HashMap::new(),
             keys: Vec::new(),
-            spans: Vec::new(),
+            histories: Vec::new(),
             parts: Vec::new(),
             bytes: Vec::new(),
             weight: 0,
         }
     }
 
-    /// Takes the first of `publications`, at least one; gives the rest.
+    /// Takes as many of `publications` as there is room for, at least one. Returns the rest.
     pub(super) fn fill(
         &mut self,
         publications: &'a [Publication],
@@ -80,7 +80,7 @@ impl<'a> ScriptBatch<'a> {
         &[]
     }
 
-    /// Whether it had room.
+    /// Takes `publication` if there is room. Whether there was.
     fn add(&mut self, publication: &'a Publication, now: Instant) -> bool {
         let before = self.bytes.len();
         let kept = match &publication.target {
@@ -106,10 +106,10 @@ impl<'a> ScriptBatch<'a> {
                 Entry::Occupied(known) => *known.get(),
                 Entry::Vacant(new) => {
                     self.keys.extend([self.names.numbering(group), self.names.log(group)]);
-                    let numbered = millis(kept.ttl + history::NUMBERING);
+                    let numbering_ms = millis(kept.ttl + history::NUMBERING);
                     let size = number(u64::from(kept.size));
-                    let doubt = self.names.doubt(group).into();
-                    self.spans.extend([size, millis(kept.ttl), numbered, doubt]);
+                    let overflow_field = self.names.overflow_field(group).into();
+                    self.histories.extend([size, millis(kept.ttl), numbering_ms, overflow_field]);
                     *new.insert(next)
                 }
             }
@@ -127,9 +127,9 @@ impl<'a> ScriptBatch<'a> {
         epoch: Bytes,
     ) -> (Vec<String>, Vec<Bytes>, Vec<bool>) {
         let keys = [generation_key].into_iter().chain(self.keys).collect();
-        let mut arguments = Vec::with_capacity(2 + self.spans.len() + 3 * self.parts.len());
+        let mut arguments = Vec::with_capacity(2 + self.histories.len() + 3 * self.parts.len());
         arguments.extend([generation, epoch]);
-        arguments.extend(self.spans);
+        arguments.extend(self.histories);
         let bytes = Bytes::from(self.bytes);
         let mut start = 0;
         for Part { group, channel_end, end } in &self.parts {

@@ -11,7 +11,7 @@ use fred::types::{ClusterHash, CustomCommand, Value};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::timeout;
 
-use super::connect::{self, Commands, Ending};
+use super::connect::{self, AbortOnDrop, Commands};
 use super::names::Names;
 use super::reply::{FromReply, Reply};
 use super::script::{self, Script, ScriptError, sort};
@@ -28,7 +28,7 @@ pub struct Session {
     names: Names,
     timeout: Duration,
     /// Ended with the session.
-    _connection: Ending<Result<(), Error>>,
+    _connection: AbortOnDrop<Result<(), Error>>,
 }
 
 impl Session {
@@ -37,7 +37,7 @@ impl Session {
     /// # Errors
     /// [`ScriptError::Refused`] for a password or a server that is not the right one.
     pub async fn open(settings: &RedisSettings) -> Result<Self, ScriptError> {
-        let client = connect::once(settings, EVENTS)?;
+        let client = connect::client_without_retry(settings, EVENTS)?;
         let connecting = timeout(settings.timeout, client.init()).await;
         let connection = connecting
             .map_err(|_| {
@@ -52,7 +52,7 @@ impl Session {
             commands: connect::commands(&client, settings),
             names: Names::new(&settings.cluster, instance, None, None),
             timeout: settings.timeout,
-            _connection: Ending(connection),
+            _connection: AbortOnDrop(connection),
             client,
         })
     }

@@ -1,10 +1,9 @@
-//! The one connection that listens: what is subscribed, and whether Redis has said so.
+//! The one connection that subscribes: what is subscribed, and whether Redis has confirmed it.
 //!
-//! fred answers SUBSCRIBE before Redis does and drops Redis' own answers, so each change is followed
-//! by a PING with a number: commands of one connection are carried out in order, so its echo on the
-//! same connection is the proof. Anything else than the echo means that answers and questions are
-//! out of step (a SUBSCRIBE that was refused has an answer that nobody expects), and the connection
-//! is made anew.
+//! fred answers SUBSCRIBE before Redis does and drops Redis' own answers. So a PING with a number
+//! follows each change: Redis carries out the commands of a connection in order, and the number it
+//! returns is the proof. Any other answer means that replies are out of step (a refused SUBSCRIBE has a
+//! reply that nobody expects), and the connection is renewed.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,9 +17,9 @@ use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::backlog::Backlogged;
 use super::connect::Commands;
 use super::names::Names;
-use super::receive::Item;
 use super::redis_health::RedisHealth;
 use crate::group::GroupName;
 use crate::layer::{LayerError, unreachable};
@@ -31,31 +30,31 @@ const CHUNK: usize = 512;
 /// Between two attempts to subscribe again while the connection is up.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// What the layer wants of the subscriber.
-pub(super) enum Order {
+/// A request to the subscriber.
+pub(super) enum SubscriptionChange {
     /// Answered once Redis has subscribed them. They stay wanted even if that fails.
     Subscribe(Vec<GroupName>, oneshot::Sender<Result<(), LayerError>>),
-    /// Not wanted any more. Answered once Redis counts this instance among their listeners no more.
+    /// Answered once Redis no longer counts this instance among the subscribers.
     Unsubscribe(Vec<GroupName>, oneshot::Sender<()>),
-    /// The connection does not carry what it should.
+    /// The connection carries no messages: replace it.
     Renew,
 }
 
-/// The owner of the listening connection.
+/// The owner of the subscribed connection.
 pub(super) struct Subscriber {
     pub(super) client: Client,
     pub(super) commands: Commands,
     pub(super) names: Arc<Names>,
-    pub(super) orders: mpsc::Receiver<Order>,
-    pub(super) backlog: mpsc::Sender<Item>,
+    pub(super) changes: mpsc::Receiver<SubscriptionChange>,
+    pub(super) backlog: mpsc::Sender<Backlogged>,
     pub(super) redis_health: Arc<RedisHealth>,
     wanted: HashSet<GroupName>,
     reconnects: broadcast::Receiver<Server>,
     errors: broadcast::Receiver<(Error, Option<Server>)>,
     /// The number of the latest PING.
     pings: u64,
-    /// Whether there has been a subscription before: only then can its loss have lost anything.
-    resumed: bool,
+    /// Whether there was a complete subscription before: only its loss can lose messages.
+    was_subscribed: bool,
 }
 
 impl Subscriber {
@@ -63,8 +62,8 @@ impl Subscriber {
         client: Client,
         commands: Commands,
         names: Arc<Names>,
-        orders: mpsc::Receiver<Order>,
-        backlog: mpsc::Sender<Item>,
+        changes: mpsc::Receiver<SubscriptionChange>,
+        backlog: mpsc::Sender<Backlogged>,
         redis_health: Arc<RedisHealth>,
     ) -> Self {
         Self {
@@ -72,22 +71,22 @@ impl Subscriber {
             errors: client.error_rx(),
             wanted: HashSet::new(),
             pings: 0,
-            resumed: false,
+            was_subscribed: false,
             client,
             commands,
             names,
-            orders,
+            changes,
             backlog,
             redis_health,
         }
     }
 
-    /// Works until the layer is gone.
+    /// Runs until the layer is gone.
     pub(super) async fn run(mut self) {
         let mut retry = interval(RETRY);
         retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let live = self.redis_health.is_live();
+            let subscribed = self.redis_health.is_subscribed();
             tokio::select! {
                 event = self.reconnects.recv() => {
                     if let Err(RecvError::Closed) = event {
@@ -96,27 +95,27 @@ impl Subscriber {
                     self.lose();
                 }
                 _ = self.errors.recv() => self.lose(),
-                order = self.orders.recv() => match order {
-                    Some(order) => self.obey(order).await,
+                change = self.changes.recv() => match change {
+                    Some(change) => self.handle(change).await,
                     None => return,
                 },
-                _ = retry.tick(), if !live => self.renew().await,
+                _ = retry.tick(), if !subscribed => self.renew().await,
             }
         }
     }
 
-    async fn obey(&mut self, order: Order) {
-        match order {
-            Order::Subscribe(groups, answer) => {
+    async fn handle(&mut self, change: SubscriptionChange) {
+        match change {
+            SubscriptionChange::Subscribe(groups, answer) => {
                 let outcome = self.subscribe(groups).await;
-                // Whoever asked may have given up; the groups stay wanted all the same.
+                // The caller may have given up; the groups stay wanted all the same.
                 let _ = answer.send(outcome);
             }
-            Order::Unsubscribe(groups, answer) => {
+            SubscriptionChange::Unsubscribe(groups, answer) => {
                 self.unsubscribe(&groups).await;
                 let _ = answer.send(());
             }
-            Order::Renew => {
+            SubscriptionChange::Renew => {
                 self.lose();
                 let _ = self.client.force_reconnection().await;
             }
@@ -124,10 +123,11 @@ impl Subscriber {
     }
 
     async fn subscribe(&mut self, groups: Vec<GroupName>) -> Result<(), LayerError> {
-        let names: Vec<_> = groups.iter().flat_map(|group| self.names.heard_by(group)).collect();
+        let names: Vec<_> =
+            groups.iter().flat_map(|group| self.names.subscribed_for(group)).collect();
         self.wanted.extend(groups);
-        if !self.redis_health.is_live() {
-            return Err(LayerError::Unreachable("the subscription is being made anew".to_owned()));
+        if !self.redis_health.is_subscribed() {
+            return Err(LayerError::Unreachable("the subscription is being renewed".to_owned()));
         }
         let confirmed = self.subscribe_channels(names).await;
         if confirmed.is_err() {
@@ -140,46 +140,45 @@ impl Subscriber {
         let mut names = Vec::with_capacity(groups.len());
         for group in groups {
             if self.wanted.remove(group) {
-                names.extend(self.names.heard_by(group));
+                names.extend(self.names.subscribed_for(group));
             }
         }
         for chunk in names.chunks(CHUNK) {
             // What fails here fails with the connection, whose successor never had them.
             let _ = self.commands.unsubscribe(chunk.to_vec()).await;
         }
-        if !names.is_empty() && self.redis_health.is_live() && self.confirm().await.is_err() {
+        if !names.is_empty() && self.redis_health.is_subscribed() && self.confirm().await.is_err() {
             self.lose();
         }
     }
 
-    /// Everything again on a connection that is new or in doubt; then the gap is told, since a client
-    /// that looks elsewhere for what it missed must find what follows here.
+    /// Subscribes everything again on a connection that is new or uncertain. The gap is reported behind
+    /// that: a client that then looks elsewhere for what it missed will find what follows here.
     async fn renew(&mut self) {
         if !self.client.is_connected() {
             return;
         }
-        // Whatever happened up to here is covered by what follows.
+        // What follows covers every event up to here.
         drain(&mut self.reconnects);
         drain(&mut self.errors);
-        let own = self.names.own().map(str::to_owned);
-        let groups = self.wanted.iter().flat_map(|group| self.names.heard_by(group));
-        let names: Vec<_> = own.into_iter().chain(groups).collect();
+        let fixed = self.names.fixed().map(str::to_owned);
+        let groups = self.wanted.iter().flat_map(|group| self.names.subscribed_for(group));
+        let names: Vec<_> = fixed.into_iter().chain(groups).collect();
         let count = names.len();
-        if self.resumed && self.backlog.send(Item::Hold).await.is_err() {
+        if self.was_subscribed && self.backlog.send(Backlogged::Resubscribing).await.is_err() {
             return;
         }
         match self.subscribe_channels(names).await {
             Ok(()) => {
-                if std::mem::replace(&mut self.resumed, true) {
-                    tracing::warn!(channels = count, "subscription to Redis made anew");
-                    if self.backlog.send(Item::Release).await.is_err() {
+                if std::mem::replace(&mut self.was_subscribed, true) {
+                    tracing::warn!(channels = count, "subscription to Redis renewed");
+                    if self.backlog.send(Backlogged::Resubscribed).await.is_err() {
                         return;
                     }
                 }
-                self.redis_health.set_live(true);
-                self.redis_health.resumed();
+                self.redis_health.set_subscribed();
             }
-            Err(error) => tracing::warn!(%error, channels = count, "not subscribed; tried again"),
+            Err(error) => tracing::warn!(%error, channels = count, "subscribing failed; retrying"),
         }
     }
 
@@ -194,24 +193,24 @@ impl Subscriber {
     async fn confirm(&mut self) -> Result<(), LayerError> {
         self.pings += 1;
         let number = self.pings.to_string();
-        let echo = self.commands.ping::<String>(Some(number.clone())).await;
-        let cause = match echo {
-            Ok(echo) if echo == number => match self.reconnects.try_recv() {
+        let answer = self.commands.ping::<String>(Some(number.clone())).await;
+        let cause = match answer {
+            Ok(answer) if answer == number => match self.reconnects.try_recv() {
                 Err(TryRecvError::Empty) => return Ok(()),
                 _ => return Err(LayerError::Unreachable("the connection was lost".to_owned())),
             },
-            Ok(_) => LayerError::Unreachable("answers are out of step".to_owned()),
+            Ok(_) => LayerError::Unreachable("replies are out of step".to_owned()),
             Err(error) => unreachable(error),
         };
         if self.client.is_connected() {
-            // An answer too many or too few would be taken for the next one's.
+            // A surplus reply would be taken for the next command's.
             let _ = self.client.force_reconnection().await;
         }
         Err(cause)
     }
 
     fn lose(&mut self) {
-        if self.redis_health.set_live(false) {
+        if self.redis_health.set_unsubscribed() {
             tracing::warn!("subscription to Redis lost");
         }
     }

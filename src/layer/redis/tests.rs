@@ -7,18 +7,18 @@ use fred::types::{Message, MessageKind, Value};
 use tokio::sync::broadcast;
 use tokio::time::timeout;
 
-use super::receive::Item;
+use super::backlog::Backlogged;
 use super::*;
 use crate::event::{Event, PublicationId};
 use crate::group::GroupPattern;
 use crate::layer::envelope::Announcement;
-use crate::layer::{External, Gap, Incoming, Retention};
+use crate::layer::{External, Incoming, Loss, Retention};
 
 const LONG: Duration = Duration::from_secs(20);
 
 struct Way {
     messages: broadcast::Sender<Message>,
-    backlog: mpsc::Sender<Item>,
+    backlog: mpsc::Sender<Backlogged>,
     inbox: Inbox,
 }
 
@@ -32,14 +32,14 @@ fn way(ring: usize, room: usize, max_bytes: usize) -> Way {
     let (backlog, backlogged) = mpsc::channel(room);
     let (sender, inbox) = mpsc::channel(1);
     let budget = Arc::new(ByteBudget::new(max_bytes));
-    let taker = SubscriptionReader {
+    let reader = SubscriptionReader {
         messages: receiver,
         names: Arc::new(Names::new("groupcast", instance, Some(foreign), None)),
         backlog: backlog.clone(),
         budget: Arc::clone(&budget),
         redis_health: Arc::clone(&redis_health),
     };
-    let reader = Reader {
+    let decoder = MessageDecoder {
         backlog: backlogged,
         inbox: sender,
         budget,
@@ -48,8 +48,8 @@ fn way(ring: usize, room: usize, max_bytes: usize) -> Way {
         redis_health,
         unreadable_log: LogLimit::default(),
     };
-    tokio::spawn(taker.run());
     tokio::spawn(reader.run());
+    tokio::spawn(decoder.run());
     Way { messages, backlog, inbox }
 }
 
@@ -83,10 +83,10 @@ impl Way {
         let incoming = timeout(LONG, self.inbox.recv()).await.expect("something comes");
         match incoming.expect("both tasks live") {
             Incoming::Publication(publication) => publication.event.kind().to_owned(),
-            Incoming::Gap(Gap::All) => "gap in all".to_owned(),
-            Incoming::Gap(Gap::Groups(groups)) => format!("gap in {groups:?}"),
+            Incoming::Loss(Loss::All) => "gap in all".to_owned(),
+            Incoming::Loss(Loss::Groups(groups)) => format!("gap in {groups:?}"),
             Incoming::External(group, message) => format!("{group}: {}", message.escape_ascii()),
-            Incoming::Gap(Gap::PossibleLoss(_)) => panic!("nobody sent this"),
+            Incoming::Loss(Loss::Possible(_)) => panic!("nobody sent this"),
             Incoming::Control(change) => panic!("nobody asked for a change: {change:?}"),
         }
     }
@@ -184,13 +184,13 @@ async fn what_comes_while_the_subscription_is_made_anew_follows_the_gap() {
     way.send("sala_1", 1);
     assert_eq!(way.next().await, "n1");
     for _ in 0..2 {
-        way.backlog.send(Item::Hold).await.unwrap();
+        way.backlog.send(Backlogged::Resubscribing).await.unwrap();
     }
     way.send("sala_1", 2);
     while !way.messages.is_empty() {
         tokio::task::yield_now().await;
     }
-    way.backlog.send(Item::Release).await.unwrap();
+    way.backlog.send(Backlogged::Resubscribed).await.unwrap();
     way.send("sala_1", 3);
     assert_eq!([way.next().await, way.next().await, way.next().await], ["gap in all", "n2", "n3"]);
 }

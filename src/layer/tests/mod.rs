@@ -112,7 +112,7 @@ impl Instance {
     async fn next_text_after_gaps(&mut self) -> String {
         loop {
             match self.next().await {
-                Incoming::Gap(_) => {}
+                Incoming::Loss(_) => {}
                 Incoming::Publication(publication) => return text_of(&publication),
                 other => panic!("a publication was expected: {other:?}"),
             }

@@ -63,7 +63,7 @@ async fn a_restarted_redis_delivers_again_and_the_gap_is_told() {
         let since = Instant::now();
         one.delivering().await;
         assert!(since.elapsed() < BACK, "back after {:?}", since.elapsed());
-        assert!(matches!(one.next().await, Incoming::Gap(Gap::All)));
+        assert!(matches!(one.next().await, Incoming::Loss(Loss::All)));
         // What was asked for meanwhile was not forgotten.
         one.send("sala_1", "a").await;
         one.send("sala_2", "b").await;
@@ -78,7 +78,7 @@ async fn a_killed_subscription_is_made_anew_and_the_gap_is_told() {
     let mut one = over(&server, |_| {}).await;
     one.subscribe(&["sala_1"]).await;
     assert_eq!(server.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]), ":1\r\n");
-    assert!(matches!(one.next().await, Incoming::Gap(Gap::All)));
+    assert!(matches!(one.next().await, Incoming::Loss(Loss::All)));
     one.send("sala_1", "a").await;
     assert_eq!(one.next_text_after_gaps().await, event_text("a"));
 }

@@ -62,7 +62,7 @@ fn received(inbox: &mut Inbox) -> Vec<(Target, String)> {
         .filter_map(|incoming| match incoming {
             Incoming::Publication(p) if p.target == to("c") => None,
             Incoming::Publication(p) => Some((p.target.clone(), text(&p))),
-            Incoming::External(..) | Incoming::Control(_) | Incoming::Gap(_) => {
+            Incoming::External(..) | Incoming::Control(_) | Incoming::Loss(_) => {
                 panic!("only publications were sent")
             }
         })

@@ -1,0 +1,36 @@
+//! Small values that instances share for a while; losing one costs nothing but work done twice.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Redis, Script};
+use crate::layer::LayerError;
+
+/// A hash of one field, because the documented rights include its commands anyway.
+static STORE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(&[
+        "redis.call('HSET', KEYS[1], 'note', ARGV[1])\n",
+        "redis.call('PEXPIRE', KEYS[1], ARGV[2])\n",
+    ])
+});
+
+static LOOK_UP: LazyLock<Script> =
+    LazyLock::new(|| Script::new(&["return redis.call('HMGET', KEYS[1], 'note')[1]"]));
+
+impl Redis {
+    /// Stores `value` under `name` for as long as `ttl`.
+    pub async fn cache(&self, name: &str, value: Bytes, ttl: Duration) -> Result<(), LayerError> {
+        self.check_answering()?;
+        let millis = Bytes::from(ttl.as_millis().max(1).to_string());
+        let key = vec![self.0.names.cached(name)];
+        Ok(STORE.run::<()>(&self.0.commands, key, vec![value, millis]).await?)
+    }
+
+    /// The value stored under `name`, if it has not expired.
+    pub async fn cached(&self, name: &str) -> Result<Option<Bytes>, LayerError> {
+        self.check_answering()?;
+        Ok(LOOK_UP.run(&self.0.commands, vec![self.0.names.cached(name)], Vec::new()).await?)
+    }
+}
