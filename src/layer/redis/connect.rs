@@ -132,7 +132,7 @@ pub(super) async fn keep_connected(client: Client, connection: &'static str) {
             Ok(Ok(())) => tracing::info!(connection, "connection to Redis ended"),
             Ok(Err(error)) => tracing::warn!(connection, %error, "connection to Redis failed"),
             Err(error) => {
-                tracing::error!(connection, %error, "connection to Redis ended by a panic")
+                tracing::error!(connection, %error, "connection to Redis ended by a panic");
             }
         }
         sleep(RESTART).await;
