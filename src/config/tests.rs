@@ -107,8 +107,8 @@ fn the_examples_of_the_shipped_file_are_right_too() {
     assert_eq!(config.identity.grants.len(), 2, "one for groups, one for calls");
     assert_eq!(config.server.routes.len(), 3);
     assert_eq!(config.shapes.len(), 2);
-    let pedido = crate::group::GroupName::parse("pedido.42").unwrap();
-    assert!(config.layer.history.of(&pedido).is_some());
+    let order = crate::group::GroupName::parse("order.42").unwrap();
+    assert!(config.layer.history.of(&order).is_some());
     assert_eq!(config.channels.channels.codec.keys, [b"clave-nueva"]);
 }
 

@@ -10,7 +10,7 @@ import groupcast
 TARGET = "/groupcast/connect?sala=a%20b&x=%C3%B1"
 
 
-def test_the_example_of_the_documentation():
+def test_the_example_of_the_documentation_in_spanish():
     body = (
         b'{"call":"marcar_leida","data":{"id":31},"connection":"k3f5a2bq-17","sub":"7","claims":{},'
         b'"session":null,"path":"/ws/notificaciones/"}'

@@ -9,8 +9,8 @@ const EXAMPLE: Signed<'_> = Signed {
     time: 1_767_225_600,
     method: "POST",
     target: "/groupcast/call",
-    path: b"/ws/notificaciones/",
-    body: br#"{"call":"marcar_leida","data":{"id":31},"connection":"k3f5a2bq-17","sub":"7","claims":{},"session":null,"path":"/ws/notificaciones/"}"#,
+    path: b"/ws/notifications/",
+    body: br#"{"call":"mark_read","data":{"id":31},"connection":"k3f5a2bq-17","sub":"7","claims":{},"session":null,"path":"/ws/notifications/"}"#,
 };
 
 #[test]
