@@ -7,8 +7,8 @@
 //! 3. [`layer`]: `Layer::publish` carries it to every instance that wants the group.
 //! 4. [`relay`]: `dispatch` takes what the layer has, in order.
 //! 5. [`hub`]: `Hub::post` posts it to the shards that have members.
-//! 6. [`hub`]: `Shard::fan_out` frames it once and links every receiver to the frame.
-//! 7. [`hub`]: `Shard::write_out` writes each socket once; what it does not take waits in the
+//! 6. [`hub`]: `Delivery::fan_out` frames it once and links every receiver to the frame.
+//! 7. [`hub`]: `Delivery::write_out` writes each socket once; what it does not take waits in the
 //!    [`connection`]'s bounded outbox.
 //!
 //! `ARCHITECTURE.md` has the other walks, the rooms and what each of them must never know.

@@ -8,9 +8,8 @@ use tokio::sync::Semaphore;
 use crate::backend::{self, CallError, Question, Reply};
 use crate::channels::ChannelLayer;
 use crate::event::{Control, Member};
-use crate::frame::Frame;
 use crate::hub::{Call, Hub};
-use crate::protocol::{Code, outbound};
+use crate::protocol::Code;
 use crate::telemetry::{BackendOutcome, CallFailure, Metrics};
 
 /// Calls that may wait for their turn; more are refused. At 32 in parallel and 50 ms each, a second
@@ -111,12 +110,7 @@ impl Lanes {
         for group in join {
             self.hub.control(Control::Join(member(), group)).await;
         }
-        let frame = match (call.id, result) {
-            (Some(id), Some(result)) => Some(outbound::result(id, &result)),
-            (Some(id), None) => Some(outbound::result(id, serde_json::value::RawValue::NULL)),
-            (None, Some(result)) => Some(Frame::text(result.get().as_bytes())),
-            (None, None) => None,
-        };
+        let frame = call.reply.result(result.as_deref());
         self.hub.answer(call.shard, call.to, frame).await;
         if let Some(code) = close {
             self.hub.control(Control::Close(member(), code)).await;
@@ -134,9 +128,7 @@ impl Lanes {
                 tracing::debug!(connection = %call.to, call = name, code = %error.code, "call refused");
             }
         }
-        let frame = call
-            .notify_errors
-            .then(|| outbound::call_error(call.id, &error.code, &error.message, error.retry));
+        let frame = call.reply.error(&error.code, &error.message, error.retry);
         self.hub.answer(call.shard, call.to, frame).await;
     }
 }

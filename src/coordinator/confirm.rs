@@ -46,8 +46,7 @@ impl Confirmations {
     }
 
     async fn ask(&self, hook: &Hook, confirm: &Confirm) -> Confirmation {
-        let visitor =
-            HookRequest::unpack(&confirm.words).expect("the words of a visitor were packed");
+        let visitor = HookRequest::unpack(&confirm.request).expect("the hook request was packed");
         let channel = self
             .channel_layer
             .as_ref()

@@ -53,7 +53,7 @@ pub async fn dispatch(
                 Incoming::Loss(loss) => mend(loss, &hub, &layer).await,
             }
         }
-        hub.ring();
+        hub.wake();
     }
 }
 
@@ -71,7 +71,7 @@ async fn mend(loss: Loss, hub: &Hub, layer: &Layer) {
     for batch in asked.chunks(BATCH) {
         settled.extend(catch_up(batch, hub, layer, deadline).await);
     }
-    hub.notify_doubt(PossibleGap { groups, settled: Arc::new(settled) }).await;
+    hub.notify_possible_gap(PossibleGap { groups, settled: Arc::new(settled) }).await;
 }
 
 /// Tells that publications may never have reached the layer: no history can mend that.
@@ -81,7 +81,7 @@ async fn notify_possible_loss(loss: PossibleLoss, hub: &Hub) {
         PossibleLoss::Share { number, of } => hub.groups_where(|group| group.share(of) == number),
     };
     let settled = Arc::new(HashSet::new());
-    hub.notify_doubt(PossibleGap { groups: Some(groups.into()), settled }).await;
+    hub.notify_possible_gap(PossibleGap { groups: Some(groups.into()), settled }).await;
 }
 
 /// The groups of which everything since their position could be delivered.

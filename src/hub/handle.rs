@@ -3,20 +3,18 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use mio::{Poll, Waker};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
-use super::command::{Command, Confirmation, Joined, NewConnection, Request};
-use super::gaps::PossibleGap;
-use super::inbox::Inbox;
-use super::outgoing::Outgoing;
+use super::command::{Command, PossibleGap};
 use super::registry::{MAX_SHARDS, Registry, ShardSet};
 use super::report::{GroupReport, UserReport};
-use super::shard::{Clock, DOORBELL, Shard};
+use super::request::{Confirmation, Joined, NewConnection, Request};
+use super::shard::{ShardHandle, build};
+use super::store::RequestQueue;
 use super::{Settings, ShardConfig};
 use crate::event::{ConnectionId, Control, InstanceId, Position, Publication, Target};
 use crate::frame::Frame;
@@ -24,16 +22,13 @@ use crate::group::GroupName;
 use crate::protocol::Disconnect;
 use crate::telemetry::{Metrics, TargetKind};
 
-/// Bytes of one read; a largest message and its header, so that most messages are never copied.
-const SCRATCH: usize = 16 * 1024 + 14;
-
 /// All shards of this instance. Cloning is cheap.
 #[derive(Clone)]
-pub struct Hub(Arc<Shared>);
+pub struct Hub(Arc<HubShared>);
 
-struct Shared {
+struct HubShared {
     instance: InstanceId,
-    shards: Vec<Handle>,
+    shards: Vec<ShardHandle>,
     registry: Arc<Registry>,
     serial: AtomicU64,
     settings: Settings,
@@ -42,30 +37,25 @@ struct Shared {
     ended: Mutex<Option<mpsc::Receiver<()>>>,
 }
 
-pub(super) struct Handle {
-    pub(super) inbox: Inbox,
-    pub(super) load: Arc<AtomicUsize>,
-}
-
 /// Ends the process if its thread panics: a shard is a share of all connections, and a gateway that
 /// goes on without it looks healthy while its groups are deaf. A supervisor starts a whole one.
-struct LastResort;
+struct AbortOnPanic;
 
-impl Drop for LastResort {
+impl Drop for AbortOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            tracing::error!("a shard has failed; the process ends");
+            tracing::error!("shard panicked; aborting");
             std::process::abort();
         }
     }
 }
 
-/// An arrival that finds no seat.
+/// A connection that no shard takes.
 #[derive(Debug)]
-pub struct Turned {
+pub struct NotAdmitted {
     /// The socket and all that came with it.
-    pub arrival: Box<NewConnection>,
-    /// What to tell it.
+    pub connection: Box<NewConnection>,
+    /// How to close it.
     pub disconnect: Disconnect,
 }
 
@@ -74,7 +64,7 @@ impl Hub {
     pub fn start(
         instance: InstanceId,
         settings: Settings,
-        blueprint: ShardConfig,
+        config: ShardConfig,
     ) -> io::Result<(Self, mpsc::Receiver<Request>)> {
         let count = match settings.shards {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -84,23 +74,23 @@ impl Hub {
         let (requests, served) = mpsc::channel(settings.requests);
         let (alive, ended) = mpsc::channel(1);
         let registry = Arc::new(Registry::default());
-        let metrics = Arc::clone(&blueprint.metrics);
-        let blueprint = Arc::new(blueprint);
+        let metrics = Arc::clone(&config.metrics);
+        let config = Arc::new(config);
         let mut shards = Vec::with_capacity(count);
         for index in 0..count {
-            let outgoing = Outgoing::new(requests.clone(), index);
+            let queue = RequestQueue::new(requests.clone(), index);
             let registry = Arc::clone(&registry);
             let (handle, shard) =
-                build(index, instance, &settings, Arc::clone(&blueprint), registry, outgoing)?;
+                build(index, instance, &settings, Arc::clone(&config), registry, queue)?;
             let alive = alive.clone();
             std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
-                let last_resort = LastResort;
+                let abort_on_panic = AbortOnPanic;
                 shard.run();
-                drop((last_resort, alive));
+                drop((abort_on_panic, alive));
             })?;
             shards.push(handle);
         }
-        let shared = Shared {
+        let shared = HubShared {
             instance,
             shards,
             registry,
@@ -133,28 +123,28 @@ impl Hub {
         self.0.registry.groups()
     }
 
-    /// Gives an arrival to the shard with the fewest connections.
+    /// Gives a new connection to the shard with the fewest connections.
     ///
     /// One listener and a choice, rather than SO_REUSEPORT: sockets live for hours, so balance
     /// counts for more than the rate of accepting, and the kernel's hash cannot be corrected.
-    pub fn admit(&self, arrival: Box<NewConnection>) -> Result<(), Turned> {
-        let sub = Arc::clone(&arrival.identity.sub);
+    pub fn admit(&self, connection: Box<NewConnection>) -> Result<(), NotAdmitted> {
+        let sub = Arc::clone(&connection.identity.sub);
         if !self.0.registry.enter(&sub, self.0.settings.connections_per_user) {
             let disconnect = Disconnect::TOO_MANY.because("too many connections of this user");
-            return Err(Turned { arrival, disconnect });
+            return Err(NotAdmitted { connection, disconnect });
         }
         let least = self.0.shards.iter().min_by_key(|shard| shard.load.load(Ordering::Relaxed));
         let shard = least.expect("a hub has at least one shard");
-        // Counted at once, so that a wave of arrivals spreads before the shards have seen it; the
+        // Counted at once, so that a wave of connections spreads before the shards have seen it; the
         // shard counts down when the connection is gone.
         shard.load.fetch_add(1, Ordering::Relaxed);
-        match shard.inbox.try_send(Command::Admit(arrival)) {
+        match shard.inbox.try_send(Command::Admit(connection)) {
             Ok(()) => Ok(()),
-            Err(Command::Admit(arrival)) => {
+            Err(Command::Admit(connection)) => {
                 self.0.registry.leave(&sub);
                 shard.load.fetch_sub(1, Ordering::Relaxed);
-                Err(Turned {
-                    arrival,
+                Err(NotAdmitted {
+                    connection,
                     disconnect: Disconnect::TOO_MANY.because("too many at once"),
                 })
             }
@@ -166,10 +156,10 @@ impl Hub {
     /// them.
     pub async fn deliver(&self, publication: Arc<Publication>) {
         self.post(publication).await;
-        self.ring();
+        self.wake();
     }
 
-    /// Posts a publication without waking anybody: [`Hub::ring`] must follow what is posted together,
+    /// Posts a publication without waking anybody: [`Hub::wake`] must follow what is posted together,
     /// so that no shard writes the first before the last is there.
     ///
     /// Waits for room in their inboxes, which is to say for CPU.
@@ -191,10 +181,10 @@ impl Hub {
         }
     }
 
-    /// ChangedKeys the shards that sleep.
-    pub fn ring(&self) {
+    /// Wakes the shards that sleep.
+    pub fn wake(&self) {
         for shard in &self.0.shards {
-            shard.inbox.ring();
+            shard.inbox.wake();
         }
     }
 
@@ -205,10 +195,10 @@ impl Hub {
         }
     }
 
-    /// Tells everybody concerned that publications may be missing here.
-    pub async fn notify_doubt(&self, doubt: PossibleGap) {
+    /// Notifies every connection concerned that publications may be missing here.
+    pub async fn notify_possible_gap(&self, gap: PossibleGap) {
         for shard in &self.0.shards {
-            shard.inbox.send(Command::PossibleGap(doubt.clone())).await;
+            shard.inbox.send(Command::PossibleGap(gap.clone())).await;
         }
     }
 
@@ -257,7 +247,7 @@ impl Hub {
         self.0.shards[shard].inbox.send(Command::Joined(Box::new(joined))).await;
     }
 
-    /// Answers a [`Request::Send`] or [`Request::Call`]; `None` = there is nothing to say.
+    /// Answers a [`Request::Send`] or [`Request::Call`]; `None` = there is nothing to send.
     pub async fn answer(&self, shard: usize, to: ConnectionId, frame: Option<Frame>) {
         self.0.shards[shard].inbox.send(Command::Answer { to, frame }).await;
     }
@@ -268,11 +258,11 @@ impl Hub {
     }
 
     /// What this instance knows of a group.
-    pub async fn look_at_group(&self, name: &GroupName) -> GroupReport {
+    pub async fn report_group(&self, name: &GroupName) -> GroupReport {
         let mut whole = GroupReport::default();
         for shard in &self.0.shards {
             let (reply, answer) = oneshot::channel();
-            shard.inbox.send(Command::LookAtGroup(name.clone(), reply)).await;
+            shard.inbox.send(Command::ReportGroup(name.clone(), reply)).await;
             let Ok(part) = answer.await else { continue };
             whole.connections += part.connections;
             whole.sent += part.sent;
@@ -283,13 +273,13 @@ impl Hub {
     }
 
     /// What this instance knows of a user.
-    pub async fn look_at_user(&self, sub: &str) -> UserReport {
+    pub async fn report_user(&self, sub: &str) -> UserReport {
         let sub: Arc<str> = sub.into();
         let mut whole = UserReport::default();
         let mut newest = None;
         for shard in &self.0.shards {
             let (reply, answer) = oneshot::channel();
-            shard.inbox.send(Command::LookAtUser(Arc::clone(&sub), reply)).await;
+            shard.inbox.send(Command::ReportUser(Arc::clone(&sub), reply)).await;
             let Ok((part, closed)) = answer.await else { continue };
             whole.connections.extend(part.connections);
             if closed > newest {
@@ -305,7 +295,7 @@ impl Hub {
         let mut whole = 0;
         for shard in &self.0.shards {
             let (reply, answer) = oneshot::channel();
-            shard.inbox.send(Command::LookAtOutboxes(reply)).await;
+            shard.inbox.send(Command::ReportOutboxes(reply)).await;
             whole += answer.await.unwrap_or_default();
         }
         whole
@@ -335,46 +325,4 @@ impl Hub {
     fn all(&self) -> ShardSet {
         ShardSet::all(self.0.shards.len())
     }
-}
-
-/// A shard without its thread, and the way to it.
-pub(super) fn build(
-    index: usize,
-    instance: InstanceId,
-    settings: &Settings,
-    blueprint: Arc<ShardConfig>,
-    registry: Arc<Registry>,
-    outgoing: Outgoing,
-) -> io::Result<(Handle, Shard)> {
-    let poll = Poll::new()?;
-    let waker = Waker::new(poll.registry(), DOORBELL)?;
-    let (inbox, receiver) = Inbox::new(settings.inbox, waker);
-    let load = Arc::new(AtomicUsize::new(0));
-    let gauges = blueprint.metrics.shard(index);
-    let shard = Shard {
-        index,
-        instance,
-        blueprint,
-        registry,
-        poll,
-        inbox: receiver,
-        doorbell: inbox.doorbell(),
-        load: Arc::clone(&load),
-        seats: Default::default(),
-        groups: Default::default(),
-        holds: Default::default(),
-        turn: Default::default(),
-        wheel: super::wheel::Wheel::new(),
-        outgoing,
-        closed_users: Default::default(),
-        scratch: vec![0; SCRATCH],
-        answered: Vec::new(),
-        resumed: Vec::new(),
-        clock: Clock::start(),
-        drain: None,
-        gauges,
-        tally: Default::default(),
-        due: Vec::new(),
-    };
-    Ok((Handle { inbox, load }, shard))
 }

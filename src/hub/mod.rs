@@ -1,40 +1,31 @@
 //! Who is in which group on this instance, and the shards that write to them.
 
 mod command;
-mod confirm;
-mod connections;
-mod converse;
+mod context;
 mod deliver;
-mod fan_out;
-mod gaps;
 mod handle;
 mod inbox;
-mod join_buffer;
-mod joined;
-mod joining;
-mod look;
-mod members;
-mod outgoing;
+mod join;
+mod receive;
 mod registry;
-mod renew;
 mod report;
-mod run_timers;
+mod request;
 mod shard;
+mod store;
 #[cfg(test)]
 mod tests;
-mod turn;
-mod wheel;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use command::{
-    Call, Cause, Confirm, Confirmation, HookIdentity, Join, Joined, NewConnection, Request, Send,
-};
-pub use gaps::PossibleGap;
-pub use handle::{Hub, Turned};
+pub use command::PossibleGap;
+pub use handle::{Hub, NotAdmitted};
 pub use registry::{MAX_SHARDS, Registry};
 pub use report::{ConnectionReport, Dropped, GroupReport, UserReport};
+pub use request::{
+    Call, Cause, Confirm, Confirmation, Credential, HookIdentity, Join, Joined, NewConnection,
+    ReplyFormat, Request, Send,
+};
 
 use crate::frame::Frame;
 use crate::identity::{Policy, Template, Verifier};
@@ -70,9 +61,9 @@ pub struct ShardConfig {
     pub verifier: Arc<Verifier>,
     /// Decides on joins, sends and calls.
     pub policy: Arc<Policy>,
-    /// Where is counted.
+    /// Counts.
     pub metrics: Arc<Metrics>,
-    /// Told in `welcome`: how spread out clients should come back.
+    /// Sent in `welcome`: the window in which clients spread their return.
     pub retry_window: Duration,
 }
 
@@ -85,7 +76,7 @@ pub struct RouteConfig {
     pub join: Vec<Template>,
     /// Sent first to its plain connections.
     pub welcome: Option<Frame>,
-    /// Whether its plain connections are told of calls that fail.
+    /// Whether its plain connections are sent the errors of calls.
     pub call_errors: bool,
 }
 

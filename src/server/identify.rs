@@ -6,7 +6,7 @@ use super::settings::{Allow, Route};
 use super::websocket::{Front, Refused, Visit};
 use crate::backend::{Hook, HookVerdict};
 use crate::event::ConnectionId;
-use crate::hub::HookIdentity;
+use crate::hub::{Credential, HookIdentity};
 use crate::identity::Identity;
 use crate::protocol::Disconnect;
 use crate::telemetry::{AuthFailure, RefusalReason};
@@ -14,8 +14,7 @@ use crate::telemetry::{AuthFailure, RefusalReason};
 /// Somebody who may come in.
 pub(super) struct Known {
     pub(super) identity: Identity,
-    /// Set where it is the back end's word.
-    pub(super) vouch: Option<HookIdentity>,
+    pub(super) credential: Credential,
 }
 
 impl Front {
@@ -74,7 +73,7 @@ impl Front {
             let cause = format!("{}: {refusal}", refusal.cause());
             self.unknown(failure, Disconnect::UNAUTHORIZED, cause)
         })?;
-        Ok(Known { identity, vouch: None })
+        Ok(Known { identity, credential: Credential::Token })
     }
 
     async fn ask(&self, hook: &Hook, visit: &Visit, id: ConnectionId) -> Result<Known, Refused> {
@@ -83,12 +82,13 @@ impl Front {
             self.channel_layer.as_ref().and_then(|channel_layer| channel_layer.channel_of(id));
         let (disconnect, cause) = match hook.ask(visitor, id, channel).await {
             HookVerdict::Accepted(word) => {
-                let vouch = HookIdentity {
-                    words: visitor.pack(),
+                let hook = HookIdentity {
+                    request: visitor.pack(),
                     ask_at: word.ask_at(id),
                     welcome: word.welcome.clone(),
                 };
-                return Ok(Known { identity: word.identity.clone(), vouch: Some(vouch) });
+                let (identity, credential) = (word.identity.clone(), Credential::Hook(hook));
+                return Ok(Known { identity, credential });
             }
             HookVerdict::Unauthorized => {
                 (Disconnect::UNAUTHORIZED.because("not logged in"), "the connect hook says 401")

@@ -237,7 +237,7 @@ impl Front {
     }
 
     async fn seat(&self, session: PreSession, visit: Visit, admission: Admission) {
-        let Admission { id, known: Known { identity, vouch }, route, parameters, groups } =
+        let Admission { id, known: Known { identity, credential }, route, parameters, groups } =
             admission;
         let (stream, leftover) = session.into_parts();
         let Ok(stream) = stream.into_std() else { return };
@@ -255,13 +255,14 @@ impl Front {
             route,
             parameters,
             groups,
-            vouch,
+            credential,
         };
-        let Err(turned) = self.hub.admit(Box::new(arrival)) else { return };
-        let Ok(stream) = TcpStream::from_std(turned.arrival.stream) else { return };
+        let Err(refused) = self.hub.admit(Box::new(arrival)) else { return };
+        let Ok(stream) = TcpStream::from_std(refused.connection.stream) else { return };
         let session = PreSession::new(stream, Vec::new(), 0);
-        let cause = format!("sub {:?}: {}", turned.arrival.identity.sub, turned.disconnect.reason);
-        let refused = Refused::new(turned.disconnect, RefusalReason::User, cause);
+        let cause =
+            format!("sub {:?}: {}", refused.connection.identity.sub, refused.disconnect.reason);
+        let refused = Refused::new(refused.disconnect, RefusalReason::User, cause);
         self.refuse(session, &visit, refused).await;
     }
 

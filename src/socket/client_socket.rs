@@ -6,7 +6,8 @@ use std::net::TcpStream;
 use mio::{Registry, Token};
 
 use super::{
-    Decoder, Entry, Flushed, Gaps, Limits, Lost, Millis, Outbox, Settings, Source, Stream,
+    Decoder, Flushed, GapPolicy, Limits, Lost, Millis, Outbox, QueuedEvent, Settings, Source,
+    Stream,
 };
 use crate::frame::Frame;
 use crate::protocol::Disconnect;
@@ -22,17 +23,25 @@ pub struct ClientSocket {
     stream: Stream,
     /// What a socket did not take.
     outbox: Option<Box<Outbox>>,
-    /// Whether the last write was taken whole, or the socket has said since that there is room.
-    pub writable: bool,
+    sending: SendingSide,
+    gaps: GapPolicy,
     /// Whether input may be there that no event will announce again.
-    pub readable: bool,
-    /// Whether the close frame is written and the sending side shut.
-    shut: bool,
-    gaps: Gaps,
+    is_readable: bool,
     decoder: Decoder,
     /// Input that came while the connection had to wait; at most one read of it.
     backlog: Vec<u8>,
     outbox_bytes: usize,
+}
+
+/// How far the sending side is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SendingSide {
+    /// The last write was taken whole, or the socket has reported room since.
+    Ready,
+    /// The socket took less than it was given; an edge will report room.
+    Full,
+    /// The close frame is written: nothing follows.
+    Shut,
 }
 
 impl ClientSocket {
@@ -41,7 +50,7 @@ impl ClientSocket {
         socket: TcpStream,
         leftover: Vec<u8>,
         settings: &Settings,
-        gaps: Gaps,
+        gaps: GapPolicy,
     ) -> io::Result<Self> {
         Ok(Self {
             stream: Stream::from_std(socket, settings)?,
@@ -50,25 +59,42 @@ impl ClientSocket {
             backlog: leftover,
             outbox_bytes: settings.outbox_bytes,
             gaps,
-            writable: true,
-            readable: true,
-            shut: false,
+            sending: SendingSide::Ready,
+            is_readable: true,
         })
     }
 
-    /// Asks to be told of readiness under `token`.
+    /// Asks for readiness events under `token`.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         self.stream.register(registry, token)
     }
 
-    /// Reads once.
+    /// Reads once. Until [`ClientSocket::note_readable`] nothing is known to be left.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.is_readable = false;
         self.stream.try_read(buffer)
+    }
+
+    /// Notes that input may be there that no event will announce again.
+    pub fn note_readable(&mut self) {
+        self.is_readable = true;
+    }
+
+    /// Whether input may be there that no event will announce again.
+    pub fn is_readable(&self) -> bool {
+        self.is_readable
+    }
+
+    /// Notes that the socket has reported room.
+    pub fn note_writable(&mut self) {
+        if self.sending == SendingSide::Full {
+            self.sending = SendingSide::Ready;
+        }
     }
 
     /// Whether frames may be written directly: nothing waits before them and the socket takes more.
     pub fn is_clear(&self) -> bool {
-        self.writable && self.outbox.is_none()
+        self.sending == SendingSide::Ready && self.outbox.is_none()
     }
 
     /// Writes directly, once; a short count means that the socket is full.
@@ -76,7 +102,9 @@ impl ClientSocket {
         debug_assert!(self.is_clear(), "a direct write overtakes what waits");
         let whole = slices.iter().map(|slice| slice.len()).sum::<usize>();
         let outcome = self.stream.try_write_vectored(slices);
-        self.writable = matches!(&outcome, Ok(written) if *written == whole);
+        if !matches!(&outcome, Ok(written) if *written == whole) {
+            self.sending = SendingSide::Full;
+        }
         outcome
     }
 
@@ -89,10 +117,10 @@ impl ClientSocket {
     pub fn queue(
         &mut self,
         source: Source,
-        entry: Entry,
+        event: QueuedEvent,
         limits: &Limits,
     ) -> Result<Lost, Disconnect> {
-        self.outbox().push(source, entry, limits)
+        self.outbox().push(source, event, limits)
     }
 
     /// Queues an answer before the events that wait.
@@ -117,8 +145,14 @@ impl ClientSocket {
         lost
     }
 
-    /// The events that wait, counted by source: what is lost if the connection ends now.
-    pub fn backlog_of_events(&self) -> Vec<(Source, u32)> {
+    /// Drops all that waits, since the connection is at its end; what is lost by it, by source.
+    pub fn discard(&mut self) -> Vec<(Source, u32)> {
+        let lost = self.backlog_of_events();
+        self.outbox = None;
+        lost
+    }
+
+    fn backlog_of_events(&self) -> Vec<(Source, u32)> {
         self.outbox.as_ref().map_or(Vec::new(), |outbox| outbox.backlog().collect())
     }
 
@@ -134,20 +168,22 @@ impl ClientSocket {
 
     /// Writes what waits, as far as the socket takes it, and lets go of an outbox that is empty.
     ///
-    /// `None` = nothing waits, or the socket has not said that there is room.
+    /// `None` = nothing waits, or the socket has not reported room.
     pub fn flush(
         &mut self,
         now: Millis,
         render: impl FnMut(Source, &Gap) -> Frame,
     ) -> io::Result<Option<Flushed>> {
-        let Some(outbox) = self.outbox.as_mut().filter(|_| self.writable) else {
+        let Some(outbox) = self.outbox.as_mut().filter(|_| self.sending == SendingSide::Ready)
+        else {
             return Ok(None);
         };
         let stream = &mut self.stream;
         let flushed = outbox.flush(now, render, |slices| stream.try_write_vectored(slices))?;
-        self.writable = outbox.is_empty();
-        if self.writable {
+        if outbox.is_empty() {
             self.outbox = None;
+        } else {
+            self.sending = SendingSide::Full;
         }
         Ok(Some(flushed))
     }
@@ -167,7 +203,7 @@ impl ClientSocket {
         self.backlog.extend_from_slice(input);
     }
 
-    /// Whether input is kept that has to be heard before any other.
+    /// Whether input is kept that has to be handled before any other.
     pub fn has_backlog(&self) -> bool {
         !self.backlog.is_empty()
     }
@@ -179,10 +215,10 @@ impl ClientSocket {
 
     /// Ends the sending side once the close frame is out: what follows is the peer's close or end.
     pub fn shut_down(&mut self) -> io::Result<()> {
-        if self.shut {
+        if self.sending == SendingSide::Shut {
             return Ok(());
         }
-        self.shut = true;
+        self.sending = SendingSide::Shut;
         self.stream.shut_down_write()
     }
 

@@ -1,4 +1,4 @@
-//! One socket: its bytes in, its bounded queue out, and what is known of who is behind it.
+//! One client's byte stream: its bytes in, its bounded queue out.
 
 mod client_socket;
 mod decoder;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 pub use client_socket::ClientSocket;
 pub use decoder::{Decoder, Inbound, accept_key};
-pub use outbox::{Entry, Flushed, Gaps, Lost, Millis, Outbox, Source};
+pub use outbox::{Flushed, GapPolicy, Lost, Millis, Outbox, QueuedEvent, Source};
 pub use stream::Stream;
 
 use crate::group::{GroupName, GroupPattern};

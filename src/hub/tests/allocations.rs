@@ -29,7 +29,11 @@ fn allocations(members: usize, count: u64) -> u64 {
         let events = peer.drain().iter().filter(|got| matches!(got, Got::Json(_))).count() as u64;
         assert!(events >= 3 * count, "everything was delivered at once");
         assert!(
-            !bench.shard.seats.keys().any(|key| bench.shard.seats[key].connection.has_waiting())
+            !bench
+                .shard
+                .connections
+                .keys()
+                .any(|key| bench.shard.connections[key].socket.has_waiting())
         );
     }
     cost

@@ -6,22 +6,22 @@ use std::time::{Duration, Instant};
 use mio::Events;
 use tokio::sync::mpsc;
 
-use super::fixture::{answer_to, blueprint, event, group, identity, instance};
+use super::fixture::{answer_to, event, group, identity, instance, shard_config};
 use super::peer::{Peer, pair};
 use crate::event::{ConnectionId, Control, Except, Publication, PublicationId, Recovery, Target};
 use crate::group::GroupName;
 use crate::hub::command::Command;
-use crate::hub::handle::{Handle, build};
-use crate::hub::outgoing::Outgoing;
-use crate::hub::shard::Shard;
-use crate::hub::{HookIdentity, Join, NewConnection, Registry, Request, Settings};
+
+use crate::hub::shard::{Shard, ShardHandle, build};
+use crate::hub::store::RequestQueue;
+use crate::hub::{Credential, Join, NewConnection, Registry, Request, Settings};
 use crate::protocol::{Code, Encoding, Refusal};
 use crate::socket;
 use crate::telemetry::Metrics;
 
 pub(super) struct Bench {
     pub(super) shard: Shard,
-    pub(super) handle: Handle,
+    pub(super) handle: ShardHandle,
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) registry: Arc<Registry>,
     pub(super) metrics: Arc<Metrics>,
@@ -53,12 +53,12 @@ impl Bench {
         registry: Arc<Registry>,
     ) -> Self {
         let metrics = Arc::new(Metrics::new());
-        let blueprint = Arc::new(blueprint(connection, Arc::clone(&metrics)));
+        let config = Arc::new(shard_config(connection, Arc::clone(&metrics)));
         let (sender, requests) = mpsc::channel(requests);
-        let outgoing = Outgoing::new(sender, index);
+        let outgoing = RequestQueue::new(sender, index);
         let shared = Arc::clone(&registry);
         let (handle, shard) =
-            build(index, instance(), &Settings::default(), blueprint, shared, outgoing).unwrap();
+            build(index, instance(), &Settings::default(), config, shared, outgoing).unwrap();
         let (now, events) = (Instant::now(), Events::with_capacity(1024));
         let serial = index as u64 * 1_000_000;
         Self { shard, handle, requests, registry, metrics, now, events, serial }
@@ -105,7 +105,7 @@ impl Bench {
         small: bool,
         route: u16,
     ) -> Peer {
-        self.arrive_with(sub, encoding, groups, small, route, None)
+        self.arrive_with(sub, encoding, groups, small, route, Credential::Token)
     }
 
     /// With the back end's word, if there is one.
@@ -116,7 +116,7 @@ impl Bench {
         groups: &[&str],
         small: bool,
         route: u16,
-        vouch: Option<HookIdentity>,
+        credential: Credential,
     ) -> Peer {
         self.serial += 1;
         let id = ConnectionId { instance: instance(), serial: self.serial };
@@ -132,7 +132,7 @@ impl Bench {
             route,
             parameters: Vec::new(),
             groups: groups.iter().map(|name| (group(name), None)).collect(),
-            vouch,
+            credential,
         };
         self.handle.load.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.post(Command::Admit(Box::new(arrival)));

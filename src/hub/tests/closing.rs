@@ -67,7 +67,7 @@ fn a_connection_closed_for_slowness_gets_its_close_frame_last() {
 fn a_leave_that_finds_the_connection_too_slow_says_nothing_after_the_close() {
     let mut bench = Bench::with(tight(Overflow::Close), 16);
     let mut peer = bench.narrow_seat("7", &["g"]);
-    while !bench.shard.seats[0].connection.has_waiting() {
+    while !bench.shard.connections[0].socket.has_waiting() {
         bench.publish(bench.publication(Target::Group(group("g")), 0, 2000));
         bench.turn();
     }
@@ -103,7 +103,7 @@ fn a_close_of_the_peer_is_answered_even_if_nothing_more_follows() {
     let mut peer = bench.seat("7", &["g"]);
     peer.close();
     peer.shut_down();
-    bench.turn_until("the seat is free", |bench| bench.shard.seats.is_empty());
+    bench.turn_until("the seat is free", |bench| bench.shard.connections.is_empty());
     assert_eq!(peer.next(), Got::Close(Some(1000)));
     assert_eq!(peer.next(), Got::End);
 }
@@ -119,7 +119,7 @@ fn a_closing_connection_is_let_go_by_its_peer_although_a_request_is_under_way() 
     bench.turn();
     assert_eq!(peer.next(), Got::Close(Some(4409)));
     peer.close();
-    bench.turn_until("the seat is free", |bench| bench.shard.seats.is_empty());
+    bench.turn_until("the seat is free", |bench| bench.shard.connections.is_empty());
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn whoever_leaves_by_whatever_way_is_counted_out() {
     for peer in &mut peers {
         peer.shut_down();
     }
-    bench.turn_until("all seats are free", |bench| bench.shard.seats.is_empty());
+    bench.turn_until("all seats are free", |bench| bench.shard.connections.is_empty());
     bench.turn();
     let sub = "7".into();
     assert!(bench.registry.enter(&sub, 1), "no connection of the user is left");

@@ -5,7 +5,7 @@ use super::fixture::{identity, verifier};
 use super::peer::{Got, Peer};
 use crate::frame::Frame;
 use crate::hub::command::Command;
-use crate::hub::{Confirm, Confirmation, HookIdentity, Request};
+use crate::hub::{Confirm, Confirmation, Credential, HookIdentity, Request};
 use crate::identity::{Identity, Vouched};
 use crate::protocol::{Disconnect, Encoding};
 
@@ -14,18 +14,19 @@ const WORDS: &[u8] = b"cookie";
 
 /// Seconds from the bench's present, since 1970.
 fn after(bench: &Bench, seconds: u64) -> u64 {
-    bench.shard.clock.unix() + seconds
+    bench.shard.context.clock.unix() + seconds
 }
 
 fn vouch(bench: &Bench, seconds: u64) -> HookIdentity {
     let welcome = Some(Frame::text(br#"{"type":"suya"}"#));
-    HookIdentity { words: WORDS.into(), ask_at: after(bench, seconds), welcome }
+    HookIdentity { request: WORDS.into(), ask_at: after(bench, seconds), welcome }
 }
 
 /// A welcomed v1 connection about which is to be asked again in ten seconds.
 fn seat(bench: &mut Bench) -> Peer {
     let vouch = vouch(bench, 10);
-    let mut peer = bench.arrive_with("7", Encoding::V1, &["usuario_7"], false, 0, Some(vouch));
+    let mut peer =
+        bench.arrive_with("7", Encoding::V1, &["usuario_7"], false, 0, Credential::Hook(vouch));
     bench.grant_all();
     let welcome = peer.expect("welcome");
     assert!(welcome.get("expires_in").is_none(), "the client has nothing to renew");
@@ -61,7 +62,7 @@ fn a_word_is_asked_for_again_when_it_is_due_and_once() {
     assert!(bench.requests.try_recv().is_err(), "not before");
     bench.pass(1);
     let confirm = asked(&mut bench);
-    assert_eq!((confirm.to, &*confirm.words), (peer.id, WORDS));
+    assert_eq!((confirm.to, &*confirm.request), (peer.id, WORDS));
     bench.pass(10);
     assert!(bench.requests.try_recv().is_err(), "the answer is awaited");
     let holds = Confirmation::StillValid {
@@ -124,10 +125,10 @@ fn a_word_that_runs_out_unconfirmed_ends_with_the_advice_to_come_back() {
     let mut bench = Bench::new();
     // The fixture's identity runs out; nobody answers the question.
     let vouch = vouch(&bench, 10);
-    let mut peer = bench.arrive_with("7", Encoding::V1, &[], false, 0, Some(vouch));
+    let mut peer = bench.arrive_with("7", Encoding::V1, &[], false, 0, Credential::Hook(vouch));
     bench.grant_all();
     peer.expect("welcome");
-    let left = identity("7").expires_at - bench.shard.clock.unix();
+    let left = identity("7").expires_at - bench.shard.context.clock.unix();
     for _ in 0..left.div_ceil(20) {
         bench.pass(20);
         peer.say(r#"{"type":"pong"}"#);
@@ -144,7 +145,8 @@ fn the_back_ends_welcome_goes_before_the_routes() {
     let mut bench = Bench::new();
     let vouch = vouch(&bench, 600);
     // The second route has a welcome of its own.
-    let mut plain = bench.arrive_with("7", Encoding::Plain(0), &[], false, 1, Some(vouch));
+    let mut plain =
+        bench.arrive_with("7", Encoding::Plain(0), &[], false, 1, Credential::Hook(vouch));
     bench.grant_all();
     assert_eq!(plain.expect("suya"), serde_json::json!({"type": "suya"}));
     assert_eq!(plain.drain(), []);
@@ -158,6 +160,6 @@ fn an_answer_that_comes_too_late_is_nobodys() {
     let confirm = asked(&mut bench);
     peer.close();
     peer.shut_down();
-    bench.turn_until("it has gone", |bench| bench.shard.seats.find(confirm.to).is_none());
+    bench.turn_until("it has gone", |bench| bench.shard.connections.find(confirm.to).is_none());
     answer(&mut bench, &confirm, Confirmation::Ended(Disconnect::FORBIDDEN));
 }

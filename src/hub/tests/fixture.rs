@@ -1,4 +1,4 @@
-//! Names, identities, events and blueprints for the hub's tests.
+//! Names, identities, events and shard_configs for the hub's tests.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -57,9 +57,9 @@ pub(super) fn position(offset: u64) -> Position {
     Position { epoch: "1.1".into(), offset }
 }
 
-/// A hub's blueprint: everything is granted, every event shown, two routes of which the second
+/// A hub's shard_config: everything is granted, every event shown, two routes of which the second
 /// welcomes.
-pub(super) fn blueprint(connection: socket::Settings, metrics: Arc<Metrics>) -> ShardConfig {
+pub(super) fn shard_config(connection: socket::Settings, metrics: Arc<Metrics>) -> ShardConfig {
     let rule = GrantRule {
         origin: "tests".to_owned(),
         operations: vec![Operation::Join, Operation::Send, Operation::Call],

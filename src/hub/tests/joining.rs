@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use super::bench::Bench;
-use super::fixture::{group, member, position};
+use super::fixture::{answer_to, group, member, position};
 use super::peer::Got;
 use crate::event::{Control, Recovery, Target};
+use crate::hub::PossibleGap;
+use crate::hub::command::Command;
 use crate::protocol::Encoding;
+use crate::socket::Overflow;
 
 /// The numbers of the events among what a peer got.
 fn numbers(got: &[Got]) -> Vec<u64> {
@@ -186,7 +189,7 @@ fn a_plain_connection_without_its_groups_is_told_to_come_back() {
     assert_eq!(peer.next(), Got::Close(Some(4503)));
     bench.publish(bench.to_group("g", 1));
     bench.turn();
-    assert_eq!(bench.shard.seats.keys().count(), 1, "the shard goes on");
+    assert_eq!(bench.shard.connections.keys().count(), 1, "the shard goes on");
 }
 
 #[test]
@@ -211,5 +214,29 @@ fn what_a_group_sent_is_not_counted_for_the_next_with_its_key() {
     bench.control(Control::Join(member(&peer), group("h")));
     bench.turn();
     peer.expect("event");
-    assert_eq!(bench.shard.report_group(&group("h")).sent, 0);
+    assert_eq!(
+        bench.shard.groups.get(bench.shard.groups.find(&group("h")).unwrap()).unwrap().sent(),
+        0
+    );
+}
+
+#[test]
+fn a_socket_that_dies_while_its_join_is_answered_takes_the_last_member_along() {
+    let mut bench = Bench::with(super::closing::tight(Overflow::DropOldest), 16);
+    let peer = bench.arrive("7", Encoding::V1, &["g"]);
+    let join = bench.join();
+    // More than is held back, and a loss of the layer beside it.
+    for n in 0..10 {
+        bench.publish(bench.to_group("g", n));
+    }
+    let settled = Arc::default();
+    bench.post(Command::PossibleGap(PossibleGap { groups: None, settled }));
+    bench.turn();
+    peer.reset();
+    bench.post(Command::Joined(Box::new(answer_to(join, |_| Ok(Recovery::default())))));
+    // Not polled before: the shard learns of the reset by writing.
+    bench.shard.take_commands();
+    bench.turn();
+    assert!(bench.shard.connections.is_empty());
+    assert_eq!(bench.metric(r#"groupcast_dropped_total{reason="closed"}"#) as u64, 3);
 }

@@ -4,6 +4,7 @@ use super::bench::Bench;
 use super::fixture::{group, identity, token};
 use super::peer::Got;
 use crate::event::{Recovery, Target};
+use crate::hub::store::InFlight;
 use crate::protocol::Encoding;
 
 #[test]
@@ -21,7 +22,7 @@ fn a_slow_reader_that_answers_pings_is_kept() {
     let mut bench = Bench::new();
     let mut peer = bench.narrow_seat("7", &["g"]);
     let mut pings = 0;
-    while !bench.shard.seats[0].connection.has_waiting() {
+    while !bench.shard.connections[0].socket.has_waiting() {
         bench.publish(bench.publication(Target::Group(group("g")), 0, 500));
         bench.turn();
     }
@@ -31,7 +32,7 @@ fn a_slow_reader_that_answers_pings_is_kept() {
             bench.publish(bench.publication(Target::Group(group("g")), n, 500));
         }
         bench.pass(1);
-        assert!(bench.shard.seats[0].connection.has_waiting(), "second {n}");
+        assert!(bench.shard.connections[0].socket.has_waiting(), "second {n}");
         // A little at a time.
         for _ in 0..2 {
             let got = peer.next();
@@ -72,8 +73,8 @@ fn a_token_that_runs_out_is_announced_and_closes() {
     let renewed = token("7", 70);
     peer.say(&format!(r#"{{"type":"auth","id":1,"token":"{renewed}"}}"#));
     bench.turn_until("it is heard", |bench| {
-        bench.shard.seats[0].in_flight == 0 && {
-            bench.shard.seats[0].identity.expires_at < identity("7").expires_at
+        bench.shard.connections[0].in_flight == InFlight::Many(0) && {
+            bench.shard.connections[0].identity.expires_at < identity("7").expires_at
         }
     });
     peer.expect("authed");

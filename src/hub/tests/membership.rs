@@ -7,10 +7,9 @@ use proptest::prelude::*;
 use super::fixture::{group, identity, instance};
 use super::peer::pair;
 use crate::event::ConnectionId;
-use crate::hub::connections::{Budget, Connection, Connections};
-use crate::hub::members::{Groups, SeatKey};
+use crate::hub::store::{Connection, ConnectionKey, Connections, FrameBudget, Groups};
 use crate::protocol::Encoding;
-use crate::socket::{ClientSocket, Gaps, Limits, Settings};
+use crate::socket::{ClientSocket, GapPolicy, Limits, Settings};
 
 const USERS: [&str; 3] = ["ana", "ben", "eva"];
 const GROUPS: [&str; 5] = ["a", "b", "c", "d", "e"];
@@ -34,7 +33,7 @@ struct Model {
 
 #[derive(Default)]
 struct Both {
-    seats: Connections,
+    connections: Connections,
     groups: Groups,
     model: Model,
     serial: u64,
@@ -64,13 +63,14 @@ impl Both {
                 for name in GROUPS {
                     self.leave(serial, key, name);
                 }
-                assert_eq!(self.seats.remove(key).id.serial, serial);
+                assert_eq!(self.connections.remove(key).id.serial, serial);
                 self.model.users.remove(&serial);
             }
             Step::Join(nth, name) => {
                 let Some((serial, key)) = self.nth(nth) else { return };
-                let (seats, name) = (&mut self.seats, GROUPS[name]);
-                let joined = self.groups.join(seats, key, &group(name), false, Limits::default);
+                let (connections, name) = (&mut self.connections, GROUPS[name]);
+                let joined =
+                    self.groups.join(connections, key, &group(name), false, Limits::default);
                 let is_new = !self.model.memberships.contains_key(&(name, serial));
                 assert_eq!(joined.is_some(), is_new);
                 self.model.memberships.entry((name, serial)).or_insert(true);
@@ -82,8 +82,10 @@ impl Both {
             Step::Settle(nth, name) => {
                 let Some((serial, key)) = self.nth(nth) else { return };
                 let name = GROUPS[name];
-                let Some(held) = self.groups.held(&self.seats, key, &group(name)) else { return };
-                self.groups.settle(&self.seats, key, held);
+                let Some(held) = self.groups.held(&self.connections, key, &group(name)) else {
+                    return;
+                };
+                self.groups.let_through(&self.connections, key, held);
                 self.model.memberships.insert((name, serial), false);
             }
         }
@@ -96,50 +98,55 @@ impl Both {
         self.serial += 1;
         let (server, _) = pair(false);
         let connection =
-            ClientSocket::new(server, Vec::new(), &Settings::default(), Gaps::Told).unwrap();
-        let budget = Budget::full(1, 0);
+            ClientSocket::new(server, Vec::new(), &Settings::default(), GapPolicy::Notify).unwrap();
+        let budget = FrameBudget::full(1, 0);
         let (id, who) = (id(self.serial), identity(user));
-        self.seats.insert(Connection::new(id, connection, who, Encoding::V1, 0, budget, 0));
+        self.connections.insert(Connection::new(id, connection, who, Encoding::V1, budget, 0));
         self.model.users.insert(self.serial, user);
     }
 
     /// The nth seat by serial number, and its key.
-    fn nth(&self, nth: usize) -> Option<(u64, SeatKey)> {
+    fn nth(&self, nth: usize) -> Option<(u64, ConnectionKey)> {
         let serial = *self.model.users.keys().nth(nth)?;
-        Some((serial, self.seats.find(id(serial)).expect("a seat is found by its connection")))
+        Some((
+            serial,
+            self.connections.find(id(serial)).expect("a seat is found by its connection"),
+        ))
     }
 
-    fn leave(&mut self, serial: u64, key: SeatKey, name: &'static str) {
-        let held = self.groups.held(&self.seats, key, &group(name));
+    fn leave(&mut self, serial: u64, key: ConnectionKey, name: &'static str) {
+        let held = self.groups.held(&self.connections, key, &group(name));
         let was_held = self.model.memberships.remove(&(name, serial)).is_some();
         assert_eq!(held.is_some(), was_held);
         let Some(held) = held else { return };
         let others = self.model.memberships.keys().any(|(other, _)| *other == name);
-        let ended = self.groups.leave(&mut self.seats, key, held);
+        let ended = self.groups.leave(&mut self.connections, key, held);
         assert_eq!(ended, (!others).then(|| group(name)), "told of the last leave, and only then");
     }
 
     fn check(&self) {
         for name in GROUPS {
-            let members = self.groups.find(&group(name)).map(|key| &self.groups.get(key).members);
+            let key = self.groups.find(&group(name));
+            let members = key.map(|key| self.groups.get(key).unwrap().members());
             let found: BTreeMap<u64, bool> = members
-                .into_iter()
-                .flatten()
-                .map(|member| (self.seats[member.seat].id.serial, member.pending))
+                .unwrap_or_default()
+                .iter()
+                .map(|member| (self.connections[member.connection].id.serial, member.is_joining))
                 .collect();
             let wanted = self.model.memberships.iter().filter(|((of, _), _)| *of == name);
             let wanted: BTreeMap<u64, bool> =
                 wanted.map(|((_, serial), p)| (*serial, *p)).collect();
             assert_eq!(found, wanted, "group {name}");
-            assert_eq!(members.map_or(0, Vec::len), wanted.len(), "nobody twice");
+            assert_eq!(members.map_or(0, <[_]>::len), wanted.len(), "nobody twice");
         }
         for user in USERS {
             let found: Vec<_> =
-                self.seats.of_user(user).map(|key| self.seats[key].id.serial).collect();
+                self.connections.of_user(user).map(|key| self.connections[key].id.serial).collect();
             let own = self.model.users.iter().rev().filter(|(_, of)| **of == user);
             assert_eq!(found, own.map(|(serial, _)| *serial).collect::<Vec<_>>(), "newest first");
         }
-        let all: BTreeSet<u64> = self.seats.keys().map(|key| self.seats[key].id.serial).collect();
+        let all: BTreeSet<u64> =
+            self.connections.keys().map(|key| self.connections[key].id.serial).collect();
         assert!(all.iter().eq(self.model.users.keys()));
     }
 }

@@ -116,6 +116,11 @@ impl Peer {
         self.send(&masked(0x88, &1000_u16.to_be_bytes()));
     }
 
+    /// Ends the connection without a last word: the gateway's next write fails.
+    pub(super) fn reset(self) {
+        SockRef::from(&self.socket).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
     pub(super) fn shut_down(&mut self) {
         self.socket.shutdown(Shutdown::Write).unwrap();
     }

@@ -10,6 +10,7 @@ use super::peer::masked;
 use crate::event::{Control, Recovery};
 use crate::hub::Request;
 use crate::hub::command::Command;
+use crate::hub::store::InFlight;
 use crate::protocol::Encoding;
 use crate::socket;
 
@@ -41,8 +42,12 @@ fn a_long_input_is_read_to_its_end_without_a_sleep() {
     bench.turn_until("all is read", |bench| {
         ids.extend(sends(bench));
         // What was left unread is announced by no event: the shard must not sleep on it.
-        let left = bench.shard.seats[0].connection.readable;
-        assert!(!left || bench.shard.nap() == Duration::ZERO, "a sleep with {} read", ids.len());
+        let left = bench.shard.connections[0].socket.is_readable();
+        assert!(
+            !left || bench.shard.longest_sleep() == Duration::ZERO,
+            "a sleep with {} read",
+            ids.len()
+        );
         ids.len() == 15
     });
     assert_eq!(ids, (1..=15).collect::<Vec<_>>());
@@ -54,7 +59,7 @@ fn what_is_answered_late_in_a_turn_is_written_in_it() {
     let mut peer = bench.arrive("7", Encoding::V1, &["g"]);
     // Said before the welcome: heard at the end of the turn that brings it.
     peer.say(r#"{"type":"leave","id":1,"groups":["g"]}"#);
-    bench.turn_until("it is there", |bench| bench.shard.seats[0].connection.readable);
+    bench.turn_until("it is there", |bench| bench.shard.connections[0].socket.is_readable());
     let join = bench.join();
     bench.grant(join, &Recovery::default());
     peer.expect("welcome");
@@ -109,7 +114,7 @@ fn a_request_that_finds_no_room_stops_the_reading_until_it_does() {
         ids.len() == 10
     });
     assert_eq!(ids, (1..=10).collect::<Vec<_>>());
-    assert_eq!(bench.shard.seats[0].in_flight, 10);
+    assert_eq!(bench.shard.connections[0].in_flight, InFlight::Many(10));
 }
 
 #[test]
@@ -141,6 +146,6 @@ fn too_many_frames_close_the_connection() {
     for _ in 0..201 {
         peer.say(r#"{"type":"pong"}"#);
     }
-    bench.turn_until("the shard has had enough", |bench| bench.shard.seats[0].is_closing());
+    bench.turn_until("the shard has had enough", |bench| !bench.shard.connections[0].is_open());
     assert_eq!(peer.next(), super::peer::Got::Close(Some(4529)));
 }

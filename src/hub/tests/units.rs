@@ -5,17 +5,17 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use super::fixture::group;
-use crate::event::{Except, Publication, PublicationId, Target};
+use super::fixture::{group, identity, instance};
+use super::peer::pair;
+use crate::event::{ConnectionId, Except, Publication, PublicationId, Target};
 use crate::hub::Request;
-use crate::hub::connections::Budget;
-use crate::hub::look::{ClosedUsers, REMEMBERED};
-use crate::hub::members::Groups;
-use crate::hub::outgoing::Outgoing;
 use crate::hub::registry::{Registry, ShardSet};
-use crate::hub::turn::{FrameChain, MAX_PUBLICATIONS, Turn};
+use crate::hub::shard::{ClosedUsers, REMEMBERED};
+use crate::hub::store::{
+    Connection, Connections, FrameBudget, FrameChain, Groups, RequestQueue, Turn,
+};
 use crate::protocol::{Encoding, Shape};
-use crate::socket::Limits;
+use crate::socket::{ClientSocket, GapPolicy, Limits, Settings};
 
 fn publication(n: u64) -> Arc<Publication> {
     Arc::new(Publication {
@@ -29,14 +29,23 @@ fn publication(n: u64) -> Arc<Publication> {
     })
 }
 
+fn connection(serial: u64) -> Connection {
+    let (server, _) = pair(false);
+    let settings = Settings::default();
+    let socket = ClientSocket::new(server, Vec::new(), &settings, GapPolicy::Notify).unwrap();
+    let id = ConnectionId { instance: instance(), serial };
+    Connection::new(id, socket, identity("7"), Encoding::V1, FrameBudget::full(1, 0), 0)
+}
+
 fn release(name: &str) -> Request {
     Request::Release { shard: 0, groups: vec![group(name)] }
 }
 
 #[test]
-fn a_budget_gives_its_burst_and_then_its_rate() {
-    let mut budget = Budget::full(5, 1000);
-    let taken = |budget: &mut Budget, now| (0..100).filter(|_| budget.take(10, 5, now)).count();
+fn gives_a_frame_budgets_burst_and_then_its_rate() {
+    let mut budget = FrameBudget::full(5, 1000);
+    let taken =
+        |budget: &mut FrameBudget, now| (0..100).filter(|_| budget.take(10, 5, now)).count();
     assert_eq!(taken(&mut budget, 1000), 5);
     assert_eq!(taken(&mut budget, 1099), 0);
     assert_eq!(taken(&mut budget, 1200), 2, "10 a second");
@@ -44,53 +53,60 @@ fn a_budget_gives_its_burst_and_then_its_rate() {
 }
 
 #[test]
-fn a_budget_is_not_lost_when_its_clock_wraps() {
+fn keeps_a_frame_budget_when_its_clock_wraps() {
     let start = u64::from(u32::MAX) - 100;
-    let mut budget = Budget::full(1, start);
+    let mut budget = FrameBudget::full(1, start);
     assert!(budget.take(10, 1, start));
     assert!(!budget.take(10, 1, start + 50));
     assert!(budget.take(10, 1, start + 200));
 }
 
 #[test]
-fn requests_without_room_wait_in_order_and_say_whose_they_were() {
+fn keeps_requests_without_room_in_order_and_their_connections_unread() {
     let (sender, mut requests) = mpsc::channel(1);
-    let mut outgoing = Outgoing::new(sender, 0);
-    let groups = Groups::default();
-    assert!(outgoing.request(1, 11, release("a")));
-    assert!(!outgoing.request(2, 12, release("b")));
-    assert!(!outgoing.request(3, 13, release("c")));
-    assert!(outgoing.is_waiting());
+    let mut queue = RequestQueue::new(sender, 0);
+    let (mut connections, groups) = (Connections::default(), Groups::default());
+    let keys: Vec<_> = (1..=3).map(|n| connections.insert(connection(n))).collect();
+    for (key, name) in keys.iter().zip(["a", "b", "c"]) {
+        connections.open(*key, 0);
+        queue.request(&mut connections, *key, release(name));
+    }
+    connections.take_to_read();
+    assert!(queue.is_waiting());
+    let waits: Vec<_> = keys.iter().map(|key| connections[*key].must_wait()).collect();
+    assert_eq!(waits, [false, true, true]);
     let mut order = Vec::new();
     for round in 0..3 {
         let Ok(Request::Release { groups: names, .. }) = requests.try_recv() else {
             panic!("nothing in round {round}")
         };
         order.extend(names);
-        outgoing.send(&groups);
+        queue.send(&mut connections, &groups);
     }
     assert_eq!(order, [group("a"), group("b"), group("c")]);
-    assert_eq!(outgoing.placed, [(2, 12), (3, 13)]);
-    assert!(!outgoing.is_waiting());
+    assert_eq!(connections.take_to_read(), [(keys[1], 2), (keys[2], 3)]);
+    assert!(keys.iter().all(|key| !connections[*key].must_wait()));
+    assert!(!queue.is_waiting());
 }
 
 #[test]
-fn a_released_group_waits_for_room_and_is_kept_if_somebody_came_back() {
+fn keeps_a_released_group_until_there_is_room() {
     let (sender, mut requests) = mpsc::channel(1);
-    let mut outgoing = Outgoing::new(sender, 0);
-    let groups = Groups::default();
-    assert!(outgoing.request(1, 11, release("a")));
-    outgoing.release(group("g"));
-    outgoing.send(&groups);
-    assert!(outgoing.is_waiting(), "no room yet");
+    let mut queue = RequestQueue::new(sender, 0);
+    let (mut connections, groups) = (Connections::default(), Groups::default());
+    let key = connections.insert(connection(1));
+    queue.request(&mut connections, key, release("a"));
+    queue.release(group("g"));
+    queue.send(&mut connections, &groups);
+    assert!(queue.is_waiting(), "no room yet");
     requests.try_recv().unwrap();
-    outgoing.send(&groups);
+    queue.send(&mut connections, &groups);
     let Ok(Request::Release { groups: names, .. }) = requests.try_recv() else { panic!() };
     assert_eq!(names, [group("g")]);
 }
 
 #[test]
-fn the_users_of_the_last_closes_are_remembered_and_no_more() {
+fn remembers_the_users_of_the_last_closes_and_no_more() {
     let mut closed = ClosedUsers::default();
     let now = Instant::now();
     let sub = |n: usize| -> Arc<str> { format!("u{n}").into() };
@@ -106,12 +122,12 @@ fn the_users_of_the_last_closes_are_remembered_and_no_more() {
     for _ in 0..2 * REMEMBERED {
         closed.note(&sub(7), 1006, now);
     }
-    assert_eq!(closed.last("u0"), None);
     assert_eq!(closed.last("u7"), Some((1006, now)));
+    assert_eq!(closed.last("u0"), Some((4508, now)), "one user alone pushes nobody out");
 }
 
 #[test]
-fn a_tick_makes_a_frame_once_for_each_encoding_and_chains_each_seats_own() {
+fn makes_a_frame_once_for_each_encoding_and_chains_each_connections_own() {
     let mut turn = Turn::default();
     let shapes = [Shape::verbatim()];
     let mut chains = [FrameChain::default(), FrameChain::default()];
@@ -123,42 +139,48 @@ fn a_tick_makes_a_frame_once_for_each_encoding_and_chains_each_seats_own() {
         turn.link(5, &mut chains[0], v1);
         turn.link(9, &mut chains[1], plain);
     }
-    assert_eq!((turn.frames.len(), &*turn.touched), (6, &[5, 9][..]));
-    for (seat, mut chain) in chains.into_iter().enumerate() {
+    assert_eq!(turn.take_touched(), [5, 9]);
+    for (nth, mut chain) in chains.into_iter().enumerate() {
         let mut frames = Vec::new();
         while let Some((frame, rest)) = turn.split(chain) {
             frames.push(frame as usize);
             chain = rest;
         }
-        assert_eq!(frames, [seat, seat + 2, seat + 4]);
+        assert_eq!(frames, [nth, nth + 2, nth + 4]);
     }
-    assert!(turn.items.iter().all(|item| item.receivers == 2));
+    assert!(turn.items().iter().all(|item| item.receivers == 2));
 }
 
 #[test]
-fn a_tick_is_full_by_number_or_by_bytes() {
+fn a_turn_is_full_by_number_or_by_bytes() {
     let mut turn = Turn::default();
-    for n in 0..MAX_PUBLICATIONS as u64 {
+    for n in 0..crate::hub::store::MAX_PUBLICATIONS as u64 {
         assert!(!turn.is_full());
         turn.add(publication(n), None, Limits::default(), false);
     }
     assert!(turn.is_full());
     turn.clear();
     assert!(!turn.is_full());
-    turn.bytes = crate::hub::turn::MAX_BYTES;
+    let large = crate::hub::store::MAX_BYTES / 4;
+    for n in 0..4 {
+        assert!(!turn.is_full());
+        let event = super::fixture::event(n, large + 40);
+        let publication = Publication { event, ..Publication::clone(&publication(n)) };
+        turn.add(Arc::new(publication), None, Limits::default(), false);
+    }
     assert!(turn.is_full());
 }
 
 #[test]
-fn a_tick_does_not_keep_the_room_of_the_largest_there_ever_was() {
+fn a_turn_does_not_keep_the_room_of_the_largest_there_ever_was() {
     let mut turn = Turn::default();
     let item = turn.add(publication(1), None, Limits::default(), false);
     let frame = turn.frame(item, Encoding::V1, &[]).unwrap();
-    for seat in 0..1_000_000 {
-        turn.link(seat, &mut FrameChain::default(), frame);
+    for key in 0..1_000_000 {
+        turn.link(key, &mut FrameChain::default(), frame);
     }
     turn.clear();
-    assert!(turn.touched.capacity() <= crate::hub::turn::MAX_LINKS);
+    assert!(turn.take_touched().capacity() <= crate::hub::store::MAX_LINKS);
 }
 
 #[test]

@@ -108,7 +108,7 @@ pub(super) async fn at_group(
     let group = GroupName::parse(&name)?;
     caller.needs(Right::Read, &group)?;
     let GroupReport { connections, sent, last_offset, dropped } =
-        in_time(&api, api.hub.look_at_group(&group)).await?;
+        in_time(&api, api.hub.report_group(&group)).await?;
     Ok(Json(GroupBody {
         instance: api.hub.instance().to_string(),
         group: name,
@@ -133,7 +133,7 @@ pub(super) async fn at_user(
     let caller = api.caller(&headers)?;
     caller.needs_at_all(Right::Read)?;
     let sub = user(&sub)?;
-    let report = in_time(&api, api.hub.look_at_user(&sub)).await?;
+    let report = in_time(&api, api.hub.report_user(&sub)).await?;
     let body = |connection: ConnectionReport| {
         let held = connection.groups.len();
         let readable = connection.groups.iter().filter(|name| caller.may(Right::Read, name));

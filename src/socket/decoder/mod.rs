@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpC
 use crate::frame::MAX_CONTROL_PAYLOAD;
 use crate::protocol::Disconnect;
 
-use payload::{Kind, Payload};
+use payload::{Payload, PayloadKind};
 
 /// Longest frame header: two bytes, a 64-bit length, a mask (RFC 6455 section 5.2).
 const MAX_HEADER: usize = 14;
@@ -176,15 +176,15 @@ impl Decoder {
                     return bad("control frame over 125 bytes");
                 }
                 match control {
-                    Control::Close => Kind::Close,
-                    Control::Ping => Kind::Ping,
-                    Control::Pong => Kind::Pong,
+                    Control::Close => PayloadKind::Close,
+                    Control::Ping => PayloadKind::Ping,
+                    Control::Pong => PayloadKind::Pong,
                     Control::Reserved(_) => return bad("reserved opcode"),
                 }
             }
             OpCode::Data(data) => {
                 self.admit_data(data, header.is_final, length)?;
-                Kind::Data
+                PayloadKind::Data
             }
         };
         // Both bounds above lie far below the range of usize.
@@ -218,7 +218,7 @@ impl Decoder {
     fn hold(&mut self, payload: &Payload, bytes: &[u8]) {
         let partial = self.partial.get_or_insert_default();
         let (held, most) = match payload.kind {
-            Kind::Data => (&mut partial.message, self.max_message),
+            PayloadKind::Data => (&mut partial.message, self.max_message),
             _ => (&mut partial.control, MAX_CONTROL_PAYLOAD),
         };
         let needed = held.len() + bytes.len();
@@ -236,7 +236,7 @@ impl Decoder {
         payload: &Payload,
         bytes: &'a [u8],
     ) -> Result<Option<Inbound<'a>>, Disconnect> {
-        if payload.kind == Kind::Data && !payload.last {
+        if payload.kind == PayloadKind::Data && !payload.last {
             self.hold(payload, bytes);
             return Ok(None);
         }
@@ -252,10 +252,10 @@ impl Decoder {
     }
 
     /// What was held of a frame that is complete now, if anything; frees what is no longer needed.
-    fn take_held(&mut self, kind: Kind) -> Option<Vec<u8>> {
+    fn take_held(&mut self, kind: PayloadKind) -> Option<Vec<u8>> {
         let partial = self.partial.as_mut()?;
         let held = match kind {
-            Kind::Data => {
+            PayloadKind::Data => {
                 partial.fragments = 0;
                 mem::take(&mut partial.message)
             }

@@ -9,7 +9,7 @@ use super::Inbound;
 /// A frame whose header has been admitted.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Payload {
-    pub(super) kind: Kind,
+    pub(super) kind: PayloadKind,
     /// Whether the message ends with this frame.
     pub(super) last: bool,
     /// The mask, turned so that it fits the next byte to come.
@@ -20,7 +20,7 @@ pub(super) struct Payload {
 
 /// What a frame is part of. Only text messages are admitted, so data is text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum PayloadKind {
     Data,
     Ping,
     Pong,
@@ -43,7 +43,7 @@ impl Payload {
     }
 }
 
-impl Kind {
+impl PayloadKind {
     /// The message that `whole`, the unmasked payload, is.
     pub(super) fn inbound(self, whole: Cow<'_, [u8]>) -> Result<Inbound<'_>, Disconnect> {
         match self {

@@ -6,8 +6,8 @@ use std::mem;
 use crate::frame::Frame;
 use crate::protocol::outbound::{Gap, GapReason};
 
-use super::queue::Item;
-use super::{Head, Kind, Millis, Outbox, Source};
+use super::queue::OutboxItem;
+use super::{FrameKind, Head, Millis, Outbox, Source};
 
 /// Most frames of one write: their slices lie on the stack, 1 KiB. Sixteen already share a write's
 /// cost so well that more changes little.
@@ -79,7 +79,7 @@ impl Outbox {
             && reached < BATCH_FRAMES
         {
             let (source, item) = self.queue.get(key);
-            if !matches!(item, Item::Event(entry) if entry.expires <= now) {
+            if !matches!(item, OutboxItem::Event(event) if event.expires <= now) {
                 reached += 1;
                 next = self.queue.behind(key);
                 continue;
@@ -138,9 +138,9 @@ impl Outbox {
             }
             written -= left;
             match head.kind {
-                Kind::Answer => {}
-                Kind::Event => done.events += 1,
-                Kind::Gap => done.gaps += 1,
+                FrameKind::Answer => {}
+                FrameKind::Event => done.events += 1,
+                FrameKind::Gap => done.gaps += 1,
             }
         }
     }
@@ -149,12 +149,12 @@ impl Outbox {
     fn pop(&mut self) -> Head {
         if let Some(frame) = self.answers.pop_front() {
             self.answer_bytes -= frame.len();
-            return Head { frame, written: 0, kind: Kind::Answer };
+            return Head { frame, written: 0, kind: FrameKind::Answer };
         }
         let (frame, kind) = match self.queue.pop() {
-            Some(Item::Event(entry)) => (Some(entry.frame), Kind::Event),
-            Some(Item::Mark(mark)) => (mark.frame, Kind::Gap),
-            None => (None, Kind::Answer),
+            Some(OutboxItem::Event(event)) => (Some(event.frame), FrameKind::Event),
+            Some(OutboxItem::Mark(mark)) => (mark.frame, FrameKind::Gap),
+            None => (None, FrameKind::Answer),
         };
         Head { frame: frame.expect("only what waits is written"), written: 0, kind }
     }

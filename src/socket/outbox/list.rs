@@ -9,23 +9,23 @@ use slab::Slab;
 /// 32 bits, never zero, halve the links twice against `Option<usize>`: a full queue of a thousand
 /// small events is mostly links. What bounds a queue, bytes, lies far below their range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Key(NonZeroU32);
+pub(super) struct NodeKey(NonZeroU32);
 
 /// A node's neighbours in one list.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Links {
-    pub(super) ahead: Option<Key>,
-    pub(super) behind: Option<Key>,
+    pub(super) ahead: Option<NodeKey>,
+    pub(super) behind: Option<NodeKey>,
 }
 
 /// One list.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Ends {
-    pub(super) front: Option<Key>,
-    pub(super) back: Option<Key>,
+    pub(super) front: Option<NodeKey>,
+    pub(super) back: Option<NodeKey>,
 }
 
-impl Key {
+impl NodeKey {
     pub(super) fn new(index: usize) -> Self {
         let key = u32::try_from(index + 1).ok().and_then(NonZeroU32::new);
         Self(key.expect("a queue is bounded far below 2^32 items"))
@@ -40,7 +40,7 @@ impl Key {
 pub(super) fn append<T>(
     nodes: &mut Slab<T>,
     list: &mut Ends,
-    key: Key,
+    key: NodeKey,
     links: impl Fn(&mut T) -> &mut Links,
 ) {
     let ahead = list.back.replace(key);
@@ -55,7 +55,7 @@ pub(super) fn append<T>(
 pub(super) fn unlink<T>(
     nodes: &mut Slab<T>,
     list: &mut Ends,
-    key: Key,
+    key: NodeKey,
     links: impl Fn(&mut T) -> &mut Links,
 ) {
     let Links { ahead, behind } = *links(&mut nodes[key.index()]);

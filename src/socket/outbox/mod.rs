@@ -22,8 +22,8 @@ use super::{Limits, Overflow};
 
 pub use flush::Flushed;
 use gap::{Mark, gap_of};
-use list::Key;
-use queue::{Item, Queue};
+use list::NodeKey;
+use queue::{OutboxItem, Queue};
 
 /// Most answers and gap marks that wait together.
 ///
@@ -33,11 +33,11 @@ const LANE: usize = 64;
 
 /// The group, in a shard's own numbering, that a frame comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Source(pub u32);
+pub struct Source(pub u64);
 
 impl Source {
     /// Frames for a user, a connection or everybody: one more source, counted by itself.
-    pub const NONE: Self = Self(u32::MAX);
+    pub const NONE: Self = Self(u64::MAX);
 }
 
 /// Milliseconds on a shard's monotonic clock, since whatever instant it chose; read once a tick.
@@ -46,7 +46,7 @@ pub struct Millis(pub u64);
 
 /// An event's frame on its way into the queue.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct QueuedEvent {
     /// The bytes, shared with all other receivers.
     pub frame: Frame,
     /// Not to be written once this has come.
@@ -55,13 +55,13 @@ pub struct Entry {
     pub position: Option<Position>,
 }
 
-/// What becomes of losses.
+/// What becomes of losses, by protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Gaps {
-    /// The client is told at the place of the loss: `groupcast.v1.json`.
-    Told,
-    /// They are counted only: plain connections have no word for them.
-    Counted,
+pub enum GapPolicy {
+    /// The client is sent a `gap` at the place of the loss: `groupcast.v1.json`.
+    Notify,
+    /// They are counted only: the plain protocol has no frame for them.
+    Count,
 }
 
 /// Events lost by one push, all of the source that was pushed to.
@@ -83,7 +83,7 @@ pub struct Outbox {
     queue: Queue,
     /// Events found expired and not reported yet.
     expired: Vec<(Source, u32)>,
-    gaps: Gaps,
+    gaps: GapPolicy,
     max_bytes: usize,
 }
 
@@ -91,12 +91,12 @@ pub struct Outbox {
 struct Head {
     frame: Frame,
     written: usize,
-    kind: Kind,
+    kind: FrameKind,
 }
 
 /// What a frame is to those who count.
 #[derive(Debug, Clone, Copy)]
-enum Kind {
+enum FrameKind {
     Answer,
     Event,
     Gap,
@@ -113,7 +113,7 @@ impl Outbox {
     ///
     /// Answers have bytes of their own, or a feed that fills its share would close the connection
     /// by the next answer.
-    pub fn new(max_bytes: usize, gaps: Gaps) -> Self {
+    pub fn new(max_bytes: usize, gaps: GapPolicy) -> Self {
         Self {
             head: None,
             answers: VecDeque::new(),
@@ -131,7 +131,7 @@ impl Outbox {
     pub fn put_back(&mut self, frame: Frame, written: usize) {
         debug_assert!(self.head.is_none(), "two frames partly written");
         debug_assert!(written < frame.len(), "nothing left of the frame");
-        self.head = Some(Head { frame, written, kind: Kind::Event });
+        self.head = Some(Head { frame, written, kind: FrameKind::Event });
     }
 
     /// Queues an event of `source`, and says which events were lost for it.
@@ -146,15 +146,15 @@ impl Outbox {
     pub fn push(
         &mut self,
         source: Source,
-        entry: Entry,
+        event: QueuedEvent,
         limits: &Limits,
     ) -> Result<Lost, Disconnect> {
         let mut lost = Lost::default();
-        while let Some(bound) = self.bound(source, entry.frame.len(), limits) {
+        while let Some(bound) = self.bound(source, event.frame.len(), limits) {
             let oldest = match limits.overflow {
                 Overflow::Close => return Err(Disconnect::SLOW),
                 Overflow::DropNewest => None,
-                Overflow::DropOldest if self.can_fit(source, entry.frame.len()) => {
+                Overflow::DropOldest if self.can_fit(source, event.frame.len()) => {
                     self.queue.oldest_event(source)
                 }
                 Overflow::DropOldest => None,
@@ -164,25 +164,25 @@ impl Outbox {
                 Bound::Bytes => lost.bytes += 1,
             }
             let Some(oldest) = oldest else {
-                self.mark(source, gap_of(entry.position, GapReason::Slow))?;
+                self.mark(source, gap_of(event.position, GapReason::Slow))?;
                 return Ok(lost);
             };
-            if self.gaps == Gaps::Told && self.queue.needs_mark(oldest) {
+            if self.gaps == GapPolicy::Notify && self.queue.needs_mark(oldest) {
                 self.check_lane()?;
             }
             self.lose(oldest, GapReason::Slow);
         }
-        self.queue.push(source, Item::Event(entry));
+        self.queue.push(source, OutboxItem::Event(event));
         Ok(lost)
     }
 
     /// Notes, behind all that waits, that publications of `source` were missed: the layer's losses
-    /// and, by [`Outbox::push`], the outbox's own. Nothing for connections that aren't told.
+    /// and, by [`Outbox::push`], the outbox's own. Nothing for plain connections.
     ///
     /// # Errors
     /// [`Disconnect::SLOW`] if it takes a new mark and the lane is full.
     pub fn mark(&mut self, source: Source, gap: Gap) -> Result<(), Disconnect> {
-        if self.gaps == Gaps::Counted {
+        if self.gaps == GapPolicy::Count {
             return Ok(());
         }
         if let Some(mark) = self.queue.newest_mark(source, &gap) {
@@ -190,7 +190,7 @@ impl Outbox {
             return Ok(());
         }
         self.check_lane()?;
-        self.queue.push(source, Item::Mark(Box::new(Mark::new(gap))));
+        self.queue.push(source, OutboxItem::Mark(Box::new(Mark::new(gap))));
         Ok(())
     }
 
@@ -273,12 +273,12 @@ impl Outbox {
         if self.answers.len() + self.queue.marks() >= LANE { Err(Disconnect::SLOW) } else { Ok(()) }
     }
 
-    /// Takes a waiting event out and leaves a mark if the client is told. Returns what now stands
+    /// Takes a waiting event out and leaves a mark if the client is notified. Returns what now stands
     /// in its place.
-    fn lose(&mut self, key: Key, reason: GapReason) -> Option<Key> {
+    fn lose(&mut self, key: NodeKey, reason: GapReason) -> Option<NodeKey> {
         match self.gaps {
-            Gaps::Told => self.queue.turn_into_mark(key, reason),
-            Gaps::Counted => {
+            GapPolicy::Notify => self.queue.turn_into_mark(key, reason),
+            GapPolicy::Count => {
                 let next = self.queue.behind(key);
                 self.queue.remove(key);
                 next

@@ -9,15 +9,15 @@ use std::iter;
 use slab::Slab;
 
 use super::gap::{Mark, gap_of};
-use super::list::{Ends, Key, Links, append, unlink};
-use super::{Entry, Source};
+use super::list::{Ends, Links, NodeKey, append, unlink};
+use super::{QueuedEvent, Source};
 use crate::frame::Frame;
 use crate::protocol::outbound::{Gap, GapReason};
 
 /// What waits in one place.
 #[derive(Debug)]
-pub(super) enum Item {
-    Event(Entry),
+pub(super) enum OutboxItem {
+    Event(QueuedEvent),
     /// Boxed: marks are few and larger than events.
     Mark(Box<Mark>),
 }
@@ -35,7 +35,7 @@ pub(super) struct Queue {
 
 #[derive(Debug)]
 struct Node {
-    item: Item,
+    item: OutboxItem,
     source: Source,
     in_all: Links,
     in_line: Links,
@@ -52,28 +52,28 @@ struct Line {
 
 impl Queue {
     /// Puts `item` behind everything.
-    pub(super) fn push(&mut self, source: Source, item: Item) {
+    pub(super) fn push(&mut self, source: Source, item: OutboxItem) {
         let at = self.lines.iter().position(|line| line.source == source).unwrap_or_else(|| {
             self.lines.push(Line { source, ends: Ends::default(), events: 0, bytes: 0 });
             self.lines.len() - 1
         });
         let line = &mut self.lines[at];
         match &item {
-            Item::Event(entry) => {
+            OutboxItem::Event(event) => {
                 line.events += 1;
-                line.bytes += entry.frame.len();
-                self.bytes += entry.frame.len();
+                line.bytes += event.frame.len();
+                self.bytes += event.frame.len();
             }
-            Item::Mark(_) => self.marks += 1,
+            OutboxItem::Mark(_) => self.marks += 1,
         }
         let node = Node { item, source, in_all: Links::default(), in_line: Links::default() };
-        let key = Key::new(self.nodes.insert(node));
+        let key = NodeKey::new(self.nodes.insert(node));
         append(&mut self.nodes, &mut self.all, key, |node| &mut node.in_all);
         append(&mut self.nodes, &mut line.ends, key, |node| &mut node.in_line);
     }
 
     /// Takes out whatever stands at `key`.
-    pub(super) fn remove(&mut self, key: Key) -> Item {
+    pub(super) fn remove(&mut self, key: NodeKey) -> OutboxItem {
         self.uncount_event(key);
         unlink(&mut self.nodes, &mut self.all, key, |node| &mut node.in_all);
         let at = self.line_at(key);
@@ -83,33 +83,33 @@ impl Queue {
             self.lines.swap_remove(at);
         }
         let item = self.nodes.remove(key.index()).item;
-        self.marks -= usize::from(matches!(item, Item::Mark(_)));
+        self.marks -= usize::from(matches!(item, OutboxItem::Mark(_)));
         item
     }
 
     /// Whether losing the event at `key` takes a mark of its own, for want of one beside it.
-    pub(super) fn needs_mark(&self, key: Key) -> bool {
-        let Item::Event(entry) = &self.node(key).item else { return false };
+    pub(super) fn needs_mark(&self, key: NodeKey) -> bool {
+        let OutboxItem::Event(event) = &self.node(key).item else { return false };
         let links = self.node(key).in_line;
-        let meets = |beside: Option<Key>| {
+        let meets = |beside: Option<NodeKey>| {
             beside
                 .and_then(|key| self.as_mark(key))
-                .is_some_and(|mark| mark.meets(entry.position.as_ref()))
+                .is_some_and(|mark| mark.meets(event.position.as_ref()))
         };
         !meets(links.ahead) && !meets(links.behind)
     }
 
     /// Loses the event at `key`: in its place, or in the marks that it stood between, remains a
     /// gap. Returns what now stands in its place in the order of all.
-    pub(super) fn turn_into_mark(&mut self, key: Key, reason: GapReason) -> Option<Key> {
-        let Item::Event(entry) = &self.node(key).item else { return Some(key) };
-        let position = entry.position.clone();
+    pub(super) fn turn_into_mark(&mut self, key: NodeKey, reason: GapReason) -> Option<NodeKey> {
+        let OutboxItem::Event(event) = &self.node(key).item else { return Some(key) };
+        let position = event.position.clone();
         let mut mark = Mark::new(gap_of(position.clone(), reason));
 
         let Links { ahead, behind } = self.node(key).in_line;
         if let Some(newer) = behind
             && self.as_mark(newer).is_some_and(|newer| newer.meets(position.as_ref()))
-            && let Item::Mark(newer) = self.remove(newer)
+            && let OutboxItem::Mark(newer) = self.remove(newer)
         {
             mark.absorb(newer.gap);
         }
@@ -123,7 +123,7 @@ impl Queue {
         }
         self.uncount_event(key);
         self.marks += 1;
-        self.node_mut(key).item = Item::Mark(Box::new(mark));
+        self.node_mut(key).item = OutboxItem::Mark(Box::new(mark));
         Some(key)
     }
 
@@ -139,7 +139,7 @@ impl Queue {
     }
 
     /// Takes out what stands first.
-    pub(super) fn pop(&mut self) -> Option<Item> {
+    pub(super) fn pop(&mut self) -> Option<OutboxItem> {
         self.all.front.map(|front| self.remove(front))
     }
 
@@ -147,8 +147,8 @@ impl Queue {
     pub(super) fn frames(&self) -> impl Iterator<Item = &[u8]> {
         let keys = iter::successors(self.all.front, |key| self.behind(*key));
         keys.map_while(|key| match &self.node(key).item {
-            Item::Event(entry) => Some(entry.frame.bytes()),
-            Item::Mark(mark) => mark.frame.as_ref().map(Frame::bytes),
+            OutboxItem::Event(event) => Some(event.frame.bytes()),
+            OutboxItem::Mark(mark) => mark.frame.as_ref().map(Frame::bytes),
         })
     }
 
@@ -160,11 +160,11 @@ impl Queue {
     }
 
     /// The event of `source` that has waited longest.
-    pub(super) fn oldest_event(&self, source: Source) -> Option<Key> {
+    pub(super) fn oldest_event(&self, source: Source) -> Option<NodeKey> {
         let mut next = self.line(source)?.ends.front;
         // At most one mark per epoch stands before it.
         while let Some(key) = next {
-            if let Item::Event(_) = self.node(key).item {
+            if let OutboxItem::Event(_) = self.node(key).item {
                 break;
             }
             next = self.node(key).in_line.behind;
@@ -173,26 +173,26 @@ impl Queue {
     }
 
     /// What stands first.
-    pub(super) fn front(&self) -> Option<Key> {
+    pub(super) fn front(&self) -> Option<NodeKey> {
         self.all.front
     }
 
     /// What stands behind `key`, of whatever source.
-    pub(super) fn behind(&self, key: Key) -> Option<Key> {
+    pub(super) fn behind(&self, key: NodeKey) -> Option<NodeKey> {
         self.node(key).in_all.behind
     }
 
     /// What stands at `key`, and whose it is.
-    pub(super) fn get(&self, key: Key) -> (Source, &Item) {
+    pub(super) fn get(&self, key: NodeKey) -> (Source, &OutboxItem) {
         let node = self.node(key);
         (node.source, &node.item)
     }
 
     /// The mark at `key`, if that is one.
-    pub(super) fn as_mark_mut(&mut self, key: Key) -> Option<&mut Mark> {
+    pub(super) fn as_mark_mut(&mut self, key: NodeKey) -> Option<&mut Mark> {
         match &mut self.node_mut(key).item {
-            Item::Mark(mark) => Some(mark),
-            Item::Event(_) => None,
+            OutboxItem::Mark(mark) => Some(mark),
+            OutboxItem::Event(_) => None,
         }
     }
 
@@ -226,17 +226,17 @@ impl Queue {
         self.marks
     }
 
-    fn as_mark(&self, key: Key) -> Option<&Mark> {
+    fn as_mark(&self, key: NodeKey) -> Option<&Mark> {
         match &self.node(key).item {
-            Item::Mark(mark) => Some(mark),
-            Item::Event(_) => None,
+            OutboxItem::Mark(mark) => Some(mark),
+            OutboxItem::Event(_) => None,
         }
     }
 
     /// The event at `key`, if that is one, is about to go.
-    fn uncount_event(&mut self, key: Key) {
-        let Item::Event(entry) = &self.node(key).item else { return };
-        let (len, at) = (entry.frame.len(), self.line_at(key));
+    fn uncount_event(&mut self, key: NodeKey) {
+        let OutboxItem::Event(event) = &self.node(key).item else { return };
+        let (len, at) = (event.frame.len(), self.line_at(key));
         self.lines[at].events -= 1;
         self.lines[at].bytes -= len;
         self.bytes -= len;
@@ -246,17 +246,17 @@ impl Queue {
         self.lines.iter().find(|line| line.source == source)
     }
 
-    fn line_at(&self, key: Key) -> usize {
+    fn line_at(&self, key: NodeKey) -> usize {
         let source = self.node(key).source;
         let at = self.lines.iter().position(|line| line.source == source);
         at.expect("what waits has a line")
     }
 
-    fn node(&self, key: Key) -> &Node {
+    fn node(&self, key: NodeKey) -> &Node {
         &self.nodes[key.index()]
     }
 
-    fn node_mut(&mut self, key: Key) -> &mut Node {
+    fn node_mut(&mut self, key: NodeKey) -> &mut Node {
         &mut self.nodes[key.index()]
     }
 }

@@ -42,12 +42,12 @@ fn limits(capacity: u32, overflow: Overflow) -> Limits {
     Limits { capacity, expiry: Duration::from_secs(60), overflow }
 }
 
-fn entry(text: &str) -> Entry {
-    Entry { frame: Frame::text(text.as_bytes()), expires: NEVER, position: None }
+fn entry(text: &str) -> QueuedEvent {
+    QueuedEvent { frame: Frame::text(text.as_bytes()), expires: NEVER, position: None }
 }
 
-fn entry_at(text: &str, epoch: &str, offset: u64) -> Entry {
-    Entry { position: Some(Position { epoch: epoch.into(), offset }), ..entry(text) }
+fn entry_at(text: &str, epoch: &str, offset: u64) -> QueuedEvent {
+    QueuedEvent { position: Some(Position { epoch: epoch.into(), offset }), ..entry(text) }
 }
 
 /// `a gap of source 1: slow, 3 lost` in a few characters.
@@ -91,7 +91,7 @@ fn payloads(mut bytes: &[u8]) -> Vec<String> {
 }
 
 fn told() -> Outbox {
-    Outbox::new(1 << 20, Gaps::Told)
+    Outbox::new(1 << 20, GapPolicy::Notify)
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn an_overflow_that_closes_loses_nothing_before_it() {
 
 #[test]
 fn plain_connections_count_without_telling() {
-    let mut outbox = Outbox::new(1 << 20, Gaps::Counted);
+    let mut outbox = Outbox::new(1 << 20, GapPolicy::Count);
     let one = limits(1, Overflow::DropOldest);
     outbox.push(A, entry("a"), &one).unwrap();
     assert_eq!(outbox.push(A, entry("b"), &one).unwrap().capacity, 1);
@@ -151,7 +151,7 @@ fn an_overflow_strikes_its_own_source() {
 #[test]
 fn bytes_make_room_by_the_arriving_source_or_lose_the_arriving_one() {
     // A frame of eight characters has ten bytes.
-    let mut outbox = Outbox::new(50, Gaps::Told);
+    let mut outbox = Outbox::new(50, GapPolicy::Notify);
     let many = limits(100, Overflow::DropOldest);
     for text in ["bbbbbbb1", "bbbbbbb2", "bbbbbbb3"] {
         outbox.push(B, entry(text), &many).unwrap();
@@ -196,7 +196,7 @@ fn the_expired_is_skipped_once_begun_it_is_not() {
     let mut outbox = told();
     let many = limits(100, Overflow::DropOldest);
     for (text, expires) in [("a", 10), ("b", 10), ("c", 30), ("d", 10)] {
-        outbox.push(A, Entry { expires: Millis(expires), ..entry(text) }, &many).unwrap();
+        outbox.push(A, QueuedEvent { expires: Millis(expires), ..entry(text) }, &many).unwrap();
     }
     let mut socket = Socket::with_room(1);
     assert_eq!(flush(&mut outbox, Millis(9), &mut socket).expired, []);
@@ -210,7 +210,7 @@ fn a_gap_of_mixed_reasons_keeps_the_first_and_a_grown_one_is_told_anew() {
     let mut outbox = told();
     let two = limits(2, Overflow::DropOldest);
     for text in ["a", "b", "c"] {
-        outbox.push(A, Entry { expires: Millis(10), ..entry(text) }, &two).unwrap();
+        outbox.push(A, QueuedEvent { expires: Millis(10), ..entry(text) }, &two).unwrap();
     }
     // Rendered here, with one lost, but not written.
     flush(&mut outbox, START, &mut Socket::with_room(0));
@@ -263,8 +263,8 @@ fn answers_and_gaps_share_a_lane_whose_overflow_closes() {
     let one = limits(1, Overflow::DropOldest);
     for n in 0..LANE / 2 {
         outbox.push_answer(Frame::ping()).unwrap();
-        outbox.push(Source(n as u32), entry("a"), &one).unwrap();
-        outbox.push(Source(n as u32), entry("b"), &one).unwrap();
+        outbox.push(Source(n as u64), entry("a"), &one).unwrap();
+        outbox.push(Source(n as u64), entry("b"), &one).unwrap();
     }
     assert_eq!(outbox.push_answer(Frame::ping()), Err(Disconnect::SLOW));
     // A gap that grows takes no more room, a new one would.
@@ -278,7 +278,7 @@ fn answers_and_gaps_share_a_lane_whose_overflow_closes() {
 
 #[test]
 fn answers_are_bounded_in_bytes_yet_one_always_fits() {
-    let mut outbox = Outbox::new(100, Gaps::Told);
+    let mut outbox = Outbox::new(100, GapPolicy::Notify);
     outbox.push(A, entry(&"x".repeat(90)), &limits(1, Overflow::Close)).unwrap();
     outbox.push_answer(Frame::text(&[b'x'; 120])).unwrap();
     assert_eq!(outbox.push_answer(Frame::ping()), Err(Disconnect::SLOW));
@@ -300,7 +300,7 @@ fn a_close_follows_the_partly_written_frame_alone() {
 fn a_broken_socket_loses_no_account() {
     let mut outbox = told();
     let many = limits(10, Overflow::DropOldest);
-    outbox.push(A, Entry { expires: Millis(1), ..entry("a") }, &many).unwrap();
+    outbox.push(A, QueuedEvent { expires: Millis(1), ..entry("a") }, &many).unwrap();
     outbox.push(B, entry("b"), &many).unwrap();
     let outcome = outbox.flush(Millis(1), render, |_| Ok(0));
     assert_eq!(outcome.unwrap_err().kind(), ErrorKind::WriteZero);
@@ -320,7 +320,7 @@ fn one_write_takes_many_frames_but_not_any_number() {
     assert_eq!(flush(&mut outbox, START, &mut socket).writes, 3);
     assert_eq!(socket.writes, [64, 64, 2]);
 
-    let large = Entry { frame: Frame::text(&[b'x'; 60_000]), expires: NEVER, position: None };
+    let large = QueuedEvent { frame: Frame::text(&[b'x'; 60_000]), expires: NEVER, position: None };
     for _ in 0..6 {
         outbox.push(A, large.clone(), &many).unwrap();
     }

@@ -46,7 +46,7 @@ impl Layer {
 
     /// Reads a shard's requests as the relay's desk does.
     pub(super) fn take_requests(&mut self, bench: &mut Bench, most: usize) {
-        let shard = bench.shard.index;
+        let shard = bench.shard.context.index;
         for _ in 0..most {
             match bench.requests.try_recv() {
                 Ok(Request::Join(join)) => {

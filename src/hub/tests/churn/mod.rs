@@ -223,10 +223,10 @@ impl Run {
             bench.turn_until("all seats are free", |bench| {
                 layer.take_requests(bench, usize::MAX);
                 layer.answer(shard, bench, oracle, usize::MAX);
-                bench.shard.seats.is_empty() && !bench.shard.outgoing.is_waiting()
+                bench.shard.connections.is_empty() && !bench.shard.requests.is_waiting()
             });
             layer.take_requests(bench, usize::MAX);
-            assert_eq!(bench.shard.holds.len(), 0, "something is still held back");
+            assert_eq!(bench.shard.joins.len(), 0, "something is still held back");
             assert!(GROUPS.iter().all(|name| bench.shard.groups.find(&group(name)).is_none()));
         }
         assert_eq!(self.shards[0].registry.groups(), 0, "nobody is there, but a group is open");

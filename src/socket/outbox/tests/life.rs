@@ -92,7 +92,7 @@ struct Life {
 }
 
 impl Life {
-    fn new(limits: Vec<Limits>, max_bytes: usize, gaps: Gaps, head: Option<usize>) -> Self {
+    fn new(limits: Vec<Limits>, max_bytes: usize, gaps: GapPolicy, head: Option<usize>) -> Self {
         let mut outbox = Outbox::new(max_bytes, gaps);
         let (answers, slots) = (Vec::new(), Vec::new());
         let mut model = Model { head: None, answers, slots, gaps, max_bytes };
@@ -115,7 +115,7 @@ impl Life {
                 lost: 0,
                 expired: 0,
                 forgotten: 0,
-                told_else: (gaps == Gaps::Told).then_some(0),
+                told_else: (gaps == GapPolicy::Notify).then_some(0),
             }),
             now: 0,
             taken,
@@ -123,13 +123,13 @@ impl Life {
     }
 
     /// The next event of a source; odd ones keep a history.
-    fn entry(&mut self, source: usize, len: usize, ttl: u64) -> Entry {
+    fn entry(&mut self, source: usize, len: usize, ttl: u64) -> QueuedEvent {
         self.offsets[source] += 1;
         let offset = self.offsets[source];
         let text = format!("{source}#{}.{offset}{}", self.epochs[source], ".".repeat(len));
         let position = Position { epoch: self.epochs[source].to_string().into(), offset };
         let position = (source % 2 == 1).then_some(position);
-        Entry { expires: Millis(self.now + ttl), position, ..entry(&text) }
+        QueuedEvent { expires: Millis(self.now + ttl), position, ..entry(&text) }
     }
 
     fn take(&mut self, step: &Step) -> Result<(), Disconnect> {
@@ -241,7 +241,7 @@ proptest! {
         steps in prop::collection::vec(step(), 1..60),
         limits in prop::collection::vec(some_limits(), SOURCES.len()),
         max_bytes in prop_oneof![60usize..600, 600usize..6000],
-        gaps in prop::sample::select(vec![Gaps::Told, Gaps::Counted]),
+        gaps in prop::sample::select(vec![GapPolicy::Notify, GapPolicy::Count]),
         head in prop::option::of(1usize..10),
     ) {
         let mut life = Life::new(limits, max_bytes, gaps, head);

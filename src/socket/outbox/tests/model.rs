@@ -6,7 +6,7 @@ use super::*;
 
 #[derive(Debug, Clone)]
 pub(super) enum Slot {
-    Event { source: Source, entry: Entry },
+    Event { source: Source, entry: QueuedEvent },
     Mark { source: Source, gap: Gap },
 }
 
@@ -16,7 +16,7 @@ pub(super) struct Model {
     pub(super) head: Option<(Vec<u8>, usize)>,
     pub(super) answers: Vec<Frame>,
     pub(super) slots: Vec<Slot>,
-    pub(super) gaps: Gaps,
+    pub(super) gaps: GapPolicy,
     pub(super) max_bytes: usize,
 }
 
@@ -99,7 +99,7 @@ impl Model {
 
     fn lose(&mut self, at: usize, reason: GapReason) {
         let Slot::Event { source, entry } = self.slots.remove(at) else { unreachable!() };
-        if self.gaps == Gaps::Told {
+        if self.gaps == GapPolicy::Notify {
             let gap = gap_of(entry.position, reason);
             self.slots.insert(at, Slot::Mark { source, gap });
             self.merge();
@@ -107,7 +107,7 @@ impl Model {
     }
 
     pub(super) fn mark(&mut self, source: Source, gap: Gap) -> Result<(), Disconnect> {
-        if self.gaps == Gaps::Counted {
+        if self.gaps == GapPolicy::Count {
             return Ok(());
         }
         self.within_lane(|model| {
@@ -119,7 +119,7 @@ impl Model {
     pub(super) fn push(
         &mut self,
         source: Source,
-        entry: Entry,
+        entry: QueuedEvent,
         limits: &Limits,
     ) -> Result<Lost, Disconnect> {
         let len = entry.frame.len();

@@ -1,33 +1,34 @@
-//! When to look at a seat again: one coarse wheel per shard instead of a timer per connection.
+//! When to run a timer: one coarse wheel per shard instead of a timer per connection.
 
-use super::members::SeatKey;
+use crate::hub::store::ConnectionKey;
 
-/// Slots of a second each. A seat due later is looked at once a round and put back: once a minute
-/// costs nothing, and a seat's entry stays four bytes.
+/// Slots of a second each. A connection due later is looked at once a round and put back: once a minute
+/// costs nothing, and an entry stays four bytes.
 const SLOTS: u64 = 64;
 
-/// The wheel. A seat put again (its end came sooner) leaves an entry behind that its owner passes over.
-pub(super) struct Wheel {
-    slots: Vec<Vec<SeatKey>>,
+/// The wheel. A connection put again (its timer was moved forward) leaves an entry behind, which its
+/// owner passes over.
+pub(super) struct TimerWheel {
+    slots: Vec<Vec<ConnectionKey>>,
     /// The second that was turned to last.
     second: u64,
 }
 
-impl Wheel {
+impl TimerWheel {
     pub(super) fn new() -> Self {
         Self { slots: vec![Vec::new(); SLOTS as usize], second: 0 }
     }
 
-    /// Puts `seat` where it will be met at `second`, or after one round if that is farther; answers
-    /// with the second at which it will be met.
-    pub(super) fn put(&mut self, seat: SeatKey, second: u64) -> u64 {
+    /// Puts `key` where it is met at `second`, or after one round if that is farther; the second at
+    /// which it is met.
+    pub(super) fn put(&mut self, key: ConnectionKey, second: u64) -> u64 {
         let second = second.clamp(self.second + 1, self.second + SLOTS - 1);
-        self.slots[(second % SLOTS) as usize].push(seat);
+        self.slots[(second % SLOTS) as usize].push(key);
         second
     }
 
-    /// Turns to `second`, collecting the seats met on the way into `due`.
-    pub(super) fn turn(&mut self, second: u64, due: &mut Vec<SeatKey>) {
+    /// Turns to `second`, collecting the connections met on the way into `due`.
+    pub(super) fn turn(&mut self, second: u64, due: &mut Vec<ConnectionKey>) {
         // After a pause longer than a round every slot is met once.
         let from = (self.second + 1).max((second + 1).saturating_sub(SLOTS));
         for passed in from..=second {
@@ -46,15 +47,15 @@ impl Wheel {
 mod tests {
     use super::*;
 
-    fn turned(wheel: &mut Wheel, second: u64) -> Vec<SeatKey> {
+    fn turned(wheel: &mut TimerWheel, second: u64) -> Vec<ConnectionKey> {
         let mut due = Vec::new();
         wheel.turn(second, &mut due);
         due
     }
 
     #[test]
-    fn a_seat_is_met_at_its_second_and_once() {
-        let mut wheel = Wheel::new();
+    fn meets_a_connection_at_its_second_and_once() {
+        let mut wheel = TimerWheel::new();
         wheel.put(7, 3);
         assert!(turned(&mut wheel, 2).is_empty());
         assert_eq!(turned(&mut wheel, 3), [7]);
@@ -62,25 +63,25 @@ mod tests {
     }
 
     #[test]
-    fn a_seat_due_in_the_past_is_met_next() {
-        let mut wheel = Wheel::new();
+    fn meets_a_connection_due_in_the_past_next() {
+        let mut wheel = TimerWheel::new();
         assert!(turned(&mut wheel, 10).is_empty());
         wheel.put(7, 3);
         assert_eq!(turned(&mut wheel, 11), [7]);
     }
 
     #[test]
-    fn a_seat_far_ahead_is_met_within_a_round() {
-        let mut wheel = Wheel::new();
+    fn meets_a_connection_far_ahead_within_a_round() {
+        let mut wheel = TimerWheel::new();
         wheel.put(7, 1_000_000);
         assert_eq!(turned(&mut wheel, SLOTS - 1), [7]);
     }
 
     #[test]
-    fn a_long_pause_meets_everybody_once() {
-        let mut wheel = Wheel::new();
-        for seat in 0..50 {
-            wheel.put(seat, u64::from(seat) + 1);
+    fn meets_every_connection_once_after_a_long_pause() {
+        let mut wheel = TimerWheel::new();
+        for key in 0..50 {
+            wheel.put(key, u64::from(key) + 1);
         }
         let mut due = turned(&mut wheel, 100_000);
         due.sort_unstable();

@@ -1,4 +1,4 @@
-//! The doorbell: a command is never left in the inbox of a shard that sleeps.
+//! The waker: a command is never left in the inbox of a shard that sleeps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::hub::command::Command;
 use crate::hub::inbox::Inbox;
-use crate::hub::shard::DOORBELL;
+use crate::hub::shard::WAKER;
 
 /// Far longer than any thread waits to be scheduled: a sleep of this length is a lost wake-up.
 const LOST: Duration = Duration::from_secs(10);
@@ -24,9 +24,9 @@ const TIME: Duration = Duration::from_secs(1);
 #[test]
 fn a_command_wakes_the_shard_whenever_it_comes() {
     let mut poll = Poll::new().unwrap();
-    let waker = Waker::new(poll.registry(), DOORBELL).unwrap();
+    let waker = Waker::new(poll.registry(), WAKER).unwrap();
     let (inbox, mut receiver) = Inbox::new(16, waker);
-    let doorbell = inbox.doorbell();
+    let waker = inbox.waker();
     let (taken, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let sender = thread::spawn({
         let (taken, over) = (Arc::clone(&taken), Arc::clone(&over));
@@ -41,7 +41,7 @@ fn a_command_wakes_the_shard_whenever_it_comes() {
                 for _ in 0..round % 61 {
                     std::hint::spin_loop();
                 }
-                let command = Command::LookAtUser("7".into(), oneshot::channel().0);
+                let command = Command::ReportUser("7".into(), oneshot::channel().0);
                 assert!(inbox.try_send(command).is_ok());
             }
             unreachable!("the rounds are endless")
@@ -52,7 +52,7 @@ fn a_command_wakes_the_shard_whenever_it_comes() {
     let (began, mut naps) = (Instant::now(), 0);
     while began.elapsed() < TIME || !sender.is_finished() {
         over.store(began.elapsed() >= TIME, Ordering::Relaxed);
-        doorbell.park();
+        waker.park();
         if receiver.is_empty() && !sender.is_finished() {
             let slept = Instant::now();
             // A sender that has ended rings no more.
@@ -62,7 +62,7 @@ fn a_command_wakes_the_shard_whenever_it_comes() {
             assert!(slept.elapsed() < LOST, "asleep with {} in the inbox", receiver.len());
             naps += 1;
         }
-        doorbell.unpark();
+        waker.unpark();
         while receiver.try_recv().is_ok() {
             taken.fetch_add(1, Ordering::Release);
         }

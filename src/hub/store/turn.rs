@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use super::members::{GroupKey, SeatKey};
+use super::connections::ConnectionKey;
+use super::groups::GroupKey;
 use crate::event::{Publication, Target};
 use crate::frame::Frame;
 use crate::protocol::{Encoding, Shape, outbound};
@@ -15,43 +16,52 @@ use crate::socket::Limits;
 const NONE: u32 = u32::MAX;
 
 /// Publications that one turn takes at most, so that reading and pings get their share.
-pub(super) const MAX_PUBLICATIONS: usize = 64;
+pub(in crate::hub) const MAX_PUBLICATIONS: usize = 64;
 
 /// Bytes of events that one turn takes at most; the 65th small event or the fifth large one waits.
-pub(super) const MAX_BYTES: usize = 256 * 1024;
+pub(in crate::hub) const MAX_BYTES: usize = 256 * 1024;
 
 /// Links after which a turn takes no more publications: 512 KiB of links.
-pub(super) const MAX_LINKS: usize = 64 * 1024;
+pub(in crate::hub) const MAX_LINKS: usize = 64 * 1024;
 
 /// Everything that one turn delivers.
 #[derive(Default)]
-pub(super) struct Turn {
-    pub(super) items: Vec<TurnItem>,
-    pub(super) frames: Vec<Framed>,
+pub(in crate::hub) struct Turn {
+    items: Vec<TurnItem>,
+    frames: Vec<Framed>,
     links: Vec<Link>,
     /// Connections with links, in order of their first.
-    pub(super) touched: Vec<SeatKey>,
-    pub(super) bytes: usize,
+    touched: Vec<ConnectionKey>,
+    bytes: usize,
+    pub(in crate::hub) tally: Tally,
+}
+
+/// What a turn counted, added to the metrics at its end.
+#[derive(Default)]
+pub(in crate::hub) struct Tally {
+    pub(in crate::hub) deliveries: u64,
+    pub(in crate::hub) writes: u64,
+    pub(in crate::hub) bytes: u64,
 }
 
 /// One publication of the turn.
-pub(super) struct TurnItem {
-    pub(super) publication: Arc<Publication>,
+pub(in crate::hub) struct TurnItem {
+    pub(in crate::hub) publication: Arc<Publication>,
     /// The group that it came by; `None` = another target.
-    pub(super) group: Option<GroupKey>,
-    pub(super) limits: Limits,
-    /// Whether it is told again to one who missed it: its age counts from now.
-    pub(super) replay: bool,
+    pub(in crate::hub) group: Option<GroupKey>,
+    pub(in crate::hub) limits: Limits,
+    /// Whether it is sent again to one who missed it: its age counts from now.
+    pub(in crate::hub) replay: bool,
     /// Connections that it was linked to.
-    pub(super) receivers: u64,
+    pub(in crate::hub) receivers: u64,
     /// Which frame each encoding in use got; `None` = the route does not list the event.
     encodings: Vec<(Encoding, Option<u32>)>,
 }
 
 /// One encoding of one publication.
-pub(super) struct Framed {
-    pub(super) frame: Frame,
-    pub(super) item: u32,
+struct Framed {
+    frame: Frame,
+    item: u32,
 }
 
 /// One receiver of one frame.
@@ -60,9 +70,9 @@ struct Link {
     next: u32,
 }
 
-/// A seat's chain of links in this turn; empty between turns.
+/// A connection's chain of links in this turn; empty between turns.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct FrameChain {
+pub(in crate::hub) struct FrameChain {
     first: u32,
     last: u32,
 }
@@ -74,24 +84,24 @@ impl Default for FrameChain {
 }
 
 impl FrameChain {
-    pub(super) fn is_empty(self) -> bool {
+    pub(in crate::hub) fn is_empty(self) -> bool {
         self.first == NONE
     }
 
-    pub(super) fn is_single(self) -> bool {
+    pub(in crate::hub) fn is_single(self) -> bool {
         self.first == self.last && !self.is_empty()
     }
 }
 
 impl Turn {
-    pub(super) fn is_full(&self) -> bool {
+    pub(in crate::hub) fn is_full(&self) -> bool {
         self.items.len() >= MAX_PUBLICATIONS
             || self.bytes >= MAX_BYTES
             || self.links.len() >= MAX_LINKS
     }
 
     /// Adds a publication; its index.
-    pub(super) fn add(
+    pub(in crate::hub) fn add(
         &mut self,
         publication: Arc<Publication>,
         group: Option<GroupKey>,
@@ -105,7 +115,12 @@ impl Turn {
     }
 
     /// The frame of `item` for `encoding`, made at its first use; `None` = not listed there.
-    pub(super) fn frame(&mut self, item: u32, encoding: Encoding, shapes: &[Shape]) -> Option<u32> {
+    pub(in crate::hub) fn frame(
+        &mut self,
+        item: u32,
+        encoding: Encoding,
+        shapes: &[Shape],
+    ) -> Option<u32> {
         let known = &self.items[item as usize];
         if let Some((_, frame)) = known.encodings.iter().find(|(known, _)| *known == encoding) {
             return *frame;
@@ -118,15 +133,20 @@ impl Turn {
         made
     }
 
-    /// Appends `frame` to what `seat` gets in this turn.
-    pub(super) fn link(&mut self, seat: SeatKey, chain: &mut FrameChain, frame: u32) {
+    /// Appends `frame` to what `connection` gets in this turn.
+    pub(in crate::hub) fn link(
+        &mut self,
+        connection: ConnectionKey,
+        chain: &mut FrameChain,
+        frame: u32,
+    ) {
         let item = self.frames[frame as usize].item;
         self.items[item as usize].receivers += 1;
         let link = self.links.len() as u32;
         self.links.push(Link { frame, next: NONE });
         if chain.is_empty() {
             chain.first = link;
-            self.touched.push(seat);
+            self.touched.push(connection);
         } else {
             self.links[chain.last as usize].next = link;
         }
@@ -134,7 +154,7 @@ impl Turn {
     }
 
     /// The first link of `chain`: its frame, and the rest of the chain.
-    pub(super) fn split(&self, chain: FrameChain) -> Option<(u32, FrameChain)> {
+    pub(in crate::hub) fn split(&self, chain: FrameChain) -> Option<(u32, FrameChain)> {
         let link = self.links.get(chain.first as usize)?;
         let rest = match link.next {
             NONE => FrameChain::default(),
@@ -143,8 +163,33 @@ impl Turn {
         Some((link.frame, rest))
     }
 
+    pub(in crate::hub) fn items(&self) -> &[TurnItem] {
+        &self.items
+    }
+
+    /// The bytes of a frame, and the publication that it shows.
+    pub(in crate::hub) fn framed(&self, frame: u32) -> (&Frame, &TurnItem) {
+        let framed = &self.frames[frame as usize];
+        (&framed.frame, &self.items[framed.item as usize])
+    }
+
+    /// Connections that a publication was linked to.
+    pub(in crate::hub) fn receivers(&self, item: u32) -> u64 {
+        self.items[item as usize].receivers
+    }
+
+    /// The connections with links, lent for the time of writing.
+    pub(in crate::hub) fn take_touched(&mut self) -> Vec<ConnectionKey> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// Gives the list of touched connections back, for its room.
+    pub(in crate::hub) fn give_touched(&mut self, touched: Vec<ConnectionKey>) {
+        self.touched = touched;
+    }
+
     /// Forgets the turn, keeping room for the next, but not for the largest there ever was.
-    pub(super) fn clear(&mut self) {
+    pub(in crate::hub) fn clear(&mut self) {
         self.items.clear();
         self.frames.clear();
         self.links.clear();

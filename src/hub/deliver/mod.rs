@@ -1,0 +1,50 @@
+//! From publications to sockets: frame once, link every receiver, write each socket once.
+
+mod fan_out;
+mod gaps;
+mod write;
+
+use super::context::Context;
+use super::report::Dropped;
+use super::store::{ConnectionKey, Connections, GroupKey, Groups, Joins, Turn};
+
+pub(super) use gaps::{POSSIBLE_GAP, missing, positions};
+pub(super) use write::{finish_turn, group_of, source_of};
+
+/// All that a delivery changes.
+///
+/// It has no way to the requests, the timers or the poll: a fan-out asks for nothing, and a
+/// connection that fails is marked in [`Connections`], not taken out.
+pub(super) struct Delivery<'a> {
+    pub(super) context: &'a Context,
+    pub(super) connections: &'a mut Connections,
+    pub(super) groups: &'a mut Groups,
+    pub(super) joins: &'a mut Joins,
+    pub(super) turn: &'a mut Turn,
+}
+
+/// Counts publications that a connection does not get: with it, its group and the process.
+pub(super) fn count_dropped(
+    context: &Context,
+    connections: &mut Connections,
+    groups: &mut Groups,
+    (key, group): (ConnectionKey, Option<GroupKey>),
+    dropped: &Dropped,
+) {
+    if *dropped == Dropped::default() {
+        return;
+    }
+    connections[key].dropped.get_or_insert_default().add(dropped);
+    if let Some(group) = group {
+        groups.count_dropped(group, dropped);
+    }
+    for (reason, count) in dropped.by_reason() {
+        context.metrics().dropped.of(reason).increment(count);
+    }
+}
+
+impl Delivery<'_> {
+    fn count(&mut self, key: ConnectionKey, group: Option<GroupKey>, dropped: &Dropped) {
+        count_dropped(self.context, self.connections, self.groups, (key, group), dropped);
+    }
+}

@@ -1,0 +1,237 @@
+//! Values between the hub and its callers: connections in, requests out, answers in.
+
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use crate::event::{ConnectionId, Event, Position, Recovery};
+use crate::frame::Frame;
+use crate::group::GroupName;
+use crate::identity::Identity;
+use crate::protocol::outbound::{self, JoinOutcome};
+use crate::protocol::{Disconnect, Encoding, Refusal};
+
+/// An authenticated connection on its way to a shard.
+#[derive(Debug)]
+pub struct NewConnection {
+    /// Given out by [`Hub::next_id`](super::Hub::next_id).
+    pub id: ConnectionId,
+    /// The socket, behind its handshake.
+    pub stream: TcpStream,
+    /// Bytes read behind the handshake (and the hello) that belong to the conversation.
+    pub leftover: Vec<u8>,
+    /// Who it is.
+    pub identity: Identity,
+    /// How it speaks.
+    pub encoding: Encoding,
+    /// Index of its route among the hub's routes.
+    pub route: u16,
+    /// Values of the route's path parameters.
+    pub parameters: Vec<(String, String)>,
+    /// Groups that it joins on arrival, with the positions it has seen.
+    pub groups: Vec<(GroupName, Option<Position>)>,
+    /// How it was authenticated.
+    pub credential: Credential,
+}
+
+/// How a connection was authenticated, and so how its identity is renewed.
+#[derive(Debug)]
+pub enum Credential {
+    /// By a token, which the client renews.
+    Token,
+    /// By the connect hook, which the gateway asks again as long as the connection lasts.
+    Hook(HookIdentity),
+}
+
+/// What is kept of the connect hook's answer.
+#[derive(Debug)]
+pub struct HookIdentity {
+    /// Replayed to ask again; the hub does not look into it. It holds what the browser sent, since
+    /// nobody else could send it again later.
+    pub request: Arc<[u8]>,
+    /// When to ask, seconds since 1970.
+    pub ask_at: u64,
+    /// Sent first to a plain connection, in the place of its route's.
+    pub welcome: Option<Frame>,
+}
+
+/// What the hub wants done elsewhere. It leaves the hub by one bounded channel; requests of one
+/// connection stay in order.
+#[derive(Debug)]
+pub enum Request {
+    /// Memberships that wait for the layer; answered with [`Hub::joined`](super::Hub::joined).
+    Join(Join),
+    /// No member of these groups is left on this shard.
+    Release {
+        /// The shard.
+        shard: usize,
+        /// The groups.
+        groups: Vec<GroupName>,
+    },
+    /// A browser publishes; answered with [`Hub::answer`](super::Hub::answer).
+    Send(Box<Send>),
+    /// The hook is to be asked about a connection again; answered with
+    /// [`Hub::confirmed`](super::Hub::confirmed).
+    Confirm(Confirm),
+    /// A browser asks the back end; answered with [`Hub::answer`](super::Hub::answer).
+    Call(Box<Call>),
+}
+
+/// Memberships that wait for the layer.
+#[derive(Debug)]
+pub struct Join {
+    /// Whose.
+    pub to: ConnectionId,
+    /// On which shard.
+    pub shard: usize,
+    /// Repeated by the answer.
+    pub ticket: u64,
+    /// What the answer is to be.
+    pub cause: Cause,
+    /// Which, with the positions seen.
+    pub groups: Vec<(GroupName, Option<Position>)>,
+    /// Those refused already, each with its place among all that were asked for.
+    pub refused: Vec<(usize, JoinOutcome)>,
+}
+
+/// Why memberships change, and so how the client is notified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The connection has just arrived: answered in `welcome`.
+    NewConnection,
+    /// The client asked: answered with its id.
+    Client(u64),
+    /// The server did it: sent without an id, with this reason.
+    Server(&'static str),
+}
+
+/// The hook is to be asked about a connection again.
+#[derive(Debug)]
+pub struct Confirm {
+    /// About whom.
+    pub to: ConnectionId,
+    /// On which shard.
+    pub shard: usize,
+    /// As in [`HookIdentity::request`].
+    pub request: Arc<[u8]>,
+}
+
+/// The answer to a [`Confirm`].
+#[derive(Debug)]
+pub enum Confirmation {
+    /// The user is still authenticated.
+    StillValid {
+        /// Who it is, with the grants from now on.
+        identity: Identity,
+        /// When to ask again, seconds since 1970.
+        ask_at: u64,
+    },
+    /// The user is not, or may not be here any more.
+    Ended(Disconnect),
+    /// The hook failed; its last answer holds as long as it was meant to.
+    Unknown {
+        /// In how many seconds to ask again.
+        after: u64,
+    },
+}
+
+/// The layer's answer to a [`Join`].
+#[derive(Debug)]
+pub struct Joined {
+    /// Whose.
+    pub to: ConnectionId,
+    /// As in the request.
+    pub ticket: u64,
+    /// As in the request.
+    pub cause: Cause,
+    /// Each group's position and replay, or why it cannot be joined.
+    pub groups: Vec<(GroupName, Result<Recovery, Refusal>)>,
+    /// As in the request.
+    pub refused: Vec<(usize, JoinOutcome)>,
+}
+
+/// A publication by a browser, granted and checked.
+#[derive(Debug)]
+pub struct Send {
+    /// Who gets the answer.
+    pub to: ConnectionId,
+    /// On which shard.
+    pub shard: usize,
+    /// Whose it is.
+    pub sub: Arc<str>,
+    /// Repeated by the answer.
+    pub id: u64,
+    /// Where to.
+    pub group: GroupName,
+    /// What.
+    pub event: Event,
+    /// Whether the sender gets it too.
+    pub echo: bool,
+    /// Deduplicates per (`sub`, key).
+    pub key: Option<Box<str>>,
+}
+
+/// A question to the back end, granted.
+#[derive(Debug)]
+pub struct Call {
+    /// Who gets the answer.
+    pub to: ConnectionId,
+    /// On which shard.
+    pub shard: usize,
+    /// Whose it is.
+    pub identity: Identity,
+    /// The path that the connection came by.
+    pub path: Arc<str>,
+    /// How it is answered.
+    pub reply: ReplyFormat,
+    /// What is asked.
+    pub name: Box<str>,
+    /// With what.
+    pub data: Option<Box<RawValue>>,
+    /// Passed on as `Idempotency-Key`.
+    pub key: Option<Box<str>>,
+}
+
+/// How calls of a connection are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplyFormat {
+    /// A `result` or `error` with the id of the call.
+    V1 {
+        /// Repeated by the answer.
+        id: u64,
+    },
+    /// A bare text frame with the result, if there is one.
+    Plain {
+        /// Whether errors are sent, too: where the route says so.
+        errors: bool,
+    },
+}
+
+impl ReplyFormat {
+    /// The frame of a call that was answered; a plain client gets none without a result.
+    pub fn result(self, result: Option<&RawValue>) -> Option<Frame> {
+        match self {
+            Self::V1 { id } => Some(outbound::result(id, result.unwrap_or(RawValue::NULL))),
+            Self::Plain { .. } => result.map(|result| Frame::text(result.get().as_bytes())),
+        }
+    }
+
+    /// The frame of a call that failed with a code of the site's or ours.
+    pub fn error(self, code: &str, message: &str, retry: bool) -> Option<Frame> {
+        match self {
+            Self::V1 { id } => Some(outbound::call_error(Some(id), code, message, retry)),
+            Self::Plain { errors } => {
+                errors.then(|| outbound::call_error(None, code, message, retry))
+            }
+        }
+    }
+
+    /// The frame of a call that the gateway refuses.
+    pub(super) fn refusal(self, refusal: &Refusal) -> Option<Frame> {
+        match self {
+            Self::V1 { id } => Some(outbound::error(Some(id), refusal)),
+            Self::Plain { errors } => errors.then(|| outbound::error(None, refusal)),
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! How the last connections ended, for those who ask about a user.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::bounded_map::{BoundedMap, Limits};
+
+/// Users whose last close is remembered: long enough to be asked about, bounded.
+pub(in crate::hub) const REMEMBERED: usize = 4096;
+
+/// The last close code of each of the [`REMEMBERED`] users whose connections were the last to end.
+pub(in crate::hub) struct ClosedUsers(BoundedMap<Arc<str>, (u16, Instant)>);
+
+impl ClosedUsers {
+    pub(in crate::hub) fn note(&mut self, sub: &Arc<str>, code: u16, at: Instant) {
+        self.0.insert(Arc::clone(sub), (code, at), 0);
+    }
+
+    /// The code of a user's last close and when it was, while it is remembered.
+    pub(in crate::hub) fn last(&self, sub: &str) -> Option<(u16, Instant)> {
+        self.0.get(sub).copied()
+    }
+}
+
+impl Default for ClosedUsers {
+    fn default() -> Self {
+        Self(BoundedMap::new(Limits::entries(REMEMBERED)))
+    }
+}

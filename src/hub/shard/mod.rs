@@ -1,0 +1,387 @@
+//! One thread that owns sockets: its turn is poll, take commands, fan out, write each socket once.
+//!
+//! Everything here is synchronous and owned by the thread, so there is no lock between a publication
+//! and a socket, and no order of events to reason about but the order of this file.
+
+mod admission;
+mod closed_users;
+mod drain;
+mod ending;
+mod reports;
+mod timers;
+mod wheel;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use mio::{Events, Poll, Token, Waker};
+use tokio::sync::mpsc::Receiver;
+
+pub(super) use closed_users::ClosedUsers;
+#[cfg(test)]
+pub(super) use closed_users::REMEMBERED;
+
+use super::command::Command;
+use super::context::{Clock, Context};
+use super::deliver::{Delivery, finish_turn, positions};
+use super::inbox::{Inbox, ShardWaker};
+use super::join::Memberships;
+use super::receive::{read, resume_reading};
+use super::request::NewConnection;
+use super::store::{ConnectionKey, Connections, Groups, Joins, RequestQueue, Turn};
+use super::{Registry, Settings, ShardConfig};
+use crate::event::{ConnectionId, InstanceId};
+use crate::frame::Frame;
+use crate::telemetry::ShardMetrics;
+use admission::admit;
+use drain::Draining;
+use reports::{report_group, report_user, waiting_bytes};
+use timers::Timers;
+
+/// The token of the waker; connections use their key.
+pub(super) const WAKER: Token = Token(usize::MAX);
+
+/// Longest sleep: the timers run once a second.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// Sleep while something waits for room elsewhere, or while connections are closed at a rate.
+const SHORT_SLEEP: Duration = Duration::from_millis(5);
+
+/// Sockets written before reads and timers get their share again: about a millisecond of writing.
+const SLICE: usize = 256;
+
+/// Commands taken in one turn, whatever they are.
+const MAX_COMMANDS: usize = 1024;
+
+/// Bytes of one read; a largest message and its header, so that most messages are never copied.
+const SCRATCH: usize = 16 * 1024 + 14;
+
+/// Lends a shard's stores while its other fields stay free.
+macro_rules! memberships {
+    ($shard:ident) => {
+        Memberships {
+            context: &$shard.context,
+            connections: &mut $shard.connections,
+            groups: &mut $shard.groups,
+            joins: &mut $shard.joins,
+            turn: &mut $shard.turn,
+            requests: &mut $shard.requests,
+        }
+    };
+}
+
+/// One shard; see the fields for what it owns.
+pub(super) struct Shard {
+    pub(super) context: Context,
+    registry: Arc<Registry>,
+    poll: Poll,
+    inbox: Receiver<Command>,
+    waker: Arc<ShardWaker>,
+    load: Arc<AtomicUsize>,
+    pub(super) connections: Connections,
+    pub(super) groups: Groups,
+    pub(super) joins: Joins,
+    turn: Turn,
+    timers: Timers,
+    pub(super) requests: RequestQueue,
+    closed_users: ClosedUsers,
+    /// Inbound bytes of the socket being read; what is incomplete moves to the connection.
+    scratch: Vec<u8>,
+    draining: Option<Draining>,
+    gauges: ShardMetrics,
+}
+
+/// The way to a shard.
+pub(super) struct ShardHandle {
+    pub(super) inbox: Inbox,
+    /// Connections of the shard and on their way to it.
+    pub(super) load: Arc<AtomicUsize>,
+}
+
+/// A shard without its thread, and the way to it.
+pub(super) fn build(
+    index: usize,
+    instance: InstanceId,
+    settings: &Settings,
+    config: Arc<ShardConfig>,
+    registry: Arc<Registry>,
+    requests: RequestQueue,
+) -> io::Result<(ShardHandle, Shard)> {
+    let poll = Poll::new()?;
+    let waker = Waker::new(poll.registry(), WAKER)?;
+    let (inbox, receiver) = Inbox::new(settings.inbox, waker);
+    let load = Arc::new(AtomicUsize::new(0));
+    let gauges = config.metrics.shard(index);
+    let shard = Shard {
+        context: Context { index, instance, config, clock: Clock::start() },
+        registry,
+        poll,
+        inbox: receiver,
+        waker: inbox.waker(),
+        load: Arc::clone(&load),
+        connections: Connections::default(),
+        groups: Groups::default(),
+        joins: Joins::default(),
+        turn: Turn::default(),
+        timers: Timers::new(),
+        requests,
+        closed_users: ClosedUsers::default(),
+        scratch: vec![0; SCRATCH],
+        draining: None,
+        gauges,
+    };
+    Ok((ShardHandle { inbox, load }, shard))
+}
+
+impl Shard {
+    /// Works until drained, or until nobody holds the other end of the inbox.
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(1024);
+        loop {
+            self.sleep(&mut events);
+            self.work(&mut events, Instant::now());
+            if self.is_done() {
+                return;
+            }
+        }
+    }
+
+    /// A turn without its sleep. Time is an argument, so that tests need not wait for it.
+    pub(super) fn work(&mut self, events: &mut Events, now: Instant) {
+        self.context.clock.now = now;
+        self.take_events(events);
+        self.take_commands();
+        self.write_batch(events);
+        self.run_timers();
+        self.requests.send(&mut self.connections, &self.groups);
+        self.resume_reading();
+        self.close_drained();
+        // What was answered since the batch must not wait for the next turn, which may be a second
+        // away.
+        self.write_answers();
+        self.account();
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        match &self.draining {
+            Some(draining) => {
+                let is_empty = self.connections.is_empty() && self.inbox.is_empty();
+                is_empty || draining.is_over(self.context.clock.now)
+            }
+            None => self.inbox.is_closed() && self.inbox.is_empty(),
+        }
+    }
+
+    /// Polls, sleeping only if the inbox is empty after the waker was armed.
+    fn sleep(&mut self, events: &mut Events) {
+        self.waker.park();
+        let longest = self.longest_sleep();
+        self.poll_sockets(events, longest);
+        self.waker.unpark();
+    }
+
+    /// How long nothing needs to be done unless a socket or the waker reports something.
+    pub(super) fn longest_sleep(&self) -> Duration {
+        if !self.inbox.is_empty() || self.connections.has_input() {
+            Duration::ZERO
+        } else if self.draining.is_some() || self.requests.is_waiting() {
+            SHORT_SLEEP
+        } else {
+            LONGEST_SLEEP
+        }
+    }
+
+    pub(super) fn poll_sockets(&mut self, events: &mut Events, timeout: Duration) {
+        if let Err(error) = self.poll.poll(events, Some(timeout)) {
+            // A signal is no event; anything else is a fault of the gateway that a retry may outlive.
+            if error.kind() != io::ErrorKind::Interrupted {
+                tracing::error!(%error, shard = self.context.index, "polling failed");
+            }
+            events.clear();
+        }
+    }
+
+    pub(super) fn take_events(&mut self, events: &Events) {
+        for event in events {
+            if event.token() == WAKER {
+                continue;
+            }
+            let key = event.token().0 as ConnectionKey;
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            if event.is_writable() {
+                connection.socket.note_writable();
+                if connection.socket.has_waiting() {
+                    self.connections.write_later(key);
+                }
+            }
+            if event.is_readable() || event.is_read_closed() {
+                self.read(key, event.is_read_closed());
+            }
+        }
+    }
+
+    fn read(&mut self, key: ConnectionKey, to_the_end: bool) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        read(&mut self.memberships(), key, to_the_end, &mut scratch);
+        self.scratch = scratch;
+        self.end_step();
+    }
+
+    pub(super) fn take_commands(&mut self) {
+        for _ in 0..MAX_COMMANDS {
+            if self.turn.is_full() {
+                return;
+            }
+            match self.inbox.try_recv() {
+                Ok(command) => self.handle_command(command),
+                Err(_) => return,
+            }
+            self.end_step();
+        }
+    }
+
+    fn handle_command(&mut self, command: Command) {
+        match command {
+            Command::Deliver(publication) => self.delivery().fan_out(publication),
+            Command::Admit(new) => self.admit(*new),
+            Command::Joined(joined) => self.memberships().joined(*joined),
+            Command::Answer { to, frame } => self.answer(to, frame),
+            Command::Confirmed { to, outcome } => self.memberships().confirmed(to, outcome),
+            Command::Control(control) => self.memberships().control(control),
+            Command::PossibleGap(gap) => self.delivery().notify_possible_gap(&gap),
+            // Whoever asks may be gone, here and below.
+            Command::Positions(groups, reply) => {
+                let _ = reply.send(positions(&self.groups, groups.as_deref()));
+            }
+            Command::ReportGroup(name, reply) => {
+                let _ = reply.send(report_group(&self.groups, &name));
+            }
+            Command::ReportUser(sub, reply) => {
+                let (connections, groups) = (&self.connections, &self.groups);
+                let closed = &self.closed_users;
+                let _ = reply.send(report_user(&self.context, connections, groups, closed, &sub));
+            }
+            Command::ReportOutboxes(reply) => {
+                let _ = reply.send(waiting_bytes(&self.connections));
+            }
+            Command::Drain { rate, window, grace } => {
+                let begin = || {
+                    Draining::begin(&self.connections, self.context.clock.now, rate, window, grace)
+                };
+                self.draining.get_or_insert_with(begin);
+            }
+        }
+    }
+
+    fn admit(&mut self, new: NewConnection) {
+        let sub = Arc::clone(&new.identity.sub);
+        let mut memberships = memberships!(self);
+        if !admit(&mut memberships, self.poll.registry(), self.draining.is_some(), new) {
+            count_out(&self.registry, &self.load, &sub);
+        }
+    }
+
+    /// The answer to a call or send, made elsewhere.
+    fn answer(&mut self, to: ConnectionId, frame: Option<Frame>) {
+        let Some(key) = self.connections.find(to) else { return };
+        self.connections.request_answered(key);
+        if let Some(frame) = frame {
+            self.connections.answer(key, frame, &self.context);
+        }
+    }
+
+    /// Writes every touched socket once, giving reads and timers their share in between.
+    fn write_batch(&mut self, events: &mut Events) {
+        let touched = self.turn.take_touched();
+        for (written, key) in touched.iter().enumerate() {
+            if written % SLICE == SLICE - 1 {
+                self.poll_sockets(events, Duration::ZERO);
+                self.take_events(events);
+            }
+            self.delivery().write_out(*key);
+            self.end_step();
+        }
+        // Reads in between may have answered; nothing new was linked.
+        self.turn.give_touched(touched);
+        self.write_answers();
+        finish_turn(&mut self.turn, self.context.metrics());
+    }
+
+    /// Writes the connections that have something to write but no links; one of them may be closed
+    /// by it, and then has its close frame to write.
+    fn write_answers(&mut self) {
+        while let Some(key) = self.connections.next_to_write() {
+            self.delivery().write_out(key);
+            self.end_step();
+        }
+    }
+
+    fn run_timers(&mut self) {
+        self.timers.run(&self.context, &mut self.connections, &mut self.requests);
+        self.end_step();
+    }
+
+    /// Goes on with connections that had to wait.
+    fn resume_reading(&mut self) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        for waiting in self.connections.take_to_read() {
+            resume_reading(&mut self.memberships(), waiting, &mut scratch);
+            self.end_step();
+        }
+        self.scratch = scratch;
+    }
+
+    fn close_drained(&mut self) {
+        if let Some(draining) = &mut self.draining {
+            draining.close_due(&mut self.connections, &self.context);
+            self.end_step();
+        }
+    }
+
+    /// Takes out what ended during a step, so that the next finds every store whole.
+    fn end_step(&mut self) {
+        if !self.connections.has_ended() {
+            return;
+        }
+        let closed_users = &mut self.closed_users;
+        ending::end_all(&mut memberships!(self), closed_users, |context, connection| {
+            context.metrics().connections.of(connection.protocol()).decrement(1.0);
+            count_out(&self.registry, &self.load, &connection.identity.sub);
+        });
+    }
+
+    /// Adds what the turn counted to the metrics.
+    fn account(&mut self) {
+        self.gauges.inbox.set(self.inbox.len() as f64);
+        let tally = std::mem::take(&mut self.turn.tally);
+        let metrics = self.context.metrics();
+        metrics.requests_waiting.set(self.requests.len() as f64);
+        if tally.writes > 0 {
+            metrics.deliveries.increment(tally.deliveries);
+            metrics.writes.increment(tally.writes);
+            metrics.bytes_written.increment(tally.bytes);
+        }
+    }
+
+    fn delivery(&mut self) -> Delivery<'_> {
+        Delivery {
+            context: &self.context,
+            connections: &mut self.connections,
+            groups: &mut self.groups,
+            joins: &mut self.joins,
+            turn: &mut self.turn,
+        }
+    }
+
+    fn memberships(&mut self) -> Memberships<'_> {
+        memberships!(self)
+    }
+}
+
+/// Counts a connection out of what admission sees: the shard's load, the user's count.
+fn count_out(registry: &Registry, load: &AtomicUsize, sub: &Arc<str>) {
+    load.fetch_sub(1, Ordering::Relaxed);
+    registry.leave(sub);
+}

@@ -1,0 +1,56 @@
+//! Answers to those who ask what happened to a group or a user.
+
+use std::time::{Duration, Instant};
+
+use super::closed_users::ClosedUsers;
+use crate::group::GroupName;
+use crate::hub::context::Context;
+use crate::hub::report::{ConnectionReport, GroupReport, UserReport};
+use crate::hub::store::{Connection, Connections, Groups};
+
+pub(super) fn report_group(groups: &Groups, name: &GroupName) -> GroupReport {
+    let Some(group) = groups.find(name).and_then(|key| groups.get(key)) else {
+        return GroupReport::default();
+    };
+    GroupReport {
+        connections: group.members().len() as u64,
+        sent: group.sent(),
+        last_offset: group.reached().map(|position| position.offset),
+        dropped: *group.dropped(),
+    }
+}
+
+/// Bytes in all outboxes. Asked for now and then: a running sum would cost every delivery.
+pub(super) fn waiting_bytes(connections: &Connections) -> usize {
+    connections.keys().map(|key| connections[key].socket.waiting().1).sum()
+}
+
+/// What is known of a user, and when the last close was: several shards may know of one.
+pub(super) fn report_user(
+    context: &Context,
+    connections: &Connections,
+    groups: &Groups,
+    closed_users: &ClosedUsers,
+    sub: &str,
+) -> (UserReport, Option<Instant>) {
+    let (last_close, at) = closed_users.last(sub).unzip();
+    let second = context.clock.second();
+    let report = |key| report_connection(&connections[key], groups, second);
+    let connections = connections.of_user(sub).map(report).collect();
+    (UserReport { connections, last_close }, at)
+}
+
+fn report_connection(connection: &Connection, groups: &Groups, second: u32) -> ConnectionReport {
+    let (waiting, waiting_bytes) = connection.socket.waiting();
+    let held = connection.memberships().iter().filter_map(|m| groups.get(m.group));
+    ConnectionReport {
+        id: connection.id,
+        v1: connection.is_v1(),
+        age: Duration::from_secs(u64::from(second - connection.since)),
+        groups: held.map(|group| group.name.clone()).collect(),
+        sent: connection.sent,
+        waiting,
+        waiting_bytes,
+        dropped: connection.dropped.as_deref().copied().unwrap_or_default(),
+    }
+}

@@ -1,0 +1,143 @@
+//! What a connection needs without any input: pings, the end of its token, its own end.
+
+use super::wheel::TimerWheel;
+use crate::frame::Frame;
+use crate::hub::context::Context;
+use crate::hub::join::ask_to_confirm;
+use crate::hub::store::{
+    Connection, ConnectionKey, ConnectionPhase, Connections, Renewal, RequestQueue,
+};
+use crate::protocol::{Disconnect, outbound};
+
+/// Seconds before the end of a token at which a v1 client is notified that it needs a new one.
+const AUTH_DUE_SECONDS: u64 = 60;
+
+/// The timers of a shard: the next of each connection.
+pub(super) struct Timers {
+    wheel: TimerWheel,
+    /// Scratch: the connections met in one turn.
+    due: Vec<ConnectionKey>,
+}
+
+impl Timers {
+    pub(super) fn new() -> Self {
+        Self { wheel: TimerWheel::new(), due: Vec::new() }
+    }
+
+    /// Sets the timers that were changed and runs those whose second has come.
+    pub(super) fn run(
+        &mut self,
+        context: &Context,
+        connections: &mut Connections,
+        requests: &mut RequestQueue,
+    ) {
+        self.set(context, connections);
+        let second = context.clock.second();
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.turn(u64::from(second), &mut due);
+        for key in due.drain(..) {
+            // An entry may outlive its connection; a reused key has its own, with its own second.
+            if connections.get(key).is_some_and(|it| it.due <= second && !it.is_gone()) {
+                run_timer(context, connections, requests, key);
+            }
+        }
+        self.due = due;
+        self.set(context, connections);
+    }
+
+    fn set(&mut self, context: &Context, connections: &mut Connections) {
+        while let Some(key) = connections.next_to_schedule() {
+            if let Some(connection) = connections.get_mut(key) {
+                let due = due(context, connection);
+                connection.due = self.wheel.put(key, u64::from(due)) as u32;
+            }
+        }
+    }
+}
+
+fn run_timer(
+    context: &Context,
+    connections: &mut Connections,
+    requests: &mut RequestQueue,
+    key: ConnectionKey,
+) {
+    let ping = context.config.connection.ping.as_secs() as u32;
+    let grace = context.config.connection.ping_grace.as_secs() as u32;
+    let (second, unix) = (context.clock.second(), context.clock.unix());
+    let connection = &mut connections[key];
+    if let ConnectionPhase::Closing(until) = connection.phase() {
+        return match second >= until {
+            true => connections.abandon(key),
+            false => connections.reschedule(key),
+        };
+    }
+    if unix >= connection.identity.expires_at {
+        let over = match connection.renewal {
+            Renewal::Hook(_) => {
+                Disconnect::UNAVAILABLE.because("the back end does not confirm who it is")
+            }
+            Renewal::Token { .. } => Disconnect::UNAUTHORIZED.because("token expired"),
+        };
+        return connections.close(key, over, context);
+    }
+    let is_arriving = connection.phase() == ConnectionPhase::Arriving;
+    if second >= connection.heard + ping + grace {
+        let late = if is_arriving { Disconnect::UNAVAILABLE } else { Disconnect::SILENT };
+        return connections.close(key, late, context);
+    }
+    if is_arriving {
+        // Nothing comes before the welcome.
+        return connections.reschedule(key);
+    }
+    if connection.renewal.hook_mut().is_some_and(|hook| hook.is_due(unix)) {
+        ask_to_confirm(context, connections, requests, key);
+    }
+    let connection = &mut connections[key];
+    let is_v1 = connection.is_v1();
+    let mut answers = [None, None];
+    if is_v1
+        && let Renewal::Token { announced } = &mut connection.renewal
+        && !*announced
+        && unix + AUTH_DUE_SECONDS >= connection.identity.expires_at
+    {
+        *announced = true;
+        answers[0] = Some(outbound::auth_due());
+    }
+    if second >= connection.pinged + ping {
+        connection.pinged = second;
+        // Also to one that reads slowly: it goes ahead of what waits, and without it a slow reader
+        // that sends nothing would pass for a dead one. Two wait at most.
+        answers[1] = Some(if is_v1 { outbound::ping() } else { Frame::ping() });
+    }
+    for frame in answers.into_iter().flatten() {
+        connections.answer(key, frame, context);
+    }
+    connections.reschedule(key);
+}
+
+/// The second of the shard's clock at which something may have to be done for a connection.
+fn due(context: &Context, connection: &Connection) -> u32 {
+    let ping = context.config.connection.ping.as_secs() as u32;
+    let grace = context.config.connection.ping_grace.as_secs() as u32;
+    let (second, unix) = (context.clock.second(), context.clock.unix());
+    let token_due = |before: u64| {
+        let left = connection.identity.expires_at.saturating_sub(unix + before);
+        second.saturating_add(u32::try_from(left).unwrap_or(u32::MAX))
+    };
+    let silent = connection.heard + ping + grace;
+    match connection.phase() {
+        ConnectionPhase::Closing(until) => until,
+        ConnectionPhase::Arriving => silent.min(token_due(0)),
+        ConnectionPhase::Open => {
+            let renewal_due = match &connection.renewal {
+                Renewal::Token { announced: false } if connection.is_v1() => {
+                    token_due(AUTH_DUE_SECONDS)
+                }
+                Renewal::Token { .. } => token_due(0),
+                Renewal::Hook(hook) => token_due(0).min(hook.due(second, unix)),
+            };
+            (connection.pinged + ping).min(silent).min(renewal_due)
+        }
+        ConnectionPhase::Gone => second,
+    }
+}

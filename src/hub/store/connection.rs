@@ -1,0 +1,269 @@
+//! What the hub knows of one connection.
+
+use std::sync::Arc;
+
+use super::connections::ConnectionKey;
+use super::groups::Membership;
+use super::turn::FrameChain;
+use crate::event::ConnectionId;
+use crate::frame::Frame;
+use crate::hub::report::Dropped;
+use crate::hub::request::{Credential, HookIdentity};
+use crate::identity::Identity;
+use crate::protocol::Encoding;
+use crate::socket::ClientSocket;
+use crate::telemetry::Protocol;
+
+/// Requests under way per connection before it is not read any more.
+const MAX_IN_FLIGHT: u8 = 16;
+
+/// One connection.
+///
+/// In this order in memory: a delivery touches the chain, the encoding, the phase, the count and the
+/// beginning of the socket, which are its first bytes, and the system call between two connections
+/// leaves little of either in the nearest cache.
+#[repr(C)]
+pub(in crate::hub) struct Connection {
+    /// What this turn has for it.
+    pub(in crate::hub) chain: FrameChain,
+    pub(in crate::hub) encoding: Encoding,
+    pub(super) phase: ConnectionPhase,
+    pub(in crate::hub) sent: u64,
+    pub(in crate::hub) socket: ClientSocket,
+    pub(in crate::hub) id: ConnectionId,
+    pub(in crate::hub) identity: Identity,
+    pub(in crate::hub) route: u16,
+    /// Values of the route's path parameters; almost always none.
+    pub(in crate::hub) parameters: Option<Box<[(String, String)]>>,
+    pub(super) memberships: Vec<Membership>,
+    pub(in crate::hub) renewal: Renewal,
+    /// Requests under way; reading pauses at a bound, so they need no queue of their own.
+    pub(in crate::hub) in_flight: InFlight,
+    /// Its requests that wait for room in the channel.
+    pub(super) stalled: u32,
+    pub(in crate::hub) frames: FrameBudget,
+    /// Seconds of the shard's clock: arrival, last input, last ping, next run of its timer.
+    pub(in crate::hub) since: u32,
+    pub(in crate::hub) heard: u32,
+    pub(in crate::hub) pinged: u32,
+    pub(in crate::hub) due: u32,
+    /// What it did not get, once there is something.
+    pub(in crate::hub) dropped: Option<Box<Dropped>>,
+    /// The user's other connections.
+    pub(super) next: Option<ConnectionKey>,
+    pub(super) previous: Option<ConnectionKey>,
+}
+
+/// How far a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::hub) enum ConnectionPhase {
+    /// Its first memberships are not answered yet; it is not read.
+    Arriving,
+    /// It converses.
+    Open,
+    /// Its close frame is under way; its input is discarded, until this second at most.
+    Closing(u32),
+    /// Its socket is of no more use; it is taken out at the end of the step.
+    Gone,
+}
+
+/// How the connection's identity is renewed.
+pub(in crate::hub) enum Renewal {
+    /// By a new token from the client.
+    Token {
+        /// Whether `auth_due` was sent for the present token.
+        announced: bool,
+    },
+    /// By the gateway, which asks the connect hook again.
+    Hook(Box<HookRenewal>),
+}
+
+/// What is kept of a [`HookIdentity`].
+pub(in crate::hub) struct HookRenewal {
+    /// Replayed to the hook.
+    pub(in crate::hub) request: Arc<[u8]>,
+    /// Seconds since 1970.
+    pub(in crate::hub) ask_at: u64,
+    /// Whether an answer is awaited.
+    pub(in crate::hub) is_asked: bool,
+    /// Until it is sent.
+    pub(in crate::hub) welcome: Option<Frame>,
+}
+
+/// A connection's requests that are not answered yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::hub) enum InFlight {
+    /// v1: answers carry ids, so several may be under way.
+    Many(u8),
+    /// Plain: one call at a time, since the client cannot tell the answers apart.
+    One {
+        /// Whether a call is under way.
+        busy: bool,
+    },
+}
+
+/// Frames that a connection may still send: a token bucket in thousandths of a frame.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::hub) struct FrameBudget {
+    left: u32,
+    /// Milliseconds of the shard's clock, wrapping after 49 days: differences hold all the same.
+    filled: u32,
+}
+
+impl Connection {
+    /// A connection that has just arrived, at this second of the shard's clock.
+    pub(in crate::hub) fn new(
+        id: ConnectionId,
+        socket: ClientSocket,
+        identity: Identity,
+        encoding: Encoding,
+        frames: FrameBudget,
+        second: u32,
+    ) -> Self {
+        Self {
+            id,
+            socket,
+            identity,
+            encoding,
+            route: 0,
+            parameters: None,
+            memberships: Vec::new(),
+            renewal: Renewal::Token { announced: false },
+            chain: FrameChain::default(),
+            phase: ConnectionPhase::Arriving,
+            in_flight: InFlight::of(encoding),
+            stalled: 0,
+            frames,
+            since: second,
+            heard: second,
+            pinged: second,
+            due: u32::MAX,
+            sent: 0,
+            dropped: None,
+            next: None,
+            previous: None,
+        }
+    }
+
+    pub(in crate::hub) fn is_v1(&self) -> bool {
+        self.encoding == Encoding::V1
+    }
+
+    pub(in crate::hub) fn protocol(&self) -> Protocol {
+        if self.is_v1() { Protocol::V1 } else { Protocol::Plain }
+    }
+
+    pub(in crate::hub) fn phase(&self) -> ConnectionPhase {
+        self.phase
+    }
+
+    pub(in crate::hub) fn memberships(&self) -> &[Membership] {
+        &self.memberships
+    }
+
+    /// Whether it is not to be read for now. One that is closing is read: its peer's close is
+    /// awaited.
+    pub(in crate::hub) fn must_wait(&self) -> bool {
+        match self.phase {
+            ConnectionPhase::Arriving => true,
+            ConnectionPhase::Open => self.stalled > 0 || self.in_flight.is_full(),
+            ConnectionPhase::Closing(_) | ConnectionPhase::Gone => false,
+        }
+    }
+
+    /// Whether it is in conversation, or about to be.
+    pub(in crate::hub) fn is_open(&self) -> bool {
+        matches!(self.phase, ConnectionPhase::Arriving | ConnectionPhase::Open)
+    }
+
+    pub(in crate::hub) fn is_gone(&self) -> bool {
+        self.phase == ConnectionPhase::Gone
+    }
+}
+
+impl Renewal {
+    pub(in crate::hub) fn of(credential: Credential) -> Self {
+        match credential {
+            Credential::Token => Self::Token { announced: false },
+            Credential::Hook(HookIdentity { request, ask_at, welcome }) => {
+                Self::Hook(Box::new(HookRenewal { request, ask_at, is_asked: false, welcome }))
+            }
+        }
+    }
+
+    pub(in crate::hub) fn hook_mut(&mut self) -> Option<&mut HookRenewal> {
+        match self {
+            Self::Token { .. } => None,
+            Self::Hook(hook) => Some(hook),
+        }
+    }
+}
+
+impl HookRenewal {
+    pub(in crate::hub) fn is_due(&self, unix: u64) -> bool {
+        !self.is_asked && unix >= self.ask_at
+    }
+
+    /// The second of the shard's clock at which it is due, which is `second` at `unix`.
+    pub(in crate::hub) fn due(&self, second: u32, unix: u64) -> u32 {
+        if self.is_asked {
+            return u32::MAX;
+        }
+        let left = u32::try_from(self.ask_at.saturating_sub(unix)).unwrap_or(u32::MAX);
+        second.saturating_add(left)
+    }
+}
+
+impl InFlight {
+    fn of(encoding: Encoding) -> Self {
+        match encoding {
+            Encoding::V1 => Self::Many(0),
+            Encoding::Plain(_) => Self::One { busy: false },
+        }
+    }
+
+    /// Whether the next request has to wait for an answer.
+    pub(in crate::hub) fn is_full(self) -> bool {
+        match self {
+            Self::Many(count) => count >= MAX_IN_FLIGHT,
+            Self::One { busy } => busy,
+        }
+    }
+
+    /// Counts a request that is sent.
+    pub(in crate::hub) fn begin(&mut self) {
+        match self {
+            Self::Many(count) => *count += 1,
+            Self::One { busy } => *busy = true,
+        }
+    }
+
+    /// Counts a request that is answered.
+    pub(in crate::hub) fn end(&mut self) {
+        match self {
+            Self::Many(count) => *count = count.saturating_sub(1),
+            Self::One { busy } => *busy = false,
+        }
+    }
+}
+
+impl FrameBudget {
+    pub(in crate::hub) fn full(burst: u32, now_ms: u64) -> Self {
+        Self { left: burst.saturating_mul(1000), filled: now_ms as u32 }
+    }
+
+    /// Takes one frame; whether there was one to take.
+    pub(in crate::hub) fn take(&mut self, rate: u32, burst: u32, now_ms: u64) -> bool {
+        let passed = (now_ms as u32).wrapping_sub(self.filled);
+        self.filled = now_ms as u32;
+        let full = burst.saturating_mul(1000);
+        self.left = self.left.saturating_add(passed.saturating_mul(rate)).min(full);
+        match self.left.checked_sub(1000) {
+            Some(left) => {
+                self.left = left;
+                true
+            }
+            None => false,
+        }
+    }
+}

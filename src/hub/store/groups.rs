@@ -1,0 +1,254 @@
+//! The groups of one shard and who is in them: dense, so that a fan-out walks an array.
+
+use std::collections::HashMap;
+
+use slab::Slab;
+
+use super::connections::{ConnectionKey, Connections};
+use crate::event::Position;
+use crate::group::GroupName;
+use crate::hub::report::Dropped;
+use crate::socket::Limits;
+
+/// A group of a shard. Outlives the group: a later group in the same place has another generation,
+/// so a key that was kept too long finds nothing instead of somebody else's group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::hub) struct GroupKey {
+    index: u32,
+    generation: u32,
+}
+
+/// One group on one shard; it exists while it has members.
+pub(in crate::hub) struct Group {
+    pub(in crate::hub) name: GroupName,
+    pub(in crate::hub) limits: Limits,
+    generation: u32,
+    members: Vec<GroupMember>,
+    sent: u64,
+    dropped: Dropped,
+    /// The newest position that every live member has had, or need not have: seen live, or answered
+    /// to the first of them.
+    reached: Option<Position>,
+}
+
+/// One member of a group: eight bytes, since a fan-out reads them all.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::hub) struct GroupMember {
+    pub(in crate::hub) connection: ConnectionKey,
+    /// Where the connection's [`Membership`] of this group stands.
+    place: u16,
+    /// Whether publications are held back for it: its state is in [`Joins`](super::Joins).
+    pub(in crate::hub) is_joining: bool,
+}
+
+/// A connection's side of a membership.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::hub) struct Membership {
+    pub(in crate::hub) group: GroupKey,
+    /// Where the group's [`GroupMember`] stands.
+    place: u32,
+    /// Whether a back end made it: a new token does not end it then.
+    pub(in crate::hub) by_backend: bool,
+}
+
+/// All groups of one shard.
+#[derive(Default)]
+pub(in crate::hub) struct Groups {
+    by_name: HashMap<GroupName, GroupKey>,
+    groups: Slab<Group>,
+    /// Of the newest group.
+    generation: u32,
+}
+
+impl GroupKey {
+    /// The key as the outbox keeps it.
+    pub(in crate::hub) fn to_bits(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    pub(in crate::hub) fn from_bits(bits: u64) -> Self {
+        Self { index: bits as u32, generation: (bits >> 32) as u32 }
+    }
+}
+
+impl Groups {
+    pub(in crate::hub) fn find(&self, name: &GroupName) -> Option<GroupKey> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The group, unless its last member has left since the key was taken.
+    pub(in crate::hub) fn get(&self, key: GroupKey) -> Option<&Group> {
+        let group = self.groups.get(key.index as usize);
+        group.filter(|group| group.generation == key.generation)
+    }
+
+    fn get_mut(&mut self, key: GroupKey) -> Option<&mut Group> {
+        let group = self.groups.get_mut(key.index as usize);
+        group.filter(|group| group.generation == key.generation)
+    }
+
+    /// The limits of a group, or of the targets that are none.
+    pub(in crate::hub) fn limits_of(&self, key: Option<GroupKey>) -> Limits {
+        key.and_then(|key| self.get(key)).map_or_else(Limits::default, |group| group.limits)
+    }
+
+    /// The groups of these names that have members here; every group if `None`.
+    pub(in crate::hub) fn named(&self, names: Option<&[GroupName]>) -> Vec<GroupKey> {
+        match names {
+            Some(names) => names.iter().filter_map(|name| self.find(name)).collect(),
+            None => {
+                let all = self.groups.iter();
+                let key = |index: usize, group: &Group| GroupKey {
+                    index: index as u32,
+                    generation: group.generation,
+                };
+                all.map(|(index, group)| key(index, group)).collect()
+            }
+        }
+    }
+
+    /// Counts publications linked to members' frames.
+    pub(in crate::hub) fn count_sent(&mut self, key: GroupKey, receivers: u64) {
+        if let Some(group) = self.get_mut(key) {
+            group.sent += receivers;
+        }
+    }
+
+    /// Counts publications that members do not get.
+    pub(in crate::hub) fn count_dropped(&mut self, key: GroupKey, dropped: &Dropped) {
+        if let Some(group) = self.get_mut(key) {
+            group.dropped.add(dropped);
+        }
+    }
+
+    /// Notes that every live member has had what stands up to `position`.
+    pub(in crate::hub) fn reach(&mut self, key: GroupKey, position: &Position) {
+        if let Some(group) = self.get_mut(key) {
+            group.reached = Some(position.clone());
+        }
+    }
+
+    /// Finds or makes the group of this name.
+    fn ensure(&mut self, name: &GroupName, limits: impl FnOnce() -> Limits) -> GroupKey {
+        if let Some(key) = self.find(name) {
+            return key;
+        }
+        // A key would have to be kept over four thousand million groups to be taken for another.
+        self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation;
+        let index = self.groups.insert(Group {
+            name: name.clone(),
+            limits: limits(),
+            generation,
+            members: Vec::new(),
+            sent: 0,
+            dropped: Dropped::default(),
+            reached: None,
+        });
+        let key = GroupKey { index: index as u32, generation };
+        self.by_name.insert(name.clone(), key);
+        key
+    }
+
+    /// Makes a member whose publications are held back; `None` if it is one already.
+    pub(in crate::hub) fn join(
+        &mut self,
+        connections: &mut Connections,
+        connection: ConnectionKey,
+        name: &GroupName,
+        by_backend: bool,
+        limits: impl FnOnce() -> Limits,
+    ) -> Option<GroupKey> {
+        if self.held(connections, connection, name).is_some() {
+            return None;
+        }
+        let key = self.ensure(name, limits);
+        let members = &mut self.groups[key.index as usize].members;
+        let memberships = &mut connections[connection].memberships;
+        let place = members.len() as u32;
+        memberships.push(Membership { group: key, place, by_backend });
+        let place = (memberships.len() - 1) as u16;
+        members.push(GroupMember { connection, place, is_joining: true });
+        Some(key)
+    }
+
+    /// The group of this name, if `connection` is a member of it.
+    pub(in crate::hub) fn held(
+        &self,
+        connections: &Connections,
+        connection: ConnectionKey,
+        name: &GroupName,
+    ) -> Option<GroupKey> {
+        let key = self.find(name)?;
+        // The shorter list is the connection's: at most `groups_per_connection`.
+        let memberships = &connections[connection].memberships;
+        memberships.iter().any(|m| m.group == key).then_some(key)
+    }
+
+    /// Lets publications through to a member whose join is over.
+    pub(in crate::hub) fn let_through(
+        &mut self,
+        connections: &Connections,
+        connection: ConnectionKey,
+        key: GroupKey,
+    ) {
+        let memberships = &connections[connection].memberships;
+        let own = memberships.iter().find(|membership| membership.group == key);
+        if let (Some(own), Some(group)) = (own, self.get_mut(key)) {
+            group.members[own.place as usize].is_joining = false;
+        }
+    }
+
+    /// Ends a membership; the group's name if that was its last member here.
+    pub(in crate::hub) fn leave(
+        &mut self,
+        connections: &mut Connections,
+        connection: ConnectionKey,
+        key: GroupKey,
+    ) -> Option<GroupName> {
+        let memberships = &mut connections[connection].memberships;
+        let place = memberships.iter().position(|m| m.group == key)?;
+        let membership = memberships.swap_remove(place);
+        if let Some(moved) = memberships.get(place) {
+            let members = &mut self.groups[moved.group.index as usize].members;
+            members[moved.place as usize].place = place as u16;
+        }
+        let members = &mut self.groups[key.index as usize].members;
+        members.swap_remove(membership.place as usize);
+        if let Some(moved) = members.get(membership.place as usize) {
+            let memberships = &mut connections[moved.connection].memberships;
+            memberships[moved.place as usize].place = membership.place;
+        }
+        if !members.is_empty() {
+            return None;
+        }
+        let group = self.groups.remove(key.index as usize);
+        self.by_name.remove(&group.name);
+        Some(group.name)
+    }
+}
+
+impl Group {
+    pub(in crate::hub) fn members(&self) -> &[GroupMember] {
+        &self.members
+    }
+
+    pub(in crate::hub) fn reached(&self) -> Option<&Position> {
+        self.reached.as_ref()
+    }
+
+    /// Publications linked to members' frames since the first member here.
+    pub(in crate::hub) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    pub(in crate::hub) fn dropped(&self) -> &Dropped {
+        &self.dropped
+    }
+
+    /// Whether every live member has had `position`, or need not have it.
+    pub(in crate::hub) fn has_reached(&self, position: &Position) -> bool {
+        let reached = self.reached.as_ref().filter(|reached| reached.epoch == position.epoch);
+        reached.is_some_and(|reached| reached.offset >= position.offset)
+    }
+}

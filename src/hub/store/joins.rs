@@ -1,0 +1,250 @@
+//! Where each join stands that is not over, and what is held back for it.
+//!
+//! A join has its live publications from the moment the shard knows of it, while its position and
+//! replay are still being fetched; held back until then, they follow the replay without gap,
+//! duplicate or reorder.
+//!
+//! ```text
+//! join ─► Awaiting ─┬─ answered ───────────────────────────────────────────► live
+//!                   ├─ answered ahead of here ─► CatchingUp ─ first newer ─► live
+//!                   └─ refused, left, closed ──────────────────────────────► no member
+//! ```
+//! Live members and those that are none have no state here: [`GroupMember::is_joining`] keeps
+//! a fan-out from asking for it.
+//!
+//! [`GroupMember::is_joining`]: super::groups::GroupMember::is_joining
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::connections::ConnectionKey;
+use super::groups::GroupKey;
+use crate::event::{Position, Publication};
+use crate::protocol::outbound::{Gap, GapReason};
+
+/// The joins of one shard; empty but for their moments.
+///
+/// `None` stands for what is addressed to an arriving connection itself, which has to follow its
+/// `welcome`.
+#[derive(Default)]
+pub(in crate::hub) struct Joins {
+    states: HashMap<(ConnectionKey, Option<GroupKey>), JoinState>,
+    last_ticket: u64,
+}
+
+enum JoinState {
+    /// The layer was asked under this ticket; what is published meanwhile is buffered.
+    Awaiting { ticket: u64, buffer: JoinBuffer },
+    /// Answered with a position that the live publications have not reached here: what comes up to
+    /// it was replayed, or is not wanted.
+    CatchingUp(Position),
+}
+
+/// What an answer means to a membership.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::hub) enum JoinAnswer {
+    /// It ends the join that awaits it.
+    Expected,
+    /// The group was left, and joined again since: the later join has its own answer.
+    Superseded,
+    /// Held when it was asked for once more: nothing changes, and nothing is replayed.
+    AlreadyHeld,
+}
+
+/// What becomes of a publication for a member that is joining.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::hub) enum Buffered {
+    /// It waits, or is known already.
+    Held,
+    /// It is the first that is new: from now on everything is live.
+    Live,
+}
+
+/// What waits for a join's answer.
+#[derive(Default)]
+pub(in crate::hub) struct JoinBuffer {
+    /// Oldest first.
+    pub(in crate::hub) publications: Vec<Arc<Publication>>,
+    bytes: usize,
+    /// The publications behind those that were not kept, since a bound was reached.
+    missed: Option<Missed>,
+    /// Whether the layer may have lost some meanwhile.
+    pub(in crate::hub) possible_gap: bool,
+}
+
+struct Missed {
+    count: u64,
+    /// First and last, where the group has positions.
+    range: Option<(Position, u64)>,
+}
+
+impl Joins {
+    /// A number by which the answer to a join is known.
+    pub(in crate::hub) fn next_ticket(&mut self) -> u64 {
+        self.last_ticket += 1;
+        self.last_ticket
+    }
+
+    /// Holds a new membership back until the join with this ticket is answered.
+    pub(in crate::hub) fn begin(
+        &mut self,
+        connection: ConnectionKey,
+        group: Option<GroupKey>,
+        ticket: u64,
+    ) {
+        let state = JoinState::Awaiting { ticket, buffer: JoinBuffer::default() };
+        self.states.insert((connection, group), state);
+    }
+
+    /// Whether a membership awaits its answer.
+    pub(in crate::hub) fn is_awaiting(
+        &self,
+        connection: ConnectionKey,
+        group: Option<GroupKey>,
+    ) -> bool {
+        matches!(self.states.get(&(connection, group)), Some(JoinState::Awaiting { .. }))
+    }
+
+    /// What the answer with this ticket means to a membership.
+    pub(in crate::hub) fn judge(
+        &self,
+        connection: ConnectionKey,
+        group: GroupKey,
+        ticket: u64,
+    ) -> JoinAnswer {
+        match self.states.get(&(connection, Some(group))) {
+            Some(JoinState::Awaiting { ticket: own, .. }) if *own == ticket => JoinAnswer::Expected,
+            Some(JoinState::Awaiting { ticket: own, .. }) if *own > ticket => {
+                JoinAnswer::Superseded
+            }
+            _ => JoinAnswer::AlreadyHeld,
+        }
+    }
+
+    /// Lets nothing through up to `position`, which was answered ahead of the live publications.
+    pub(in crate::hub) fn catch_up(
+        &mut self,
+        connection: ConnectionKey,
+        group: GroupKey,
+        position: Position,
+    ) {
+        self.states.insert((connection, Some(group)), JoinState::CatchingUp(position));
+    }
+
+    /// Offers a publication to a member that is joining; at most so many and so many bytes are kept.
+    pub(in crate::hub) fn offer(
+        &mut self,
+        connection: ConnectionKey,
+        group: Option<GroupKey>,
+        publication: &Arc<Publication>,
+        bound: (u32, usize),
+    ) -> Buffered {
+        match self.states.get_mut(&(connection, group)) {
+            Some(JoinState::Awaiting { buffer, .. }) => buffer.keep(publication, bound),
+            Some(JoinState::CatchingUp(position)) => {
+                if is_newer(publication, Some(position)) {
+                    self.states.remove(&(connection, group));
+                    return Buffered::Live;
+                }
+            }
+            None => return Buffered::Live,
+        }
+        Buffered::Held
+    }
+
+    /// Notes for a member that awaits its answer that the layer may have lost publications; whether
+    /// it does await it.
+    pub(in crate::hub) fn note_possible_gap(
+        &mut self,
+        connection: ConnectionKey,
+        group: Option<GroupKey>,
+    ) -> bool {
+        let state = self.states.get_mut(&(connection, group));
+        let Some(JoinState::Awaiting { buffer, .. }) = state else { return false };
+        buffer.possible_gap = true;
+        true
+    }
+
+    /// The position that was answered to a member and that the live publications have yet to reach.
+    pub(in crate::hub) fn catching_up(
+        &self,
+        connection: ConnectionKey,
+        group: GroupKey,
+    ) -> Option<&Position> {
+        match self.states.get(&(connection, Some(group))) {
+            Some(JoinState::CatchingUp(position)) => Some(position),
+            Some(JoinState::Awaiting { .. }) | None => None,
+        }
+    }
+
+    /// Ends a join, which is answered, refused or left; what was held back for it.
+    pub(in crate::hub) fn end(
+        &mut self,
+        connection: ConnectionKey,
+        group: Option<GroupKey>,
+    ) -> JoinBuffer {
+        let ended = self.states.remove(&(connection, group));
+        // A wave of arrivals must not stay resident as an empty table.
+        if self.states.capacity() > 1024 && self.states.is_empty() {
+            self.states = HashMap::new();
+        }
+        match ended {
+            Some(JoinState::Awaiting { buffer, .. }) => buffer,
+            Some(JoinState::CatchingUp(_)) | None => JoinBuffer::default(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(in crate::hub) fn len(&self) -> usize {
+        self.states.len()
+    }
+}
+
+impl JoinBuffer {
+    fn keep(&mut self, publication: &Arc<Publication>, (capacity, max_bytes): (u32, usize)) {
+        let bytes = self.bytes + publication.event.json().len();
+        let fits = self.publications.len() < capacity as usize && bytes <= max_bytes;
+        // Once one is missed, so are those behind it: the gap has one place.
+        if fits && self.missed.is_none() {
+            self.bytes = bytes;
+            self.publications.push(Arc::clone(publication));
+            return;
+        }
+        let missed = self.missed.get_or_insert_with(|| {
+            let first = publication.position.clone();
+            Missed { count: 0, range: first.map(|first| (first, 0)) }
+        });
+        missed.count += 1;
+        if let (Some((_, last)), Some(position)) = (&mut missed.range, &publication.position) {
+            *last = position.offset;
+        }
+    }
+
+    /// How many are lost if nothing of this is delivered.
+    pub(in crate::hub) fn len(&self) -> u64 {
+        self.publications.len() as u64 + self.missed.as_ref().map_or(0, |missed| missed.count)
+    }
+
+    /// The gap behind the publications kept, without what stands in the replay up to `answered`.
+    pub(in crate::hub) fn gap(self, answered: Option<&Position>) -> Option<Gap> {
+        let Missed { mut count, mut range } = self.missed?;
+        if let (Some((first, last)), Some(answered)) = (&mut range, answered)
+            && first.epoch == answered.epoch
+        {
+            first.offset = first.offset.max(answered.offset + 1);
+            if *last < first.offset {
+                return None;
+            }
+            count = *last - first.offset + 1;
+        }
+        Some(Gap { reason: GapReason::Slow, lost: Some(count), range, possible: false })
+    }
+}
+
+/// Whether a publication comes after `position`, as far as they can be compared.
+pub(in crate::hub) fn is_newer(publication: &Publication, position: Option<&Position>) -> bool {
+    match (&publication.position, position) {
+        (Some(own), Some(other)) => own.epoch != other.epoch || own.offset > other.offset,
+        _ => true,
+    }
+}
