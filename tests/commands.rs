@@ -158,7 +158,8 @@ fn a_token_that_the_gateway_would_refuse_is_not_printed() {
 #[test]
 fn dev_prints_what_is_needed_to_try_it_in_the_readers_language() {
     let folder = Folder::with("");
-    for (locale, opening) in [("C", "Groupcast is up"), ("es_MX.UTF-8", "Groupcast está en marcha")]
+    for (locale, opening) in
+        [("C", "Groupcast is running"), ("es_MX.UTF-8", "Groupcast está en marcha")]
     {
         let mut command =
             folder.groupcast(&["dev", "--port", "0", "--api-port", "0", "--sub", "ana"]);

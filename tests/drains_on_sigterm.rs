@@ -112,7 +112,7 @@ async fn sigterm_and_sigint_drain_and_end_with_0() {
         }
         drop(sockets);
         let entry = running.logged("stopped");
-        assert_eq!(entry["outcome"], "Whole", "{entry}");
+        assert_eq!(entry["outcome"], "Complete", "{entry}");
         assert_eq!(running.exit_code(), Some(0));
     }
 }

@@ -6,7 +6,8 @@ use clap::Args;
 use groupcast::identity::{Identity, Operation, Policy, Verifier, Vouched};
 use serde_json::{Map, Value};
 
-use super::{ConfigFile, Failure, now};
+use super::{ConfigFile, Failure};
+use groupcast::clock::unix_seconds;
 
 /// Say whether somebody may do something, and why
 ///
@@ -49,7 +50,7 @@ impl Explain {
 
     fn identity(&self, verifier: &Verifier) -> Result<Identity, groupcast::identity::Refusal> {
         if let Some(token) = &self.token {
-            return verifier.verify(token, now());
+            return verifier.verify(token, unix_seconds());
         }
         let claims: Map<String, Value> = self.claims.iter().cloned().collect();
         verifier.vouched(Vouched {

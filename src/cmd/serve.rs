@@ -1,18 +1,17 @@
-//! `groupcast serve`: the gateway, until it is told to stop.
+//! `groupcast serve`: runs the gateway until a signal.
 
 use std::process::ExitCode;
 
 use clap::Args;
-use groupcast::Listeners;
-use groupcast::config::Config;
+use groupcast::{DrainOutcome, Listeners};
 
 use super::{ConfigFile, Failure, signals};
 
 /// Run the gateway
 ///
-/// Browsers connect to listen.public, back ends publish to listen.api. SIGTERM and SIGINT drain:
-/// connections are closed at drain.rate with the advice to come back, for drain.grace at most.
-/// With log.format = "json" the first line on stdout names the addresses, so port 0 can be used.
+/// Browsers connect to listen.public, back ends publish to listen.api. On SIGTERM or SIGINT it
+/// drains: it closes connections at drain.rate and tells clients when to reconnect, for drain.grace
+/// at most. With log.format = "json" the first line on stdout has the addresses, so port 0 works.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -29,23 +28,21 @@ impl Serve {
         let config = self.file.load()?;
         config.check_serves().map_err(Failure::configuration)?;
         let _log = config.log.start().map_err(Failure::start)?;
-        run(config, |_| Ok(()))
+        block_on(async {
+            let stop = signals::stop().map_err(Failure::start)?;
+            let listeners = Listeners::bind(&config).map_err(Failure::start)?;
+            groupcast::run(config, listeners, stop).await.map_err(Failure::start)
+        })
     }
 }
 
-/// Binds, tells `bound` where, and runs until a signal. Logging is up.
-pub(super) fn run(
-    config: Config,
-    bound: impl FnOnce(&Listeners) -> std::io::Result<()>,
+/// Runs a gateway on a runtime with one worker per core. Logging is up.
+pub(super) fn block_on(
+    gateway: impl Future<Output = Result<DrainOutcome, Failure>>,
 ) -> Result<ExitCode, Failure> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::start)?;
-    runtime.block_on(async {
-        let stop = signals::stop().map_err(Failure::start)?;
-        let listeners = Listeners::bind(&config.server).map_err(Failure::start)?;
-        bound(&listeners).map_err(Failure::start)?;
-        let drained = groupcast::run(config, listeners, stop).await.map_err(Failure::start)?;
-        tracing::info!(outcome = ?drained, "stopped");
-        Ok(ExitCode::SUCCESS)
-    })
+    let outcome = runtime.block_on(gateway)?;
+    tracing::info!(?outcome, "stopped");
+    Ok(ExitCode::SUCCESS)
 }

@@ -31,7 +31,7 @@ macro_rules! line {
 
 fn listeners(config: &Config, out: &mut String) {
     line!(out, "browsers", "ws://{}", config.server.public);
-    line!(out, "back ends", "http://{}", config.server.api);
+    line!(out, "back ends", "http://{}", config.api.address);
     match config.server.max_connections {
         0 => line!(out, "at most", "as many WebSockets as file descriptors allow"),
         most => line!(out, "at most", "{most} WebSockets"),

@@ -9,7 +9,8 @@ use groupcast::group::{GroupName, GroupPattern};
 use groupcast::identity::{self, KeySettings, Operation, Verifier};
 use serde_json::{Map, Value, json};
 
-use super::{ConfigFile, Failure, now};
+use super::{ConfigFile, Failure};
+use groupcast::clock::unix_seconds;
 
 /// Print a token that the gateway accepts, signed with a configured HS key
 #[derive(Debug, Args)]
@@ -49,7 +50,7 @@ impl Token {
         let token = identity::sign(key, &claims).map_err(Failure::start)?;
         // Signed is not accepted: a --claim may have replaced one that the gateway asks for.
         let verifier = Verifier::new(&settings).map_err(Failure::configuration)?;
-        if let Err(refusal) = verifier.verify(&token, now()) {
+        if let Err(refusal) = verifier.verify(&token, unix_seconds()) {
             return Err(Failure::start(format!("the gateway would refuse this token: {refusal}")));
         }
         println!("{token}");
@@ -70,8 +71,8 @@ impl Token {
         let mut claims = Map::new();
         let mut put = |name: &str, value: Value| claims.insert(name.to_owned(), value);
         put("sub", json!(self.sub));
-        put("iat", json!(now()));
-        put("exp", json!(now() + self.expires.as_secs()));
+        put("iat", json!(unix_seconds()));
+        put("exp", json!(unix_seconds() + self.expires.as_secs()));
         for (name, accepted) in [("aud", &settings.audience), ("iss", &settings.issuer)] {
             if let Some(first) = accepted.first() {
                 put(name, json!(first));

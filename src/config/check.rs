@@ -8,7 +8,7 @@ use super::units::{Period, Size};
 use super::{Config, ConfigError, Place, backend, credentials, redis, routes};
 use crate::group::GroupPattern;
 use crate::socket::{self, Overflow};
-use crate::{coordinator, hub, publish, server, telemetry};
+use crate::{api, coordinator, hub, publish, server, telemetry};
 
 /// What a frame adds to its event: header, member names, a group name of 99 bytes, an offset.
 ///
@@ -27,6 +27,7 @@ pub(super) fn check(raw: &Raw, place: &Place) -> Result<Config, ConfigError> {
     let routes::Built { routes, shapes, claims } = routes::build(&raw.route.0, backend.has_hook())?;
     let channels = redis::channels(raw, place)?;
     Ok(Config {
+        api: api(raw)?,
         server: server::Settings { routes, ..server(raw)? },
         connection: connection(raw)?,
         hub: hub(raw)?,
@@ -41,32 +42,34 @@ pub(super) fn check(raw: &Raw, place: &Place) -> Result<Config, ConfigError> {
     })
 }
 
-fn server(raw: &Raw) -> Result<server::Settings, ConfigError> {
-    let (listen, connections, auth) = (&raw.listen, &raw.connections, &raw.auth);
+fn api(raw: &Raw) -> Result<api::Settings, ConfigError> {
+    let listen = &raw.listen;
     if listen.api == listen.public && listen.api.port() != 0 {
         let allowed = format!("any address but listen.public ({})", listen.public);
         return Err(ConfigError::value("listen.api", listen.api, allowed));
     }
+    Ok(api::Settings { address: listen.api, timeout: period("api.timeout", raw.api.timeout)? })
+}
+
+fn server(raw: &Raw) -> Result<server::Settings, ConfigError> {
+    let (connections, auth) = (&raw.connections, &raw.auth);
     for (index, origin) in auth.allowed_origins.iter().enumerate() {
         check_origin(&format!("auth.allowed_origins[{index}]"), origin)?;
     }
     check_word("auth.cookie", &auth.cookie)?;
     check_word("auth.url_parameter", &auth.url_parameter)?;
     Ok(server::Settings {
-        public: listen.public,
-        api: listen.api,
+        public: raw.listen.public,
         max_connections: connections.max,
         max_handshakes: at_least_one("connections.max_handshakes", connections.max_handshakes)?,
         header_timeout: period("connections.header_timeout", connections.header_timeout)?,
         hello_timeout: period("connections.hello_timeout", connections.hello_timeout)?,
-        api_timeout: period("api.timeout", raw.api.timeout)?,
         token_cookie: auth.cookie.clone(),
         token_parameter: auth.url_parameter.clone(),
         allowed_origins: auth.allowed_origins.clone(),
         retry_window: period("connections.retry_window", connections.retry_window)?,
         drain_grace: period("drain.grace", raw.drain.grace)?,
         routes: Vec::new(),
-        dev: None,
     })
 }
 

@@ -24,12 +24,14 @@ use std::time::Duration;
 pub use error::ConfigError;
 
 use crate::protocol::Shape;
-use crate::{channels, coordinator, hub, identity, layer, publish, server, socket, telemetry};
+use crate::{api, channels, coordinator, hub, identity, layer, publish, server, socket, telemetry};
 
 /// Everything that the gateway is told, room by room.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
-    /// Listeners, handshakes, routes.
+    /// The listener for back ends.
+    pub api: api::Settings,
+    /// The listener for browsers, handshakes, routes.
     pub server: server::Settings,
     /// Bounds of every connection.
     pub connection: socket::Settings,

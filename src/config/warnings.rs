@@ -31,11 +31,11 @@ impl Config {
 
     fn warn_of_doors(&self, warnings: &mut Vec<String>) {
         let server = &self.server;
-        if !server.api.ip().is_loopback() {
+        if !self.api.address.ip().is_loopback() {
             warnings.push(format!(
                 "listen.api is {}: keys and events cross the network in clear text; keep it behind \
                  a proxy with TLS or in a private network",
-                server.api
+                self.api.address
             ));
         }
         if !server.token_parameter.is_empty() {

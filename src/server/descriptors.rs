@@ -4,17 +4,17 @@ use std::io;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Descriptors kept for listeners, the API, the log, the layer, and handshakes under way.
+/// Descriptors reserved for listeners, the API, the log, the layer, and handshakes in progress.
 const RESERVE: u64 = 512;
 
-/// Raises the soft limit to the hard one and works out the most WebSockets; `wanted` = 0 asks for
-/// all that the limit leaves.
-pub fn descriptors(wanted: usize) -> io::Result<usize> {
+/// Raises the soft limit to the hard one, and returns the most WebSockets that it allows; `wanted`
+/// = 0 asks for as many as possible.
+pub fn raise_descriptor_limit(wanted: usize) -> io::Result<usize> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let limit = match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
         Ok(()) => hard,
         Err(error) => {
-            tracing::warn!(%error, soft, hard, "the limit on open files stays as it is");
+            tracing::warn!(%error, soft, hard, "raising the limit on open files failed");
             soft
         }
     };
@@ -27,7 +27,7 @@ pub fn descriptors(wanted: usize) -> io::Result<usize> {
             wanted,
             room,
             limit,
-            "connections.max is cut to what the limit on open files leaves"
+            "connections.max lowered to what the limit on open files allows"
         );
     }
     Ok(wanted.min(room))
@@ -35,7 +35,7 @@ pub fn descriptors(wanted: usize) -> io::Result<usize> {
 
 /// The most WebSockets under a limit on open files.
 pub fn sockets_within(limit: u64) -> usize {
-    // A small limit still serves someone: half of it.
+    // With a small limit half of it still serves WebSockets.
     let room = limit.saturating_sub(RESERVE).max(limit / 2);
     usize::try_from(room).unwrap_or(usize::MAX)
 }

@@ -27,7 +27,7 @@ pub(super) enum Offer {
     Plain,
     /// v1, alone or among others.
     V1,
-    /// Only others, of which this is the first. It is answered all the same, since a browser fails a
+    /// Only others, of which this is the first. The answer takes it all the same: a browser fails a
     /// connection that takes none of its offers, and would never see the close code.
     Unknown(HeaderValue),
 }
@@ -35,7 +35,7 @@ pub(super) enum Offer {
 /// Why a request is no handshake.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum HandshakeError {
-    /// Somebody's browser bar, a health check: no sign of a WebSocket at all.
+    /// An ordinary request, such as a typed address or a health check.
     #[error("this address is for WebSockets; connect with Upgrade: websocket")]
     NotAnUpgrade,
     #[error("a WebSocket is opened with GET over HTTP/1.1")]

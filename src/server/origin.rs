@@ -3,18 +3,20 @@
 use axum::http::HeaderMap;
 use axum::http::header::{HOST, ORIGIN};
 
+use crate::excerpt::excerpt;
+
 /// A refusal, with what an operator needs to see the cause.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct WrongOrigin {
-    pub(super) origin: String,
-    pub(super) host: String,
+pub(crate) struct WrongOrigin {
+    pub(crate) origin: String,
+    pub(crate) host: String,
 }
 
 /// Compares Origin with Host, then with the allow-list, exactly.
 ///
-/// No Origin header passes: browsers always send one with a WebSocket (RFC 6455, section 10.2), and
-/// what is no browser has no cookies of others to abuse. `null` is an origin like any other.
-pub(super) fn check(headers: &HeaderMap, allowed: &[String]) -> Result<(), WrongOrigin> {
+/// Without an Origin header it passes: browsers always send one with a WebSocket (RFC 6455, section
+/// 10.2), and other programs hold no cookies of their users. `null` is an origin like any other.
+pub(crate) fn check(headers: &HeaderMap, allowed: &[String]) -> Result<(), WrongOrigin> {
     let mut origins = headers.get_all(ORIGIN).iter();
     let Some(origin) = origins.next() else { return Ok(()) };
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
@@ -23,8 +25,7 @@ pub(super) fn check(headers: &HeaderMap, allowed: &[String]) -> Result<(), Wrong
     if single && (is_of_host(text, host) || allowed.iter().any(|other| other == text)) {
         return Ok(());
     }
-    let cut = |text: &str| text.chars().take(200).collect::<String>();
-    Err(WrongOrigin { origin: cut(text), host: cut(host) })
+    Err(WrongOrigin { origin: excerpt(text, 200), host: excerpt(host, 200) })
 }
 
 /// Whether `origin` is `http(s)://` and this very Host. The scheme cannot be compared: behind a

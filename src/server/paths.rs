@@ -1,8 +1,8 @@
-//! Which route a path means, and the values of its parameters.
+//! Which route a path belongs to, and the values of its parameters.
 
 use super::settings::Route;
 
-/// A route's path, cut at its slashes once.
+/// A route's path, split into segments.
 #[derive(Debug)]
 pub(super) struct RoutePath(Vec<Segment>);
 
@@ -26,7 +26,7 @@ impl RoutePath {
 
     /// The parameters' values if the whole of `path` is this route; a parameter is never empty.
     ///
-    /// Compared as it came: what a percent sign stands for is no legal part of a group name, so
+    /// Compared as received: no character that needs percent-encoding is legal in a group name, so
     /// nothing that needs decoding can match.
     pub(super) fn matches(&self, path: &str) -> Option<Parameters> {
         let mut parameters = Parameters::new();

@@ -1,4 +1,4 @@
-//! A socket between its handshake and its shard: the hello is read here, refusals are told here.
+//! A socket between its handshake and its shard: reads the hello, or sends the close frame.
 
 use std::time::Duration;
 
@@ -10,20 +10,34 @@ use crate::frame::Frame;
 use crate::protocol::{ClientFrame, Disconnect, parse};
 use crate::socket::{Decoder, Inbound};
 
-/// Time for a refused client to take its close frame and end.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// Time for a refused client to read its close frame and disconnect.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Bytes of one read while waiting for the hello.
 const READ: usize = 4096;
 
-/// What a hello says. Its token is forgotten with it.
+/// What a hello holds. The token lives no longer than this.
 #[derive(Default)]
 pub(super) struct ParsedHello {
     pub(super) token: Option<String>,
     pub(super) since: Vec<(String, Position)>,
 }
 
-/// The socket, and the input that is not used up.
+/// Why there is no hello.
+pub(super) enum HelloError {
+    /// The peer sent something else.
+    Invalid(Disconnect),
+    /// The peer closed, or is gone.
+    Disconnected,
+}
+
+impl From<Disconnect> for HelloError {
+    fn from(disconnect: Disconnect) -> Self {
+        Self::Invalid(disconnect)
+    }
+}
+
+/// The socket, and input read from it that is not used yet.
 pub(super) struct PreSession {
     stream: TcpStream,
     leftover: Vec<u8>,
@@ -35,10 +49,10 @@ impl PreSession {
         Self { stream, leftover, decoder: Decoder::new(max_message) }
     }
 
-    /// Waits for the hello, which must come first; `Err(None)` = the peer has gone.
+    /// Waits for the hello, which must come first.
     ///
-    /// Decoded here, so that what a large token makes grow ends with the session.
-    pub(super) async fn hello(&mut self) -> Result<ParsedHello, Option<Disconnect>> {
+    /// Decoded here, so that buffers that a large token made grow end with the session.
+    pub(super) async fn hello(&mut self) -> Result<ParsedHello, HelloError> {
         let mut input = std::mem::take(&mut self.leftover);
         loop {
             let mut rest = input.as_mut_slice();
@@ -51,43 +65,46 @@ impl PreSession {
                     }
                     Inbound::Ping(payload) => {
                         let pong = Frame::pong(&payload);
-                        self.stream.write_all(pong.bytes()).await.map_err(|_| None)?;
+                        self.stream
+                            .write_all(pong.bytes())
+                            .await
+                            .map_err(|_| HelloError::Disconnected)?;
                     }
                     Inbound::Pong => {}
                     Inbound::Close(code) => {
                         let echo =
                             code.map_or_else(Frame::close_empty, |code| Frame::close(code, ""));
-                        // The peer has what it wanted, or has gone already.
+                        // Whether it arrives does not matter: the peer is done.
                         let _ = self.stream.write_all(echo.bytes()).await;
-                        return Err(None);
+                        return Err(HelloError::Disconnected);
                     }
                 }
             }
             input.resize(READ, 0);
             match self.stream.read(&mut input).await {
-                Ok(0) | Err(_) => return Err(None),
+                Ok(0) | Err(_) => return Err(HelloError::Disconnected),
                 Ok(length) => input.truncate(length),
             }
         }
     }
 
-    /// Hands the socket on.
+    /// The socket and the unused input, for the shard.
     pub(super) fn into_parts(self) -> (TcpStream, Vec<u8>) {
         (self.stream, self.leftover)
     }
 
-    /// Says why and ends. Reads on until the peer ends too: closing with unread input would reset
-    /// the connection, and the reason with it.
+    /// Sends a close frame, then reads until the peer closes too: closing with unread input would
+    /// reset the connection, and the close frame would be lost.
     pub(super) async fn close(mut self, frame: Frame) {
-        let farewell = async {
+        let closing = async {
             self.stream.write_all(frame.bytes()).await?;
             self.stream.shutdown().await?;
             let mut discarded = [0; 1024];
             while self.stream.read(&mut discarded).await? > 0 {}
             std::io::Result::Ok(())
         };
-        // Whether the peer listens is its own affair.
-        let _ = tokio::time::timeout(FAREWELL, farewell).await;
+        // A peer that does not read it has lost only the reason.
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
     }
 }
 

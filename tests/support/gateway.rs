@@ -3,7 +3,7 @@
 use std::ops::Deref;
 
 use groupcast::config::{Config, Variables};
-use groupcast::{DrainOutcome, Listeners, StartError};
+use groupcast::{DrainOutcome, Listeners, RunError};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -13,7 +13,7 @@ use super::{Endpoints, Folder, soon, whole};
 pub(crate) struct Gateway {
     endpoints: Endpoints,
     stop: Option<oneshot::Sender<()>>,
-    running: JoinHandle<Result<DrainOutcome, StartError>>,
+    running: JoinHandle<Result<DrainOutcome, RunError>>,
 }
 
 impl Gateway {
@@ -27,7 +27,7 @@ impl Gateway {
         let folder = Folder::with(&whole(configuration));
         let config = Config::load(Some(&folder.gateway_toml()), Variables::new());
         let config = config.unwrap_or_else(|error| panic!("{error}"));
-        let listeners = Listeners::bind(&config.server).unwrap();
+        let listeners = Listeners::bind(&config).unwrap();
         let endpoints = Endpoints {
             public: listeners.public_addr().unwrap(),
             api: listeners.api_addr().unwrap(),

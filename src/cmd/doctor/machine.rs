@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use groupcast::channels::doctor::Finding;
 use groupcast::config::Config;
-use groupcast::{BACKLOG, server};
+use groupcast::{LISTEN_BACKLOG, server};
 use nix::sys::resource::{Resource, getrlimit};
 
 /// WebSockets below which a limit is probably nobody's decision.
@@ -28,7 +28,7 @@ pub(super) fn look(config: &Config) -> Vec<Finding> {
     {
         findings.push(backlog(limit));
     }
-    findings.extend(ports(config.server.public, config.server.api));
+    findings.extend(ports(config.server.public, config.api.address));
     findings
 }
 
@@ -48,12 +48,12 @@ fn descriptors(hard: u64, wanted: usize) -> Finding {
 }
 
 fn backlog(limit: i32) -> Finding {
-    if limit >= BACKLOG {
+    if limit >= LISTEN_BACKLOG {
         return Finding::ok("somaxconn", limit.to_string());
     }
-    let found = format!("{limit}, less than the {BACKLOG} asked for");
+    let found = format!("{limit}, less than the {LISTEN_BACKLOG} asked for");
     let advice = format!(
-        "sysctl -w net.core.somaxconn={BACKLOG}: a wave of reconnections overflows a shorter queue"
+        "sysctl -w net.core.somaxconn={LISTEN_BACKLOG}: a wave of reconnections overflows a shorter queue"
     );
     Finding::warn("somaxconn", found, advice)
 }

@@ -18,7 +18,7 @@ pub(crate) use routes::{Allow, Route, Routes};
 
 use super::secret::Secret;
 use super::units::{Period, Size};
-use crate::{coordinator, hub, identity, publish, server, socket, telemetry};
+use crate::{api, coordinator, hub, identity, publish, server, socket, telemetry};
 
 /// The whole file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -216,8 +216,7 @@ impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Word<T> {
 
 impl Default for Listen {
     fn default() -> Self {
-        let server = server::Settings::default();
-        Self { public: server.public, api: server.api }
+        Self { public: server::Settings::default().public, api: api::Settings::default().address }
     }
 }
 
@@ -295,7 +294,7 @@ impl Default for Api {
     fn default() -> Self {
         let publish = publish::Settings::default();
         Self {
-            timeout: Period(server::Settings::default().api_timeout),
+            timeout: Period(api::Settings::default().timeout),
             idempotency_window: Period(publish.idempotency_window),
             idempotency_keys: publish.idempotency_keys,
             publish_timeout: Period(publish.publish_timeout),

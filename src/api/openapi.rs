@@ -1,4 +1,4 @@
-//! The API's description of itself, served at `/openapi.json` and held to the code by tests.
+//! The OpenAPI document served at `/openapi.json`; tests compare it with the routes and answers.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -12,8 +12,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Header, Ref, RefOr};
 use utoipa::{IntoParams, IntoResponses, Modify, OpenApi, ToSchema};
 
-use super::{batch, close, look, members, send};
-use crate::server::problem::{Kind, MEDIA_TYPE, ProblemBody};
+use super::{batch, close, members, reports, send};
+use crate::http::{MEDIA_TYPE, ProblemBody, ProblemKind};
 
 /// Name of a group.
 #[derive(ToSchema)]
@@ -49,17 +49,17 @@ pub(super) struct Event {
     r#type: String,
 }
 
-/// What a publication can be told beside its event.
+/// Parameters of a publication.
 pub(super) struct Send;
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 struct SendQuery {
-    /// Milliseconds from now after which it is not delivered any more.
+    /// Milliseconds after which it is no longer delivered.
     #[param(minimum = 1, maximum = 86_400_000, nullable = false)]
     #[allow(dead_code, reason = "a schema only")]
     expiry_ms: Option<u64>,
-    /// Who is left out, once for each: `except=k3f5a2bq-17&except=user:7`.
+    /// Who does not get it; may be repeated: `except=k3f5a2bq-17&except=user:7`.
     #[param(max_items = 100, nullable = false, value_type = Option<Vec<Member>>)]
     #[allow(dead_code, reason = "a schema only")]
     except: Option<Vec<String>>,
@@ -68,8 +68,8 @@ struct SendQuery {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub(super) struct KeyHeader {
-    /// Makes a repetition harmless for as long as the key is remembered: the same key gets the
-    /// first answer, with `idempotency-replayed: true`, and nothing is sent.
+    /// Makes repeating the request safe while the key is remembered: the same key gets the first
+    /// answer, with `idempotency-replayed: true`, and nothing is sent.
     #[param(
         rename = "Idempotency-Key", pattern = "^[!-~]{1,255}$", nullable = false,
         value_type = Option<String>
@@ -88,24 +88,25 @@ impl IntoParams for Send {
     }
 }
 
-/// What the end of connections can be told.
+/// Parameters of closing connections.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Close {
-    /// The close code, which says whether clients come back by themselves: 4503 does, after asking
-    /// anew who they are; 4401 with a fresh token only; 4403, the default, and 4409 do not.
+    /// The close code, which decides whether clients reconnect by themselves: after 4503 they do,
+    /// and are authenticated again; after 4401 only with a fresh token; after 4403, the default,
+    /// and 4409 they do not.
     #[param(pattern = "^(4401|4403|4409|4503)$", nullable = false, value_type = Option<String>)]
     #[allow(dead_code, reason = "a schema only")]
     code: Option<u16>,
 }
 
-/// What the end of a user's connections can be told.
+/// Parameters of closing a user's connections.
 pub(super) struct CloseUser;
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 struct SessionQuery {
-    /// Only the connections of this session, as the back end called it when it was asked who that is.
+    /// Only the connections of this session, by the name that the connect hook gave it.
     #[param(
         pattern = r"^([ -~]{1,128}|[^\u0000-\u001f\u007f-\u009f]{1,32})$",
         nullable = false, value_type = Option<String>
@@ -124,44 +125,44 @@ impl IntoParams for CloseUser {
     }
 }
 
-/// What looking can be answered with, beside success.
-pub(super) struct LookRefusals;
-/// What changing a membership can be answered with, beside success.
+/// Error responses of reports.
+pub(super) struct ReportRefusals;
+/// Error responses of membership changes.
 pub(super) struct ChangeRefusals;
-/// What closing can be answered with, beside success.
+/// Error responses of closing.
 pub(super) struct CloseRefusals;
-/// What sending one event can be answered with, beside success.
+/// Error responses of sending one event.
 pub(super) struct SendRefusals;
-/// What sending a batch can be answered with, beside success.
+/// Error responses of sending a batch.
 pub(super) struct BatchRefusals;
 
-/// Every endpoint can answer these.
-const ALWAYS: &[Kind] = &[
-    Kind::BadPath,
-    Kind::KeyMissing,
-    Kind::KeyUnknown,
-    Kind::Forbidden,
-    Kind::NotFound,
-    Kind::MethodNotAllowed,
-    Kind::Timeout,
-    Kind::BadGroup,
-    Kind::BadMember,
-    Kind::Internal,
-    Kind::Busy,
+/// Errors of every endpoint.
+const ALWAYS: &[ProblemKind] = &[
+    ProblemKind::BadPath,
+    ProblemKind::KeyMissing,
+    ProblemKind::KeyUnknown,
+    ProblemKind::Forbidden,
+    ProblemKind::NotFound,
+    ProblemKind::MethodNotAllowed,
+    ProblemKind::Timeout,
+    ProblemKind::BadGroup,
+    ProblemKind::BadMember,
+    ProblemKind::Internal,
+    ProblemKind::Busy,
 ];
 
-/// Every endpoint that publishes can answer these, too.
-const PUBLISHING: &[Kind] = &[
-    Kind::BadHeader,
-    Kind::BadBody,
-    Kind::TooLarge,
-    Kind::NotJson,
-    Kind::BadKey,
-    Kind::KeyReused,
-    Kind::LayerUnreachable,
+/// Further errors of every endpoint that publishes.
+const PUBLISHING: &[ProblemKind] = &[
+    ProblemKind::BadHeader,
+    ProblemKind::BadBody,
+    ProblemKind::TooLarge,
+    ProblemKind::NotJson,
+    ProblemKind::BadKey,
+    ProblemKind::KeyReused,
+    ProblemKind::LayerUnreachable,
 ];
 
-impl IntoResponses for LookRefusals {
+impl IntoResponses for ReportRefusals {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         described(ALWAYS)
     }
@@ -169,40 +170,40 @@ impl IntoResponses for LookRefusals {
 
 impl IntoResponses for ChangeRefusals {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        described(&[ALWAYS, &[Kind::LayerUnreachable]].concat())
+        described(&[ALWAYS, &[ProblemKind::LayerUnreachable]].concat())
     }
 }
 
 impl IntoResponses for CloseRefusals {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        described(&[ALWAYS, &[Kind::BadQuery, Kind::LayerUnreachable]].concat())
+        described(&[ALWAYS, &[ProblemKind::BadQuery, ProblemKind::LayerUnreachable]].concat())
     }
 }
 
 impl IntoResponses for SendRefusals {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        described(&[ALWAYS, PUBLISHING, &[Kind::BadQuery, Kind::BadEvent]].concat())
+        described(&[ALWAYS, PUBLISHING, &[ProblemKind::BadQuery, ProblemKind::BadEvent]].concat())
     }
 }
 
 impl IntoResponses for BatchRefusals {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        described(&[ALWAYS, PUBLISHING, &[Kind::BadEvent, Kind::BadBatch]].concat())
+        described(&[ALWAYS, PUBLISHING, &[ProblemKind::BadEvent, ProblemKind::BadBatch]].concat())
     }
 }
 
-/// One response for each status, naming its codes.
-fn described(kinds: &[Kind]) -> BTreeMap<String, RefOr<Response>> {
+/// One response per status, naming its codes.
+fn described(kinds: &[ProblemKind]) -> BTreeMap<String, RefOr<Response>> {
     let mut codes: BTreeMap<StatusCode, Vec<String>> = BTreeMap::new();
     for kind in kinds {
-        let words = format!("`{}`: {}.", kind.code(), kind.title());
-        codes.entry(kind.status()).or_default().push(words);
+        let text = format!("`{}`: {}.", kind.code(), kind.title());
+        codes.entry(kind.status()).or_default().push(text);
     }
-    let response = |(status, words): (StatusCode, Vec<String>)| {
+    let response = |(status, texts): (StatusCode, Vec<String>)| {
         let schema = Ref::from_schema_name(ProblemBody::name());
         let content = ContentBuilder::new().schema(Some(schema)).build();
         let response =
-            ResponseBuilder::new().description(words.join(" ")).content(MEDIA_TYPE, content);
+            ResponseBuilder::new().description(texts.join(" ")).content(MEDIA_TYPE, content);
         let response = match status {
             StatusCode::UNAUTHORIZED => response.header("WWW-Authenticate", Header::default()),
             StatusCode::METHOD_NOT_ALLOWED => response.header("Allow", Header::default()),
@@ -230,10 +231,11 @@ impl Modify for Bearer {
 /// The document.
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Groupcast", description = "Send events to browsers, and see where they went."),
+    info(title = "Groupcast", description = "Send events to browsers, and see what became of them."),
     paths(
         send::to_group, send::to_user, send::to_connection, send::to_all, batch::send,
-        members::add, members::remove, close::user_connections, close::connection, look::at_group, look::at_user, document,
+        members::add, members::remove, close::user_connections, close::connection, reports::group,
+        reports::user, document,
     ),
     components(schemas(ProblemBody)),
     modifiers(&Bearer),
@@ -243,7 +245,7 @@ pub(super) struct Document;
 
 /// This description.
 #[utoipa::path(
-    get, path = "/openapi.json", tag = "look", operation_id = "openapi", security(()),
+    get, path = "/openapi.json", tag = "report", operation_id = "openapi", security(()),
     responses((status = 200, description = "An OpenAPI document.", body = Object)),
 )]
 pub(super) async fn document() -> impl IntoResponse {

@@ -16,12 +16,13 @@ use serde_json::value::RawValue;
 use super::Api;
 use super::auth::Caller;
 use super::openapi::{self, BatchRefusals, KeyHeader};
+use super::receipt::ReceiptBody;
 use super::request::{body, except, expiry, idempotency_key};
 use crate::event::{Event, Target};
 use crate::group::GroupName;
+use crate::http::{Problem, ProblemBody, ProblemKind};
 use crate::identity::Right;
 use crate::publish::{DedupeKey, PublishRequest, Receipt, Scope};
-use crate::server::problem::{Kind, Problem, ProblemBody};
 
 /// Most publications of a batch, one for each event and group: a batch is answered as a whole, and
 /// this is about what one takes in a few milliseconds.
@@ -53,10 +54,10 @@ struct Item<'a> {
     #[serde(borrow)]
     #[schema(value_type = openapi::Event)]
     event: &'a RawValue,
-    /// Milliseconds from now after which it is not delivered any more.
+    /// Milliseconds after which it is no longer delivered.
     #[schema(minimum = 1, maximum = 86_400_000, value_type = Option<u64>)]
     expiry_ms: Option<Number>,
-    /// Who is left out.
+    /// Who does not get it.
     #[serde(default)]
     #[schema(max_items = 100, value_type = Vec<openapi::Member>)]
     except: Vec<String>,
@@ -72,7 +73,7 @@ pub(super) struct Results<'a> {
     results: Vec<ResultBody<'a>>,
 }
 
-/// How one event for one group ended: accepted, with an `id`, or not, with a `problem`.
+/// How one event for one group ended.
 #[derive(Serialize, utoipa::ToSchema)]
 #[schema(as = BatchResult)]
 struct ResultBody<'a> {
@@ -80,26 +81,40 @@ struct ResultBody<'a> {
     publication: usize,
     /// The group.
     group: &'a str,
-    /// The publication's id.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(pattern = "^[A-Za-z0-9_-]{22}$", nullable = false)]
-    id: Option<String>,
-    /// The epoch of the group's history, where it keeps one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    epoch: Option<&'a str>,
-    /// The publication's number in that epoch.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    offset: Option<u64>,
-    /// Whether it had been accepted before, under the same key: nothing was sent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    repeated: Option<bool>,
-    /// Why it was not accepted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = ProblemBody, nullable = false)]
-    problem: Option<&'a Problem>,
+    #[serde(flatten)]
+    outcome: Outcome<'a>,
+}
+
+/// Accepted, with an `id`, or refused, with a `problem`.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+#[schema(as = BatchOutcome)]
+enum Outcome<'a> {
+    Accepted {
+        #[serde(flatten)]
+        receipt: ReceiptBody<'a>,
+        /// Set if it had been accepted before, under the same key: nothing was sent.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(nullable = false)]
+        repeated: Option<bool>,
+    },
+    Refused {
+        /// Why.
+        #[schema(value_type = ProblemBody)]
+        problem: &'a Problem,
+    },
+}
+
+impl<'a> From<&'a Result<Receipt, Problem>> for Outcome<'a> {
+    fn from(result: &'a Result<Receipt, Problem>) -> Self {
+        match result {
+            Ok(receipt) => Self::Accepted {
+                receipt: receipt.into(),
+                repeated: receipt.repeated.then_some(true),
+            },
+            Err(problem) => Self::Refused { problem },
+        }
+    }
 }
 
 /// Sends several events to several groups.
@@ -110,7 +125,7 @@ struct ResultBody<'a> {
     post, path = "/batch", tag = "send", operation_id = "sendBatch", params(KeyHeader),
     request_body = Batch,
     responses(
-        (status = 202, description = "All are on their way.", body = Results),
+        (status = 202, description = "All were accepted.", body = Results),
         (status = 207, description = "Not all were accepted.", body = Results),
         BatchRefusals,
     ),
@@ -126,14 +141,14 @@ pub(super) async fn send(
     let content = body(&api, &headers, content, most).await?;
     let batch = read(&content)?;
     let mut refused = Vec::new();
-    let mut drafts = Vec::new();
+    let mut requests = Vec::new();
     for (index, item) in batch.publications.iter().enumerate() {
         let share = shared_key.as_ref().map(|key| key.of_part(index));
-        let (problems, draft) = prepare(item, share, caller);
+        let (problems, request) = prepare(item, share, caller);
         refused.extend(problems);
-        drafts.extend(draft);
+        requests.extend(request);
     }
-    let mut answers = api.publisher.publish_batch(&drafts).await.into_iter().flatten();
+    let mut answers = api.publisher.publish_batch(&requests).await.into_iter().flatten();
     let ended = |problem: Option<Problem>| match problem {
         Some(problem) => Err(problem),
         None => Ok(answers.next().expect("the publisher answers for every target")?),
@@ -152,8 +167,8 @@ fn prepare(
     share: Option<DedupeKey>,
     caller: Caller<'_>,
 ) -> (Vec<Option<Problem>>, Option<Ready>) {
-    let draft = match draft(item, share, caller) {
-        Ok(draft) => draft,
+    let request = match publish_request(item, share, caller) {
+        Ok(request) => request,
         Err(problem) => return (vec![Some(problem); item.groups.len()], None),
     };
     let mut targets = Vec::with_capacity(item.groups.len());
@@ -165,10 +180,10 @@ fn prepare(
         allowed.map(|target| targets.push(target)).err()
     };
     let problems = item.groups.iter().map(&mut problem).collect();
-    (problems, Some((targets, draft)))
+    (problems, Some((targets, request)))
 }
 
-fn draft(
+fn publish_request(
     item: &Item<'_>,
     share: Option<DedupeKey>,
     caller: Caller<'_>,
@@ -188,21 +203,21 @@ fn draft(
 fn milliseconds(number: &Number) -> Result<Duration, Problem> {
     let whole = |float: f64| (float.fract() == 0.0 && float >= 0.0).then_some(float as u64);
     let millis = number.as_u64().or_else(|| number.as_f64().and_then(whole));
-    let detail = "expiry_ms is no whole number of milliseconds";
-    expiry(millis.ok_or_else(|| Kind::BadBatch.because(detail))?, Kind::BadBatch)
+    let detail = "expiry_ms must be a whole number of milliseconds";
+    expiry(millis.ok_or_else(|| ProblemKind::BadBatch.because(detail))?, ProblemKind::BadBatch)
 }
 
 fn read(content: &[u8]) -> Result<Batch<'_>, Problem> {
-    let batch: Batch<'_> =
-        serde_json::from_slice(content).map_err(|e| Kind::BadBatch.because(e.to_string()))?;
+    let batch: Batch<'_> = serde_json::from_slice(content)
+        .map_err(|e| ProblemKind::BadBatch.because(e.to_string()))?;
     let count: usize = batch.publications.iter().map(|item| item.groups.len()).sum();
     if batch.publications.iter().any(|item| item.groups.is_empty()) {
-        return Err(Kind::BadBatch.because("a publication names no group"));
+        return Err(ProblemKind::BadBatch.because("each publication must name a group"));
     }
     if !(1..=MAX_PUBLICATIONS).contains(&count) {
         let detail =
             format!("{count} pairs of event and group; 1 to {MAX_PUBLICATIONS} are allowed");
-        return Err(Kind::BadBatch.because(detail));
+        return Err(ProblemKind::BadBatch.because(detail));
     }
     Ok(batch)
 }
@@ -210,18 +225,10 @@ fn read(content: &[u8]) -> Result<Batch<'_>, Problem> {
 fn respond(batch: &Batch<'_>, outcomes: &[Result<Receipt, Problem>]) -> Response {
     let names = batch.publications.iter().enumerate();
     let names = names.flat_map(|(i, item)| item.groups.iter().map(move |group| (i, group)));
-    let results = names.zip(outcomes).map(|((publication, group), outcome)| {
-        let accepted = outcome.as_ref().ok();
-        let position = accepted.and_then(|accepted| accepted.position.as_ref());
-        ResultBody {
-            publication,
-            group,
-            id: accepted.map(|accepted| accepted.id.to_string()),
-            epoch: position.map(|position| &*position.epoch),
-            offset: position.map(|position| position.offset),
-            repeated: accepted.filter(|accepted| accepted.repeated).map(|_| true),
-            problem: outcome.as_ref().err(),
-        }
+    let results = names.zip(outcomes).map(|((publication, group), outcome)| ResultBody {
+        publication,
+        group,
+        outcome: outcome.into(),
     });
     let body = serde_json::to_vec(&Results { results: results.collect() })
         .expect("texts and numbers always become JSON");

@@ -1,17 +1,25 @@
-//! In `dev`: what is no WebSocket goes on to the site, so that one origin serves both and cookies, CSRF
-//! tokens and `location.host` are what they will be behind a proxy.
+//! Passes requests that open no WebSocket on to the site, so that one origin serves both: cookies,
+//! CSRF tokens and `location.host` are what they will be behind a proxy.
 
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::header::{CONNECTION, HOST, UPGRADE};
-use axum::http::uri::{Authority, InvalidUri, Parts, PathAndQuery, Scheme};
+use axum::http::uri::{Authority, Parts, PathAndQuery, Scheme};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
-/// What concerns one connection alone (RFC 9110 section 7.6.1).
+use crate::server::CLIENT_PATH;
+
+/// Headers that concern one connection alone (RFC 9110, section 7.6.1).
 const HOP_BY_HOP: [&str; 8] = [
     "connection",
     "keep-alive",
@@ -23,6 +31,29 @@ const HOP_BY_HOP: [&str; 8] = [
     "upgrade",
 ];
 
+/// Where the site listens, as `host:port`; parsed from `http://host:port`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteAddress(Authority);
+
+impl FromStr for SiteAddress {
+    type Err = String;
+
+    fn from_str(url: &str) -> Result<Self, String> {
+        let host = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
+        host.filter(|host| !host.is_empty() && host.chars().all(legal))
+            .and_then(|host| host.parse().ok())
+            .map(Self)
+            .ok_or_else(|| "expected http://host:port, such as http://127.0.0.1:8000".to_owned())
+    }
+}
+
+impl fmt::Display for SiteAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// The site that a developer runs beside the gateway, such as Django's `runserver`.
 pub(super) struct Site {
     client: Client<HttpConnector, Body>,
@@ -30,20 +61,18 @@ pub(super) struct Site {
 }
 
 impl Site {
-    /// The site at `authority`, such as `127.0.0.1:8000`.
-    pub(super) fn new(authority: &str) -> Result<Self, InvalidUri> {
+    pub(super) fn new(address: SiteAddress) -> Self {
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Ok(Self { client, authority: authority.parse()? })
+        Self { client, authority: address.0 }
     }
 
-    /// Whether a request is for the site: a WebSocket is the gateway's.
-    pub(super) fn wants(request: &Request) -> bool {
-        let upgrade = request.headers().get(UPGRADE).map(HeaderValue::as_bytes);
-        !upgrade.is_some_and(|word| word.eq_ignore_ascii_case(b"websocket"))
+    /// `gateway`, with the site answering all that the gateway itself does not serve.
+    pub(super) fn in_front_of(self, gateway: Router) -> Router {
+        gateway.layer(from_fn_with_state(Arc::new(self), pass_on))
     }
 
     /// Passes a request on as it came, its Host included, and the answer back as it comes.
-    pub(super) async fn pass(&self, mut request: Request) -> Response {
+    async fn pass(&self, mut request: Request) -> Response {
         strip(request.headers_mut());
         let forwarded = HeaderValue::from_static("http");
         request.headers_mut().insert("x-forwarded-proto", forwarded);
@@ -60,13 +89,13 @@ impl Site {
                 Response::from_parts(head, Body::new(body))
             }
             Err(error) => {
-                tracing::warn!(site = %self.authority, %error, "the site does not answer");
-                let words = format!(
+                tracing::warn!(site = %self.authority, %error, "site unreachable");
+                let text = format!(
                     "groupcast dev: nothing answers at http://{}.\nStart the site there, for example: \
                      python manage.py runserver {}\n",
                     self.authority, self.authority
                 );
-                (StatusCode::BAD_GATEWAY, words).into_response()
+                (StatusCode::BAD_GATEWAY, text).into_response()
             }
         }
     }
@@ -80,7 +109,17 @@ impl Site {
     }
 }
 
-/// Takes out what concerns one connection alone, also what its `Connection` names.
+/// The gateway serves its WebSockets and its client library; the site gets the rest.
+async fn pass_on(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
+    let upgrade = request.headers().get(UPGRADE).map(HeaderValue::as_bytes);
+    let is_websocket = upgrade.is_some_and(|name| name.eq_ignore_ascii_case(b"websocket"));
+    if is_websocket || request.uri().path().starts_with(CLIENT_PATH) {
+        return next.run(request).await;
+    }
+    site.pass(request).await
+}
+
+/// Removes the headers of one connection, and those that its `Connection` names.
 fn strip(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)

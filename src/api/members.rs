@@ -1,4 +1,4 @@
-//! Membership from outside, what `group_add` and `group_discard` are in Channels.
+//! Memberships changed by a back end, as `group_add` and `group_discard` do in Channels.
 
 use std::sync::Arc;
 
@@ -10,19 +10,19 @@ use super::openapi::ChangeRefusals;
 use super::request::{Params, member};
 use crate::event::{Control, Member};
 use crate::group::GroupName;
+use crate::http::Problem;
 use crate::identity::Right;
-use crate::server::problem::Problem;
 
 /// Makes a connection, or all present connections of a user, members of a group.
 ///
-/// Sent to every instance: 202 says that it is on its way, not that such a connection exists.
+/// Sent to every instance: 202 means accepted, not that such a connection exists.
 #[utoipa::path(
     put, path = "/groups/{name}/members/{member}", tag = "members", operation_id = "addMember",
     params(
         ("name" = inline(super::openapi::GroupName), Path, description = "The group."),
         ("member" = inline(super::openapi::Member), Path, description = "Who."),
     ),
-    responses((status = 202, description = "On its way."), ChangeRefusals),
+    responses((status = 202, description = "Accepted."), ChangeRefusals),
 )]
 pub(super) async fn add(
     State(api): State<Arc<Api>>,
@@ -42,7 +42,7 @@ pub(super) async fn add(
         ("name" = inline(super::openapi::GroupName), Path, description = "The group."),
         ("member" = inline(super::openapi::Member), Path, description = "Who."),
     ),
-    responses((status = 202, description = "On its way."), ChangeRefusals),
+    responses((status = 202, description = "Accepted."), ChangeRefusals),
 )]
 pub(super) async fn remove(
     State(api): State<Arc<Api>>,

@@ -1,4 +1,4 @@
-//! The end of connections from outside: who logged out, or may not see any more what they see.
+//! Closing connections: of users who logged out or lost a permission.
 
 use std::sync::Arc;
 
@@ -9,12 +9,13 @@ use super::Api;
 use super::openapi::{Close, CloseRefusals, CloseUser};
 use super::request::{Params, decode, user};
 use crate::event::{Control, Member};
+use crate::excerpt::excerpt;
+use crate::http::{Problem, ProblemKind};
 use crate::identity::{MAX_SESSION_LEN, Right};
 use crate::protocol::Disconnect;
-use crate::server::problem::{Kind, Problem};
 
-/// What a back end can mean by an end. The first is meant where nothing is said.
-const ENDS: [Disconnect; 4] = [
+/// The close codes that a back end may choose; the first is the default.
+const CODES: [Disconnect; 4] = [
     Disconnect::FORBIDDEN,
     Disconnect::UNAUTHORIZED,
     Disconnect::REPLACED,
@@ -23,11 +24,11 @@ const ENDS: [Disconnect; 4] = [
 
 /// Closes the present connections of a user, all or those of one session.
 ///
-/// Sent to every instance: 202 says that it is on its way, not that there was such a connection.
+/// Sent to every instance: 202 means accepted, not that there was such a connection.
 #[utoipa::path(
     post, path = "/users/{sub}/close", tag = "close", operation_id = "closeUser",
     params(("sub" = inline(super::openapi::Sub), Path, description = "The user."), CloseUser),
-    responses((status = 202, description = "On its way."), CloseRefusals),
+    responses((status = 202, description = "Accepted."), CloseRefusals),
 )]
 pub(super) async fn user_connections(
     State(api): State<Arc<Api>>,
@@ -47,14 +48,14 @@ pub(super) async fn user_connections(
 
 /// Closes one connection.
 ///
-/// Sent to every instance: 202 says that it is on its way, not that there was such a connection.
+/// Sent to every instance: 202 means accepted, not that there was such a connection.
 #[utoipa::path(
     post, path = "/connections/{id}/close", tag = "close", operation_id = "closeConnection",
     params(
         ("id" = inline(super::openapi::ConnectionId), Path, description = "The connection."),
         Close,
     ),
-    responses((status = 202, description = "On its way."), CloseRefusals),
+    responses((status = 202, description = "Accepted."), CloseRefusals),
 )]
 pub(super) async fn connection(
     State(api): State<Arc<Api>>,
@@ -65,7 +66,7 @@ pub(super) async fn connection(
     api.caller(&headers)?.needs_at_all(Right::Close)?;
     let member = Member::Connection(id.parse()?);
     let (code, None) = read(query.as_deref().unwrap_or_default())? else {
-        return Err(Kind::BadQuery.because("a connection is closed whatever its session"));
+        return Err(ProblemKind::BadQuery.because("closing one connection takes no 'session'"));
     };
     api.publisher.change(Control::Close(member, code)).await?;
     Ok(StatusCode::ACCEPTED)
@@ -79,32 +80,33 @@ fn read(query: &str) -> Result<(u16, Option<Arc<str>>), Problem> {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = decode(value)?;
         match name {
-            "code" if code.is_none() => code = Some(known(&value)?),
-            "session" if session.is_none() => session = Some(named(&value)?),
+            "code" if code.is_none() => code = Some(close_code(&value)?),
+            "session" if session.is_none() => session = Some(session_name(&value)?),
             _ => {
-                let name: String = name.chars().take(40).collect();
-                let detail = format!("parameter {name:?}; 'code' and 'session' are known, once");
-                return Err(Kind::BadQuery.because(detail));
+                let name = excerpt(name, 40);
+                let detail =
+                    format!("unexpected parameter {name:?}; expected 'code', 'session', once each");
+                return Err(ProblemKind::BadQuery.because(detail));
             }
         }
     }
-    let [default, ..] = ENDS;
+    let [default, ..] = CODES;
     Ok((code.unwrap_or(default.code), session))
 }
 
-fn known(text: &str) -> Result<u16, Problem> {
+fn close_code(text: &str) -> Result<u16, Problem> {
     let asked = text.parse().ok();
-    asked.filter(|code| ENDS.iter().any(|end| end.code == *code)).ok_or_else(|| {
-        let codes = ENDS.map(|end| end.code.to_string()).join(", ");
-        Kind::BadQuery.because(format!("code is none of {codes}"))
+    asked.filter(|code| CODES.iter().any(|known| known.code == *code)).ok_or_else(|| {
+        let codes = CODES.map(|known| known.code.to_string()).join(", ");
+        ProblemKind::BadQuery.because(format!("code must be one of {codes}"))
     })
 }
 
-fn named(text: &str) -> Result<Arc<str>, Problem> {
+fn session_name(text: &str) -> Result<Arc<str>, Problem> {
     if text.is_empty() || text.len() > MAX_SESSION_LEN {
         let len = text.len();
         let detail = format!("session has {len} bytes; 1 to {MAX_SESSION_LEN} are allowed");
-        return Err(Kind::BadQuery.because(detail));
+        return Err(ProblemKind::BadQuery.because(detail));
     }
     Ok(text.into())
 }

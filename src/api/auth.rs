@@ -1,4 +1,4 @@
-//! Who is calling: a bearer key, and whether it has the right that an endpoint needs.
+//! Authenticates API callers by bearer key, and checks the rights that endpoints need.
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
@@ -7,11 +7,11 @@ use tracing::Span;
 
 use super::Api;
 use crate::group::GroupName;
+use crate::http::{Problem, ProblemKind};
 use crate::identity::{ApiKey, Right};
-use crate::server::problem::{Kind, Problem};
 use crate::telemetry::AuthFailure;
 
-/// A caller whose key is known.
+/// An authenticated caller.
 #[derive(Clone, Copy)]
 pub(super) struct Caller<'a> {
     api: &'a Api,
@@ -19,17 +19,19 @@ pub(super) struct Caller<'a> {
 }
 
 impl Api {
-    /// Who sent a request with these `headers`.
+    /// The owner of the key in these `headers`.
     pub(super) fn caller(&self, headers: &HeaderMap) -> Result<Caller<'_>, Problem> {
         let Some(authorization) = headers.get(AUTHORIZATION) else {
             self.metrics.auth_failures.of(AuthFailure::Missing).increment(1);
-            return Err(Kind::KeyMissing.because("no header 'authorization: Bearer <API key>'"));
+            return Err(
+                ProblemKind::KeyMissing.because("missing header 'authorization: Bearer <API key>'")
+            );
         };
         let key = bearer(authorization.as_bytes()).and_then(|key| self.keys.authenticate(key));
         let Some(key) = key else {
             self.metrics.auth_failures.of(AuthFailure::ApiKey).increment(1);
-            let detail = "the 'authorization' header holds no API key of this gateway";
-            return Err(Kind::KeyUnknown.because(detail));
+            let detail = "the key in the 'authorization' header is not configured";
+            return Err(ProblemKind::KeyUnknown.because(detail));
         };
         Span::current().record("key", key.name.as_str());
         Ok(Caller { api: self, key })
@@ -37,7 +39,7 @@ impl Api {
 }
 
 impl Caller<'_> {
-    /// The key's name.
+    /// The name of the key, as configured.
     pub(super) fn name(&self) -> &str {
         &self.key.name
     }
@@ -66,7 +68,7 @@ impl Caller<'_> {
 
     fn refuse(&self, detail: String) -> Problem {
         self.api.metrics.auth_failures.of(AuthFailure::ApiRight).increment(1);
-        Kind::Forbidden.because(detail)
+        ProblemKind::Forbidden.because(detail)
     }
 }
 

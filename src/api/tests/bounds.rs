@@ -85,14 +85,14 @@ async fn without_room_a_publisher_is_told_to_come_back() {
 #[tokio::test]
 async fn requests_beyond_the_most_in_flight_are_told_to_come_back() {
     let (api, inbox, metrics) = api(publish::Settings::default(), LONG).await;
-    let api = Arc::new(api);
-    let gateway = Gateway { router: routes(&api), inbox, metrics };
+    let in_flight = Arc::new(InFlight::new(Arc::clone(&metrics)));
+    let gateway = Gateway { router: routes(Arc::new(api), &in_flight), inbox, metrics };
     let stalled = || Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
     let mut held = tokio::task::JoinSet::new();
-    for _ in 0..MAX_IN_FLIGHT {
+    for _ in 0..layers::MAX_IN_FLIGHT {
         held.spawn(gateway.router.clone().oneshot(post("/send", stalled())));
     }
-    while api.slots.available_permits() > 0 {
+    while in_flight.slots.available_permits() > 0 {
         tokio::task::yield_now().await;
     }
     let answer = gateway.call(post("/send", AVISO)).await;
@@ -107,10 +107,10 @@ async fn a_panic_is_a_problem_of_one_request() {
     async fn faulty() -> StatusCode {
         panic!("on purpose")
     }
-    let (api, inbox, metrics) = api(publish::Settings::default(), LONG).await;
-    let api = Arc::new(api);
+    let (_, inbox, metrics) = api(publish::Settings::default(), LONG).await;
+    let in_flight = Arc::new(InFlight::new(Arc::clone(&metrics)));
     let router = Router::new().route("/send", axum::routing::post(faulty));
-    let gateway = Gateway { router: layers::surround(router, &api), inbox, metrics };
+    let gateway = Gateway { router: layers::surround(router, &in_flight), inbox, metrics };
     let answer = gateway.call(post("/send", AVISO)).await;
     assert_eq!((answer.status.as_u16(), answer.code()), (500, "internal"));
     assert!(!answer.json.to_string().contains("on purpose"));

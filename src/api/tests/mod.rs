@@ -6,9 +6,9 @@ mod batch;
 mod bounds;
 mod close;
 mod description;
-mod look;
 mod members;
 mod refusals;
+mod reports;
 mod send;
 
 use std::sync::{Arc, LazyLock};
@@ -67,7 +67,14 @@ async fn api(settings: publish::Settings, timeout: Duration) -> (Api, Inbox, Arc
     layer.subscribe(&groups).await.expect("memory is reachable");
     let metrics = Arc::new(Metrics::new());
     let publisher = Arc::new(Publisher::new(settings, layer));
-    let api = Api::new(publisher, hub(&metrics), keys(), Arc::clone(&metrics), timeout);
+    let api = Api {
+        publisher,
+        hub: hub(&metrics),
+        keys: keys(),
+        channel_layer: None,
+        metrics: Arc::clone(&metrics),
+        settings: Settings { timeout, ..Settings::default() },
+    };
     (api, inbox, metrics)
 }
 

@@ -1,4 +1,4 @@
-//! "Why did 7 not see it": what this instance knows of a group or a user.
+//! What this instance knows of a group or a user, to answer "why did 7 not see it".
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use axum::http::HeaderMap;
 use serde::Serialize;
 
 use super::Api;
-use super::openapi::LookRefusals;
-use super::request::{Params, user};
+use super::openapi::ReportRefusals;
+use super::request::{self, Params};
 use crate::group::GroupName;
+use crate::http::{Problem, ProblemKind};
 use crate::hub::{ConnectionReport, Dropped, GroupReport};
 use crate::identity::Right;
-use crate::server::problem::{Kind, Problem};
 
 /// Publications that did not reach a connection, by cause.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -93,13 +93,13 @@ struct ConnectionBody {
     dropped: DroppedBody,
 }
 
-/// Looks at a group, as far as this instance knows it.
+/// What this instance knows of a group.
 #[utoipa::path(
-    get, path = "/groups/{name}", tag = "look", operation_id = "lookAtGroup",
+    get, path = "/groups/{name}", tag = "report", operation_id = "reportGroup",
     params(("name" = inline(super::openapi::GroupName), Path, description = "The group.")),
-    responses((status = 200, description = "What is known.", body = GroupBody), LookRefusals),
+    responses((status = 200, description = "The report.", body = GroupBody), ReportRefusals),
 )]
-pub(super) async fn at_group(
+pub(super) async fn group(
     State(api): State<Arc<Api>>,
     Params(name): Params<String>,
     headers: HeaderMap,
@@ -108,7 +108,7 @@ pub(super) async fn at_group(
     let group = GroupName::parse(&name)?;
     caller.needs(Right::Read, &group)?;
     let GroupReport { connections, sent, last_offset, dropped } =
-        in_time(&api, api.hub.report_group(&group)).await?;
+        answer_in_time(&api, api.hub.report_group(&group)).await?;
     Ok(Json(GroupBody {
         instance: api.hub.instance().to_string(),
         group: name,
@@ -119,21 +119,21 @@ pub(super) async fn at_group(
     }))
 }
 
-/// Looks at a user, as far as this instance knows it.
+/// What this instance knows of a user.
 #[utoipa::path(
-    get, path = "/users/{sub}", tag = "look", operation_id = "lookAtUser",
+    get, path = "/users/{sub}", tag = "report", operation_id = "reportUser",
     params(("sub" = inline(super::openapi::Sub), Path, description = "The user.")),
-    responses((status = 200, description = "What is known.", body = UserBody), LookRefusals),
+    responses((status = 200, description = "The report.", body = UserBody), ReportRefusals),
 )]
-pub(super) async fn at_user(
+pub(super) async fn user(
     State(api): State<Arc<Api>>,
     Params(sub): Params<String>,
     headers: HeaderMap,
 ) -> Result<Json<UserBody>, Problem> {
     let caller = api.caller(&headers)?;
     caller.needs_at_all(Right::Read)?;
-    let sub = user(&sub)?;
-    let report = in_time(&api, api.hub.report_user(&sub)).await?;
+    let sub = request::user(&sub)?;
+    let report = answer_in_time(&api, api.hub.report_user(&sub)).await?;
     let body = |connection: ConnectionReport| {
         let held = connection.groups.len();
         let readable = connection.groups.iter().filter(|name| caller.may(Right::Read, name));
@@ -162,10 +162,10 @@ pub(super) async fn at_user(
     }))
 }
 
-/// Shards answer between two rounds of writing; one that does not is out of CPU.
-async fn in_time<T>(api: &Api, look: impl Future<Output = T>) -> Result<T, Problem> {
-    let answer = tokio::time::timeout(api.timeout, look).await;
-    answer.map_err(|_| Kind::Busy.because("the shards have not answered in time"))
+/// Shards answer between two turns; one that does not answer in time is short of CPU.
+async fn answer_in_time<T>(api: &Api, report: impl Future<Output = T>) -> Result<T, Problem> {
+    let answer = tokio::time::timeout(api.settings.timeout, report).await;
+    answer.map_err(|_| ProblemKind::Busy.because("the shards did not answer in time"))
 }
 
 impl From<Dropped> for DroppedBody {

@@ -15,18 +15,19 @@ use tokio::time::timeout;
 
 use super::Api;
 use crate::event::{Except, Member};
+use crate::excerpt::excerpt;
+use crate::http::{Problem, ProblemKind};
 use crate::identity::MAX_SUB_LEN;
 use crate::publish::{DedupeKey, Scope};
-use crate::server::problem::{Kind, Problem};
 
 /// Longest expiry that a publisher can ask for. The group's own limit ends a wait much earlier;
-/// this only keeps numbers out that were meant as a point in time.
+/// this only rejects numbers that were meant as a point in time.
 pub(super) const MAX_EXPIRY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Most names in one `except`: each is compared with every receiver.
 pub(super) const MAX_EXCEPT: usize = 100;
 
-/// The header that makes a repetition harmless (draft-ietf-httpapi-idempotency-key-header).
+/// The header that makes a repetition safe (draft-ietf-httpapi-idempotency-key-header).
 pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// The path's parameters, decoded.
@@ -42,11 +43,12 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let path = Path::from_request_parts(parts, state).await;
-        path.map(|Path(params)| Self(params)).map_err(|e| Kind::BadPath.because(e.body_text()))
+        path.map(|Path(params)| Self(params))
+            .map_err(|e| ProblemKind::BadPath.because(e.body_text()))
     }
 }
 
-/// What the query of a publication can say.
+/// The query of a publication.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct SendQuery {
     pub(super) expiry: Option<Duration>,
@@ -66,16 +68,18 @@ impl SendQuery {
             match &*decode(name)? {
                 "expiry_ms" if read.expiry.is_none() => {
                     let millis = value.parse().map_err(|_| {
-                        Kind::BadQuery.because("expiry_ms is no whole number of milliseconds")
+                        ProblemKind::BadQuery
+                            .because("expiry_ms must be a whole number of milliseconds")
                     })?;
-                    read.expiry = Some(expiry(millis, Kind::BadQuery)?);
+                    read.expiry = Some(expiry(millis, ProblemKind::BadQuery)?);
                 }
-                "expiry_ms" => return Err(Kind::BadQuery.because("expiry_ms is there twice")),
+                "expiry_ms" => return Err(ProblemKind::BadQuery.because("expiry_ms appears twice")),
                 "except" => names.push(value),
                 other => {
-                    let other: String = other.chars().take(40).collect();
-                    let detail = format!("parameter {other:?}; 'expiry_ms' and 'except' are known");
-                    return Err(Kind::BadQuery.because(detail));
+                    let other = excerpt(other, 40);
+                    let detail =
+                        format!("unknown parameter {other:?}; expected 'expiry_ms' or 'except'");
+                    return Err(ProblemKind::BadQuery.because(detail));
                 }
             }
         }
@@ -84,8 +88,8 @@ impl SendQuery {
     }
 }
 
-/// An expiry of 1 ms to [`MAX_EXPIRY`]; another is a problem of `kind`.
-pub(super) fn expiry(millis: u64, kind: Kind) -> Result<Duration, Problem> {
+/// Checks an expiry: 1 ms to [`MAX_EXPIRY`]. Otherwise a problem of `kind`.
+pub(super) fn expiry(millis: u64, kind: ProblemKind) -> Result<Duration, Problem> {
     let expiry = Duration::from_millis(millis);
     if expiry.is_zero() || expiry > MAX_EXPIRY {
         let most = MAX_EXPIRY.as_millis();
@@ -98,7 +102,7 @@ pub(super) fn expiry(millis: u64, kind: Kind) -> Result<Duration, Problem> {
 pub(super) fn except<T: AsRef<str>>(names: &[T]) -> Result<Except, Problem> {
     if names.len() > MAX_EXCEPT {
         let detail = format!("except names {}; at most {MAX_EXCEPT} are allowed", names.len());
-        return Err(Kind::BadMember.because(detail));
+        return Err(ProblemKind::BadMember.because(detail));
     }
     let mut except = Except::default();
     for name in names {
@@ -116,7 +120,7 @@ pub(super) fn member(name: &str) -> Result<Member, Problem> {
     match name.strip_prefix("user:") {
         Some(sub) => user(sub).map(Member::User),
         None => name.parse().map(Member::Connection).map_err(|error| {
-            Kind::BadMember.because(format!("{error}, and not 'user:<sub>' either"))
+            ProblemKind::BadMember.because(format!("{error}, and not 'user:<sub>' either"))
         }),
     }
 }
@@ -126,10 +130,10 @@ pub(super) fn user(sub: &str) -> Result<Arc<str>, Problem> {
     if sub.is_empty() || sub.len() > MAX_SUB_LEN {
         let len = sub.len();
         let detail = format!("user has {len} bytes; 1 to {MAX_SUB_LEN} are allowed");
-        return Err(Kind::BadMember.because(detail));
+        return Err(ProblemKind::BadMember.because(detail));
     }
     if sub.chars().any(char::is_control) {
-        return Err(Kind::BadMember.because("user holds a control character"));
+        return Err(ProblemKind::BadMember.because("user holds a control character"));
     }
     Ok(sub.into())
 }
@@ -142,17 +146,17 @@ pub(super) fn idempotency_key(
     let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(key) = keys.next() else { return Ok(None) };
     if keys.next().is_some() {
-        return Err(Kind::BadHeader.because("idempotency-key is there twice"));
+        return Err(ProblemKind::BadHeader.because("idempotency-key appears twice"));
     }
     let key = std::str::from_utf8(key.as_bytes())
-        .map_err(|_| Kind::BadHeader.because("idempotency-key is not UTF-8"))?;
+        .map_err(|_| ProblemKind::BadHeader.because("idempotency-key is not UTF-8"))?;
     Ok(Some(DedupeKey::new(Scope::ApiKey(owner), key)?))
 }
 
 /// The whole body, if it is declared as what it can be, has at most `most` bytes and comes in time.
 ///
-/// Time is kept here, not around the whole request: what follows has its own patience, and so a 408
-/// always means that nothing was done.
+/// The time limit is here, not around the whole request: what follows has its own, so a 408 always
+/// means that nothing was done.
 pub(super) async fn body(
     api: &Api,
     headers: &HeaderMap,
@@ -160,31 +164,35 @@ pub(super) async fn body(
     most: usize,
 ) -> Result<Bytes, Problem> {
     check_media_type(headers)?;
-    let too_large = || Kind::TooLarge.because(format!("body has over {most} bytes"));
+    let too_large = || ProblemKind::TooLarge.because(format!("body has more than {most} bytes"));
     let declared = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|len| len > most as u64) {
         return Err(too_large());
     }
-    let Ok(read) = timeout(api.timeout, to_bytes(body, most)).await else {
-        let limit = api.timeout.as_millis();
-        return Err(Kind::Timeout.because(format!("the body was not complete within {limit} ms")));
+    let Ok(read) = timeout(api.settings.timeout, to_bytes(body, most)).await else {
+        let limit = api.settings.timeout.as_millis();
+        return Err(
+            ProblemKind::Timeout.because(format!("the body was not complete within {limit} ms"))
+        );
     };
     read.map_err(|error| {
         let source = std::error::Error::source(&error);
         match source.is_some_and(|e| e.is::<http_body_util::LengthLimitError>()) {
             true => too_large(),
-            false => Kind::BadBody.because("the body broke off"),
+            false => ProblemKind::BadBody.because("the body is incomplete"),
         }
     })
 }
 
-/// Accepts JSON, no declaration at all, and the one that curl's `-d` and Python's urllib put there
-/// by themselves: the bytes are checked to be JSON anyway. The rest was meant for somebody else.
+/// Accepts JSON, no declaration at all, and the one that curl's `-d` and Python's urllib add by
+/// themselves: the bytes are checked to be JSON anyway.
 fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
     if let Some(encoding) = headers.get(CONTENT_ENCODING)
         && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
     {
-        return Err(Kind::NotJson.because("the body has a content-encoding; none is supported"));
+        return Err(
+            ProblemKind::NotJson.because("the body has a content-encoding; none is supported")
+        );
     }
     let Some(declared) = headers.get(CONTENT_TYPE) else { return Ok(()) };
     let declared = declared.to_str().unwrap_or_default();
@@ -192,7 +200,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
     match essence.as_str() {
         "application/json" | "application/x-www-form-urlencoded" => Ok(()),
         other if other.starts_with("application/") && other.ends_with("+json") => Ok(()),
-        _ => Err(Kind::NotJson.because("content-type is not application/json")),
+        _ => Err(ProblemKind::NotJson.because("content-type is not application/json")),
     }
 }
 
@@ -201,7 +209,7 @@ pub(super) fn decode(part: &str) -> Result<Cow<'_, str>, Problem> {
     if !part.contains(['%', '+']) {
         return Ok(Cow::Borrowed(part));
     }
-    let wrong = || Kind::BadQuery.because("the query is not percent-encoded UTF-8");
+    let wrong = || ProblemKind::BadQuery.because("the query is not percent-encoded UTF-8");
     let mut decoded = Vec::with_capacity(part.len());
     let mut bytes = part.bytes();
     while let Some(byte) = bytes.next() {

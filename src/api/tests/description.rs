@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::*;
-use crate::server::problem::Kind;
+use crate::http::ProblemKind;
 
 #[tokio::test]
 async fn the_description_is_served_without_a_key() {
@@ -80,9 +80,10 @@ fn every_kind_of_problem_has_a_code_of_its_own_and_is_described() {
             responses.values().map(|response| response["description"].to_string())
         })
         .collect();
-    for kind in Kind::ALL {
+    for kind in ProblemKind::ALL {
         assert!(codes.insert(kind.code()), "{} is there twice", kind.code());
-        let of_websockets = matches!(kind, Kind::UpgradeRequired | Kind::BadHandshake);
+        let of_websockets =
+            matches!(kind, ProblemKind::UpgradeRequired | ProblemKind::BadHandshake);
         assert!(of_websockets || words.contains(&format!("`{}`", kind.code())), "{}", kind.code());
     }
 }

@@ -125,7 +125,7 @@ async fn what_is_no_batch_is_refused_as_a_whole() {
         ("", "EOF"),
         ("[]", "expected"),
         (r#"{"publications":[]}"#, "0 pairs of event and group; 1 to 1000"),
-        (r#"{"publications":[{"groups":[],"event":{"type":"uno"}}]}"#, "names no group"),
+        (r#"{"publications":[{"groups":[],"event":{"type":"uno"}}]}"#, "must name a group"),
         (r#"{"publications":[{"groups":["a"]}]}"#, "missing field `event`"),
         (r#"{"publications":[{"groups":["a"],"event":{},"expiry":5}]}"#, "unknown field `expiry`"),
         (&many, "1001 pairs"),

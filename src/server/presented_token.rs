@@ -1,4 +1,4 @@
-//! Where a handshake may carry a token, and which of them is ambient.
+//! Where a handshake may carry a token, and whether a browser adds it by itself.
 
 use axum::http::header::{AUTHORIZATION, COOKIE, HeaderMap};
 
@@ -6,24 +6,28 @@ use super::Settings;
 
 /// A token found in a handshake.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Credential {
+pub(super) struct PresentedToken {
     pub(super) token: String,
     /// Whether a browser adds it by itself, for any page: then the page's origin must be checked.
     pub(super) ambient: bool,
 }
 
 /// Looks at `Authorization`, then the configured cookie, then the configured query parameter.
-pub(super) fn find(settings: &Settings, headers: &HeaderMap, query: &str) -> Option<Credential> {
+pub(super) fn find(
+    settings: &Settings,
+    headers: &HeaderMap,
+    query: &str,
+) -> Option<PresentedToken> {
     let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     if let Some((scheme, token)) = bearer.and_then(|value| value.split_once(' '))
         && scheme.eq_ignore_ascii_case("bearer")
     {
-        return Some(Credential { token: token.trim().to_owned(), ambient: false });
+        return Some(PresentedToken { token: token.trim().to_owned(), ambient: false });
     }
     if !settings.token_cookie.is_empty()
         && let Some(token) = cookie(headers, &settings.token_cookie)
     {
-        return Some(Credential { token, ambient: true });
+        return Some(PresentedToken { token, ambient: true });
     }
     let name = &settings.token_parameter;
     if name.is_empty() {
@@ -32,7 +36,7 @@ pub(super) fn find(settings: &Settings, headers: &HeaderMap, query: &str) -> Opt
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     // A JWT is made of characters that no URL encodes.
     let (_, token) = pairs.find(|(key, _)| key == name)?;
-    Some(Credential { token: token.to_owned(), ambient: false })
+    Some(PresentedToken { token: token.to_owned(), ambient: false })
 }
 
 fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {

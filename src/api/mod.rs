@@ -1,0 +1,84 @@
+//! What back ends and operators use over HTTP: sending, memberships, closing, reports, probes.
+
+mod auth;
+mod batch;
+mod close;
+mod layers;
+mod members;
+mod openapi;
+mod probes;
+mod receipt;
+mod refusals;
+mod reports;
+mod request;
+mod send;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{Method, Uri};
+use axum::routing::{get, post, put};
+
+use crate::channels::ChannelLayer;
+use crate::excerpt::excerpt;
+use crate::http::{Problem, ProblemKind};
+use crate::hub::Hub;
+use crate::identity::ApiKeys;
+use crate::publish::Publisher;
+use crate::telemetry::Metrics;
+use layers::InFlight;
+pub(crate) use probes::Probes;
+pub use settings::Settings;
+
+/// What the endpoints use.
+pub(crate) struct Api {
+    pub(crate) publisher: Arc<Publisher>,
+    pub(crate) hub: Hub,
+    pub(crate) keys: ApiKeys,
+    /// Knows the names by which Django reaches connections.
+    pub(crate) channel_layer: Option<ChannelLayer>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) settings: Settings,
+}
+
+impl Api {
+    /// The endpoints. What is merged with them shares their answer to unknown paths.
+    pub(crate) fn router(self) -> Router {
+        let in_flight = Arc::new(InFlight::new(Arc::clone(&self.metrics)));
+        routes(Arc::new(self), &in_flight)
+    }
+}
+
+fn routes(api: Arc<Api>, in_flight: &Arc<InFlight>) -> Router {
+    let router = Router::new()
+        .route("/groups/{name}", get(reports::group))
+        .route("/groups/{name}/send", post(send::to_group))
+        .route("/groups/{name}/members/{member}", put(members::add).delete(members::remove))
+        .route("/users/{sub}", get(reports::user))
+        .route("/users/{sub}/send", post(send::to_user))
+        .route("/users/{sub}/close", post(close::user_connections))
+        .route("/connections/{id}/send", post(send::to_connection))
+        .route("/connections/{id}/close", post(close::connection))
+        .route("/send", post(send::to_all))
+        .route("/batch", post(batch::send))
+        .route("/openapi.json", get(openapi::document))
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(no_such_path)
+        .with_state(api);
+    layers::surround(router, in_flight)
+}
+
+async fn no_such_path(uri: Uri) -> Problem {
+    let path = excerpt(uri.path(), 120);
+    ProblemKind::NotFound.because(format!("no endpoint {path:?}; /openapi.json lists them"))
+}
+
+/// The router names the allowed methods in `allow`.
+async fn wrong_method(method: Method) -> Problem {
+    let method = excerpt(method.as_str(), 20);
+    let detail = format!("no method {method:?} here; the header 'allow' lists the methods");
+    ProblemKind::MethodNotAllowed.because(detail)
+}

@@ -1,0 +1,84 @@
+//! What operators and orchestrators ask: is it alive, does it deliver, what has it counted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{RawQuery, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::time::timeout;
+
+use crate::channels::ChannelLayer;
+use crate::hub::Hub;
+use crate::layer::Layer;
+use crate::shutdown::{Phase, Shutdown};
+use crate::telemetry::Metrics;
+
+/// The Prometheus text format.
+const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// How long shards may take to report their outboxes; scrapers give up after 10 s by default.
+const SHARD_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What the probes look at.
+pub(crate) struct Probes {
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) hub: Hub,
+    pub(crate) layer: Layer,
+    pub(crate) channel_layer: Option<ChannelLayer>,
+    pub(crate) shutdown: Shutdown,
+}
+
+impl Probes {
+    /// The endpoints: `/healthz`, `/readyz` and `/metrics`.
+    pub(crate) fn router(self) -> Router {
+        Router::new()
+            .route("/healthz", get(|| async { "ok\n" }))
+            .route("/readyz", get(ready))
+            .route("/metrics", get(metrics))
+            .with_state(Arc::new(self))
+    }
+
+    /// Why this instance is not ready, if it is not; `strict` also counts losses that no other
+    /// instance would avoid.
+    ///
+    /// When no instance can deliver, refusing this one helps nobody: its connections are useful
+    /// from the moment at which the layer is back.
+    fn not_ready(&self, strict: bool) -> Option<&'static str> {
+        let health = self.layer.health();
+        let draining = self.channel_layer.as_ref().is_none_or(ChannelLayer::is_well);
+        match self.shutdown.phase() {
+            Phase::Draining | Phase::Closed => Some("draining\n"),
+            Phase::Running if !health.started => Some("starting\n"),
+            Phase::Running if !health.delivering && health.peers > 0 => Some("not delivering\n"),
+            Phase::Running if strict && !health.lossless => Some("losing events\n"),
+            Phase::Running if strict && !draining => Some("sources are not drained\n"),
+            Phase::Running => None,
+        }
+    }
+}
+
+async fn ready(State(probes): State<Arc<Probes>>, RawQuery(query): RawQuery) -> Response {
+    let strict = query.is_some_and(|query| query.split('&').any(|part| part == "strict"));
+    match probes.not_ready(strict) {
+        None => "ready\n".into_response(),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
+    }
+}
+
+async fn metrics(State(probes): State<Arc<Probes>>) -> Response {
+    let health = probes.layer.health();
+    probes.metrics.layer.delivering.set(if health.delivering { 1.0 } else { 0.0 });
+    if let Some(channel_layer) = &probes.channel_layer {
+        channel_layer.is_well();
+    }
+    probes.metrics.groups.set(probes.hub.groups() as f64);
+    // Metrics matter most when shards are too busy to answer: then the last value stays.
+    if let Ok(bytes) = timeout(SHARD_TIMEOUT, probes.hub.outbox_bytes()).await {
+        probes.metrics.outbox_bytes.set(bytes as f64);
+    }
+    ([(CONTENT_TYPE, EXPOSITION)], probes.metrics.render()).into_response()
+}

@@ -1,0 +1,386 @@
+//! Wires the rooms: starts them in order, watches their tasks, stops them in order.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::rand;
+use axum::Router;
+use tokio::task::JoinSet;
+
+use crate::api::{self, Api, Probes};
+use crate::backend::{BackEnd, BackendError, Hook};
+use crate::channels::{ChannelLayer, ChannelsError, Consumers};
+use crate::config::Config;
+use crate::coordinator::{self, Collaborators, Coordinator};
+use crate::dev;
+use crate::event::InstanceId;
+use crate::frame::Frame;
+use crate::http::{self, Listener};
+use crate::hub::{Hub, RouteConfig, ShardConfig};
+use crate::identity::{ApiKeys, IdentityError, Policy, Verifier};
+use crate::layer::{Layer, LayerError};
+use crate::publish::Publisher;
+use crate::server::{self, Server};
+use crate::shutdown::{Phase, Shutdown};
+use crate::socket;
+use crate::supervisor::{Supervisor, TaskFailure};
+use crate::telemetry::Metrics;
+
+/// Most connections to the API that are open at once. Each is a descriptor and a buffer; requests
+/// in progress have a tighter limit of their own.
+const MAX_API_CONNECTIONS: usize = 1024;
+
+/// How long a back end's connection may be idle between requests, as in nginx: one that keeps its
+/// connections must not find them closed after each pause.
+const API_IDLE: Duration = Duration::from_secs(75);
+
+/// How long shutdown waits for what Django's consumers are still to be sent: a full queue takes a
+/// healthy Redis a fraction of it, and one that does not answer must not keep the process.
+const FORWARD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Both listening sockets.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For browsers.
+    pub public: TcpListener,
+    /// For back ends.
+    pub api: TcpListener,
+}
+
+impl Listeners {
+    /// Opens both. Ports may be 0.
+    pub fn bind(config: &Config) -> Result<Self, RunError> {
+        let bind = |key, address: SocketAddr| {
+            http::bind(address).map_err(|source| RunError::Bind { key, address, source })
+        };
+        Ok(Self {
+            public: bind("listen.public", config.server.public)?,
+            api: bind("listen.api", config.api.address)?,
+        })
+    }
+
+    /// Where browsers connect.
+    pub fn public_addr(&self) -> io::Result<SocketAddr> {
+        self.public.local_addr()
+    }
+
+    /// Where back ends connect.
+    pub fn api_addr(&self) -> io::Result<SocketAddr> {
+        self.api.local_addr()
+    }
+}
+
+/// Why the gateway did not start, or stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A listener's address is taken, or not of this machine.
+    #[error("{key} cannot listen on {address}")]
+    Bind {
+        /// The configuration's key.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The system has no sockets, threads or descriptors left.
+    #[error("the operating system refuses a resource")]
+    System(#[from] io::Error),
+    /// A key is invalid.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The layer did not start.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// Other instances of the cluster have another configuration.
+    #[error(transparent)]
+    ChannelLayer(#[from] ChannelsError),
+    /// The back end's settings are invalid.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// No random bytes.
+    #[error("the system's random source is unavailable")]
+    Random,
+    /// Something without which events would be lost does not run any more.
+    #[error(transparent)]
+    Task(#[from] TaskFailure),
+}
+
+/// How shutdown ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DrainOutcome {
+    /// Every connection was closed in time.
+    Complete,
+    /// The grace time was over first.
+    TimedOut,
+}
+
+/// Runs one gateway until `stop`, then drains it.
+///
+/// The caller owns ports and signals, so a test binds port 0 and stops when it likes; several
+/// gateways may run in one process.
+pub async fn run(
+    config: Config,
+    listeners: Listeners,
+    stop: impl Future<Output = ()>,
+) -> Result<DrainOutcome, RunError> {
+    run_with(config, listeners, None, stop).await
+}
+
+/// As [`run`], with the page or the site of `groupcast dev` on the public listener.
+pub async fn run_dev(
+    config: Config,
+    listeners: Listeners,
+    session: dev::Session,
+    stop: impl Future<Output = ()>,
+) -> Result<DrainOutcome, RunError> {
+    run_with(config, listeners, Some(session), stop).await
+}
+
+async fn run_with(
+    config: Config,
+    listeners: Listeners,
+    session: Option<dev::Session>,
+    stop: impl Future<Output = ()>,
+) -> Result<DrainOutcome, RunError> {
+    let grace = config.server.drain_grace;
+    let gateway = Gateway::start(config, listeners, session)?;
+    let supervisor = &gateway.tasks.supervisor;
+    tokio::select! {
+        () = stop => {}
+        failure = supervisor.failed() => return Err(failure.into()),
+        error = disagreement(gateway.core.channel_layer.as_ref()) => return Err(error.into()),
+    }
+    tokio::select! {
+        outcome = gateway.stop(grace) => Ok(outcome),
+        failure = supervisor.failed() => Err(failure.into()),
+    }
+}
+
+/// What runs, and what shutdown needs of it.
+struct Gateway {
+    core: Core,
+    tasks: Tasks,
+}
+
+/// The rooms that carry events, without listeners.
+struct Core {
+    layer: Layer,
+    channel_layer: Option<ChannelLayer>,
+    consumers: Option<Consumers>,
+    publisher: Arc<Publisher>,
+    hub: Hub,
+    hook: Option<Hook>,
+    verifier: Arc<Verifier>,
+    metrics: Arc<Metrics>,
+    shutdown: Shutdown,
+}
+
+/// The tasks of this file, supervised; aborted with the gateway.
+struct Tasks {
+    supervisor: Supervisor,
+    running: JoinSet<()>,
+}
+
+impl Tasks {
+    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.running.spawn(self.supervisor.supervise(name, task));
+    }
+}
+
+impl Gateway {
+    /// Starts everything, each part after those that it uses:
+    ///
+    /// 1. keys and limits, which may be invalid, before anything runs;
+    /// 2. the core: layer, publisher, hub, and what connects them;
+    /// 3. the listeners last, so that the first client finds everything in place.
+    fn start(
+        config: Config,
+        listeners: Listeners,
+        session: Option<dev::Session>,
+    ) -> Result<Self, RunError> {
+        let verifier = Arc::new(Verifier::new(&config.identity)?);
+        let api_keys = ApiKeys::new(&config.identity.api_keys)?;
+        let max_connections = server::raise_descriptor_limit(config.server.max_connections)?;
+
+        let shutdown = Shutdown::new();
+        let supervisor = Supervisor::new(shutdown.clone());
+        let mut tasks = Tasks { supervisor, running: JoinSet::new() };
+        let core = Core::start(&config, verifier, shutdown, &mut tasks)?;
+
+        let (public, api) = (listeners.public_addr()?, listeners.api_addr()?);
+        let header_timeout = config.server.header_timeout;
+        let max_handshakes = config.server.max_handshakes;
+        let back_ends = core.api_router(config.api, api_keys);
+        let browsers = core.public_router(config.server, config.connection, max_connections);
+        let browsers = match session {
+            Some(session) => session.extend(browsers, &core.publisher, api),
+            None => browsers,
+        };
+        let listener = Listener::new(listeners.public, browsers, max_handshakes, header_timeout)?;
+        tasks.spawn("public listener", listener.serve(core.shutdown.clone(), Phase::Draining));
+        let header_timeout = header_timeout.max(API_IDLE);
+        let listener =
+            Listener::new(listeners.api, back_ends, MAX_API_CONNECTIONS, header_timeout)?;
+        tasks.spawn("API listener", listener.serve(core.shutdown.clone(), Phase::Closed));
+
+        let instance = core.hub.instance();
+        tracing::info!(%public, %api, %instance, max_connections, "listening");
+        Ok(Self { core, tasks })
+    }
+
+    /// Stops everything, what takes on new work first:
+    ///
+    /// 1. the public listener, and readiness, so that proxies send browsers elsewhere;
+    /// 2. sources: what arrives from now on is for other instances, or for the next start;
+    /// 3. connections, at a rate that the other instances can take;
+    /// 4. the API, which has answered until now so that publishers and probes learn the state;
+    /// 5. the queue to Django's consumers.
+    async fn stop(&self, grace: Duration) -> DrainOutcome {
+        let Core { hub, shutdown, channel_layer, consumers, .. } = &self.core;
+        shutdown.drain();
+        if let Some(channel_layer) = channel_layer {
+            channel_layer.rest();
+        }
+        tracing::info!(connections = hub.connections(), ?grace, "draining");
+        let complete = hub.drain(grace).await;
+        shutdown.close();
+        if let Some(consumers) = consumers {
+            consumers.settled(FORWARD_TIMEOUT).await;
+        }
+        if complete { DrainOutcome::Complete } else { DrainOutcome::TimedOut }
+    }
+}
+
+impl Core {
+    /// The layer first, so that the channel layer and the publisher have something to publish to;
+    /// then the hub; then the coordinator, which serves it, and dispatch, which feeds it.
+    fn start(
+        config: &Config,
+        verifier: Arc<Verifier>,
+        shutdown: Shutdown,
+        tasks: &mut Tasks,
+    ) -> Result<Self, RunError> {
+        let metrics = Arc::new(Metrics::new());
+        let instance = InstanceId::from_random(random()?);
+        let (layer, inbox) = Layer::start(&config.layer, instance, Arc::clone(&metrics))?;
+        let channel_layer = ChannelLayer::start(
+            &config.channels,
+            &layer,
+            config.publish.max_event_bytes,
+            Arc::clone(&metrics.channels),
+        )?;
+        let consumers = channel_layer.as_ref().and_then(ChannelLayer::consumers);
+        let publisher = Publisher::new(config.publish.clone(), layer.clone());
+        let publisher = Arc::new(publisher.with_consumers(consumers.clone()));
+
+        let shard_config = shard_config(config, Arc::clone(&verifier), Arc::clone(&metrics));
+        let (hub, requests) = Hub::start(instance, config.hub.clone(), shard_config)?;
+        let back_end = BackEnd::new(&config.backend, &verifier, &layer, &metrics)?;
+        let hook = back_end.hook.clone();
+        let collaborators = Collaborators {
+            layer: layer.clone(),
+            channel_layer: channel_layer.clone(),
+            publisher: Arc::clone(&publisher),
+            backend: back_end,
+        };
+        let coordinator = Coordinator::new(
+            &config.coordinator,
+            hub.clone(),
+            collaborators,
+            Arc::clone(&metrics),
+            shutdown.clone(),
+        );
+        tasks.spawn("coordinator", coordinator.serve(requests));
+        let dispatch =
+            coordinator::dispatch(inbox, hub.clone(), layer.clone(), channel_layer.clone());
+        tasks.spawn("dispatch", dispatch);
+        Ok(Self {
+            layer,
+            channel_layer,
+            consumers,
+            publisher,
+            hub,
+            hook,
+            verifier,
+            metrics,
+            shutdown,
+        })
+    }
+
+    /// What back ends and operators use.
+    fn api_router(&self, settings: api::Settings, keys: ApiKeys) -> Router {
+        let probes = Probes {
+            metrics: Arc::clone(&self.metrics),
+            hub: self.hub.clone(),
+            layer: self.layer.clone(),
+            channel_layer: self.channel_layer.clone(),
+            shutdown: self.shutdown.clone(),
+        };
+        let api = Api {
+            publisher: Arc::clone(&self.publisher),
+            hub: self.hub.clone(),
+            keys,
+            channel_layer: self.channel_layer.clone(),
+            metrics: Arc::clone(&self.metrics),
+            settings,
+        };
+        probes.router().merge(api.router())
+    }
+
+    /// What browsers use.
+    fn public_router(
+        &self,
+        settings: server::Settings,
+        connection: socket::Settings,
+        max_connections: usize,
+    ) -> Router {
+        let server = Server {
+            settings,
+            connection,
+            max_connections,
+            verifier: Arc::clone(&self.verifier),
+            hook: self.hook.clone(),
+            channel_layer: self.channel_layer.clone(),
+            hub: self.hub.clone(),
+            metrics: Arc::clone(&self.metrics),
+            shutdown: self.shutdown.clone(),
+        };
+        server.router()
+    }
+}
+
+/// Waits until other instances turn out to have another configuration, if ever.
+async fn disagreement(channel_layer: Option<&ChannelLayer>) -> ChannelsError {
+    match channel_layer {
+        Some(channel_layer) => channel_layer.disagreement().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The part of the configuration that every shard uses.
+fn shard_config(config: &Config, verifier: Arc<Verifier>, metrics: Arc<Metrics>) -> ShardConfig {
+    let route_config = |route: &server::Route| RouteConfig {
+        path: route.path.as_str().into(),
+        call_errors: route.call_errors,
+        join: route.join.clone(),
+        welcome: route.welcome.as_ref().map(|json| Frame::text(json.as_bytes())),
+    };
+    ShardConfig {
+        connection: config.connection.clone(),
+        shapes: config.shapes.clone(),
+        routes: config.server.routes.iter().map(route_config).collect(),
+        verifier,
+        policy: Arc::new(Policy::new(&config.identity.grants)),
+        metrics,
+        retry_window: config.server.retry_window,
+    }
+}
+
+fn random<const N: usize>() -> Result<[u8; N], RunError> {
+    let mut bytes = [0; N];
+    rand::fill(&mut bytes).map_err(|_| RunError::Random)?;
+    Ok(bytes)
+}

@@ -1,0 +1,8 @@
+//! `groupcast dev`: keys for one run, and a page or a site on the same origin as the WebSockets.
+
+mod page;
+mod session;
+mod site;
+
+pub use session::{DevError, Options, Session};
+pub use site::SiteAddress;

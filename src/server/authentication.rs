@@ -1,0 +1,120 @@
+//! Who is connecting: by token, else by the connect hook.
+
+use super::rejection::Rejection;
+use super::settings::{Allow, Route};
+use super::state::Handshakes;
+use super::upgrade::UpgradeRequest;
+use crate::backend::{Hook, HookVerdict};
+use crate::clock;
+use crate::event::ConnectionId;
+use crate::hub::{Credential, HookIdentity};
+use crate::identity::Identity;
+use crate::protocol::Disconnect;
+use crate::telemetry::{AuthFailure, RefusalReason};
+
+/// An authenticated browser.
+pub(super) struct Authenticated {
+    pub(super) identity: Identity,
+    pub(super) credential: Credential,
+}
+
+impl Handshakes {
+    /// By the hello's token, the handshake's, or the hook; on a route for the hook by the hook
+    /// alone, since it has to confirm the path parameters.
+    pub(super) async fn authenticate(
+        &self,
+        request: &UpgradeRequest,
+        route: &Route,
+        id: ConnectionId,
+        hello_token: Option<&str>,
+    ) -> Result<Authenticated, Rejection> {
+        let token = match (route.allow, hello_token, &request.token) {
+            (Allow::Hook, _, _) | (_, None, None) => None,
+            (_, Some(token), _) => Some(token),
+            (_, None, Some(presented)) => {
+                if presented.ambient {
+                    self.check_origin(request)?;
+                }
+                Some(presented.token.as_str())
+            }
+        };
+        if let Some(token) = token {
+            return self.verify(token);
+        }
+        let Some(hook) = &self.server.hook else {
+            let cause = "no token in hello, header, cookie".to_owned();
+            return Err(self.reject_identity(
+                AuthFailure::Missing,
+                Disconnect::UNAUTHORIZED,
+                cause,
+            ));
+        };
+        // The hook goes by cookies, which a browser sends for any page.
+        self.check_origin(request)?;
+        self.ask(hook, request, id).await
+    }
+
+    fn check_origin(&self, request: &UpgradeRequest) -> Result<(), Rejection> {
+        let Err(wrong) = &request.origin else { return Ok(()) };
+        let cause = format!(
+            "origin {:?} is not of host {:?}; if they are one site, the proxy must pass \
+             Host on (nginx: proxy_set_header Host $host), else add it to \
+             auth.allowed_origins",
+            wrong.origin, wrong.host
+        );
+        let forbidden = Disconnect::FORBIDDEN.because("origin not allowed");
+        Err(self.reject_identity(AuthFailure::Origin, forbidden, cause))
+    }
+
+    fn verify(&self, token: &str) -> Result<Authenticated, Rejection> {
+        let identity =
+            self.server.verifier.verify(token, clock::unix_seconds()).map_err(|refusal| {
+                let failure =
+                    AuthFailure::from_cause(refusal.cause()).unwrap_or(AuthFailure::Malformed);
+                let cause = format!("{}: {refusal}", refusal.cause());
+                self.reject_identity(failure, Disconnect::UNAUTHORIZED, cause)
+            })?;
+        Ok(Authenticated { identity, credential: Credential::Token })
+    }
+
+    async fn ask(
+        &self,
+        hook: &Hook,
+        request: &UpgradeRequest,
+        id: ConnectionId,
+    ) -> Result<Authenticated, Rejection> {
+        let hook_request = request.hook_request.as_ref().expect("kept where the hook may be asked");
+        let channel_layer = self.server.channel_layer.as_ref();
+        let channel = channel_layer.and_then(|channel_layer| channel_layer.channel_of(id));
+        let (disconnect, cause) = match hook.ask(hook_request, id, channel).await {
+            HookVerdict::Accepted(accepted) => {
+                let hook = HookIdentity {
+                    request: hook_request.pack(),
+                    ask_at: accepted.ask_at(id),
+                    welcome: accepted.welcome.clone(),
+                };
+                let (identity, credential) = (accepted.identity.clone(), Credential::Hook(hook));
+                return Ok(Authenticated { identity, credential });
+            }
+            HookVerdict::Unauthorized => {
+                (Disconnect::UNAUTHORIZED.because("not logged in"), "the connect hook answered 401")
+            }
+            HookVerdict::Forbidden => (Disconnect::FORBIDDEN, "the connect hook answered 403"),
+            HookVerdict::Unknown(cause) => {
+                let unavailable = Disconnect::UNAVAILABLE;
+                return Err(Rejection::new(unavailable, RefusalReason::Backend, &*cause));
+            }
+        };
+        Err(self.reject_identity(AuthFailure::Hook, disconnect, cause.to_owned()))
+    }
+
+    fn reject_identity(
+        &self,
+        failure: AuthFailure,
+        disconnect: Disconnect,
+        cause: String,
+    ) -> Rejection {
+        self.server.metrics.auth_failures.of(failure).increment(1);
+        Rejection::new(disconnect, RefusalReason::Unauthorized, cause)
+    }
+}

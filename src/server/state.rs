@@ -1,0 +1,48 @@
+//! What every handshake uses.
+
+use std::sync::Arc;
+
+use super::paths::{Parameters, RoutePath};
+use super::settings::Settings;
+use crate::backend::Hook;
+use crate::channels::ChannelLayer;
+use crate::hub::Hub;
+use crate::identity::Verifier;
+use crate::shutdown::Shutdown;
+use crate::socket;
+use crate::telemetry::Metrics;
+
+/// The rooms and settings that the public listener works with.
+pub(crate) struct Server {
+    pub(crate) settings: Settings,
+    /// Limits of every connection, in force from its first frame on.
+    pub(crate) connection: socket::Settings,
+    /// Most WebSockets, after the limit on open files.
+    pub(crate) max_connections: usize,
+    pub(crate) verifier: Arc<Verifier>,
+    /// Authenticates browsers without a token.
+    pub(crate) hook: Option<Hook>,
+    pub(crate) channel_layer: Option<ChannelLayer>,
+    pub(crate) hub: Hub,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) shutdown: Shutdown,
+}
+
+/// A [`Server`] with its routes' paths split into segments once.
+pub(super) struct Handshakes {
+    pub(super) server: Server,
+    paths: Vec<RoutePath>,
+}
+
+impl Handshakes {
+    pub(super) fn new(server: Server) -> Self {
+        let paths = server.settings.routes.iter().map(RoutePath::new).collect();
+        Self { server, paths }
+    }
+
+    /// The index of the first route that matches, and the values of its parameters.
+    pub(super) fn route(&self, path: &str) -> Option<(usize, Parameters)> {
+        let mut matches = self.paths.iter().map(|route| route.matches(path)).enumerate();
+        matches.find_map(|(index, parameters)| Some((index, parameters?)))
+    }
+}
