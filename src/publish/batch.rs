@@ -1,4 +1,5 @@
-//! Several drafts on their way through the publisher: whatever needs nobody else goes to the layer together.
+//! Several requests on their way through the publisher: those that wait for no key go to the layer
+//! together.
 
 use std::time::Instant;
 
@@ -10,89 +11,113 @@ use super::{PublishError, PublishRequest, Receipt};
 use crate::event::{Event, Publication, PublicationId, Target};
 use crate::group::GroupName;
 
-/// A batch, of which the first drafts have been looked at.
+/// A batch, of which the first requests have been examined.
 pub(super) struct Batch<'a> {
     publisher: &'a Publisher,
-    /// When the caller's publish_timeout ends; one for everything it hands in at once.
+    /// When the caller's `publish_timeout` ends; one for the whole batch.
     deadline: Deadline,
-    /// Of the drafts looked at. One whose publication waits is told busy until it has been sent.
-    outcomes: Vec<Outcomes>,
-    /// To be sent, in order.
-    waiting: Vec<Publication>,
-    /// Where the outcome of each of those belongs.
-    places: Vec<Place>,
-    /// Keys of what waits.
-    claims: Vec<Claimed<'a>>,
+    /// The requests examined, in order.
+    requests: Vec<Examined<'a>>,
+    /// To be sent, in order, each with its place among the requests.
+    waiting: Vec<(Publication, Place)>,
     /// The error after which nothing more is tried.
     stopped: Option<PublishError>,
 }
 
+/// A request that has been examined.
+struct Examined<'a> {
+    /// For each target. [`PublishError::Busy`] as long as its publication waits.
+    outcomes: Outcomes,
+    /// Its key, while any of its publications waits.
+    claim: Option<Claimed<'a>>,
+}
+
+/// Where the outcome of a publication belongs.
 struct Place {
     id: PublicationId,
-    draft: usize,
+    request: usize,
     target: usize,
-    /// Index of its key in [`Batch::claims`].
-    claim: Option<usize>,
-    /// What Django's consumers are sent once it is taken.
+    /// What Django's consumers are sent once the layer has accepted it.
     for_consumers: Option<(GroupName, Event)>,
 }
 
+impl Examined<'_> {
+    fn accept(&mut self, target: usize, receipt: Receipt) {
+        if let Some(claim) = &mut self.claim {
+            claim.note(target, &receipt);
+        }
+        self.outcomes[target] = Ok(receipt);
+    }
+
+    /// Answers `error` for every target from `first` on that has no receipt.
+    fn refuse(&mut self, first: usize, error: &PublishError) {
+        for outcome in self.outcomes[first..].iter_mut().filter(|outcome| outcome.is_err()) {
+            *outcome = Err(error.clone());
+        }
+    }
+}
+
 impl<'a> Batch<'a> {
-    pub(super) fn new(publisher: &'a Publisher, drafts: usize) -> Self {
+    pub(super) fn new(publisher: &'a Publisher, requests: usize) -> Self {
         Self {
             publisher,
             deadline: publisher.deadline(),
-            outcomes: Vec::with_capacity(drafts),
+            requests: Vec::with_capacity(requests),
             waiting: Vec::new(),
-            places: Vec::new(),
-            claims: Vec::new(),
             stopped: None,
         }
     }
 
-    /// Looks at the next draft.
-    pub(super) async fn add(&mut self, targets: &[Target], draft: &PublishRequest) {
-        let outcomes = match &self.stopped {
-            Some(error) => vec![Err(error.clone()); targets.len()],
-            None => match self.claim(targets, draft).await {
-                Ok(outcomes) => outcomes,
+    /// Examines the next request.
+    pub(super) async fn add(&mut self, targets: &[Target], request: &PublishRequest) {
+        let refuse = |error: PublishError| Examined {
+            outcomes: vec![Err(error); targets.len()],
+            claim: None,
+        };
+        let examined = match &self.stopped {
+            Some(error) => refuse(error.clone()),
+            None => match self.examine(targets, request).await {
+                Ok(examined) => examined,
                 Err(error) => {
                     self.stopped = Some(error.clone()).filter(PublishError::is_transient);
-                    vec![Err(error); targets.len()]
+                    refuse(error)
                 }
             },
         };
-        self.outcomes.push(outcomes);
+        self.requests.push(examined);
     }
 
-    /// What is known of a draft's outcomes before it is sent; what is to be sent waits.
-    async fn claim(
+    /// What is known of a request before it is sent; what is to be sent waits.
+    async fn examine(
         &mut self,
         targets: &[Target],
-        draft: &PublishRequest,
-    ) -> Result<Outcomes, PublishError> {
-        let (bytes, most) = (draft.event.json().len(), self.publisher.settings().max_event_bytes);
+        request: &PublishRequest,
+    ) -> Result<Examined<'a>, PublishError> {
+        let (bytes, most) = (request.event.json().len(), self.publisher.settings().max_event_bytes);
         if bytes > most {
             return Err(PublishError::TooLarge { bytes, most });
         }
-        let Some(key) = &draft.key else {
-            return Ok(self.wait(targets, draft, None));
+        let Some(key) = &request.key else {
+            return Ok(self.enqueue(targets, request, None));
         };
-        let repeated = |accepted| Ok(Receipt { repeated: true, ..accepted });
-        let content = Content::of(targets, draft);
+        let repeated = |receipt| Ok(Receipt { repeated: true, ..receipt });
+        let content = Content::of(targets, request);
         loop {
             match self.publisher.keys.claim(key, &content, targets.len(), Instant::now()) {
-                Claim::Mine(claimed) => return Ok(self.wait(targets, draft, Some(claimed))),
-                Claim::Known(earlier) => return Ok(earlier.into_iter().map(repeated).collect()),
+                Claim::Mine(claim) => return Ok(self.enqueue(targets, request, Some(claim))),
+                Claim::Known(earlier) => {
+                    let outcomes = earlier.into_iter().map(repeated).collect();
+                    return Ok(Examined { outcomes, claim: None });
+                }
                 Claim::OtherContent => return Err(self.publisher.key_reused()),
                 Claim::Taken(mut released) => {
-                    // Nobody waits for a key while holding one: two batches with the same keys in
-                    // different order would wait for each other. And the holder may be this batch.
+                    // Nothing waits for a key while it holds one: two batches with the same keys in
+                    // different order would wait for each other. And this batch may hold it itself.
                     self.send().await;
                     if let Some(error) = &self.stopped {
                         return Err(error.clone());
                     }
-                    // An error here is the release itself: the holder has let go of its end.
+                    // An error here is the release: the holder has dropped its end.
                     if timeout_at(self.deadline, released.changed()).await.is_err() {
                         return Err(self.publisher.busy());
                     }
@@ -101,15 +126,15 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Puts those publications of a draft in line that an earlier use of its key did not reach.
-    fn wait(
+    /// Enqueues the publications of a request that no earlier use of its key has sent.
+    fn enqueue(
         &mut self,
         targets: &[Target],
-        draft: &PublishRequest,
+        request: &PublishRequest,
         claim: Option<Claimed<'a>>,
-    ) -> Outcomes {
+    ) -> Examined<'a> {
         let accepted = Instant::now();
-        let deadline = draft.expiry.and_then(|expiry| accepted.checked_add(expiry));
+        let deadline = request.expiry.and_then(|expiry| accepted.checked_add(expiry));
         let mut outcomes = Outcomes::with_capacity(targets.len());
         for (index, target) in targets.iter().enumerate() {
             if let Some(earlier) = claim.as_ref().and_then(|claim| claim.earlier(index)) {
@@ -117,80 +142,69 @@ impl<'a> Batch<'a> {
                 continue;
             }
             let id = self.publisher.ids.next();
-            self.waiting.push(Publication {
+            let publication = Publication {
                 id,
                 target: target.clone(),
-                event: draft.event.clone(),
-                except: draft.except.clone(),
+                event: request.event.clone(),
+                except: request.except.clone(),
                 accepted,
                 deadline,
                 position: None,
-            });
-            let claim = claim.as_ref().map(|_| self.claims.len());
+            };
             let for_consumers = match target {
                 Target::Group(group) if self.publisher.consumers.is_some() => {
-                    Some((group.clone(), draft.event.clone()))
+                    Some((group.clone(), request.event.clone()))
                 }
                 _ => None,
             };
-            let draft = self.outcomes.len();
-            self.places.push(Place { id, draft, target: index, claim, for_consumers });
+            let request = self.requests.len();
+            self.waiting.push((publication, Place { id, request, target: index, for_consumers }));
             outcomes.push(Err(self.publisher.busy()));
         }
-        self.claims.extend(claim);
-        outcomes
+        Examined { outcomes, claim }
     }
 
-    /// Sends what waits. Each key learns at once what was sent, so that it knows even if the caller
-    /// goes away in between.
+    /// Sends what waits. Each key learns at once what was sent, so that it knows even if the caller is
+    /// cancelled in between.
     async fn send(&mut self) {
         if self.waiting.is_empty() {
             return;
         }
-        let mut taken = self.places.drain(..);
-        let (outcomes, claims) = (&mut self.outcomes, &mut self.claims);
-        let consumers = self.publisher.consumers.as_ref();
-        let publications = std::mem::take(&mut self.waiting);
-        let note = |position| {
-            let place = taken.next().expect("the layer takes each publication once");
-            let accepted = Receipt { id: place.id, position, repeated: false };
-            if let Some(claim) = place.claim {
-                claims[claim].note(place.target, &accepted);
-            }
+        let (publications, places): (Vec<_>, Vec<_>) = self.waiting.drain(..).unzip();
+        let mut places = places.into_iter();
+        let (requests, consumers) = (&mut self.requests, self.publisher.consumers.as_ref());
+        let published = |position| {
+            let place = places.next().expect("the layer publishes each publication once");
             if let (Some(consumers), Some((group, event))) = (consumers, &place.for_consumers) {
                 consumers.offer(group, event);
             }
-            outcomes[place.draft][place.target] = Ok(accepted);
+            let receipt = Receipt { id: place.id, position, repeated: false };
+            requests[place.request].accept(place.target, receipt);
         };
-        let sent = self.publisher.layer.publish_many(publications, note);
-        let error = match timeout_at(self.deadline, sent).await {
+        let sending = self.publisher.layer.publish_many(publications, published);
+        let error = match timeout_at(self.deadline, sending).await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.into()),
             Err(_) => Some(self.publisher.busy()),
         };
+        if let (Some(first), Some(error)) = (places.next(), &error) {
+            self.refuse_from(&first, error);
+        }
+        self.requests.iter_mut().for_each(|request| request.claim = None);
         self.stopped = error;
-        let refused = taken.next();
-        drop(taken);
-        self.claims.clear();
-        if let Some((place, error)) = refused.zip(self.stopped.clone()) {
-            self.stop(&place, &error);
+    }
+
+    /// Answers `error` for the publication at `place` and for all behind it.
+    fn refuse_from(&mut self, place: &Place, error: &PublishError) {
+        self.requests[place.request].refuse(place.target, error);
+        for request in &mut self.requests[place.request + 1..] {
+            request.refuse(0, error);
         }
     }
 
-    /// Answers `error` for the publication at `place` and for all behind it, but for what an earlier use
-    /// of a key has sent.
-    fn stop(&mut self, place: &Place, error: &PublishError) {
-        for (index, outcomes) in self.outcomes.iter_mut().enumerate().skip(place.draft) {
-            let first = if index == place.draft { place.target } else { 0 };
-            for outcome in outcomes[first..].iter_mut().filter(|outcome| outcome.is_err()) {
-                *outcome = Err(error.clone());
-            }
-        }
-    }
-
-    /// Sends what is left and gives the outcomes, one for each target of each draft.
+    /// Sends the rest and returns the outcomes, one for each target of each request.
     pub(super) async fn finish(mut self) -> Vec<Outcomes> {
         self.send().await;
-        self.outcomes
+        self.requests.into_iter().map(|request| request.outcomes).collect()
     }
 }

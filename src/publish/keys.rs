@@ -1,4 +1,4 @@
-//! Idempotency keys: which publication a key stands for, and what it was answered.
+//! Idempotency keys: the publication that each was used for, and its receipts.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use super::{PublishRequest, Receipt};
 use crate::bounded_map::{ExpiringMap, Limits};
 use crate::event::Target;
 
-/// Who chose a key: two publishers never meet in one.
+/// Whose key it is: equal texts of two scopes are two keys.
 #[derive(Debug, Clone, Copy)]
 pub enum Scope<'a> {
     /// A back end, by the name of its API key.
@@ -21,9 +21,7 @@ pub enum Scope<'a> {
     User(&'a str),
 }
 
-/// A publisher's name for one publication.
-///
-/// Kept as a SHA-256, so that remembering one costs the same however long it is.
+/// A key that a caller chose for one publication. Kept as a SHA-256: its length costs nothing.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct DedupeKey([u8; 32]);
 
@@ -92,7 +90,7 @@ impl DedupeKey {
     /// Longest text of a key, bytes.
     pub const MAX_LEN: usize = 255;
 
-    /// The key that `scope` calls `text`.
+    /// The key `text` of `scope`.
     pub fn new(scope: Scope<'_>, text: &str) -> Result<Self, KeyError> {
         if !(1..=Self::MAX_LEN).contains(&text.len()) {
             return Err(KeyError(text.len()));
@@ -111,11 +109,12 @@ impl DedupeKey {
 }
 
 impl Content {
-    /// Without the connections that are left out: whoever repeats a `send` after coming back does
-    /// so on another one, and means the same publication.
-    pub(super) fn of(targets: &[Target], draft: &PublishRequest) -> Self {
-        let whom = format!("{targets:?} except {:?} within {:?}", draft.except.users, draft.expiry);
-        Self(sha256(&[whom.as_bytes(), draft.event.json()]))
+    /// Without the connections left out: a client that reconnects and repeats a `send` does so on another
+    /// connection, and means the same publication.
+    pub(super) fn of(targets: &[Target], request: &PublishRequest) -> Self {
+        let addressed =
+            format!("{targets:?} except {:?} within {:?}", request.except.users, request.expiry);
+        Self(sha256(&[addressed.as_bytes(), request.event.json()]))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The one publisher in: every event, from wherever, is checked, deduplicated and accepted here.
+//! The one way in: checks, deduplicates and accepts the events of the API, browsers and the ingress.
 
 mod batch;
 mod keys;
@@ -23,16 +23,16 @@ pub struct Settings {
     pub idempotency_window: Duration,
     /// Most idempotency keys remembered; the oldest go first.
     pub idempotency_keys: usize,
-    /// How long a publisher is kept waiting for room before it is told 503.
+    /// How long a caller waits for room before it is refused (503).
     pub publish_timeout: Duration,
 }
 
-/// What a publisher hands in, beside whom it is for.
+/// What is to be published, without its targets.
 #[derive(Debug, Clone)]
 pub struct PublishRequest {
-    /// What it says.
+    /// The event.
     pub event: Event,
-    /// Who is left out.
+    /// The connections and users left out.
     pub except: Except,
     /// Longest that it may take from acceptance to a socket; `None` = the group's own limit alone.
     pub expiry: Option<Duration>,
@@ -40,19 +40,19 @@ pub struct PublishRequest {
     pub key: Option<DedupeKey>,
 }
 
-/// The answer to a publisher: the publication is on its way.
+/// The publication was accepted and is on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
     /// The publication's id.
     pub id: PublicationId,
-    /// Where it stands in the group's history, if the group keeps one.
+    /// Its position, if the group keeps a history.
     pub position: Option<Position>,
     /// Whether this is the answer to an earlier publication with the same key: nothing was sent.
     pub repeated: bool,
 }
 
-/// Why a publication was not taken. Nothing of it was sent, but for [`Self::Busy`] and [`Self::Layer`]
-/// over Redis: there the answer may be all that was lost.
+/// Why a publication was not accepted. Nothing was sent, except perhaps with [`Self::Busy`] and
+/// [`Self::Layer`] over Redis, where only the answer may be lost.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
     /// The event is over [`Settings::max_event_bytes`].
@@ -63,26 +63,26 @@ pub enum PublishError {
         /// The bound.
         most: usize,
     },
-    /// The key stands for another publication.
+    /// The key was used for another publication.
     #[error("idempotency key was used for another publication less than {} s ago", .0.as_secs())]
     KeyReused(Duration),
-    /// There was no room for so long; the caller may try again.
+    /// There was no room for so long; the caller may retry.
     #[error("no room for the publication within {} ms", .0.as_millis())]
     Busy(Duration),
-    /// The layer did not take it; the caller may try again.
+    /// The layer did not accept it; the caller may retry.
     #[error(transparent)]
     Layer(#[from] LayerError),
 }
 
 impl PublishRequest {
-    /// `event` for everybody in the target, with the limits of the receiving group.
+    /// `event` for everybody in the target, with the expiry of the receiving group.
     pub fn new(event: Event) -> Self {
         Self { event, except: Except::default(), expiry: None, key: None }
     }
 }
 
 impl PublishError {
-    /// Whether the same publication may be taken later.
+    /// Whether the same publication may be accepted later.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Busy(_) | Self::Layer(_))
     }

@@ -1,4 +1,4 @@
-//! Takes drafts, gives them an id and hands them to the layer, waiting for room but never for long.
+//! Takes requests, gives each publication an id and hands it to the layer; waits for room within bounds.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,23 +17,23 @@ use crate::layer::{Control, Layer};
 pub struct Publisher {
     settings: Settings,
     pub(super) layer: Layer,
-    /// Who besides the layer is told of what is for groups.
+    /// Django's consumers, who are sent what the layer accepts for groups.
     pub(super) consumers: Option<Consumers>,
     pub(super) ids: PublicationIds,
     pub(super) keys: Keys,
 }
 
-/// Ids that no other instance draws: 64 random bits of this process, then a count from 1.
+/// Ids that no other instance gives out: 64 random bits of this process, then a count from 1.
 #[derive(Debug)]
 pub(super) struct PublicationIds {
     process: u64,
     count: AtomicU64,
 }
 
-/// When a caller's publish_timeout ends; one for everything it hands in at once.
+/// When a caller's `publish_timeout` ends; one for everything it hands in at once.
 pub(super) type Deadline = time::Instant;
 
-/// How one draft ended, for each of its targets in order.
+/// How one request ended, for each of its targets in order.
 pub(super) type Outcomes = Vec<Result<Receipt, PublishError>>;
 
 impl Publisher {
@@ -43,12 +43,12 @@ impl Publisher {
         Self { settings, layer, consumers: None, ids: PublicationIds::random(), keys }
     }
 
-    /// The same publisher, by which Django's consumers are sent what the layer accepts for groups.
+    /// The same publisher, which also forwards to Django's consumers what the layer accepts for groups.
     pub fn with_consumers(self, consumers: Option<Consumers>) -> Self {
         Self { consumers, ..self }
     }
 
-    /// The bounds that this publisher keeps.
+    /// The publisher's bounds.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
@@ -60,22 +60,25 @@ impl Publisher {
     pub async fn publish(
         &self,
         target: Target,
-        draft: PublishRequest,
+        request: PublishRequest,
     ) -> Result<Receipt, PublishError> {
-        let mut outcomes = self.publish_batch(&[(vec![target], draft)]).await;
-        outcomes.pop().and_then(|mut of_draft| of_draft.pop()).expect("one outcome for one target")
+        let mut outcomes = self.publish_batch(&[(vec![target], request)]).await;
+        outcomes
+            .pop()
+            .and_then(|mut of_request| of_request.pop())
+            .expect("one outcome for one target")
     }
 
-    /// Publishes several drafts, each to several targets, in the order given; the answer has the
+    /// Publishes several requests, each to several targets, in the order given; the answer has the
     /// same shape.
     ///
-    /// After the first transient error nothing more is tried and the rest answers the same error:
-    /// sending again what was not accepted, in order, keeps every group's order. Lasting errors
-    /// stand alone.
-    pub async fn publish_batch(&self, drafts: &[(Vec<Target>, PublishRequest)]) -> Vec<Outcomes> {
-        let mut batch = Batch::new(self, drafts.len());
-        for (targets, draft) in drafts {
-            batch.add(targets, draft).await;
+    /// After the first transient error nothing more is tried and the rest has the same outcome: a caller
+    /// that repeats what was not accepted, in order, keeps every group's order. Lasting errors concern
+    /// their request alone.
+    pub async fn publish_batch(&self, requests: &[(Vec<Target>, PublishRequest)]) -> Vec<Outcomes> {
+        let mut batch = Batch::new(self, requests.len());
+        for (targets, request) in requests {
+            batch.add(targets, request).await;
         }
         batch.finish().await
     }
