@@ -1,34 +1,35 @@
-//! Step four of the walk: what the layer has, handed to the hub in the order in which it came.
+//! Hands the hub what the layer delivers, in the order in which it arrived.
 
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
 use crate::channels::ChannelLayer;
-use crate::event::{Position, PossibleLoss};
+use crate::event::{PossibleLoss, Position, Publication};
 use crate::group::GroupName;
 use crate::hub::{Hub, PossibleGap};
 use crate::layer::{Inbox, Incoming, Layer, Loss};
 
-/// Publications posted before the shards are woken: what came together is written together.
-const TOGETHER: usize = 64;
+/// Messages posted before the shards are woken: what arrived together is written together.
+const MAX_BATCH: usize = 64;
 
-/// Groups asked about at once after a loss.
-const BATCH: usize = 256;
+/// Groups recovered at once after a loss.
+const MAX_GROUPS: usize = 256;
 
-/// How long the histories are asked for after a loss, before what is missing is told as a gap. What
-/// arrives meanwhile waits in the layer's backlog.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long histories may take to answer after a loss; then what is missing becomes a gap. What arrives
+/// meanwhile waits in the layer's backlog.
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Between two attempts: the layer tells a loss as soon as it listens again, and may need a moment
-/// until it can be asked.
-const AGAIN: Duration = Duration::from_millis(25);
+/// Between two attempts: the layer reports a loss as soon as it is subscribed again, perhaps before its
+/// other connection is.
+const RETRY_INTERVAL: Duration = Duration::from_millis(25);
 
-/// Hands over until the layer ends.
+/// Runs until the layer ends.
 ///
-/// One task, so that a group's publications stay in order; it waits for room in a shard's inbox, and
+/// One task, so that a group's publications stay in order. It waits for room in a shard's inbox, where
 /// shards never wait for sockets, and after a loss for the layer's histories.
 pub async fn dispatch(
     mut inbox: Inbox,
@@ -36,45 +37,56 @@ pub async fn dispatch(
     layer: Layer,
     channel_layer: Option<ChannelLayer>,
 ) {
-    let mut batch = Vec::with_capacity(TOGETHER);
-    while inbox.recv_many(&mut batch, TOGETHER).await > 0 {
+    let mut batch = Vec::with_capacity(MAX_BATCH);
+    while inbox.recv_many(&mut batch, MAX_BATCH).await > 0 {
         for incoming in batch.drain(..) {
             match incoming {
                 Incoming::Publication(publication) => hub.post(publication).await,
                 Incoming::External(group, payload) => {
-                    let heard = channel_layer
-                        .as_ref()
-                        .and_then(|channel_layer| channel_layer.hear(&group, &payload));
-                    if let Some(publication) = heard {
+                    if let Some(publication) = decode(channel_layer.as_ref(), &group, &payload) {
                         hub.post(Arc::new(publication)).await;
                     }
                 }
                 Incoming::Control(control) => hub.control(control).await,
-                Incoming::Loss(loss) => mend(loss, &hub, &layer).await,
+                Incoming::Loss(loss) => recover_loss(loss, &hub, &layer).await,
             }
         }
         hub.wake();
     }
 }
 
-/// Delivers what histories have of the missing, and tells the rest.
-async fn mend(loss: Loss, hub: &Hub, layer: &Layer) {
+/// The publication in an external message, if it has one. Anything may come from outside, so a panic
+/// costs this message alone.
+fn decode(
+    channel_layer: Option<&ChannelLayer>,
+    group: &GroupName,
+    payload: &[u8],
+) -> Option<Publication> {
+    let decoding = AssertUnwindSafe(|| channel_layer?.hear(group, payload));
+    catch_unwind(decoding).unwrap_or_else(|_| {
+        tracing::error!(%group, "external message made the decoder panic; discarded");
+        None
+    })
+}
+
+/// Delivers what histories have of a loss, and notifies members of the rest.
+async fn recover_loss(loss: Loss, hub: &Hub, layer: &Layer) {
     let groups: Option<Arc<[GroupName]>> = match loss {
         Loss::All => None,
         Loss::Groups(groups) => Some(groups.into()),
         Loss::Possible(loss) => return notify_possible_loss(loss, hub).await,
     };
     let positions = hub.positions(groups.clone()).await;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + RECOVERY_TIMEOUT;
     let mut settled = HashSet::new();
     let asked: Vec<_> = positions.into_iter().map(|(group, at)| (group, Some(at))).collect();
-    for batch in asked.chunks(BATCH) {
+    for batch in asked.chunks(MAX_GROUPS) {
         settled.extend(catch_up(batch, hub, layer, deadline).await);
     }
     hub.notify_possible_gap(PossibleGap { groups, settled: Arc::new(settled) }).await;
 }
 
-/// Tells that publications may never have reached the layer: no history can mend that.
+/// Notifies members that publications may never have reached the layer: no history has them.
 async fn notify_possible_loss(loss: PossibleLoss, hub: &Hub) {
     let groups = match loss {
         PossibleLoss::Groups(groups) => groups,
@@ -91,25 +103,35 @@ async fn catch_up(
     layer: &Layer,
     deadline: Instant,
 ) -> Vec<GroupName> {
-    let answers = loop {
-        match layer.recover(batch).await {
-            Ok(answers) => break answers,
-            Err(error) if Instant::now() + AGAIN >= deadline => {
-                tracing::warn!(%error, groups = batch.len(), "histories could not be asked");
-                return Vec::new();
+    let (mut pending, mut complete) = (batch.to_vec(), Vec::new());
+    loop {
+        let answers = match layer.recover(&pending).await {
+            Ok(answers) => answers,
+            Err(error) => vec![Err(error); pending.len()],
+        };
+        let (mut unanswered, mut failure) = (Vec::new(), None);
+        for ((group, since), answer) in pending.into_iter().zip(answers) {
+            match answer {
+                Ok(recovery) if recovery.recovered == Some(true) => {
+                    // A shard recognizes by their positions those that it has already.
+                    for publication in recovery.replay {
+                        hub.deliver(publication).await;
+                    }
+                    complete.push(group);
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    failure = Some(error);
+                    unanswered.push((group, since));
+                }
             }
-            Err(_) => sleep(AGAIN).await,
         }
-    };
-    let mut whole = Vec::new();
-    for ((group, _), answer) in batch.iter().zip(answers) {
-        if answer.recovered == Some(true) {
-            // A shard that has some of them already knows them by their positions.
-            for publication in answer.replay {
-                hub.deliver(publication).await;
-            }
-            whole.push(group.clone());
+        let Some(error) = failure else { return complete };
+        if Instant::now() + RETRY_INTERVAL >= deadline {
+            tracing::warn!(%error, groups = unanswered.len(), "histories could not be read");
+            return complete;
         }
+        pending = unanswered;
+        sleep(RETRY_INTERVAL).await;
     }
-    whole
 }

@@ -1,38 +1,38 @@
-//! Which groups the layer has been asked for, as far as that differs from which have members.
+//! Which groups are subscribed, as far as that differs from which groups have members.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::group::GroupName;
 
-/// The exceptions only: a group with members is subscribed, one without is not, but for these.
+/// The exceptions only: any other group is subscribed if it has members, and not if it has none.
 pub(super) struct Interest {
     linger: Duration,
     /// Subscribed groups without members, until when they may stay.
     lingering: HashMap<GroupName, Instant>,
-    /// Groups of which it is not known whether they are subscribed, since the layer failed when it
-    /// was asked. A member of one would be deaf: the next join asks again.
-    doubtful: HashSet<GroupName>,
+    /// Groups that may be subscribed or not, since the layer failed to answer. A member might receive
+    /// nothing, so the next join subscribes again.
+    uncertain: HashSet<GroupName>,
 }
 
 impl Interest {
     pub(super) fn new(linger: Duration) -> Self {
-        Self { linger, lingering: HashMap::new(), doubtful: HashSet::new() }
+        Self { linger, lingering: HashMap::new(), uncertain: HashSet::new() }
     }
 
-    /// Somebody joins `group`, who may be the first: whether the layer must be asked for it.
+    /// A connection joins `group`, perhaps as its first member: whether the group must be subscribed.
     pub(super) fn wants(&mut self, group: &GroupName, first: bool) -> bool {
         let lingered = first && self.lingering.remove(group).is_some();
-        (first && !lingered) || self.doubtful.contains(group)
+        (first && !lingered) || self.uncertain.contains(group)
     }
 
-    /// The layer was asked for these groups, and has agreed or failed.
-    pub(super) fn asked(&mut self, groups: Vec<GroupName>, agreed: bool) {
-        if !agreed {
-            self.doubtful.extend(groups);
+    /// The layer has subscribed these groups, or failed to.
+    pub(super) fn subscribed(&mut self, groups: Vec<GroupName>, succeeded: bool) {
+        if !succeeded {
+            self.uncertain.extend(groups);
         } else {
             for group in &groups {
-                self.doubtful.remove(group);
+                self.uncertain.remove(group);
             }
         }
     }
@@ -43,23 +43,23 @@ impl Interest {
     }
 
     /// Takes the groups whose linger is over, to be unsubscribed.
-    pub(super) fn over(&mut self, now: Instant) -> Vec<GroupName> {
-        let over = self.lingering.extract_if(|_, until| *until <= now);
-        let over = over.map(|(group, _)| group).collect::<Vec<_>>();
-        for group in &over {
-            self.doubtful.remove(group);
+    pub(super) fn take_expired(&mut self, now: Instant) -> Vec<GroupName> {
+        let expired = self.lingering.extract_if(|_, until| *until <= now);
+        let expired = expired.map(|(group, _)| group).collect::<Vec<_>>();
+        for group in &expired {
+            self.uncertain.remove(group);
         }
-        over
+        expired
     }
 
     /// Takes all groups without members, whether or not their linger is over.
-    pub(super) fn idle_ones(&mut self) -> Vec<GroupName> {
-        self.over(Instant::now() + self.linger)
+    pub(super) fn take_idle(&mut self) -> Vec<GroupName> {
+        self.take_expired(Instant::now() + self.linger)
     }
 
-    /// These could not be unsubscribed, or perhaps they could: they are tried again.
-    pub(super) fn kept(&mut self, groups: Vec<GroupName>, now: Instant) {
-        self.doubtful.extend(groups.iter().cloned());
+    /// Unsubscribing these failed, or its answer was lost: they are tried again.
+    pub(super) fn retry_later(&mut self, groups: Vec<GroupName>, now: Instant) {
+        self.uncertain.extend(groups.iter().cloned());
         let until = now + self.linger;
         self.lingering.extend(groups.into_iter().map(|group| (group, until)));
     }
@@ -76,40 +76,40 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_asked_for_once_while_it_has_members_or_lingers() {
+    fn subscribes_a_group_once_while_it_has_members_or_lingers() {
         let (mut interest, now, g) = (Interest::new(LINGER), Instant::now(), group("g"));
         assert!(interest.wants(&g, true));
-        interest.asked(vec![g.clone()], true);
+        interest.subscribed(vec![g.clone()], true);
         assert!(!interest.wants(&g, false));
         interest.idle(g.clone(), now);
         assert!(!interest.wants(&g, true), "it lingers");
         interest.idle(g.clone(), now);
-        assert_eq!(interest.over(now + LINGER), std::slice::from_ref(&g));
+        assert_eq!(interest.take_expired(now + LINGER), std::slice::from_ref(&g));
         assert!(interest.wants(&g, true), "it was unsubscribed");
     }
 
     #[test]
-    fn a_group_that_could_not_be_subscribed_is_asked_for_again() {
+    fn subscribes_again_after_a_failure() {
         let (mut interest, now, g) = (Interest::new(LINGER), Instant::now(), group("g"));
         assert!(interest.wants(&g, true));
-        interest.asked(vec![g.clone()], false);
+        interest.subscribed(vec![g.clone()], false);
         assert!(interest.wants(&g, false), "by whoever joins before the refusal is carried out");
-        interest.asked(vec![g.clone()], false);
+        interest.subscribed(vec![g.clone()], false);
         interest.idle(g.clone(), now);
         assert!(interest.wants(&g, true), "and by whoever joins within the linger");
-        interest.asked(vec![g.clone()], true);
+        interest.subscribed(vec![g.clone()], true);
         assert!(!interest.wants(&g, false));
     }
 
     #[test]
-    fn a_group_that_was_perhaps_unsubscribed_is_asked_for_again() {
+    fn subscribes_again_a_group_that_may_have_been_unsubscribed() {
         let (mut interest, now, g) = (Interest::new(LINGER), Instant::now(), group("g"));
         interest.idle(g.clone(), now);
-        let over = interest.over(now + LINGER);
-        interest.kept(over, now + LINGER);
+        let over = interest.take_expired(now + LINGER);
+        interest.retry_later(over, now + LINGER);
         assert!(interest.wants(&g, true));
         interest.idle(g.clone(), now);
-        assert_eq!(interest.over(now + LINGER), std::slice::from_ref(&g));
-        assert!(interest.doubtful.is_empty(), "what is given up is not remembered");
+        assert_eq!(interest.take_expired(now + LINGER), std::slice::from_ref(&g));
+        assert!(interest.uncertain.is_empty(), "what is given up is not remembered");
     }
 }

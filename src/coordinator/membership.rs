@@ -1,21 +1,21 @@
-//! Which groups this instance asks the layer for, and where they stand when somebody joins.
+//! The groups that this instance subscribes to, and their positions at a join.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use super::interest::Interest;
 use crate::channels::ChannelLayer;
-use crate::event::Recovery;
+use crate::event::{Position, Recovery};
 use crate::group::GroupName;
 use crate::hub::{Hub, Join, Joined};
 use crate::layer::{Layer, LayerError};
 use crate::protocol::{Code, Refusal};
 
-/// Keeps the layer's subscriptions equal to the hub's groups, with a linger.
+/// Keeps the layer's subscriptions equal to the groups that have members, with a linger.
 pub(super) struct Membership {
     hub: Hub,
     layer: Layer,
-    /// Where senders of other formats look for groups.
+    /// Registers groups where senders of other formats look for them.
     channel_layer: Option<ChannelLayer>,
     interest: Interest,
 }
@@ -30,94 +30,97 @@ impl Membership {
         Self { hub, layer, channel_layer, interest: Interest::new(linger) }
     }
 
-    /// Serves a batch of joins with one question to the layer each for subscribing and recovering.
+    /// Serves a batch of joins, asking the layer once to subscribe and once to recover.
     ///
-    /// Subscribed first, then asked where the group stands, then answered: whatever is published
-    /// after the answer arrives, and what came before it is held back by the shard.
+    /// Subscribed first, then asked for the position, then answered: whatever is published after the
+    /// answer arrives, and the shard holds back what came before it.
     pub(super) async fn join(&mut self, joins: Vec<Join>) {
         if joins.is_empty() {
             return;
         }
-        let mut fresh = HashSet::new();
+        let mut unsubscribed = HashSet::new();
         for join in &joins {
             for (group, _) in &join.groups {
                 let first = self.hub.open(group, join.shard);
                 if self.interest.wants(group, first) {
-                    fresh.insert(group.clone());
+                    unsubscribed.insert(group.clone());
                 }
             }
         }
-        match self.recover(&joins, fresh).await {
-            Ok(recovered) => self.answer(joins, recovered).await,
-            Err(error) => self.refuse(joins, &error).await,
-        }
+        let asked: Vec<_> = joins.iter().flat_map(|join| &join.groups).cloned().collect();
+        let answers = match self.recover(&asked, &unsubscribed).await {
+            Ok(answers) => answers,
+            Err(error) => vec![Err(error); asked.len()],
+        };
+        self.settle(&asked, &answers, unsubscribed).await;
+        self.answer(joins, answers).await;
     }
 
+    /// Subscribed first: what senders send once they find a group arrives.
     async fn recover(
-        &mut self,
-        joins: &[Join],
-        fresh: HashSet<GroupName>,
-    ) -> Result<Vec<Recovery>, LayerError> {
-        let fresh = fresh.into_iter().collect::<Vec<_>>();
-        let recovered = self.open(joins, &fresh).await;
-        self.interest.asked(fresh, recovered.is_ok());
-        recovered
-    }
-
-    async fn open(&self, joins: &[Join], fresh: &[GroupName]) -> Result<Vec<Recovery>, LayerError> {
-        let recovered = self.subscribe(joins, fresh).await;
-        // The joins are refused: an instance that listens all the same, perhaps as soon as it is
-        // connected again, would be sent what waits for members.
-        if recovered.is_err()
-            && !fresh.is_empty()
-            && let Err(error) = self.layer.unsubscribe(fresh).await
-        {
-            tracing::debug!(%error, groups = fresh.len(), "groups may be subscribed without members");
-        }
-        recovered
-    }
-
-    /// Subscribed first: what senders send from the moment at which they find the group arrives.
-    async fn subscribe(
         &self,
-        joins: &[Join],
-        fresh: &[GroupName],
-    ) -> Result<Vec<Recovery>, LayerError> {
-        if !fresh.is_empty() {
-            self.layer.subscribe(fresh).await?;
+        asked: &[(GroupName, Option<Position>)],
+        unsubscribed: &HashSet<GroupName>,
+    ) -> Result<Vec<Result<Recovery, LayerError>>, LayerError> {
+        if !unsubscribed.is_empty() {
+            let groups: Vec<_> = unsubscribed.iter().cloned().collect();
+            self.layer.subscribe(&groups).await?;
             if let Some(channel_layer) = &self.channel_layer {
-                channel_layer.enter(fresh).await?;
+                channel_layer.enter(&groups).await?;
             }
         }
-        let asked = joins.iter().flat_map(|join| &join.groups).cloned().collect::<Vec<_>>();
-        self.layer.recover(&asked).await
+        self.layer.recover(asked).await
     }
 
-    async fn answer(&self, joins: Vec<Join>, recovered: Vec<Recovery>) {
-        let mut recovered = recovered.into_iter();
+    /// Unsubscribes the groups of which every join is refused: an instance that is subscribed without
+    /// members, perhaps as soon as it reconnects, would be sent what waits for members.
+    async fn settle(
+        &mut self,
+        asked: &[(GroupName, Option<Position>)],
+        answers: &[Result<Recovery, LayerError>],
+        unsubscribed: HashSet<GroupName>,
+    ) {
+        let answered: HashSet<_> = asked
+            .iter()
+            .zip(answers)
+            .filter(|(_, answer)| answer.is_ok())
+            .map(|((group, _), _)| group)
+            .collect();
+        let (joined, refused) =
+            unsubscribed.into_iter().partition(|group| answered.contains(group));
+        self.interest.subscribed(joined, true);
+        self.give_up(refused).await;
+    }
+
+    async fn give_up(&mut self, refused: Vec<GroupName>) {
+        if refused.is_empty() {
+            return;
+        }
+        if let Err(error) = self.layer.unsubscribe(&refused).await {
+            let groups = refused.len();
+            tracing::debug!(%error, groups, "groups may be subscribed without members");
+        }
+        self.interest.subscribed(refused, false);
+    }
+
+    /// Answers every join. The shards end the memberships that are refused and release their groups,
+    /// which also takes back the interest noted.
+    async fn answer(&self, joins: Vec<Join>, answers: Vec<Result<Recovery, LayerError>>) {
+        if let Some(Err(error)) = answers.iter().find(|answer| answer.is_err()) {
+            let refused = answers.iter().filter(|answer| answer.is_err()).count();
+            tracing::warn!(%error, refused, "joins refused: the channel layer did not answer");
+        }
+        let refusal = Refusal::new(Code::Unavailable, "the channel layer cannot be reached");
+        let mut answers = answers.into_iter().map(|answer| answer.map_err(|_| refusal.clone()));
         for join in joins {
-            let names = join.groups.into_iter().map(|(name, _)| name);
-            let groups = names.zip(recovered.by_ref().map(Ok)).collect();
-            let Join { to, shard, ticket, cause, refused, .. } =
-                Join { groups: Vec::new(), ..join };
+            let Join { to, shard, ticket, cause, groups, refused } = join;
+            let names = groups.into_iter().map(|(name, _)| name);
+            let groups = names.zip(answers.by_ref()).collect();
             self.hub.joined(shard, Joined { to, ticket, cause, groups, refused }).await;
         }
     }
 
-    /// The shards end the memberships and release them, which also takes back the interest noted.
-    async fn refuse(&self, joins: Vec<Join>, error: &LayerError) {
-        tracing::warn!(%error, joins = joins.len(), "joins refused: the layer did not answer");
-        for join in joins {
-            let refusal = Refusal::new(Code::Unavailable, "the channel layer cannot be reached");
-            let names = join.groups.into_iter().map(|(name, _)| name);
-            let groups = names.map(|name| (name, Err(refusal.clone()))).collect();
-            let Join { to, shard, ticket, cause, refused, .. } =
-                Join { groups: Vec::new(), ..join };
-            self.hub.joined(shard, Joined { to, ticket, cause, groups, refused }).await;
-        }
-    }
-
-    /// Notes that a shard holds these groups no more; the last one begins the linger.
+    /// A shard has no members of these groups left; with the last shard the linger begins.
     pub(super) fn release(&mut self, shard: usize, groups: Vec<GroupName>) {
         let now = Instant::now();
         for group in groups {
@@ -129,18 +132,18 @@ impl Membership {
 
     /// Unsubscribes groups whose linger is over.
     pub(super) async fn tidy(&mut self) {
-        let over = self.interest.over(Instant::now());
-        if self.unsubscribe(&over).await
+        let expired = self.interest.take_expired(Instant::now());
+        if self.unsubscribe(&expired).await
             && let Some(channel_layer) = &self.channel_layer
         {
-            channel_layer.leave(&over).await;
+            channel_layer.leave(&expired).await;
         }
     }
 
-    /// Unsubscribes groups without members at once, since this instance goes away. They are not left:
-    /// what comes for them waits for whoever takes over, or for the next start.
+    /// Unsubscribes groups without members at once, since this instance stops. They stay registered: what
+    /// is sent to them waits for another instance or for the next start.
     pub(super) async fn depart(&mut self) {
-        let idle = self.interest.idle_ones();
+        let idle = self.interest.take_idle();
         self.unsubscribe(&idle).await;
     }
 
@@ -150,8 +153,8 @@ impl Membership {
         }
         let outcome = self.layer.unsubscribe(groups).await;
         if let Err(error) = &outcome {
-            tracing::warn!(%error, groups = groups.len(), "groups not unsubscribed; they are tried again");
-            self.interest.kept(groups.to_vec(), Instant::now());
+            tracing::warn!(%error, groups = groups.len(), "unsubscribing failed; retrying");
+            self.interest.retry_later(groups.to_vec(), Instant::now());
         }
         outcome.is_ok()
     }

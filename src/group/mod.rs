@@ -53,16 +53,16 @@ impl GroupName {
         Ok(Self(text.into()))
     }
 
-    /// Which of `of` equal shares of all names this one falls into, from 0; `of` is at least 1. It is
-    /// FNV-1a with 32 bits in every instance and release: external programs find mailboxes by it.
+    /// Which of `of` equal shares of all names this one falls into, from 0; of none it is the first. It
+    /// is FNV-1a with 32 bits in every instance and release: external programs find mailboxes by it.
     pub fn share(&self, of: u16) -> u16 {
         let hash = self
             .0
             .bytes()
             .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
         // The low bits of FNV-1a are its weak ones.
-        let hash = (hash ^ (hash >> 16)) % u32::from(of);
-        hash as u16
+        let share = (hash ^ (hash >> 16)).checked_rem(u32::from(of));
+        share.unwrap_or(0) as u16
     }
 
     /// The name as text.

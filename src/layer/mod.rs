@@ -171,13 +171,14 @@ impl Layer {
         }
     }
 
-    /// The position of each group, and what was missed since the one given; in the order asked.
+    /// The position of each group, and what was missed since the one given; in the order asked. One
+    /// group's failure is that group's alone.
     pub async fn recover(
         &self,
         asked: &[(GroupName, Option<Position>)],
-    ) -> Result<Vec<Recovery>, LayerError> {
+    ) -> Result<Vec<Result<Recovery, LayerError>>, LayerError> {
         match self {
-            Self::Memory(memory) => Ok(memory.recover(asked)),
+            Self::Memory(memory) => Ok(memory.recover(asked).into_iter().map(Ok).collect()),
             Self::Redis(redis) => redis.recover(asked).await,
         }
     }

@@ -51,7 +51,7 @@ impl Bench {
     /// Where a group stands for somebody who comes back.
     async fn stands(&self, name: &str, since: Option<Position>) -> Recovery {
         let asked = [(group(name), since)];
-        self.ground.layer.recover(&asked).await.unwrap().remove(0)
+        self.ground.layer.recover(&asked).await.unwrap().remove(0).unwrap()
     }
 
     async fn hear(&self, names: &[&str]) {

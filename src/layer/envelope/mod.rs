@@ -22,6 +22,9 @@
 //! One that waited until an instance listened has the ms that it waited before all that: byte 3, then
 //! decimal digits and a line feed.
 //!
+//! Each kind has its channel: a group's carries that group's publications and nothing else, that of
+//! users kind 1, an instance's 2 and 7, the control channel the rest. Elsewhere it is discarded.
+//!
 //! An announcement is no envelope: byte 4 and 16 bytes of SHA-256. The next message on the external
 //! channel of the same group, if it has this digest, was sent by the cluster itself.
 //!
@@ -39,6 +42,7 @@ pub(super) use read::decode;
 pub(super) use write::{append, control, possible_loss, probe, publication};
 
 use crate::event::{Control, Event, EventError, InstanceId, PossibleLoss, Publication};
+use crate::group::GroupName;
 
 /// The version of the format that this release writes, and the only one that it reads.
 const VERSION: u8 = 1;
@@ -51,6 +55,19 @@ const WAITED: u8 = 3;
 
 /// Most entries of one list. What the API accepts is far below.
 const MAX_LIST: u64 = 4096;
+
+/// Where a message was found, which decides the kinds that it may have.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Origin<'a> {
+    /// The channel or the log of a group.
+    Group(&'a GroupName),
+    /// The channel of users.
+    User,
+    /// The channel of one instance.
+    Instance,
+    /// The control channel.
+    Control,
+}
 
 /// A decoded message.
 #[derive(Debug)]
@@ -80,6 +97,9 @@ pub(super) enum EnvelopeError {
     /// Written by a newer release.
     #[error("envelope has version {0}; this release reads 1")]
     Version(u8),
+    /// Not allowed where it was found.
+    #[error("envelope has kind {0}, which this channel does not carry")]
+    Kind(u8),
     /// Truncated or damaged at this field.
     #[error("envelope has no valid {0}")]
     Malformed(&'static str),
@@ -91,6 +111,9 @@ pub(super) enum EnvelopeError {
         /// The bound.
         most: usize,
     },
+    /// The decoder panicked: a fault of this program, not of the process that runs it.
+    #[error("envelope made the decoder panic")]
+    Panic,
     /// The event in it.
     #[error(transparent)]
     Event(#[from] EventError),

@@ -1,12 +1,14 @@
 //! Reads envelopes. Any program may publish on a channel, so nothing is trusted and nothing panics.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 
 use super::{
-    Decoded, EnvelopeError, MAX_LIST, Message, POSITIONED, VERSION, WAITED, flag, kind, member,
+    Decoded, EnvelopeError, MAX_LIST, Message, Origin, POSITIONED, VERSION, WAITED, flag, kind,
+    member,
 };
 use crate::event::{
     ConnectionId, Control, Event, Except, InstanceId, Member, Position, PossibleLoss, Publication,
@@ -20,43 +22,54 @@ const MAX_TEXT: u64 = 4096;
 /// Longest position, `<epoch> <offset>`: two numbers of 20 digits, a random part and their marks.
 const MAX_LINE: usize = 96;
 
-/// Reads a message that arrived on the channel of `group`, or on another one if `None`, at `now`.
-/// A bare event may have at most `most` bytes.
+/// Reads a message that was found at `origin` and arrived at `now`. A bare event may have at most
+/// `max_event_bytes`.
+///
+/// Anything may come from outside, so a panic here is a discarded message, not the end of the process.
 pub(in crate::layer) fn decode(
-    group: Option<&GroupName>,
-    mut bytes: Bytes,
-    most: usize,
+    origin: Origin<'_>,
+    bytes: Bytes,
+    max_event_bytes: usize,
     now: Instant,
 ) -> Result<Decoded, EnvelopeError> {
-    let mut position = None;
-    let mut then = now;
-    if bytes.first() == Some(&POSITIONED) {
-        position = Some(take_position(&mut bytes)?);
-    } else if bytes.first() == Some(&WAITED) {
-        let waited = take_waited(&mut bytes)?;
-        then = now.checked_sub(waited).unwrap_or(now);
-    }
-    let bare = position.is_none() && then == now;
-    match (bytes.first(), group) {
-        (Some(&VERSION), _) => {}
-        (Some(b'{' | b' ' | b'\t' | b'\r' | b'\n'), Some(_)) if bare => {
-            if bytes.len() > most {
-                return Err(EnvelopeError::TooLarge { bytes: bytes.len(), most });
+    let decoding = AssertUnwindSafe(|| decode_unguarded(origin, bytes, max_event_bytes, now));
+    catch_unwind(decoding).unwrap_or(Err(EnvelopeError::Panic))
+}
+
+fn decode_unguarded(
+    origin: Origin<'_>,
+    mut bytes: Bytes,
+    max_event_bytes: usize,
+    now: Instant,
+) -> Result<Decoded, EnvelopeError> {
+    let (mut position, mut accepted) = (None, now);
+    if let Origin::Group(_) = origin {
+        match bytes.first() {
+            Some(&POSITIONED) => position = Some(take_position(&mut bytes)?),
+            Some(&WAITED) => {
+                accepted = now.checked_sub(take_waited(&mut bytes)?).unwrap_or(now);
             }
-            return Ok(Decoded::Bare(Event::parse(bytes)?));
+            Some(b'{' | b' ' | b'\t' | b'\r' | b'\n') if bytes.len() > max_event_bytes => {
+                return Err(EnvelopeError::TooLarge { bytes: bytes.len(), most: max_event_bytes });
+            }
+            Some(b'{' | b' ' | b'\t' | b'\r' | b'\n') => {
+                return Ok(Decoded::Bare(Event::parse(bytes)?));
+            }
+            _ => {}
         }
-        (Some(version), _) => return Err(EnvelopeError::Version(*version)),
-        (None, _) => return Err(EnvelopeError::Malformed("version")),
     }
-    bytes.advance(1);
+    match bytes.first() {
+        Some(&VERSION) => bytes.advance(1),
+        Some(version) => return Err(EnvelopeError::Version(*version)),
+        None => return Err(EnvelopeError::Malformed("version")),
+    }
     let mut reader = Reader(bytes);
     let kind = reader.byte("kind")?;
-    let origin = reader.instance("origin")?;
+    if !is_carried(origin, kind) {
+        return Err(EnvelopeError::Kind(kind));
+    }
+    let instance = reader.instance("origin")?;
     let message = match kind {
-        kind::GROUP | kind::USER | kind::CONNECTION | kind::ALL => {
-            let publication = reader.publication(kind, group, then)?;
-            Message::Publication(Publication { position, ..publication })
-        }
         kind::JOIN => Message::Control(Control::Join(reader.member()?, reader.group()?)),
         kind::LEAVE => Message::Control(Control::Leave(reader.member()?, reader.group()?)),
         kind::CLOSE => Message::Control(Control::Close(reader.member()?, reader.code()?)),
@@ -66,9 +79,31 @@ pub(in crate::layer) fn decode(
         }
         kind::PROBE => Message::Probe(reader.number("probe")?),
         kind::POSSIBLE_LOSS => Message::PossibleLoss(reader.possible_loss()?),
-        _ => return Err(EnvelopeError::Malformed("kind")),
+        _ => {
+            let publication = reader.publication(kind, origin, accepted)?;
+            Message::Publication(Publication { position, ..publication })
+        }
     };
-    Ok(Decoded::From(origin, message))
+    Ok(Decoded::From(instance, message))
+}
+
+/// Whether messages of `kind` are sent by way of `origin`. Any program that may publish on one channel
+/// could otherwise do there what only another channel's rights allow.
+fn is_carried(origin: Origin<'_>, kind: u8) -> bool {
+    match origin {
+        Origin::Group(_) => kind == kind::GROUP,
+        Origin::User => kind == kind::USER,
+        Origin::Instance => matches!(kind, kind::CONNECTION | kind::PROBE),
+        Origin::Control => matches!(
+            kind,
+            kind::ALL
+                | kind::JOIN
+                | kind::LEAVE
+                | kind::CLOSE
+                | kind::CLOSE_SESSION
+                | kind::POSSIBLE_LOSS
+        ),
+    }
 }
 
 /// Takes `<2><epoch> <offset>\n` off the front.
@@ -174,6 +209,9 @@ impl Reader {
             }
             1 => {
                 let (number, of) = (self.share()?, self.share()?);
+                if number >= of {
+                    return Err(EnvelopeError::Malformed("share"));
+                }
                 Ok(PossibleLoss::Share { number, of })
             }
             _ => Err(EnvelopeError::Malformed("possible loss")),
@@ -207,7 +245,7 @@ impl Reader {
     fn publication(
         mut self,
         kind: u8,
-        group: Option<&GroupName>,
+        origin: Origin<'_>,
         now: Instant,
     ) -> Result<Publication, EnvelopeError> {
         let id = self.take(16, "id")?;
@@ -220,8 +258,8 @@ impl Reader {
             deadline = now.checked_add(Duration::from_millis(self.number("deadline")?));
         }
         let except = if flags & flag::EXCEPT != 0 { self.except()? } else { Except::default() };
-        let target = match (kind, group) {
-            (kind::GROUP, Some(group)) => Target::Group(group.clone()),
+        let target = match (kind, origin) {
+            (kind::GROUP, Origin::Group(group)) => Target::Group(group.clone()),
             (kind::USER, _) => Target::User(self.text("target")?),
             (kind::CONNECTION, _) => Target::Connection(self.connection("target")?),
             (kind::ALL, _) => Target::All,

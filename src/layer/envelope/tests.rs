@@ -29,12 +29,30 @@ fn to(target: Target, now: Instant) -> Publication {
     }
 }
 
+/// The channel that carries each kind of publication, as the layer sends it.
+fn origin_of<'a>(target: &Target, group: &'a GroupName) -> Origin<'a> {
+    match target {
+        Target::Group(_) => Origin::Group(group),
+        Target::User(_) => Origin::User,
+        Target::Connection(_) => Origin::Instance,
+        Target::All => Origin::Control,
+    }
+}
+
 fn read(bytes: &[u8], now: Instant) -> Result<Decoded, EnvelopeError> {
-    decode(Some(&group("usuario_7")), Bytes::copy_from_slice(bytes), MOST, now)
+    read_from(Origin::Group(&group("usuario_7")), bytes, now)
+}
+
+fn read_from(origin: Origin<'_>, bytes: &[u8], now: Instant) -> Result<Decoded, EnvelopeError> {
+    decode(origin, Bytes::copy_from_slice(bytes), MOST, now)
 }
 
 fn read_publication(bytes: &[u8], now: Instant) -> Publication {
-    match read(bytes, now) {
+    read_publication_from(Origin::Group(&group("usuario_7")), bytes, now)
+}
+
+fn read_publication_from(origin: Origin<'_>, bytes: &[u8], now: Instant) -> Publication {
+    match read_from(origin, bytes, now) {
         Ok(Decoded::From(origin, Message::Publication(publication))) => {
             assert_eq!(origin, instance());
             publication
@@ -72,7 +90,7 @@ fn times_travel_as_spans() {
     let bytes = write::publication(instance(), &publication, sent);
     // The clock that reads has nothing in common with the one that wrote.
     let here = sent + Duration::from_secs(3600);
-    let read = read_publication(&bytes, here);
+    let read = read_publication_from(Origin::Control, &bytes, here);
     assert_eq!(read.accepted, here - Duration::from_millis(1500));
     assert_eq!(read.deadline, Some(here + Duration::from_millis(700)));
     assert_eq!(read.position, None);
@@ -107,14 +125,73 @@ fn a_bare_event_needs_no_envelope() {
     assert_eq!(read(b"", now).unwrap_err(), EnvelopeError::Malformed("version"));
     let large = format!(r#"{{"type":"a","x":"{}"}}"#, "x".repeat(MOST));
     assert!(matches!(read(large.as_bytes(), now), Err(EnvelopeError::TooLarge { .. })));
-    // On the other channels nobody but instances has anything to say.
-    let elsewhere = decode(None, Bytes::from_static(br#"{"type":"aviso"}"#), MOST, now);
-    assert_eq!(elsewhere.unwrap_err(), EnvelopeError::Version(b'{'));
+    // The other channels carry envelopes alone.
+    for origin in [Origin::User, Origin::Instance, Origin::Control] {
+        let elsewhere = read_from(origin, br#"{"type":"aviso"}"#, now);
+        assert_eq!(elsewhere.unwrap_err(), EnvelopeError::Version(b'{'));
+    }
 }
 
 #[test]
 fn a_newer_release_is_not_guessed_at() {
     assert_eq!(read(b"\x04\x00", Instant::now()).unwrap_err(), EnvelopeError::Version(4));
+}
+
+#[test]
+fn refuses_a_share_that_does_not_exist() {
+    let now = Instant::now();
+    let loss = |number, of| possible_loss(instance(), &PossibleLoss::Share { number, of });
+    for (number, of) in [(0, 0), (1, 1), (7, 3)] {
+        let decoded = read_from(Origin::Control, &loss(number, of), now);
+        assert_eq!(decoded.unwrap_err(), EnvelopeError::Malformed("share"), "{number} of {of}");
+    }
+    let decoded = read_from(Origin::Control, &loss(2, 3), now);
+    let expected = PossibleLoss::Share { number: 2, of: 3 };
+    assert!(
+        matches!(decoded, Ok(Decoded::From(_, Message::PossibleLoss(loss))) if loss == expected)
+    );
+}
+
+#[test]
+fn a_channel_carries_its_own_kinds_alone() {
+    let now = Instant::now();
+    let name = group("usuario_7");
+    let connection = ConnectionId { instance: instance(), serial: 1 };
+    let targets = [
+        Target::Group(name.clone()),
+        Target::User("7".into()),
+        Target::Connection(connection),
+        Target::All,
+    ];
+    let origins = [Origin::Group(&name), Origin::User, Origin::Instance, Origin::Control];
+    for (sent, target) in targets.into_iter().enumerate() {
+        let bytes = write::publication(instance(), &to(target, now), now);
+        for (found, origin) in origins.iter().enumerate() {
+            let decoded = read_from(*origin, &bytes, now);
+            assert_eq!(decoded.is_ok(), sent == found, "kind {sent} on channel {found}");
+        }
+    }
+    let user = || Member::User("7".into());
+    let changes = [
+        control(instance(), &Control::Join(user(), name.clone())),
+        control(instance(), &Control::Leave(user(), name.clone())),
+        control(instance(), &Control::Close(user(), 4403)),
+        control(instance(), &Control::CloseSession("7".into(), "s".into(), 4401)),
+        possible_loss(instance(), &PossibleLoss::Groups(vec![name.clone()])),
+    ];
+    for bytes in changes {
+        assert!(read_from(Origin::Control, &bytes, now).is_ok());
+        for origin in &origins[..3] {
+            assert_eq!(read_from(*origin, &bytes, now).unwrap_err(), EnvelopeError::Kind(bytes[1]));
+        }
+    }
+    // A position or a waiting time belongs to a group.
+    for prefix in ["\x021.a 1\n", "\x035\n"] {
+        let all = write::publication(instance(), &to(Target::All, now), now);
+        let bytes = [prefix.as_bytes(), &all].concat();
+        let decoded = read_from(Origin::Control, &bytes, now);
+        assert_eq!(decoded.unwrap_err(), EnvelopeError::Version(prefix.as_bytes()[0]));
+    }
 }
 
 fn connection() -> impl Strategy<Value = ConnectionId> {
@@ -151,6 +228,8 @@ proptest! {
         users in proptest::collection::vec("\\PC{0,9}", 0..4),
     ) {
         let now = Instant::now() + Duration::from_secs(2000);
+        let name = group("usuario_7");
+        let origin = origin_of(&target, &name);
         let written = Publication {
             id: PublicationId(id),
             accepted: now - Duration::from_millis(age),
@@ -158,7 +237,8 @@ proptest! {
             except: Except { connections, users: users.into_iter().map(Into::into).collect() },
             ..to(target, now)
         };
-        let read = read_publication(&write::publication(instance(), &written, now), now);
+        let bytes = write::publication(instance(), &written, now);
+        let read = read_publication_from(origin, &bytes, now);
         prop_assert_eq!(format!("{read:?}"), format!("{written:?}"));
     }
 
@@ -174,15 +254,18 @@ proptest! {
             Control::Close(member.clone(), code),
             Control::CloseSession(sub.as_str().into(), session.as_str().into(), code),
         ] {
-            let read = read(&control(instance(), &change), Instant::now());
+            let read = read_from(Origin::Control, &control(instance(), &change), Instant::now());
             prop_assert!(matches!(read, Ok(Decoded::From(_, Message::Control(read))) if read == change));
         }
     }
 
     #[test]
     fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
-        let _ = read(&bytes, Instant::now());
-        let _ = decode(None, bytes.into(), MOST, Instant::now());
+        let name = group("usuario_7");
+        for origin in [Origin::Group(&name), Origin::User, Origin::Instance, Origin::Control] {
+            let decoded = read_from(origin, &bytes, Instant::now());
+            prop_assert_ne!(decoded.err(), Some(EnvelopeError::Panic));
+        }
     }
 
     #[test]
@@ -192,12 +275,14 @@ proptest! {
         cut in any::<prop::sample::Index>(),
     ) {
         let now = Instant::now();
+        let name = group("usuario_7");
+        let origin = origin_of(&target, &name);
         let mut bytes = write::publication(instance(), &to(target, now), now);
         for (place, byte) in damage {
             let place = place.index(bytes.len());
             bytes[place] = byte;
         }
         bytes.truncate(cut.index(bytes.len() + 1));
-        let _ = read(&bytes, now);
+        prop_assert_ne!(read_from(origin, &bytes, now).err(), Some(EnvelopeError::Panic));
     }
 }

@@ -55,7 +55,7 @@ impl PendingGap {
                 self.groups.insert(group);
             }
             // There are no gaps of users and connections: everybody is notified.
-            Channel::Group(_) | Channel::External(_) | Channel::Fixed => self.all = true,
+            _ => self.all = true,
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 
 use super::connect::Commands;
 use super::names::Names;
@@ -15,9 +15,10 @@ use super::script::{NUMBERING, Script, millis, number};
 use super::script_batch::ScriptBatch;
 use crate::event::{Position, Publication, Recovery};
 use crate::group::GroupName;
-use crate::layer::envelope::{self, Decoded, Message};
+use crate::layer::envelope::{self, Decoded, Message, Origin};
 use crate::layer::history::{self, History, Retention, random_epoch};
 use crate::layer::{LayerError, unreachable};
+use crate::telemetry::LogLimit;
 
 /// The histories of one cluster.
 pub(super) struct HistoryStore {
@@ -28,6 +29,7 @@ pub(super) struct HistoryStore {
     commit: Script,
     publish_many: Script,
     recover: Script,
+    unreadable_log: LogLimit,
 }
 
 impl HistoryStore {
@@ -40,7 +42,17 @@ impl HistoryStore {
         let commit = Script::new(&[NUMBERING, include_str!("commit.lua")]);
         let publish_many = Script::new(&[NUMBERING, include_str!("publish_many.lua")]);
         let recover = Script::new(&[NUMBERING, include_str!("recover.lua")]);
-        Self { history, names, commands, redis_health, commit, publish_many, recover }
+        let unreadable_log = LogLimit::default();
+        Self {
+            history,
+            names,
+            commands,
+            redis_health,
+            commit,
+            publish_many,
+            recover,
+            unreadable_log,
+        }
     }
 
     pub(super) fn history(&self) -> &History {
@@ -109,11 +121,12 @@ impl HistoryStore {
         }
     }
 
-    /// The position of each group, and what was missed. Equal questions are asked once.
+    /// The position of each group, and what was missed, or why that cannot be known: a failure is that of
+    /// its group alone. Equal questions are asked once.
     pub(super) async fn recover(
         &self,
         asked: &[(GroupName, Option<Position>)],
-    ) -> Result<Vec<Recovery>, LayerError> {
+    ) -> Vec<Result<Recovery, LayerError>> {
         let mut places = HashMap::new();
         let mut distinct = Vec::new();
         for question in asked {
@@ -123,8 +136,8 @@ impl HistoryStore {
             });
         }
         let answers = distinct.iter().map(|(group, since)| self.recover_one(group, since.as_ref()));
-        let answers = try_join_all(answers).await?;
-        Ok(asked.iter().map(|question| answers[places[question]].clone()).collect())
+        let answers = join_all(answers).await;
+        asked.iter().map(|question| answers[places[question]].clone()).collect()
     }
 
     async fn recover_one(
@@ -160,10 +173,17 @@ impl HistoryStore {
         let first = position.offset.saturating_sub(entries.len() as u64 / 2) + 1;
         let replay = entries.chunks_exact(2).zip(first..).map(|(entry, offset)| {
             let position = Position { epoch: Arc::clone(&position.epoch), offset };
-            read(group, entry, position).ok_or_else(unexpected)
+            read(group, entry, position)
         });
-        let replay = replay.collect::<Result<_, _>>()?;
-        Ok(Recovery { position: Some(position), recovered, replay })
+        if let Some(replay) = replay.collect() {
+            return Ok(Recovery { position: Some(position), recovered, replay });
+        }
+        // What is unreadable is lost to everybody: the join succeeds, and its history is incomplete.
+        self.redis_health.count_unreadable();
+        if self.unreadable_log.allows() {
+            tracing::warn!(%group, "malformed entry in a history; what was missed is not replayed");
+        }
+        Ok(Recovery { position: Some(position), recovered: Some(false), replay: Vec::new() })
     }
 
     /// The server or its data is another one. The next heartbeat learns the generation; nothing is
@@ -181,7 +201,7 @@ fn read(group: &GroupName, entry: &[Bytes], position: Position) -> Option<Arc<Pu
     let now = Instant::now();
     let then = now.checked_sub(age).unwrap_or(now);
     // Decoded as of the moment at which it was kept: its own spans count from there.
-    match envelope::decode(Some(group), envelope.clone(), usize::MAX, then).ok()? {
+    match envelope::decode(Origin::Group(group), envelope.clone(), usize::MAX, then).ok()? {
         Decoded::From(_, Message::Publication(publication)) => {
             Some(Arc::new(Publication { position: Some(position), ..publication }))
         }

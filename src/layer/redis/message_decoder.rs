@@ -11,7 +11,7 @@ use super::names::Channel;
 use super::redis_health::RedisHealth;
 use crate::byte_budget::ByteBudget;
 use crate::event::{Except, InstanceId, Publication, PublicationId, Target};
-use crate::layer::envelope::{self, Decoded, EnvelopeError, Message};
+use crate::layer::envelope::{self, Decoded, EnvelopeError, Message, Origin};
 use crate::layer::{Incoming, Loss};
 use crate::telemetry::LogLimit;
 
@@ -102,16 +102,18 @@ impl MessageDecoder {
     }
 
     fn read(&self, channel: &Channel, bytes: Bytes) -> Result<Option<Incoming>, EnvelopeError> {
-        let group = match channel {
-            Channel::Group(group) => Some(group),
+        let origin = match channel {
+            Channel::Group(group) => Origin::Group(group),
             Channel::External(group) => return Ok(Some(Incoming::External(group.clone(), bytes))),
-            Channel::Fixed => None,
+            Channel::User => Origin::User,
+            Channel::Instance => Origin::Instance,
+            Channel::Control => Origin::Control,
         };
         let now = Instant::now();
-        let decoded = envelope::decode(group, bytes, self.max_event_bytes, now)?;
-        Ok(match decoded {
-            Decoded::Bare(event) => group.map(|group| {
-                Incoming::Publication(Arc::new(Publication {
+        let decoded = envelope::decode(origin, bytes, self.max_event_bytes, now)?;
+        Ok(match (decoded, origin) {
+            (Decoded::Bare(event), Origin::Group(group)) => {
+                Some(Incoming::Publication(Arc::new(Publication {
                     id: PublicationId::random(),
                     target: Target::Group(group.clone()),
                     event,
@@ -119,17 +121,18 @@ impl MessageDecoder {
                     accepted: now,
                     deadline: None,
                     position: None,
-                }))
-            }),
-            Decoded::From(_, Message::Publication(publication)) => {
+                })))
+            }
+            (Decoded::Bare(_), _) => None,
+            (Decoded::From(_, Message::Publication(publication)), _) => {
                 Some(Incoming::Publication(Arc::new(publication)))
             }
-            Decoded::From(_, Message::Control(control)) => Some(Incoming::Control(control)),
-            Decoded::From(_, Message::PossibleLoss(loss)) => {
+            (Decoded::From(_, Message::Control(control)), _) => Some(Incoming::Control(control)),
+            (Decoded::From(_, Message::PossibleLoss(loss)), _) => {
                 Some(Incoming::Loss(Loss::Possible(loss)))
             }
-            Decoded::From(origin, Message::Probe(number)) => {
-                if origin == self.instance {
+            (Decoded::From(instance, Message::Probe(number)), _) => {
+                if instance == self.instance {
                     self.redis_health.probe_returned(number);
                 }
                 None

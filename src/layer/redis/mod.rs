@@ -211,9 +211,9 @@ impl Redis {
     pub(super) async fn recover(
         &self,
         asked: &[(GroupName, Option<Position>)],
-    ) -> Result<Vec<Recovery>, LayerError> {
+    ) -> Result<Vec<Result<Recovery, LayerError>>, LayerError> {
         self.check_answering()?;
-        let answers = self.0.histories.recover(asked).await?;
+        let answers = self.0.histories.recover(asked).await;
         if !self.0.redis_health.is_subscribed() {
             // An answered join promises that what follows arrives.
             return Err(LayerError::Unreachable("nothing is subscribed".to_owned()));

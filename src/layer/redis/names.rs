@@ -24,8 +24,12 @@ pub(super) enum Channel {
     Group(GroupName),
     /// The one on which an external program sends to a group.
     External(GroupName),
-    /// One of [`Names::fixed`], which carry envelopes alone.
-    Fixed,
+    /// The one of publications for users.
+    User,
+    /// The one of this instance.
+    Instance,
+    /// The one of publications for all, and of changes.
+    Control,
 }
 
 impl Names {
@@ -103,7 +107,12 @@ impl Names {
         {
             return GroupName::parse(name).ok().map(Channel::External);
         }
-        self.fixed().contains(&channel).then_some(Channel::Fixed)
+        let fixed = [
+            (&self.user, Channel::User),
+            (&self.instance, Channel::Instance),
+            (&self.control, Channel::Control),
+        ];
+        fixed.into_iter().find(|(name, _)| *name == channel).map(|(_, known)| known)
     }
 
     /// A hash: the run id of the Redis server, and how often that or its data has changed.

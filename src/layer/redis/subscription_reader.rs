@@ -48,7 +48,7 @@ impl OwnMessages {
             Channel::External(group) => {
                 announced.is_some_and(|(of, next)| of == *group && next == Announcement::of(bytes))
             }
-            Channel::Fixed => false,
+            Channel::User | Channel::Instance | Channel::Control => false,
         }
     }
 }

@@ -129,9 +129,10 @@ async fn the_documented_rights_suffice() {
     let many = ["sala_1", "pedido.42"].map(|name| to(Target::Group(group(name)), "c"));
     one.layer.publish_many(many.to_vec(), |_| {}).await.unwrap();
     one.layer.unsubscribe(&[group("sala_1")]).await.unwrap();
-    let start = one.layer.recover(&[(group("pedido.42"), None)]).await.unwrap().remove(0);
+    let start = one.layer.recover(&[(group("pedido.42"), None)]).await.unwrap().remove(0).unwrap();
     let since = start.position.map(|position| Position { offset: 0, ..position });
-    let answer = one.layer.recover(&[(group("pedido.42"), since)]).await.unwrap().remove(0);
+    let answer =
+        one.layer.recover(&[(group("pedido.42"), since)]).await.unwrap().remove(0).unwrap();
     assert_eq!((answer.recovered, answer.replay.len()), (Some(true), 2));
     for text in ["a", "b", "c", "c"] {
         assert_eq!(one.next_text().await, event_text(text));
@@ -225,4 +226,92 @@ async fn a_flushed_redis_numbers_anew_and_repeats_no_position() {
         epochs.push(position.epoch);
         server.ask(&["FLUSHALL"]);
     }
+}
+
+#[tokio::test]
+async fn a_malformed_message_is_discarded_and_what_follows_arrives() {
+    let server = RedisServer::start();
+    let mut one = over(&server, |_| {}).await;
+    one.subscribe(&["usuario_7", "pedido.42"]).await;
+    let position = one.layer.publish(to(Target::Group(group("pedido.42")), "a")).await.unwrap();
+    assert_eq!(one.next_text().await, event_text("a"));
+    for channel in [
+        "groupcast:group:usuario_7".to_owned(),
+        "groupcast:control".to_owned(),
+        "groupcast:user".to_owned(),
+        format!("groupcast:instance:{}", one.id),
+    ] {
+        for message in [
+            // A possible loss of share 0 of 0.
+            "\x01\x08aaaaaaaa\x01\x00\x00",
+            // And cut short.
+            "\x01\x08aaaaaaaa\x01",
+            "\x01\x00aaaaaaaa",
+            "\x021.a 1\n\x01\x08aaaaaaaa\x01\x00\x00",
+            "\x03",
+            "\x01",
+            "",
+        ] {
+            server.ask(&["PUBLISH", &channel, message]);
+        }
+    }
+    one.has_nothing().await;
+    one.send("usuario_7", "b").await;
+    assert_eq!(one.next_text().await, event_text("b"));
+    let next = one.layer.publish(to(Target::Group(group("pedido.42")), "c")).await.unwrap();
+    assert_eq!(next.unwrap().offset, position.unwrap().offset + 1);
+}
+
+#[tokio::test]
+async fn the_channel_of_a_group_reaches_that_group_alone() {
+    let server = RedisServer::start();
+    let mut one = over(&server, |_| {}).await;
+    one.subscribe(&["usuario_7"]).await;
+    let channel = "groupcast:group:usuario_7";
+    // For all, for a user, a close and a leave of a user, as an instance would write them elsewhere.
+    let header = "0123456789abcdef\x00\x00";
+    server.ask(&["PUBLISH", channel, &format!("\x01\x03aaaaaaaa{header}{{\"type\":\"a\"}}")]);
+    server.ask(&["PUBLISH", channel, &format!("\x01\x01aaaaaaaa{header}\x017{{\"type\":\"a\"}}")]);
+    server.ask(&["PUBLISH", channel, "\x01\x06aaaaaaaa\x00\x017\x01"]);
+    server.ask(&["PUBLISH", channel, "\x01\x05aaaaaaaa\x00\x017\x01a"]);
+    one.has_nothing().await;
+    server.ask(&["PUBLISH", channel, &format!("\x01\x00aaaaaaaa{header}{{\"type\":\"a\"}}")]);
+    assert_eq!(one.next_publication().await.target, Target::Group(group("usuario_7")));
+}
+
+#[tokio::test]
+async fn an_unreadable_history_entry_costs_the_replay_of_its_group_alone() {
+    let server = RedisServer::start();
+    let one = over(&server, |_| {}).await;
+    let at = async |name: &str, since| {
+        one.layer.recover(&[(group(name), since)]).await.unwrap().remove(0).unwrap()
+    };
+    let (bad, good) = (at("pedido.42", None).await.position, at("pedido.43", None).await.position);
+    one.send("pedido.42", "a").await;
+    one.send("pedido.43", "b").await;
+    let log = "groupcast:log:{pedido.42}";
+    let entry = server.ask(&["XRANGE", log, "-", "+"]);
+    let accepted = entry.split("\r\n").skip_while(|line| *line != "t").nth(2).unwrap().to_owned();
+    for unreadable in ["", "no envelope", "\x01\x08aaaaaaaa\x01\x00\x00", "\x01\x03aaaaaaaa"] {
+        server.ask(&["DEL", log]);
+        server.ask(&["XADD", log, "1-0", "t", &accepted, "e", unreadable]);
+        let asked = [(group("pedido.42"), bad.clone()), (group("pedido.43"), good.clone())];
+        let answers = one.layer.recover(&asked).await.unwrap();
+        let [Ok(bad), Ok(good)] = answers.as_slice() else { panic!("{answers:?}") };
+        assert_eq!((bad.recovered, bad.replay.len()), (Some(false), 0), "{unreadable:?}");
+        assert_eq!(bad.position.as_ref().unwrap().offset, 1);
+        assert_eq!((good.recovered, good.replay.len()), (Some(true), 1));
+    }
+}
+
+#[tokio::test]
+async fn a_group_whose_history_redis_refuses_leaves_the_others_their_answers() {
+    let server = RedisServer::start();
+    let one = over(&server, |_| {}).await;
+    server.ask(&["SET", "groupcast:numbering:{pedido.42}", "x"]);
+    let asked = ["pedido.42", "pedido.43", "sala_1"].map(|name| (group(name), None));
+    let answers = one.layer.recover(&asked).await.unwrap();
+    let failed: Vec<_> = answers.iter().map(Result::is_err).collect();
+    assert_eq!(failed, [true, false, false]);
+    assert_eq!(answers[1].as_ref().unwrap().position.as_ref().unwrap().offset, 0);
 }

@@ -184,6 +184,7 @@ async fn a_position_asked_from_without_history_is_not_recovered(ground: Ground) 
     let since = Position { epoch: "1.a".into(), offset: 3 };
     let asked = [(group("sala_1"), None), (group("sala_1"), Some(since))];
     let answers = one.layer.recover(&asked).await.unwrap();
+    let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
     assert_eq!(
         answers.iter().map(|answer| answer.recovered).collect::<Vec<_>>(),
         [None, Some(false)]
@@ -193,7 +194,7 @@ async fn a_position_asked_from_without_history_is_not_recovered(ground: Ground) 
 
 async fn standing(instance: &Instance, name: &str, since: Option<Position>) -> Recovery {
     let asked = [(group(name), since)];
-    instance.layer.recover(&asked).await.unwrap().remove(0)
+    instance.layer.recover(&asked).await.unwrap().remove(0).unwrap()
 }
 
 async fn a_position_is_given_before_any_publication(ground: Ground) {
