@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::channels::ChannelLayer;
-use crate::event::{PossibleLoss, Position, Publication};
+use crate::event::{Position, PossibleLoss, Publication};
 use crate::group::GroupName;
 use crate::hub::{Hub, PossibleGap};
 use crate::layer::{Inbox, Incoming, Layer, Loss};

@@ -78,6 +78,9 @@ pub enum LayerError {
     /// The layer cannot be reached.
     #[error("the channel layer cannot be reached: {0}")]
     Unreachable(String),
+    /// Redis refuses, in these words: rights, memory, a replica, a key of another type.
+    #[error("redis refuses: {0}")]
+    Refused(String),
     /// The address cannot be used. It is not repeated here: it may hold a password.
     #[error("the address is not redis://[user[:password]@]host[:port][/database]: {0}")]
     Url(String),
@@ -183,6 +186,14 @@ impl Layer {
         }
     }
 
+    /// Why Redis refuses, in its own words, as long as it refuses everything.
+    pub fn refusal(&self) -> Option<String> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Redis(redis) => redis.refusal(),
+        }
+    }
+
     /// Whether publications get through at present.
     pub fn health(&self) -> Health {
         match self {
@@ -190,11 +201,6 @@ impl Layer {
             Self::Redis(redis) => redis.health(),
         }
     }
-}
-
-/// An error of the client library in the layer's types.
-fn unreachable(error: impl std::fmt::Display) -> LayerError {
-    LayerError::Unreachable(error.to_string())
 }
 
 /// An id for a publication that came without one.

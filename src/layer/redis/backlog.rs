@@ -20,7 +20,7 @@ pub(super) enum Backlogged {
     Message(Channel, Bytes),
     /// Messages were lost here.
     Gap(PendingGap),
-    /// The subscription is being renewed. What follows is held until [`Backlogged::Resubscribed`], so
+    /// What follows is from a new connection, whose subscription is not complete yet. It is held until [`Backlogged::Resubscribed`], so
     /// that it comes behind the gap. A gap reported now would make clients look elsewhere for what they
     /// missed while they could still miss something.
     Resubscribing,

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use fred::clients::Client;
+use fred::interfaces::ClientLike;
 use tokio::sync::watch;
 
 use super::connect::{self, AbortOnDrop, Commands};
@@ -51,6 +53,8 @@ impl RedisHandle {
         let changes = KeyChanges::new(&client);
         let connected = connect::keep_connected(client.clone(), "sources");
         let mut tasks = vec![AbortOnDrop(tokio::spawn(connected))];
+        let renew = renew(client.clone(), layer.redis_health.renewals());
+        tasks.push(AbortOnDrop(tokio::spawn(renew)));
         // Without a prefix Redis would notify of every key.
         if !prefixes.is_empty() {
             let track = key_changes::track(client.clone(), prefixes, Arc::clone(&tracking));
@@ -143,5 +147,13 @@ impl RedisHandle {
     /// Publications kept, how long they are, and how long their numbering is.
     pub fn spans(kept: Retention) -> (u32, Duration, Duration) {
         (kept.size, kept.ttl, kept.ttl + history::NUMBERING)
+    }
+}
+
+/// Renews the connection whenever the layer renews its own.
+async fn renew(client: Client, mut renewals: watch::Receiver<u64>) {
+    while renewals.changed().await.is_ok() {
+        // An error means that it is reconnecting already.
+        let _ = client.force_reconnection().await;
     }
 }

@@ -1,10 +1,12 @@
 //! Once a second: is this still the same Redis, which instances are there, does a message return?
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use fred::clients::Client;
 use fred::error::Error;
+use fred::interfaces::ClientLike;
 use fred::types::config::Server;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::{MissedTickBehavior, interval};
@@ -12,16 +14,23 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::connect::Commands;
 use super::names::Names;
 use super::redis_health::RedisHealth;
-use super::script::{Script, ScriptError};
+use super::script::{Script, ScriptError, layer_error};
 use super::subscriber::SubscriptionChange;
 use crate::event::InstanceId;
-use crate::layer::envelope;
+use crate::layer::{LayerError, envelope};
 
 /// Between two heartbeats.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Between two attempts after a heartbeat that was not answered, so that a recovery shows soon.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Before the second renewal of all connections to a server that has become a replica; doubled each
+/// time. A name or a proxy leads to the new primary at the first try, or after a while.
+const MIN_RENEWAL_DELAY: Duration = Duration::from_secs(1);
+
+/// Longest wait between two such renewals.
+const MAX_RENEWAL_DELAY: Duration = Duration::from_secs(30);
 
 /// The script of a heartbeat.
 pub(super) const SCRIPT: &str = include_str!("heartbeat.lua");
@@ -31,11 +40,36 @@ pub(super) struct InstanceHeartbeat {
     pub(super) instance: InstanceId,
     pub(super) max_absence: Option<Duration>,
     pub(super) commands: Commands,
+    /// The connection of `commands`.
+    pub(super) client: Client,
     pub(super) reconnects: broadcast::Receiver<Server>,
     pub(super) errors: broadcast::Receiver<(Error, Option<Server>)>,
     pub(super) names: Arc<Names>,
     pub(super) subscriber: mpsc::Sender<SubscriptionChange>,
     pub(super) redis_health: Arc<RedisHealth>,
+}
+
+/// When all connections may be renewed again.
+struct Renewal {
+    due: Instant,
+    delay: Duration,
+}
+
+impl Renewal {
+    fn new() -> Self {
+        Self { due: Instant::now(), delay: MIN_RENEWAL_DELAY }
+    }
+
+    /// Whether it is time; the next one is later then.
+    fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        if now < self.due {
+            return false;
+        }
+        self.due = now + self.delay;
+        self.delay = (self.delay * 2).min(MAX_RENEWAL_DELAY);
+        true
+    }
 }
 
 impl InstanceHeartbeat {
@@ -45,6 +79,7 @@ impl InstanceHeartbeat {
         let mut ticks = interval(RETRY_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut number, mut since_last) = (0, Duration::ZERO);
+        let mut renewal = Renewal::new();
         loop {
             tokio::select! {
                 _ = ticks.tick() => {
@@ -54,8 +89,11 @@ impl InstanceHeartbeat {
                     }
                 }
                 _ = self.reconnects.recv() => {}
-                _ = self.errors.recv() => {
+                error = self.errors.recv() => {
                     self.redis_health.set_answering(false);
+                    if let Ok((error, _)) = error {
+                        self.note(&layer_error(&error));
+                    }
                     continue;
                 }
             }
@@ -63,16 +101,35 @@ impl InstanceHeartbeat {
             number += 1;
             let answered = self.send(&script, number).await;
             self.redis_health.set_answering(answered.is_ok());
-            if let Err(error) = answered {
+            if let Err(error) = answered.map_err(LayerError::from) {
                 tracing::debug!(%error, "heartbeat not answered");
+                self.note(&error);
+                if is_replica(&error) && renewal.is_due() {
+                    self.renew_connections().await;
+                }
                 continue;
             }
+            self.redis_health.accepted();
+            renewal = Renewal::new();
             if self.redis_health.is_unresponsive()
                 && self.subscriber.send(SubscriptionChange::Renew).await.is_err()
             {
                 return;
             }
         }
+    }
+
+    fn note(&self, error: &LayerError) {
+        if let LayerError::Refused(words) = error {
+            self.redis_health.refused(words);
+        }
+    }
+
+    async fn renew_connections(&self) {
+        tracing::warn!("redis has become a replica; renewing all connections");
+        self.redis_health.renew_connections();
+        // An error means that it is reconnecting already.
+        let _ = self.client.force_reconnection().await;
     }
 
     async fn send(&self, script: &Script, number: u64) -> Result<(), ScriptError> {
@@ -93,4 +150,9 @@ impl InstanceHeartbeat {
         self.redis_health.heartbeat_answered(self.instance, generation, instances);
         Ok(())
     }
+}
+
+/// Whether the server refuses writes because it is a replica.
+fn is_replica(error: &LayerError) -> bool {
+    matches!(error, LayerError::Refused(words) if words.starts_with("READONLY"))
 }

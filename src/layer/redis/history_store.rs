@@ -15,9 +15,9 @@ use super::script::{NUMBERING, Script, millis, number};
 use super::script_batch::ScriptBatch;
 use crate::event::{Position, Publication, Recovery};
 use crate::group::GroupName;
+use crate::layer::LayerError;
 use crate::layer::envelope::{self, Decoded, Message, Origin};
 use crate::layer::history::{self, History, Retention, random_epoch};
-use crate::layer::{LayerError, unreachable};
 use crate::telemetry::LogLimit;
 
 /// The histories of one cluster.
@@ -117,7 +117,7 @@ impl HistoryStore {
         }
         match text(cause) {
             Some("") => Ok(()),
-            cause => Err(unreachable(cause.unwrap_or("for an unreadable reason"))),
+            cause => Err(LayerError::Refused(cause.unwrap_or("no readable reason").to_owned())),
         }
     }
 

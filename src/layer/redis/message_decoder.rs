@@ -108,6 +108,8 @@ impl MessageDecoder {
             Channel::User => Origin::User,
             Channel::Instance => Origin::Instance,
             Channel::Control => Origin::Control,
+            // The reader keeps it to itself.
+            Channel::Boundary => return Ok(None),
         };
         let now = Instant::now();
         let decoded = envelope::decode(origin, bytes, self.max_event_bytes, now)?;

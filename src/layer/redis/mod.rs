@@ -30,7 +30,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use fred::interfaces::{EventInterface, PubsubInterface};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub(super) use connect::check_url;
 pub use handle::RedisHandle;
@@ -41,7 +41,7 @@ pub use script::{NUMBERING, Script, ScriptError};
 pub use session::Session;
 
 use super::history::History;
-use super::{Health, INCOMING, Inbox, LayerError, RedisSettings, envelope, unreachable};
+use super::{Health, INCOMING, Inbox, LayerError, RedisSettings, envelope};
 use crate::byte_budget::ByteBudget;
 use crate::event::{Control, InstanceId, Position, Publication, Recovery, Target};
 use crate::group::GroupName;
@@ -53,6 +53,7 @@ use heartbeat::InstanceHeartbeat;
 use history_store::HistoryStore;
 use message_decoder::MessageDecoder;
 use redis_health::RedisHealth;
+use script::layer_error;
 use script_batch::ScriptBatch;
 use subscriber::{Subscriber, SubscriptionChange};
 use subscription_reader::SubscriptionReader;
@@ -106,6 +107,7 @@ impl Redis {
             commands: commands.clone(),
             reconnects: client.reconnect_rx(),
             errors: client.error_rx(),
+            client: client.clone(),
             names: Arc::clone(&names),
             subscriber: subscriber.clone(),
             redis_health: Arc::clone(&redis_health),
@@ -182,13 +184,16 @@ impl Redis {
         self.check_answering()?;
         // The number of receivers is of no use: an instance may subscribe without any member.
         let receivers = self.0.commands.publish::<i64, _, _>(channel, Bytes::from(bytes)).await;
-        receivers.map(drop).map_err(unreachable)
+        receivers.map(drop).map_err(|error| layer_error(&error))
     }
 
     fn check_answering(&self) -> Result<(), LayerError> {
         match self.0.redis_health.is_answering() {
             true => Ok(()),
-            false => Err(LayerError::Unreachable("there is no connection to redis".to_owned())),
+            false => Err(match self.refusal() {
+                Some(words) => LayerError::Refused(words),
+                None => LayerError::Unreachable("there is no connection to redis".to_owned()),
+            }),
         }
     }
 
@@ -238,6 +243,10 @@ impl Redis {
         &self.0.names
     }
 
+    pub(super) fn refusal(&self) -> Option<String> {
+        self.0.redis_health.refusal()
+    }
+
     pub(super) fn health(&self) -> Health {
         self.0.redis_health.health()
     }
@@ -255,12 +264,14 @@ fn receive(
     let (backlog, backlogged) = mpsc::channel(BACKLOG);
     let (sender, inbox) = mpsc::channel(INCOMING);
     let budget = Arc::new(ByteBudget::new(settings.backlog_bytes));
+    let (boundary_marks, boundaries) = watch::channel(0);
     let reader = SubscriptionReader {
         messages: client.message_rx(),
         names: Arc::clone(names),
         backlog: backlog.clone(),
         budget: Arc::clone(&budget),
         redis_health: Arc::clone(redis_health),
+        boundaries: boundary_marks,
     };
     let decoder = MessageDecoder {
         backlog: backlogged,
@@ -277,6 +288,7 @@ fn receive(
         Arc::clone(names),
         changes,
         backlog,
+        boundaries,
         Arc::clone(redis_health),
     );
     let tasks = vec![

@@ -13,6 +13,7 @@ pub struct Names {
     shares: Option<u16>,
     user: String,
     instance: String,
+    boundary: String,
     control: String,
     cluster: String,
 }
@@ -30,6 +31,8 @@ pub(super) enum Channel {
     Instance,
     /// The one of publications for all, and of changes.
     Control,
+    /// The first channel of each connection, see [`Names::boundary`].
+    Boundary,
 }
 
 impl Names {
@@ -45,6 +48,7 @@ impl Names {
             group: format!("{cluster}:group:"),
             user: format!("{cluster}:user"),
             instance: format!("{cluster}:instance:{instance}"),
+            boundary: format!("{cluster}:instance:{instance}:connection"),
             control: format!("{cluster}:control"),
             cluster: cluster.to_owned(),
         }
@@ -53,6 +57,12 @@ impl Names {
     /// The channels that an instance subscribes to whatever groups it holds.
     pub(crate) fn fixed(&self) -> [&str; 3] {
         [&self.user, &self.instance, &self.control]
+    }
+
+    /// Subscribed first on a new connection. What an instance publishes there to itself comes behind
+    /// everything from the connection before, and before everything else from the new one.
+    pub(super) fn boundary(&self) -> &str {
+        &self.boundary
     }
 
     pub(super) fn instance(&self) -> &str {
@@ -111,6 +121,7 @@ impl Names {
             (&self.user, Channel::User),
             (&self.instance, Channel::Instance),
             (&self.control, Channel::Control),
+            (&self.boundary, Channel::Boundary),
         ];
         fixed.into_iter().find(|(name, _)| *name == channel).map(|(_, known)| known)
     }

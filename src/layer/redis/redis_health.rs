@@ -30,6 +30,8 @@ pub(super) struct RedisHealth {
     state: Mutex<State>,
     /// How often the subscription has become complete.
     resubscriptions: watch::Sender<u64>,
+    /// How often all connections were to be renewed.
+    renewals: watch::Sender<u64>,
     metrics: Arc<Metrics>,
 }
 
@@ -50,6 +52,8 @@ struct State {
     generation: u64,
     /// When a message was last lost.
     lost: Option<Instant>,
+    /// Why Redis refuses the heartbeats or the connection, in its own words.
+    refusal: Option<String>,
 }
 
 impl RedisHealth {
@@ -59,6 +63,7 @@ impl RedisHealth {
             answering: AtomicBool::new(false),
             state: Mutex::default(),
             resubscriptions: watch::Sender::default(),
+            renewals: watch::Sender::default(),
             metrics,
         }
     }
@@ -88,6 +93,38 @@ impl RedisHealth {
 
     pub(super) fn set_answering(&self, answering: bool) {
         self.answering.store(answering, Ordering::Release);
+    }
+
+    /// Redis refuses, in these words. Logged once, and again when the reason changes.
+    pub(super) fn refused(&self, words: &str) {
+        // The first word is Redis' code; what follows may differ each time, as with MOVED.
+        let code = |words: &str| words.split(' ').next().unwrap_or_default().to_owned();
+        let known = self.state.lock().refusal.replace(words.to_owned());
+        if known.is_none_or(|known| code(&known) != code(words)) {
+            tracing::error!(error = words, "redis refuses");
+        }
+    }
+
+    /// Redis carries out commands again.
+    pub(super) fn accepted(&self) {
+        if let Some(words) = self.state.lock().refusal.take() {
+            tracing::info!(error = words, "redis refuses no longer");
+        }
+    }
+
+    /// Why Redis refuses, in its own words.
+    pub(super) fn refusal(&self) -> Option<String> {
+        self.state.lock().refusal.clone()
+    }
+
+    /// All connections are to be renewed: this server is no longer the one that accepts writes.
+    pub(super) fn renew_connections(&self) {
+        self.renewals.send_modify(|count| *count += 1);
+    }
+
+    /// Changes whenever all connections are to be renewed.
+    pub(super) fn renewals(&self) -> watch::Receiver<u64> {
+        self.renewals.subscribe()
     }
 
     pub(super) fn count_lost(&self, count: u64) {

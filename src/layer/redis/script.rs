@@ -27,7 +27,7 @@ pub const NUMBERING: &str = include_str!("numbering.lua");
 /// Why Redis did not do what a script or a command asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScriptError {
-    /// It cannot be reached, or does not answer; the same may work a moment later.
+    /// It cannot be reached, does not answer or refuses for a while; the same may work a moment later.
     #[error(transparent)]
     Away(LayerError),
     /// It refuses: rights, a key of the wrong type, a full memory.
@@ -80,9 +80,14 @@ pub(super) fn sort(error: &Error) -> ScriptError {
         | ErrorKind::Backpressure
         | ErrorKind::Routing
         | ErrorKind::Protocol => LayerError::Unreachable(error.to_string()).into(),
-        _ if is_passing(error.details()) => LayerError::Unreachable(error.to_string()).into(),
+        _ if is_passing(error.details()) => LayerError::Refused(error.details().to_owned()).into(),
         _ => ScriptError::Refused(error.details().to_owned()),
     }
+}
+
+/// An error of the client library as the layer's.
+pub(super) fn layer_error(error: &Error) -> LayerError {
+    sort(error).into()
 }
 
 /// Refusals that end by themselves: Redis loads its data, or is a replica until it is promoted.
@@ -102,7 +107,7 @@ impl From<ScriptError> for LayerError {
     fn from(error: ScriptError) -> Self {
         match error {
             ScriptError::Away(error) => error,
-            ScriptError::Refused(_) => Self::Unreachable(error.to_string()),
+            ScriptError::Refused(why) => Self::Refused(why),
         }
     }
 }

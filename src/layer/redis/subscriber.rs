@@ -14,18 +14,23 @@ use fred::error::Error;
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
 use fred::types::config::Server;
 use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::backlog::Backlogged;
 use super::connect::Commands;
 use super::names::Names;
 use super::redis_health::RedisHealth;
+use super::script::layer_error;
 use crate::group::GroupName;
-use crate::layer::{LayerError, unreachable};
+use crate::layer::LayerError;
 
 /// Names in one SUBSCRIBE.
 const CHUNK: usize = 512;
+
+/// Longest wait until the boundary of a connection is in the backlog. It is behind all messages of the
+/// connection before, and the backlog may be full.
+const BOUNDARY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Between two attempts to subscribe again while the connection is up.
 const RETRY: Duration = Duration::from_millis(50);
@@ -53,6 +58,10 @@ pub(super) struct Subscriber {
     errors: broadcast::Receiver<(Error, Option<Server>)>,
     /// The number of the latest PING.
     pings: u64,
+    /// The number of the latest connection that had one before it.
+    connections: u64,
+    /// The number of the newest connection whose boundary is in the backlog.
+    boundaries: watch::Receiver<u64>,
     /// Whether there was a complete subscription before: only its loss can lose messages.
     was_subscribed: bool,
 }
@@ -64,6 +73,7 @@ impl Subscriber {
         names: Arc<Names>,
         changes: mpsc::Receiver<SubscriptionChange>,
         backlog: mpsc::Sender<Backlogged>,
+        boundaries: watch::Receiver<u64>,
         redis_health: Arc<RedisHealth>,
     ) -> Self {
         Self {
@@ -71,6 +81,8 @@ impl Subscriber {
             errors: client.error_rx(),
             wanted: HashSet::new(),
             pings: 0,
+            connections: 0,
+            boundaries,
             was_subscribed: false,
             client,
             commands,
@@ -85,6 +97,7 @@ impl Subscriber {
     pub(super) async fn run(mut self) {
         let mut retry = interval(RETRY);
         retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut renewals = self.redis_health.renewals();
         loop {
             let subscribed = self.redis_health.is_subscribed();
             tokio::select! {
@@ -95,6 +108,7 @@ impl Subscriber {
                     self.lose();
                 }
                 _ = self.errors.recv() => self.lose(),
+                _ = renewals.changed() => self.handle(SubscriptionChange::Renew).await,
                 change = self.changes.recv() => match change {
                     Some(change) => self.handle(change).await,
                     None => return,
@@ -165,10 +179,7 @@ impl Subscriber {
         let groups = self.wanted.iter().flat_map(|group| self.names.subscribed_for(group));
         let names: Vec<_> = fixed.into_iter().chain(groups).collect();
         let count = names.len();
-        if self.was_subscribed && self.backlog.send(Backlogged::Resubscribing).await.is_err() {
-            return;
-        }
-        match self.subscribe_channels(names).await {
+        match self.subscribe_anew(names).await {
             Ok(()) => {
                 if std::mem::replace(&mut self.was_subscribed, true) {
                     tracing::warn!(channels = count, "subscription to Redis renewed");
@@ -182,9 +193,33 @@ impl Subscriber {
         }
     }
 
+    /// Subscribes everything, behind the boundary if there was a subscription before.
+    async fn subscribe_anew(&mut self, names: Vec<String>) -> Result<(), LayerError> {
+        if self.was_subscribed {
+            self.mark_boundary().await?;
+        }
+        self.subscribe_channels(names).await
+    }
+
+    /// Marks in the backlog where the messages of this connection begin. Messages of the one before may
+    /// not have been read yet: the gap between the two must not come before them.
+    async fn mark_boundary(&mut self) -> Result<(), LayerError> {
+        let channel = self.names.boundary().to_owned();
+        self.subscribe_channels(vec![channel.clone()]).await?;
+        self.connections += 1;
+        let number = self.connections;
+        let published = self.commands.publish::<i64, _, _>(channel, number.to_string()).await;
+        published.map_err(|error| layer_error(&error))?;
+        let marked = self.boundaries.wait_for(|newest| *newest == number);
+        match timeout(BOUNDARY_TIMEOUT, marked).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(LayerError::Unreachable("messages wait in front of the hub".to_owned())),
+        }
+    }
+
     async fn subscribe_channels(&mut self, names: Vec<String>) -> Result<(), LayerError> {
         for chunk in names.chunks(CHUNK) {
-            self.commands.subscribe(chunk.to_vec()).await.map_err(unreachable)?;
+            self.commands.subscribe(chunk.to_vec()).await.map_err(|error| layer_error(&error))?;
         }
         self.confirm().await
     }
@@ -200,7 +235,7 @@ impl Subscriber {
                 _ => return Err(LayerError::Unreachable("the connection was lost".to_owned())),
             },
             Ok(_) => LayerError::Unreachable("replies are out of step".to_owned()),
-            Err(error) => unreachable(error),
+            Err(error) => layer_error(&error),
         };
         if self.client.is_connected() {
             // A surplus reply would be taken for the next command's.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use fred::types::Message as Received;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::watch;
 
 use super::backlog::{Backlogged, PendingGap};
 use super::names::{Channel, Names};
@@ -24,6 +25,18 @@ pub(super) struct SubscriptionReader {
     pub(super) backlog: mpsc::Sender<Backlogged>,
     pub(super) budget: Arc<ByteBudget>,
     pub(super) redis_health: Arc<RedisHealth>,
+    /// The number of the newest connection whose boundary is in the backlog.
+    pub(super) boundaries: watch::Sender<u64>,
+}
+
+/// What the backlog has had no room for.
+#[derive(Default)]
+struct Unsent {
+    /// Messages lost, before the boundary.
+    gap: PendingGap,
+    /// The boundary of the connection with this number. The gap that the boundary begins covers what is
+    /// lost behind it.
+    boundary: Option<u64>,
 }
 
 /// Recognizes external messages that the cluster sent itself: an announcement precedes each.
@@ -48,7 +61,19 @@ impl OwnMessages {
             Channel::External(group) => {
                 announced.is_some_and(|(of, next)| of == *group && next == Announcement::of(bytes))
             }
-            Channel::User | Channel::Instance | Channel::Control => false,
+            Channel::User | Channel::Instance | Channel::Control | Channel::Boundary => false,
+        }
+    }
+}
+
+impl Unsent {
+    fn is_empty(&self) -> bool {
+        self.gap.is_empty() && self.boundary.is_none()
+    }
+
+    fn lose(&mut self, channel: Channel) {
+        if self.boundary.is_none() {
+            self.gap.add(channel);
         }
     }
 }
@@ -56,24 +81,25 @@ impl OwnMessages {
 impl SubscriptionReader {
     /// Reads until the client or the decoder is gone.
     pub(super) async fn run(mut self) {
-        let mut gap = PendingGap::default();
+        let mut unsent = Unsent::default();
         let mut own = OwnMessages::default();
         loop {
+            // A boundary waits for room alone. With less than half of the bytes free the message behind
+            // a gap would be lost as well, and each loss would be a gap in every member's outbox.
+            let may_send = unsent.boundary.is_some() || self.budget.is_half_free();
             tokio::select! {
-                // Room for the gap is looked for first, so that it stands at its place.
+                // Looked for first, so that a gap stands at its place.
                 biased;
-                permit = self.backlog.reserve(), if !gap.is_empty() && self.budget.is_half_free() => {
+                permit = self.backlog.reserve(), if !unsent.is_empty() && may_send => {
                     let Ok(permit) = permit else { return };
-                    permit.send(Backlogged::Gap(std::mem::take(&mut gap)));
+                    self.send(permit, &mut unsent);
                 }
-                // With less than half of it free the next message would be lost as well, and each
-                // loss would be a gap in every member's outbox.
-                () = self.budget.half_freed(), if !gap.is_empty() => {}
+                () = self.budget.half_freed(), if !unsent.is_empty() => {}
                 message = self.messages.recv() => match message {
-                    Ok(message) => self.take(&message, &mut own, &mut gap),
+                    Ok(message) => self.take(&message, &mut own, &mut unsent),
                     Err(RecvError::Lagged(count)) => {
                         self.redis_health.count_lost(count);
-                        gap.add_unknown(count);
+                        unsent.gap.add_unknown(count);
                     }
                     Err(RecvError::Closed) => return,
                 },
@@ -81,7 +107,16 @@ impl SubscriptionReader {
         }
     }
 
-    fn take(&self, message: &Received, own: &mut OwnMessages, gap: &mut PendingGap) {
+    fn send(&self, permit: mpsc::Permit<'_, Backlogged>, unsent: &mut Unsent) {
+        if !unsent.gap.is_empty() {
+            permit.send(Backlogged::Gap(std::mem::take(&mut unsent.gap)));
+        } else if let Some(number) = unsent.boundary.take() {
+            permit.send(Backlogged::Resubscribing);
+            self.boundaries.send_replace(number);
+        }
+    }
+
+    fn take(&self, message: &Received, own: &mut OwnMessages, unsent: &mut Unsent) {
         let (Some(channel), Some(bytes)) =
             (self.names.read(&message.channel), message.value.as_bytes())
         else {
@@ -90,8 +125,14 @@ impl SubscriptionReader {
         if own.contains(&channel, bytes) {
             return;
         }
-        if !gap.is_empty() || !self.budget.try_take(bytes.len()) {
-            return self.lose(channel, gap);
+        if channel == Channel::Boundary {
+            let number = std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok());
+            // Anything else was published by another program.
+            unsent.boundary = number.or(unsent.boundary);
+            return;
+        }
+        if !unsent.is_empty() || !self.budget.try_take(bytes.len()) {
+            return self.lose(channel, unsent);
         }
         let message = Backlogged::Message(channel, Bytes::copy_from_slice(bytes));
         // Without a decoder nobody is left to miss anything.
@@ -99,12 +140,12 @@ impl SubscriptionReader {
             self.backlog.try_send(message)
         {
             self.budget.give_back(bytes.len());
-            self.lose(channel, gap);
+            self.lose(channel, unsent);
         }
     }
 
-    fn lose(&self, channel: Channel, gap: &mut PendingGap) {
+    fn lose(&self, channel: Channel, unsent: &mut Unsent) {
         self.redis_health.count_lost(1);
-        gap.add(channel);
+        unsent.lose(channel);
     }
 }

@@ -38,6 +38,7 @@ fn way(ring: usize, room: usize, max_bytes: usize) -> Way {
         backlog: backlog.clone(),
         budget: Arc::clone(&budget),
         redis_health: Arc::clone(&redis_health),
+        boundaries: watch::Sender::new(0),
     };
     let decoder = MessageDecoder {
         backlog: backlogged,
@@ -193,6 +194,36 @@ async fn what_comes_while_the_subscription_is_made_anew_follows_the_gap() {
     way.backlog.send(Backlogged::Resubscribed).await.unwrap();
     way.send("sala_1", 3);
     assert_eq!([way.next().await, way.next().await, way.next().await], ["gap in all", "n2", "n3"]);
+}
+
+#[tokio::test]
+async fn the_gap_of_a_lost_connection_follows_its_last_message_however_late_that_is_read() {
+    for room in [1024, 2] {
+        let mut way = way(1024, room, 1 << 20);
+        for number in 1..=5 {
+            way.send("sala_1", number);
+        }
+        way.hear("groupcast:instance:k3f5a2bq:connection".to_owned(), b"1");
+        way.hear("groupcast:instance:k3f5a2bq:connection".to_owned(), b"not a number");
+        way.send("sala_1", 6);
+        // Everything was sent before anything was read.
+        let mut seen = Vec::new();
+        if room > 5 {
+            seen.extend(way.until(5).await);
+            assert_eq!(check(&seen, "no gap"), 0, "{seen:?}");
+        } else {
+            while seen.last().is_none_or(|seen: &String| !seen.starts_with("gap")) {
+                seen.push(way.next().await);
+            }
+        }
+        while !way.messages.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        way.backlog.send(Backlogged::Resubscribed).await.unwrap();
+        way.send("sala_1", 7);
+        let rest = way.until(7).await;
+        assert_eq!(rest.first().unwrap(), "gap in all", "{seen:?} {rest:?}");
+    }
 }
 
 /// How many of so many publications of one group, with so many bytes of JSON, go in each chunk.

@@ -162,7 +162,7 @@ async fn a_history_key_of_another_kind_refuses_and_harms_nobody_else() {
     one.subscribe(&["pedido.42", "pedido.43"]).await;
     server.ask(&["SET", "groupcast:numbering:{pedido.42}", "x"]);
     let refused = one.layer.publish(to(Target::Group(group("pedido.42")), "a")).await;
-    assert!(matches!(&refused, Err(LayerError::Unreachable(why)) if why.contains("WRONGTYPE")));
+    assert!(matches!(&refused, Err(LayerError::Refused(why)) if why.contains("WRONGTYPE")));
     one.send("pedido.43", "b").await;
     assert_eq!(one.next_text().await, event_text("b"), "nothing of the other was sent");
 }
@@ -178,7 +178,7 @@ async fn of_many_at_once_nothing_is_sent_after_one_that_redis_refuses() {
     let mut offsets = Vec::new();
     let taken = |position: Option<Position>| offsets.push(position.map(|p| p.offset));
     let refused = one.layer.publish_many(publications.clone(), taken).await;
-    assert!(matches!(&refused, Err(LayerError::Unreachable(why)) if why.contains("WRONGTYPE")));
+    assert!(matches!(&refused, Err(LayerError::Refused(why)) if why.contains("WRONGTYPE")));
     assert_eq!(offsets, [None, Some(1), Some(2)]);
     for sent in &publications[..3] {
         assert_eq!(one.next_publication().await.id, sent.id);
@@ -314,4 +314,94 @@ async fn a_group_whose_history_redis_refuses_leaves_the_others_their_answers() {
     let failed: Vec<_> = answers.iter().map(Result::is_err).collect();
     assert_eq!(failed, [true, false, false]);
     assert_eq!(answers[1].as_ref().unwrap().position.as_ref().unwrap().offset, 0);
+}
+
+#[tokio::test]
+async fn a_replica_is_named_in_its_own_words_and_left_for_the_primary() {
+    let (primary, server) = (RedisServer::start(), RedisServer::start());
+    let one = over(&server, |_| {}).await;
+    let known = connections(&server);
+    assert!(known.len() >= 2, "{known:?}");
+    server.ask(&["REPLICAOF", "127.0.0.1", primary.url().rsplit(':').next().unwrap()]);
+    until("the refusal is known", || {
+        one.layer.refusal().is_some_and(|words| words.starts_with("READONLY"))
+    })
+    .await;
+    for name in ["sala_1", "pedido.42"] {
+        let refused = one.layer.publish(to(Target::Group(group(name)), "a")).await;
+        assert!(
+            matches!(&refused, Err(LayerError::Refused(why)) if why.starts_with("READONLY")),
+            "{refused:?}"
+        );
+    }
+    until("all connections are renewed", || {
+        let now = connections(&server);
+        now.len() >= 2 && known.iter().all(|id| !now.contains(id))
+    })
+    .await;
+    server.ask(&["REPLICAOF", "NO", "ONE"]);
+    one.delivering().await;
+    assert_eq!(one.layer.refusal(), None);
+}
+
+#[tokio::test]
+async fn a_full_redis_refuses_in_its_own_words() {
+    let server = RedisServer::start();
+    let one = over(&server, |_| {}).await;
+    server.ask(&["CONFIG", "SET", "maxmemory", "1"]);
+    let deadline = Instant::now() + LONG;
+    loop {
+        let refused = one.layer.publish(to(Target::Group(group("pedido.42")), "a")).await;
+        if matches!(&refused, Err(LayerError::Refused(why)) if why.starts_with("OOM")) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{refused:?}");
+    }
+    server.ask(&["CONFIG", "SET", "maxmemory", "0"]);
+    one.delivering().await;
+    one.send("pedido.42", "b").await;
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_named_in_redis_own_words() {
+    let server = RedisServer::start();
+    server.ask(&["ACL", "SETUSER", "groupcast", "on", ">right", "~*", "&*", "+@all"]);
+    let url = server.url().replace("://", "://groupcast:wrong@");
+    let one = over_unready(&server, |default| *default = RedisSettings::new(&url).unwrap());
+    until("the refusal is known", || {
+        one.layer.refusal().is_some_and(|words| words.contains("WRONGPASS"))
+    })
+    .await;
+    server.ask(&["ACL", "SETUSER", "groupcast", ">wrong"]);
+    one.delivering().await;
+    assert_eq!(one.layer.refusal(), None);
+}
+
+#[tokio::test]
+async fn a_password_may_hold_spaces_quotes_and_backslashes() {
+    let server = RedisServer::start();
+    let password = "two \"words' \\ and\tmore";
+    server.ask(&[
+        "ACL",
+        "SETUSER",
+        "groupcast",
+        "on",
+        &format!(">{password}"),
+        "~*",
+        "&*",
+        "+@all",
+    ]);
+    let encoded = "two%20%22words%27%20%5C%20and%09more";
+    let url = server.url().replace("://", &format!("://groupcast:{encoded}@"));
+    over(&server, |default| *default = RedisSettings::new(&url).unwrap()).await;
+}
+
+/// The ids of the connections that the layer has.
+fn connections(server: &RedisServer) -> Vec<String> {
+    let list = server.ask(&["CLIENT", "LIST"]);
+    // Neither the one that asks nor the one to a primary.
+    let layer = |line: &&str| !line.contains("cmd=client|list") && !line.contains("flags=M");
+    let clients = list.lines().filter(|line| line.contains("id=")).filter(layer);
+    let id = |line: &str| line.split("id=").nth(1)?.split(' ').next().map(str::to_owned);
+    clients.filter_map(id).collect()
 }
