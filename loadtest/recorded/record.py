@@ -4,9 +4,10 @@
     record.py           writes group_send.json anew
     record.py --check   exits with 1 if the library writes anything else than the recording says
 
-The library talks to a real redis-server through a proxy that notes the bytes of both directions. Clock and
-random source are frozen. A turn is all that the library writes before it waits for an answer, so the
-recording also tells what it pipelines. Needs channels_redis, redis-py and redis-server.
+The library talks to a real redis-server through a proxy that records the bytes of both directions.
+Clock and random source are frozen. A turn is all that the library writes before it waits for an
+answer, so the recording also shows what it pipelines. Needs channels_redis, redis-py and
+redis-server.
 """
 
 import asyncio
@@ -27,8 +28,8 @@ from channels_redis.core import RedisChannelLayer
 
 RECORDING = pathlib.Path(__file__).with_name("group_send.json")
 
-# Nothing more comes in a turn once nothing came for so long, seconds. On a busy machine it may come later
-# all the same, and a turn look like two: so a check looks again before it says that something changed.
+# Nothing more comes in a turn once nothing came for so long, seconds. On a busy machine it may come
+# later all the same, and a turn look like two: so a check tries again before it reports a change.
 QUIET = 0.05
 LOOKS = 5
 
@@ -69,7 +70,12 @@ CASES = [
             "random_prefix_length": 4,
         },
         "members": [BOX + "usuario_7"],
-        "message": {"type": "aviso", "numeros_grandes": 5_000_000_000, "pequenos": 255, "lista": [1.5, {"a": {}}]},
+        "message": {
+            "type": "aviso",
+            "numeros_grandes": 5_000_000_000,
+            "pequenos": 255,
+            "lista": [1.5, {"a": {}}],
+        },
     },
     {
         "name": "a full mailbox",
@@ -128,9 +134,10 @@ def record(case, redis):
         for _ in range(case.get("sends", 1)):
             await layer.group_send("usuario_7", dict(case["message"]))
 
-    with mock.patch.object(time, "time", lambda: now), mock.patch.object(random, "getrandbits", getrandbits):
+    clock = mock.patch.object(time, "time", lambda: now)
+    with clock, mock.patch.object(random, "getrandbits", getrandbits):
         asyncio.run(sends())
-    # The members' ZADD and EXPIRE, after the three turns of opening the connection, are another matter.
+    # The members' ZADD and EXPIRE, after the three turns of opening the connection, do not count.
     turns = proxy.turns[:3] + proxy.turns[3 + 2 * setting_up :]
     return {
         "name": case["name"],
@@ -139,7 +146,10 @@ def record(case, redis):
         "message": list(case["message"].items()),
         "prefixes": [prefix.hex() for prefix in prefixes],
         "sends": case.get("sends", 1),
-        "turns": [{"written": w.decode("latin-1"), "answer": a.decode("latin-1")} for w, a in turns],
+        "turns": [
+            {"written": written.decode("latin-1"), "answer": answer.decode("latin-1")}
+            for written, answer in turns
+        ],
     }
 
 
@@ -182,9 +192,10 @@ def record_all():
         finally:
             server.terminate()
             server.wait()
+    library, client = version("channels_redis"), version("redis")
     return {
-        "source": f"written by channels_redis {version('channels_redis')} (BSD-3-Clause, (c) Django Software "
-        f"Foundation) with redis-py {version('redis')}, recorded on the wire by record.py; bytes as latin-1",
+        "source": f"written by channels_redis {library} (BSD-3-Clause, (c) Django Software "
+        f"Foundation) with redis-py {client}, recorded on the wire by record.py; bytes as latin-1",
         "script": script_of(recorded),
         "cases": recorded,
     }
@@ -205,7 +216,7 @@ def main():
 
 
 def differences(kept, now):
-    """Names of what the library writes otherwise. What Redis answers differs by its release and is its own."""
+    """Names of what the library writes otherwise. What Redis answers differs by its release."""
     wrong = ["the script"] if kept["script"] != now["script"] else []
     for old, new in zip(kept["cases"], now["cases"], strict=True):
         written = lambda case: [turn["written"] for turn in case["turns"]]

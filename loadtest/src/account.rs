@@ -1,4 +1,4 @@
-//! The account of one browser: what it was sent, what it missed and what it was told of that.
+//! What one browser received, what it missed, and what gaps reported of that.
 
 /// What one browser received, in publications of the shared group.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -11,13 +11,13 @@ pub struct Account {
     pub missing: u64,
     /// `gap` frames.
     pub gaps: u64,
-    /// What the gaps said was lost.
-    pub told_lost: u64,
+    /// Events that those gaps reported lost.
+    pub reported_lost: u64,
     last: u64,
 }
 
 impl Account {
-    /// Notes the arrival of publication `seq`.
+    /// Counts the arrival of publication `seq`.
     pub fn event(&mut self, seq: u64) {
         self.delivered += 1;
         if seq <= self.last {
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_account_tells_missing_from_disordered() {
+    fn a_number_that_is_skipped_is_missing_and_one_that_is_not_above_the_last_disordered() {
         let mut account = Account::default();
         for seq in [1, 2, 5, 5, 4, 6] {
             account.event(seq);

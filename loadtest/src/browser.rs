@@ -1,228 +1,119 @@
-//! One measuring browser: its handshake, its hello, and the account of what it was sent.
+//! One measuring browser: its handshake, its hello, and the account of what it received.
 
-use std::io::{self, Read, Write};
-use std::sync::{Arc, OnceLock};
+use std::io;
+use std::net::SocketAddr;
 use std::time::Instant;
 
-use mio::net::TcpStream;
+use futures_util::{SinkExt, StreamExt};
+use groupcast::protocol;
 use serde_json::Value;
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
+use tokio_tungstenite::tungstenite::http::Uri;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use crate::account::Account;
+use crate::clients::Crowd;
 use crate::event::Stamp;
-use crate::websocket::{self, Header};
+use crate::gateway::PATH;
 
-/// How far a browser has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// TCP is being opened, or the answer to the handshake awaited.
-    Opening,
-    /// The hello is sent.
-    Greeting,
-    /// Welcome: a member of its groups.
-    Member,
-    /// Over, by either side.
-    Ended,
-}
+/// Bytes read at once: ten thousand browsers have a buffer each.
+const READ_BUFFER: usize = 4096;
 
-/// What is shared by all browsers of a run while they read.
-pub struct Ears {
-    /// The read buffer: one is enough, since frames are looked at as they arrive.
-    pub scratch: Box<[u8]>,
-    /// Raw latencies, nanoseconds.
-    pub samples: Vec<u64>,
-    /// The first frame with a measured event.
-    pub template: Arc<OnceLock<Vec<u8>>>,
-}
+/// Receive buffer of browsers that stop reading: what sockets have before the kernel enlarges it,
+/// which it does for good once one has caught up in a burst. Megabytes would hide the outbox.
+const RECEIVE_BUFFER: usize = 64 * 1024;
 
-/// A browser and its socket.
+/// A browser that is a member of its groups.
 pub struct Browser {
-    pub stream: TcpStream,
-    pub stage: Stage,
-    pub account: Account,
-    /// Whether it has been told not to read.
-    pub stalled: bool,
-    /// Whether its latencies are sampled.
-    pub sampled: bool,
-    /// Why it ended, if it did.
-    pub fault: Option<String>,
-    /// The beginning of a frame whose rest has not arrived.
-    carry: Vec<u8>,
-    hello: Vec<u8>,
+    index: usize,
+    websocket: WebSocketStream<TcpStream>,
 }
 
 impl Browser {
-    /// A browser whose TCP connection is being opened.
-    pub fn new(stream: TcpStream, token: &str) -> Self {
+    /// Connects to `address` and waits for the welcome.
+    pub async fn connect(index: usize, address: SocketAddr, token: String) -> io::Result<Self> {
+        let uri: Uri = format!("ws://{address}{PATH}").parse().map_err(io::Error::other)?;
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let request = ClientRequestBuilder::new(uri).with_sub_protocol(protocol::V1);
+        let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER).write_buffer_size(0);
+        let connected = client_async_with_config(request, stream, Some(config)).await;
+        let (websocket, _) = connected.map_err(|e| io::Error::other(format!("handshake: {e}")))?;
+        let mut browser = Self { index, websocket };
         let hello = format!(r#"{{"type":"hello","token":"{token}","client":"loadtest/0.1"}}"#);
-        Self {
-            stream,
-            stage: Stage::Opening,
-            account: Account::default(),
-            stalled: false,
-            sampled: true,
-            fault: None,
-            carry: Vec::new(),
-            hello: websocket::masked_text(hello.as_bytes()),
+        browser.send(hello).await?;
+        let welcome = browser.message().await?;
+        let welcome: Value = serde_json::from_str(&welcome)?;
+        let groups = welcome["groups"].as_array().map_or(&[][..], Vec::as_slice);
+        let refused = groups.iter().any(|group| !group["error"].is_null());
+        match welcome["type"] == "welcome" && !refused {
+            true => Ok(browser),
+            false => Err(io::Error::other(format!("not welcome: {welcome}"))),
         }
     }
 
-    /// Sends the handshake once TCP is open; whether it was sent.
-    pub fn open(&mut self, request: &[u8]) -> bool {
-        match self.stream.peer_addr() {
-            Ok(_) => {
-                let _ = self.stream.set_nodelay(true);
-                self.say(request);
-                true
+    /// Receives until the connection is lost or `stalled` has no sender. The browsers below its
+    /// number do not read.
+    pub async fn receive(
+        mut self,
+        crowd: &Crowd,
+        mut stalled: watch::Receiver<usize>,
+    ) -> io::Result<()> {
+        loop {
+            if *stalled.borrow_and_update() > self.index {
+                let socket = SockRef::from(self.websocket.get_ref());
+                socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+                if stalled.wait_for(|count| *count <= self.index).await.is_err() {
+                    return Ok(());
+                }
             }
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => {
-                if let Ok(Some(error)) | Err(error) = self.stream.take_error() {
-                    self.end(format!("cannot connect: {error}"));
-                }
-                false
-            }
-            Err(error) => {
-                self.end(format!("cannot connect: {error}"));
-                false
-            }
-        }
-    }
-
-    /// Reads all that is there. A short read ends it without asking the kernel again: readiness is
-    /// edge-triggered, and on a stream socket a short read means that the edge is used up (epoll(7)).
-    pub fn read(&mut self, ears: &mut Ears) {
-        while self.stage != Stage::Ended {
-            let mut scratch = std::mem::take(&mut ears.scratch);
-            let room = scratch.len();
-            let outcome = self.stream.read(&mut scratch);
-            let got = match outcome {
-                Ok(0) => {
-                    self.end("closed without a close frame".to_owned());
-                    0
-                }
-                Ok(got) => {
-                    self.take(&scratch[..got], ears);
-                    got
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => room,
-                Err(error) => {
-                    self.end(format!("read failed: {error}"));
-                    0
-                }
+            let message = tokio::select! {
+                biased;
+                message = self.message() => message?,
+                changed = stalled.changed() => match changed {
+                    Ok(()) => continue,
+                    Err(_) => return Ok(()),
+                },
             };
-            ears.scratch = scratch;
-            if got < room {
-                return;
+            match Stamp::find(message.as_bytes()) {
+                Some(stamp) => crowd.event(self.index, stamp, &message, Instant::now()),
+                None => self.handle(crowd, &message).await?,
             }
         }
     }
 
-    fn take(&mut self, bytes: &[u8], ears: &mut Ears) {
-        let now = Instant::now();
-        if self.carry.is_empty() {
-            let used = self.consume(bytes, now, ears);
-            self.carry.extend_from_slice(&bytes[used..]);
-            return;
-        }
-        let mut whole = std::mem::take(&mut self.carry);
-        whole.extend_from_slice(bytes);
-        let used = self.consume(&whole, now, ears);
-        whole.drain(..used);
-        if !whole.is_empty() {
-            self.carry = whole;
-        }
-    }
-
-    /// Takes whole messages off the front of `bytes`; how many bytes that was.
-    fn consume(&mut self, bytes: &[u8], now: Instant, ears: &mut Ears) -> usize {
-        let mut used = 0;
-        while self.stage != Stage::Ended {
-            let rest = &bytes[used..];
-            let step = match self.stage {
-                Stage::Opening => websocket::parse_response(rest).inspect(|length| {
-                    if length.is_some() {
-                        self.stage = Stage::Greeting;
-                        let hello = std::mem::take(&mut self.hello);
-                        self.say(&hello);
-                    }
-                }),
-                _ => Header::parse(rest).map(|header| {
-                    let header = header.filter(|h| rest.len() >= h.header + h.payload)?;
-                    let length = header.header + header.payload;
-                    self.frame(header, &rest[..length], now, ears);
-                    Some(length)
-                }),
-            };
-            match step {
-                Ok(Some(length)) => used += length,
-                Ok(None) => return used,
-                Err(malformed) => self.end(malformed.to_string()),
-            }
-        }
-        bytes.len()
-    }
-
-    fn frame(&mut self, header: Header, frame: &[u8], now: Instant, ears: &mut Ears) {
-        let payload = &frame[header.header..];
-        match header.opcode {
-            websocket::TEXT => {
-                if let Some(stamp) = Stamp::find(payload) {
-                    self.account.event(stamp.seq);
-                    if self.sampled {
-                        ears.samples.push(stamp.age(now).as_nanos() as u64);
-                    }
-                    if ears.template.get().is_none() {
-                        let _ = ears.template.set(frame.to_vec());
-                    }
-                } else {
-                    self.message(payload);
+    /// The next message; pings are answered on the way.
+    async fn message(&mut self) -> io::Result<Utf8Bytes> {
+        loop {
+            match self.websocket.next().await {
+                Some(Ok(Message::Text(text))) => return Ok(text),
+                Some(Ok(Message::Ping(_))) => {
+                    self.websocket.flush().await.map_err(io::Error::other)?
                 }
+                other => return Err(io::Error::other(format!("connection lost: {other:?}"))),
             }
-            websocket::PING => self.say(&websocket::masked_pong(payload)),
-            websocket::CLOSE => {
-                let code = payload.first_chunk().map_or(1005, |&code| u16::from_be_bytes(code));
-                let reason = String::from_utf8_lossy(payload.get(2..).unwrap_or_default());
-                self.end(format!("closed with {code} {reason}"));
-            }
-            other => self.end(format!("frame with opcode {other}")),
         }
     }
 
     /// Anything but a measured event: rare, so it may be parsed in full.
-    fn message(&mut self, payload: &[u8]) {
-        let Ok(message) = serde_json::from_slice::<Value>(payload) else {
-            return self.end("a text frame that is not JSON".to_owned());
-        };
+    async fn handle(&mut self, crowd: &Crowd, message: &str) -> io::Result<()> {
+        let message: Value = serde_json::from_str(message)?;
         match message["type"].as_str() {
-            Some("welcome") => {
-                let groups = message["groups"].as_array().map_or(&[][..], Vec::as_slice);
-                match groups.iter().find(|group| !group["error"].is_null()) {
-                    Some(refused) => self.end(format!("refused a group: {refused}")),
-                    None => self.stage = Stage::Member,
-                }
-            }
-            Some("ping") => self.say(&websocket::masked_text(br#"{"type":"pong"}"#)),
+            Some("ping") => self.send(r#"{"type":"pong"}"#.to_owned()).await,
             Some("gap") => {
-                self.account.gaps += 1;
-                self.account.told_lost += message["lost"].as_u64().unwrap_or(0);
+                crowd.gap(self.index, message["lost"].as_u64().unwrap_or(0));
+                Ok(())
             }
-            Some("error") => self.end(format!("the gateway answers {message}")),
-            _ => {}
+            Some("error") => Err(io::Error::other(format!("the gateway answers {message}"))),
+            _ => Ok(()),
         }
     }
 
-    /// Writes a short frame. The few bytes that a client says always fit an idle socket's buffer.
-    fn say(&mut self, bytes: &[u8]) {
-        match self.stream.write(bytes) {
-            Ok(written) if written == bytes.len() => {}
-            Ok(written) => self.end(format!("socket took {written} of {} bytes", bytes.len())),
-            Err(error) => self.end(format!("write failed: {error}")),
-        }
-    }
-
-    /// Ends it; the first reason stays.
-    pub fn end(&mut self, why: String) {
-        self.stage = Stage::Ended;
-        self.fault.get_or_insert(why);
+    async fn send(&mut self, message: String) -> io::Result<()> {
+        self.websocket.send(Message::text(message)).await.map_err(io::Error::other)
     }
 }

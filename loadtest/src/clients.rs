@@ -1,76 +1,111 @@
-//! The browsers of a run, as seen by who measures: connect them, wait for them, ask for accounts.
+//! The browsers of a run: a thread with a task for each, and the handle on it.
+//!
+//! One thread is enough, and its cost does not count: it is in another process than the one
+//! measured.
 
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, OnceLock};
-use std::thread::{self, JoinHandle};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 use std::{io, ops};
 
-use mio::{Poll, Waker};
+use tokio::runtime;
+use tokio::sync::{Semaphore, watch};
 
 use crate::account::Account;
-use crate::browser::Ears;
-use crate::crowd::{Command, Crowd, Tally, WAKE};
+use crate::browser::Browser;
+use crate::event::Stamp;
+use crate::gateway;
 use crate::progress;
-use crate::token::Signer;
+use crate::stats::Latencies;
 
-/// Bytes read from a socket at once.
-const SCRATCH: usize = 64 * 1024;
+/// How long nothing may arrive before what is missing counts as lost.
+const SILENCE: Duration = Duration::from_secs(5);
 
-/// Whom to connect, and to what.
+/// Handshakes under way at once: below the gateway's own bound and any listen queue.
+const CONNECTING: usize = 128;
+
+/// Browsers of one gateway: their numbers, and the length of their tokens.
+#[derive(Clone)]
 pub struct Plan {
-    /// Where.
-    pub address: SocketAddr,
-    /// Path of the WebSocket.
-    pub path: &'static str,
-    /// The number of the first browser.
-    pub first: usize,
-    /// How many browsers.
-    pub count: usize,
-    /// Makes their tokens.
-    pub signer: Signer,
+    pub numbers: ops::Range<usize>,
+    pub token_bytes: usize,
 }
 
-/// Handle on the thread of the browsers.
+/// Handle on the browsers. Dropped, it closes every connection.
 pub struct Clients {
-    commands: Sender<Command>,
-    waker: Waker,
-    tally: Arc<Tally>,
-    template: Arc<OnceLock<Vec<u8>>>,
-    thread: Option<JoinHandle<io::Result<()>>>,
+    crowd: Arc<Crowd>,
+    /// Browsers below this index do not read; without a sender the thread ends.
+    stalled: Option<watch::Sender<usize>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+/// What all browsers have received.
+#[derive(Default)]
+pub struct Crowd {
+    delivered: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// By index of the browser.
+    accounts: Vec<Account>,
+    /// Browsers welcomed.
+    members: usize,
+    /// Why browsers ended.
+    faults: Vec<String>,
+    /// Browsers whose latencies are sampled.
+    sampled: ops::Range<usize>,
+    /// Raw latencies, nanoseconds.
+    samples: Vec<u64>,
+    /// The first message with a measured event.
+    template: Option<String>,
+}
+
+impl Crowd {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Browser `index` has received an event.
+    pub fn event(&self, index: usize, stamp: Stamp, message: &str, now: Instant) {
+        let mut state = self.state();
+        state.accounts[index].event(stamp.seq);
+        if state.sampled.contains(&index) {
+            state.samples.push(stamp.age(now).as_nanos() as u64);
+        }
+        state.template.get_or_insert_with(|| message.to_owned());
+        self.delivered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Browser `index` has received a gap that reports `lost` events.
+    pub fn gap(&self, index: usize, lost: u64) {
+        let account = &mut self.state().accounts[index];
+        account.gaps += 1;
+        account.reported_lost += lost;
+    }
 }
 
 impl Clients {
-    /// Connects all browsers of `plan` and waits until each is a member of its groups. One that
-    /// fails, fails the run.
-    pub fn connect(plan: Plan) -> io::Result<Self> {
-        let (count, address) = (plan.count as u64, plan.address);
-        let poll = Poll::new()?;
-        let waker = Waker::new(poll.registry(), WAKE)?;
-        let (commands, inbox) = mpsc::channel();
-        let tally = Arc::new(Tally::default());
-        let template = Arc::new(OnceLock::new());
-        let ears = Ears {
-            scratch: vec![0; SCRATCH].into(),
-            samples: Vec::new(),
-            template: Arc::clone(&template),
-        };
-        let crowd = Crowd::new(poll, plan, ears, Arc::clone(&tally), inbox);
-        let thread = thread::Builder::new().name("browsers".into()).spawn(|| crowd.run())?;
-        let clients = Self { commands, waker, tally, template, thread: Some(thread) };
-
-        let deadline = Instant::now() + Duration::from_secs(20 + count / 200);
+    /// Connects all browsers of `plan` to `address` and waits until each is a member of its groups.
+    /// One that fails, fails the run.
+    pub fn connect(address: SocketAddr, plan: Plan) -> io::Result<Self> {
+        let count = plan.numbers.len();
+        let crowd = Arc::new(Crowd::default());
+        crowd.state().accounts.resize(count, Account::default());
+        let (stalled, watched) = watch::channel(0);
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = thread::Builder::new().name("browsers".into()).spawn({
+            let crowd = Arc::clone(&crowd);
+            move || runtime.block_on(serve(address, plan, &crowd, watched))
+        })?;
+        let clients = Self { crowd, stalled: Some(stalled), thread: Some(thread) };
+        let deadline = Instant::now() + Duration::from_secs(20 + count as u64 / 200);
         loop {
-            let members = clients.tally.members.load(Ordering::Relaxed);
-            let ended = clients.tally.ended.load(Ordering::Relaxed);
-            if ended > 0 {
-                let (_, faults) = clients.accounts()?;
-                let first = faults.first().map_or("no reason given", String::as_str);
-                let text = format!("{ended} of {count} browsers failed to connect: {first}");
-                return Err(io::Error::other(text));
-            }
+            clients.accounts()?;
+            let members = clients.crowd.state().members;
             if members == count {
                 return Ok(clients);
             }
@@ -83,63 +118,107 @@ impl Clients {
         }
     }
 
-    /// Events delivered to all browsers so far.
     pub fn delivered(&self) -> u64 {
-        self.tally.delivered.load(Ordering::Relaxed)
+        self.crowd.delivered.load(Ordering::Relaxed)
     }
 
-    /// [`wait`]s until `expected` events were delivered in all.
-    pub fn wait_delivered(&self, expected: u64, patience: Duration) -> u64 {
-        wait(|| self.delivered(), expected, patience)
+    /// The browsers below index `count` stop reading, all others read.
+    pub fn stall(&self, count: usize) {
+        if let Some(stalled) = &self.stalled {
+            stalled.send_replace(count);
+        }
     }
 
-    /// The browsers below index `count` stop reading.
-    pub fn stall(&self, count: usize) -> io::Result<()> {
-        self.tell(Command::Stall(count))
+    /// Samples the latencies of the browsers in `range`, and of no other, from now on.
+    pub fn sample(&self, range: ops::Range<usize>) {
+        let mut state = self.crowd.state();
+        state.samples.clear();
+        state.sampled = range;
     }
 
-    /// All browsers read again.
-    pub fn resume(&self) -> io::Result<()> {
-        self.tell(Command::Resume)
+    /// Takes the latencies sampled since.
+    pub fn latencies(&self) -> Latencies {
+        Latencies::new(std::mem::take(&mut self.crowd.state().samples))
     }
 
-    /// Begins to sample the latencies of the browsers in `range`, and of no other.
-    pub fn sample(&self, range: ops::Range<usize>) -> io::Result<()> {
-        self.tell(Command::Sample(range))
+    /// The accounts of all browsers, by index; an error if one has lost its connection.
+    pub fn accounts(&self) -> io::Result<Vec<Account>> {
+        let state = self.crowd.state();
+        match state.faults.first() {
+            None => Ok(state.accounts.clone()),
+            Some(fault) => {
+                let text = format!("{} browsers failed: {fault}", state.faults.len());
+                Err(io::Error::other(text))
+            }
+        }
     }
 
-    /// Takes the raw latencies sampled since, nanoseconds.
-    pub fn samples(&self) -> io::Result<Vec<u64>> {
-        self.ask(Command::Samples)
+    /// Waits until each browser has as many events as `sent` says: every one once and in order, or
+    /// an error that says how many are missing.
+    pub fn check(&self, sent: &[u64]) -> io::Result<()> {
+        wait(|| self.delivered(), sent.iter().sum());
+        let accounts = self.accounts()?;
+        let pairs = || accounts.iter().zip(sent);
+        if pairs().all(|(a, &sent)| a.delivered == sent && a.missing == 0 && a.disordered == 0) {
+            return Ok(());
+        }
+        let lost: u64 = pairs().map(|(a, sent)| sent.saturating_sub(a.delivered)).sum();
+        let disordered: u64 = accounts.iter().map(|account| account.disordered).sum();
+        let gaps: u64 = accounts.iter().map(|account| account.gaps).sum();
+        Err(io::Error::other(format!(
+            "of {} deliveries {lost} are missing, {disordered} came twice or out of order; {gaps} \
+             gaps were reported",
+            sent.iter().sum::<u64>()
+        )))
     }
 
-    /// The accounts of all browsers, by index, and the reasons of those that ended.
-    pub fn accounts(&self) -> io::Result<(Vec<Account>, Vec<String>)> {
-        self.ask(Command::Accounts)
-    }
-
-    /// The first frame with an event that any browser got.
-    pub fn template(&self) -> Option<Vec<u8>> {
-        self.template.get().cloned()
-    }
-
-    fn ask<T>(&self, command: impl FnOnce(Sender<T>) -> Command) -> io::Result<T> {
-        let (sender, answer) = mpsc::channel();
-        self.tell(command(sender))?;
-        answer.recv().map_err(|_| io::Error::other("the browsers' thread ended"))
-    }
-
-    fn tell(&self, command: Command) -> io::Result<()> {
-        let _ = self.commands.send(command);
-        self.waker.wake()
+    /// The first message with an event that any browser received.
+    pub fn template(&self) -> Option<String> {
+        self.crowd.state().template.clone()
     }
 }
 
-/// Waits until `delivered` says `expected`, or nothing further for `patience`; what it says then.
-pub fn wait(delivered: impl Fn() -> u64, expected: u64, patience: Duration) -> u64 {
+impl Drop for Clients {
+    fn drop(&mut self) {
+        self.stalled = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Connects the browsers and lets them receive until `stalled` has no sender.
+async fn serve(
+    address: SocketAddr,
+    plan: Plan,
+    crowd: &Arc<Crowd>,
+    mut stalled: watch::Receiver<usize>,
+) {
+    let places = Arc::new(Semaphore::new(CONNECTING));
+    for (index, number) in plan.numbers.enumerate() {
+        let (crowd, places, stalled) = (Arc::clone(crowd), Arc::clone(&places), stalled.clone());
+        let run = async move |crowd: &Crowd| {
+            let place = places.acquire_owned().await.map_err(io::Error::other)?;
+            let token = gateway::token(&gateway::browser(number), plan.token_bytes)?;
+            let browser = Browser::connect(index, address, token).await?;
+            crowd.state().members += 1;
+            drop(place);
+            browser.receive(crowd, stalled).await
+        };
+        tokio::spawn(async move {
+            if let Err(fault) = run(&crowd).await {
+                crowd.state().faults.push(fault.to_string());
+            }
+        });
+    }
+    while stalled.changed().await.is_ok() {}
+}
+
+/// Waits until `delivered` is `expected`, or nothing further for [`SILENCE`]; what it is then.
+pub fn wait(delivered: impl Fn() -> u64, expected: u64) -> u64 {
     let mut seen = delivered();
     let mut since = Instant::now();
-    while seen < expected && since.elapsed() < patience {
+    while seen < expected && since.elapsed() < SILENCE {
         thread::sleep(Duration::from_millis(1));
         let now = delivered();
         if now != seen {
@@ -147,16 +226,4 @@ pub fn wait(delivered: impl Fn() -> u64, expected: u64, patience: Duration) -> u
         }
     }
     seen
-}
-
-impl Drop for Clients {
-    /// Closes every connection: the thread ends when nobody can command it any more.
-    fn drop(&mut self) {
-        self.commands = mpsc::channel().0;
-        let _ = self.waker.wake();
-        if let Some(Err(error)) = self.thread.take().and_then(|thread| thread.join().ok()) {
-            progress::end();
-            eprintln!("the browsers' thread failed: {error}");
-        }
-    }
 }

@@ -1,21 +1,21 @@
 //! The gateway under measurement: a child process with a configuration of its own.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use groupcast::identity::{self, KeySettings};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::Deserialize;
+use serde_json::json;
 
-use crate::event::Stamp;
 use crate::http::Api;
-use crate::token::Signer;
 
 /// Path of the WebSocket and name of the group that all browsers share.
 pub const PATH: &str = "/ws";
@@ -25,43 +25,55 @@ pub const GROUP: &str = "sala";
 const SECRET_VARIABLE: &str = "LOADTEST_SECRET";
 const SECRET: &str = "only-for-measuring:nothing-is-kept-by-this-secret";
 
-/// Time to stop in, once every browser is gone.
-const STOP: Duration = Duration::from_secs(10);
+/// Life of a token: longer than any run.
+const TOKEN_SECONDS: u64 = 6 * 3600;
 
-/// Time to become ready in.
-const READY: Duration = Duration::from_secs(10);
+/// Time to become ready in, and to stop in once every browser is gone.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What of the configuration a scenario chooses.
-#[derive(Debug, Clone)]
+/// The program, and the part of its configuration that a scenario chooses.
+#[derive(Clone)]
 pub struct Setup {
-    /// The program.
     pub program: PathBuf,
     /// `hub.shards`; 0 = one per core.
     pub shards: usize,
     /// `connections.ping`: browsers that don't read don't answer either.
     pub ping: &'static str,
-    /// What carries publications.
     pub layer: Layer,
 }
 
-/// The layer of a gateway.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Layer {
-    /// Its own memory.
     Memory,
     /// A Redis; if it drains there what Django's channel layer sends, the capacity that Django has.
-    Redis { url: String, channels: Option<u32> },
+    Redis {
+        url: String,
+        channels: Option<u32>,
+    },
 }
 
 /// A running gateway. Dropped, it is killed.
 pub struct Gateway {
-    child: Child,
-    directory: PathBuf,
-    public: SocketAddr,
-    api_address: SocketAddr,
-    api: Api,
+    process: Process,
+    listening: Listening,
+    /// A connection to its API.
+    pub api: Api,
 }
 
+struct Process {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// The first line of its log.
 #[derive(Deserialize)]
 struct Listening {
     public: SocketAddr,
@@ -73,109 +85,75 @@ impl Gateway {
     pub fn start(setup: &Setup) -> io::Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let (pid, number) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let directory = std::env::temp_dir().join(format!("loadtest-{pid}-{number}"));
-        fs::create_dir_all(&directory)?;
-        let config = directory.join("gateway.toml");
+        let folder = std::env::temp_dir().join(format!("loadtest-{pid}-{number}"));
+        fs::create_dir_all(&folder)?;
+        let config = folder.join("gateway.toml");
         fs::write(&config, configuration(setup))?;
-        let errors = directory.join("stderr.log");
-        let mut child = Command::new(&setup.program)
-            .args(["serve", "--config"])
-            .arg(&config)
-            .env(SECRET_VARIABLE, SECRET)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(File::create(&errors)?)
-            .spawn()
-            .map_err(|e| {
+        let mut command = Command::new(&setup.program);
+        command.args(["serve", "--config"]).arg(&config).env(SECRET_VARIABLE, SECRET);
+        let child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(|error| {
                 let program = setup.program.display();
-                io::Error::other(format!(
-                    "cannot start {program}: {e}; build it by cargo build --release, or name it \
-                     by --gateway"
-                ))
+                let advice = "build it by cargo build --release, or name it by --gateway";
+                io::Error::other(format!("cannot start {program}: {error}; {advice}"))
             })?;
-        let listening = listening(&mut child).map_err(|error| {
-            let _ = child.kill();
-            let _ = child.wait();
-            let said = fs::read_to_string(&errors).unwrap_or_default();
-            let _ = fs::remove_dir_all(&directory);
-            io::Error::other(format!("the gateway does not listen: {error}\n{said}"))
-        })?;
-        let api = Api::connect(listening.api, SECRET)?;
-        let Listening { public, api: api_address } = listening;
-        let mut gateway = Self { child, directory, public, api_address, api };
-        gateway.ready()?;
-        Ok(gateway)
+        let mut process = Process { child, folder };
+        let listening = listening(&mut process.child)?;
+        let mut api = Api::connect(listening.api, SECRET)?;
+        // A gateway listens before its Redis has answered.
+        retry(|| api.get("/readyz?strict"))?;
+        Ok(Self { process, listening, api })
     }
 
-    /// Waits until publications get through: a gateway listens before its Redis has answered.
-    fn ready(&mut self) -> io::Result<()> {
-        let until = Instant::now() + READY;
-        while let Err(error) = self.api.get("/readyz?strict") {
-            if Instant::now() > until {
-                return Err(io::Error::other(format!("not ready within {READY:?}: {error}")));
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        Ok(())
-    }
-
-    /// Its process.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.child.id()
     }
 
-    /// Where browsers connect.
     pub fn address(&self) -> SocketAddr {
-        self.public
+        self.listening.public
     }
 
     /// One more connection to its API.
     pub fn api(&self) -> io::Result<Api> {
-        Api::connect(self.api_address, SECRET)
-    }
-
-    /// Publishes one event, or several by one batch.
-    pub fn publish(&mut self, stamps: &[Stamp], bytes: usize) -> io::Result<()> {
-        if let [stamp] = stamps {
-            return self.api.publish(&format!("/groups/{GROUP}/send"), &stamp.json(bytes));
-        }
-        let events: Vec<_> = stamps.iter().map(|stamp| (GROUP, stamp.json(bytes))).collect();
-        self.api.publish_batch(&events)
-    }
-
-    /// The page of metrics.
-    pub fn metrics(&mut self) -> io::Result<String> {
-        self.api.get("/metrics")
+        Api::connect(self.listening.api, SECRET)
     }
 
     /// Stops it by SIGTERM; anything but a clean exit is an error.
     pub fn stop(mut self) -> io::Result<()> {
-        kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM)?;
-        let until = Instant::now() + STOP;
-        while Instant::now() < until {
-            if let Some(status) = self.child.try_wait()? {
-                return match status.success() {
-                    true => Ok(()),
-                    false => Err(io::Error::other(format!("the gateway ended with {status}"))),
-                };
-            }
-            thread::sleep(Duration::from_millis(10));
+        kill(Pid::from_raw(self.pid() as i32), Signal::SIGTERM)?;
+        let running = || io::Error::other("the gateway has not stopped");
+        let status = retry(|| self.process.child.try_wait()?.ok_or_else(running))?;
+        match status.success() {
+            true => Ok(()),
+            false => Err(io::Error::other(format!("the gateway ended with {status}"))),
         }
-        Err(io::Error::other(format!("the gateway did not stop within {STOP:?}")))
     }
 }
 
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.directory);
+/// Asks `attempt` every 10 ms until it succeeds; after [`PATIENCE`], its last error.
+fn retry<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match attempt() {
+            Err(_) if Instant::now() < until => thread::sleep(Duration::from_millis(10)),
+            Err(error) => return Err(io::Error::other(format!("after {PATIENCE:?}: {error}"))),
+            done => return done,
+        }
     }
 }
 
-/// Makes tokens that the gateway accepts, `bytes` long.
-pub fn signer(bytes: usize) -> Signer {
-    Signer::new(SECRET, bytes)
+/// A token of `sub` that the gateway accepts, padded to `bytes` or 3 less: base64 goes in steps.
+pub fn token(sub: &str, bytes: usize) -> io::Result<String> {
+    let pad = bytes.saturating_sub(sign(sub, "")?.len()) / 4 * 3;
+    sign(sub, &"p".repeat(pad))
+}
+
+fn sign(sub: &str, pad: &str) -> io::Result<String> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let material = SECRET.as_bytes().to_vec();
+    let key = KeySettings { id: String::new(), algorithm: "HS256".to_owned(), material };
+    let claims = json!({ "sub": sub, "exp": now.as_secs() + TOKEN_SECONDS, "pad": pad });
+    identity::sign(&key, &claims).map_err(io::Error::other)
 }
 
 /// The program beside which this one was built.
@@ -209,28 +187,22 @@ fn configuration(Setup { shards, ping, layer, .. }: &Setup) -> String {
 [listen]
 public = "127.0.0.1:0"
 api = "127.0.0.1:0"
-
 [connections]
 ping = "{ping}"
-
 [hub]
 shards = {shards}
-
 {layer}
 [[auth.key]]
 algorithm = "HS256"
 secret_env = "{SECRET_VARIABLE}"
-
 [[api.key]]
 name = "loadtest"
 secret_env = "{SECRET_VARIABLE}"
 groups = ["*"]
 allow = ["send", "read"]
-
 [[route]]
 path = "{PATH}"
 join = ["usuario_{{sub}}", "{GROUP}"]
-
 [log]
 format = "json"
 "#
@@ -241,7 +213,8 @@ format = "json"
 fn listening(child: &mut Child) -> io::Result<Listening> {
     let stdout = child.stdout.take().ok_or_else(|| io::Error::other("no stdout"))?;
     let mut lines = BufReader::new(stdout).lines();
-    let first = lines.next().unwrap_or_else(|| Err(io::Error::other("it ended at once")))?;
+    let first =
+        lines.next().unwrap_or_else(|| Err(io::Error::other("the gateway ended at once")))?;
     let listening = serde_json::from_str(&first)
         .map_err(|e| io::Error::other(format!("first line of its log: {first}: {e}")))?;
     thread::spawn(move || {
@@ -252,4 +225,10 @@ fn listening(child: &mut Child) -> io::Result<Listening> {
         }
     });
     Ok(listening)
+}
+
+#[test]
+fn tokens_have_the_length_asked_for() {
+    assert!((1021..=1024).contains(&token("u00042", 1024).unwrap().len()));
+    assert!(token("u00042", 0).unwrap().len() < 256);
 }

@@ -1,14 +1,14 @@
-//! A keep-alive HTTP client of one connection, by hand: nothing between the clock and the socket.
+//! A keep-alive HTTP client of one connection: nothing between the clock and the socket.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// A publisher waits this long for an answer before the run fails.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A connection that rested longer is replaced before use: servers close idle ones after a time of
-/// their own, and a request that meets the close can't be repeated without doubt.
+/// A connection that was idle longer is replaced before use: servers close idle ones after a time
+/// of their own, and a request that meets the close can't be repeated without doubt.
 const FRESH: Duration = Duration::from_secs(2);
 
 /// One connection to the API at a time.
@@ -19,13 +19,6 @@ pub struct Api {
     used: Instant,
 }
 
-/// Status and body of an answer.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Answer {
-    pub status: u16,
-    pub body: String,
-}
-
 impl Api {
     /// Connects to `address`, with `key` as bearer.
     pub fn connect(address: SocketAddr, key: &str) -> io::Result<Self> {
@@ -33,36 +26,24 @@ impl Api {
         Ok(Self { stream: open(address)?, address, key, used: Instant::now() })
     }
 
-    /// Posts JSON and waits for the answer, which must be 202.
-    pub fn publish(&mut self, path: &str, json: &str) -> io::Result<()> {
-        let answer = self.ask("POST", path, json)?;
-        if answer.status == 202 {
-            return Ok(());
+    /// Publishes events, each a group and its JSON, by one request.
+    pub fn publish(&mut self, events: &[(&str, String)]) -> io::Result<()> {
+        if let [(group, json)] = events {
+            return self.request("POST", &format!("/groups/{group}/send"), json, 202).map(drop);
         }
-        let Answer { status, body } = answer;
-        Err(io::Error::other(format!("POST {path} was answered with {status}: {body}")))
-    }
-
-    /// Posts events to groups, each a group and its event, with one request.
-    pub fn publish_batch(&mut self, events: &[(impl AsRef<str>, String)]) -> io::Result<()> {
-        let item = |(group, event): &(_, String)| {
-            let group: &str = AsRef::as_ref(group);
-            format!(r#"{{"groups":["{group}"],"event":{event}}}"#)
-        };
+        let item =
+            |(group, json): &(&str, String)| format!(r#"{{"groups":["{group}"],"event":{json}}}"#);
         let items: Vec<_> = events.iter().map(item).collect();
-        self.publish("/batch", &format!(r#"{{"publications":[{}]}}"#, items.join(",")))
+        let body = format!(r#"{{"publications":[{}]}}"#, items.join(","));
+        self.request("POST", "/batch", &body, 202).map(drop)
     }
 
     /// Gets a page as text, which must be 200.
     pub fn get(&mut self, path: &str) -> io::Result<String> {
-        let Answer { status, body } = self.ask("GET", path, "")?;
-        match status {
-            200 => Ok(body),
-            _ => Err(io::Error::other(format!("GET {path} was answered with {status}: {body}"))),
-        }
+        self.request("GET", path, "", 200)
     }
 
-    fn ask(&mut self, method: &str, path: &str, body: &str) -> io::Result<Answer> {
+    fn request(&mut self, method: &str, path: &str, body: &str, wanted: u16) -> io::Result<String> {
         if self.used.elapsed() > FRESH {
             self.stream = open(self.address)?;
         }
@@ -74,7 +55,10 @@ impl Api {
              Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
         );
         self.stream.get_mut().write_all(request.as_bytes())?;
-        answer(&mut self.stream)
+        match read_answer(&mut self.stream)? {
+            (status, body) if status == wanted => Ok(body),
+            (status, body) => Err(io::Error::other(format!("{method} {path}: {status} {body}"))),
+        }
     }
 }
 
@@ -85,43 +69,25 @@ fn open(address: SocketAddr) -> io::Result<BufReader<TcpStream>> {
     Ok(BufReader::new(stream))
 }
 
-/// Reads one answer, whose length must be told or whose body must be chunked.
-fn answer(stream: &mut impl BufRead) -> io::Result<Answer> {
+/// Reads status and body of one answer, which must state its length.
+fn read_answer(stream: &mut impl BufRead) -> io::Result<(u16, String)> {
     let malformed = |what: &str| io::Error::other(format!("malformed HTTP answer: {what}"));
     let mut line = String::new();
     stream.read_line(&mut line)?;
     let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
     let status = status.ok_or_else(|| malformed(&format!("status line {line:?}")))?;
-    let (mut length, mut chunked) = (0, false);
+    let mut length = None;
     loop {
         line.clear();
         stream.read_line(&mut line)?;
         let Some((name, value)) = line.split_once(':') else { break };
-        match name.to_ascii_lowercase().as_str() {
-            "content-length" => {
-                length = value.trim().parse().map_err(|_| malformed("content-length"))?;
-            }
-            "transfer-encoding" => chunked = value.trim().eq_ignore_ascii_case("chunked"),
-            _ => {}
+        if name.eq_ignore_ascii_case("content-length") {
+            length = value.trim().parse().ok();
         }
     }
-    let mut body = Vec::new();
-    loop {
-        if chunked {
-            line.clear();
-            stream.read_line(&mut line)?;
-            length = u64::from_str_radix(line.trim(), 16).map_err(|_| malformed("chunk"))?;
-        }
-        stream.by_ref().take(length).read_to_end(&mut body)?;
-        if chunked {
-            line.clear();
-            stream.read_line(&mut line)?;
-        }
-        if !chunked || length == 0 {
-            let body = String::from_utf8(body).map_err(|_| malformed("body is not UTF-8"))?;
-            return Ok(Answer { status, body });
-        }
-    }
+    let mut body = vec![0; length.ok_or_else(|| malformed("no content-length"))?];
+    stream.read_exact(&mut body)?;
+    String::from_utf8(body).map(|body| (status, body)).map_err(|_| malformed("body is not UTF-8"))
 }
 
 /// The sum of a metric over all its labels, in Prometheus' text; `None` if it is not there.
@@ -138,15 +104,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_with_a_length_and_in_chunks_are_read_to_their_end_and_no_further() {
+    fn answers_are_read_to_their_end_and_no_further() {
         let mut bytes: &[u8] = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n{}\
-            HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1\r\nd\r\n0\r\n\r\n\
             HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
-        let mut next = || answer(&mut bytes).map(|a| (a.status, a.body)).unwrap();
-        assert_eq!(next(), (202, "{}".to_owned()));
-        assert_eq!(next(), (200, "abcd".to_owned()));
-        assert_eq!(next(), (404, String::new()));
-        assert!(answer(&mut &b"nonsense\r\n\r\n"[..]).is_err());
+        assert_eq!(read_answer(&mut bytes).unwrap(), (202, "{}".to_owned()));
+        assert_eq!(read_answer(&mut bytes).unwrap(), (404, String::new()));
+        assert!(read_answer(&mut &b"nonsense\r\n\r\n"[..]).is_err());
     }
 
     #[test]

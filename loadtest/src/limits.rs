@@ -16,15 +16,12 @@ pub fn allow_sockets(sockets: usize) -> io::Result<()> {
         return Ok(());
     }
     if hard < needed {
-        return Err(io::Error::other(format!(
-            "{sockets} connections need {needed} file descriptors in each process, the hard limit \
-             is {hard}: raise it (ulimit -Hn) or ask for fewer"
-        )));
+        let text = format!("{sockets} connections need {needed} descriptors, the limit is {hard}");
+        return Err(io::Error::other(text + ": raise it (ulimit -Hn) or ask for fewer"));
     }
     Ok(setrlimit(Resource::RLIMIT_NOFILE, needed, hard)?)
 }
 
-/// Cores that may be used.
 pub fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }

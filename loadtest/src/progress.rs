@@ -1,7 +1,8 @@
 //! One line on stderr that says what is being done, on terminals overwritten in place.
 
-use std::io::{IsTerminal, Write, stderr};
+use std::io::{self, IsTerminal, Write, stderr};
 use std::sync::Mutex;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// How often the line may change: often enough to look alive, rare enough for a log file.
@@ -33,6 +34,21 @@ pub fn step(text: &str) {
         *last = None;
     }
     show(text);
+}
+
+/// Waits for `time`, and shows how much is left of it.
+pub fn wait(time: Duration, doing: &str) -> io::Result<()> {
+    let until = Instant::now() + time;
+    while let Some(left) = until.checked_duration_since(Instant::now()) {
+        show(&format!("{doing}: {:.0} s left", left.as_secs_f32()));
+        thread::sleep(left.min(Duration::from_millis(500)));
+    }
+    Ok(())
+}
+
+/// Sleeps until `moment`, or not at all if it is past.
+pub fn sleep_until(moment: Instant) {
+    thread::sleep(moment.saturating_duration_since(Instant::now()));
 }
 
 /// Clears the line, for what is printed next.

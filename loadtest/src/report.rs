@@ -1,69 +1,17 @@
-//! Results: a table for people, JSON for machines, and what they are held against.
+//! Figures of all runs: a table for people, JSON for machines, and the budgets they must keep.
 
-use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::json;
 
-use crate::stats::Spread;
+use crate::limits;
+use crate::stats::{Latencies, Spread};
 
-/// The bars, as in `budgets.toml`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Budgets {
-    pub fanout: FanoutBudget,
-    pub backlog: BacklogBudget,
-    pub idle: IdleBudget,
-    pub slow: SlowBudget,
-    pub drain: DrainBudget,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FanoutBudget {
-    pub user_us_per_delivery: f64,
-    pub total_ratio_to_control: f64,
-    pub write_calls_per_delivery: f64,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BacklogBudget {
-    pub write_calls_per_delivery: f64,
-    pub total_us_per_delivery: f64,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct IdleBudget {
-    pub kib_per_connection: f64,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SlowBudget {
-    pub p99_shift: f64,
-    pub outbox_kib: f64,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DrainBudget {
-    pub lost_to_full_mailboxes: f64,
-}
-
-impl Budgets {
-    /// The ones this program was built with.
-    pub fn load() -> io::Result<Self> {
-        toml::from_str(include_str!("../budgets.toml"))
-            .map_err(|e| io::Error::other(format!("budgets.toml: {e}")))
-    }
-}
-
-/// What one scenario found.
-#[derive(Debug, Serialize)]
+/// What one scenario measured.
 pub struct Report {
     scenario: &'static str,
     conditions: String,
@@ -71,15 +19,13 @@ pub struct Report {
     checks: Vec<Check>,
 }
 
-#[derive(Debug, Serialize)]
 struct Figure {
-    name: Cow<'static, str>,
+    name: String,
     subject: &'static str,
-    #[serde(flatten)]
-    spread: Spread,
+    runs: Vec<f64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 struct Check {
     name: &'static str,
     median: f64,
@@ -88,81 +34,123 @@ struct Check {
 }
 
 impl Report {
-    /// Of `scenario`, under `conditions` in words.
-    pub fn new(scenario: &'static str, conditions: String) -> Self {
-        Self { scenario, conditions, figures: Vec::new(), checks: Vec::new() }
+    pub fn new(scenario: &'static str) -> Self {
+        Self { scenario, conditions: String::new(), figures: Vec::new(), checks: Vec::new() }
     }
 
-    /// Adds a figure with its value in each run; one without runs is left out.
-    pub fn figure(
-        &mut self,
-        name: impl Into<Cow<'static, str>>,
-        subject: &'static str,
-        runs: Vec<f64>,
-    ) {
-        if let Some(spread) = Spread::of(runs) {
-            self.figures.push(Figure { name: name.into(), subject, spread });
+    /// States under which conditions all was measured.
+    pub fn conditions(&mut self, text: String) {
+        self.conditions = text;
+    }
+
+    /// Adds what one more run says of a figure.
+    pub fn add(&mut self, name: impl Into<String>, subject: &'static str, value: f64) {
+        let name = name.into();
+        let known = self.figures.iter_mut().find(|f| f.name == name && f.subject == subject);
+        match known {
+            Some(figure) => figure.runs.push(value),
+            None => self.figures.push(Figure { name, subject, runs: vec![value] }),
         }
     }
 
-    /// Holds the median of `runs` against a bar, beside showing it.
-    pub fn bar(&mut self, name: &'static str, subject: &'static str, runs: Vec<f64>, at_most: f64) {
-        let Some(Spread { median, .. }) = Spread::of(runs.clone()) else { return };
-        self.checks.push(Check { name, median, at_most, kept: median <= at_most });
-        self.figure(name, subject, runs);
+    /// Adds the percentiles of one more run.
+    pub fn add_latencies(&mut self, subject: &'static str, latencies: &Latencies) {
+        self.add("latency p50, ms", subject, latencies.percentile(50.0));
+        self.add("latency p99, ms", subject, latencies.percentile(99.0));
     }
 
-    /// Leaves the bars out: of a quick run, which shows that all is delivered and measures nothing.
-    pub fn unjudged(mut self) -> Self {
+    /// Adds a figure of `figure`'s ratios between two subjects, run by run.
+    pub fn ratio(&mut self, name: &str, label: &'static str, figure: &str, of: [&'static str; 2]) {
+        let [above, below] = of.map(|subject| self.runs(figure, subject).to_vec());
+        for (above, below) in above.iter().zip(below) {
+            self.add(name, label, above / below);
+        }
+    }
+
+    /// What was added of a figure so far.
+    pub fn runs(&self, name: &str, subject: &str) -> &[f64] {
+        let figure = self.figures.iter().find(|f| f.name == name && f.subject == subject);
+        figure.map_or(&[], |figure| &figure.runs)
+    }
+
+    /// Compares the median of a figure with `key` of the scenario's section in `budgets.toml`.
+    pub fn check(&mut self, name: &'static str, subject: &str, key: &str) -> io::Result<()> {
+        let at_most = budget(self.scenario, key)?;
+        if let Some(Spread { median, .. }) = Spread::of(self.runs(name, subject)) {
+            self.checks.push(Check { name, median, at_most, kept: median <= at_most });
+        }
+        Ok(())
+    }
+
+    /// For a quick run, which shows that all is delivered and measures nothing.
+    pub fn drop_checks(&mut self) {
         self.conditions.push_str("; quick: the figures mean nothing");
         self.checks.clear();
-        self
     }
 
-    /// Whether every bar was kept.
-    pub fn kept(&self) -> bool {
+    pub fn within_budget(&self) -> bool {
         self.checks.iter().all(|check| check.kept)
     }
 
-    /// The table.
+    /// Figures of one name stand together, in the order in which the names came.
+    fn sorted(&self) -> Vec<&Figure> {
+        let mut figures: Vec<_> = self.figures.iter().collect();
+        figures.sort_by_key(|figure| self.figures.iter().position(|f| f.name == figure.name));
+        figures
+    }
+
     pub fn text(&self) -> String {
-        let Self { scenario, conditions, .. } = self;
-        let mut out = format!("\n{scenario}: {conditions}\n");
-        let head = ("figure", "subject", "median", "min", "max");
-        out.push_str(&format!(
-            "  {:<38} {:<16} {:>10} {:>10} {:>10}\n",
-            head.0, head.1, head.2, head.3, head.4
-        ));
-        for Figure { name, subject, spread: Spread { median, min, max, .. } } in &self.figures {
-            out.push_str(&format!(
-                "  {name:<38} {subject:<16} {median:>10.3} {min:>10.3} {max:>10.3}\n"
-            ));
+        let row = |name: &str, subject: &str, columns: [String; 3]| {
+            let [median, min, max] = columns;
+            format!("  {name:<38} {subject:<16} {median:>10} {min:>10} {max:>10}\n")
+        };
+        let mut out = format!("\n{}: {}\n", self.scenario, self.conditions);
+        out += &row("figure", "subject", ["median", "min", "max"].map(str::to_owned));
+        for Figure { name, subject, runs } in self.sorted() {
+            let Some(Spread { median, min, max }) = Spread::of(runs) else { continue };
+            out += &row(name, subject, [median, min, max].map(|value| format!("{value:.3}")));
         }
         for Check { name, median, at_most, kept } in &self.checks {
-            let verdict = if *kept { "kept  " } else { "MISSED" };
-            out.push_str(&format!("  {verdict} {name}: {median:.3}, at most {at_most}\n"));
+            let verdict = if *kept { "within  " } else { "EXCEEDED" };
+            out += &format!("  {verdict} {name}: {median:.3}, at most {at_most}\n");
         }
         out
     }
+
+    fn json(&self) -> serde_json::Value {
+        let figure = |Figure { name, subject, runs }: &Figure| {
+            let Spread { median, min, max } = Spread::of(runs)?;
+            Some(json!({
+                "name": name, "subject": subject,
+                "median": median, "min": min, "max": max, "runs": runs,
+            }))
+        };
+        let figures: Vec<_> = self.sorted().into_iter().filter_map(figure).collect();
+        let Self { scenario, conditions, checks, .. } = self;
+        json!({
+            "scenario": scenario, "conditions": conditions, "figures": figures, "checks": checks,
+        })
+    }
+}
+
+fn budget(scenario: &str, key: &str) -> io::Result<f64> {
+    type Budgets = BTreeMap<String, BTreeMap<String, f64>>;
+    let budgets: Budgets = toml::from_str(include_str!("../budgets.toml"))
+        .map_err(|e| io::Error::other(format!("budgets.toml: {e}")))?;
+    let found = budgets.get(scenario).and_then(|section| section.get(key));
+    found.copied().ok_or_else(|| io::Error::other(format!("budgets.toml has no {scenario}.{key}")))
 }
 
 /// Writes `reports` and what the machine is to `path`.
 pub fn write_json(path: &Path, reports: &[Report]) -> io::Result<()> {
-    #[derive(Serialize)]
-    struct Document<'a> {
-        cores: usize,
-        cpu: String,
-        kernel: String,
-        reports: &'a [Report],
-    }
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let document = Document {
-        cores: crate::limits::cores(),
-        cpu: model.map_or("unknown", |(_, model)| model).to_owned(),
-        kernel: fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned(),
-        reports,
-    };
+    let document = json!({
+        "cores": limits::cores(),
+        "cpu": model.map_or("unknown", |(_, model)| model),
+        "kernel": fs::read_to_string("/proc/sys/kernel/osrelease")?.trim(),
+        "reports": reports.iter().map(Report::json).collect::<Vec<_>>(),
+    });
     fs::write(path, serde_json::to_string_pretty(&document)? + "\n")
         .map_err(|e| io::Error::other(format!("cannot write {}: {e}", path.display())))
 }
@@ -172,16 +160,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_budgets_can_be_read() {
-        assert!(Budgets::load().unwrap().fanout.total_ratio_to_control > 1.0);
+    fn a_budget_is_compared_with_the_median_and_not_with_the_worst_run() {
+        let mut report = Report::new("slow");
+        let mut verdict = |runs: [f64; 3]| {
+            runs.iter().for_each(|value| report.add("shift", "gateway", *value));
+            report.check("shift", "gateway", "p99_shift").unwrap();
+            report.within_budget()
+        };
+        assert!(verdict([0.05, 0.1, 9.0]));
+        assert!(!verdict([0.2, 0.2, 0.2]));
+        assert!(report.text().contains("EXCEEDED shift: 0.200, at most 0.1"), "{}", report.text());
+        assert!(report.check("shift", "gateway", "p99").is_err());
     }
 
     #[test]
-    fn a_bar_is_held_against_the_median_and_not_the_worst() {
-        let mut report = Report::new("x", String::new());
-        report.bar("a", "gateway", vec![1.0, 1.1, 9.0], 1.1);
-        assert!(report.kept());
-        report.bar("b", "gateway", vec![1.0, 1.2, 1.2], 1.1);
-        assert!(!report.kept() && report.text().contains("MISSED b: 1.200, at most 1.1"));
+    fn ratios_are_taken_run_by_run_and_figures_of_one_name_stand_together() {
+        let mut report = Report::new("fanout");
+        for (gateway, control) in [(3.0, 2.0), (8.0, 4.0)] {
+            report.add("CPU", "gateway", gateway);
+            report.add("writes", "gateway", 1.0);
+            report.add("CPU", "control", control);
+        }
+        report.ratio("ratio", "gateway/control", "CPU", ["gateway", "control"]);
+        assert_eq!(report.runs("ratio", "gateway/control"), [1.5, 2.0]);
+        let names = report.sorted().into_iter().map(|figure| figure.name.as_str());
+        assert_eq!(names.collect::<Vec<_>>(), ["CPU", "CPU", "writes", "ratio"]);
     }
 }

@@ -1,33 +1,22 @@
 //! Medians and percentiles of raw samples; nothing here averages a percentile.
 
-use serde::Serialize;
-
-/// The values of one figure over all runs, with what is said of them.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// What is shown of the values of one figure over all runs.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Spread {
     /// Middle value; the mean of the two middle ones when their number is even.
     pub median: f64,
-    /// Smallest value.
     pub min: f64,
-    /// Largest value.
     pub max: f64,
-    /// Every run, in the order in which they were made.
-    pub runs: Vec<f64>,
 }
 
 impl Spread {
     /// Of at least one run; `None` for none.
-    pub fn of(runs: Vec<f64>) -> Option<Self> {
-        let mut sorted = runs.clone();
+    pub fn of(runs: &[f64]) -> Option<Self> {
+        let mut sorted = runs.to_vec();
         sorted.sort_by(f64::total_cmp);
         let (min, max) = (*sorted.first()?, *sorted.last()?);
-        let middle = sorted.len() / 2;
-        let median = if sorted.len() % 2 == 1 {
-            sorted[middle]
-        } else {
-            f64::midpoint(sorted[middle - 1], sorted[middle])
-        };
-        Some(Self { median, min, max, runs })
+        let (below, above) = (sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
+        Some(Self { median: f64::midpoint(below, above), min, max })
     }
 }
 
@@ -42,7 +31,11 @@ impl Latencies {
         Self(nanoseconds)
     }
 
-    /// Number of samples.
+    /// Those of several gateways as one.
+    pub fn merged(all: impl Iterator<Item = Self>) -> Self {
+        Self::new(all.flat_map(|one| one.0).collect())
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -61,11 +54,10 @@ mod tests {
 
     #[test]
     fn the_median_is_the_middle_of_the_sorted_runs() {
-        let odd = Spread::of(vec![3.0, 1.0, 2.0]).unwrap();
+        let odd = Spread::of(&[3.0, 1.0, 2.0]).unwrap();
         assert_eq!((odd.median, odd.min, odd.max), (2.0, 1.0, 3.0));
-        assert_eq!(odd.runs, [3.0, 1.0, 2.0], "runs stay in the order they were made");
-        assert_eq!(Spread::of(vec![4.0, 1.0]).unwrap().median, 2.5);
-        assert_eq!(Spread::of(vec![]), None);
+        assert_eq!(Spread::of(&[4.0, 1.0]).unwrap().median, 2.5);
+        assert_eq!(Spread::of(&[]), None);
     }
 
     #[test]

@@ -1,15 +1,14 @@
-//! What is measured: the gateway or the control, behind the same few questions.
+//! What is measured, the gateway or the control, behind one interface.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 
-use crate::control::{Batch, Writes};
+use crate::control::SEPARATOR;
 use crate::event::{Stamp, Template};
-use crate::gateway::{Gateway, Setup};
+use crate::gateway::{GROUP, Gateway, Setup};
 use crate::http;
 
-/// A running process that browsers connect to.
 pub enum Subject {
     /// With the length of the events published.
     Gateway(Gateway, usize),
@@ -17,14 +16,11 @@ pub enum Subject {
     Control(Control),
 }
 
-/// The control as a child.
 pub struct Control {
     child: Child,
     stdin: Option<ChildStdin>,
-    stdout: BufReader<ChildStdout>,
     port: u16,
     template: Template,
-    writes: Writes,
 }
 
 impl Subject {
@@ -33,12 +29,24 @@ impl Subject {
         Gateway::start(setup).map(|gateway| Self::Gateway(gateway, bytes))
     }
 
-    /// A control of `threads` writers that writes frames like `template`.
-    pub fn control(threads: usize, template: Template, writes: Writes) -> io::Result<Self> {
-        Control::start(threads, template, writes).map(Self::Control)
+    /// A control of `threads` writers that writes messages like `template`; `vectored` = all of a
+    /// batch with one call.
+    pub fn control(threads: usize, template: &Template, vectored: bool) -> io::Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["control", "--threads", &threads.to_string()]);
+        command.args(vectored.then_some("--vectored"));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let stdin = child.stdin.take();
+        let stdout = child.stdout.take();
+        let mut control = Control { child, stdin, port: 0, template: template.clone() };
+        let mut line = String::new();
+        BufReader::new(stdout.ok_or_else(|| io::Error::other("no stdout"))?)
+            .read_line(&mut line)?;
+        let unexpected = |_| io::Error::other(format!("the control wrote {line:?}"));
+        control.port = line.trim().parse().map_err(unexpected)?;
+        Ok(Self::Control(control))
     }
 
-    /// Its process.
     pub fn pid(&self) -> u32 {
         match self {
             Self::Gateway(gateway, _) => gateway.pid(),
@@ -46,7 +54,6 @@ impl Subject {
         }
     }
 
-    /// Where browsers connect.
     pub fn address(&self) -> SocketAddr {
         match self {
             Self::Gateway(gateway, _) => gateway.address(),
@@ -57,63 +64,37 @@ impl Subject {
     /// Sends one event, or several at once, to all browsers.
     pub fn publish(&mut self, stamps: &[Stamp]) -> io::Result<()> {
         match self {
-            Self::Gateway(gateway, bytes) => gateway.publish(stamps, *bytes),
-            Self::Control(control) => control.publish(stamps),
+            Self::Gateway(gateway, bytes) => {
+                let events: Vec<_> = stamps.iter().map(|s| (GROUP, s.json(*bytes))).collect();
+                gateway.api.publish(&events)
+            }
+            Self::Control(control) => {
+                let messages: Vec<_> = stamps.iter().map(|&s| control.template.with(s)).collect();
+                let line = messages.join(&SEPARATOR.to_string()) + "\n";
+                let closed = || io::Error::other("the control's stdin is closed");
+                control.stdin.as_mut().ok_or_else(closed)?.write_all(line.as_bytes())
+            }
         }
     }
 
     /// A counter of the gateway, all labels together; 0 of the control, which has none.
     pub fn counter(&mut self, name: &str) -> io::Result<f64> {
         let Self::Gateway(gateway, _) = self else { return Ok(0.0) };
-        let page = gateway.metrics()?;
+        let page = gateway.api.get("/metrics")?;
         http::metric(&page, name).ok_or_else(|| io::Error::other(format!("/metrics has no {name}")))
     }
 
-    /// Ends it in good order.
     pub fn stop(self) -> io::Result<()> {
         match self {
             Self::Gateway(gateway, _) => gateway.stop(),
-            Self::Control(control) => control.stop(),
+            Self::Control(mut control) => {
+                drop(control.stdin.take());
+                match control.child.wait()? {
+                    status if status.success() => Ok(()),
+                    status => Err(io::Error::other(format!("the control ended with {status}"))),
+                }
+            }
         }
-    }
-}
-
-impl Control {
-    fn start(threads: usize, template: Template, writes: Writes) -> io::Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .args(["control", "--threads", &threads.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let stdin = child.stdin.take();
-        let stdout = child.stdout.take().ok_or_else(|| io::Error::other("no stdout"))?;
-        let mut control =
-            Self { child, stdin, stdout: BufReader::new(stdout), port: 0, template, writes };
-        control.port = control.line()?;
-        Ok(control)
-    }
-
-    fn publish(&mut self, stamps: &[Stamp]) -> io::Result<()> {
-        let frames = stamps.iter().map(|&stamp| self.template.with(stamp)).collect();
-        let batch = Batch { writes: self.writes, frames }.encode();
-        let closed = || io::Error::other("the control's stdin is closed");
-        self.stdin.as_mut().ok_or_else(closed)?.write_all(&batch)
-    }
-
-    fn stop(mut self) -> io::Result<()> {
-        drop(self.stdin.take());
-        let _write_calls: u64 = self.line()?;
-        let status = self.child.wait()?;
-        match status.success() {
-            true => Ok(()),
-            false => Err(io::Error::other(format!("the control ended with {status}"))),
-        }
-    }
-
-    fn line<T: std::str::FromStr>(&mut self) -> io::Result<T> {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line)?;
-        line.trim().parse().map_err(|_| io::Error::other(format!("the control said {line:?}")))
     }
 }
 

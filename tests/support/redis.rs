@@ -1,58 +1,81 @@
-//! A Redis of the test's own: on a free port, in a folder of its own, ended with the value.
+//! A Redis of one's own: on a free port, in a folder of its own, ended with the value.
 
-use std::fs;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+#[allow(dead_code, reason = "the load test alone reads answers with it")]
+#[path = "resp.rs"]
+pub(crate) mod resp;
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+/// Time to start in.
+const START: Duration = Duration::from_secs(10);
+
+/// What is written outlives the process without being synced, and a busy disk delays nobody.
+const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "no"];
 
 /// A server that may be ended and started again where it was.
 pub(crate) struct RedisServer {
-    port: u16,
+    address: SocketAddr,
     /// What it has stored.
     pub(crate) folder: PathBuf,
+    options: Vec<&'static str>,
     child: Option<Child>,
 }
 
 impl RedisServer {
-    /// Starts one that answers.
+    /// Starts one that keeps what is written, and waits until it answers.
     pub(crate) fn start() -> Self {
+        Self::start_with(&DURABLE).unwrap()
+    }
+
+    /// Starts one with these options, and waits until it answers.
+    pub(crate) fn start_with(options: &[&'static str]) -> io::Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("groupcast-redis-{}-{number}", std::process::id());
         let folder = std::env::temp_dir().join(name);
-        fs::create_dir_all(&folder).unwrap();
+        fs::create_dir_all(&folder)?;
         // Free at this moment; nobody else asks for it by number.
-        let port =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        let mut server = Self { port, folder, child: None };
-        server.start_again();
-        server
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let mut server = Self { address, folder, options: options.to_vec(), child: None };
+        server.launch()?;
+        Ok(server)
     }
 
     /// Starts it on the same port with what its folder holds.
     pub(crate) fn start_again(&mut self) {
-        let child = Command::new("redis-server")
-            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""])
-            // What is written outlives the process without being synced, and a busy disk stalls nobody.
-            .args(["--appendonly", "yes", "--appendfsync", "no", "--dir"])
-            .arg(&self.folder)
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server is installed");
-        self.child = Some(child);
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while !self.answers() {
-            assert!(Instant::now() < deadline, "redis-server does not answer");
-            std::thread::yield_now();
-        }
+        self.launch().unwrap();
     }
 
-    fn answers(&self) -> bool {
-        TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok()
-            && self.ask(&["PING"]) == "+PONG\r\n"
+    fn launch(&mut self) -> io::Result<()> {
+        let child = Command::new("redis-server")
+            .args(["--port", &self.address.port().to_string(), "--bind", "127.0.0.1"])
+            // No snapshots: a fork would be measured as Redis' own work.
+            .args(["--save", ""])
+            .args(&self.options)
+            .arg("--dir")
+            .arg(&self.folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .map_err(|e| io::Error::other(format!("cannot start redis-server: {e}")))?;
+        let child = self.child.insert(child);
+        let deadline = Instant::now() + START;
+        while ask(self.address, &["PING"]) != "+PONG\r\n" {
+            if let Some(status) = child.try_wait()? {
+                return Err(io::Error::other(format!("redis-server ended with {status}")));
+            }
+            if Instant::now() > deadline {
+                return Err(io::Error::other("redis-server does not answer"));
+            }
+            thread::yield_now();
+        }
+        Ok(())
     }
 
     /// Ends it without a warning.
@@ -69,29 +92,41 @@ impl RedisServer {
         fs::create_dir_all(&self.folder).unwrap();
     }
 
+    /// Its process, while it is running.
+    #[allow(dead_code, reason = "for the load test")]
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().map_or(0, Child::id)
+    }
+
+    #[allow(dead_code, reason = "for the load test")]
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The address as configurations name it.
     pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://{}", self.address)
     }
 
     /// One command on a connection of its own; the answer as it came, or what came before the
     /// connection broke.
     pub(crate) fn ask(&self, words: &[impl AsRef<[u8]>]) -> String {
-        let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) else {
-            return String::new();
-        };
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        let mut request = format!("*{}\r\n", words.len()).into_bytes();
-        for word in words.iter().map(AsRef::as_ref) {
-            request.extend(format!("${}\r\n", word.len()).bytes());
-            request.extend([word, b"\r\n"].concat());
-        }
-        let _ = stream.write_all(&request);
-        // The end of what was sent makes Redis close once it has answered.
-        let _ = stream.shutdown(std::net::Shutdown::Write);
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        String::from_utf8_lossy(&answer).into_owned()
+        ask(self.address, words)
     }
+}
+
+fn ask(address: SocketAddr, words: &[impl AsRef<[u8]>]) -> String {
+    let Ok(mut stream) = TcpStream::connect(address) else { return String::new() };
+    let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
+    let words: Vec<&[u8]> = words.iter().map(AsRef::as_ref).collect();
+    let mut request = Vec::new();
+    resp::command(&mut request, &words);
+    let _ = stream.write_all(&request);
+    // The end of what was sent makes Redis close once it has answered.
+    let _ = stream.shutdown(std::net::Shutdown::Write);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
 impl Drop for RedisServer {

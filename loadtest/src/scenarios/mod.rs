@@ -1,22 +1,25 @@
-//! The questions that are asked of a gateway: four of one alone, four of what goes through Redis.
+//! What is measured: four scenarios of one gateway alone, four of what goes through Redis.
 
-pub mod backlog;
 pub mod drain;
 pub mod fanout;
 pub mod idle;
-pub mod idle_bridge;
+pub mod idle_channels;
 pub mod native;
 pub mod redis_latency;
 pub mod slow;
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::gateway::Setup;
+use clap::Args;
+
+use crate::gateway::{self, Setup};
 use crate::proc::Used;
+use crate::redis::{self, RedisServer};
 use crate::report::Report;
-use crate::run::{Pace, Run, Window};
+use crate::run::{Pace, Run};
 use crate::subject::Subject;
+use crate::{clients, limits, progress};
 
 /// Publishing before a window: caches, sockets and allocators find their sizes.
 const WARM_UP: Duration = Duration::from_secs(2);
@@ -25,43 +28,42 @@ const WARM_UP: Duration = Duration::from_secs(2);
 const TOKEN_BYTES: usize = 256;
 
 /// What all scenarios share.
-#[derive(Debug, Clone)]
-pub struct Surroundings {
+pub struct Bench {
     /// How to start the gateway.
     pub setup: Setup,
     /// Writers of the control.
     pub control_threads: usize,
 }
 
-/// The runs of one subject, turned into figures.
-#[derive(Default)]
-struct Series {
-    user: Vec<f64>,
-    total: Vec<f64>,
-    writes: Vec<f64>,
-    write_calls: Vec<f64>,
-    p50: Vec<f64>,
-    p99: Vec<f64>,
-    slowest: Vec<f64>,
+/// How long and how often.
+#[derive(Debug, Clone, Args)]
+pub struct Windows {
+    /// Length of a measured window; the idle window before it is as long.
+    #[arg(long, default_value_t = 20, value_name = "S")]
+    pub seconds: u64,
+    /// Rounds, each with fresh processes; what is compared alternates within.
+    #[arg(long, aliases = ["pairs", "windows"], default_value_t = 5, value_name = "N")]
+    pub rounds: usize,
 }
 
-impl Series {
-    fn add(&mut self, window: &Window, idle: &Used) {
-        let net = window.used.less(idle);
-        let deliveries = window.deliveries as f64;
-        self.user.push(net.user / deliveries * 1e6);
-        self.total.push(net.total / deliveries * 1e6);
-        self.writes.push(window.writes / deliveries);
-        self.write_calls.push(net.write_calls as f64 / deliveries);
-        self.p50.push(window.latencies.percentile(50.0));
-        self.p99.push(window.latencies.percentile(99.0));
-        self.slowest.push(window.latencies.percentile(100.0));
+/// What is published.
+#[derive(Debug, Clone, Args)]
+pub struct Events {
+    /// Length of an event, bytes of JSON.
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    pub bytes: usize,
+    /// Requests, or events, a second.
+    #[arg(long, default_value_t = 25.0, value_name = "N")]
+    pub rate: f64,
+}
+
+impl Windows {
+    pub fn time(&self) -> Duration {
+        Duration::from_secs(self.seconds)
     }
 
-    fn latencies(self, report: &mut Report, subject: &'static str) {
-        report.figure("latency p50, ms", subject, self.p50);
-        report.figure("latency p99, ms", subject, self.p99);
-        report.figure("latency max, ms", subject, self.slowest);
+    pub fn warm_up(&self) -> Duration {
+        WARM_UP.min(self.time())
     }
 }
 
@@ -71,24 +73,34 @@ fn measure(
     subject: Subject,
     members: usize,
     pace: Pace,
-    seconds: u64,
-    series: &mut Series,
+    windows: &Windows,
+    (report, name): (&mut Report, &'static str),
 ) -> io::Result<Run> {
-    let time = Duration::from_secs(seconds);
-    let doing = match &subject {
-        Subject::Gateway(..) => "gateway",
-        Subject::Control(_) => "control",
-    };
-    let idles = matches!(subject, Subject::Gateway(..));
+    let is_gateway = matches!(subject, Subject::Gateway(..));
     let mut run = Run::start(subject, members, pace, TOKEN_BYTES)?;
-    run.publish(WARM_UP.min(time), "warming up")?;
+    run.publish(windows.warm_up(), "warming up")?;
     run.all_delivered()?;
-    let idle = if idles { run.idle(time)? } else { Used::default() };
-    series.add(&run.window(time, doing)?, &idle);
+    let mut idle = Used::default();
+    if is_gateway {
+        idle = run.used(|_| progress::wait(windows.time(), "idle baseline"))?;
+    }
+    let writes = run.subject.counter("groupcast_writes_total")?;
+    let delivered = run.clients.delivered();
+    run.clients.sample(0..members);
+    let used = run.used(|run| {
+        run.publish(windows.time(), name)?;
+        run.all_delivered()
+    })?;
+    let (net, deliveries) = (used.less(&idle), (run.clients.delivered() - delivered) as f64);
+    let writes = run.subject.counter("groupcast_writes_total")? - writes;
+    let latencies = run.clients.latencies();
+    report.add("user CPU per delivery, us", name, net.user / deliveries * 1e6);
+    report.add("total CPU per delivery, us", name, net.total / deliveries * 1e6);
+    if is_gateway {
+        report.add("writes per delivery (metric)", name, writes / deliveries);
+        report.add("writes per delivery (kernel)", name, net.write_calls / deliveries);
+    }
+    report.add_latencies(name, &latencies);
+    report.add("latency max, ms", name, latencies.percentile(100.0));
     Ok(run)
-}
-
-/// `gateway / control`, pair by pair.
-fn ratios(gateway: &[f64], control: &[f64]) -> Vec<f64> {
-    gateway.iter().zip(control).map(|(gateway, control)| gateway / control).collect()
 }

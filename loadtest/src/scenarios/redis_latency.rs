@@ -1,190 +1,97 @@
 //! From the back end's line to the browser's frame, by four ways in turn.
 
-use std::io;
-use std::thread;
-use std::time::{Duration, Instant};
-
-use clap::Args;
-
-use super::{Surroundings, WARM_UP, ratios};
+use super::*;
 use crate::clients::Clients;
-use crate::cluster::{self, connect};
-use crate::event::{MIN_BYTES, Stamp};
-use crate::gateway::{Gateway, Layer, Setup, private_group};
-use crate::http::Api;
-use crate::progress;
-use crate::redis::Server;
+use crate::cluster::connect;
+use crate::gateway::{Gateway, Layer, private_group};
+use crate::publishers::{Publisher, Way};
 use crate::redis::group_send::{ChannelLayer, Settings};
-use crate::report::Report;
-use crate::senders::{message, now, prefixes};
-use crate::stats::Latencies;
-
-/// How long nothing may arrive before what was published counts as lost.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Publish to browser: memory, Redis, and an unchanged group_send, interleaved
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Args)]
+#[command(mut_arg("seconds", |arg| arg.default_value("40")))]
 pub struct RedisLatency {
-    /// Length of an event, bytes of JSON.
-    #[arg(long, default_value_t = 200, value_name = "N")]
-    pub bytes: usize,
-    /// Rounds a second; each publishes once by every way, evenly spaced.
-    #[arg(long, default_value_t = 25.0, value_name = "N")]
-    pub rate: f64,
-    /// Length of a window.
-    #[arg(long, default_value_t = 40, value_name = "S")]
-    pub seconds: u64,
-    /// Windows.
-    #[arg(long, default_value_t = 5, value_name = "N")]
-    pub windows: usize,
+    #[command(flatten)]
+    events: Events,
+    #[command(flatten)]
+    windows: Windows,
 }
 
-/// A way in, and the browser at its end.
-struct Way {
+/// A publisher, and the browser at the other end.
+struct Path {
     name: &'static str,
-    door: Door,
+    publisher: Publisher,
     clients: Clients,
-    group: String,
     sent: u64,
-    p50: Vec<f64>,
-    p99: Vec<f64>,
-}
-
-enum Door {
-    Post(Api),
-    GroupSend {
-        layer: ChannelLayer,
-        /// A connection for each call, as `async_to_sync` has it.
-        anew: bool,
-    },
 }
 
 impl RedisLatency {
-    /// Small enough for every build: shows that every way arrives, measures nothing.
-    pub fn quick() -> Self {
-        Self { bytes: 200, rate: 25.0, seconds: 1, windows: 1 }
-    }
-
-    /// Runs it.
-    pub fn run(&self, around: &Surroundings) -> io::Result<Report> {
-        let memory = Gateway::start(&Setup { layer: Layer::Memory, ..around.setup.clone() })?;
-        let redis = Server::start()?;
+    pub fn run(&self, bench: &Bench, report: &mut Report) -> io::Result<()> {
+        let memory = Gateway::start(&Setup { layer: Layer::Memory, ..bench.setup.clone() })?;
+        let redis = redis::start()?;
         let django = Settings::default();
         let layer = Layer::Redis { url: redis.url(), channels: Some(django.capacity) };
-        let setup = Setup { layer, ..around.setup.clone() };
-        // Browsers are on the second instance, posts go to the first; whoever drains a mailbox, drains it.
+        let setup = Setup { layer, ..bench.setup.clone() };
+        // Browsers are on the second instance, posts go to the first; either may drain a mailbox.
         let (first, second) = (Gateway::start(&setup)?, Gateway::start(&setup)?);
-        let group_send = |seed: u64, anew: bool| {
-            let random = prefixes(seed);
-            let layer = ChannelLayer::connect(redis.address(), django.clone(), random)?;
-            Ok::<_, io::Error>(Door::GroupSend { layer, anew })
+        let layer = |seed| ChannelLayer::connect(redis.address(), django.clone(), seed);
+        let bytes = self.events.bytes;
+        let open = |name, way, receiver: &Gateway, number| {
+            let publisher = Publisher::new(way, vec![private_group(number)], bytes);
+            let clients = connect(receiver, number, 1)?;
+            Ok::<_, io::Error>(Path { name, publisher, clients, sent: 0 })
         };
-        let mut ways = [
-            Way::open("memory, POST", Door::Post(memory.api()?), &memory, 0)?,
-            Way::open("redis, POST", Door::Post(first.api()?), &second, 1)?,
-            Way::open("group_send", group_send(2, false)?, &second, 2)?,
-            Way::open("async_to_sync", group_send(3, true)?, &second, 3)?,
+        let mut paths = [
+            open("memory, POST", Way::Post(memory.api()?), &memory, 0)?,
+            open("redis, POST", Way::Post(first.api()?), &second, 1)?,
+            open("group_send", Way::GroupSend(layer(2)?), &second, 2)?,
+            open("async_to_sync", Way::AsyncToSync(layer(3)?), &second, 3)?,
         ];
-        let time = Duration::from_secs(self.seconds);
-        self.window(&mut ways, WARM_UP.min(time), "warming up")?;
-        ways.iter_mut().for_each(Way::forget);
-        for window in 1..=self.windows {
-            let doing = format!("window {window} of {}", self.windows);
-            self.window(&mut ways, time, &doing)?;
+        self.window(&mut paths, self.windows.warm_up(), "warming up")?;
+        let Windows { seconds, rounds } = self.windows;
+        for round in 1..=rounds {
+            let doing = format!("window {round} of {rounds}");
+            self.window(&mut paths, self.windows.time(), &doing)?;
+            for path in &paths {
+                report.add_latencies(path.name, &path.clients.latencies());
+            }
         }
-        progress::end();
-        let report = self.report(&mut ways);
-        drop(ways);
-        [second, first, memory].into_iter().try_for_each(Gateway::stop)?;
-        Ok(report)
+        for Path { name, .. } in &paths[1..] {
+            let pair = [*name, paths[0].name];
+            report.ratio("latency p50, ratio to memory", name, "latency p50, ms", pair);
+        }
+        let rate = self.events.rate;
+        report.conditions(format!(
+            "events of {bytes} B to a group of one browser, {rate}/s by each way in turn, {rounds} \
+             windows of {seconds} s; over Redis the browser is on another instance than the POST; \
+             all delivered once and in order"
+        ));
+        drop(paths);
+        [second, first, memory].into_iter().try_for_each(Gateway::stop)
     }
 
-    /// Rounds for `time`; each way's turn within a round changes, and none waits for another's delivery.
-    fn window(&self, ways: &mut [Way; 4], time: Duration, doing: &str) -> io::Result<()> {
-        for way in ways.iter() {
-            way.clients.sample(0..1)?;
-        }
-        let (start, bytes) = (Instant::now(), self.bytes.max(MIN_BYTES));
-        let slot = Duration::from_secs_f64(1.0 / self.rate / ways.len() as f64);
-        let rounds = (self.rate * time.as_secs_f64()).round() as u32;
+    /// Rounds for `time`; each way's turn within a round changes, and none waits for another's
+    /// delivery.
+    fn window(&self, paths: &mut [Path; 4], time: Duration, doing: &str) -> io::Result<()> {
+        paths.iter().for_each(|path| path.clients.sample(0..1));
+        let (start, count, rate) = (Instant::now(), paths.len() as u32, self.events.rate);
+        let slot = Duration::from_secs_f64(1.0 / rate / f64::from(count));
+        let rounds = (rate * time.as_secs_f64()).round() as u32;
         for round in 0..rounds {
-            for turn in 0..ways.len() {
-                let due = start + slot * (round * ways.len() as u32 + turn as u32);
-                if let Some(wait) = due.checked_duration_since(Instant::now()) {
-                    thread::sleep(wait);
+            for turn in 0..count {
+                let due = start + slot * (round * count + turn);
+                progress::sleep_until(due);
+                let path = &mut paths[((turn + round) % count) as usize];
+                path.sent += 1;
+                if path.publisher.publish(1, due)? > 0 {
+                    return Err(io::Error::other(format!("{}: a full mailbox", path.name)));
                 }
-                let count = ways.len();
-                ways[(turn + round as usize) % count].publish(due, bytes)?;
             }
             progress::show(&format!("redis-latency: {doing}, {round} of {rounds}"));
         }
-        ways.iter_mut().try_for_each(Way::arrived)
-    }
-
-    fn report(&self, ways: &mut [Way; 4]) -> Report {
-        let Self { bytes, rate, seconds, windows } = self;
-        let mut report = Report::new(
-            "redis-latency",
-            format!(
-                "events of {bytes} B to a group of one browser, {rate}/s by each way in turn, {windows} \
-                 windows of {seconds} s; over Redis the browser is on another instance than the POST; \
-                 all delivered once and in order"
-            ),
-        );
-        let memory = ways[0].p50.clone();
-        for way in ways.iter() {
-            report.figure("latency p50, ms", way.name, way.p50.clone());
-        }
-        for way in ways.iter() {
-            report.figure("latency p99, ms", way.name, way.p99.clone());
-        }
-        for way in &ways[1..] {
-            report.figure("latency p50, ratio to memory", way.name, ratios(&way.p50, &memory));
-        }
-        report
-    }
-}
-
-impl Way {
-    /// Connects browser `number` to `receiver`.
-    fn open(name: &'static str, door: Door, receiver: &Gateway, number: usize) -> io::Result<Self> {
-        let (clients, group) = (connect(receiver, number, 1)?, private_group(number));
-        Ok(Self { name, door, clients, group, sent: 0, p50: Vec::new(), p99: Vec::new() })
-    }
-
-    fn publish(&mut self, due: Instant, bytes: usize) -> io::Result<()> {
-        self.sent += 1;
-        let stamp = Stamp::new(self.sent, due);
-        match &mut self.door {
-            Door::Post(api) => {
-                api.publish(&format!("/groups/{}/send", self.group), &stamp.json(bytes))
-            }
-            Door::GroupSend { layer, anew } => {
-                if *anew {
-                    layer.reconnect()?;
-                }
-                let sent = layer.group_send(&self.group, &message(stamp, bytes), now())?;
-                match (sent.mailboxes, sent.full) {
-                    (1, 0) => Ok(()),
-                    _ => Err(io::Error::other(format!("{}: {sent:?}", self.group))),
-                }
-            }
-        }
-    }
-
-    /// Waits until all that was published is there, and notes the window's latencies.
-    fn arrived(&mut self) -> io::Result<()> {
-        self.clients.wait_delivered(self.sent, PATIENCE);
-        cluster::account(&self.clients, &[self.sent])
-            .map_err(|e| io::Error::other(format!("{}: {e}", self.name)))?;
-        let latencies = Latencies::new(self.clients.samples()?);
-        self.p50.push(latencies.percentile(50.0));
-        self.p99.push(latencies.percentile(99.0));
-        Ok(())
-    }
-
-    fn forget(&mut self) {
-        self.p50.clear();
-        self.p99.clear();
+        paths.iter().try_for_each(|Path { name, clients, sent, .. }| {
+            let of_path = |error| io::Error::other(format!("{name}: {error}"));
+            clients.check(&[*sent]).map_err(of_path)
+        })
     }
 }

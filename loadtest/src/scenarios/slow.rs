@@ -1,22 +1,11 @@
-//! Browsers that stop reading: the others must not notice, memory must not grow past its bounds, and
-//! whatever the stopped ones missed must be told to them when they read again.
+//! Browsers that stop reading: the others must not notice, memory must not grow past its bounds,
+//! and whatever the stopped ones missed must be reported to them when they read again.
 
-use std::io;
 use std::thread;
-use std::time::{Duration, Instant};
 
-use clap::Args;
-
-use super::{Surroundings, TOKEN_BYTES, WARM_UP, ratios};
+use super::*;
 use crate::account::Account;
-use crate::event::MIN_BYTES;
-use crate::gateway::Setup;
 use crate::proc::Memory;
-use crate::progress;
-use crate::report::{Report, SlowBudget};
-use crate::run::{Pace, Run};
-use crate::stats::Latencies;
-use crate::subject::Subject;
 
 /// Longest time in which the stopped browsers' bounds must be reached.
 const FILL: Duration = Duration::from_secs(60);
@@ -24,100 +13,98 @@ const FILL: Duration = Duration::from_secs(60);
 /// Longest time in which they must have caught up after reading again.
 const CATCH_UP: Duration = Duration::from_secs(15);
 
+const ALL_READ: &str = "others' p99, all read, ms";
+const SOME_STALL: &str = "others' p99, some do not, ms";
+const GROWTH: &str = "resident growth per stalled, KiB";
+const DROPPED: &str = "groupcast_dropped_total";
+
 /// Some browsers never read: the latency of the others, memory, and the account of what was dropped
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Args)]
+#[command(mut_arg("bytes", |arg| arg.default_value("1000")))]
+#[command(mut_arg("rate", |arg| arg.default_value("50")))]
+#[command(mut_arg("seconds", |arg| arg.default_value("15")))]
 pub struct Slow {
     /// Browsers in the group.
     #[arg(long, default_value_t = 1000, value_name = "N")]
-    pub members: usize,
+    members: usize,
     /// How many of them stop reading.
     #[arg(long, default_value_t = 50, value_name = "N")]
-    pub stalled: usize,
-    /// Length of an event, bytes of JSON.
-    #[arg(long, default_value_t = 1000, value_name = "N")]
-    pub bytes: usize,
-    /// Events a second.
-    #[arg(long, default_value_t = 50.0, value_name = "N")]
-    pub rate: f64,
-    /// Length of each window.
-    #[arg(long, default_value_t = 15, value_name = "S")]
-    pub seconds: u64,
-    /// Pairs of windows: everybody reads, some do not.
-    #[arg(long, default_value_t = 5, value_name = "N")]
-    pub pairs: usize,
-}
-
-#[derive(Default)]
-struct Found {
-    reading: Vec<f64>,
-    stalled: Vec<f64>,
-    growth: Vec<f64>,
-    dropped: Vec<f64>,
-    gaps: Vec<f64>,
+    stalled: usize,
+    #[command(flatten)]
+    events: Events,
+    #[command(flatten)]
+    windows: Windows,
 }
 
 impl Slow {
-    /// Small enough for every build: shows that every loss is told.
-    pub fn quick() -> Self {
-        Self { members: 50, stalled: 5, bytes: 16_000, rate: 50.0, seconds: 1, pairs: 1 }
-    }
-
-    /// Runs it.
-    pub fn run(&self, around: &Surroundings, budget: &SlowBudget) -> io::Result<Report> {
-        limits(self)?;
+    pub fn run(&self, bench: &Bench, report: &mut Report) -> io::Result<()> {
+        let Self { members, stalled, events: Events { bytes, rate }, windows } = self;
+        if !(1..*members).contains(stalled) {
+            let text = format!("--stalled {stalled}: from 1 to below the {members} members");
+            return Err(io::Error::other(text));
+        }
+        limits::allow_sockets(*members)?;
         // A browser that doesn't read doesn't answer pings either; this is about its outbox.
-        let setup = Setup { ping: "10m", ..around.setup.clone() };
-        let subject = Subject::gateway(&setup, self.bytes.max(MIN_BYTES))?;
-        let pace = Pace { rate: self.rate, batch: 1 };
-        let mut run = Run::start(subject, self.members, pace, TOKEN_BYTES)?;
-        run.publish(WARM_UP, "warming up")?;
+        let setup = Setup { ping: "10m", ..bench.setup.clone() };
+        let subject = Subject::gateway(&setup, self.events.bytes)?;
+        let mut run = Run::start(subject, *members, Pace { rate: *rate, batch: 1 }, TOKEN_BYTES)?;
+        run.publish(windows.warm_up(), "warming up")?;
         run.all_delivered()?;
-        let mut found = Found::default();
-        for pair in 1..=self.pairs {
-            progress::step(&format!("slow: pair {pair} of {}", self.pairs));
-            self.pair(&mut run, &mut found)?;
+        for round in 1..=windows.rounds {
+            progress::step(&format!("slow: round {round} of {}", windows.rounds));
+            self.measure(&mut run, report)?;
         }
         run.stop()?;
-        progress::end();
-        Ok(self.report(found, budget))
+        let Windows { seconds, rounds } = windows;
+        report.conditions(format!(
+            "{stalled} of {members} members do not read, events of {bytes} B, {rate}/s, {rounds} \
+             pairs of windows of {seconds} s; every loss reported, counted and alike"
+        ));
+        report.check("others' p99, shift", "gateway", "p99_shift")?;
+        report.check(GROWTH, "gateway", "outbox_kib")
     }
 
     /// A window in which all read, one in which some do not, and their catching up.
-    fn pair(&self, run: &mut Run, found: &mut Found) -> io::Result<()> {
+    fn measure(&self, run: &mut Run, report: &mut Report) -> io::Result<()> {
         let before = Memory::of(run.subject.pid())?;
-        found.reading.push(self.others(run, "all read")?);
-        let earlier = run.clients.accounts()?.0;
-        let dropped = run.subject.counter("groupcast_dropped_total")?;
-        run.clients.stall(self.stalled)?;
+        let all_read = self.others(run, "all read")?;
+        let earlier = run.clients.accounts()?;
+        let dropped = run.subject.counter(DROPPED)?;
+        run.clients.stall(self.stalled);
         self.fill(run)?;
-        found.stalled.push(self.others(run, "some do not read")?);
+        let some_stall = self.others(run, "some do not read")?;
         let full = Memory::of(run.subject.pid())?;
-        let growth = full.resident.saturating_sub(before.resident) as f64;
-        found.growth.push(growth / self.stalled as f64);
-        run.clients.resume()?;
+        run.clients.stall(0);
         let accounts = self.caught_up(run)?;
-        let dropped = run.subject.counter("groupcast_dropped_total")? - dropped;
-        let told = |accounts: &[Account]| accounts.iter().map(|a| a.told_lost).sum::<u64>();
-        let told = told(&accounts) - told(&earlier);
-        if dropped != told as f64 {
-            let text = format!("the gateway counts {dropped} dropped and told {told} in gaps");
+        let dropped = run.subject.counter(DROPPED)? - dropped;
+        let since = |count: fn(&Account) -> u64| {
+            let sum = |accounts: &[Account]| accounts.iter().map(count).sum::<u64>();
+            (sum(&accounts) - sum(&earlier)) as f64
+        };
+        let reported = since(|account| account.reported_lost);
+        if dropped != reported {
+            let text = format!("the gateway counts {dropped} dropped, its gaps {reported}");
             return Err(io::Error::other(text));
         }
-        let gaps = |accounts: &[Account]| accounts.iter().map(|a| a.gaps).sum::<u64>();
-        found.dropped.push(dropped);
-        found.gaps.push((gaps(&accounts) - gaps(&earlier)) as f64);
+        let growth = full.resident.saturating_sub(before.resident) as f64;
+        report.add(ALL_READ, "gateway", all_read);
+        report.add(SOME_STALL, "gateway", some_stall);
+        report.add("others' p99, shift", "gateway", some_stall / all_read - 1.0);
+        report.add(GROWTH, "gateway", growth / self.stalled as f64);
+        report.add("dropped (metric = gaps)", "gateway", dropped);
+        report.add("gap frames", "gateway", since(|account| account.gaps));
         Ok(())
     }
 
     /// p99 over those that read throughout, milliseconds.
     fn others(&self, run: &mut Run, doing: &str) -> io::Result<f64> {
         self.readers_have_all(run)?;
-        run.clients.sample(self.stalled..self.members)?;
+        run.clients.sample(self.stalled..self.members);
         let sent = run.sent();
-        run.publish(Duration::from_secs(self.seconds), doing)?;
+        run.publish(self.windows.time(), doing)?;
         let expected = (run.sent() - sent) as usize * (self.members - self.stalled);
         self.readers_have_all(run)?;
-        let latencies = Latencies::new(run.clients.samples()?);
+        let latencies = run.clients.latencies();
         if latencies.len() != expected {
             let text = format!("{} of {expected} deliveries to readers arrived", latencies.len());
             return Err(io::Error::other(text));
@@ -127,29 +114,17 @@ impl Slow {
 
     /// Waits until those that read throughout have every publication.
     fn readers_have_all(&self, run: &Run) -> io::Result<()> {
-        let until = Instant::now() + CATCH_UP;
-        loop {
-            let accounts = run.clients.accounts()?.0;
-            let behind = |account: &&Account| account.delivered < run.sent();
-            let behind = accounts[self.stalled..].iter().filter(behind).count();
-            if behind == 0 {
-                return Ok(());
-            }
-            if Instant::now() > until {
-                let text = format!("{behind} browsers that read do not have all publications");
-                return Err(io::Error::other(text));
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
+        let complete = |account: &Account| account.delivered >= run.sent();
+        accounted(run, self.stalled, complete).map(drop)
     }
 
     /// Publishes until each of the stalled drops one publication for each that comes.
     fn fill(&self, run: &mut Run) -> io::Result<()> {
         let until = Instant::now() + FILL;
         while Instant::now() < until {
-            let (sent, dropped) = (run.sent(), run.subject.counter("groupcast_dropped_total")?);
+            let (sent, dropped) = (run.sent(), run.subject.counter(DROPPED)?);
             run.publish(Duration::from_secs(1), "filling outboxes")?;
-            let dropped = run.subject.counter("groupcast_dropped_total")? - dropped;
+            let dropped = run.subject.counter(DROPPED)? - dropped;
             let arrived = (run.sent() - sent) * self.stalled as u64;
             if dropped >= 0.9 * arrived as f64 {
                 return Ok(());
@@ -158,68 +133,39 @@ impl Slow {
         Err(io::Error::other(format!("after {FILL:?} outboxes do not drop as much as arrives")))
     }
 
-    /// Waits until every browser has, of every publication, the event or the word that it is lost.
+    /// Waits until every browser has, of every publication, the event or the report that it is
+    /// lost: readers lost nothing, nobody received anything twice, each of the stalled had its gap.
     fn caught_up(&self, run: &Run) -> io::Result<Vec<Account>> {
-        let until = Instant::now() + CATCH_UP;
-        let complete = |a: &Account| a.delivered + a.told_lost == run.sent();
-        loop {
-            let (accounts, faults) = run.clients.accounts()?;
-            if let Some(fault) = faults.first() {
-                let text = format!("{} browsers lost their connection: {fault}", faults.len());
-                return Err(io::Error::other(text));
-            }
-            if accounts.iter().all(complete) {
-                return self.checked(accounts);
-            }
-            if Instant::now() > until {
-                let open = accounts.iter().filter(|a| !complete(a)).count();
-                let one = accounts.iter().find(|a| !complete(a));
-                return Err(io::Error::other(format!(
-                    "{open} browsers can't account for the {} publications, such as {one:?}",
-                    run.sent()
-                )));
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// Readers lost nothing, nobody got anything twice, and each of the stalled had its gap.
-    fn checked(&self, accounts: Vec<Account>) -> io::Result<Vec<Account>> {
+        let complete = |a: &Account| a.delivered + a.reported_lost == run.sent();
+        let accounts = accounted(run, 0, complete)?;
         let (stalled, readers) = accounts.split_at(self.stalled);
-        let wrong = stalled.iter().find(|a| a.gaps == 0 || a.missing != a.told_lost);
+        let wrong = stalled.iter().find(|a| a.gaps == 0 || a.missing != a.reported_lost);
         let wrong = wrong.or(readers.iter().find(|a| a.missing != 0 || a.gaps != 0));
         match wrong.or(accounts.iter().find(|a| a.disordered != 0)) {
             Some(wrong) => Err(io::Error::other(format!("an account is wrong: {wrong:?}"))),
             None => Ok(accounts),
         }
     }
-
-    fn report(&self, found: Found, budget: &SlowBudget) -> Report {
-        let Self { members, stalled, bytes, rate, seconds, pairs } = self;
-        let mut report = Report::new(
-            "slow",
-            format!(
-                "{stalled} of {members} members do not read, events of {bytes} B, {rate}/s, {pairs} \
-                 pairs of windows of {seconds} s; every loss told, counted and alike"
-            ),
-        );
-        let shift = ratios(&found.stalled, &found.reading).iter().map(|r| r - 1.0).collect();
-        report.figure("others' p99, all read, ms", "gateway", found.reading);
-        report.figure("others' p99, some do not, ms", "gateway", found.stalled);
-        report.bar("others' p99, shift", "gateway", shift, budget.p99_shift);
-        let growth = "resident growth per stalled, KiB";
-        report.bar(growth, "gateway", found.growth, budget.outbox_kib);
-        report.figure("dropped (metric = gaps told)", "gateway", found.dropped);
-        report.figure("gap frames", "gateway", found.gaps);
-        report
-    }
 }
 
-fn limits(slow: &Slow) -> io::Result<()> {
-    if slow.stalled == 0 || slow.stalled >= slow.members {
-        let Slow { stalled, members, .. } = slow;
-        let text = format!("--stalled {stalled}: from 1 to below the {members} members");
-        return Err(io::Error::other(text));
+/// Waits until the accounts from index `first` on are complete; all accounts.
+fn accounted(
+    run: &Run,
+    first: usize,
+    complete: impl Fn(&Account) -> bool,
+) -> io::Result<Vec<Account>> {
+    let until = Instant::now() + CATCH_UP;
+    loop {
+        let accounts = run.clients.accounts()?;
+        let open: Vec<_> = accounts[first..].iter().filter(|account| !complete(account)).collect();
+        let Some(one) = open.first() else { return Ok(accounts) };
+        if Instant::now() > until {
+            return Err(io::Error::other(format!(
+                "{} browsers can't account for the {} publications, such as {one:?}",
+                open.len(),
+                run.sent()
+            )));
+        }
+        thread::sleep(Duration::from_millis(5));
     }
-    crate::limits::allow_sockets(slow.members)
 }
