@@ -79,7 +79,7 @@ fmt:
 # ===== setup =====
 
 .PHONY: setup
-setup: versions packages components $(CARGO_DENY) actionlint $(VENV)/ready $(DJANGOS:%=$(DJANGO)-%/ready) client-js/node_modules/.package-lock.json
+setup: versions packages components $(CARGO_DENY) actionlint $(VENV)/ready $(DJANGOS:%=$(DJANGO)-%/ready) client-js/node_modules/.package-lock.json client-js/test/packed/node_modules/.package-lock.json
 
 # The name that this had at first.
 .PHONY: install
@@ -131,6 +131,11 @@ $(DJANGO)-%/ready: tests/django/requirements-%.txt tests/django/requirements.txt
 
 client-js/node_modules/.package-lock.json: client-js/package-lock.json
 	$(call step,install Node packages,cd client-js && npm ci --no-fund --no-audit)
+	@touch $@
+
+# What the packed client is tried with: Node 22, Jest, Vite, an older TypeScript.
+client-js/test/packed/node_modules/.package-lock.json: client-js/test/packed/package-lock.json
+	$(call step,install Node packages for the packed client,cd client-js/test/packed && npm ci --no-fund --no-audit)
 	@touch $@
 
 # ===== the checks =====
@@ -211,9 +216,10 @@ $(DJANGOS:%=django-%): django-%: $(DJANGO)-%/ready
 		$(DJANGO)-$*/bin/python -m pytest --quiet)
 
 .PHONY: client
-client: client-js/node_modules/.package-lock.json
+client: client-js/node_modules/.package-lock.json client-js/test/packed/node_modules/.package-lock.json
 	$(call step,client build,cd client-js && npm run build)
 	@$(MAKE) client-unit
+	$(call step,client as it is packed,cd client-js && npm run test:packed)
 
 .PHONY: client-unit
 client-unit: client-js/node_modules/.package-lock.json

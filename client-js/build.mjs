@@ -1,31 +1,78 @@
-// Bundles src into the one file that the gateway embeds and serves, committed because whoever builds
-// the gateway has no Node. Minified: comments and names are two thirds of it, and src is at hand.
+// Bundles src into the files of dist: what the gateway embeds and serves, and what npm installs. They
+// are committed because whoever builds the gateway has no Node. Minified: comments and names are two
+// thirds of it, and src is at hand.
 
-import { readFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
+import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 
-export const OUTPUT = fileURLToPath(new URL('dist/groupcast.js', import.meta.url));
+const at = (path) => fileURLToPath(new URL(path, import.meta.url));
+const VERSION = '0.1.0';
+const BANNER = `// Groupcast client ${VERSION}, MIT OR Apache-2.0. Built from client-js/src; do not edit.`;
 
-export async function bundle(options = {}) {
+/** File, and what esbuild makes it with. */
+export const OUTPUTS = {
+  'dist/groupcast.js': { format: 'esm' },
+  'dist/groupcast.cjs': { format: 'cjs' },
+  'dist/groupcast.global.js': { format: 'iife', globalName: 'Groupcast' },
+};
+export const OUTPUT = at('dist/groupcast.js');
+
+// Members that no application sees. Theirs are the longest names that are left after minifying.
+const INTERNAL = [
+  'accept', 'accepted', 'announced', 'answered', 'ask', 'asked', 'awaited', 'begin', 'byServer', 'changed',
+  'connectSoon', 'connector', 'deliver', 'doubt', 'drain', 'emit', 'ended', 'fail', 'finishers', 'forget',
+  'gate', 'guard', 'handles', 'held', 'hold', 'idleSince', 'live', 'membership', 'nextId', 'notify', 'pacer',
+  'parked', 'present', 'probe', 'probed', 'received', 'refCount', 'refused', 'release', 'renew', 'renewable',
+  'reopen', 'repeatable', 'reset', 'resume', 'retryMs', 'sentSince', 'silent', 'spend', 'stable', 'starting',
+  'suspend', 'suspended', 'tried', 'uptimeMs', 'view', 'wake', 'wanted', 'wantedSince', 'welcomeNew',
+  'welcomed',
+];
+
+async function bundle(options) {
   const { outputFiles } = await build({
-    entryPoints: [fileURLToPath(new URL('src/index.js', import.meta.url))],
+    entryPoints: [at('src/index.js')],
     bundle: true,
-    format: 'esm',
     minify: true,
-    // Short lines, so that a change shows in a diff.
-    lineLimit: 160,
+    mangleProps: new RegExp(`^(${INTERNAL.join('|')})$`),
     target: 'es2022',
     write: false,
-    banner: { js: '// Groupcast client 0.1.0, MIT OR Apache-2.0. Built from client-js/src; do not edit.' },
-    outfile: OUTPUT,
+    banner: { js: BANNER },
     ...options,
   });
   return outputFiles[0].text;
 }
 
+/** What the gateway serves, which is also compressed here and has an address with its hash. */
+export const SERVED = ['groupcast.js', 'groupcast.global.js'];
+
+function listed(name, text) {
+  const hash = createHash('sha384').update(text).digest();
+  const [stem, ...suffix] = name.split('.');
+  const url = `/client/v1/${[stem, hash.toString('hex').slice(0, 12), ...suffix].join('.')}`;
+  return { name, url, integrity: `sha384-${hash.toString('base64')}` };
+}
+
+/** What dist holds, by path. CommonJS has types of its own: TypeScript takes them for the module's. */
+export async function contents() {
+  const files = {};
+  for (const [path, options] of Object.entries(OUTPUTS)) files[path] = await bundle(options);
+  files['dist/groupcast.d.cts'] = await readFile(at('dist/groupcast.d.ts'), 'utf8');
+  const manifest = { version: VERSION, files: SERVED.map((name) => listed(name, files[`dist/${name}`])) };
+  files['dist/manifest.json'] = `${JSON.stringify(manifest, null, 2)}\n`;
+  return files;
+}
+
+const brotli = (text) => brotliCompressSync(text, { params: { [constants.BROTLI_PARAM_SIZE_HINT]: text.length } });
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { writeFile } = await import('node:fs/promises');
-  await writeFile(OUTPUT, await bundle());
-  console.log(`${OUTPUT}: ${(await readFile(OUTPUT)).length} bytes`);
+  for (const [path, text] of Object.entries(await contents())) {
+    await writeFile(at(path), text);
+    console.log(`${path}: ${Buffer.byteLength(text)} bytes`);
+    if (!SERVED.some((name) => path === `dist/${name}`)) continue;
+    await writeFile(at(`${path}.gz`), gzipSync(text, { level: 9 }));
+    await writeFile(at(`${path}.br`), brotli(text));
+  }
 }

@@ -21,7 +21,7 @@ async fn the_welcome_says_what_a_client_must_know() {
     let welcome = socket.welcome().await;
     let expected = json!({
         "type": "welcome", "connection": "<string>", "instance": "<string>", "ping_ms": 25_000,
-        "max_bytes": 16_384, "expires_in": "<number>", "retry_ms": 5_000,
+        "max_bytes": 16_384, "frames_per_second": 50, "frame_burst": 200, "expires_in": "<number>", "retry_ms": 5_000,
         "groups": [{"group": "usuario_7"}],
     });
     assert_like(&welcome, &expected, &mut Seen::new());

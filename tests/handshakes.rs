@@ -72,8 +72,37 @@ async fn http_on_a_websocket_path_is_426_and_elsewhere_404() {
         let answer = request(gateway.public, &format!("GET {path}"), &[], b"").await;
         assert_eq!((answer.status, &answer.json()["code"]), (404, &json!("not_found")), "{path}");
     }
-    let client = request(gateway.public, "GET /client/v1/groupcast.js", &[], b"").await;
-    assert_eq!(client.status, 200);
+}
+
+#[tokio::test]
+async fn the_client_is_served_compressed_with_a_validator_and_at_a_lasting_address() {
+    let gateway = Gateway::start().await;
+    let get = async |path: &str, headers: &[&str]| {
+        request(gateway.public, &format!("GET {path}"), headers, b"").await
+    };
+    let plain = get("/client/v1/groupcast.js", &[]).await;
+    assert_eq!((plain.status, plain.header("content-encoding")), (200, None));
+    assert_eq!(plain.header("cache-control"), Some("public, max-age=3600"));
+    assert_eq!(plain.header("vary"), Some("Accept-Encoding"));
+    for (accepted, used) in [("gzip, br", "br"), ("gzip", "gzip")] {
+        let header = format!("Accept-Encoding: {accepted}");
+        let small = get("/client/v1/groupcast.js", &[&header]).await;
+        assert_eq!(small.header("content-encoding"), Some(used));
+        let length = small.header("content-length").unwrap().parse::<usize>().unwrap();
+        assert!(length * 2 < plain.body.len());
+        assert_eq!(small.header("etag"), plain.header("etag"));
+    }
+    let tag = plain.header("etag").unwrap();
+    let again = get("/client/v1/groupcast.js", &[&format!("If-None-Match: {tag}")]).await;
+    assert_eq!((again.status, again.body.len()), (304, 0));
+    let manifest = get("/client/v1/manifest.json", &[]).await.json();
+    for file in manifest["files"].as_array().unwrap() {
+        let (url, integrity) = (file["url"].as_str().unwrap(), file["integrity"].as_str().unwrap());
+        let served = get(url, &[]).await;
+        assert_eq!(served.header("etag").unwrap().trim_matches('"'), integrity);
+        assert_eq!(served.header("cache-control"), Some("public, max-age=31536000, immutable"));
+        assert_eq!(served.header("access-control-allow-origin"), Some("*"));
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,8 @@
 // Types of the Groupcast client. Written by hand; a test compiles programs against them.
 
+// By a classic script tag, the library is the global `Groupcast`.
+export as namespace Groupcast;
+
 /** The application's own names and payloads; leave them out and every name and payload is allowed. */
 export interface Schema {
   /** Events by group name: `{ [group: `pedido.${number}`]: { estado_cambiado: { estado: string } } }`. */

@@ -3,7 +3,7 @@
 import { clock } from './clock.js';
 
 /** The gateway's defaults, for one whose `welcome` does not give them. */
-const DEFAULTS = { frames_per_second: 50, frames_burst: 200 };
+const DEFAULTS = { frames_per_second: 50, frame_burst: 200 };
 /** Part of the limit that is used: both sides' clocks and the network's jitter take the rest. */
 const MARGIN = 0.8;
 
@@ -16,7 +16,7 @@ export class Pacer {
 
   /** A connection begins, with a full budget. */
   begin(welcome) {
-    const { frames_per_second: rate, frames_burst: burst } = { ...DEFAULTS, ...welcome };
+    const { frames_per_second: rate, frame_burst: burst } = { ...DEFAULTS, ...welcome };
     this.#rate = (rate * MARGIN) / 1000;
     this.window = Math.max(1, Math.floor(burst * MARGIN));
     this.#budget = this.window;

@@ -20,7 +20,7 @@ for (const [rate, burst, told] of [[50, 200, false], [5, 10, true], [500, 1000, 
   test(`stays under ${rate} frames a second with bursts of ${burst}`, async (t) => {
     const world = start(t, { timeout: 600_000 });
     const limit = new Limit(rate, burst);
-    const socket = await world.welcome(told ? { frames_per_second: rate, frames_burst: burst } : {});
+    const socket = await world.welcome(told ? { frames_per_second: rate, frame_burst: burst } : {});
     let counted = 0;
     const serve = () => {
       for (; counted < socket.sent.length; counted += 1) {

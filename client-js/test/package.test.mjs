@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync, readdirSync } from 'node:fs';
 import { test } from 'node:test';
-import { gzipSync } from 'node:zlib';
-import { OUTPUT, bundle } from '../build.mjs';
+import { brotliDecompressSync, gunzipSync, gzipSync } from 'node:zlib';
+import { OUTPUT, SERVED, contents } from '../build.mjs';
 import * as built from '../dist/groupcast.js';
 import { CLIENT, PING_GRACE_MS, mayReturn } from '../src/protocol.js';
 
@@ -11,12 +11,20 @@ const { version, dependencies } = JSON.parse(read('../package.json'));
 const norm = read('../../docs/protocol.md');
 
 test('dist is what src builds to: run `npm run build` and commit it', async () => {
-  assert.equal(readFileSync(OUTPUT, 'utf8'), await bundle());
+  for (const [path, text] of Object.entries(await contents())) assert.equal(read(`../${path}`), text, path);
+});
+
+test('what is served is compressed beforehand', () => {
+  for (const name of SERVED) {
+    const bytes = (suffix) => readFileSync(new URL(`../dist/${name}${suffix}`, import.meta.url));
+    assert.deepEqual(gunzipSync(bytes('.gz')), bytes(''));
+    assert.deepEqual(brotliDecompressSync(bytes('.br')), bytes(''));
+  }
 });
 
 test('the client stays small over the wire', () => {
   const size = gzipSync(readFileSync(OUTPUT), { level: 9 }).length;
-  assert.ok(size <= 11.5 * 1024, `${size} bytes`);
+  assert.ok(size <= 10.7 * 1024, `${size} bytes`);
 });
 
 test('the built file exports what the types promise', () => {

@@ -25,7 +25,7 @@ pub(super) fn list(raw: &RawValue) -> Result<Vec<JoinEntry<'_>>, String> {
     if entries.is_empty() || entries.len() > MAX_GROUPS {
         return Err(format!("\"groups\" has {} entries; {LIST} is allowed", entries.len()));
     }
-    entries.into_iter().map(entry).collect()
+    Ok(entries.into_iter().map(entry).collect())
 }
 
 /// `"since": {"a": {"epoch": "…", "offset": 3}}`.
@@ -37,14 +37,11 @@ pub(super) fn map(raw: &RawValue) -> Result<Vec<JoinEntry<'_>>, String> {
     if pairs.len() > MAX_GROUPS {
         return Err(format!("\"since\" names {} groups; at most 1024 are allowed", pairs.len()));
     }
-    let entries = pairs.into_iter().map(|(group, position)| {
-        let since = Some(read_position(&group, position)?);
-        Ok(JoinEntry { group, since })
-    });
-    entries.collect()
+    Ok(pairs.into_iter().map(|(group, raw)| with_position(group, Some(raw))).collect())
 }
 
-fn entry(raw: &RawValue) -> Result<JoinEntry<'_>, String> {
+/// One entry, whatever it is: a client's mistake in one group must not cost it the others.
+fn entry(raw: &RawValue) -> JoinEntry<'_> {
     #[derive(serde::Deserialize)]
     struct Full<'a> {
         #[serde(borrow)]
@@ -52,14 +49,23 @@ fn entry(raw: &RawValue) -> Result<JoinEntry<'_>, String> {
         #[serde(borrow)]
         since: Option<&'a RawValue>,
     }
-    let wrong = || format!("an entry of \"groups\" is {}; {ENTRY} is allowed", cut(raw.get()));
     if let Some(group) = string(raw) {
-        return Ok(JoinEntry { group, since: None });
+        return JoinEntry { group, since: None, fault: None };
     }
-    let full: Full<'_> = object(raw.get()).ok_or_else(wrong)?;
-    let group = string(full.group).ok_or_else(wrong)?;
-    let since = full.since.map(|position| read_position(&group, position)).transpose()?;
-    Ok(JoinEntry { group, since })
+    let named = object::<Full<'_>>(raw.get())
+        .and_then(|full| string(full.group).map(|group| (group, full.since)));
+    let Some((group, since)) = named else {
+        let fault = format!("an entry of \"groups\" is {}; {ENTRY} is allowed", cut(raw.get()));
+        return JoinEntry { group: Cow::Borrowed(""), since: None, fault: Some(fault) };
+    };
+    with_position(group, since)
+}
+
+fn with_position<'a>(group: Cow<'a, str>, raw: Option<&'a RawValue>) -> JoinEntry<'a> {
+    match raw.map(|raw| read_position(&group, raw)).transpose() {
+        Ok(since) => JoinEntry { group, since, fault: None },
+        Err(fault) => JoinEntry { group, since: None, fault: Some(fault) },
+    }
 }
 
 fn read_position<'a>(group: &str, raw: &'a RawValue) -> Result<(Cow<'a, str>, u64), String> {

@@ -66,6 +66,8 @@ pub enum ClientFrame<'a> {
     },
     /// The answer to a ping.
     Pong,
+    /// Asks for a sign of life, where the client doubts its network.
+    Ping,
 }
 
 /// One group of a `join`, `leave` or `hello.since`: a bare name or an object.
@@ -75,6 +77,8 @@ pub struct JoinEntry<'a> {
     pub group: Cow<'a, str>,
     /// The last position that the client has seen: epoch and offset.
     pub since: Option<(Cow<'a, str>, u64)>,
+    /// Why this entry cannot be used; the others of its frame can.
+    pub fault: Option<String>,
 }
 
 /// What is wrong with a frame.
@@ -196,8 +200,9 @@ impl<'a> Members<'a> {
                 token: self.token()?.ok_or("auth needs \"token\": a string")?,
             }),
             "pong" => Ok(ClientFrame::Pong),
+            "ping" => Ok(ClientFrame::Ping),
             other => Err(format!(
-                "type {:?} is not known; hello, join, leave, send, call, auth and pong are",
+                "type {:?} is not known; hello, join, leave, send, call, auth, ping and pong are",
                 cut(other)
             )),
         }

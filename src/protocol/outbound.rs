@@ -37,6 +37,8 @@ pub struct Welcome<'a> {
     pub ping_ms: u64,
     /// Largest frame that the client may send, bytes.
     pub max_bytes: usize,
+    /// Frames a second that the client may send, and how many at once: over it, 4529.
+    pub frames: (u32, u32),
     /// Seconds until the token runs out.
     pub expires_in: Option<u64>,
     /// The window in which to come back after a loss of the connection, milliseconds.
@@ -96,6 +98,8 @@ pub fn welcome(welcome: &Welcome<'_>) -> Frame {
         instance: &'a str,
         ping_ms: u64,
         max_bytes: usize,
+        frames_per_second: u32,
+        frame_burst: u32,
         #[serde(skip_serializing_if = "Option::is_none")]
         expires_in: Option<u64>,
         retry_ms: u64,
@@ -107,6 +111,8 @@ pub fn welcome(welcome: &Welcome<'_>) -> Frame {
         instance: welcome.connection.instance.as_str(),
         ping_ms: welcome.ping_ms,
         max_bytes: welcome.max_bytes,
+        frames_per_second: welcome.frames.0,
+        frame_burst: welcome.frames.1,
         expires_in: welcome.expires_in,
         retry_ms: welcome.retry_ms,
         groups: entries(welcome.groups),
@@ -247,6 +253,12 @@ pub fn auth_due() -> Frame {
 /// `ping`: asks for a sign of life.
 pub fn ping() -> Frame {
     static FRAME: LazyLock<Frame> = LazyLock::new(|| Frame::text(br#"{"type":"ping"}"#));
+    FRAME.clone()
+}
+
+/// `pong`: answers the client's ping.
+pub fn pong() -> Frame {
+    static FRAME: LazyLock<Frame> = LazyLock::new(|| Frame::text(br#"{"type":"pong"}"#));
     FRAME.clone()
 }
 

@@ -57,7 +57,8 @@ pub(crate) async fn request(to: SocketAddr, line: &str, headers: &[&str], body: 
         stream.write_all(body).await.unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
-        String::from_utf8(answer).unwrap()
+        // Some bodies are compressed, and only their heads are looked at.
+        String::from_utf8_lossy(&answer).into_owned()
     };
     Answer::parse(&soon(line, exchange).await)
 }

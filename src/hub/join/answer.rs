@@ -111,6 +111,7 @@ impl Memberships<'_> {
             connection: connection.id,
             ping_ms: settings.ping.as_millis() as u64,
             max_bytes: settings.max_frame_bytes,
+            frames: (settings.frames_per_second, settings.frame_burst),
             // What the gateway renews by itself does not run out for the client.
             expires_in: match connection.renewal {
                 Renewal::Token { .. } => Some(left),

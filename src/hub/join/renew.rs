@@ -26,8 +26,8 @@ impl Memberships<'_> {
         let sub = connection.identity.sub.clone();
         connection.identity = renewed;
         connection.identity.sub = sub;
-        if let Renewal::Token { announced } = &mut connection.renewal {
-            *announced = false;
+        if matches!(connection.renewal, Renewal::Token { .. }) {
+            connection.renewal = Renewal::token(expires_in);
         }
         self.connections.reschedule(key);
         if let Some(id) = id {

@@ -10,7 +10,9 @@ use crate::frame::Frame;
 use crate::hub::join::Memberships;
 use crate::hub::request::ReplyFormat;
 use crate::hub::store::ConnectionKey;
-use crate::protocol::{ClientFrame, Code, Disconnect, Encoding, FrameError, Refusal, parse};
+use crate::protocol::{
+    ClientFrame, Code, Disconnect, Encoding, FrameError, Refusal, outbound, parse,
+};
 use crate::socket::Inbound;
 
 pub(super) fn handle_message(on: &mut Memberships<'_>, key: ConnectionKey, inbound: Inbound<'_>) {
@@ -50,6 +52,7 @@ fn handle_v1(on: &mut Memberships<'_>, key: ConnectionKey, text: &str) {
     };
     match frame {
         ClientFrame::Pong => {}
+        ClientFrame::Ping => on.connections.answer(key, outbound::pong(), on.context),
         ClientFrame::Hello { .. } => {
             let again = Refusal::new(Code::BadRequest, "hello was said already");
             refuse(on, key, None, &again);

@@ -40,6 +40,9 @@ fn checked_join(
     entry: &JoinEntry<'_>,
     room: &mut usize,
 ) -> Result<(GroupName, Option<Position>), Refusal> {
+    if let Some(fault) = &entry.fault {
+        return Err(Refusal::new(Code::BadRequest, fault.clone()));
+    }
     let name = legal(&entry.group)?;
     if on.groups.held(on.connections, key, &name).is_some() {
         return Ok((name, None));
@@ -67,6 +70,7 @@ pub(super) fn handle_leave(
 ) {
     let mut outcomes = Vec::with_capacity(entries.len());
     for entry in entries {
+        // A position that cannot be read matters as little here as one that can.
         match legal(&entry.group) {
             Ok(name) => outcomes.append(&mut on.leave(key, &[name])),
             Err(refusal) => outcomes.push(refused_outcome(entry, refusal)),

@@ -45,5 +45,15 @@ fn checked_send(
     }
     let event = Event::parse(Bytes::copy_from_slice(data.as_bytes()))
         .map_err(|error| Refusal::new(Code::InvalidEvent, error.to_string()))?;
+    if is_reserved(event.kind()) {
+        let message = "types that begin with \"$\", and \"*\", are the client library's own";
+        return Err(Refusal::new(Code::InvalidEvent, message));
+    }
     Ok((name, event))
+}
+
+/// Whether a listener for an event of this type would be one for what happens to the membership: a
+/// peer could pretend that messages were lost, or that somebody was removed.
+fn is_reserved(kind: &str) -> bool {
+    kind.starts_with('$') || kind == "*"
 }

@@ -35,7 +35,8 @@ pub(super) fn admit(
     if !new.parameters.is_empty() {
         connection.parameters = Some(new.parameters.into());
     }
-    connection.renewal = Renewal::of(new.credential);
+    let life = connection.identity.expires_at.saturating_sub(clock.unix());
+    connection.renewal = Renewal::of(new.credential, life);
     on.context.metrics().connections.of(connection.protocol()).increment(1.0);
     let key = on.connections.insert(connection);
     on.connections.reschedule(key);

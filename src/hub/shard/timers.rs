@@ -9,9 +9,6 @@ use crate::hub::store::{
 };
 use crate::protocol::{Disconnect, outbound};
 
-/// Seconds before the end of a token at which a v1 client is notified that it needs a new one.
-const AUTH_DUE_SECONDS: u64 = 60;
-
 /// The timers of a shard: the next of each connection.
 pub(super) struct Timers {
     wheel: TimerWheel,
@@ -96,11 +93,11 @@ fn run_timer(
     let is_v1 = connection.is_v1();
     let mut answers = [None, None];
     if is_v1
-        && let Renewal::Token { announced } = &mut connection.renewal
-        && !*announced
-        && unix + AUTH_DUE_SECONDS >= connection.identity.expires_at
+        && let Renewal::Token { announce_before } = &mut connection.renewal
+        && *announce_before > 0
+        && unix + u64::from(*announce_before) >= connection.identity.expires_at
     {
-        *announced = true;
+        *announce_before = 0;
         answers[0] = Some(outbound::auth_due());
     }
     if second >= connection.pinged + ping {
@@ -130,8 +127,8 @@ fn due(context: &Context, connection: &Connection) -> u32 {
         ConnectionPhase::Arriving => silent.min(token_due(0)),
         ConnectionPhase::Open => {
             let renewal_due = match &connection.renewal {
-                Renewal::Token { announced: false } if connection.is_v1() => {
-                    token_due(AUTH_DUE_SECONDS)
+                Renewal::Token { announce_before } if connection.is_v1() => {
+                    token_due(u64::from(*announce_before))
                 }
                 Renewal::Token { .. } => token_due(0),
                 Renewal::Hook(hook) => token_due(0).min(hook.due(second, unix)),

@@ -71,8 +71,8 @@ pub(in crate::hub) enum ConnectionPhase {
 pub(in crate::hub) enum Renewal {
     /// By a new token from the client.
     Token {
-        /// Whether `auth_due` was sent for the present token.
-        announced: bool,
+        /// Seconds before the token's end at which `auth_due` is sent; 0 once it was.
+        announce_before: u8,
     },
     /// By the gateway, which asks the connect hook again.
     Hook(Box<HookRenewal>),
@@ -128,7 +128,7 @@ impl Connection {
             route: 0,
             parameters: None,
             memberships: Vec::new(),
-            renewal: Renewal::Token { announced: false },
+            renewal: Renewal::Token { announce_before: 0 },
             chain: FrameChain::default(),
             phase: ConnectionPhase::Arriving,
             in_flight: InFlight::of(encoding),
@@ -181,14 +181,24 @@ impl Connection {
     }
 }
 
+/// The longest before the end of a token at which a v1 client is told that it needs a new one.
+const AUTH_DUE_SECONDS: u64 = 60;
+
 impl Renewal {
-    pub(in crate::hub) fn of(credential: Credential) -> Self {
+    /// `life`: seconds for which the identity is good.
+    pub(in crate::hub) fn of(credential: Credential, life: u64) -> Self {
         match credential {
-            Credential::Token => Self::Token { announced: false },
+            Credential::Token => Self::token(life),
             Credential::Hook(HookIdentity { request, ask_at, welcome }) => {
                 Self::Hook(Box::new(HookRenewal { request, ask_at, is_asked: false, welcome }))
             }
         }
+    }
+
+    /// Renewed by the client, which is asked for a new token when a fifth of its life is left: with a
+    /// fixed minute, tokens that live less are asked for again as soon as they are accepted.
+    pub(in crate::hub) fn token(life: u64) -> Self {
+        Self::Token { announce_before: (life / 5).clamp(1, AUTH_DUE_SECONDS) as u8 }
     }
 
     pub(in crate::hub) fn hook_mut(&mut self) -> Option<&mut HookRenewal> {

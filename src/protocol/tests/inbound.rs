@@ -13,11 +13,11 @@ fn complaint(text: &str) -> (Option<u64>, String) {
 }
 
 fn bare(group: &str) -> JoinEntry<'_> {
-    JoinEntry { group: group.into(), since: None }
+    JoinEntry { group: group.into(), since: None, fault: None }
 }
 
 fn since<'a>(group: &'a str, epoch: &'a str, offset: u64) -> JoinEntry<'a> {
-    JoinEntry { group: group.into(), since: Some((epoch.into(), offset)) }
+    JoinEntry { group: group.into(), since: Some((epoch.into(), offset)), fault: None }
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn an_unknown_type_is_answered_with_what_is_known() {
     assert_eq!(id, Some(9));
     assert_eq!(
         message,
-        r#"type "subscribe" is not known; hello, join, leave, send, call, auth and pong are"#
+        r#"type "subscribe" is not known; hello, join, leave, send, call, auth, ping and pong are"#
     );
     let (_, message) = complaint(&format!(r#"{{"type":"{}"}}"#, "ñ".repeat(5000)));
     assert!(message.len() < 200, "{message}");
@@ -157,26 +157,6 @@ fn each_complaint_names_the_member_the_value_and_what_is_allowed() {
             r#""groups" has 0 entries; a list of 1 to 1024 groups is allowed"#,
         ),
         (
-            r#""type":"join","groups":["a",5]"#,
-            r#"an entry of "groups" is 5; a name or {"group":"a","since":{"epoch":"1.1","offset":0}} is allowed"#,
-        ),
-        (
-            r#""type":"join","groups":[["a",null]]"#,
-            r#"an entry of "groups" is ["a",null]; a name or {"group":"a","since":{"epoch":"1.1","offset":0}} is allowed"#,
-        ),
-        (
-            r#""type":"join","groups":[{"group":"a","since":["1.1",0]}]"#,
-            r#""since" of group "a" is ["1.1",0]; {"epoch":"1.1","offset":0} is allowed"#,
-        ),
-        (
-            r#""type":"join","groups":[{"group":"a","since":{"epoch":"1.1","offset":-1}}]"#,
-            r#""since" of group "a" is {"epoch":"1.1","offset":-1}; {"epoch":"1.1","offset":0} is allowed"#,
-        ),
-        (
-            r#""type":"hello","since":{"a":5}"#,
-            r#""since" of group "a" is 5; {"epoch":"1.1","offset":0} is allowed"#,
-        ),
-        (
             r#""type":"hello","since":["a"]"#,
             r#""since" is ["a"]; an object of group names is allowed"#,
         ),
@@ -198,6 +178,36 @@ fn each_complaint_names_the_member_the_value_and_what_is_allowed() {
         let (id, message) = complaint(&format!(r#"{{"id":6,{frame}}}"#));
         assert_eq!((id, &*message), (Some(6), expected));
     }
+}
+
+#[test]
+fn an_entry_that_cannot_be_used_leaves_the_others_of_its_frame() {
+    let entry = r#"a name or {"group":"a","since":{"epoch":"1.1","offset":0}} is allowed"#;
+    let position = r#"{"epoch":"1.1","offset":0} is allowed"#;
+    for (written, group, fault) in [
+        ("5", "", format!("an entry of \"groups\" is 5; {entry}")),
+        ("null", "", format!("an entry of \"groups\" is null; {entry}")),
+        ("[\"a\",null]", "", format!("an entry of \"groups\" is [\"a\",null]; {entry}")),
+        (r#"{"group":7}"#, "", format!(r#"an entry of "groups" is {{"group":7}}; {entry}"#)),
+        (
+            r#"{"group":"b","since":["1.1",0]}"#,
+            "b",
+            format!(r#""since" of group "b" is ["1.1",0]; {position}"#),
+        ),
+        (
+            r#"{"group":"b","since":{"epoch":"1.1","offset":-1}}"#,
+            "b",
+            format!(r#""since" of group "b" is {{"epoch":"1.1","offset":-1}}; {position}"#),
+        ),
+    ] {
+        let text = format!(r#"{{"type":"join","id":1,"groups":["a",{written},"c"]}}"#);
+        let Ok(ClientFrame::Join { groups, .. }) = parse(&text) else { panic!("{text}") };
+        let bad = JoinEntry { group: group.into(), since: None, fault: Some(fault) };
+        assert_eq!(groups, [bare("a"), bad, bare("c")]);
+    }
+    let text = r#"{"type":"hello","since":{"a":5,"b":{"epoch":"1.1","offset":3}}}"#;
+    let Ok(ClientFrame::Hello { since: entries, .. }) = parse(text) else { panic!() };
+    assert_eq!((entries[0].since.as_ref(), &entries[1]), (None, &since("b", "1.1", 3)));
 }
 
 #[test]

@@ -37,6 +37,7 @@ fn welcome_says_who_where_and_which_groups() {
         connection: ConnectionId { instance, serial: 17 },
         ping_ms: 25_000,
         max_bytes: 16_384,
+        frames: (50, 200),
         expires_in: Some(3540),
         retry_ms: 5000,
         groups: &groups,
@@ -45,12 +46,13 @@ fn welcome_says_who_where_and_which_groups() {
         text(&welcome(&full)),
         concat!(
             r#"{"type":"welcome","connection":"aaaaaaaa-17","instance":"aaaaaaaa","#,
-            r#""ping_ms":25000,"max_bytes":16384,"expires_in":3540,"retry_ms":5000,"#,
+            r#""ping_ms":25000,"max_bytes":16384,"frames_per_second":50,"#,
+            r#""frame_burst":200,"expires_in":3540,"retry_ms":5000,"#,
             r#""groups":[{"group":"usuario_7","epoch":"1.1","offset":120,"recovered":true}]}"#
         )
     );
     let bare = Welcome { expires_in: None, groups: &[], ..full };
-    assert!(text(&welcome(&bare)).ends_with(r#""max_bytes":16384,"retry_ms":5000,"groups":[]}"#));
+    assert!(text(&welcome(&bare)).ends_with(r#""frame_burst":200,"retry_ms":5000,"groups":[]}"#));
 }
 
 #[test]
@@ -171,6 +173,7 @@ fn answers_repeat_the_id() {
 #[test]
 fn frames_that_never_differ_share_their_bytes() {
     assert_eq!(text(&ping()), r#"{"type":"ping"}"#);
+    assert_eq!(text(&pong()), r#"{"type":"pong"}"#);
     assert_eq!(text(&auth_due()), r#"{"type":"auth_due"}"#);
     assert_eq!(ping().bytes().as_ptr(), ping().bytes().as_ptr());
     assert_eq!(auth_due().bytes().as_ptr(), auth_due().bytes().as_ptr());

@@ -1,0 +1,167 @@
+// The packed client, as npm would install it, in everything that loads it: `npm run test:packed`.
+
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const HERE = fileURLToPath(new URL('.', import.meta.url));
+const CLIENT = fileURLToPath(new URL('../..', import.meta.url));
+const NODE_22 = join(HERE, `node_modules/node-${process.platform}-${process.arch}/bin/node`);
+const tool = (path) => join(HERE, 'node_modules', path);
+
+// Connects to a WebSocket server of its own, joins, and gets an event.
+const PROGRAM = `
+const server = new WebSocketServer({ host: '127.0.0.1', port: 0 });
+server.on('connection', (socket) => socket.on('message', (text) => {
+  const { type, id } = JSON.parse(text);
+  const say = (frame) => socket.send(JSON.stringify(frame));
+  if (type === 'hello') say({ type: 'welcome', connection: 'c', instance: 'i', ping_ms: 9000, max_bytes: 9000, retry_ms: 1, groups: [] });
+  if (type !== 'join') return;
+  say({ type: 'joined', id, groups: [{ group: 'a' }] });
+  say({ type: 'event', group: 'a', id: '1', data: { type: 'saludo' } });
+}));
+server.on('listening', async () => {
+  const { GroupcastClient, GroupcastError, UnauthorizedError } = groupcast;
+  const client = new GroupcastClient('ws://127.0.0.1:' + server.address().port, { WebSocket: globalThis.WebSocket ?? WebSocket });
+  const group = client.join('a');
+  await group.ready;
+  for await (const { event } of group) {
+    console.log(event, new UnauthorizedError() instanceof GroupcastError);
+    break;
+  }
+  client.close();
+  server.close();
+});
+`;
+const JEST = `
+test('Jest loads the client', () => {
+  const { GroupcastClient } = require('groupcast');
+  const client = new GroupcastClient('ws://127.0.0.1:9/', { WebSocket: class { close() {} } });
+  const group = client.join('a');
+  expect(group.state).toBe('joining');
+  expect(client.state).toBe('idle');
+  client.close();
+  expect(client.state).toBe('closed');
+});
+`;
+const VUE = `
+import { reactive, ref, shallowReactive } from '@vue/reactivity';
+import { GroupcastClient } from 'groupcast';
+for (const wrap of [reactive, shallowReactive, (value) => ref(value).value]) {
+  const state = wrap({ client: new GroupcastClient('ws://127.0.0.1:9/', { WebSocket: class { close() {} } }) });
+  const held = wrap({ group: state.client.join('a') });
+  held.group.on('e', () => {});
+  held.group.ready.catch(() => {});
+  state.client.onmessage = () => {};
+  if (state.client.groups.get('a').name !== 'a' || held.group.state !== 'joining') throw new Error('not held');
+  held.group.leave();
+  state.client.connect().catch(() => {});
+  state.client.close();
+  if (state.client.state !== 'closed') throw new Error(state.client.state);
+}
+console.log('done');
+`;
+const FILES = {
+  'package.json': '{"private": true}',
+  'program.mjs': `import * as groupcast from 'groupcast';\nimport WebSocket, { WebSocketServer } from 'ws';\n${PROGRAM}`,
+  'program.cjs': `const groupcast = require('groupcast');\nconst WebSocket = require('ws');\nconst { WebSocketServer } = WebSocket;\n${PROGRAM}`,
+  'vue.mjs': VUE,
+  'jest/client.test.js': JEST,
+  'jest/jest.config.js': 'module.exports = { testEnvironment: "node" };',
+  'unused/index.html': '<script type="module" src="./main.js"></script>',
+  'unused/main.js': "import { GroupcastClient } from 'groupcast';\nwindow.made = new GroupcastClient('/ws');",
+  'shaken.js': "import { GroupcastClient } from 'groupcast';\nconsole.log('nothing of it is used');",
+};
+
+let project;
+
+before(() => {
+  project = mkdtempSync(join(tmpdir(), 'groupcast-packed-'));
+  const [{ filename }] = JSON.parse(execFileSync('npm', ['pack', '--json', '--pack-destination', project], { cwd: CLIENT }));
+  mkdirSync(join(project, 'node_modules/groupcast'), { recursive: true });
+  execFileSync('tar', ['-xzf', join(project, filename), '--strip-components=1', '-C', join(project, 'node_modules/groupcast')]);
+  symlinkSync(tool('ws'), join(project, 'node_modules/ws'));
+  symlinkSync(tool('@vue'), join(project, 'node_modules/@vue'));
+  for (const [name, text] of Object.entries(FILES)) {
+    mkdirSync(join(project, name, '..'), { recursive: true });
+    writeFileSync(join(project, name), text);
+  }
+  cpSync(join(CLIENT, 'test/types/usage.ts'), join(project, 'types/usage.ts'));
+  cpSync(join(CLIENT, 'test/types/usage.ts'), join(project, 'types/usage.cts'));
+});
+
+after(() => rmSync(project, { recursive: true, force: true }));
+
+const run = (node, args, cwd = project) => spawnSync(node, args, { cwd, encoding: 'utf8', timeout: 60_000 });
+
+for (const [name, node] of [['this Node', process.execPath], ['Node 22', NODE_22]]) {
+  for (const program of ['program.mjs', 'program.cjs', 'vue.mjs']) {
+    const missing = !existsSync(node) && `no ${node}`;
+    test(`${name} runs ${program}`, { skip: missing }, () => {
+      const { status, stdout, stderr } = run(node, [program]);
+      assert.equal(status, 0, stderr);
+      assert.match(stdout, /^(saludo true|done)\n$/);
+      assert.equal(stderr, '');
+    });
+  }
+}
+
+test('Jest loads it with its defaults', () => {
+  const { status, stderr } = run(process.execPath, [tool('jest/bin/jest.js'), '--rootDir', '.', '--watchman=false'], join(project, 'jest'));
+  assert.equal(status, 0, stderr);
+});
+
+test('Vite bundles it', () => {
+  const { status, stderr, stdout } = run(process.execPath, [tool('vite/bin/vite.js'), 'build', '--outDir', 'out'], join(project, 'unused'));
+  assert.equal(status, 0, stdout + stderr);
+});
+
+test('esbuild leaves out what is not used', async () => {
+  const bundled = async (entry) => {
+    const { outputFiles } = await build({ entryPoints: [join(project, entry)], bundle: true, format: 'esm', minify: true, write: false });
+    return outputFiles[0].text;
+  };
+  assert.ok((await bundled('shaken.js')).length < 100);
+  assert.match(await bundled('unused/main.js'), /groupcast\.v1\.json/);
+});
+
+describe('types hold for', () => {
+  const compilers = { 'TypeScript 7': join(CLIENT, 'node_modules/typescript/bin/tsc'), 'TypeScript 5': tool('typescript5/bin/tsc') };
+  const kinds = {
+    node16: { module: 'node16' },
+    nodenext: { module: 'nodenext' },
+    bundlers: { module: 'esnext', moduleResolution: 'bundler' },
+  };
+  for (const [compiler, tsc] of Object.entries(compilers)) {
+    for (const [kind, options] of Object.entries(kinds)) {
+      test(`${compiler}, ${kind}, as a module and as CommonJS`, () => {
+        const config = {
+          compilerOptions: {
+            strict: true, noEmit: true, target: 'es2022', lib: ['es2022', 'dom', 'esnext.disposable'],
+            types: [], skipDefaultLibCheck: true, ...options,
+          },
+          files: ['usage.ts', 'usage.cts'],
+        };
+        writeFileSync(join(project, 'types/tsconfig.json'), JSON.stringify(config));
+        writeFileSync(join(project, 'types/package.json'), '{"type": "module"}');
+        const { status, stdout } = run(process.execPath, [tsc, '-p', 'types']);
+        assert.equal(status, 0, stdout);
+      });
+    }
+  }
+});
+
+test('the package holds what it names, and nothing else', () => {
+  const at = (path) => join(project, 'node_modules/groupcast', path);
+  const { exports, main, module, types, unpkg } = JSON.parse(readFileSync(at('package.json'), 'utf8'));
+  const named = [main, module, types, unpkg, ...Object.values(exports['.']).flatMap((condition) => Object.values(condition))];
+  for (const path of named) assert.ok(existsSync(at(path)), path);
+  assert.ok(!existsSync(at('test')) && !existsSync(at('src')));
+});
