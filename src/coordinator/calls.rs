@@ -1,9 +1,9 @@
-//! Calls in lanes of their own: a slow back end holds up nobody's sends and joins.
+//! Calls to the back end, within bounds: a slow back end delays nothing else.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::backend::{self, CallError, Question, Reply};
 use crate::channels::ChannelLayer;
@@ -12,17 +12,17 @@ use crate::hub::{Call, Hub};
 use crate::protocol::Code;
 use crate::telemetry::{BackendOutcome, CallFailure, Metrics};
 
-/// Calls that may wait for their turn; more are refused. At 32 in parallel and 50 ms each, a second
-/// and a half of waiting.
+/// Calls that may wait; more are refused. At 32 in parallel and 50 ms each, the last of them waits for a
+/// second and a half.
 const WAITING: usize = 1024;
 
 /// Longest name of a call that is logged, characters.
 const EXCERPT: usize = 100;
 
-/// Where calls go. Order within a plain connection needs no care here: the hub sends its next call
-/// when the last is answered.
+/// Calls that wait for the back end. The order of a plain connection needs no care here: the hub sends
+/// its next call when the last is answered.
 #[derive(Clone)]
-pub(super) struct Lanes {
+pub(super) struct CallQueue {
     backend: Option<Arc<backend::Calls>>,
     /// Names connections for Django, where it has a channel layer here.
     channel_layer: Option<ChannelLayer>,
@@ -32,7 +32,7 @@ pub(super) struct Lanes {
     waiting: Arc<Semaphore>,
 }
 
-impl Lanes {
+impl CallQueue {
     pub(super) fn new(
         backend: Option<Arc<backend::Calls>>,
         channel_layer: Option<ChannelLayer>,
@@ -51,8 +51,15 @@ impl Lanes {
         }
     }
 
-    /// Takes a call, or refuses it at once: the coordinator never waits for the back end.
-    pub(super) async fn take(&self, call: Call) {
+    /// Serves until the hub ends.
+    pub(super) async fn serve(&self, mut calls: mpsc::Receiver<Box<Call>>) {
+        while let Some(call) = calls.recv().await {
+            self.enqueue(*call).await;
+        }
+    }
+
+    /// Enqueues a call or refuses it at once: the coordinator never waits for the back end.
+    async fn enqueue(&self, call: Call) {
         let Some(backend) = &self.backend else {
             let words = "no back end is configured for calls";
             let none = CallError::new(Code::NoBackend, words, CallFailure::NoBackend, None);
@@ -63,18 +70,18 @@ impl Lanes {
             let busy = CallError::new(Code::Unavailable, words, CallFailure::Busy, None);
             return self.refuse(&call, busy).await;
         };
-        let (lanes, backend) = (self.clone(), Arc::clone(backend));
+        let (queue, backend) = (self.clone(), Arc::clone(backend));
         self.metrics.backend.calls_waiting.increment(1.0);
         tokio::spawn(async move {
-            let turn = lanes.turns.acquire().await;
-            lanes.metrics.backend.calls_waiting.decrement(1.0);
+            let turn = queue.turns.acquire().await;
+            queue.metrics.backend.calls_waiting.decrement(1.0);
             drop(place);
-            lanes.serve(&backend, &call).await;
+            queue.ask(&backend, &call).await;
             drop(turn);
         });
     }
 
-    async fn serve(&self, backend: &backend::Calls, call: &Call) {
+    async fn ask(&self, backend: &backend::Calls, call: &Call) {
         let channel =
             self.channel_layer.as_ref().and_then(|channel_layer| channel_layer.channel_of(call.to));
         let question = Question {

@@ -1,8 +1,8 @@
-//! The back end's word on connections, asked for again: beside everything else, and never in a crowd.
+//! Asks the connect hook about connections again, within bounds and beside everything else.
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::backend::{Hook, HookRequest, HookVerdict};
 use crate::channels::ChannelLayer;
@@ -31,8 +31,15 @@ impl Confirmations {
         Self { hook, channel_layer, hub, places: Arc::new(Semaphore::new(UNDER_WAY)) }
     }
 
-    /// Takes a question, or puts it off at once: the coordinator never waits for the back end.
-    pub(super) async fn take(&self, confirm: Confirm) {
+    /// Serves until the hub ends.
+    pub(super) async fn serve(&self, mut confirmations: mpsc::Receiver<Confirm>) {
+        while let Some(confirm) = confirmations.recv().await {
+            self.begin(confirm).await;
+        }
+    }
+
+    /// Begins a confirmation or postpones it at once: the coordinator never waits for the back end.
+    async fn begin(&self, confirm: Confirm) {
         let place = Arc::clone(&self.places).try_acquire_owned();
         let (Some(hook), Ok(place)) = (self.hook.clone(), place) else {
             return self.answer(&confirm, later(&confirm)).await;

@@ -3,13 +3,17 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
 use super::interest::Interest;
 use crate::channels::ChannelLayer;
 use crate::event::{Position, Recovery};
 use crate::group::GroupName;
-use crate::hub::{Hub, Join, Joined};
+use crate::hub::{Hub, Join, Joined, MembershipRequest};
 use crate::layer::{Layer, LayerError};
 use crate::protocol::{Code, Refusal};
+use crate::shutdown::{Phase, Shutdown};
 
 /// Keeps the layer's subscriptions equal to the groups that have members, with a linger.
 pub(super) struct Membership {
@@ -18,7 +22,14 @@ pub(super) struct Membership {
     /// Registers groups where senders of other formats look for them.
     channel_layer: Option<ChannelLayer>,
     interest: Interest,
+    shutdown: Shutdown,
 }
+
+/// Requests taken at once: a wave of joins becomes few commands to the layer.
+const MAX_BATCH: usize = 256;
+
+/// Between two searches for groups whose linger is over.
+const TIDY_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Membership {
     pub(super) fn new(
@@ -26,15 +37,59 @@ impl Membership {
         layer: Layer,
         channel_layer: Option<ChannelLayer>,
         linger: Duration,
+        shutdown: Shutdown,
     ) -> Self {
-        Self { hub, layer, channel_layer, interest: Interest::new(linger) }
+        Self { hub, layer, channel_layer, interest: Interest::new(linger), shutdown }
+    }
+
+    /// Serves until the hub ends.
+    pub(super) async fn serve(&mut self, mut requests: mpsc::Receiver<MembershipRequest>) {
+        let mut tidy = interval(TIDY_INTERVAL);
+        tidy.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut batch = Vec::with_capacity(MAX_BATCH);
+        loop {
+            tokio::select! {
+                count = requests.recv_many(&mut batch, MAX_BATCH) => {
+                    if count == 0 {
+                        return;
+                    }
+                    self.handle(batch.drain(..)).await;
+                }
+                _ = tidy.tick() => self.tidy().await,
+            }
+        }
+    }
+
+    /// Joins are gathered up to the next release, which must not overtake them.
+    async fn handle(&mut self, batch: impl Iterator<Item = MembershipRequest>) {
+        let mut joins = Vec::new();
+        for request in batch {
+            match request {
+                MembershipRequest::Join(join) => joins.push(join),
+                MembershipRequest::Release { shard, groups } => {
+                    self.join(std::mem::take(&mut joins)).await;
+                    self.release(shard, groups);
+                    if self.shutdown.phase() != Phase::Running {
+                        self.depart().await;
+                    }
+                }
+            }
+        }
+        self.join(joins).await;
+    }
+
+    async fn tidy(&mut self) {
+        match self.shutdown.phase() {
+            Phase::Running => self.unsubscribe_expired().await,
+            Phase::Draining | Phase::Closed => self.depart().await,
+        }
     }
 
     /// Serves a batch of joins, asking the layer once to subscribe and once to recover.
     ///
     /// Subscribed first, then asked for the position, then answered: whatever is published after the
     /// answer arrives, and the shard holds back what came before it.
-    pub(super) async fn join(&mut self, joins: Vec<Join>) {
+    async fn join(&mut self, joins: Vec<Join>) {
         if joins.is_empty() {
             return;
         }
@@ -121,7 +176,7 @@ impl Membership {
     }
 
     /// A shard has no members of these groups left; with the last shard the linger begins.
-    pub(super) fn release(&mut self, shard: usize, groups: Vec<GroupName>) {
+    fn release(&mut self, shard: usize, groups: Vec<GroupName>) {
         let now = Instant::now();
         for group in groups {
             if self.hub.close(&group, shard) {
@@ -131,7 +186,7 @@ impl Membership {
     }
 
     /// Unsubscribes groups whose linger is over.
-    pub(super) async fn tidy(&mut self) {
+    async fn unsubscribe_expired(&mut self) {
         let expired = self.interest.take_expired(Instant::now());
         if self.unsubscribe(&expired).await
             && let Some(channel_layer) = &self.channel_layer
@@ -142,7 +197,7 @@ impl Membership {
 
     /// Unsubscribes groups without members at once, since this instance stops. They stay registered: what
     /// is sent to them waits for another instance or for the next start.
-    pub(super) async fn depart(&mut self) {
+    async fn depart(&mut self) {
         let idle = self.interest.take_idle();
         self.unsubscribe(&idle).await;
     }

@@ -1,18 +1,20 @@
-//! Between layer and hub: what the hub wants of the layer, what the layer has for the hub.
+//! Connects the hub to the layer, the back end and the publisher: serves the requests of connections,
+//! and hands the hub what the layer delivers.
 
 mod calls;
 mod confirm;
 mod dispatch;
 mod interest;
 mod membership;
-mod requests;
+mod sends;
+mod serve;
 
 use std::time::Duration;
 
 pub use dispatch::dispatch;
-pub use requests::{Collaborators, Coordinator};
+pub use serve::{Collaborators, Coordinator};
 
-/// Shape of the relay.
+/// Settings of the coordinator.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// How long a group without members stays subscribed, so that a wave of reconnections does not

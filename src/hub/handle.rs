@@ -12,9 +12,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::command::{Command, PossibleGap};
 use super::registry::{MAX_SHARDS, Registry, ShardSet};
 use super::report::{GroupReport, UserReport};
-use super::request::{Confirmation, Joined, NewConnection, Request};
+use super::request::{Confirmation, Joined, NewConnection, Requests};
 use super::shard::{ShardHandle, build};
-use super::store::RequestQueue;
+use super::store::{RequestQueue, request_channels};
 use super::{Settings, ShardConfig};
 use crate::event::{ConnectionId, Control, InstanceId, Position, Publication, Target};
 use crate::frame::Frame;
@@ -60,25 +60,25 @@ pub struct NotAdmitted {
 }
 
 impl Hub {
-    /// Starts the shards; what they want done elsewhere comes out of the channel.
+    /// Starts the shards; what they want done elsewhere comes out of the channels.
     pub fn start(
         instance: InstanceId,
         settings: Settings,
         config: ShardConfig,
-    ) -> io::Result<(Self, mpsc::Receiver<Request>)> {
+    ) -> io::Result<(Self, Requests)> {
         let count = match settings.shards {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             count => count,
         }
         .min(MAX_SHARDS);
-        let (requests, served) = mpsc::channel(settings.requests);
+        let (senders, requests) = request_channels(settings.requests);
         let (alive, ended) = mpsc::channel(1);
         let registry = Arc::new(Registry::default());
         let metrics = Arc::clone(&config.metrics);
         let config = Arc::new(config);
         let mut shards = Vec::with_capacity(count);
         for index in 0..count {
-            let queue = RequestQueue::new(requests.clone(), index);
+            let queue = RequestQueue::new(senders.clone(), index);
             let registry = Arc::clone(&registry);
             let (handle, shard) =
                 build(index, instance, &settings, Arc::clone(&config), registry, queue)?;
@@ -99,7 +99,7 @@ impl Hub {
             metrics,
             ended: Mutex::new(Some(ended)),
         };
-        Ok((Self(Arc::new(shared)), served))
+        Ok((Self(Arc::new(shared)), requests))
     }
 
     /// The instance's id, with which all its connections' ids begin.
@@ -242,17 +242,17 @@ impl Hub {
         self.0.registry.shards_of(group) != ShardSet::default()
     }
 
-    /// Answers a [`Request::Join`].
+    /// Answers a [`Join`](super::Join).
     pub async fn joined(&self, shard: usize, joined: Joined) {
         self.0.shards[shard].inbox.send(Command::Joined(Box::new(joined))).await;
     }
 
-    /// Answers a [`Request::Send`] or [`Request::Call`]; `None` = there is nothing to send.
+    /// Answers a [`Send`](super::Send) or a [`Call`](super::Call); `None` = there is nothing to send.
     pub async fn answer(&self, shard: usize, to: ConnectionId, frame: Option<Frame>) {
         self.0.shards[shard].inbox.send(Command::Answer { to, frame }).await;
     }
 
-    /// Answers a [`Request::Confirm`].
+    /// Answers a [`Confirm`](super::Confirm).
     pub async fn confirmed(&self, shard: usize, to: ConnectionId, outcome: Confirmation) {
         self.0.shards[shard].inbox.send(Command::Confirmed { to, outcome }).await;
     }

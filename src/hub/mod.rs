@@ -23,8 +23,8 @@ pub use handle::{Hub, NotAdmitted};
 pub use registry::{MAX_SHARDS, Registry};
 pub use report::{ConnectionReport, Dropped, GroupReport, UserReport};
 pub use request::{
-    Call, Cause, Confirm, Confirmation, Credential, HookIdentity, Join, Joined, NewConnection,
-    ReplyFormat, Request, Send,
+    Call, Cause, Confirm, Confirmation, Credential, HookIdentity, Join, Joined, MembershipRequest,
+    NewConnection, ReplyFormat, Requests, Send,
 };
 
 use crate::frame::Frame;
@@ -43,7 +43,7 @@ pub struct Settings {
     /// Commands and publications that may wait for one shard. When it is full the sender waits, in
     /// the end the publisher: a shard never waits for a socket, so this is CPU, not slow readers.
     pub inbox: usize,
-    /// Requests (joins, sends, calls) of all shards that may wait to be served.
+    /// Requests of each kind (memberships, sends, calls, confirmations) of all shards that may wait.
     pub requests: usize,
     /// Rate at which connections are closed when draining, per second.
     pub drain_rate: u32,

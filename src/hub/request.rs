@@ -4,6 +4,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
+use tokio::sync::mpsc;
 
 use crate::event::{ConnectionId, Event, Position, Recovery};
 use crate::frame::Frame;
@@ -56,10 +57,24 @@ pub struct HookIdentity {
     pub welcome: Option<Frame>,
 }
 
-/// What the hub wants done elsewhere. It leaves the hub by one bounded channel; requests of one
-/// connection stay in order.
+/// What the hub wants done elsewhere. It leaves the hub by bounded channels, one per kind, so that no
+/// kind waits for another. Within a kind requests stay in order.
 #[derive(Debug)]
-pub enum Request {
+pub struct Requests {
+    /// Groups to be joined and released.
+    pub memberships: mpsc::Receiver<MembershipRequest>,
+    /// Browsers publish; answered with [`Hub::answer`](super::Hub::answer).
+    pub sends: mpsc::Receiver<Box<Send>>,
+    /// Browsers ask the back end; answered with [`Hub::answer`](super::Hub::answer).
+    pub calls: mpsc::Receiver<Box<Call>>,
+    /// The hook is to be asked about connections again; answered with
+    /// [`Hub::confirmed`](super::Hub::confirmed).
+    pub confirmations: mpsc::Receiver<Confirm>,
+}
+
+/// A change of the groups that a shard has members of. One kind: a release must not overtake a join.
+#[derive(Debug)]
+pub enum MembershipRequest {
     /// Memberships that wait for the layer; answered with [`Hub::joined`](super::Hub::joined).
     Join(Join),
     /// No member of these groups is left on this shard.
@@ -69,13 +84,6 @@ pub enum Request {
         /// The groups.
         groups: Vec<GroupName>,
     },
-    /// A browser publishes; answered with [`Hub::answer`](super::Hub::answer).
-    Send(Box<Send>),
-    /// The hook is to be asked about a connection again; answered with
-    /// [`Hub::confirmed`](super::Hub::confirmed).
-    Confirm(Confirm),
-    /// A browser asks the back end; answered with [`Hub::answer`](super::Hub::answer).
-    Call(Box<Call>),
 }
 
 /// Memberships that wait for the layer.

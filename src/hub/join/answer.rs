@@ -19,6 +19,7 @@ impl Memberships<'_> {
     pub(in crate::hub) fn joined(&mut self, joined: Joined) {
         let Some(key) = self.connections.find(joined.to) else { return };
         if let Cause::Client(_) = joined.cause {
+            self.connections[key].join_ends();
             self.connections.request_answered(key);
         }
         if !self.connections.is_open(key) {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::Memberships;
 use crate::event::ConnectionId;
 use crate::hub::context::Context;
-use crate::hub::request::{Confirm, Confirmation, Request};
-use crate::hub::store::{ConnectionKey, Connections, RequestQueue};
+use crate::hub::request::{Confirm, Confirmation};
+use crate::hub::store::{ConnectionKey, Connections, Request, RequestQueue};
 use crate::identity::Identity;
 use crate::protocol::Disconnect;
 

@@ -3,8 +3,8 @@
 use super::Memberships;
 use crate::event::Position;
 use crate::group::GroupName;
-use crate::hub::request::{Cause, Join, Request};
-use crate::hub::store::ConnectionKey;
+use crate::hub::request::{Cause, Join};
+use crate::hub::store::{ConnectionKey, Request};
 use crate::protocol::outbound::JoinOutcome;
 
 /// The reason given with changes that a back end made.
@@ -30,7 +30,7 @@ impl Memberships<'_> {
         let connection = &mut self.connections[key];
         match cause {
             Cause::NewConnection => self.joins.begin(key, None, ticket),
-            Cause::Client(_) => connection.in_flight.begin(),
+            Cause::Client(_) => connection.join_begins(),
             // Not the client's request: what it may ask for does not depend on it.
             Cause::Server(_) => {}
         }

@@ -4,8 +4,8 @@ use serde_json::value::RawValue;
 
 use super::refuse::forbidden;
 use crate::hub::join::Memberships;
-use crate::hub::request::{Call, ReplyFormat, Request};
-use crate::hub::store::ConnectionKey;
+use crate::hub::request::{Call, ReplyFormat};
+use crate::hub::store::{ConnectionKey, Request};
 use crate::identity::Operation;
 use crate::protocol::parse_plain_call;
 use crate::telemetry::CallFailure;

@@ -6,8 +6,8 @@ use super::refuse::{forbidden, legal, refuse};
 use crate::event::Event;
 use crate::group::GroupName;
 use crate::hub::join::Memberships;
-use crate::hub::request::{Request, Send};
-use crate::hub::store::ConnectionKey;
+use crate::hub::request::Send;
+use crate::hub::store::{ConnectionKey, Request};
 use crate::identity::Operation;
 use crate::protocol::{Code, Refusal};
 

@@ -39,8 +39,10 @@ pub(in crate::hub) struct Connection {
     pub(in crate::hub) renewal: Renewal,
     /// Requests under way; reading pauses at a bound, so they need no queue of their own.
     pub(in crate::hub) in_flight: InFlight,
-    /// Its requests that wait for room in the channel.
+    /// Its requests that wait in the queue.
     pub(super) stalled: u32,
+    /// Its joins that are not answered yet.
+    joining: u32,
     pub(in crate::hub) frames: FrameBudget,
     /// Seconds of the shard's clock: arrival, last input, last ping, next run of its timer.
     pub(in crate::hub) since: u32,
@@ -111,6 +113,23 @@ pub(in crate::hub) struct FrameBudget {
 }
 
 impl Connection {
+    /// The client has asked to join groups.
+    pub(in crate::hub) fn join_begins(&mut self) {
+        self.in_flight.begin();
+        self.joining += 1;
+    }
+
+    /// A join of the client was answered. Its request counts until
+    /// [`Connections::request_answered`](super::Connections::request_answered).
+    pub(in crate::hub) fn join_ends(&mut self) {
+        self.joining = self.joining.saturating_sub(1);
+    }
+
+    /// Whether joins of the client are not answered yet.
+    pub(in crate::hub) fn is_joining(&self) -> bool {
+        self.joining > 0
+    }
+
     /// A connection that has just arrived, at this second of the shard's clock.
     pub(in crate::hub) fn new(
         id: ConnectionId,
@@ -133,6 +152,7 @@ impl Connection {
             phase: ConnectionPhase::Arriving,
             in_flight: InFlight::of(encoding),
             stalled: 0,
+            joining: 0,
             frames,
             since: second,
             heard: second,

@@ -13,7 +13,7 @@ pub(super) use connection::{Connection, ConnectionPhase, FrameBudget, Renewal};
 pub(super) use connections::{ConnectionKey, Connections, Ended};
 pub(super) use groups::{GroupKey, GroupMember, Groups};
 pub(super) use joins::{Buffered, JoinAnswer, JoinBuffer, Joins, is_newer};
-pub(super) use request_queue::RequestQueue;
+pub(super) use request_queue::{Request, RequestQueue, request_channels};
 pub(super) use turn::{FrameChain, Turn};
 #[cfg(test)]
 pub(super) use turn::{MAX_BYTES, MAX_LINKS, MAX_PUBLICATIONS};

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::Events;
-use tokio::sync::mpsc;
 
 use super::fixture::{answer_to, event, group, identity, instance, shard_config};
 use super::peer::{Peer, pair};
@@ -13,8 +12,11 @@ use crate::group::GroupName;
 use crate::hub::command::Command;
 
 use crate::hub::shard::{Shard, ShardHandle, build};
-use crate::hub::store::RequestQueue;
-use crate::hub::{Credential, Join, NewConnection, Registry, Request, Settings};
+use crate::hub::store::{RequestQueue, request_channels};
+use crate::hub::{
+    Call, Confirm, Credential, Join, MembershipRequest, NewConnection, Registry, Requests, Send,
+    Settings,
+};
 use crate::protocol::{Code, Encoding, Refusal};
 use crate::socket;
 use crate::telemetry::Metrics;
@@ -22,13 +24,48 @@ use crate::telemetry::Metrics;
 pub(super) struct Bench {
     pub(super) shard: Shard,
     pub(super) handle: ShardHandle,
-    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) requests: Requests,
     pub(super) registry: Arc<Registry>,
     pub(super) metrics: Arc<Metrics>,
     /// The bench's present, moved by [`Bench::pass`] alone.
     pub(super) now: Instant,
     events: Events,
     serial: u64,
+}
+
+/// A request of any kind.
+#[derive(Debug)]
+pub(super) enum Requested {
+    Join(Join),
+    Release(Vec<GroupName>),
+    Send(Box<Send>),
+    Call(Box<Call>),
+    Confirm(Confirm),
+}
+
+impl Requests {
+    /// The next request of a kind that has one.
+    pub(super) fn try_recv(&mut self) -> Option<Requested> {
+        if let Ok(request) = self.memberships.try_recv() {
+            return Some(match request {
+                MembershipRequest::Join(join) => Requested::Join(join),
+                MembershipRequest::Release { groups, .. } => Requested::Release(groups),
+            });
+        }
+        let send = self.sends.try_recv().ok().map(Requested::Send);
+        let call = || self.calls.try_recv().ok().map(Requested::Call);
+        let confirm = || self.confirmations.try_recv().ok().map(Requested::Confirm);
+        send.or_else(call).or_else(confirm)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        let sent = self.sends.len() + self.calls.len();
+        self.memberships.len() + sent + self.confirmations.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// How long a test may wait for what the loopback carries.
@@ -54,8 +91,8 @@ impl Bench {
     ) -> Self {
         let metrics = Arc::new(Metrics::new());
         let config = Arc::new(shard_config(connection, Arc::clone(&metrics)));
-        let (sender, requests) = mpsc::channel(requests);
-        let outgoing = RequestQueue::new(sender, index);
+        let (senders, requests) = request_channels(requests);
+        let outgoing = RequestQueue::new(senders, index);
         let shared = Arc::clone(&registry);
         let (handle, shard) =
             build(index, instance(), &Settings::default(), config, shared, outgoing).unwrap();
@@ -159,7 +196,7 @@ impl Bench {
     /// The next join that waits.
     pub(super) fn join(&mut self) -> Join {
         match self.requests.try_recv() {
-            Ok(Request::Join(join)) => join,
+            Some(Requested::Join(join)) => join,
             other => panic!("{other:?} in place of a join"),
         }
     }
@@ -185,8 +222,8 @@ impl Bench {
 
     /// Serves all that waits: joins are granted, releases forgotten.
     pub(super) fn grant_all(&mut self) {
-        while let Ok(request) = self.requests.try_recv() {
-            if let Request::Join(join) = request {
+        while let Some(request) = self.requests.try_recv() {
+            if let Requested::Join(join) = request {
                 self.grant(join, &Recovery::default());
             }
         }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use mio::Events;
 
 use super::bench::Bench;
+use super::bench::Requested;
 use super::fixture::{group, member};
 use super::peer::masked;
 use crate::event::{Control, Recovery};
-use crate::hub::Request;
 use crate::hub::command::Command;
 use crate::hub::store::InFlight;
 use crate::protocol::Encoding;
@@ -23,8 +23,8 @@ fn send_frame(id: u64, size: usize) -> String {
 /// The ids of the sends that wait to be served.
 fn sends(bench: &mut Bench) -> Vec<u64> {
     let mut ids = Vec::new();
-    while let Ok(request) = bench.requests.try_recv() {
-        if let Request::Send(send) = request {
+    while let Some(request) = bench.requests.try_recv() {
+        if let Requested::Send(send) = request {
             ids.push(send.id);
         }
     }
@@ -125,7 +125,7 @@ fn calls_of_a_plain_client_go_out_one_at_a_time_whatever_else_happens() {
     peer.say(r#"{"type":"uno"}"#);
     peer.say(r#"{"type":"dos"}"#);
     bench.turn_until("the first call is asked", |bench| !bench.requests.is_empty());
-    let Ok(Request::Call(call)) = bench.requests.try_recv() else { panic!("no call") };
+    let Some(Requested::Call(call)) = bench.requests.try_recv() else { panic!("no call") };
     assert_eq!(&*call.name, "uno");
     bench.control(Control::Join(member(&peer), group("g")));
     bench.turn();
@@ -135,7 +135,7 @@ fn calls_of_a_plain_client_go_out_one_at_a_time_whatever_else_happens() {
     assert!(bench.requests.is_empty(), "the first call is not answered");
     bench.post(Command::Answer { to: peer.id, frame: None });
     bench.turn();
-    let Ok(Request::Call(call)) = bench.requests.try_recv() else { panic!("no second call") };
+    let Some(Requested::Call(call)) = bench.requests.try_recv() else { panic!("no second call") };
     assert_eq!(&*call.name, "dos");
 }
 

@@ -3,17 +3,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::mpsc;
-
 use super::fixture::{group, identity, instance};
 use super::peer::pair;
 use crate::event::{ConnectionId, Except, Publication, PublicationId, Target};
-use crate::hub::Request;
 use crate::hub::registry::{Registry, ShardSet};
 use crate::hub::shard::{ClosedUsers, REMEMBERED};
 use crate::hub::store::{
-    Connection, Connections, FrameBudget, FrameChain, Groups, RequestQueue, Turn,
+    Connection, Connections, FrameBudget, FrameChain, Groups, Request, RequestQueue, Turn,
+    request_channels,
 };
+use crate::hub::{Cause, Join, MembershipRequest, Send};
 use crate::protocol::{Encoding, Shape};
 use crate::socket::{ClientSocket, GapPolicy, Limits, Settings};
 
@@ -37,8 +36,30 @@ fn connection(serial: u64) -> Connection {
     Connection::new(id, socket, identity("7"), Encoding::V1, FrameBudget::full(1, 0), 0)
 }
 
-fn release(name: &str) -> Request {
-    Request::Release { shard: 0, groups: vec![group(name)] }
+/// A join of the connection with this serial.
+fn join(serial: u64) -> Request {
+    Request::Join(Join {
+        to: ConnectionId { instance: instance(), serial },
+        shard: 0,
+        ticket: 0,
+        cause: Cause::Server("backend"),
+        groups: Vec::new(),
+        refused: Vec::new(),
+    })
+}
+
+/// A send of the connection with this serial.
+fn send(serial: u64) -> Request {
+    Request::Send(Box::new(Send {
+        to: ConnectionId { instance: instance(), serial },
+        shard: 0,
+        sub: "7".into(),
+        id: 1,
+        group: group("a"),
+        event: super::fixture::event(1, 60),
+        echo: true,
+        key: None,
+    }))
 }
 
 #[test]
@@ -63,13 +84,13 @@ fn keeps_a_frame_budget_when_its_clock_wraps() {
 
 #[test]
 fn keeps_requests_without_room_in_order_and_their_connections_unread() {
-    let (sender, mut requests) = mpsc::channel(1);
-    let mut queue = RequestQueue::new(sender, 0);
+    let (senders, mut requests) = request_channels(1);
+    let mut queue = RequestQueue::new(senders, 0);
     let (mut connections, groups) = (Connections::default(), Groups::default());
     let keys: Vec<_> = (1..=3).map(|n| connections.insert(connection(n))).collect();
-    for (key, name) in keys.iter().zip(["a", "b", "c"]) {
+    for (key, serial) in keys.iter().zip(1..) {
         connections.open(*key, 0);
-        queue.request(&mut connections, *key, release(name));
+        queue.request(&mut connections, *key, join(serial));
     }
     connections.take_to_read();
     assert!(queue.is_waiting());
@@ -77,31 +98,73 @@ fn keeps_requests_without_room_in_order_and_their_connections_unread() {
     assert_eq!(waits, [false, true, true]);
     let mut order = Vec::new();
     for round in 0..3 {
-        let Ok(Request::Release { groups: names, .. }) = requests.try_recv() else {
+        let Ok(MembershipRequest::Join(join)) = requests.memberships.try_recv() else {
             panic!("nothing in round {round}")
         };
-        order.extend(names);
+        order.push(join.to.serial);
         queue.send(&mut connections, &groups);
     }
-    assert_eq!(order, [group("a"), group("b"), group("c")]);
+    assert_eq!(order, [1, 2, 3]);
     assert_eq!(connections.take_to_read(), [(keys[1], 2), (keys[2], 3)]);
     assert!(keys.iter().all(|key| !connections[*key].must_wait()));
     assert!(!queue.is_waiting());
 }
 
 #[test]
+fn keeps_no_kind_of_request_waiting_for_another() {
+    let (senders, mut requests) = request_channels(1);
+    let mut queue = RequestQueue::new(senders, 0);
+    let mut connections = Connections::default();
+    let keys: Vec<_> = (1..=3).map(|n| connections.insert(connection(n))).collect();
+    for key in &keys {
+        connections.open(*key, 0);
+    }
+    queue.request(&mut connections, keys[0], join(1));
+    queue.request(&mut connections, keys[1], join(2));
+    queue.request(&mut connections, keys[2], send(3));
+    assert!(connections[keys[1]].must_wait(), "there is no room for its join");
+    assert!(!connections[keys[2]].must_wait());
+    assert_eq!(requests.sends.try_recv().unwrap().to.serial, 3);
+}
+
+#[test]
+fn sends_a_request_behind_the_joins_of_its_own_connection_alone() {
+    let (senders, mut requests) = request_channels(8);
+    let mut queue = RequestQueue::new(senders, 0);
+    let (mut connections, groups) = (Connections::default(), Groups::default());
+    let keys: Vec<_> = (1..=2).map(|n| connections.insert(connection(n))).collect();
+    for key in &keys {
+        connections.open(*key, 0);
+    }
+    connections[keys[0]].join_begins();
+    queue.request(&mut connections, keys[0], send(1));
+    queue.request(&mut connections, keys[1], send(2));
+    assert_eq!(requests.sends.try_recv().unwrap().to.serial, 2);
+    queue.send(&mut connections, &groups);
+    assert!(requests.sends.try_recv().is_err(), "its join is not answered");
+    assert!(connections[keys[0]].must_wait());
+    connections[keys[0]].join_ends();
+    queue.send(&mut connections, &groups);
+    assert_eq!(requests.sends.try_recv().unwrap().to.serial, 1);
+    assert!(!connections[keys[0]].must_wait());
+}
+
+#[test]
 fn keeps_a_released_group_until_there_is_room() {
-    let (sender, mut requests) = mpsc::channel(1);
-    let mut queue = RequestQueue::new(sender, 0);
+    let (senders, mut requests) = request_channels(1);
+    let mut queue = RequestQueue::new(senders, 0);
     let (mut connections, groups) = (Connections::default(), Groups::default());
     let key = connections.insert(connection(1));
-    queue.request(&mut connections, key, release("a"));
+    queue.request(&mut connections, key, join(1));
     queue.release(group("g"));
     queue.send(&mut connections, &groups);
     assert!(queue.is_waiting(), "no room yet");
-    requests.try_recv().unwrap();
+    requests.memberships.try_recv().unwrap();
     queue.send(&mut connections, &groups);
-    let Ok(Request::Release { groups: names, .. }) = requests.try_recv() else { panic!() };
+    let Ok(MembershipRequest::Release { groups: names, .. }) = requests.memberships.try_recv()
+    else {
+        panic!()
+    };
     assert_eq!(names, [group("g")]);
 }
 

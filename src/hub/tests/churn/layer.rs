@@ -8,9 +8,9 @@ use super::oracle::Oracle;
 use crate::event::{Position, Publication, Recovery, Target};
 use crate::group::GroupName;
 use crate::hub::command::Command;
-use crate::hub::tests::bench::Bench;
+use crate::hub::tests::bench::{Bench, Requested};
 use crate::hub::tests::fixture::{answer_to, position};
-use crate::hub::{Join, Registry, Request};
+use crate::hub::{Join, Registry};
 
 pub(super) struct Layer {
     registry: Arc<Registry>,
@@ -49,20 +49,20 @@ impl Layer {
         let shard = bench.shard.context.index;
         for _ in 0..most {
             match bench.requests.try_recv() {
-                Ok(Request::Join(join)) => {
+                Some(Requested::Join(join)) => {
                     for (name, _) in &join.groups {
                         self.registry.open(name, shard);
                     }
                     self.joins[shard].push_back(join);
                 }
-                Ok(Request::Release { groups, .. }) => {
+                Some(Requested::Release(groups)) => {
                     // A release must not overtake the joins before it.
                     for name in groups {
                         self.registry.close(&name, shard);
                     }
                 }
-                Ok(other) => panic!("{other:?}"),
-                Err(_) => return,
+                Some(other) => panic!("{other:?}"),
+                None => return,
             }
         }
     }

@@ -1,0 +1,65 @@
+//! Serves what the hub wants done elsewhere, each kind of request for itself.
+
+use std::sync::Arc;
+
+use super::Settings;
+use super::calls::CallQueue;
+use super::confirm::Confirmations;
+use super::membership::Membership;
+use super::sends::SendWorkers;
+use crate::backend::BackEnd;
+use crate::channels::ChannelLayer;
+use crate::hub::{Hub, Requests};
+use crate::layer::Layer;
+use crate::publish::Publisher;
+use crate::shutdown::Shutdown;
+use crate::telemetry::Metrics;
+
+/// The one reader of the hub's requests.
+pub struct Coordinator {
+    membership: Membership,
+    sends: SendWorkers,
+    calls: CallQueue,
+    confirmations: Confirmations,
+}
+
+/// The rooms that serve the requests.
+pub struct Collaborators {
+    /// For joins.
+    pub layer: Layer,
+    /// For joins, where senders of other formats are to find the groups.
+    pub channel_layer: Option<ChannelLayer>,
+    /// For sends.
+    pub publisher: Arc<Publisher>,
+    /// For calls, and for the identities of browsers.
+    pub backend: BackEnd,
+}
+
+impl Coordinator {
+    /// A coordinator that serves `hub`; its workers end with it.
+    pub fn new(
+        settings: &Settings,
+        hub: Hub,
+        collaborators: Collaborators,
+        metrics: Arc<Metrics>,
+        shutdown: Shutdown,
+    ) -> Self {
+        let Collaborators { layer, channel_layer, publisher, backend } = collaborators;
+        let sends = SendWorkers::new(&hub, &publisher);
+        let calls = CallQueue::new(backend.calls, channel_layer.clone(), hub.clone(), metrics);
+        let confirmations = Confirmations::new(backend.hook, channel_layer.clone(), hub.clone());
+        let membership = Membership::new(hub, layer, channel_layer, settings.linger, shutdown);
+        Self { membership, sends, calls, confirmations }
+    }
+
+    /// Serves until the hub ends. No kind waits for another.
+    pub async fn serve(mut self, requests: Requests) {
+        let Requests { memberships, sends, calls, confirmations } = requests;
+        tokio::join!(
+            self.membership.serve(memberships),
+            self.sends.serve(sends),
+            self.calls.serve(calls),
+            self.confirmations.serve(confirmations),
+        );
+    }
+}
