@@ -4,6 +4,12 @@ import { $, dibujo, nodo, pedir, pesos } from './pintar.js';
 
 export class Catalogo {
   #productos = new Map();
+  #comprado;
+
+  /** @param {(producto: object) => void} comprado called once a purchase is accepted */
+  constructor(comprado) {
+    this.#comprado = comprado;
+  }
 
   pintar(productos) {
     for (const producto of productos) {
@@ -27,7 +33,7 @@ export class Catalogo {
   }
 
   #poner({ id, nombre, dibujo: figura, precio, vendedor, propio }) {
-    const comprar = nodo('button', { type: 'button', class: 'principal', 'aria-label': `Comprar ${nombre}`, onclick: () => this.#comprar(id) }, 'Comprar');
+    const comprar = nodo('button', { type: 'button', class: 'principal', 'aria-label': `Comprar ${nombre}`, onclick: () => this.#comprar({ id, nombre, precio }) }, 'Comprar');
     const elemento = nodo('li', { 'data-producto': id, class: propio ? 'propio' : '' },
       dibujo(`d-${figura}`),
       nodo('div', {},
@@ -39,10 +45,11 @@ export class Catalogo {
     $('productos').append(elemento);
   }
 
-  async #comprar(id) {
+  async #comprar(producto) {
     $('error-compra').textContent = '';
     try {
-      await pedir(`/comprar/${id}/`, { method: 'POST' });
+      await pedir(`/comprar/${producto.id}/`, { method: 'POST' });
+      this.#comprado(producto);
     } catch (error) {
       $('error-compra').textContent = error.message;
     }

@@ -18,9 +18,12 @@ const RECIBIDOS = 200;
 
 const inicial = JSON.parse($('estado').textContent);
 const llamar = (nombre, datos) => conexion.llamar(nombre, datos);
-const catalogo = new Catalogo();
+const catalogo = new Catalogo(({ nombre, precio }) => globo('Compra hecha', `${nombre} · ${pesos(precio)}`));
 const avisos = new Avisos(llamar);
 const fotos = new Fotos();
+
+/** When the summary on the page was made. */
+let resumido = 0;
 
 function pintar(estado) {
   manejar.resumen(estado.resumen);
@@ -41,6 +44,9 @@ const manejar = {
   notificacion_leida: ({ ids, sin_leer }) => avisos.leidas(ids, sin_leer),
   existencias: ({ producto, quedan }) => catalogo.quedan(producto, quedan),
   resumen({ ventas, monto, timestamp }) {
+    // A state that was loaded may be older than what arrived meanwhile.
+    if (Date.parse(timestamp) < resumido) return;
+    resumido = Date.parse(timestamp);
     $('resumen-ventas').textContent = ventas;
     $('resumen-monto').textContent = pesos(monto);
     $('resumen-hora').textContent = hora(new Date(timestamp));
@@ -83,9 +89,14 @@ function mostrarEstado(estado) {
   $('conexion').lastElementChild.textContent = ESTADOS[estado];
 }
 
-/** Refused for good: the session ended, here or in another tab. */
+// Whoever signs out here is on the way to the sign-in page already.
+let saliendo = false;
+$('salir').form.addEventListener('submit', () => { saliendo = true; });
+
+/** Refused for good: the session ended in another tab. */
 function cerrada({ code }) {
   mostrarEstado('closed');
+  if (saliendo) return;
   $('conexion').title = `código ${code}`;
   location.assign('/entrar/?cerrada=1');
 }
