@@ -40,7 +40,7 @@ endef
 .PHONY: help
 help:
 	@echo 'make setup    install what the checks need; starts no service'
-	@echo 'make check    format, lint and unit tests: minutes when nothing is built, then less'
+	@echo 'make check    format, lint, documents, unit tests; quick once built'
 	@echo 'make test     setup, then every check and test, as CI does'
 	@echo 'make fmt      format the code'
 	@echo 'make run      a gateway to try: groupcast dev'
@@ -49,7 +49,7 @@ help:
 	@echo 'one part:     format lint licences advisories docs workflows unit rust api django client'
 	@echo '              browser demo-test'
 
-CHECKS := format lint unit client-unit
+CHECKS := format lint documents unit client-unit
 TESTS := format lint licences advisories docs workflows rust api django client browser
 
 # $(call run-all,title,targets): one after the other, then the time of all.
@@ -167,7 +167,7 @@ advisories: $(CARGO_DENY)
 	fi)
 
 .PHONY: docs
-docs:
+docs: documents
 	$(call step,API documentation,RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet)
 
 .PHONY: documents
