@@ -46,6 +46,8 @@ help:
 	@echo 'make run      a gateway to try: groupcast dev'
 	@echo 'make demo     a shop with all its parts, in the browser; options: make demo DEMO=--help'
 	@echo 'make chaos    kill and stop instances for CHAOS_SECONDS (300), longer than any test may'
+	@echo 'make browsers      the client in Firefox and WebKitGTK'
+	@echo 'make client-chaos  the client under faults, for long'
 	@echo 'one part:     format lint licences advisories docs workflows unit rust api django client'
 	@echo '              browser demo-test'
 
@@ -229,7 +231,21 @@ client-unit: client-js/node_modules/.package-lock.json
 .PHONY: browser
 browser: client-js/node_modules/.package-lock.json
 	$(call step,gateway for the browser,cargo build --locked)
+	@$(MAKE) client-js/test/packed/node_modules/.package-lock.json
 	$(call step,browser tests,cd client-js && npm run test:browser)
+
+# The contract in Firefox and WebKitGTK, which are not installed for `make test`.
+.PHONY: browsers
+browsers: client-js/node_modules/.package-lock.json
+	@$(MAKE) packages PROGRAMS='firefox-esr:firefox-esr WebKitWebDriver:webkit2gtk-driver Xvfb:xvfb'
+	$(call step,build the gateway for the browsers,cargo build --locked)
+	$(call step,Firefox and WebKitGTK,cd client-js && npm run test:browsers)
+
+# The client under faults for CLIENT_CHAOS_SECONDS, longer than `make test` does it.
+.PHONY: client-chaos
+client-chaos: client-js/node_modules/.package-lock.json
+	$(call step,build the gateway for the client,cargo build --locked)
+	$(call step,chaos for the client,cd client-js && CLIENT_CHAOS_SECONDS=$${CLIENT_CHAOS_SECONDS:-300} npm run test:chaos)
 
 # ===== the shop: examples/django-shop =====
 
