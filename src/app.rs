@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::api::{self, Api, Probes};
 use crate::backend::{BackEnd, BackendError, Hook};
-use crate::channels::{ChannelLayer, ChannelsError, Consumers};
+use crate::channels::{AgreementError, DjangoLayer, MailboxNames};
 use crate::config::Config;
 use crate::coordinator::{self, Collaborators, Coordinator};
 use crate::dev;
@@ -25,6 +25,7 @@ use crate::publish::Publisher;
 use crate::server::{self, Server};
 use crate::shutdown::{Phase, Shutdown};
 use crate::socket;
+use crate::sources::{SourceConnection, Sources};
 use crate::supervisor::{Supervisor, TaskFailure};
 use crate::telemetry::Metrics;
 
@@ -96,7 +97,7 @@ pub enum RunError {
     Layer(#[from] LayerError),
     /// Other instances of the cluster have another configuration.
     #[error(transparent)]
-    ChannelLayer(#[from] ChannelsError),
+    Agreement(#[from] AgreementError),
     /// The back end's settings are invalid.
     #[error(transparent)]
     Backend(#[from] BackendError),
@@ -151,7 +152,7 @@ async fn run_with(
     tokio::select! {
         () = stop => {}
         failure = supervisor.failed() => return Err(failure.into()),
-        error = disagreement(gateway.core.channel_layer.as_ref()) => return Err(error.into()),
+        error = disagreement(gateway.core.sources.as_ref()) => return Err(error.into()),
     }
     tokio::select! {
         outcome = gateway.stop(grace) => Ok(outcome),
@@ -168,8 +169,8 @@ struct Gateway {
 /// The rooms that carry events, without listeners.
 struct Core {
     layer: Layer,
-    channel_layer: Option<ChannelLayer>,
-    consumers: Option<Consumers>,
+    django: Option<DjangoLayer>,
+    sources: Option<Sources>,
     publisher: Arc<Publisher>,
     hub: Hub,
     hook: Option<Hook>,
@@ -239,16 +240,16 @@ impl Gateway {
     /// 4. the API, which has answered until now so that publishers and probes learn the state;
     /// 5. the queue to Django's consumers.
     async fn stop(&self, grace: Duration) -> DrainOutcome {
-        let Core { hub, shutdown, channel_layer, consumers, .. } = &self.core;
+        let Core { hub, shutdown, django, sources, .. } = &self.core;
         shutdown.drain();
-        if let Some(channel_layer) = channel_layer {
-            channel_layer.rest();
+        if let Some(sources) = sources {
+            sources.stop();
         }
         tracing::info!(connections = hub.connections(), ?grace, "draining");
         let complete = hub.drain(grace).await;
         shutdown.close();
-        if let Some(consumers) = consumers {
-            consumers.settled(FORWARD_TIMEOUT).await;
+        if let Some(queue) = django.as_ref().and_then(|django| django.forward_queue.as_ref()) {
+            queue.flush(FORWARD_TIMEOUT).await;
         }
         if complete { DrainOutcome::Complete } else { DrainOutcome::TimedOut }
     }
@@ -266,15 +267,10 @@ impl Core {
         let metrics = Arc::new(Metrics::new());
         let instance = InstanceId::from_random(random()?);
         let (layer, inbox) = Layer::start(&config.layer, instance, Arc::clone(&metrics))?;
-        let channel_layer = ChannelLayer::start(
-            &config.channels,
-            &layer,
-            config.publish.max_event_bytes,
-            Arc::clone(&metrics.channels),
-        )?;
-        let consumers = channel_layer.as_ref().and_then(ChannelLayer::consumers);
+        let (django, sources) = start_sources(config, &layer, &metrics, &tasks.supervisor)?.unzip();
+        let forward_queue = django.as_ref().and_then(|django| django.forward_queue.clone());
         let publisher = Publisher::new(config.publish.clone(), layer.clone());
-        let publisher = Arc::new(publisher.with_consumers(consumers.clone()));
+        let publisher = Arc::new(publisher.with_forwarding(forward_queue));
 
         let shard_config = shard_config(config, Arc::clone(&verifier), Arc::clone(&metrics));
         let (hub, requests) = Hub::start(instance, config.hub.clone(), shard_config)?;
@@ -282,7 +278,8 @@ impl Core {
         let hook = back_end.hook.clone();
         let collaborators = Collaborators {
             layer: layer.clone(),
-            channel_layer: channel_layer.clone(),
+            registrar: django.as_ref().map(|django| django.registrar.clone()),
+            mailboxes: django.as_ref().and_then(|django| django.mailboxes.clone()),
             publisher: Arc::clone(&publisher),
             backend: back_end,
         };
@@ -294,20 +291,14 @@ impl Core {
             shutdown.clone(),
         );
         tasks.spawn("coordinator", coordinator.serve(requests));
-        let dispatch =
-            coordinator::dispatch(inbox, hub.clone(), layer.clone(), channel_layer.clone());
+        let pubsub = django.as_ref().map(|django| django.pubsub.clone());
+        let dispatch = coordinator::dispatch(inbox, hub.clone(), layer.clone(), pubsub);
         tasks.spawn("dispatch", dispatch);
-        Ok(Self {
-            layer,
-            channel_layer,
-            consumers,
-            publisher,
-            hub,
-            hook,
-            verifier,
-            metrics,
-            shutdown,
-        })
+        Ok(Self { layer, django, sources, publisher, hub, hook, verifier, metrics, shutdown })
+    }
+
+    fn mailboxes(&self) -> Option<MailboxNames> {
+        self.django.as_ref().and_then(|django| django.mailboxes.clone())
     }
 
     /// What back ends and operators use.
@@ -316,14 +307,14 @@ impl Core {
             metrics: Arc::clone(&self.metrics),
             hub: self.hub.clone(),
             layer: self.layer.clone(),
-            channel_layer: self.channel_layer.clone(),
+            sources: self.sources.clone(),
             shutdown: self.shutdown.clone(),
         };
         let api = Api {
             publisher: Arc::clone(&self.publisher),
             hub: self.hub.clone(),
             keys,
-            channel_layer: self.channel_layer.clone(),
+            mailboxes: self.mailboxes(),
             metrics: Arc::clone(&self.metrics),
             settings,
         };
@@ -343,7 +334,7 @@ impl Core {
             max_connections,
             verifier: Arc::clone(&self.verifier),
             hook: self.hook.clone(),
-            channel_layer: self.channel_layer.clone(),
+            mailboxes: self.mailboxes(),
             hub: self.hub.clone(),
             metrics: Arc::clone(&self.metrics),
             shutdown: self.shutdown.clone(),
@@ -352,10 +343,26 @@ impl Core {
     }
 }
 
+/// Django's channel layer and the sources, if the layer is Redis and there is anything to receive.
+fn start_sources(
+    config: &Config,
+    layer: &Layer,
+    metrics: &Metrics,
+    supervisor: &Supervisor,
+) -> Result<Option<(DjangoLayer, Sources)>, LayerError> {
+    let settings = &config.sources;
+    let Some(connection) = SourceConnection::open(layer, settings)? else { return Ok(None) };
+    let (redis, max_bytes) = (connection.redis(), config.publish.max_event_bytes);
+    let metrics = &metrics.channels;
+    let django = DjangoLayer::start(&settings.channels, redis, max_bytes, metrics, supervisor);
+    let sources = Sources::start(settings, connection, &django, max_bytes, metrics, supervisor);
+    Ok(Some((django, sources)))
+}
+
 /// Waits until other instances turn out to have another configuration, if ever.
-async fn disagreement(channel_layer: Option<&ChannelLayer>) -> ChannelsError {
-    match channel_layer {
-        Some(channel_layer) => channel_layer.disagreement().await,
+async fn disagreement(sources: Option<&Sources>) -> AgreementError {
+    match sources {
+        Some(sources) => sources.disagreement().await,
         None => std::future::pending().await,
     }
 }

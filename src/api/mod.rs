@@ -22,7 +22,7 @@ use axum::Router;
 use axum::http::{Method, Uri};
 use axum::routing::{get, post, put};
 
-use crate::channels::ChannelLayer;
+use crate::channels::MailboxNames;
 use crate::excerpt::excerpt;
 use crate::http::{Problem, ProblemKind};
 use crate::hub::Hub;
@@ -39,7 +39,7 @@ pub(crate) struct Api {
     pub(crate) hub: Hub,
     pub(crate) keys: ApiKeys,
     /// Knows the names by which Django reaches connections.
-    pub(crate) channel_layer: Option<ChannelLayer>,
+    pub(crate) mailboxes: Option<MailboxNames>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) settings: Settings,
 }

@@ -11,10 +11,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::time::timeout;
 
-use crate::channels::ChannelLayer;
 use crate::hub::Hub;
 use crate::layer::Layer;
 use crate::shutdown::{Phase, Shutdown};
+use crate::sources::Sources;
 use crate::telemetry::Metrics;
 
 /// The Prometheus text format.
@@ -28,7 +28,7 @@ pub(crate) struct Probes {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) hub: Hub,
     pub(crate) layer: Layer,
-    pub(crate) channel_layer: Option<ChannelLayer>,
+    pub(crate) sources: Option<Sources>,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -49,7 +49,7 @@ impl Probes {
     /// from the moment at which the layer is back.
     fn not_ready(&self, strict: bool) -> Option<&'static str> {
         let health = self.layer.health();
-        let draining = self.channel_layer.as_ref().is_none_or(ChannelLayer::is_well);
+        let draining = self.sources.as_ref().is_none_or(Sources::is_draining);
         match self.shutdown.phase() {
             Phase::Draining | Phase::Closed => Some("draining\n"),
             Phase::Running if !health.started => Some("starting\n"),
@@ -72,8 +72,9 @@ async fn ready(State(probes): State<Arc<Probes>>, RawQuery(query): RawQuery) -> 
 async fn metrics(State(probes): State<Arc<Probes>>) -> Response {
     let health = probes.layer.health();
     probes.metrics.layer.delivering.set(if health.delivering { 1.0 } else { 0.0 });
-    if let Some(channel_layer) = &probes.channel_layer {
-        channel_layer.is_well();
+    if let Some(sources) = &probes.sources {
+        // Sets the metric.
+        sources.is_draining();
     }
     probes.metrics.groups.set(probes.hub.groups() as f64);
     // Metrics matter most when shards are too busy to answer: then the last value stays.

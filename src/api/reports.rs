@@ -140,10 +140,7 @@ pub(super) async fn user(
         let groups: Vec<_> = readable.map(GroupName::to_string).collect();
         ConnectionBody {
             id: connection.id.to_string(),
-            channel: api
-                .channel_layer
-                .as_ref()
-                .and_then(|channel_layer| channel_layer.channel_of(connection.id)),
+            channel: api.mailboxes.as_ref().map(|mailboxes| mailboxes.channel(connection.id)),
             protocol: if connection.v1 { crate::protocol::V1 } else { "plain" },
             age_ms: connection.age.as_millis() as u64,
             other_groups: held - groups.len(),

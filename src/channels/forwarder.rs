@@ -1,23 +1,22 @@
-//! Writes events for Django's consumers as channels_redis does, in the order in which they were offered.
+//! Writes events for Django's consumers as channels_redis does, in the order of the queue.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand;
 use bytes::Bytes;
 
-use super::Channels;
-use super::codec::Channel;
-use super::consumers::{DropCounter, ForwardJob, ForwardQueue};
-use super::source::EntryDecoder;
+use super::codec::{Channel, Codec};
+use super::forward_queue::{DropCounter, ForwardJob, ForwardJobs};
+use super::{ChannelSettings, MailboxNames};
+use crate::clock;
 use crate::event::Event;
 use crate::group::GroupName;
 use crate::layer::{RedisHandle, Reply, Script, ScriptError};
 use crate::telemetry::DjangoDrop;
 
-/// Events that share the questions to Redis.
-const TOGETHER: usize = 64;
+/// Events that share the commands to Redis.
+const MAX_JOBS: usize = 64;
 
 /// Messages in one script: about 1 ms in which Redis does nothing else.
 const MAX_MESSAGES: usize = 256;
@@ -25,21 +24,22 @@ const MAX_MESSAGES: usize = 256;
 /// Bytes in one script, as far as messages are smaller than that.
 const MAX_BYTES: usize = 256 * 1024;
 
-/// The task behind [`super::Consumers`].
+/// The task that empties a [`super::ForwardQueue`].
 pub(super) struct Forwarder {
-    pub(super) link: RedisHandle,
-    pub(super) reading: Arc<EntryDecoder>,
-    pub(super) channels: Channels,
-    pub(super) losses: Arc<DropCounter>,
+    pub(super) redis: RedisHandle,
+    pub(super) codec: Arc<Codec>,
+    pub(super) names: MailboxNames,
+    pub(super) settings: ChannelSettings,
+    pub(super) drops: Arc<DropCounter>,
 }
 
-/// What is known between two jobs.
+/// The scripts, and what is known between two batches.
 struct ForwardState {
     members: Script,
     write: Script,
-    announce: Script,
+    publish: Script,
     /// Microseconds of the last score written.
-    last: String,
+    last_score: String,
 }
 
 /// The consumers of one process, or a worker's channel.
@@ -49,9 +49,9 @@ struct Mailbox {
     names: Vec<String>,
 }
 
-/// Messages of one script.
+/// Messages that one script writes.
 #[derive(Default)]
-struct Load<'a> {
+struct MessageBatch<'a> {
     keys: Vec<String>,
     messages: Vec<Bytes>,
     groups: Vec<&'a GroupName>,
@@ -61,87 +61,86 @@ struct Load<'a> {
 type GroupEvent = (GroupName, Event);
 
 impl Forwarder {
-    /// Works for as long as events may be offered.
-    pub(super) async fn run(self, mut jobs: ForwardQueue) {
-        let mut desk = ForwardState {
+    /// Runs for as long as events may be queued.
+    pub(super) async fn run(self, mut jobs: ForwardJobs) {
+        let mut state = ForwardState {
             members: Script::new(&[include_str!("scripts/members.lua")]),
-            write: Script::new(&[include_str!("scripts/to_django.lua")]),
-            announce: Script::new(&[include_str!("scripts/announce.lua")]),
-            last: "0".to_owned(),
+            write: Script::new(&[include_str!("scripts/write_messages.lua")]),
+            publish: Script::new(&[include_str!("scripts/publish_messages.lua")]),
+            last_score: "0".to_owned(),
         };
         loop {
-            let batch = jobs.take(TOGETHER).await;
+            let batch = jobs.take(MAX_JOBS).await;
             if batch.is_empty() {
                 return;
             }
-            let (mut said, mut told) = (Vec::new(), Vec::new());
+            let (mut events, mut flushes) = (Vec::new(), Vec::new());
             for job in batch {
                 match job {
-                    ForwardJob::Send(group, event) => said.push((group, event)),
-                    ForwardJob::Tell(tell) => told.push(tell),
+                    ForwardJob::Send(group, event) => events.push((group, event)),
+                    ForwardJob::Flush(done) => flushes.push(done),
                 }
             }
-            if self.channels.core {
-                self.to_mailboxes(&said, &mut desk).await;
+            if self.settings.core {
+                self.to_mailboxes(&events, &mut state).await;
             } else {
-                self.to_subscribers(&said, &desk).await;
+                self.to_subscribers(&events, &state).await;
             }
-            for tell in told {
-                // Whoever asked may have lost patience.
-                let _ = tell.send(());
+            for done in flushes {
+                // The caller may have reached its time limit.
+                let _ = done.send(());
             }
         }
     }
 
     /// As `group_send` of the core layer: one message for each mailbox of a group's members.
-    async fn to_mailboxes(&self, said: &[GroupEvent], desk: &mut ForwardState) {
-        let members = match self.members(said, desk).await {
+    async fn to_mailboxes(&self, events: &[GroupEvent], state: &mut ForwardState) {
+        let members = match self.members(events, state).await {
             Ok(members) => members,
-            Err(error) => return self.lose(said.iter().map(|(group, _)| group), &error),
+            Err(error) => return self.drop_all(events.iter().map(|(group, _)| group), &error),
         };
-        let mut load = Load::default();
-        for (group, event) in said {
+        let mut batch = MessageBatch::default();
+        for (group, event) in events {
             let mailboxes = match members.get(group) {
                 Some(Ok(mailboxes)) => mailboxes.as_slice(),
                 Some(Err(why)) => {
-                    self.losses.note(DjangoDrop::Redis, 1, group, why);
+                    self.drops.add(DjangoDrop::Redis, 1, group, why);
                     continue;
                 }
                 None => &[],
             };
             for mailbox in mailboxes {
                 let message = self.message(event, mailbox);
-                if load.is_full_with(&message) {
-                    self.write(std::mem::take(&mut load), desk).await;
+                if batch.is_full_with(&message) {
+                    self.write(std::mem::take(&mut batch), state).await;
                 }
-                load.add(group, mailbox, message);
+                batch.add(group, mailbox, message);
             }
         }
-        self.write(load, desk).await;
+        self.write(batch, state).await;
     }
 
-    /// The mailboxes of each group that is spoken to.
+    /// The mailboxes of each group's consumers.
     async fn members<'a>(
         &self,
-        said: &'a [GroupEvent],
-        desk: &ForwardState,
+        events: &'a [GroupEvent],
+        state: &ForwardState,
     ) -> Result<HashMap<&'a GroupName, Result<Vec<Mailbox>, String>>, ScriptError> {
-        let mailboxes = &self.reading.mailboxes;
-        let mut groups: Vec<_> = said.iter().map(|(group, _)| group).collect();
+        let mut groups: Vec<_> = events.iter().map(|(group, _)| group).collect();
         groups.sort_unstable();
         groups.dedup();
         if groups.is_empty() {
             return Ok(HashMap::new());
         }
-        let keys = groups.iter().map(|group| mailboxes.group_key(group)).collect();
-        let forgotten = self.channels.group_expiry.as_secs().to_string();
-        let arguments = vec![forgotten.into(), mailboxes.word().to_owned().into()];
-        let answer: Vec<Reply> = self.link.run(&desk.members, keys, arguments).await?;
+        let keys = groups.iter().map(|group| self.names.group_key(group)).collect();
+        let expiry = self.settings.group_expiry.as_secs().to_string();
+        let arguments = vec![expiry.into(), self.names.stem().to_owned().into()];
+        let answer: Vec<Reply> = self.redis.run(&state.members, keys, arguments).await?;
         let read = |answer| match answer {
             Reply::List(names) => {
                 // A name that is not UTF-8 makes every sender of the library fail.
                 let names = names.iter().filter_map(|name| name.as_str().map(str::to_owned));
-                Ok(by_mailbox(&self.channels.prefix, names))
+                Ok(by_mailbox(&self.settings.prefix, names))
             }
             why => Err(why.convert().unwrap_or_default()),
         };
@@ -150,69 +149,70 @@ impl Forwarder {
 
     /// The event as members of `mailbox` receive it.
     fn message(&self, event: &Event, mailbox: &Mailbox) -> Bytes {
-        let mut prefix = vec![0; self.channels.codec.random_prefix];
+        let mut prefix = vec![0; self.settings.codec.random_prefix];
         rand::fill(&mut prefix).expect("the operating system has random bytes");
         let names = Channel::Many(&mailbox.names);
-        self.reading.codec.write(event, names, &prefix, random_iv(), now()).into()
+        self.codec.write(event, names, &prefix, random_iv(), clock::unix_seconds()).into()
     }
 
-    async fn write(&self, load: Load<'_>, desk: &mut ForwardState) {
-        if load.keys.is_empty() {
+    async fn write(&self, batch: MessageBatch<'_>, state: &mut ForwardState) {
+        if batch.keys.is_empty() {
             return;
         }
         let mut arguments = vec![
-            Bytes::from(self.channels.send_capacity.to_string()),
-            Bytes::from(self.channels.codec.expiry.as_secs().to_string()),
-            Bytes::from(desk.last.clone()),
+            Bytes::from(self.settings.send_capacity.to_string()),
+            Bytes::from(self.settings.codec.expiry.as_secs().to_string()),
+            Bytes::from(state.last_score.clone()),
         ];
-        arguments.extend(load.messages);
-        let answer = self.link.run::<Vec<String>>(&desk.write, load.keys, arguments).await;
+        arguments.extend(batch.messages);
+        let answer = self.redis.run::<Vec<String>>(&state.write, batch.keys, arguments).await;
         let answer = match answer {
             Ok(answer) => answer,
-            Err(error) => return self.lose(load.groups.into_iter(), &error),
+            Err(error) => return self.drop_all(batch.groups.into_iter(), &error),
         };
-        let [letters, last, cause] = answer.as_slice() else {
-            let strange = format!("writing was answered with {} values; 3 are known", answer.len());
-            return self.lose(load.groups.into_iter(), &ScriptError::Refused(strange));
+        let [last_score, cause, outcomes @ ..] = answer.as_slice() else {
+            let why = format!("{} values answered; at least 2 are expected", answer.len());
+            return self.drop_all(batch.groups.into_iter(), &ScriptError::Refused(why));
         };
-        desk.last.clone_from(last);
-        self.losses.sent(letters.bytes().filter(|letter| *letter == b's').count() as u64);
-        for (group, letter) in load.groups.into_iter().zip(letters.bytes()) {
-            match letter {
-                b's' => {}
-                b'f' => {
+        state.last_score.clone_from(last_score);
+        self.drops.sent(outcomes.iter().filter(|outcome| *outcome == "sent").count() as u64);
+        for (group, outcome) in batch.groups.into_iter().zip(outcomes) {
+            match outcome.as_str() {
+                "sent" => {}
+                "full" => {
                     let why = "a consumers' mailbox is full; its process is slow or gone";
-                    self.losses.note(DjangoDrop::Capacity, 1, group, why);
+                    self.drops.add(DjangoDrop::Capacity, 1, group, why);
                 }
-                _ => self.losses.note(DjangoDrop::Redis, 1, group, cause),
+                _ => self.drops.add(DjangoDrop::Redis, 1, group, cause),
             }
         }
     }
 
     /// As `group_send` of the pub/sub layer: one message on the group's channel.
-    async fn to_subscribers(&self, said: &[GroupEvent], desk: &ForwardState) {
-        let mut arguments = Vec::with_capacity(said.len() * 4);
-        for (group, event) in said {
-            let payload = Bytes::from(self.reading.codec.write_bare(event, random_iv(), now()));
-            arguments.push(self.link.names().of_group(group).into());
+    async fn to_subscribers(&self, events: &[GroupEvent], state: &ForwardState) {
+        let mut arguments = Vec::with_capacity(events.len() * 4);
+        for (group, event) in events {
+            let payload =
+                Bytes::from(self.codec.write_bare(event, random_iv(), clock::unix_seconds()));
+            arguments.push(self.redis.names().of_group(group).into());
             arguments.push(RedisHandle::announcement(&payload));
-            arguments.push(self.reading.mailboxes.subscribed(group).into());
+            arguments.push(self.names.pubsub_channel(group).into());
             arguments.push(payload);
         }
-        match self.link.run::<u64>(&desk.announce, Vec::new(), arguments).await {
-            Ok(count) => self.losses.sent(count),
-            Err(error) => self.lose(said.iter().map(|(group, _)| group), &error),
+        match self.redis.run::<u64>(&state.publish, Vec::new(), arguments).await {
+            Ok(count) => self.drops.sent(count),
+            Err(error) => self.drop_all(events.iter().map(|(group, _)| group), &error),
         }
     }
 
-    /// Not sent, or perhaps: an answer may be all that was lost, and nothing is to arrive twice.
-    fn lose<'a>(&self, groups: impl Iterator<Item = &'a GroupName>, error: &ScriptError) {
+    /// Never retried: perhaps only the answer was lost, and nothing is to arrive twice.
+    fn drop_all<'a>(&self, groups: impl Iterator<Item = &'a GroupName>, error: &ScriptError) {
         let why = error.to_string();
-        groups.for_each(|group| self.losses.note(DjangoDrop::Redis, 1, group, &why));
+        groups.for_each(|group| self.drops.add(DjangoDrop::Redis, 1, group, &why));
     }
 }
 
-impl<'a> Load<'a> {
+impl<'a> MessageBatch<'a> {
     fn is_full_with(&self, message: &[u8]) -> bool {
         let full = self.keys.len() == MAX_MESSAGES || self.bytes + message.len() > MAX_BYTES;
         full && !self.keys.is_empty()
@@ -226,7 +226,7 @@ impl<'a> Load<'a> {
     }
 }
 
-/// Members that share a mailbox, together: names with `!` up to it, each other name alone.
+/// Groups members by mailbox: names that are equal up to a `!` share one, each other name is its own.
 fn by_mailbox(prefix: &str, names: impl Iterator<Item = String>) -> Vec<Mailbox> {
     let mut mailboxes: Vec<Mailbox> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
@@ -248,17 +248,12 @@ fn random_iv() -> [u8; 16] {
     iv
 }
 
-/// Seconds since 1970.
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn members_of_one_process_share_a_message_and_a_worker_has_its_own() {
+    fn groups_members_of_a_process_and_leaves_workers_alone() {
         let names = ["specific.a!1", "tareas", "specific.b!1", "specific.a!2"].map(str::to_owned);
         let mailbox = |key: &str, names: &[&str]| Mailbox {
             key: key.to_owned(),

@@ -1,7 +1,7 @@
-//! Keeps the groups that are held here findable for senders.
+//! Registers the groups that are held here, so that senders find them.
 //!
-//! What is written is forgotten by senders, keys and people (`FLUSHDB`), so it is written again each
-//! minute, and at once when the layer's subscription has been made anew.
+//! A registration is forgotten by senders, by keys that expire and by `FLUSHDB`. It is therefore made
+//! again each minute, and at once when the layer has resubscribed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,81 +11,101 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::sleep;
 
-use super::failpoint;
-use super::health::DrainHealth;
-use super::parts::{Addresses, spans};
+use super::addresses::{GroupAddresses, lifetimes};
+use super::refusals::Refusals;
+use crate::failpoint;
 use crate::group::GroupName;
 use crate::layer::{LayerError, NUMBERING, PossibleLoss, RedisHandle, Script, ScriptError};
+use crate::lua_table::{LuaTable, ScriptKeys};
 use crate::telemetry::ChannelsMetrics;
 
-/// Making groups findable, as logs call it.
-const FINDING: &str = "how senders find groups";
+/// Registering as such, as logs call it.
+const REGISTERING: &str = "registering groups for senders";
 
-/// Between two words that a group is held.
+/// Between two registrations of a group.
 const REFRESH: Duration = Duration::from_secs(60);
 
-/// Between two looks for groups that are due.
+/// Between two checks for groups that are due.
 const TICK: Duration = Duration::from_secs(1);
 
-/// The same while senders may not find what is held.
-const BRISK: Duration = Duration::from_millis(50);
+/// The same while senders may not find all groups that are held.
+const FAST_TICK: Duration = Duration::from_millis(50);
 
 /// Groups in one script: about 1 ms in which Redis does nothing else.
-const CHUNK: usize = 128;
+const MAX_GROUPS: usize = 128;
 
-/// What ends with a restart of Redis, with the loss of its data or of the subscription.
-#[derive(Debug, PartialEq, Eq)]
-struct Life {
-    generation: Bytes,
-    renewals: u64,
+/// Registers groups. Clones share the list of what is registered.
+#[derive(Clone)]
+pub struct GroupRegistrar(Arc<Shared>);
+
+struct Shared {
+    redis: RedisHandle,
+    addresses: GroupAddresses,
+    refusals: Refusals,
+    metrics: Arc<ChannelsMetrics>,
+    /// When each held group was last registered; `None` = Redis refused. Never locked across an await.
+    held: Mutex<HashMap<GroupName, Option<Instant>>>,
+    /// Under which server and subscription all of them are registered.
+    registered: Mutex<Option<Epoch>>,
+    register: Script,
+    unregister: Script,
 }
 
-/// The groups that are held here, and what is said of them.
-pub(super) struct GroupRegistrar {
-    pub(super) link: RedisHandle,
-    pub(super) addresses: Addresses,
-    pub(super) health: Arc<DrainHealth>,
-    pub(super) metrics: Arc<ChannelsMetrics>,
-    /// When each was last said to be held, if that was taken. Never locked across an await.
-    held: Mutex<HashMap<GroupName, Option<Instant>>>,
-    /// The life of Redis and of the subscription in which all of them have been said.
-    said: Mutex<Option<Life>>,
-    enter: Script,
-    leave: Script,
+/// Ends when Redis restarts or loses its data, and when the subscription is lost.
+#[derive(Debug, PartialEq, Eq)]
+struct Epoch {
+    generation: Bytes,
+    resubscriptions: u64,
+}
+
+/// Whether groups should be registered already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Registration {
+    First,
+    Refresh,
 }
 
 impl GroupRegistrar {
     pub(super) fn new(
-        link: RedisHandle,
-        addresses: Addresses,
-        health: Arc<DrainHealth>,
+        redis: RedisHandle,
+        addresses: GroupAddresses,
         metrics: Arc<ChannelsMetrics>,
     ) -> Self {
-        let enter = Script::new(&[
-            NUMBERING,
-            include_str!("scripts/waiting.lua"),
-            include_str!("scripts/enter.lua"),
-        ]);
-        let leave = Script::new(&[include_str!("scripts/leave.lua")]);
-        let (held, said) = Default::default();
-        Self { link, addresses, health, metrics, held, said, enter, leave }
+        let register =
+            Script::new(&[NUMBERING, super::PARKING, include_str!("scripts/register.lua")]);
+        let unregister = Script::new(&[include_str!("scripts/unregister.lua")]);
+        let refusals = Refusals::default();
+        let (held, registered) = Default::default();
+        Self(Arc::new(Shared {
+            redis,
+            addresses,
+            refusals,
+            metrics,
+            held,
+            registered,
+            register,
+            unregister,
+        }))
     }
 
-    /// The groups are held here from now on: senders find them, and what waited for them is sent.
-    pub(super) async fn enter(&self, groups: &[GroupName]) -> Result<(), LayerError> {
+    /// Makes senders find the groups, and publishes what is parked for them. To be called once the
+    /// layer is subscribed to them.
+    ///
+    /// # Errors
+    /// Redis cannot be reached. A refusal is none: the groups are joined without Django's events,
+    /// which logs and `/readyz?strict` show.
+    pub async fn register(&self, groups: &[GroupName]) -> Result<(), LayerError> {
         failpoint::pass("before-enter");
-        let outcome = self.say(groups, false).await;
+        let outcome = self.write(groups, Registration::First).await;
         failpoint::pass("after-enter");
         match outcome {
-            // Joined all the same: what comes by the gateway itself arrives. Nothing else does, and
-            // that shows in logs and in readyz.
             Ok(()) | Err(ScriptError::Refused(_)) => Ok(()),
             Err(ScriptError::Away(error)) => Err(error),
         }
     }
 
-    /// The groups are not held here any more.
-    pub(super) async fn leave(&self, groups: &[GroupName]) {
+    /// Ends the registration. To be called once the layer is unsubscribed.
+    pub async fn unregister(&self, groups: &[GroupName]) {
         failpoint::pass("before-leave");
         {
             let mut held = self.held();
@@ -93,100 +113,78 @@ impl GroupRegistrar {
                 held.remove(group);
             }
         }
-        self.say_left(groups).await;
+        self.erase(groups).await;
         failpoint::pass("after-leave");
     }
 
-    async fn say_left(&self, groups: &[GroupName]) {
-        for chunk in groups.chunks(CHUNK) {
-            let mut arguments = Vec::with_capacity(chunk.len() * 5);
-            for group in chunk {
-                let (key, member) = self.addresses.member(group);
-                let (_, good_for) = spans(&self.link, group);
-                let names = self.link.names();
-                let values = [key, member, names.of_group(group), names.held(group)];
-                arguments.extend(values.map(Bytes::from));
-                arguments.push(millis(good_for));
-            }
-            // What is not said goes by itself: the first entry that nobody hears removes the member.
-            let said = self.link.run::<i64>(&self.leave, Vec::new(), arguments).await;
-            if let Err(error) = said {
-                tracing::debug!(%error, groups = chunk.len(), "leaving was not said");
-            }
-        }
+    /// Whether senders find all groups that are held, as far as is known.
+    pub(crate) fn is_complete(&self) -> bool {
+        *self.registered() == Some(self.epoch()) && self.0.refusals.is_empty()
     }
 
-    /// Says again and again what is held, for as long as the bridge lives.
+    /// Refreshes registrations for as long as the layer runs.
     pub(super) async fn run(&self) {
-        let mut renewals = self.link.resubscriptions();
+        let mut resubscriptions = self.0.redis.resubscriptions();
         let mut pause = TICK;
         loop {
             tokio::select! {
                 () = sleep(pause) => {}
-                changed = renewals.changed() => if changed.is_err() {
+                changed = resubscriptions.changed() => if changed.is_err() {
                     return;
                 },
             }
-            pause = if self.has_said_all() { TICK } else { BRISK };
-            if !self.link.is_delivering() {
+            let epoch = self.epoch();
+            let current = *self.registered() == Some(self.epoch());
+            pause = if current { TICK } else { FAST_TICK };
+            if !self.0.redis.is_delivering() {
                 continue;
             }
-            let life = self.life();
             failpoint::pass("refresh");
-            // After a loss: what was sent to nobody meanwhile waits, and the members may be gone.
-            match self.refresh(!self.has_said_all()).await {
-                Ok(()) => (*self.said(), pause) = (Some(life), TICK),
-                // Somebody has to mend that; nobody does within moments.
+            // After a loss everything is due: members may be gone, and entries are parked.
+            match self.refresh(!current).await {
+                Ok(()) => (*self.registered(), pause) = (Some(epoch), TICK),
+                // An operator has to change something first.
                 Err(ScriptError::Refused(_)) => pause = TICK,
-                Err(error) => tracing::debug!(%error, "holding groups was not said"),
+                Err(error) => tracing::debug!(%error, "failed to refresh registrations"),
             }
         }
     }
 
-    /// Whether senders find all groups that are held, as far as is known.
-    pub(super) fn has_said_all(&self) -> bool {
-        *self.said() == Some(self.life())
-    }
-
-    fn life(&self) -> Life {
-        Life { generation: self.link.generation(), renewals: *self.link.resubscriptions().borrow() }
-    }
-
-    fn said(&self) -> MutexGuard<'_, Option<Life>> {
-        self.said.lock()
-    }
-
-    pub(super) async fn refresh(&self, all: bool) -> Result<(), ScriptError> {
+    /// Registers the groups that are due, or all.
+    pub(crate) async fn refresh(&self, all: bool) -> Result<(), ScriptError> {
         let due: Vec<_> = {
             let held = self.held();
-            let fresh = |said: &Option<Instant>| said.is_some_and(|at| at.elapsed() < REFRESH);
-            let due = held.iter().filter(|(_, said)| all || !fresh(said));
+            let fresh = |at: &Option<Instant>| at.is_some_and(|at| at.elapsed() < REFRESH);
+            let due = held.iter().filter(|(_, at)| all || !fresh(at));
             due.map(|(group, _)| group.clone()).collect()
         };
-        let said = self.say(&due, true).await;
-        // What was left meanwhile has been said to be held, perhaps after it was said to be left. Who
-        // has joined it again listens already, and then it stays.
+        let outcome = self.write(&due, Registration::Refresh).await;
+        // A group that was left meanwhile has been registered, perhaps after it was unregistered. An
+        // instance that has joined it again listens already, and then it stays.
         let left: Vec<_> = {
             let held = self.held();
             due.into_iter().filter(|group| !held.contains_key(group)).collect()
         };
-        self.say_left(&left).await;
-        said
+        self.erase(&left).await;
+        outcome
     }
 
-    /// Says that these groups are held; `expected` = senders should find them already.
-    async fn say(&self, groups: &[GroupName], expected: bool) -> Result<(), ScriptError> {
+    async fn write(
+        &self,
+        groups: &[GroupName],
+        registration: Registration,
+    ) -> Result<(), ScriptError> {
         let mut refused = None;
-        for chunk in groups.chunks(CHUNK) {
+        for chunk in groups.chunks(MAX_GROUPS) {
             let mut now = Some(Instant::now());
-            let arguments = self.arguments(chunk, expected);
-            match self.link.run::<u64>(&self.enter, Vec::new(), arguments).await {
+            let (keys, arguments) = self.register_command(chunk, registration);
+            match self.0.redis.run::<u64>(&self.0.register, keys, arguments).await {
                 Ok(missing) => {
-                    self.metrics.missing.increment(missing);
-                    self.health.mended(FINDING);
+                    self.0.metrics.missing.increment(missing);
+                    self.0.refusals.clear(REGISTERING);
                 }
                 Err(ScriptError::Refused(why)) => {
-                    self.health.refused(FINDING, &why);
+                    self.0.refusals.add(REGISTERING, &why);
                     now = None;
                     refused = Some(ScriptError::Refused(why));
                 }
@@ -195,7 +193,7 @@ impl GroupRegistrar {
             let mut held = self.held();
             for group in chunk {
                 // A group that was left meanwhile is not held again by a late refresh.
-                if !expected || held.contains_key(group) {
+                if registration == Registration::First || held.contains_key(group) {
                     held.insert(group.clone(), now);
                 }
             }
@@ -203,33 +201,83 @@ impl GroupRegistrar {
         refused.map_or(Ok(()), Err)
     }
 
-    fn arguments(&self, groups: &[GroupName], expected: bool) -> Vec<Bytes> {
-        let names = self.link.names();
-        let mut out = Vec::with_capacity(3 + groups.len() * 9);
-        out.push(Bytes::from(self.addresses.channels.group_expiry.as_secs().to_string()));
-        out.push(Bytes::from(names.control().to_owned()));
-        out.push(Bytes::from_static(if expected { b"1" } else { b"0" }));
+    /// Keys and arguments of `register.lua`.
+    fn register_command(
+        &self,
+        groups: &[GroupName],
+        registration: Registration,
+    ) -> (Vec<String>, Vec<Bytes>) {
+        let redis = &self.0.redis;
+        let names = redis.names();
+        let expected = if registration == Registration::Refresh { "1" } else { "0" };
+        let expiry = self.0.addresses.settings.group_expiry.as_secs().to_string();
+        let mut arguments = Vec::with_capacity(3 + groups.len());
+        arguments
+            .extend([expiry, names.control().to_owned(), expected.to_owned()].map(Bytes::from));
+        let mut keys = ScriptKeys::default();
         for group in groups {
-            let (key, member) = self.addresses.member(group);
-            let (held_for, _) = spans(&self.link, group);
-            out.extend([key, member, names.of_group(group), names.held(group)].map(Bytes::from));
-            out.push(millis(held_for));
-            out.push(names.waiting(group).into());
-            let history = match self.link.history().of(group) {
-                Some(_) => [names.numbering(group), names.log(group)],
-                None => Default::default(),
-            };
-            out.extend(history.map(Bytes::from));
-            out.push(self.link.possible_loss(&PossibleLoss::Groups(vec![group.clone()])));
+            let (held_for, _) = lifetimes(redis, group);
+            let loss = redis.possible_loss(&PossibleLoss::Groups(vec![group.clone()]));
+            let mut table = self
+                .address(group, &mut keys)
+                .number("held_ms", millis(held_for))
+                .number("parked", keys.place(names.waiting(group)))
+                .text("loss", loss);
+            if redis.history().of(group).is_some() {
+                table = table
+                    .number("numbering", keys.place(names.numbering(group)))
+                    .number("log", keys.place(names.log(group)));
+            }
+            arguments.push(table.pack());
         }
-        out
+        (keys.into_vec(), arguments)
+    }
+
+    async fn erase(&self, groups: &[GroupName]) {
+        for chunk in groups.chunks(MAX_GROUPS) {
+            let mut keys = ScriptKeys::default();
+            let tables = chunk.iter().map(|group| {
+                let (_, history) = lifetimes(&self.0.redis, group);
+                self.address(group, &mut keys).number("history_ms", millis(history)).pack()
+            });
+            let arguments = tables.collect();
+            // A registration that stays is removed by the first entry that finds no listener.
+            let outcome =
+                self.0.redis.run::<i64>(&self.0.unregister, keys.into_vec(), arguments).await;
+            if let Err(error) = outcome {
+                tracing::debug!(%error, groups = chunk.len(), "failed to unregister groups");
+            }
+        }
+    }
+
+    /// What both scripts have to know of a group.
+    fn address(&self, group: &GroupName, keys: &mut ScriptKeys) -> LuaTable {
+        let names = self.0.redis.names();
+        let table = LuaTable::new()
+            .text("channel", names.of_group(group))
+            .number("held", keys.place(names.held(group)));
+        match self.0.addresses.of(group) {
+            Some((registry, member)) => {
+                table.number("registry", keys.place(registry)).text("member", member)
+            }
+            None => table,
+        }
+    }
+
+    fn epoch(&self) -> Epoch {
+        let redis = &self.0.redis;
+        Epoch { generation: redis.generation(), resubscriptions: *redis.resubscriptions().borrow() }
+    }
+
+    fn registered(&self) -> MutexGuard<'_, Option<Epoch>> {
+        self.0.registered.lock()
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<GroupName, Option<Instant>>> {
-        self.held.lock()
+        self.0.held.lock()
     }
 }
 
-fn millis(span: Duration) -> Bytes {
-    Bytes::from(span.as_millis().to_string())
+fn millis(span: Duration) -> u64 {
+    span.as_millis().try_into().unwrap_or(u64::MAX)
 }

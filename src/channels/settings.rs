@@ -1,37 +1,31 @@
-//! What the bridge is told: which foreign places it reads, and what Django's settings say of them.
+//! Django's channel layer as it is configured here, by channels_redis' own names and defaults.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use super::codec::{CodecSettings, Serializer};
+use super::mailbox_names::pubsub_stem;
 use crate::group::{GroupName, GroupPattern};
+use crate::layer::{External, RedisSettings};
 
-/// Shape of the bridge. It rests on the layer's Redis; with the memory layer there is none.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Whether the stream `<cluster>:ingress` is drained.
-    pub ingress: bool,
-    /// Django's channel layer.
-    pub channels: Channels,
-}
-
-/// Django's channel layer, by the names and at the defaults that channels_redis gives its settings.
+/// Django's channel layer. It rests on the gateway's own Redis; with the memory layer there is none.
 #[derive(Clone)]
-pub struct Channels {
+pub struct ChannelSettings {
     /// Whether `channels_redis.core` is received.
     pub core: bool,
     /// Whether `channels_redis.pubsub` is received.
     pub pubsub: bool,
-    /// The groups that are received; the others' senders do not see the gateway.
+    /// The groups that are received; senders of other groups do not find the gateway.
     pub groups: Vec<GroupPattern>,
-    /// The groups of which Django's consumers are sent what enters by the gateway's own door.
+    /// The groups whose events are forwarded to Django's consumers, unless Django sent them.
     pub send: Vec<GroupPattern>,
     /// Messages that may wait for one process of consumers: Django's `capacity`.
     pub send_capacity: u32,
     /// Begins every key of the library.
     pub prefix: String,
-    /// Entries that senders let wait in one mailbox: a box with as many may have lost some.
+    /// Entries at which senders drop messages for one mailbox: one found with as many may have lost
+    /// some.
     pub capacity: u32,
     /// After how long senders forget members that were not refreshed.
     pub group_expiry: Duration,
@@ -50,21 +44,15 @@ pub enum Receive {
     Pubsub,
 }
 
-/// A word that stands for nothing here.
+/// A value that is not one of those allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{found:?} is not known; {allowed} are allowed")]
-pub struct UnknownWord {
+pub struct UnknownValue {
     found: String,
     allowed: &'static str,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self { ingress: true, channels: Channels::default() }
-    }
-}
-
-impl Default for Channels {
+impl Default for ChannelSettings {
     fn default() -> Self {
         Self {
             core: false,
@@ -86,16 +74,25 @@ impl Default for Channels {
     }
 }
 
-impl Channels {
+impl ChannelSettings {
     /// Whether Django's senders are to find `group` here.
-    pub fn wants(&self, group: &GroupName) -> bool {
+    pub(crate) fn receives(&self, group: &GroupName) -> bool {
         self.groups.iter().any(|pattern| pattern.matches(group.as_str()))
+    }
+
+    /// Sets what the Redis layer has to know of Django's.
+    pub fn prepare(&self, redis: &mut RedisSettings) {
+        redis.shares = self.core.then_some(self.boxes);
+        redis.max_absence = self.core.then_some(self.codec.expiry);
+        redis.external = self
+            .pubsub
+            .then(|| External { prefix: pubsub_stem(&self.prefix), groups: self.groups.clone() });
     }
 }
 
-impl fmt::Debug for Channels {
+impl fmt::Debug for ChannelSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Channels")
+        f.debug_struct("ChannelSettings")
             .field("core", &self.core)
             .field("pubsub", &self.pubsub)
             .field("prefix", &self.prefix)
@@ -106,13 +103,13 @@ impl fmt::Debug for Channels {
 }
 
 impl FromStr for Receive {
-    type Err = UnknownWord;
+    type Err = UnknownValue;
 
-    fn from_str(word: &str) -> Result<Self, UnknownWord> {
-        match word {
+    fn from_str(text: &str) -> Result<Self, UnknownValue> {
+        match text {
             "core" => Ok(Self::Core),
             "pubsub" => Ok(Self::Pubsub),
-            _ => Err(UnknownWord { found: word.to_owned(), allowed: "\"core\" and \"pubsub\"" }),
+            _ => Err(UnknownValue { found: text.to_owned(), allowed: "\"core\" and \"pubsub\"" }),
         }
     }
 }
@@ -127,13 +124,13 @@ impl fmt::Display for Receive {
 }
 
 impl FromStr for Serializer {
-    type Err = UnknownWord;
+    type Err = UnknownValue;
 
-    fn from_str(word: &str) -> Result<Self, UnknownWord> {
-        match word {
+    fn from_str(text: &str) -> Result<Self, UnknownValue> {
+        match text {
             "msgpack" => Ok(Self::MsgPack),
             "json" => Ok(Self::Json),
-            _ => Err(UnknownWord { found: word.to_owned(), allowed: "\"msgpack\" and \"json\"" }),
+            _ => Err(UnknownValue { found: text.to_owned(), allowed: "\"msgpack\" and \"json\"" }),
         }
     }
 }

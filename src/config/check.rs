@@ -25,15 +25,15 @@ const LONGEST: Period = Period(Duration::from_secs(24 * 3600));
 pub(super) fn check(raw: &Raw, place: &Place) -> Result<Config, ConfigError> {
     let backend = backend::backend(raw, place)?;
     let routes::Built { routes, shapes, claims } = routes::build(&raw.route.0, backend.has_hook())?;
-    let channels = redis::channels(raw, place)?;
+    let sources = redis::sources(raw, place)?;
     Ok(Config {
         api: api(raw)?,
         server: server::Settings { routes, ..server(raw)? },
         connection: connection(raw)?,
         hub: hub(raw)?,
         publish: publish(raw)?,
-        layer: redis::layer(raw, &channels)?,
-        channels,
+        layer: redis::layer(raw, &sources)?,
+        sources,
         backend,
         coordinator: coordinator::Settings { linger: period("hub.linger", raw.hub.linger)? },
         identity: credentials::identity(raw, claims, place)?,

@@ -24,7 +24,8 @@ use std::time::Duration;
 pub use error::ConfigError;
 
 use crate::protocol::Shape;
-use crate::{api, channels, coordinator, hub, identity, layer, publish, server, socket, telemetry};
+use crate::sources::SourceSettings;
+use crate::{api, coordinator, hub, identity, layer, publish, server, socket, telemetry};
 
 /// Everything that the gateway is told, room by room.
 #[derive(Debug, Clone, Default)]
@@ -42,7 +43,7 @@ pub struct Config {
     /// What carries publications between instances.
     pub layer: layer::Settings,
     /// External formats and durable sources.
-    pub channels: channels::Settings,
+    pub sources: SourceSettings,
     /// The server that is asked who somebody is and that takes calls.
     pub backend: crate::backend::Settings,
     /// Interest in groups.

@@ -7,6 +7,7 @@ use super::{ConfigError, Place, credentials};
 use crate::channels::{self, Receive};
 use crate::group::GroupPattern;
 use crate::layer;
+use crate::sources::SourceSettings;
 
 /// The longest history: all of it may be replayed to each of many that come back at once.
 const MAX_HISTORY: u32 = 10_000;
@@ -14,13 +15,10 @@ const MAX_HISTORY: u32 = 10_000;
 /// Most mailboxes: each look asks after all of them.
 const MAX_BOXES: u16 = 1024;
 
-pub(super) fn layer(
-    raw: &Raw,
-    channels: &channels::Settings,
-) -> Result<layer::Settings, ConfigError> {
+pub(super) fn layer(raw: &Raw, sources: &SourceSettings) -> Result<layer::Settings, ConfigError> {
     let kind = match raw.layer.kind {
         raw::LayerKind::Memory => layer::Kind::Memory,
-        raw::LayerKind::Redis => layer::Kind::Redis(redis(raw, channels)?),
+        raw::LayerKind::Redis => layer::Kind::Redis(redis(raw, sources)?),
     };
     let mut history = Vec::new();
     for (index, written) in raw.layer.history.iter().enumerate() {
@@ -35,7 +33,7 @@ pub(super) fn layer(
     Ok(layer::Settings { kind, history: layer::History::new(history) })
 }
 
-fn redis(raw: &Raw, channels: &channels::Settings) -> Result<layer::RedisSettings, ConfigError> {
+fn redis(raw: &Raw, sources: &SourceSettings) -> Result<layer::RedisSettings, ConfigError> {
     let written = &raw.layer;
     let unusable =
         |source| ConfigError::Text { key: "layer.url".to_owned(), source: Box::new(source) };
@@ -46,11 +44,11 @@ fn redis(raw: &Raw, channels: &channels::Settings) -> Result<layer::RedisSetting
     redis.commands = at_least_one("layer.commands", written.commands)?;
     redis.backlog_bytes = at_least_one("layer.backlog_bytes", written.backlog_bytes)?.0;
     redis.max_event_bytes = raw.limits.max_event_bytes.0;
-    channels.prepare(&mut redis);
+    sources.channels.prepare(&mut redis);
     Ok(redis)
 }
 
-pub(super) fn channels(raw: &Raw, place: &Place) -> Result<channels::Settings, ConfigError> {
+pub(super) fn sources(raw: &Raw, place: &Place) -> Result<SourceSettings, ConfigError> {
     let written = &raw.channels;
     let receives = |what| written.receive.contains(&Word(what));
     if !written.receive.is_empty() && raw.layer.kind == raw::LayerKind::Memory {
@@ -77,7 +75,7 @@ pub(super) fn channels(raw: &Raw, place: &Place) -> Result<channels::Settings, C
         };
         given.resolve(place)
     });
-    let channels = channels::Channels {
+    let channels = channels::ChannelSettings {
         core: receives(Receive::Core),
         pubsub: receives(Receive::Pubsub),
         groups: patterns("channels.groups", &written.groups)?,
@@ -99,7 +97,7 @@ pub(super) fn channels(raw: &Raw, place: &Place) -> Result<channels::Settings, C
             expiry: period("channels.expiry", written.expiry)?,
         },
     };
-    Ok(channels::Settings { ingress: raw.layer.ingress, channels })
+    Ok(SourceSettings { ingress: raw.layer.ingress, channels })
 }
 
 fn patterns(key: &str, written: &[String]) -> Result<Vec<GroupPattern>, ConfigError> {
@@ -136,7 +134,7 @@ mod tests {
         let error = load("send = [\"sala_*\"]").expect_err("no layer is named");
         assert!(error.to_string().contains("channels.receive"), "{error}");
         let config = load("send = [\"sala_*\"]\nreceive = [\"pubsub\"]").unwrap();
-        assert_eq!(config.channels.channels.send, [GroupPattern::parse("sala_*").unwrap()]);
-        assert!(load("").unwrap().channels.channels.send.is_empty());
+        assert_eq!(config.sources.channels.send, [GroupPattern::parse("sala_*").unwrap()]);
+        assert!(load("").unwrap().sources.channels.send.is_empty());
     }
 }

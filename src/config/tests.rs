@@ -109,7 +109,7 @@ fn the_examples_of_the_shipped_file_are_right_too() {
     assert_eq!(config.shapes.len(), 2);
     let order = crate::group::GroupName::parse("order.42").unwrap();
     assert!(config.layer.history.of(&order).is_some());
-    assert_eq!(config.channels.channels.codec.keys, [b"clave-nueva"]);
+    assert_eq!(config.sources.channels.codec.keys, [b"clave-nueva"]);
 }
 
 /// The public key of RFC 8410 section 10.1.

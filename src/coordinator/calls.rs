@@ -6,7 +6,7 @@ use std::time::Instant;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::backend::{self, CallError, Question, Reply};
-use crate::channels::ChannelLayer;
+use crate::channels::MailboxNames;
 use crate::event::{Control, Member};
 use crate::hub::{Call, Hub};
 use crate::protocol::Code;
@@ -25,7 +25,7 @@ const EXCERPT: usize = 100;
 pub(super) struct CallQueue {
     backend: Option<Arc<backend::Calls>>,
     /// Names connections for Django, where it has a channel layer here.
-    channel_layer: Option<ChannelLayer>,
+    mailboxes: Option<MailboxNames>,
     hub: Hub,
     metrics: Arc<Metrics>,
     turns: Arc<Semaphore>,
@@ -35,20 +35,13 @@ pub(super) struct CallQueue {
 impl CallQueue {
     pub(super) fn new(
         backend: Option<Arc<backend::Calls>>,
-        channel_layer: Option<ChannelLayer>,
+        mailboxes: Option<MailboxNames>,
         hub: Hub,
         metrics: Arc<Metrics>,
     ) -> Self {
         let parallel = backend.as_ref().map_or(1, |backend| backend.parallel());
         let turns = Arc::new(Semaphore::new(parallel));
-        Self {
-            backend,
-            channel_layer,
-            hub,
-            metrics,
-            turns,
-            waiting: Arc::new(Semaphore::new(WAITING)),
-        }
+        Self { backend, mailboxes, hub, metrics, turns, waiting: Arc::new(Semaphore::new(WAITING)) }
     }
 
     /// Serves until the hub ends.
@@ -82,8 +75,7 @@ impl CallQueue {
     }
 
     async fn ask(&self, backend: &backend::Calls, call: &Call) {
-        let channel =
-            self.channel_layer.as_ref().and_then(|channel_layer| channel_layer.channel_of(call.to));
+        let channel = self.mailboxes.as_ref().map(|mailboxes| mailboxes.channel(call.to));
         let question = Question {
             name: &call.name,
             data: call.data.as_deref(),

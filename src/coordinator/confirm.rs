@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::backend::{Hook, HookRequest, HookVerdict};
-use crate::channels::ChannelLayer;
+use crate::channels::MailboxNames;
 use crate::hub::{Confirm, Confirmation, Hub};
 use crate::protocol::Disconnect;
 
@@ -21,14 +21,14 @@ const AGAIN: u64 = 30;
 #[derive(Clone)]
 pub(super) struct Confirmations {
     hook: Option<Hook>,
-    channel_layer: Option<ChannelLayer>,
+    mailboxes: Option<MailboxNames>,
     hub: Hub,
     places: Arc<Semaphore>,
 }
 
 impl Confirmations {
-    pub(super) fn new(hook: Option<Hook>, channel_layer: Option<ChannelLayer>, hub: Hub) -> Self {
-        Self { hook, channel_layer, hub, places: Arc::new(Semaphore::new(UNDER_WAY)) }
+    pub(super) fn new(hook: Option<Hook>, mailboxes: Option<MailboxNames>, hub: Hub) -> Self {
+        Self { hook, mailboxes, hub, places: Arc::new(Semaphore::new(UNDER_WAY)) }
     }
 
     /// Serves until the hub ends.
@@ -54,10 +54,7 @@ impl Confirmations {
 
     async fn ask(&self, hook: &Hook, confirm: &Confirm) -> Confirmation {
         let visitor = HookRequest::unpack(&confirm.request).expect("the hook request was packed");
-        let channel = self
-            .channel_layer
-            .as_ref()
-            .and_then(|channel_layer| channel_layer.channel_of(confirm.to));
+        let channel = self.mailboxes.as_ref().map(|mailboxes| mailboxes.channel(confirm.to));
         match hook.ask(&visitor, confirm.to, channel).await {
             HookVerdict::Accepted(word) => {
                 let (identity, ask_at) = (word.identity.clone(), word.ask_at(confirm.to));

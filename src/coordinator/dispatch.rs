@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::channels::ChannelLayer;
+use crate::channels::PubsubDecoder;
 use crate::event::{Position, PossibleLoss, Publication};
 use crate::group::GroupName;
 use crate::hub::{Hub, PossibleGap};
@@ -31,19 +31,14 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(25);
 ///
 /// One task, so that a group's publications stay in order. It waits for room in a shard's inbox, where
 /// shards never wait for sockets, and after a loss for the layer's histories.
-pub async fn dispatch(
-    mut inbox: Inbox,
-    hub: Hub,
-    layer: Layer,
-    channel_layer: Option<ChannelLayer>,
-) {
+pub async fn dispatch(mut inbox: Inbox, hub: Hub, layer: Layer, pubsub: Option<PubsubDecoder>) {
     let mut batch = Vec::with_capacity(MAX_BATCH);
     while inbox.recv_many(&mut batch, MAX_BATCH).await > 0 {
         for incoming in batch.drain(..) {
             match incoming {
                 Incoming::Publication(publication) => hub.post(publication).await,
                 Incoming::External(group, payload) => {
-                    if let Some(publication) = decode(channel_layer.as_ref(), &group, &payload) {
+                    if let Some(publication) = decode(pubsub.as_ref(), &group, &payload) {
                         hub.post(Arc::new(publication)).await;
                     }
                 }
@@ -58,11 +53,11 @@ pub async fn dispatch(
 /// The publication in an external message, if it has one. Anything may come from outside, so a panic
 /// costs this message alone.
 fn decode(
-    channel_layer: Option<&ChannelLayer>,
+    pubsub: Option<&PubsubDecoder>,
     group: &GroupName,
     payload: &[u8],
 ) -> Option<Publication> {
-    let decoding = AssertUnwindSafe(|| channel_layer?.hear(group, payload));
+    let decoding = AssertUnwindSafe(|| pubsub?.decode(group, payload));
     catch_unwind(decoding).unwrap_or_else(|_| {
         tracing::error!(%group, "external message made the decoder panic; discarded");
         None

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::interest::Interest;
-use crate::channels::ChannelLayer;
+use crate::channels::GroupRegistrar;
 use crate::event::{Position, Recovery};
 use crate::group::GroupName;
 use crate::hub::{Hub, Join, Joined, MembershipRequest};
@@ -19,8 +19,8 @@ use crate::shutdown::{Phase, Shutdown};
 pub(super) struct Membership {
     hub: Hub,
     layer: Layer,
-    /// Registers groups where senders of other formats look for them.
-    channel_layer: Option<ChannelLayer>,
+    /// Registers groups where Django's senders look for them.
+    registrar: Option<GroupRegistrar>,
     interest: Interest,
     shutdown: Shutdown,
 }
@@ -35,11 +35,11 @@ impl Membership {
     pub(super) fn new(
         hub: Hub,
         layer: Layer,
-        channel_layer: Option<ChannelLayer>,
+        registrar: Option<GroupRegistrar>,
         linger: Duration,
         shutdown: Shutdown,
     ) -> Self {
-        Self { hub, layer, channel_layer, interest: Interest::new(linger), shutdown }
+        Self { hub, layer, registrar, interest: Interest::new(linger), shutdown }
     }
 
     /// Serves until the hub ends.
@@ -120,8 +120,8 @@ impl Membership {
         if !unsubscribed.is_empty() {
             let groups: Vec<_> = unsubscribed.iter().cloned().collect();
             self.layer.subscribe(&groups).await?;
-            if let Some(channel_layer) = &self.channel_layer {
-                channel_layer.enter(&groups).await?;
+            if let Some(registrar) = &self.registrar {
+                registrar.register(&groups).await?;
             }
         }
         self.layer.recover(asked).await
@@ -189,9 +189,9 @@ impl Membership {
     async fn unsubscribe_expired(&mut self) {
         let expired = self.interest.take_expired(Instant::now());
         if self.unsubscribe(&expired).await
-            && let Some(channel_layer) = &self.channel_layer
+            && let Some(registrar) = &self.registrar
         {
-            channel_layer.leave(&expired).await;
+            registrar.unregister(&expired).await;
         }
     }
 

@@ -8,7 +8,7 @@ use super::confirm::Confirmations;
 use super::membership::Membership;
 use super::sends::SendWorkers;
 use crate::backend::BackEnd;
-use crate::channels::ChannelLayer;
+use crate::channels::{GroupRegistrar, MailboxNames};
 use crate::hub::{Hub, Requests};
 use crate::layer::Layer;
 use crate::publish::Publisher;
@@ -28,7 +28,9 @@ pub struct Collaborators {
     /// For joins.
     pub layer: Layer,
     /// For joins, where senders of other formats are to find the groups.
-    pub channel_layer: Option<ChannelLayer>,
+    pub registrar: Option<GroupRegistrar>,
+    /// Names connections for Django.
+    pub mailboxes: Option<MailboxNames>,
     /// For sends.
     pub publisher: Arc<Publisher>,
     /// For calls, and for the identities of browsers.
@@ -44,11 +46,11 @@ impl Coordinator {
         metrics: Arc<Metrics>,
         shutdown: Shutdown,
     ) -> Self {
-        let Collaborators { layer, channel_layer, publisher, backend } = collaborators;
+        let Collaborators { layer, registrar, mailboxes, publisher, backend } = collaborators;
         let sends = SendWorkers::new(&hub, &publisher);
-        let calls = CallQueue::new(backend.calls, channel_layer.clone(), hub.clone(), metrics);
-        let confirmations = Confirmations::new(backend.hook, channel_layer.clone(), hub.clone());
-        let membership = Membership::new(hub, layer, channel_layer, settings.linger, shutdown);
+        let calls = CallQueue::new(backend.calls, mailboxes.clone(), hub.clone(), metrics);
+        let confirmations = Confirmations::new(backend.hook, mailboxes, hub.clone());
+        let membership = Membership::new(hub, layer, registrar, settings.linger, shutdown);
         Self { membership, sends, calls, confirmations }
     }
 

@@ -131,13 +131,13 @@ fn add_keys(config: &mut Config, key: KeySettings, secret: &str, keep: bool) {
 
 /// Connects to `redis`, and receives every group of its channel layer unless the file says which.
 fn receive_from(redis: &RedisSettings, config: &mut Config) {
-    let channels = &mut config.channels.channels;
+    let channels = &mut config.sources.channels;
     if !channels.core && !channels.pubsub {
         channels.core = true;
         channels.groups = vec![every_group()];
     }
     let mut redis = redis.clone();
-    config.channels.prepare(&mut redis);
+    config.sources.channels.prepare(&mut redis);
     config.layer.kind = layer::Kind::Redis(redis);
 }
 

@@ -152,7 +152,7 @@ impl<'a> Batch<'a> {
                 position: None,
             };
             let for_consumers = match target {
-                Target::Group(group) if self.publisher.consumers.is_some() => {
+                Target::Group(group) if self.publisher.forward_queue.is_some() => {
                     Some((group.clone(), request.event.clone()))
                 }
                 _ => None,
@@ -172,11 +172,12 @@ impl<'a> Batch<'a> {
         }
         let (publications, places): (Vec<_>, Vec<_>) = self.waiting.drain(..).unzip();
         let mut places = places.into_iter();
-        let (requests, consumers) = (&mut self.requests, self.publisher.consumers.as_ref());
+        let forward_queue = self.publisher.forward_queue.as_ref();
+        let requests = &mut self.requests;
         let published = |position| {
             let place = places.next().expect("the layer publishes each publication once");
-            if let (Some(consumers), Some((group, event))) = (consumers, &place.for_consumers) {
-                consumers.offer(group, event);
+            if let (Some(queue), Some((group, event))) = (forward_queue, &place.for_consumers) {
+                queue.offer(group, event);
             }
             let receipt = Receipt { id: place.id, position, repeated: false };
             requests[place.request].accept(place.target, receipt);

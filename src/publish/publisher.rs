@@ -8,7 +8,7 @@ use tokio::time::{self, timeout_at};
 use super::batch::Batch;
 use super::keys::Keys;
 use super::{PublishError, PublishRequest, Receipt, Settings};
-use crate::channels::Consumers;
+use crate::channels::ForwardQueue;
 use crate::event::{PublicationId, Target};
 use crate::layer::{Control, Layer};
 
@@ -17,8 +17,8 @@ use crate::layer::{Control, Layer};
 pub struct Publisher {
     settings: Settings,
     pub(super) layer: Layer,
-    /// Django's consumers, who are sent what the layer accepts for groups.
-    pub(super) consumers: Option<Consumers>,
+    /// Forwards to Django's consumers what the layer accepts for groups.
+    pub(super) forward_queue: Option<ForwardQueue>,
     pub(super) ids: PublicationIds,
     pub(super) keys: Keys,
 }
@@ -40,12 +40,12 @@ impl Publisher {
     /// A publisher to `layer`.
     pub fn new(settings: Settings, layer: Layer) -> Self {
         let keys = Keys::new(settings.idempotency_window, settings.idempotency_keys);
-        Self { settings, layer, consumers: None, ids: PublicationIds::random(), keys }
+        Self { settings, layer, forward_queue: None, ids: PublicationIds::random(), keys }
     }
 
     /// The same publisher, which also forwards to Django's consumers what the layer accepts for groups.
-    pub fn with_consumers(self, consumers: Option<Consumers>) -> Self {
-        Self { consumers, ..self }
+    pub fn with_forwarding(self, forward_queue: Option<ForwardQueue>) -> Self {
+        Self { forward_queue, ..self }
     }
 
     /// The publisher's bounds.

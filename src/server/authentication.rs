@@ -84,8 +84,7 @@ impl Handshakes {
         id: ConnectionId,
     ) -> Result<Authenticated, Rejection> {
         let hook_request = request.hook_request.as_ref().expect("kept where the hook may be asked");
-        let channel_layer = self.server.channel_layer.as_ref();
-        let channel = channel_layer.and_then(|channel_layer| channel_layer.channel_of(id));
+        let channel = self.server.mailboxes.as_ref().map(|mailboxes| mailboxes.channel(id));
         let (disconnect, cause) = match hook.ask(hook_request, id, channel).await {
             HookVerdict::Accepted(accepted) => {
                 let hook = HookIdentity {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::paths::{Parameters, RoutePath};
 use super::settings::Settings;
 use crate::backend::Hook;
-use crate::channels::ChannelLayer;
+use crate::channels::MailboxNames;
 use crate::hub::Hub;
 use crate::identity::Verifier;
 use crate::shutdown::Shutdown;
@@ -22,7 +22,7 @@ pub(crate) struct Server {
     pub(crate) verifier: Arc<Verifier>,
     /// Authenticates browsers without a token.
     pub(crate) hook: Option<Hook>,
-    pub(crate) channel_layer: Option<ChannelLayer>,
+    pub(crate) mailboxes: Option<MailboxNames>,
     pub(crate) hub: Hub,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) shutdown: Shutdown,

@@ -71,7 +71,7 @@ async fn api(settings: publish::Settings, timeout: Duration) -> (Api, Inbox, Arc
         publisher,
         hub: hub(&metrics),
         keys: keys(),
-        channel_layer: None,
+        mailboxes: None,
         metrics: Arc::clone(&metrics),
         settings: Settings { timeout, ..Settings::default() },
     };

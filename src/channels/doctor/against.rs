@@ -4,13 +4,13 @@ use super::Finding;
 use super::sample::{Reading, Writing};
 use super::server::now;
 use super::survey::Survey;
-use crate::channels::{Channels, Serializer};
+use crate::channels::{ChannelSettings, Serializer};
 use crate::group::GroupName;
 
 /// Seconds by which what a time to live shows may be wrong.
 const TOLERANCE: u64 = 2;
 
-pub(super) fn compare(survey: &Survey, channels: &Channels, findings: &mut Vec<Finding>) {
+pub(super) fn compare(survey: &Survey, channels: &ChannelSettings, findings: &mut Vec<Finding>) {
     findings.extend(kind(survey, channels));
     findings.extend(wanted(survey, channels));
     findings.push(messages(survey, channels));
@@ -46,7 +46,7 @@ pub(super) fn compare(survey: &Survey, channels: &Channels, findings: &mut Vec<F
     }
 }
 
-fn kind(survey: &Survey, channels: &Channels) -> Option<Finding> {
+fn kind(survey: &Survey, channels: &ChannelSettings) -> Option<Finding> {
     let core = survey.groups.iter().any(|group| group.members > group.gateways);
     let (receives, other) = match (channels.core, channels.pubsub) {
         (true, false) if !core && !survey.pubsub.is_empty() => ("core", "pubsub"),
@@ -58,14 +58,14 @@ fn kind(survey: &Survey, channels: &Channels) -> Option<Finding> {
 }
 
 /// Groups of Django's that senders would not find here.
-fn wanted(survey: &Survey, channels: &Channels) -> Option<Finding> {
+fn wanted(survey: &Survey, channels: &ChannelSettings) -> Option<Finding> {
     let names = survey.groups.iter().map(|group| &group.name);
     let names = names.chain(survey.pubsub.iter().map(|(name, _)| name));
     let (mut count, mut unwanted, mut illegal) = (0, Vec::new(), Vec::new());
     for name in names {
         count += 1;
         match GroupName::parse(name) {
-            Ok(group) if channels.wants(&group) => {}
+            Ok(group) if channels.receives(&group) => {}
             Ok(_) => unwanted.push(name.as_str()),
             Err(_) => illegal.push(name.as_str()),
         }
@@ -83,7 +83,7 @@ fn wanted(survey: &Survey, channels: &Channels) -> Option<Finding> {
     (count > 0).then(|| Finding::ok("groups", format!("all {count} are received")))
 }
 
-fn messages(survey: &Survey, channels: &Channels) -> Finding {
+fn messages(survey: &Survey, channels: &ChannelSettings) -> Finding {
     let count = survey.samples.len();
     if count == 0 {
         let found = "none waits, so serializer, keys and random_prefix_length cannot be compared";

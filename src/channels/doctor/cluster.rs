@@ -2,8 +2,8 @@
 
 use super::Finding;
 use super::server::{Info, span, time};
-use crate::channels::Settings;
-use crate::channels::agree::{self, FORMAT};
+use crate::channels::ChannelSettings;
+use crate::channels::agreement::{self, FORMAT};
 use crate::layer::{ScriptError, Session};
 
 /// Seconds since its last word after which an instance does not count as there, as the beat's script
@@ -56,11 +56,15 @@ impl Cluster {
 }
 
 /// Compares the cluster with what is configured here.
-pub(super) async fn look(settings: &Settings, session: &Session, findings: &mut Vec<Finding>) {
+pub(super) async fn look(
+    channels: &ChannelSettings,
+    session: &Session,
+    findings: &mut Vec<Finding>,
+) {
     let name = session.names().cluster();
     // Which right is missing for that has been named by their trial.
     let Ok(cluster) = Cluster::ask(session, name).await else { return };
-    findings.push(agreement(settings, &cluster, &session.names().key("bridge")));
+    findings.push(agreement(channels, &cluster, &session.names().key("bridge")));
     findings.push(instances(name, &cluster));
     if let Ok(info) = Info::ask(session).await
         && !cluster.run.is_empty()
@@ -72,8 +76,7 @@ pub(super) async fn look(settings: &Settings, session: &Session, findings: &mut 
     }
 }
 
-fn agreement(settings: &Settings, cluster: &Cluster, key: &str) -> Finding {
-    let channels = &settings.channels;
+fn agreement(channels: &ChannelSettings, cluster: &Cluster, key: &str) -> Finding {
     if cluster.format.is_empty() {
         let found = format!(
             "nothing yet; the first instance writes {} mailboxes, format {FORMAT}",
@@ -82,7 +85,7 @@ fn agreement(settings: &Settings, cluster: &Cluster, key: &str) -> Finding {
         return Finding::ok("agreement", found);
     }
     let here = channels.core.then_some(channels.boxes);
-    match agree::compare(here, &cluster.boxes, &cluster.format, key) {
+    match agreement::compare(here, &cluster.boxes, &cluster.format, key) {
         Some(error) => Finding::fail(
             "agreement",
             error.to_string(),

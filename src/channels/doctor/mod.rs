@@ -20,7 +20,7 @@ pub use finding::{Finding, Level};
 pub use sample::Writing;
 pub use survey::{Group, Mailbox, Survey};
 
-use super::{Channels, Settings};
+use super::ChannelSettings;
 use crate::layer::{LayerError, RedisSettings, ScriptError, Session};
 
 /// What a look at Redis came to.
@@ -34,14 +34,18 @@ pub struct Examination {
 
 /// Tries all that a gateway with these settings will need of Redis. `drain` is how long a gateway may
 /// take to stop. Must be called within a runtime.
-pub async fn examine(redis: &RedisSettings, settings: &Settings, drain: Duration) -> Examination {
+pub async fn examine(
+    redis: &RedisSettings,
+    channels: &ChannelSettings,
+    ingress: bool,
+    drain: Duration,
+) -> Examination {
     let mut examination = Examination::default();
     let Some(session) = examination.connect(redis).await else { return examination };
     let findings = &mut examination.findings;
     server::look(&session, findings).await;
-    rights::look(redis, settings, &session, findings).await;
-    cluster::look(settings, &session, findings).await;
-    let channels = &settings.channels;
+    rights::look(redis, channels, ingress, &session, findings).await;
+    cluster::look(channels, &session, findings).await;
     if channels.core || channels.pubsub {
         match Survey::make(&session, &channels.prefix).await {
             Ok(survey) => {
@@ -73,7 +77,7 @@ pub async fn survey(url: &str, prefix: &str, drain: Duration) -> Result<Examinat
     server::look(&session, &mut examination.findings).await;
     match Survey::make(&session, prefix).await {
         Ok(survey) => {
-            let capacity = Channels::default().capacity;
+            let capacity = ChannelSettings::default().capacity;
             judge::judge(&survey, drain, capacity, &mut examination.findings);
             examination.survey = Some(survey);
         }

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::Finding;
-use crate::channels::Settings;
-use crate::channels::names::Mailboxes;
+use crate::channels::ChannelSettings;
+use crate::channels::MailboxNames;
 use crate::group::GroupName;
 use crate::layer::{Names, RedisSettings, Script, ScriptError, Session};
 
@@ -17,12 +17,13 @@ type Refused = (String, String);
 /// Tries everything; several connections are made and closed.
 pub(super) async fn look(
     redis: &RedisSettings,
-    settings: &Settings,
+    settings: &ChannelSettings,
+    ingress: bool,
     session: &Session,
     findings: &mut Vec<Finding>,
 ) {
     let mut refused = commands(session).await;
-    refused.extend(scripts(settings, session).await);
+    refused.extend(scripts(settings, ingress, session).await);
     refused.extend(channels(redis, settings, session.names()).await);
     findings.push(match refused.as_slice() {
         [] => Finding::ok("rights", "everything that the layer and the bridge need"),
@@ -46,9 +47,9 @@ async fn commands(session: &Session) -> Vec<Refused> {
     refused
 }
 
-async fn scripts(settings: &Settings, session: &Session) -> Vec<Refused> {
+async fn scripts(settings: &ChannelSettings, ingress: bool, session: &Session) -> Vec<Refused> {
     let names = session.names();
-    let mailboxes = Mailboxes::new(&settings.channels, names.cluster());
+    let mailboxes = MailboxNames::new(settings, names.cluster());
     let places = [
         own_key(session),
         names.generation(),
@@ -58,7 +59,7 @@ async fn scripts(settings: &Settings, session: &Session) -> Vec<Refused> {
         mailboxes.group_key(&nobody()),
         names.of_group(&nobody()),
     ];
-    let flags = [settings.channels.core, settings.ingress];
+    let flags = [settings.core, ingress];
     let flags = flags.map(|on| Bytes::from_static(if on { b"1" } else { b"0" }));
     let arguments = places.map(Bytes::from).into_iter().chain(flags).collect();
     let script = Script::new(&[SCRIPT]);
@@ -73,9 +74,13 @@ async fn scripts(settings: &Settings, session: &Session) -> Vec<Refused> {
 }
 
 /// One connection for each: after such a command it is worth nothing.
-async fn channels(redis: &RedisSettings, settings: &Settings, names: &Names) -> Vec<Refused> {
-    let foreign = settings.channels.pubsub;
-    let foreign = foreign.then(|| format!("{}__group__{}", settings.channels.prefix, nobody()));
+async fn channels(
+    redis: &RedisSettings,
+    settings: &ChannelSettings,
+    names: &Names,
+) -> Vec<Refused> {
+    let foreign = settings.pubsub;
+    let foreign = foreign.then(|| format!("{}__group__{}", settings.prefix, nobody()));
     let own = names.fixed().map(str::to_owned).into_iter();
     let channels = own.chain([names.of_group(&nobody())]).chain(foreign);
     let subscribing = channels.map(|channel| ("SUBSCRIBE", channel));

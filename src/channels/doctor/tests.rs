@@ -155,11 +155,12 @@ fn every_command_of_every_script_is_tried() {
         include_str!("../../layer/redis/commit.lua"),
         include_str!("../../layer/redis/recover.lua"),
         include_str!("../scripts/agree.lua"),
-        include_str!("../scripts/drain.lua"),
-        include_str!("../scripts/enter.lua"),
-        include_str!("../scripts/leave.lua"),
-        include_str!("../scripts/look.lua"),
-        include_str!("../scripts/waiting.lua"),
+        include_str!("../scripts/parking.lua"),
+        include_str!("../scripts/register.lua"),
+        include_str!("../scripts/unregister.lua"),
+        include_str!("../../sources/scripts/drain.lua"),
+        include_str!("../../sources/scripts/look.lua"),
+        include_str!("../../sources/scripts/probe.lua"),
     ] {
         let missing: Vec<_> = called(script).difference(&tried).copied().collect();
         assert!(missing.is_empty(), "{missing:?} of {script}");

@@ -1,21 +1,23 @@
--- Whom groups are for in Django. KEYS: groups, as senders find them. ARGV: seconds after which a member
--- is forgotten, what the names of this cluster begin with. Returns for each group the others' names,
--- oldest member first, or why it cannot be read.
-local stale = tonumber(redis.call('TIME')[1]) - tonumber(ARGV[1])
-local own = ARGV[2]
+-- Members of groups in Django, without this cluster's own. KEYS: the registries of the groups. Returns
+-- for each the members, oldest first, or why it cannot be read.
+local registries = KEYS
+local expiry = tonumber(ARGV[1]) -- seconds after which a member is forgotten
+local own_stem = ARGV[2]
+
+local stale = tonumber(redis.call('TIME')[1]) - expiry
 local answer = {}
-for i, group in ipairs(KEYS) do
+for index, registry in ipairs(registries) do
   -- As each sender does: nobody else takes out what is stale.
-  local found = redis.pcall('ZREMRANGEBYSCORE', group, 0, stale)
-  if type(found) == 'number' then found = redis.pcall('ZRANGE', group, 0, -1) end
+  local found = redis.pcall('ZREMRANGEBYSCORE', registry, 0, stale)
+  if type(found) == 'number' then found = redis.pcall('ZRANGE', registry, 0, -1) end
   if found.err then
-    answer[i] = found.err
+    answer[index] = found.err
   else
     local others = {}
     for _, member in ipairs(found) do
-      if string.sub(member, 1, #own) ~= own then others[#others + 1] = member end
+      if string.sub(member, 1, #own_stem) ~= own_stem then others[#others + 1] = member end
     end
-    answer[i] = others
+    answer[index] = others
   end
 end
 return answer

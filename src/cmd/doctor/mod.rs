@@ -89,7 +89,9 @@ impl Doctor {
 async fn redis(config: &Config) -> Examination {
     match &config.layer.kind {
         Kind::Redis(redis) => {
-            doctor::examine(redis, &config.channels, config.server.drain_grace).await
+            let sources = &config.sources;
+            let drain = config.server.drain_grace;
+            doctor::examine(redis, &sources.channels, sources.ingress, drain).await
         }
         Kind::Memory => Examination {
             findings: vec![Finding::ok("layer", "memory: one instance, which needs nothing else")],

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use groupcast::channels::Channels;
+use groupcast::channels::ChannelSettings;
 use groupcast::channels::doctor::Survey;
 
 /// Entries that a mailbox of a gateway may hold: some 1000 events a second while it restarts.
@@ -36,7 +36,7 @@ macro_rules! line {
 }
 
 fn gateway_toml(url: &str, survey: &Survey) -> String {
-    let default = Channels::default();
+    let default = ChannelSettings::default();
     let unseen = "not to be seen; the library's default";
     let mut out = String::new();
     line!(out, "[layer]", "");

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Word;
 use crate::config::secret::Secret;
 use crate::config::units::{Period, Size};
+use crate::sources::SourceSettings;
 use crate::{channels, layer};
 
 /// `[layer]`: what carries publications between instances.
@@ -81,7 +82,7 @@ impl Default for Layer {
             timeout: Period(redis.timeout),
             commands: redis.commands,
             backlog_bytes: Size(redis.backlog_bytes),
-            ingress: channels::Settings::default().ingress,
+            ingress: SourceSettings::default().ingress,
             history: Vec::new(),
         }
     }
@@ -99,7 +100,7 @@ impl GroupHistory {
 
 impl Default for Channels {
     fn default() -> Self {
-        let channels = channels::Channels::default();
+        let channels = channels::ChannelSettings::default();
         Self {
             receive: Vec::new(),
             groups: vec!["*".to_owned()],

@@ -2,8 +2,10 @@
 
 use std::time::Instant;
 
-use super::super::drain::State;
+use super::super::state::DrainState;
 use super::*;
+use crate::channels::Codec;
+use crate::channels::codec::Channel;
 use crate::event::{Position, Recovery};
 
 /// The mailbox of all groups.
@@ -13,22 +15,24 @@ const OTRA: &str = "groupcast.groupcast.0!sala_2";
 const PEDIDO: &str = "groupcast.groupcast.0!pedido.1";
 const NUMBERING: &str = "groupcast:numbering:{pedido.1}";
 
-/// A drainer that looks when it is told to.
+/// A drainer that looks when a test says so.
 struct Bench {
-    ground: Ground,
+    instance: TestInstance,
     drainer: Drainer,
-    state: State,
+    state: DrainState,
+    _django: DjangoLayer,
 }
 
-async fn bench_with(server: &RedisServer, settings: Settings) -> Bench {
-    let ground = ground(server, &settings).await;
-    let (drainer, _) =
-        parts(&settings, ground.redis(), 64 * 1024, &ground.metrics.channels).unwrap();
+async fn bench_with(server: &RedisServer, settings: SourceSettings) -> Bench {
+    let instance = test_instance(server, &settings).await;
+    let (django, connection) = instance.parts(&settings);
+    let metrics = &instance.metrics.channels;
+    let drainer = super::super::drainer(&settings, connection, &django, 64 * 1024, metrics);
     let mut state = drainer.begin();
-    state.turns.share(vec![drainer.link.instance()]);
-    let all = state.turns.due(Instant::now(), true);
+    state.schedule.share(vec![drainer.redis.instance()]);
+    let all = state.schedule.due(Instant::now(), true);
     assert_eq!(all.len(), drainer.sources.len());
-    Bench { ground, drainer, state }
+    Bench { instance, drainer, state, _django: django }
 }
 
 /// With one mailbox for groups.
@@ -43,19 +47,19 @@ impl Bench {
         self.drainer.look(&all, &mut self.state).await;
     }
 
-    /// What the slow look each second begins with.
-    fn begin_anew(&mut self) {
-        self.state.begin_anew();
+    /// What the full look each second begins with.
+    fn retry_left(&mut self) {
+        self.state.retry_left();
     }
 
     /// Where a group stands for somebody who comes back.
     async fn stands(&self, name: &str, since: Option<Position>) -> Recovery {
         let asked = [(group(name), since)];
-        self.ground.layer.recover(&asked).await.unwrap().remove(0).unwrap()
+        self.instance.layer.recover(&asked).await.unwrap().remove(0).unwrap()
     }
 
-    async fn hear(&self, names: &[&str]) {
-        self.ground.layer.subscribe(&groups(names)).await.unwrap();
+    async fn listen(&self, names: &[&str]) {
+        self.instance.layer.subscribe(&groups(names)).await.unwrap();
     }
 }
 
@@ -73,46 +77,46 @@ fn mend(server: &RedisServer) {
 }
 
 #[tokio::test]
-async fn what_is_heard_is_sent_and_removed_in_order() {
+async fn publishes_and_removes_in_order() {
     let server = RedisServer::start();
     let mut bench = bench(&server).await;
-    bench.hear(&["sala_1"]).await;
+    bench.listen(&["sala_1"]).await;
     write(&server, BOX, 1..=200, &[&[SALA]]);
     bench.look().await;
-    assert_eq!(bench.ground.take(200).await, numbers(1..=200));
-    assert_eq!((card(&server).as_str(), bench.ground.count("sent")), (":0\r\n", 200));
+    assert_eq!(bench.instance.take(200).await, numbers(1..=200));
+    assert_eq!((card(&server).as_str(), bench.instance.count("sent")), (":0\r\n", 200));
 }
 
 #[tokio::test]
-async fn what_nobody_hears_is_removed_and_so_is_the_member() {
+async fn removes_an_entry_without_listener_and_the_member_with_it() {
     let server = RedisServer::start();
     let mut bench = bench(&server).await;
     server.ask(&["ZADD", "asgi:group:sala_1", "1", SALA]);
     server.ask(&["ZADD", "asgi:group:sala_1", "1", "specific.1!2"]);
     write(&server, BOX, 1..=1, &[&[SALA]]);
     bench.look().await;
-    assert_eq!(bench.ground.count("no_listener"), 1);
+    assert_eq!(bench.instance.count("no_listener"), 1);
     assert_eq!(server.ask(&["ZSCORE", "asgi:group:sala_1", SALA]), "$-1\r\n");
     assert_eq!(server.ask(&["ZCARD", "asgi:group:sala_1"]), ":1\r\n", "consumers stay");
 }
 
 #[tokio::test]
-async fn what_is_for_a_held_group_waits_for_a_listener_and_comes_in_order() {
+async fn parks_entries_of_a_held_group_until_somebody_listens() {
     let server = RedisServer::start();
     let mut bench = bench(&server).await;
     server.ask(&["SET", "groupcast:held:{sala_1}", ""]);
     write(&server, BOX, 1..=3, &[&[SALA]]);
     bench.look().await;
-    assert_eq!(bench.ground.count("parked"), 3);
-    bench.hear(&["sala_1"]).await;
+    assert_eq!(bench.instance.count("parked"), 3);
+    bench.listen(&["sala_1"]).await;
     write(&server, BOX, 4..=5, &[&[SALA]]);
     bench.look().await;
-    assert_eq!(bench.ground.take(5).await, numbers(1..=5));
+    assert_eq!(bench.instance.take(5).await, numbers(1..=5));
     assert_eq!(server.ask(&["EXISTS", "groupcast:waiting:{sala_1}"]), ":0\r\n");
 }
 
 #[tokio::test]
-async fn more_than_may_wait_stays_in_the_mailbox_and_comes_in_order() {
+async fn leaves_more_than_may_be_parked_in_the_mailbox_in_order() {
     let server = RedisServer::start();
     let mut small = settings(1);
     small.channels.capacity = 1000;
@@ -126,106 +130,106 @@ async fn more_than_may_wait_stays_in_the_mailbox_and_comes_in_order() {
     for _ in 0..4 {
         bench.look().await;
     }
-    assert_eq!(bench.ground.count("parked"), 1000);
+    assert_eq!(bench.instance.count("parked"), 1000);
     assert_eq!(card(&server), ":200\r\n");
-    bench.hear(&["sala_1"]).await;
-    bench.begin_anew();
+    bench.listen(&["sala_1"]).await;
+    bench.retry_left();
     bench.look().await;
-    assert_eq!(bench.ground.take(1200).await, numbers(1..=1200));
+    assert_eq!(bench.instance.take(1200).await, numbers(1..=1200));
 }
 
 #[tokio::test]
-async fn a_group_that_cannot_be_kept_stops_no_other_and_keeps_its_order() {
+async fn a_group_whose_history_fails_blocks_no_other_and_keeps_its_order() {
     let server = RedisServer::start();
     let mut bench = bench(&server).await;
-    bench.hear(&["sala_1", "pedido.1"]).await;
+    bench.listen(&["sala_1", "pedido.1"]).await;
     spoil(&server);
     write(&server, BOX, 1..=300, &[&[SALA], &[PEDIDO]]);
     for _ in 0..3 {
         bench.look().await;
     }
-    assert_eq!(bench.ground.take(300).await, numbers(1..=300), "of the other group");
+    assert_eq!(bench.instance.take(300).await, numbers(1..=300), "of the other group");
     assert_eq!(card(&server), ":300\r\n");
     mend(&server);
-    bench.begin_anew();
+    bench.retry_left();
     for _ in 0..2 {
         bench.look().await;
     }
-    assert_eq!(bench.ground.take(300).await, numbers(1..=300));
+    assert_eq!(bench.instance.take(300).await, numbers(1..=300));
 }
 
 #[tokio::test]
-async fn what_comes_later_does_not_overtake_what_was_kept_in_an_earlier_batch() {
+async fn never_overtakes_entries_left_by_an_earlier_batch() {
     let server = RedisServer::start();
     let mut bench = bench(&server).await;
-    bench.hear(&["pedido.1"]).await;
+    bench.listen(&["pedido.1"]).await;
     spoil(&server);
     write(&server, BOX, 1..=400, &[&[PEDIDO]]);
     bench.look().await;
-    assert_eq!(bench.ground.count("left_in_source"), 256);
+    assert_eq!(bench.instance.count("left_in_source"), 256);
     mend(&server);
     bench.look().await;
-    bench.begin_anew();
+    bench.retry_left();
     for _ in 0..2 {
         bench.look().await;
     }
-    assert_eq!(bench.ground.take(400).await, numbers(1..=400));
+    assert_eq!(bench.instance.take(400).await, numbers(1..=400));
 }
 
 #[tokio::test]
-async fn what_another_removes_in_front_hides_nothing() {
+async fn finds_every_entry_when_another_drainer_removes_the_head() {
     let server = RedisServer::start();
     let (mut first, mut second) = (bench(&server).await, bench(&server).await);
-    first.hear(&["pedido.1", "sala_1"]).await;
+    first.listen(&["pedido.1", "sala_1"]).await;
     spoil(&server);
     write(&server, BOX, 1..=256, &[&[PEDIDO]]);
     first.look().await;
-    assert_eq!(first.ground.count("left_in_source"), 256);
+    assert_eq!(first.instance.count("left_in_source"), 256);
     write(&server, BOX, 257..=700, &[&[SALA]]);
     mend(&server);
     second.look().await;
-    assert_eq!(second.ground.count("sent"), 256);
+    assert_eq!(second.instance.count("sent"), 256);
     for _ in 0..2 {
         first.look().await;
     }
-    assert_eq!(first.ground.take(700).await, numbers(1..=700));
+    assert_eq!(first.instance.take(700).await, numbers(1..=700));
 }
 
 #[tokio::test]
-async fn an_entry_of_which_a_part_was_sent_is_not_sent_again_and_the_rest_is_told() {
+async fn announces_the_failed_part_of_an_entry_instead_of_repeating_the_others() {
     let server = RedisServer::start();
     let mut bench = bench(&server).await;
-    bench.hear(&["sala_1", "pedido.1"]).await;
+    bench.listen(&["sala_1", "pedido.1"]).await;
     spoil(&server);
     write(&server, BOX, 1..=1, &[&[SALA, PEDIDO]]);
     bench.look().await;
-    bench.begin_anew();
+    bench.retry_left();
     bench.look().await;
-    let doubt = "Possible(Share { number: 0, of: 1 })";
-    assert_eq!(bench.ground.take(2).await, ["n1", doubt]);
+    let possible_loss = "Possible(Share { number: 0, of: 1 })";
+    assert_eq!(bench.instance.take(2).await, ["n1", possible_loss]);
     assert_eq!(card(&server), ":0\r\n");
 }
 
 #[tokio::test]
-async fn an_entry_for_several_waits_as_a_whole_behind_what_was_kept_for_one() {
+async fn leaves_an_entry_for_several_groups_as_a_whole_behind_one_blocked_group() {
     let server = RedisServer::start();
     let mut bench = bench(&server).await;
-    bench.hear(&["sala_1", "sala_2", "pedido.1"]).await;
+    bench.listen(&["sala_1", "sala_2", "pedido.1"]).await;
     spoil(&server);
     write(&server, BOX, 1..=1, &[&[PEDIDO]]);
     write(&server, BOX, 2..=2, &[&[SALA, PEDIDO]]);
     write(&server, BOX, 3..=3, &[&[SALA]]);
     write(&server, BOX, 4..=4, &[&[OTRA]]);
     bench.look().await;
-    assert_eq!(bench.ground.take(1).await, ["n4"], "the only one that follows nothing kept");
+    assert_eq!(bench.instance.take(1).await, ["n4"], "the only one that follows nothing kept");
     mend(&server);
-    bench.begin_anew();
+    bench.retry_left();
     bench.look().await;
-    assert_eq!(bench.ground.take(4).await, ["n1", "n2", "n2", "n3"]);
+    assert_eq!(bench.instance.take(4).await, ["n1", "n2", "n2", "n3"]);
 }
 
 #[tokio::test]
-async fn what_a_look_did_not_reach_is_looked_at_next() {
+async fn looks_first_at_sources_that_the_last_look_did_not_reach() {
     let server = RedisServer::start();
     let mut bench = bench_with(&server, settings(8)).await;
     // Eight mailboxes of 300 KiB each: more than one look takes.
@@ -235,7 +239,7 @@ async fn what_a_look_did_not_reach_is_looked_at_next() {
         write(&server, &key, 1..=50, &[&[&long]]);
     }
     bench.look().await;
-    let due = bench.state.turns.due(Instant::now(), true);
+    let due = bench.state.schedule.due(Instant::now(), true);
     let left: Vec<usize> = (0..8)
         .filter(|number| {
             server.ask(&["EXISTS", &format!("asgigroupcast.groupcast.{number}!")]) == ":1\r\n"
@@ -248,41 +252,41 @@ async fn what_a_look_did_not_reach_is_looked_at_next() {
 }
 
 #[tokio::test]
-async fn a_redis_that_is_away_is_not_asked_again_at_once() {
+async fn waits_before_asking_an_unreachable_redis_again() {
     let mut server = RedisServer::start();
     let mut bench = bench(&server).await;
-    // The slow look is far off, however long all this takes.
-    bench.state.turns.due(Instant::now() + LONG, true);
+    // The full look is far off, however long all this takes.
+    bench.state.schedule.due(Instant::now() + LONG, true);
     server.kill();
     let before = Instant::now();
     bench.look().await;
-    let next = bench.state.turns.next();
+    let next = bench.state.schedule.next();
     assert!(next >= before + Duration::from_millis(50) && next < Instant::now() + LONG);
 }
 
 #[tokio::test]
-async fn a_mailbox_found_full_is_told_behind_what_was_in_it() {
+async fn announces_a_full_mailbox_behind_its_entries() {
     let server = RedisServer::start();
     let mut small = settings(1);
     small.channels.capacity = 3;
     let mut bench = bench_with(&server, small).await;
-    bench.hear(&["sala_1"]).await;
+    bench.listen(&["sala_1"]).await;
     write(&server, BOX, 1..=2, &[&[SALA]]);
     bench.look().await;
     write(&server, BOX, 3..=5, &[&[SALA]]);
     bench.look().await;
-    let doubt = "Possible(Share { number: 0, of: 1 })";
-    assert_eq!(bench.ground.take(6).await, ["n1", "n2", "n3", "n4", "n5", doubt]);
-    assert_eq!(bench.ground.metric("groupcast_source_full_total "), 1);
+    let possible_loss = "Possible(Share { number: 0, of: 1 })";
+    assert_eq!(bench.instance.take(6).await, ["n1", "n2", "n3", "n4", "n5", possible_loss]);
+    assert_eq!(bench.instance.metric("groupcast_source_full_total "), 1);
 }
 
 #[tokio::test]
-async fn who_was_away_while_a_mailbox_was_full_is_not_told_that_nothing_is_missing() {
+async fn ends_histories_of_a_full_mailbox_for_clients_that_were_away() {
     let server = RedisServer::start();
     let mut small = settings(1);
     small.channels.capacity = 3;
     let mut bench = bench_with(&server, small).await;
-    bench.hear(&["pedido.1"]).await;
+    bench.listen(&["pedido.1"]).await;
     write(&server, BOX, 1..=2, &[&[PEDIDO]]);
     bench.look().await;
     let here = bench.stands("pedido.1", None).await.position.unwrap();
@@ -306,23 +310,23 @@ async fn who_was_away_while_a_mailbox_was_full_is_not_told_that_nothing_is_missi
 }
 
 #[tokio::test]
-async fn what_an_old_copy_of_the_data_brings_back_is_not_repeated() {
+async fn never_repeats_entries_that_an_old_copy_of_the_data_brings_back() {
     let server = RedisServer::start();
     let mut bench = bench(&server).await;
-    bench.hear(&["sala_1"]).await;
+    bench.listen(&["sala_1"]).await;
     write(&server, BOX, 1..=10, &[&[SALA]]);
     bench.look().await;
     write(&server, BOX, 1..=11, &[&[SALA]]);
     bench.look().await;
-    assert_eq!(bench.ground.take(11).await, numbers(1..=11));
-    assert_eq!(bench.ground.metric("groupcast_source_duplicates_total "), 10);
+    assert_eq!(bench.instance.take(11).await, numbers(1..=11));
+    assert_eq!(bench.instance.metric("groupcast_source_duplicates_total "), 10);
 }
 
 #[tokio::test]
-async fn an_id_that_a_stream_gives_again_hides_nothing() {
+async fn delivers_entries_of_a_stream_that_gives_an_id_twice() {
     let server = RedisServer::start();
     let mut bench = bench(&server).await;
-    bench.hear(&["sala_1"]).await;
+    bench.listen(&["sala_1"]).await;
     for n in 1..=2 {
         let event = format!(r#"{{"type":"n{n}"}}"#);
         server.ask(&["XADD", "groupcast:ingress", "7-1", "group", "sala_1", "event", &event]);
@@ -330,14 +334,14 @@ async fn an_id_that_a_stream_gives_again_hides_nothing() {
         // As on a replica that took over before it had heard of the first.
         server.ask(&["DEL", "groupcast:ingress"]);
     }
-    assert_eq!(bench.ground.take(2).await, ["n1", "n2"]);
+    assert_eq!(bench.instance.take(2).await, ["n1", "n2"]);
 }
 
 #[tokio::test]
-async fn expiry_counts_from_when_it_was_written() {
+async fn counts_the_expiry_from_when_an_entry_was_written() {
     let server = RedisServer::start();
     let mut bench = bench(&server).await;
-    bench.hear(&["sala_1"]).await;
+    bench.listen(&["sala_1"]).await;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     for (age, expiry) in [(10_000, "5000"), (10_000, "60000")] {
         let id = format!("{}-{expiry}", now.as_millis() as u64 - age);
@@ -356,7 +360,7 @@ async fn expiry_counts_from_when_it_was_written() {
     bench.look().await;
     let mut left = Vec::new();
     for _ in 0..2 {
-        let Some(Incoming::Publication(publication)) = bench.ground.inbox.recv().await else {
+        let Some(Incoming::Publication(publication)) = bench.instance.inbox.recv().await else {
             panic!("two publications were written");
         };
         let deadline = publication.deadline.unwrap();
@@ -367,10 +371,10 @@ async fn expiry_counts_from_when_it_was_written() {
 }
 
 #[tokio::test]
-async fn what_says_nothing_is_removed_and_counted() {
+async fn removes_and_counts_undecodable_entries() {
     let server = RedisServer::start();
     let mut bench = bench(&server).await;
-    bench.hear(&["sala_1"]).await;
+    bench.listen(&["sala_1"]).await;
     server.ask(&["ZADD", BOX, "1", "no message", "2", "{}", "3", ""]);
     write(&server, BOX, 4..=4, &[&[SALA]]);
     let long = "x".repeat(300);
@@ -379,45 +383,45 @@ async fn what_says_nothing_is_removed_and_counted() {
         server.ask(&words);
     }
     bench.look().await;
-    assert_eq!(bench.ground.next().await, "n4");
-    assert_eq!(bench.ground.count("sent"), 1);
+    assert_eq!(bench.instance.next().await, "n4");
+    assert_eq!(bench.instance.count("sent"), 1);
     assert_eq!(card(&server), ":0\r\n");
     assert_eq!(server.ask(&["XLEN", "groupcast:ingress"]), ":0\r\n");
-    assert_eq!(bench.ground.metric("groupcast_source_unreadable_total "), 7);
+    assert_eq!(bench.instance.metric("groupcast_source_unreadable_total "), 7);
 }
 
 #[tokio::test]
-async fn members_that_are_no_text_come_through_whole() {
+async fn delivers_binary_messages_unchanged() {
     let server = RedisServer::start();
     let mut binary = settings(1);
     binary.channels.codec = CodecSettings::default();
     let codec = Codec::new(&binary.channels.codec);
     let mut bench = bench_with(&server, binary).await;
-    bench.hear(&["sala_1"]).await;
+    bench.listen(&["sala_1"]).await;
     for n in 0..20_u8 {
         let event = crate::event::Event::parse(format!(r#"{{"type":"n{n}"}}"#).into()).unwrap();
         // Prefixes that are text, that are none, and that end lines and protocols.
         let prefix = [n * 13, 0, 255, b'\r', b'\n', n, 128, b'$', 10, 200, n, 1];
         let names = [SALA.to_owned()];
-        let entry = codec.write(&event, codec::Channel::Many(&names), &prefix, [0; 16], 0);
+        let entry = codec.write(&event, Channel::Many(&names), &prefix, [0; 16], 0);
         let literal: String = entry.iter().map(|byte| format!("\\{byte:03}")).collect();
         let script = format!("return redis.call('ZADD', KEYS[1], {n}.123456, '{literal}')");
         assert_eq!(server.ask(&["EVAL", &script, "1", BOX]), ":1\r\n");
     }
     bench.look().await;
-    assert_eq!(bench.ground.take(20).await, numbers(0..=19));
+    assert_eq!(bench.instance.take(20).await, numbers(0..=19));
     assert_eq!(card(&server), ":0\r\n");
 }
 
 #[tokio::test]
-async fn a_look_at_a_hundred_thousand_takes_a_batch() {
+async fn takes_one_batch_of_a_hundred_thousand_entries() {
     let server = RedisServer::start();
     let mut bench = bench(&server).await;
-    bench.hear(&["sala_1"]).await;
+    bench.listen(&["sala_1"]).await;
     for first in (1..=100_000).step_by(5000) {
         write(&server, BOX, first..=first + 4999, &[&[SALA]]);
     }
     bench.look().await;
-    assert_eq!(bench.ground.take(256).await, numbers(1..=256));
+    assert_eq!(bench.instance.take(256).await, numbers(1..=256));
     assert_eq!(card(&server), ":99744\r\n");
 }

@@ -1,24 +1,25 @@
-//! Being found by senders, and not being found any more.
+//! Registering groups for senders, and ending the registration.
 
 use super::*;
 
 const HELD: &str = "groupcast:held:{sala_1}";
 
-async fn registrar(ground: &Ground, settings: &Settings) -> GroupRegistrar {
-    parts(settings, ground.redis(), 64 * 1024, &ground.metrics.channels).unwrap().1
+async fn registrar(instance: &TestInstance, settings: &SourceSettings) -> GroupRegistrar {
+    let (django, _) = instance.parts(settings);
+    django.registrar
 }
 
-impl Ground {
+impl TestInstance {
     /// What a join does.
     async fn hold(&self, registrar: &GroupRegistrar, names: &[GroupName]) {
         self.layer.subscribe(names).await.unwrap();
-        registrar.enter(names).await.unwrap();
+        registrar.register(names).await.unwrap();
     }
 
     /// What the end of a linger does.
     async fn drop(&self, registrar: &GroupRegistrar, names: &[GroupName]) {
         self.layer.unsubscribe(names).await.unwrap();
-        registrar.leave(names).await;
+        registrar.unregister(names).await;
     }
 }
 
@@ -27,12 +28,12 @@ fn members(server: &RedisServer, name: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_held_group_is_found_with_redis_own_time_and_djangos_expiry() {
+async fn registers_with_the_time_of_redis_and_the_expiry_of_django() {
     let server = RedisServer::start();
     let settings = settings(1);
-    let ground = ground(&server, &settings).await;
-    let registrar = registrar(&ground, &settings).await;
-    ground.hold(&registrar, &groups(&["sala_1"])).await;
+    let instance = test_instance(&server, &settings).await;
+    let registrar = registrar(&instance, &settings).await;
+    instance.hold(&registrar, &groups(&["sala_1"])).await;
     assert_eq!(members(&server, "sala_1"), "*1\r\n$28\r\ngroupcast.groupcast.0!sala_1\r\n");
     assert_eq!(server.ask(&["TTL", "asgi:group:sala_1"]), ":86400\r\n");
     assert_eq!(server.ask(&["EXISTS", HELD]), ":1\r\n");
@@ -43,25 +44,26 @@ async fn a_held_group_is_found_with_redis_own_time_and_djangos_expiry() {
 }
 
 #[tokio::test]
-async fn a_group_that_was_left_is_not_found_from_that_moment_on() {
+async fn removes_the_member_of_a_group_that_was_left() {
     let server = RedisServer::start();
     let settings = settings(1);
-    let ground = ground(&server, &settings).await;
-    let registrar = registrar(&ground, &settings).await;
+    let instance = test_instance(&server, &settings).await;
+    let registrar = registrar(&instance, &settings).await;
     for n in 0..100 {
         let name = format!("sala_{n}");
-        ground.hold(&registrar, &groups(&[&name])).await;
-        ground.drop(&registrar, &groups(&[&name])).await;
+        instance.hold(&registrar, &groups(&[&name])).await;
+        instance.drop(&registrar, &groups(&[&name])).await;
         assert_eq!(members(&server, &name), "*0\r\n", "{name}");
         assert_eq!(server.ask(&["EXISTS", &format!("groupcast:held:{{{name}}}")]), ":0\r\n");
     }
 }
 
 #[tokio::test]
-async fn what_is_left_here_and_held_elsewhere_is_found_all_the_same() {
+async fn keeps_a_group_registered_that_another_instance_holds() {
     let server = RedisServer::start();
     let settings = settings(1);
-    let (here, there) = (ground(&server, &settings).await, ground(&server, &settings).await);
+    let (here, there) =
+        (test_instance(&server, &settings).await, test_instance(&server, &settings).await);
     let (mine, theirs) = (registrar(&here, &settings).await, registrar(&there, &settings).await);
     let sala = groups(&["sala_1"]);
     for _ in 0..50 {
@@ -76,65 +78,65 @@ async fn what_is_left_here_and_held_elsewhere_is_found_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_late_refresh_brings_nothing_back_that_was_left() {
+async fn never_brings_back_a_left_group_by_a_late_refresh() {
     let server = RedisServer::start();
     let settings = settings(1);
-    let ground = ground(&server, &settings).await;
-    let registrar = registrar(&ground, &settings).await;
+    let instance = test_instance(&server, &settings).await;
+    let registrar = registrar(&instance, &settings).await;
     let names: Vec<_> = (0..300).map(|n| group(&format!("sala_{n}"))).collect();
-    ground.hold(&registrar, &names).await;
-    ground.layer.unsubscribe(&names).await.unwrap();
-    let (refreshed, ()) = tokio::join!(registrar.refresh(true), registrar.leave(&names));
+    instance.hold(&registrar, &names).await;
+    instance.layer.unsubscribe(&names).await.unwrap();
+    let (refreshed, ()) = tokio::join!(registrar.refresh(true), registrar.unregister(&names));
     refreshed.unwrap();
     assert_eq!(server.ask(&["KEYS", "asgi:group:*"]), "*0\r\n");
     assert_eq!(server.ask(&["KEYS", "groupcast:held:*"]), "*0\r\n");
 }
 
 #[tokio::test]
-async fn a_group_with_a_history_is_found_until_nobody_can_come_back_to_it() {
+async fn keeps_a_group_with_history_registered_for_its_ttl() {
     let server = RedisServer::start();
     let settings = settings(1);
-    let ground = ground(&server, &settings).await;
-    let registrar = registrar(&ground, &settings).await;
+    let instance = test_instance(&server, &settings).await;
+    let registrar = registrar(&instance, &settings).await;
     let pedido = groups(&["pedido.1"]);
-    ground.hold(&registrar, &pedido).await;
-    ground.drop(&registrar, &pedido).await;
+    instance.hold(&registrar, &pedido).await;
+    instance.drop(&registrar, &pedido).await;
     assert_ne!(members(&server, "pedido.1"), "*0\r\n");
     let left: u64 = server.ask(&["PTTL", "groupcast:held:{pedido.1}"])[1..].trim().parse().unwrap();
     assert!((50_000..=60_000).contains(&left), "{left} ms of its history's minute");
 }
 
 #[tokio::test]
-async fn a_member_found_missing_is_written_again_and_told() {
+async fn restores_a_missing_member_and_announces_a_possible_loss() {
     let server = RedisServer::start();
     let settings = settings(1);
-    let mut ground = ground(&server, &settings).await;
-    let registrar = registrar(&ground, &settings).await;
+    let mut instance = test_instance(&server, &settings).await;
+    let registrar = registrar(&instance, &settings).await;
     let names = groups(&["pedido.1", "sala_1"]);
-    ground.hold(&registrar, &names).await;
+    instance.hold(&registrar, &names).await;
     server.ask(&["HSET", "groupcast:numbering:{pedido.1}", "epoch", "1.x", "offset", "7"]);
     server.ask(&["DEL", "asgi:group:sala_1", "asgi:group:pedido.1"]);
     registrar.refresh(true).await.unwrap();
     assert_ne!(members(&server, "sala_1"), "*0\r\n");
-    let mut told = ground.take(2).await;
-    told.sort();
-    assert_eq!(told, ["gap in [\"pedido.1\"]", "gap in [\"sala_1\"]"]);
-    assert_eq!(ground.metric("groupcast_source_missing_total "), 2);
+    let mut announced = instance.take(2).await;
+    announced.sort();
+    assert_eq!(announced, ["gap in [\"pedido.1\"]", "gap in [\"sala_1\"]"]);
+    assert_eq!(instance.metric("groupcast_source_missing_total "), 2);
     let numbering = server.ask(&["EXISTS", "groupcast:numbering:{pedido.1}"]);
     assert_eq!(numbering, ":0\r\n", "positions from before are worth nothing");
     registrar.refresh(true).await.unwrap();
-    assert_eq!(ground.metric("groupcast_source_missing_total "), 2, "once");
+    assert_eq!(instance.metric("groupcast_source_missing_total "), 2, "once");
 }
 
 #[tokio::test]
-async fn what_waits_is_not_spent_on_nobody() {
+async fn keeps_entries_parked_until_somebody_listens() {
     let server = RedisServer::start();
     let settings = settings(1);
-    let mut ground = ground(&server, &settings).await;
-    let registrar = registrar(&ground, &settings).await;
+    let mut instance = test_instance(&server, &settings).await;
+    let registrar = registrar(&instance, &settings).await;
     let sala = groups(&["sala_1"]);
-    ground.hold(&registrar, &sala).await;
-    ground.layer.unsubscribe(&sala).await.unwrap();
+    instance.hold(&registrar, &sala).await;
+    instance.layer.unsubscribe(&sala).await.unwrap();
     until("nobody listens", || {
         server.ask(&["PUBSUB", "NUMSUB", "groupcast:group:sala_1"]).ends_with(":0\r\n")
     })
@@ -143,7 +145,7 @@ async fn what_waits_is_not_spent_on_nobody() {
     registrar.refresh(true).await.unwrap();
     assert_eq!(server.ask(&["LLEN", "groupcast:waiting:{sala_1}"]), ":1\r\n");
     server.ask(&["DEL", "groupcast:waiting:{sala_1}"]);
-    ground.hold(&registrar, &sala).await;
+    instance.hold(&registrar, &sala).await;
     server.ask(&["PUBLISH", "groupcast:group:sala_1", "{\"type\":\"n2\"}"]);
-    assert_eq!(ground.next().await, "n2");
+    assert_eq!(instance.next().await, "n2");
 }

@@ -1,7 +1,7 @@
-//! The way to consumers that Django still has, for what enters by the gateway's own door.
+//! Queues events for consumers that Django still has.
 //!
-//! A queue and a task, so that whoever publishes never waits for Django's side: what finds no room is
-//! dropped, counted and logged. What came from channels is never offered here.
+//! A publisher never waits for Django's side: an event that finds no room is dropped, counted and
+//! logged. Events that came from Django's channel layer are never offered here.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,20 +10,20 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::Channels;
+use super::ChannelSettings;
 use crate::byte_budget::ByteBudget;
 use crate::event::Event;
 use crate::group::{GroupName, GroupPattern};
 use crate::telemetry::{ChannelsMetrics, DjangoDrop, LogLimit};
 
-/// Events that may wait: a few of the largest batches that the API takes at once.
-const WAITING: usize = 8192;
+/// Events that may be queued: a few of the largest batches that the API takes at once.
+const CAPACITY: usize = 8192;
 
-/// Bytes of JSON that may wait in them.
+/// Bytes of JSON that may be queued.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
-/// What Channels' own consumer classes can do (channels 4.3). A message whose `type` is one of these
-/// names calls it, whoever sent the message; no project means that.
+/// Methods of Channels' own consumer classes (channels 4.3). A message whose `type` is one of these
+/// names calls the method, whoever sent the message; no project means that.
 const METHODS: [&str; 21] = [
     "accept",
     "as_asgi",
@@ -48,122 +48,118 @@ const METHODS: [&str; 21] = [
     "websocket_receive",
 ];
 
-/// Where accepted events are handed in. Clones share it.
+/// Takes accepted events. Clones share the queue.
 #[derive(Clone)]
-pub struct Consumers {
-    queue: mpsc::Sender<ForwardJob>,
-    /// Bytes that wait.
+pub struct ForwardQueue {
+    jobs: mpsc::Sender<ForwardJob>,
     budget: Arc<ByteBudget>,
     groups: Arc<[GroupPattern]>,
-    losses: Arc<DropCounter>,
+    drops: Arc<DropCounter>,
 }
 
-/// What the task is asked to do, in this order.
+/// What the forwarder is asked to do, in this order.
 pub(super) enum ForwardJob {
-    /// Send to a group.
+    /// Forward to the consumers of a group.
     Send(GroupName, Event),
-    /// Tell that everything before has been dealt with.
-    Tell(oneshot::Sender<()>),
+    /// Answer once everything queued before has been dealt with.
+    Flush(oneshot::Sender<()>),
 }
 
-/// What the task is asked to do.
-pub(super) struct ForwardQueue {
-    queue: mpsc::Receiver<ForwardJob>,
+/// The forwarder's end of the queue.
+pub(super) struct ForwardJobs {
+    jobs: mpsc::Receiver<ForwardJob>,
     budget: Arc<ByteBudget>,
 }
 
-/// Accounts for what is not sent.
+/// Counts and logs events that are not forwarded.
 pub(super) struct DropCounter {
     metrics: Arc<ChannelsMetrics>,
     log: LogLimit,
 }
 
-impl Consumers {
-    /// The way in, and what comes out of it; `None` if nothing is to be sent.
+impl ForwardQueue {
+    /// Both ends; `None` if nothing is to be forwarded.
     pub(super) fn open(
-        channels: &Channels,
+        settings: &ChannelSettings,
         metrics: &Arc<ChannelsMetrics>,
-    ) -> Option<(Self, ForwardQueue)> {
-        if channels.send.is_empty() {
+    ) -> Option<(Self, ForwardJobs)> {
+        if settings.send.is_empty() {
             return None;
         }
-        let (queue, jobs) = mpsc::channel(WAITING);
+        let (sender, receiver) = mpsc::channel(CAPACITY);
         let budget = Arc::new(ByteBudget::new(MAX_BYTES));
-        let jobs = ForwardQueue { queue: jobs, budget: Arc::clone(&budget) };
-        let losses =
+        let jobs = ForwardJobs { jobs: receiver, budget: Arc::clone(&budget) };
+        let drops =
             Arc::new(DropCounter { metrics: Arc::clone(metrics), log: LogLimit::default() });
-        let groups = channels.send.as_slice().into();
-        Some((Self { queue, budget, groups, losses }, jobs))
+        let groups = settings.send.as_slice().into();
+        Some((Self { jobs: sender, budget, groups, drops }, jobs))
     }
 
-    /// Has an event sent that the layer has accepted for `group`. Never waits.
+    /// Queues an event that the layer has accepted for `group`. Never waits.
     pub fn offer(&self, group: &GroupName, event: &Event) {
         if !self.groups.iter().any(|pattern| pattern.matches(group.as_str())) {
             return;
         }
         if !is_for_handlers(event.kind()) {
             let why = format!("type {:?} names no handler of a project", event.kind());
-            return self.losses.note(DjangoDrop::Type, 1, group, &why);
+            return self.drops.add(DjangoDrop::Type, 1, group, &why);
         }
         let bytes = event.json().len();
         let job = || ForwardJob::Send(group.clone(), event.clone());
         if self.budget.try_take(bytes) {
-            if self.queue.try_send(job()).is_ok() {
+            if self.jobs.try_send(job()).is_ok() {
                 return;
             }
             self.budget.give_back(bytes);
         }
-        self.losses.note(DjangoDrop::Queue, 1, group, "too many events wait already");
+        self.drops.add(DjangoDrop::Queue, 1, group, "queue full");
     }
 
-    /// Waits until everything offered so far has been dealt with, but not longer than `patience`.
-    pub async fn settled(&self, patience: Duration) {
-        let (tell, told) = oneshot::channel();
-        let settle = async {
-            if self.queue.send(ForwardJob::Tell(tell)).await.is_ok() {
-                // An error is the task's end: nothing more is sent.
-                let _ = told.await;
+    /// Waits until everything queued so far has been dealt with, but not longer than `limit`.
+    pub async fn flush(&self, limit: Duration) {
+        let (done, flushed) = oneshot::channel();
+        let flush = async {
+            if self.jobs.send(ForwardJob::Flush(done)).await.is_ok() {
+                // An error means that the forwarder has ended: nothing more is sent.
+                let _ = flushed.await;
             }
         };
-        if timeout(patience, settle).await.is_err() {
-            tracing::warn!(
-                ?patience,
-                "events may not have been sent to Django's consumers in time"
-            );
+        if timeout(limit, flush).await.is_err() {
+            tracing::warn!(?limit, "events may not have reached Django's consumers in time");
         }
     }
 
-    pub(super) fn losses(&self) -> Arc<DropCounter> {
-        Arc::clone(&self.losses)
+    pub(super) fn drops(&self) -> Arc<DropCounter> {
+        Arc::clone(&self.drops)
     }
 }
 
-impl ForwardQueue {
-    /// Waits for the next ones and takes up to `most` of them; none = there will be none.
+impl ForwardJobs {
+    /// Waits for jobs and takes up to `most`; none = there will be no more.
     pub(super) async fn take(&mut self, most: usize) -> Vec<ForwardJob> {
         let mut taken = Vec::with_capacity(most);
-        self.queue.recv_many(&mut taken, most).await;
+        self.jobs.recv_many(&mut taken, most).await;
         let bytes = taken.iter().map(|job| match job {
             ForwardJob::Send(_, event) => event.json().len(),
-            ForwardJob::Tell(_) => 0,
+            ForwardJob::Flush(_) => 0,
         });
         self.budget.give_back(bytes.sum());
         taken
     }
 }
 
-impl fmt::Debug for Consumers {
+impl fmt::Debug for ForwardQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Consumers").field("groups", &self.groups).finish_non_exhaustive()
+        f.debug_struct("ForwardQueue").field("groups", &self.groups).finish_non_exhaustive()
     }
 }
 
 impl DropCounter {
-    /// Counts `count` messages for `group` that are not sent, and says so, not too often.
-    pub(super) fn note(&self, reason: DjangoDrop, count: u64, group: &GroupName, why: &str) {
+    /// Counts `count` messages for `group` that are not sent, and logs one a second.
+    pub(super) fn add(&self, reason: DjangoDrop, count: u64, group: &GroupName, why: &str) {
         self.metrics.django_dropped.of(reason).increment(count);
         if self.log.allows() {
-            tracing::warn!(%group, why, "an event was not sent to Django's consumers");
+            tracing::warn!(%group, why, "event not forwarded to Django's consumers");
         }
     }
 
@@ -172,8 +168,8 @@ impl DropCounter {
     }
 }
 
-/// Whether a consumer calls a handler of its project's for this `type`. It refuses a leading underscore,
-/// of dots made, by ending all connections of the group.
+/// Whether a consumer calls a handler of its project for this `type`. It refuses a leading
+/// underscore, once dots have become underscores, by ending all connections of the group.
 fn is_for_handlers(kind: &str) -> bool {
     let handler = kind.replace('.', "_");
     !handler.starts_with('_') && !METHODS.contains(&handler.as_str())
@@ -185,38 +181,38 @@ mod tests {
     use crate::telemetry::Metrics;
 
     #[tokio::test]
-    async fn whoever_offers_never_waits_and_what_finds_no_room_is_counted() {
+    async fn never_waits_and_counts_events_that_find_no_room() {
         let metrics = Metrics::new();
         let everything = GroupPattern::parse("sala_*").unwrap();
-        let channels = Channels { send: vec![everything], ..Channels::default() };
-        let (consumers, mut jobs) = Consumers::open(&channels, &metrics.channels).unwrap();
+        let settings = ChannelSettings { send: vec![everything], ..ChannelSettings::default() };
+        let (queue, mut jobs) = ForwardQueue::open(&settings, &metrics.channels).unwrap();
         let [group, other] = ["sala_1", "pedido.1"].map(|name| GroupName::parse(name).unwrap());
         let event = Event::parse("{\"type\":\"aviso\"}".into()).unwrap();
-        for _ in 0..WAITING + 3 {
-            consumers.offer(&group, &event);
-            consumers.offer(&other, &event);
+        for _ in 0..CAPACITY + 3 {
+            queue.offer(&group, &event);
+            queue.offer(&other, &event);
         }
         let dropped = |count: u64| {
             let counted = format!("groupcast_django_dropped_total{{reason=\"queue\"}} {count}\n");
             assert!(metrics.render().contains(&counted), "{}", metrics.render());
         };
         dropped(3);
-        assert_eq!(jobs.take(2 * WAITING).await.len(), WAITING);
+        assert_eq!(jobs.take(2 * CAPACITY).await.len(), CAPACITY);
         let large = format!("{{\"type\":\"aviso\",\"x\":\"{}\"}}", "x".repeat(MAX_BYTES / 5));
         let large = Event::parse(large.into()).unwrap();
         for _ in 0..5 {
-            consumers.offer(&group, &large);
+            queue.offer(&group, &large);
         }
         dropped(4);
         assert_eq!(jobs.take(8).await.len(), 4);
-        consumers.offer(&group, &large);
+        queue.offer(&group, &large);
         dropped(4);
         drop(jobs);
-        consumers.settled(Duration::MAX).await;
+        queue.flush(Duration::MAX).await;
     }
 
     #[test]
-    fn only_what_names_a_handler_of_the_project_is_sent() {
+    fn forwards_only_types_that_name_a_handler_of_the_project() {
         for kind in ["imagen_procesada", "chat.message", "notificacion", "send_notice", "closed"] {
             assert!(is_for_handlers(kind), "{kind}");
         }

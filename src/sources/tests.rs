@@ -1,44 +1,59 @@
-//! The bridge over a real Redis: step by step where the order of steps matters, whole elsewhere.
+//! Draining and registration over a real Redis: step by step where the order of steps matters, whole
+//! instances elsewhere.
 
-mod drain;
+mod drainer;
+mod instances;
 mod registrar;
-mod whole;
 
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
 use super::*;
-use crate::event::InstanceId;
-use crate::group::GroupPattern;
+use crate::channels::{CodecSettings, MailboxNames, Serializer};
+use crate::event::{InstanceId, PublicationId, Target};
+use crate::group::{GroupName, GroupPattern};
 use crate::layer::tests::server::RedisServer;
-use crate::layer::{History, Inbox, Incoming, Kind, Loss, PossibleLoss, Retention};
+use crate::layer::{
+    History, Inbox, Incoming, Kind, Layer, Loss, PossibleLoss, RedisSettings, Retention,
+};
+use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 
 /// Far longer than anything here takes, so that only a hang reaches it.
 const LONG: Duration = Duration::from_secs(20);
 
 /// One instance's layer, and what arrives there.
-struct Ground {
+struct TestInstance {
     layer: Layer,
     inbox: Inbox,
     metrics: Arc<Metrics>,
+    supervisor: Supervisor,
 }
 
 /// Messages in clear JSON without a random prefix, so that a test can write them by hand.
-fn settings(boxes: u16) -> Settings {
-    let codec =
-        CodecSettings { serializer: Serializer::Json, random_prefix: 0, ..Default::default() };
+fn settings(boxes: u16) -> SourceSettings {
+    let codec = CodecSettings {
+        serializer: Serializer::Json,
+        random_prefix: 0,
+        ..CodecSettings::default()
+    };
     let groups = vec![GroupPattern::parse("*").unwrap()];
-    let channels =
-        Channels { core: true, groups, boxes, codec, capacity: 100_000, ..Default::default() };
-    Settings { ingress: true, channels }
+    let channels = ChannelSettings {
+        core: true,
+        groups,
+        boxes,
+        codec,
+        capacity: 100_000,
+        ..Default::default()
+    };
+    SourceSettings { ingress: true, channels }
 }
 
 /// Retention of `pedido.*`: 1,000 publications for a minute.
-async fn ground(server: &RedisServer, settings: &Settings) -> Ground {
+async fn test_instance(server: &RedisServer, settings: &SourceSettings) -> TestInstance {
     let mut redis = RedisSettings::new(&server.url()).unwrap();
-    settings.prepare(&mut redis);
+    settings.channels.prepare(&mut redis);
     let kept = Retention { size: 1000, ttl: Duration::from_secs(60) };
     let history = History::new(vec![(GroupPattern::parse("pedido.*").unwrap(), kept)]);
     let metrics = Arc::new(Metrics::new());
@@ -47,23 +62,27 @@ async fn ground(server: &RedisServer, settings: &Settings) -> Ground {
     let instance = InstanceId::from_random(id[..5].try_into().unwrap());
     let (layer, inbox) = Layer::start(&whole, instance, Arc::clone(&metrics)).unwrap();
     until("the layer delivers", || layer.health().delivering).await;
-    Ground { layer, inbox, metrics }
+    let supervisor = Supervisor::new(Shutdown::new());
+    TestInstance { layer, inbox, metrics, supervisor }
 }
 
-impl Ground {
-    fn redis(&self) -> &crate::layer::Redis {
-        match &self.layer {
-            Layer::Redis(redis) => redis,
-            Layer::Memory(_) => unreachable!("it was started over Redis"),
-        }
+impl TestInstance {
+    /// What connects it to Django, and what drains its sources.
+    fn parts(&self, settings: &SourceSettings) -> (DjangoLayer, SourceConnection) {
+        let connection = SourceConnection::open(&self.layer, settings).unwrap().unwrap();
+        let (redis, metrics) = (connection.redis(), &self.metrics.channels);
+        let supervisor = &self.supervisor;
+        let channels = &settings.channels;
+        let django = DjangoLayer::start(channels, redis, 64 * 1024, metrics, supervisor);
+        (django, connection)
     }
 
-    /// What comes next, in a word: an event's number, or a gap. On a slow machine the subscription may
-    /// be made anew, which is the layer's matter.
+    /// What arrives next: the type of an event, or a gap. On a slow machine the layer may resubscribe,
+    /// which is not tested here.
     async fn next(&mut self) -> String {
         loop {
-            let incoming = timeout(LONG, self.inbox.recv()).await.expect("something comes");
-            return match incoming.expect("the layer lives") {
+            let incoming = timeout(LONG, self.inbox.recv()).await.expect("something arrives");
+            return match incoming.expect("the layer runs") {
                 Incoming::Loss(Loss::All) => continue,
                 Incoming::Publication(publication) => publication.event.kind().to_owned(),
                 Incoming::Loss(Loss::Possible(PossibleLoss::Groups(groups))) => {

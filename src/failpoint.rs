@@ -1,15 +1,15 @@
 //! Places at which tests end or stop this process, to see that nothing is lost or sent twice.
 //!
 //! Only in debug builds: `FAILPOINT=before-commit:abort:3` ends the process as `kill -9` does when it
-//! passes that place for the third time, `stop` as `kill -STOP` does. In release builds this is nothing.
+//! passes that place for the third time; `stop` stops it as `kill -STOP` does. Release builds have none.
 
 /// Passes the place of this name.
 #[cfg(not(debug_assertions))]
-pub(super) fn pass(_: &str) {}
+pub(crate) fn pass(_: &str) {}
 
 /// Passes the place of this name.
 #[cfg(debug_assertions)]
-pub(super) fn pass(place: &str) {
+pub(crate) fn pass(place: &str) {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 

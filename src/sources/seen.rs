@@ -1,9 +1,9 @@
-//! The entries that this instance has removed from one source lately.
+//! The entries that this instance has removed from one source recently.
 
 use crate::bounded_map::{BoundedMap, Limits};
 use crate::event::PublicationId;
 
-/// Remembered of each source. A Redis that takes over with old data brings back what was in a mailbox a
+/// Entries remembered of each source. A Redis that takes over with old data brings back what was in a mailbox a
 /// moment ago: at most its capacity, which is rarely above a few thousand.
 const REMEMBERED: usize = 8192;
 
@@ -12,7 +12,7 @@ const REMEMBERED: usize = 8192;
 pub(super) struct Seen(BoundedMap<u64, ()>);
 
 impl Seen {
-    pub(super) fn holds(&self, id: PublicationId) -> bool {
+    pub(super) fn contains(&self, id: PublicationId) -> bool {
         self.0.get(&(id.0 as u64)).is_some()
     }
 
@@ -35,12 +35,12 @@ mod tests {
     fn knows_the_newest_entries_and_forgets_the_oldest() {
         let mut seen = Seen::default();
         for n in 0..REMEMBERED as u128 + 1 {
-            assert!(!seen.holds(PublicationId(n)));
+            assert!(!seen.contains(PublicationId(n)));
             seen.add(PublicationId(n));
             seen.add(PublicationId(n));
         }
-        assert!(!seen.holds(PublicationId(0)));
-        assert!(seen.holds(PublicationId(1)));
+        assert!(!seen.contains(PublicationId(0)));
+        assert!(seen.contains(PublicationId(1)));
         assert_eq!(seen.0.len(), REMEMBERED);
     }
 }

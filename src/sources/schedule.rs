@@ -1,6 +1,6 @@
-//! Whose turn it is to drain which source, and when. Only a hint: two at once do no harm.
+//! Decides which instance drains which source, and when. Only a hint: two at once do no harm.
 //!
-//! Each source has one instance that looks at once when something was written; the others look a
+//! Each source has one instance that reads it as soon as something was written. The others check a
 //! moment later whether the same entry still stands at its head, and take over if so.
 
 use std::time::{Duration, Instant};
@@ -12,13 +12,13 @@ use crate::event::{InstanceId, PublicationId};
 /// How long the head of a source may stand before any instance drains it.
 pub(super) const TAKEOVER: Duration = Duration::from_millis(100);
 
-/// Between two looks at everything, should a word of what was written have been lost.
-const SLOW: Duration = Duration::from_secs(1);
+/// Between two looks at everything, in case a notification of a write was lost.
+const FULL_LOOK: Duration = Duration::from_secs(1);
 
-/// Between two looks while nobody tells what is written.
+/// Between two looks while Redis sends no notifications of writes.
 const POLL: Duration = Duration::from_millis(50);
 
-/// What an instance knows of its turns.
+/// What an instance knows of when to look where.
 #[derive(Debug)]
 pub(super) struct DrainSchedule {
     me: InstanceId,
@@ -31,7 +31,7 @@ pub(super) struct DrainSchedule {
 #[derive(Debug, Clone, Default)]
 struct Slot {
     mine: bool,
-    /// DrainReply although it is another's, until it is empty.
+    /// Drained here although it is another's, until it is empty.
     taken_over: bool,
     /// When to look; `None` = when something is written.
     due: Option<Instant>,
@@ -54,7 +54,8 @@ impl DrainSchedule {
         Self { me, instances: Vec::new(), slots, next_look: now }
     }
 
-    /// Shares the sources among `instances` (rendezvous hashing: who comes or goes moves only its own).
+    /// Shares the sources among `instances` by rendezvous hashing: one that joins or leaves moves only
+    /// its own.
     pub(super) fn share(&mut self, mut instances: Vec<InstanceId>) {
         instances.sort_unstable();
         if instances == self.instances {
@@ -80,15 +81,15 @@ impl DrainSchedule {
     }
 
     /// Whether everything is to be looked at now.
-    pub(super) fn is_slow_look(&self, now: Instant) -> bool {
+    pub(super) fn is_full_look(&self, now: Instant) -> bool {
         now >= self.next_look
     }
 
-    /// The sources to look at now, those that have waited longest first; `told` = what is written is
-    /// told.
-    pub(super) fn due(&mut self, now: Instant, told: bool) -> Vec<usize> {
-        if self.is_slow_look(now) {
-            self.next_look = now + if told { SLOW } else { POLL };
+    /// The sources to look at now, those that have waited longest first. `notified` = Redis sends
+    /// notifications of writes.
+    pub(super) fn due(&mut self, now: Instant, notified: bool) -> Vec<usize> {
+        if self.is_full_look(now) {
+            self.next_look = now + if notified { FULL_LOOK } else { POLL };
             (0..self.slots.len()).for_each(|index| self.again(index, now));
         }
         let due = |index: &usize| self.slots[*index].due.is_some_and(|due| due <= now);
@@ -171,25 +172,25 @@ mod tests {
         ["aaaaaaaa", "bbbbbbbb", "cccccccc"].map(|id| id.parse().unwrap())
     }
 
-    fn turns(me: usize, now: Instant) -> DrainSchedule {
-        let mut turns = DrainSchedule::new(ids()[me], 64, now);
-        turns.share(ids().to_vec());
-        assert_eq!(turns.due(now, true).len(), 64, "everything is looked at in the beginning");
+    fn schedule(me: usize, now: Instant) -> DrainSchedule {
+        let mut schedule = DrainSchedule::new(ids()[me], 64, now);
+        schedule.share(ids().to_vec());
+        assert_eq!(schedule.due(now, true).len(), 64, "everything is looked at in the beginning");
         for index in 0..64 {
-            turns.looked(index, None, now);
+            schedule.looked(index, None, now);
         }
-        turns
+        schedule
     }
 
     #[test]
-    fn every_source_is_somebodys_and_a_parting_moves_only_its_own() {
+    fn gives_each_source_one_owner_and_moves_only_those_of_a_leaver() {
         let now = Instant::now();
         let owners = |alive: &[InstanceId]| {
             let of = |index: usize| {
                 let mine = alive.iter().filter(|me| {
-                    let mut turns = DrainSchedule::new(**me, 64, now);
-                    turns.share(alive.to_vec());
-                    turns.is_drained_here(index)
+                    let mut schedule = DrainSchedule::new(**me, 64, now);
+                    schedule.share(alive.to_vec());
+                    schedule.is_drained_here(index)
                 });
                 let mine: Vec<_> = mine.collect();
                 assert_eq!(mine.len(), 1);
@@ -204,47 +205,47 @@ mod tests {
     }
 
     #[test]
-    fn who_owns_a_source_looks_at_once_and_the_others_later() {
+    fn owner_looks_at_once_and_others_later() {
         let now = Instant::now();
         for me in 0..3 {
-            let mut turns = turns(me, now);
-            turns.wake(5, now);
-            let mine = turns.is_drained_here(5);
-            assert_eq!(turns.due(now, true), if mine { vec![5] } else { vec![] });
-            assert_eq!(turns.due(now + TAKEOVER, true), [5]);
+            let mut schedule = schedule(me, now);
+            schedule.wake(5, now);
+            let mine = schedule.is_drained_here(5);
+            assert_eq!(schedule.due(now, true), if mine { vec![5] } else { vec![] });
+            assert_eq!(schedule.due(now + TAKEOVER, true), [5]);
         }
     }
 
     #[test]
-    fn a_head_that_stands_is_taken_over_until_the_source_is_empty() {
+    fn takes_over_a_source_whose_head_stands_until_it_is_empty() {
         let mut now = Instant::now();
-        let mut turns = turns(0, now);
-        let foreign = (0..64).find(|index| !turns.is_drained_here(*index)).unwrap();
-        turns.wake(foreign, now);
+        let mut schedule = schedule(0, now);
+        let foreign = (0..64).find(|index| !schedule.is_drained_here(*index)).unwrap();
+        schedule.wake(foreign, now);
         now += TAKEOVER;
-        assert_eq!(turns.looked(foreign, Some(HEAD), now), DrainDecision::Leave);
+        assert_eq!(schedule.looked(foreign, Some(HEAD), now), DrainDecision::Leave);
         now += TAKEOVER;
-        assert_eq!(turns.due(now, true), [foreign]);
-        assert_eq!(turns.looked(foreign, Some(OTHER), now), DrainDecision::Leave, "it moves on");
+        assert_eq!(schedule.due(now, true), [foreign]);
+        assert_eq!(schedule.looked(foreign, Some(OTHER), now), DrainDecision::Leave, "it moves on");
         now += TAKEOVER;
-        assert_eq!(turns.looked(foreign, Some(OTHER), now), DrainDecision::Leave);
-        assert_eq!(turns.due(now, true), [foreign], "now all of it is wanted");
-        assert!(turns.is_drained_here(foreign));
-        assert_eq!(turns.looked(foreign, Some(OTHER), now), DrainDecision::Drain);
-        turns.looked(foreign, None, now);
-        assert!(!turns.is_drained_here(foreign), "it is its owner's again");
+        assert_eq!(schedule.looked(foreign, Some(OTHER), now), DrainDecision::Leave);
+        assert_eq!(schedule.due(now, true), [foreign], "now all of it is wanted");
+        assert!(schedule.is_drained_here(foreign));
+        assert_eq!(schedule.looked(foreign, Some(OTHER), now), DrainDecision::Drain);
+        schedule.looked(foreign, None, now);
+        assert!(!schedule.is_drained_here(foreign), "it is its owner's again");
     }
 
     #[test]
-    fn everything_is_looked_at_now_and_then_and_often_while_nothing_is_told() {
+    fn looks_at_everything_each_second_and_polls_without_notifications() {
         let now = Instant::now();
-        let mut turns = turns(0, now);
-        assert_eq!(turns.next(), now + SLOW);
-        assert!(turns.due(now + SLOW / 2, true).is_empty());
-        assert_eq!(turns.due(now + SLOW, false).len(), 64);
+        let mut schedule = schedule(0, now);
+        assert_eq!(schedule.next(), now + FULL_LOOK);
+        assert!(schedule.due(now + FULL_LOOK / 2, true).is_empty());
+        assert_eq!(schedule.due(now + FULL_LOOK, false).len(), 64);
         for index in 0..64 {
-            turns.looked(index, None, now + SLOW);
+            schedule.looked(index, None, now + FULL_LOOK);
         }
-        assert_eq!(turns.next(), now + SLOW + POLL);
+        assert_eq!(schedule.next(), now + FULL_LOOK + POLL);
     }
 }

@@ -1,0 +1,46 @@
+-- Registers groups that are held here: senders find them, and what is parked for them is published.
+-- Returns how many of them senders did not find although they should have.
+-- KEYS: what the groups name by place. ARGV: see below, then a packed table for each group:
+--   registry, member   where senders look for it, and what they find there (nil = they are not to)
+--   held, held_ms      the key that marks it as held, and for how long
+--   numbering, log     its history (nil = it has none)
+--   parked             what is parked for it
+--   channel            where its publications go
+--   loss               the envelope that announces possible losses of the group
+local member_expiry = ARGV[1] -- seconds after which senders forget a member
+local control = ARGV[2] -- channel
+local expected = ARGV[3] == '1' -- whether members should be there already
+local FIRST_GROUP = 4
+
+local time = redis.call('TIME')
+local now = time[1] .. '.' .. string.format('%06d', time[2])
+local missing = 0
+
+local function register(group)
+  local held, parked = KEYS[group.held], KEYS[group.parked]
+  local was_held = redis.call('EXISTS', held) == 1
+  -- Takes no memory, and lifts the check of 'maxmemory' from what follows: a group that is not found
+  -- when Redis is full would not be found afterwards either.
+  redis.call('PEXPIRE', held, group.held_ms)
+  redis.call('SET', held, '', 'PX', group.held_ms)
+  if group.registry then
+    local registry = KEYS[group.registry]
+    local added = redis.call('ZADD', registry, 'GT', now, group.member)
+    redis.call('EXPIRE', registry, member_expiry)
+    if added == 1 then
+      -- What was sent meanwhile is nowhere: positions from before are worth nothing.
+      if group.numbering then redis.call('DEL', KEYS[group.numbering], KEYS[group.log]) end
+      if was_held or expected then
+        missing = missing + 1
+        redis.call('PUBLISH', control, group.loss)
+      end
+    end
+  end
+  -- A refresh may come while this instance's own subscription is lost.
+  if redis.call('EXISTS', parked) == 1 and listeners(group.channel) > 0 then
+    release(group.channel, parked)
+  end
+end
+
+for i = FIRST_GROUP, #ARGV do register(cmsgpack.unpack(ARGV[i])) end
+return missing

@@ -1,0 +1,132 @@
+//! Tables that scripts in Redis read with `cmsgpack.unpack`: named fields instead of positions.
+
+use bytes::Bytes;
+use rmp::encode;
+
+/// Why writing cannot fail.
+const MEMORY: &str = "memory takes what is written";
+
+/// One Lua table in the making. A field that is not set is `nil` to the script.
+#[derive(Debug)]
+pub(crate) struct LuaTable {
+    fields: Vec<u8>,
+    count: u32,
+}
+
+impl LuaTable {
+    pub(crate) fn new() -> Self {
+        Self { fields: Vec::new(), count: 0 }
+    }
+
+    /// A text, or bytes of any kind: Lua has one string type for both.
+    pub(crate) fn text(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.name(name);
+        write_bytes(&mut self.fields, value.as_ref());
+        self
+    }
+
+    /// A number that Lua can hold exactly: below 2^53.
+    pub(crate) fn number(mut self, name: &str, value: u64) -> Self {
+        self.name(name);
+        encode::write_uint(&mut self.fields, value).expect(MEMORY);
+        self
+    }
+
+    /// A list of texts, from 1.
+    pub(crate) fn texts(
+        mut self,
+        name: &str,
+        values: impl ExactSizeIterator<Item = impl AsRef<[u8]>>,
+    ) -> Self {
+        self.name(name);
+        self.length(values.len());
+        values.for_each(|value| write_bytes(&mut self.fields, value.as_ref()));
+        self
+    }
+
+    /// A list of tables, from 1.
+    pub(crate) fn tables(mut self, name: &str, values: Vec<LuaTable>) -> Self {
+        self.name(name);
+        self.length(values.len());
+        values.iter().for_each(|value| value.write(&mut self.fields));
+        self
+    }
+
+    /// The argument of a script.
+    pub(crate) fn pack(&self) -> Bytes {
+        let mut out = Vec::with_capacity(self.fields.len() + 5);
+        self.write(&mut out);
+        out.into()
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        encode::write_map_len(out, self.count).expect(MEMORY);
+        out.extend_from_slice(&self.fields);
+    }
+
+    fn name(&mut self, name: &str) {
+        encode::write_str(&mut self.fields, name).expect(MEMORY);
+        self.count += 1;
+    }
+
+    fn length(&mut self, length: usize) {
+        let length = u32::try_from(length).expect("an argument has fewer values than 2^32");
+        encode::write_array_len(&mut self.fields, length).expect(MEMORY);
+    }
+}
+
+/// As a string, whatever the bytes are: Redis' cmsgpack does not know msgpack's binary type.
+fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    let length = u32::try_from(bytes.len()).expect("an argument has fewer bytes than 2^32");
+    encode::write_str_len(out, length).expect(MEMORY);
+    out.extend_from_slice(bytes);
+}
+
+/// The keys of one call of a script; tables name a key by its place among them.
+#[derive(Debug, Default)]
+pub(crate) struct ScriptKeys {
+    keys: Vec<String>,
+    places: std::collections::HashMap<String, u64>,
+}
+
+impl ScriptKeys {
+    /// Begins with those that the script names by their place.
+    pub(crate) fn new(keys: Vec<String>) -> Self {
+        Self { keys, places: Default::default() }
+    }
+
+    /// The place of `key` in the script's `KEYS`, which is added if it is new.
+    pub(crate) fn place(&mut self, key: String) -> u64 {
+        let next = self.keys.len() as u64 + 1;
+        *self.places.entry(key).or_insert_with_key(|key| {
+            self.keys.push(key.clone());
+            next
+        })
+    }
+
+    pub(crate) fn into_vec(self) -> Vec<String> {
+        self.keys
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packs_fields_in_order_with_nested_lists() {
+        let inner = LuaTable::new().text("a", "b");
+        let table =
+            LuaTable::new().number("n", 300).texts("t", ["x", "y"].iter()).tables("l", vec![inner]);
+        let expected = b"\x83\xa1n\xcd\x01\x2c\xa1t\x92\xa1x\xa1y\xa1l\x91\x81\xa1a\xa1b";
+        assert_eq!(table.pack(), &expected[..]);
+    }
+
+    #[test]
+    fn gives_a_repeated_key_one_place_behind_the_fixed_ones() {
+        let mut keys = ScriptKeys::new(vec!["fixed".to_owned()]);
+        let places = ["a", "b", "a"].map(|key| keys.place(key.to_owned()));
+        assert_eq!(places, [2, 3, 2]);
+        assert_eq!(keys.into_vec(), ["fixed", "a", "b"]);
+    }
+}

@@ -1,0 +1,159 @@
+//! What the scripts of draining are asked.
+
+use bytes::Bytes;
+
+use super::batch::DecodedBatch;
+use super::drainer::Bounds;
+use super::entry::SourceEntry;
+use super::source::DurableSource;
+use super::state::SourceState;
+use crate::channels::GroupAddresses;
+use crate::event::{Publication, Target};
+use crate::group::GroupName;
+use crate::layer::{PossibleLoss, RedisHandle, Retention, overflow_field};
+use crate::lua_table::{LuaTable, ScriptKeys};
+
+/// Entries of one source in one batch. Redis does nothing else meanwhile: about 1 ms.
+const MAX_ENTRIES: u64 = 256;
+
+/// Bytes of one source in one batch, as far as entries are smaller than that.
+const MAX_BYTES: u64 = 256 * 1024;
+
+/// Bytes of one look at all sources.
+const MAX_LOOK_BYTES: u64 = 1024 * 1024;
+
+/// Keys and arguments of a script.
+pub(super) type Command = (Vec<String>, Vec<Bytes>);
+
+/// `look.lua`: of each source either a whole batch or its first entry.
+pub(super) fn look<'a>(
+    wanted: impl Iterator<Item = (DurableSource, &'a str, &'a SourceState, bool)>,
+) -> Command {
+    let mut keys = Vec::new();
+    let mut arguments = vec![number(MAX_LOOK_BYTES), number(MAX_BYTES)];
+    for (source, key, state, whole) in wanted {
+        keys.push(key.to_owned());
+        let table = LuaTable::new()
+            .text("type", source.key_type().name())
+            .number("left", state.left() as u64)
+            .text("last_left", state.last_left().map_or(&[][..], |key| key))
+            .number("count", if whole { MAX_ENTRIES } else { 1 });
+        arguments.push(table.pack());
+    }
+    (keys, arguments)
+}
+
+/// Builds `drain.lua`'s commands.
+pub(super) struct DrainCommand<'a> {
+    pub(super) redis: &'a RedisHandle,
+    pub(super) addresses: &'a GroupAddresses,
+    pub(super) bounds: &'a Bounds,
+}
+
+impl DrainCommand<'_> {
+    /// The command that publishes `decoded` and removes its `entries`.
+    pub(super) fn build(
+        &self,
+        source: DurableSource,
+        key: &str,
+        state: &SourceState,
+        entries: &[SourceEntry],
+        decoded: &DecodedBatch,
+    ) -> Command {
+        let names = self.redis.names();
+        let mut keys = ScriptKeys::new(vec![names.generation(), key.to_owned()]);
+        let mut arguments = Vec::with_capacity(1 + entries.len());
+        arguments.push(self.settings(source, state).pack());
+        for (entry, publications) in entries.iter().zip(&decoded.publications) {
+            let publications = publications.iter();
+            let tables = publications.map(|it| self.publication(it, &mut keys)).collect();
+            let table = LuaTable::new().text("key", &entry.key).tables("publications", tables);
+            arguments.push(table.pack());
+        }
+        (keys.into_vec(), arguments)
+    }
+
+    fn settings(&self, source: DurableSource, state: &SourceState) -> LuaTable {
+        let blocked = state.blocked().iter();
+        let table = LuaTable::new()
+            .text("generation", self.redis.generation())
+            .text("type", source.key_type().name())
+            .text("control", self.redis.names().control())
+            .text("loss", self.redis.possible_loss(&self.possible_loss(source)))
+            .text("random", self.redis.random_epoch())
+            .number("max_parked", u64::from(self.bounds.parked))
+            .number("parked_ms", self.bounds.parked_for.as_millis() as u64)
+            .texts("blocked", blocked);
+        match source {
+            DurableSource::GroupMailbox(number) => table
+                .number("capacity", u64::from(self.bounds.capacity))
+                .text("overflow_count", overflow_field(number)),
+            DurableSource::ConnectionMailbox => {
+                table.number("capacity", u64::from(self.bounds.capacity))
+            }
+            DurableSource::Ingress => table,
+        }
+    }
+
+    /// Whose events senders may have dropped because the source was full.
+    fn possible_loss(&self, source: DurableSource) -> PossibleLoss {
+        match source {
+            DurableSource::GroupMailbox(number) => {
+                PossibleLoss::Share { number, of: self.bounds.boxes }
+            }
+            DurableSource::ConnectionMailbox | DurableSource::Ingress => {
+                PossibleLoss::Groups(Vec::new())
+            }
+        }
+    }
+
+    fn publication(&self, publication: &Publication, keys: &mut ScriptKeys) -> LuaTable {
+        let table = LuaTable::new()
+            .text("channel", self.redis.names().of(&publication.target))
+            .text("envelope", self.redis.envelope(publication));
+        match &publication.target {
+            Target::Group(group) => self.for_group(group, table, keys),
+            Target::Connection(_) => table.text("kind", "connection"),
+            Target::User(_) | Target::All => table.text("kind", "everywhere"),
+        }
+    }
+
+    fn for_group(&self, group: &GroupName, table: LuaTable, keys: &mut ScriptKeys) -> LuaTable {
+        let names = self.redis.names();
+        let table = table
+            .number("held", keys.place(names.held(group)))
+            .number("parked", keys.place(names.waiting(group)));
+        let table = match self.addresses.of(group) {
+            Some((registry, member)) => {
+                table.number("registry", keys.place(registry)).text("member", member)
+            }
+            None => table,
+        };
+        match self.redis.history().of(group) {
+            Some(kept) => self.with_history(group, kept, table.text("kind", "history"), keys),
+            None => table.text("kind", "group"),
+        }
+    }
+
+    fn with_history(
+        &self,
+        group: &GroupName,
+        kept: Retention,
+        table: LuaTable,
+        keys: &mut ScriptKeys,
+    ) -> LuaTable {
+        let names = self.redis.names();
+        let (size, kept_for, numbered_for) = RedisHandle::spans(kept);
+        table
+            .number("numbering", keys.place(names.numbering(group)))
+            .number("log", keys.place(names.log(group)))
+            .number("size", u64::from(size))
+            .number("log_ms", kept_for.as_millis() as u64)
+            .number("numbering_ms", numbered_for.as_millis() as u64)
+            .text("overflow_field", names.overflow_field(group))
+    }
+}
+
+fn number(number: u64) -> Bytes {
+    Bytes::from(number.to_string())
+}

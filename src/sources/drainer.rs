@@ -1,0 +1,285 @@
+//! Drains sources: reads without removing, then lets one script publish and remove, entry by entry.
+//!
+//! Removing is the fence. The script publishes only what is still there, in the order in which it
+//! stands there, and nothing comes between the two: an instance that was stopped for a while finds
+//! its entries gone, and one that ends before or after the script loses nothing and repeats nothing.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use tokio::time::{sleep, sleep_until};
+
+use super::batch::{Batch, Outcome};
+use super::command::{self, DrainCommand};
+use super::decoder::EntryDecoder;
+use super::health::DrainHealth;
+use super::reply::{DrainReply, Look, NotDrained, read_look};
+use super::schedule::DrainDecision;
+use super::source::SourceList;
+use super::state::DrainState;
+use crate::channels::{ForwardQueue, GroupAddresses, PARKING};
+use crate::failpoint;
+use crate::layer::{KeyChanges, NUMBERING, RedisHandle, Script, ScriptError};
+use crate::telemetry::{ChannelsMetrics, LogLimit};
+
+/// Sources in one look.
+const MAX_SOURCES: usize = 256;
+
+/// Reading sources as such, as logs call it.
+const READING: &str = "reading sources";
+
+/// Wait after Redis did not answer, or while the layer does not deliver.
+const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// What drains the sources of one instance.
+pub(super) struct Drainer {
+    pub(super) redis: RedisHandle,
+    pub(super) changes: KeyChanges,
+    pub(super) sources: SourceList,
+    pub(super) decoder: EntryDecoder,
+    pub(super) addresses: GroupAddresses,
+    pub(super) bounds: Bounds,
+    /// Takes what enters by the stream, for Django's consumers.
+    pub(super) forward_queue: Option<ForwardQueue>,
+    pub(super) scripts: Scripts,
+    pub(super) health: Arc<DrainHealth>,
+    pub(super) metrics: Arc<ChannelsMetrics>,
+    pub(super) log_limits: LogLimits,
+}
+
+/// At what size senders drop messages, and how much may be parked.
+#[derive(Debug, Clone)]
+pub(super) struct Bounds {
+    /// Entries at which senders drop messages for a mailbox.
+    pub(super) capacity: u32,
+    /// Publications that may be parked for one group.
+    pub(super) parked: u32,
+    /// How long they are.
+    pub(super) parked_for: Duration,
+    /// Mailboxes for groups.
+    pub(super) boxes: u16,
+}
+
+pub(super) struct Scripts {
+    look: Script,
+    drain: Script,
+}
+
+/// One for each kind of log line.
+#[derive(Default)]
+pub(super) struct LogLimits {
+    full: LogLimit,
+    malformed: LogLimit,
+    left: LogLimit,
+    unreachable: LogLimit,
+}
+
+impl Default for Scripts {
+    fn default() -> Self {
+        Self {
+            look: Script::new(&[include_str!("scripts/look.lua")]),
+            drain: Script::new(&[NUMBERING, PARKING, include_str!("scripts/drain.lua")]),
+        }
+    }
+}
+
+impl Drainer {
+    /// The state in which nothing has been looked at.
+    pub(super) fn begin(&self) -> DrainState {
+        DrainState::new(self.redis.instance(), self.sources.len(), Instant::now())
+    }
+
+    /// Drains until stopped.
+    pub(super) async fn run(mut self) {
+        let mut state = self.begin();
+        while !self.health.is_stopped() {
+            self.take_changes(&mut state);
+            if !self.redis.is_delivering() {
+                sleep(BACK_OFF).await;
+                continue;
+            }
+            state.schedule.share(self.redis.instances());
+            let now = Instant::now();
+            if state.schedule.is_full_look(now) {
+                state.retry_left();
+            }
+            let due = state.schedule.due(now, self.redis.is_tracking());
+            if due.is_empty() {
+                self.wait(&state).await;
+                continue;
+            }
+            for chunk in due.chunks(MAX_SOURCES) {
+                self.look(chunk, &mut state).await;
+            }
+        }
+    }
+
+    async fn wait(&mut self, state: &DrainState) {
+        if self.sources.len() == 0 {
+            self.health.looked();
+        }
+        tokio::select! {
+            () = self.changes.changed() => {}
+            () = sleep_until(state.schedule.next().into()) => {}
+        }
+    }
+
+    fn take_changes(&mut self, state: &mut DrainState) {
+        let changes = self.changes.take();
+        let now = Instant::now();
+        if changes.all {
+            state.schedule.wake_all(now);
+        }
+        for key in &changes.keys {
+            if let Some(index) = self.sources.find(key) {
+                state.schedule.wake(index, now);
+            }
+        }
+    }
+
+    /// Looks at these sources and drains those that this instance is to drain.
+    pub(super) async fn look(&self, due: &[usize], state: &mut DrainState) {
+        let looks = match self.read(due, state).await {
+            Ok(looks) => looks,
+            Err(error) => {
+                self.failed(&error);
+                let later = Instant::now() + BACK_OFF;
+                due.iter().for_each(|index| state.schedule.put_off(*index, later));
+                return;
+            }
+        };
+        failpoint::pass("look-answered");
+        self.health.looked();
+        self.health.refusals.clear(READING);
+        let found = due.iter().zip(looks);
+        let batches: Vec<_> =
+            found.filter_map(|(index, look)| self.batch(*index, look, state)).collect();
+        self.metrics.waiting.set(state.backlog() as f64);
+        failpoint::pass("before-commit");
+        let draining = batches.into_iter().map(|batch| self.drain(batch, state));
+        let outcomes = join_all(draining).await;
+        failpoint::pass("after-commit");
+        for outcome in outcomes {
+            self.settle(&outcome, state);
+        }
+    }
+
+    async fn read(&self, due: &[usize], state: &DrainState) -> Result<Vec<Look>, ScriptError> {
+        let wanted = due.iter().map(|index| {
+            let (source, key) = self.sources.at(*index);
+            let whole = state.schedule.is_drained_here(*index);
+            (source, key, &state.sources[*index], whole)
+        });
+        let (keys, arguments) = command::look(wanted);
+        let reply = self.redis.run(&self.scripts.look, keys, arguments).await?;
+        let sources = due.iter().map(|index| self.sources.at(*index).0);
+        let malformed = || ScriptError::Refused("look.lua gave a malformed answer".to_owned());
+        read_look(sources, reply).ok_or_else(malformed)
+    }
+
+    /// Notes what a look found; the batch to drain, if this instance is to.
+    fn batch(&self, index: usize, look: Look, state: &mut DrainState) -> Option<Batch> {
+        let key = self.sources.at(index).1;
+        let (entries, skipped, length) = match look {
+            // It stays due, and comes before those that were reached.
+            Look::Unreached => return None,
+            Look::Refused(why) => {
+                self.health.refusals.add(key, &why);
+                (Vec::new(), 0, 0)
+            }
+            Look::Read { entries, skipped, length } => {
+                if entries.is_empty() {
+                    self.health.refusals.clear(key);
+                }
+                (entries, skipped, length)
+            }
+        };
+        let source = &mut state.sources[index];
+        source.looked(length, skipped, entries.len());
+        let head = entries.first().map(|entry| entry.id());
+        let decision = state.schedule.looked(index, head, Instant::now());
+        if decision == DrainDecision::Leave || source.is_jammed() {
+            return None;
+        }
+        let more = length > (skipped + entries.len()) as u64;
+        Some(Batch { index, entries, more })
+    }
+
+    /// Publishes and removes one batch.
+    async fn drain(&self, mut batch: Batch, state: &DrainState) -> Outcome {
+        let (source, key) = self.sources.at(batch.index);
+        let known = &state.sources[batch.index];
+        let decoded = batch.decode(&self.decoder, &known.seen);
+        let (redis, addresses, bounds) = (&self.redis, &self.addresses, &self.bounds);
+        let command = DrainCommand { redis, addresses, bounds };
+        let (keys, arguments) = command.build(source, key, known, &batch.entries, &decoded);
+        let reply = self.redis.run(&self.scripts.drain, keys, arguments).await;
+        Outcome { batch, decoded, reply }
+    }
+
+    /// Notes how a batch ended.
+    fn settle(&self, outcome: &Outcome, state: &mut DrainState) {
+        let Outcome { batch, decoded, reply } = outcome;
+        let (source, key) = self.sources.at(batch.index);
+        let retry = Instant::now() + BACK_OFF;
+        let reply = match reply {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(NotDrained::Refused(why))) => return self.health.refusals.add(key, why),
+            Ok(Err(NotDrained::StaleGeneration)) => {
+                // The next heartbeat finds the present one.
+                self.redis.generation_changed();
+                return state.schedule.again(batch.index, retry);
+            }
+            Err(error) => {
+                self.failed(error);
+                return state.schedule.again(batch.index, retry);
+            }
+        };
+        self.health.refusals.clear(key);
+        if let Some(queue) = &self.forward_queue {
+            outcome.for_consumers(source).for_each(|(group, event)| queue.offer(group, event));
+        }
+        state.sources[batch.index].drained(batch, reply);
+        if batch.more {
+            state.schedule.again(batch.index, Instant::now());
+        }
+        reply.fates.iter().for_each(|fate| self.metrics.entries.of(*fate).increment(1));
+        self.metrics.duplicates.increment(decoded.duplicates);
+        self.metrics.unreadable.increment(decoded.undecodable);
+        if reply.full {
+            self.metrics.boxes_full.increment(1);
+        }
+        self.log(key, reply, decoded.error.as_deref());
+    }
+
+    fn log(&self, key: &str, reply: &DrainReply, malformed: Option<&str>) {
+        if reply.full && self.log_limits.full.allows() {
+            let capacity = self.bounds.capacity;
+            tracing::warn!(
+                mailbox = key,
+                capacity,
+                "mailbox full: senders may have dropped messages; raise the capacity of \
+                 \"groupcast.*\" by channel_capacity in Django's CHANNEL_LAYERS"
+            );
+        }
+        if let Some(error) = malformed
+            && self.log_limits.malformed.allows()
+        {
+            tracing::warn!(source = key, error, "malformed entry discarded");
+        }
+        if !reply.cause.is_empty() && self.log_limits.left.allows() {
+            tracing::error!(source = key, error = reply.cause, "entries left in their source");
+        }
+    }
+
+    fn failed(&self, error: &ScriptError) {
+        match error {
+            ScriptError::Refused(why) => self.health.refusals.add(READING, why),
+            ScriptError::Away(error) if self.log_limits.unreachable.allows() => {
+                tracing::debug!(%error, "sources are not drained: Redis cannot be reached");
+            }
+            ScriptError::Away(_) => {}
+        }
+    }
+}

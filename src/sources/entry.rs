@@ -1,0 +1,98 @@
+//! One entry of a source: as it was found, and as it was decoded.
+
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
+
+use crate::channels::codec::CodecError;
+use crate::event::{Event, EventError, PublicationId, Target};
+
+/// An entry as it was found.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct SourceEntry {
+    /// By what the source finds it again: itself in a mailbox, its id in a stream.
+    pub(super) key: Bytes,
+    pub(super) content: EntryContent,
+    /// How long it has waited by Redis' clock, as its id in a stream says; zero in a mailbox, where
+    /// only the sender's clock would know.
+    pub(super) waited: Duration,
+}
+
+/// What a source knows of an entry besides its key.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum EntryContent {
+    /// Its score in a mailbox.
+    Score(Bytes),
+    /// Names and values in turn.
+    Fields(Vec<Bytes>),
+}
+
+/// What an entry asks for.
+#[derive(Debug)]
+pub(super) struct DecodedEntry {
+    /// At least one.
+    pub(super) targets: Vec<Target>,
+    pub(super) event: Event,
+    /// From when it was written.
+    pub(super) expiry: Option<Duration>,
+}
+
+/// Why an entry cannot be decoded. It is removed all the same: it would block its source for ever.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum EntryError {
+    /// Not as Django's settings say.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// No event.
+    #[error(transparent)]
+    Event(#[from] EventError),
+    /// Larger than an event may be.
+    #[error("event has {bytes} bytes; at most {most} are allowed")]
+    TooLarge {
+        /// Its JSON.
+        bytes: usize,
+        /// The bound.
+        most: usize,
+    },
+    /// Addressed to no group and no connection of this cluster.
+    #[error("message is for {0:?}; a channel name of this cluster is required")]
+    ForeignChannel(String),
+    /// Fields of a stream entry.
+    #[error("stream entry has {0}; one of group, user, connection or all, and event are required")]
+    Fields(String),
+}
+
+impl SourceEntry {
+    /// Of a mailbox.
+    pub(super) fn scored(member: Bytes, score: Bytes) -> Self {
+        Self { key: member, content: EntryContent::Score(score), waited: Duration::ZERO }
+    }
+
+    /// Of a stream. `now`: by Redis' clock, ms.
+    pub(super) fn streamed(id: Bytes, fields: Vec<Bytes>, now: u64) -> Self {
+        let written = std::str::from_utf8(&id).ok().and_then(|id| id.split_once('-'));
+        let written = written.and_then(|(ms, _)| ms.parse().ok()).unwrap_or(now);
+        let waited = Duration::from_millis(now.saturating_sub(written));
+        Self { key: id, content: EntryContent::Fields(fields), waited }
+    }
+
+    /// The same however often the entry is found, also on a Redis that took over. A message that was
+    /// sent twice has two, by its score or stream id.
+    pub(super) fn id(&self) -> PublicationId {
+        let mut text = self.key.to_vec();
+        match &self.content {
+            EntryContent::Score(score) => text.extend_from_slice(score),
+            // A stream that lost its newest entries with a failover may give an id again.
+            EntryContent::Fields(fields) => {
+                for field in fields {
+                    text.push(0);
+                    text.extend_from_slice(field);
+                }
+            }
+        }
+        let hash = digest(&SHA256, &text);
+        let half = hash.as_ref()[..16].try_into().expect("a SHA-256 has 32 bytes");
+        PublicationId(u128::from_be_bytes(half))
+    }
+}

@@ -1,0 +1,41 @@
+//! Whether sources are drained at present.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::channels::Refusals;
+
+/// How old the last look may be: two of one a second were missed, so that it shows within three.
+const STALE: Duration = Duration::from_millis(2200);
+
+/// Shared by the drainer and those who ask for it.
+#[derive(Debug, Default)]
+pub(super) struct DrainHealth {
+    pub(super) refusals: Refusals,
+    last_look: Mutex<Option<Instant>>,
+    stopped: AtomicBool,
+}
+
+impl DrainHealth {
+    /// Redis has answered a look at the sources.
+    pub(super) fn looked(&self) {
+        *self.last_look.lock() = Some(Instant::now());
+    }
+
+    /// Whether entries in sources are on their way.
+    pub(super) fn is_draining(&self) -> bool {
+        let last = *self.last_look.lock();
+        self.refusals.is_empty() && last.is_some_and(|at| at.elapsed() < STALE)
+    }
+
+    /// Nothing is to be drained any more.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,189 @@
+//! Takes entries from durable places exactly once: reads them, publishes each once, removes it.
+//!
+//! A place keeps what arrives while no gateway runs. Two kinds are drained: mailboxes of
+//! channels_redis, into which Django's unchanged `group_send` writes, and the stream
+//! `<cluster>:ingress`, into which any program may.
+//!
+//! A further kind on the layer's Redis is a [`source::DurableSource`] with a function that decodes
+//! its entries ([`decoder::EntryDecoder`]) and a way to read and remove them (`look.lua`,
+//! `drain.lua`). One on another server brings a reader of its own and publishes by the entry's id
+//! before it removes the entry.
+
+mod batch;
+mod command;
+mod connection;
+mod decoder;
+mod drainer;
+mod entry;
+mod health;
+mod probe;
+mod reply;
+mod schedule;
+mod seen;
+mod source;
+mod state;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::channels::{Agreement, AgreementError, ChannelSettings, DjangoLayer, GroupRegistrar};
+use crate::layer::ScriptError;
+use crate::supervisor::Supervisor;
+use crate::telemetry::ChannelsMetrics;
+pub use connection::SourceConnection;
+use decoder::EntryDecoder;
+use drainer::{Bounds, Drainer, LogLimits, Scripts};
+use health::DrainHealth;
+use probe::Probe;
+use source::SourceList;
+
+/// Which sources are drained.
+#[derive(Debug, Clone)]
+pub struct SourceSettings {
+    /// Whether the stream `<cluster>:ingress` is.
+    pub ingress: bool,
+    /// Django's channel layer, whose mailboxes are if its core layer is received.
+    pub channels: ChannelSettings,
+}
+
+impl Default for SourceSettings {
+    fn default() -> Self {
+        Self { ingress: true, channels: ChannelSettings::default() }
+    }
+}
+
+/// What drains the sources of one instance. Clones share it; draining ends with the last one.
+#[derive(Clone)]
+pub struct Sources(Arc<Shared>);
+
+struct Shared {
+    registrar: GroupRegistrar,
+    health: Arc<DrainHealth>,
+    metrics: Arc<ChannelsMetrics>,
+    /// Why this instance cannot work with the others, once that is known.
+    disagreement: watch::Receiver<Option<AgreementError>>,
+    _tasks: JoinSet<()>,
+}
+
+impl Sources {
+    /// Starts draining over `connection`, once the cluster agrees. Must be called within a runtime.
+    pub fn start(
+        settings: &SourceSettings,
+        connection: SourceConnection,
+        django: &DjangoLayer,
+        max_event_bytes: usize,
+        metrics: &Arc<ChannelsMetrics>,
+        supervisor: &Supervisor,
+    ) -> Self {
+        let registrar = django.registrar.clone();
+        let drainer = drainer(settings, connection, django, max_event_bytes, metrics);
+        let health = Arc::clone(&drainer.health);
+        let agreement = Agreement::new(&settings.channels);
+        let probe = Probe::new(settings, django);
+        let (outcome, disagreement) = watch::channel(None);
+        let mut tasks = JoinSet::new();
+        let draining = async move {
+            agree(&agreement, &drainer, &outcome).await;
+            probe.pass(&drainer.redis, &drainer.health).await;
+            drainer.run().await;
+        };
+        tasks.spawn(supervisor.supervise("drainer", draining));
+        let metrics = Arc::clone(metrics);
+        Self(Arc::new(Shared { registrar, health, metrics, disagreement, _tasks: tasks }))
+    }
+
+    /// Drains no more: entries that arrive from now on are for other instances, or the next start.
+    pub fn stop(&self) {
+        self.0.health.stop();
+    }
+
+    /// Whether events reach groups from every source: entries are drained, and senders find the
+    /// groups. Sets the metric as well.
+    pub fn is_draining(&self) -> bool {
+        let draining = self.0.health.is_draining() && self.0.registrar.is_complete();
+        self.0.metrics.draining.set(if draining { 1.0 } else { 0.0 });
+        draining
+    }
+
+    /// Waits until it turns out that this instance cannot work with the others, if ever.
+    pub async fn disagreement(&self) -> AgreementError {
+        let mut known = self.0.disagreement.clone();
+        let found = known.wait_for(Option::is_some).await.map(|found| (*found).clone());
+        match found {
+            Ok(Some(error)) => error,
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+/// Asks until the cluster agrees. Never returns if it does not: whoever waits for the disagreement ends
+/// the process.
+async fn agree(
+    agreement: &Agreement,
+    drainer: &Drainer,
+    outcome: &watch::Sender<Option<AgreementError>>,
+) {
+    loop {
+        match agreement.ask(&drainer.redis).await {
+            Ok(Ok(())) => {
+                return drainer.health.refusals.clear(probe::RIGHTS);
+            }
+            Ok(Err(error)) => {
+                outcome.send_replace(Some(error));
+                std::future::pending::<()>().await;
+            }
+            Err(ScriptError::Away(_)) => sleep(probe::RETRY).await,
+            Err(ScriptError::Refused(why)) => {
+                drainer.health.refusals.add(probe::RIGHTS, &why);
+                sleep(probe::REFUSED_RETRY).await;
+            }
+        }
+    }
+}
+
+fn drainer(
+    settings: &SourceSettings,
+    connection: SourceConnection,
+    django: &DjangoLayer,
+    max_event_bytes: usize,
+    metrics: &Arc<ChannelsMetrics>,
+) -> Drainer {
+    let SourceConnection { redis, changes } = connection;
+    let channels = &settings.channels;
+    let ingress = settings.ingress.then(|| redis.names().ingress());
+    Drainer {
+        redis,
+        changes,
+        sources: SourceList::new(django.mailboxes.as_ref(), ingress),
+        decoder: EntryDecoder {
+            codec: Arc::clone(&django.codec),
+            mailboxes: django.names.clone(),
+            max_event_bytes,
+        },
+        addresses: django.addresses.clone(),
+        scripts: Scripts::default(),
+        log_limits: LogLimits::default(),
+        bounds: Bounds {
+            capacity: channels.capacity,
+            parked: channels.capacity.max(1000),
+            parked_for: channels.codec.expiry,
+            boxes: channels.boxes,
+        },
+        forward_queue: django.forward_queue.clone(),
+        health: Arc::new(DrainHealth::default()),
+        metrics: Arc::clone(metrics),
+    }
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources").field("health", &self.0.health).finish_non_exhaustive()
+    }
+}

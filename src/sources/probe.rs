@@ -1,0 +1,75 @@
+//! Whether Redis allows what draining needs, found out before anything is drained.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::sleep;
+
+use super::SourceSettings;
+use super::health::DrainHealth;
+use crate::channels::{DjangoLayer, MailboxNames};
+use crate::group::GroupName;
+use crate::layer::{RedisHandle, Script, ScriptError};
+
+/// The rights as such, as logs call them.
+pub(super) const RIGHTS: &str = "commands that draining needs";
+
+/// Between two attempts while Redis cannot be reached.
+pub(super) const RETRY: Duration = Duration::from_millis(200);
+
+/// Between two attempts after Redis refused: an operator has to change something first.
+pub(super) const REFUSED_RETRY: Duration = Duration::from_secs(1);
+
+/// Tries the commands.
+pub(super) struct Probe {
+    mailboxes: bool,
+    stream: bool,
+    names: MailboxNames,
+    script: Script,
+}
+
+impl Probe {
+    pub(super) fn new(settings: &SourceSettings, django: &DjangoLayer) -> Self {
+        Self {
+            mailboxes: settings.channels.core,
+            stream: settings.ingress,
+            names: django.names.clone(),
+            script: Script::new(&[include_str!("scripts/probe.lua")]),
+        }
+    }
+
+    /// Tries until nothing is refused.
+    pub(super) async fn pass(&self, redis: &RedisHandle, health: &DrainHealth) {
+        loop {
+            match self.refused(redis).await {
+                Ok(refused) if refused.is_empty() => return health.refusals.clear(RIGHTS),
+                Ok(refused) => {
+                    let pairs: Vec<_> = refused.chunks(2).map(|pair| pair.join(": ")).collect();
+                    health.refusals.add(RIGHTS, &pairs.join("; "));
+                    sleep(REFUSED_RETRY).await;
+                }
+                Err(ScriptError::Refused(why)) => {
+                    health.refusals.add(RIGHTS, &why);
+                    sleep(REFUSED_RETRY).await;
+                }
+                Err(ScriptError::Away(_)) => sleep(RETRY).await,
+            }
+        }
+    }
+
+    /// Commands, each followed by why it was refused.
+    async fn refused(&self, redis: &RedisHandle) -> Result<Vec<String>, ScriptError> {
+        let nobody = GroupName::parse("groupcast.nobody").expect("it is a legal name");
+        let names = redis.names();
+        let trial = names.key("trial");
+        let keys = vec![
+            self.names.of_groups(0),
+            self.names.group_key(&nobody),
+            names.ingress(),
+            trial.clone(),
+        ];
+        let flag = |on: bool| Bytes::from_static(if on { b"1" } else { b"0" });
+        let arguments = vec![flag(self.mailboxes), flag(self.stream), Bytes::from(trial)];
+        redis.run(&self.script, keys, arguments).await
+    }
+}

@@ -1,0 +1,116 @@
+//! What the scripts of draining answer.
+
+use bytes::Bytes;
+
+use super::entry::SourceEntry;
+use super::source::{DurableSource, KeyType};
+use crate::layer::{FromReply, Reply};
+use crate::telemetry::EntryFate;
+
+/// What a look found in one source.
+#[derive(Debug, PartialEq)]
+pub(super) enum Look {
+    /// The sources before it took all that one look reads.
+    Unreached,
+    /// Redis refuses to read it.
+    Refused(String),
+    /// It was read, perhaps only its first entry.
+    Read {
+        entries: Vec<SourceEntry>,
+        /// Entries at its head, left there before, behind which it was read.
+        skipped: usize,
+        /// Entries in the source, read or not.
+        length: u64,
+    },
+}
+
+/// What the draining script answered.
+#[derive(Debug, PartialEq)]
+pub(super) struct DrainReply {
+    /// Of each entry.
+    pub(super) fates: Vec<EntryFate>,
+    /// Whether the source was at its capacity.
+    pub(super) full: bool,
+    /// Why something was left in the source; empty = nothing was.
+    pub(super) cause: String,
+    /// Channels of what was left, as far as they were not known.
+    pub(super) blocked: Vec<String>,
+}
+
+/// Why the script did nothing.
+#[derive(Debug, PartialEq)]
+pub(super) enum NotDrained {
+    /// The generation is not the one known: Redis was restarted or exchanged.
+    StaleGeneration,
+    /// Redis refuses to remove entries.
+    Refused(String),
+}
+
+/// What a look at `sources` found.
+pub(super) fn read_look(
+    sources: impl Iterator<Item = DurableSource>,
+    reply: Vec<Reply>,
+) -> Option<Vec<Look>> {
+    let mut reply = reply.into_iter();
+    let now: u64 = reply.next()?.convert()?;
+    let looks = sources.zip(reply).map(|(source, found)| read_source(source, found, now));
+    looks.collect()
+}
+
+/// `now`: by Redis' clock, ms.
+fn read_source(source: DurableSource, found: Reply, now: u64) -> Option<Look> {
+    let mut parts = Vec::<Reply>::from_reply(found)?.into_iter();
+    let outcome: String = parts.next()?.convert()?;
+    match outcome.as_str() {
+        "unreached" => Some(Look::Unreached),
+        "refused" => Some(Look::Refused(parts.next()?.convert()?)),
+        _ => {
+            let length = parts.next()?.convert()?;
+            let skipped: u64 = parts.next()?.convert()?;
+            let mut entries = Vec::with_capacity(parts.len() / 2);
+            while let (Some(key), Some(content)) = (parts.next(), parts.next()) {
+                entries.push(read_entry(source.key_type(), key.convert()?, content, now)?);
+            }
+            Some(Look::Read { entries, skipped: usize::try_from(skipped).ok()?, length })
+        }
+    }
+}
+
+fn read_entry(key_type: KeyType, key: Bytes, content: Reply, now: u64) -> Option<SourceEntry> {
+    match key_type {
+        KeyType::Set => Some(SourceEntry::scored(key, content.convert()?)),
+        KeyType::Stream => Some(SourceEntry::streamed(key, content.convert()?, now)),
+    }
+}
+
+impl FromReply for Result<DrainReply, NotDrained> {
+    fn from_reply(reply: Reply) -> Option<Self> {
+        let mut parts = Vec::<Reply>::from_reply(reply)?.into_iter();
+        let outcome: String = parts.next()?.convert()?;
+        match outcome.as_str() {
+            "stale_generation" => return Some(Err(NotDrained::StaleGeneration)),
+            "refused" => return Some(Err(NotDrained::Refused(parts.next()?.convert()?))),
+            _ => {}
+        }
+        let fates: Vec<String> = parts.next()?.convert()?;
+        let full: i64 = parts.next()?.convert()?;
+        Some(Ok(DrainReply {
+            fates: fates.iter().map(|name| fate(name)).collect::<Option<_>>()?,
+            full: full == 1,
+            cause: parts.next()?.convert()?,
+            blocked: parts.next()?.convert()?,
+        }))
+    }
+}
+
+fn fate(name: &str) -> Option<EntryFate> {
+    Some(match name {
+        "sent" => EntryFate::Sent,
+        "parked" => EntryFate::Parked,
+        "no_listener" => EntryFate::NoListener,
+        "removed" => EntryFate::Removed,
+        "taken_elsewhere" => EntryFate::TakenElsewhere,
+        "left_in_source" => EntryFate::LeftInSource,
+        _ => return None,
+    })
+}

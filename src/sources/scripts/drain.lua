@@ -1,0 +1,171 @@
+-- Publishes entries of a source and removes them, one after the other. Returns one of
+--   { 'stale_generation' }
+--   { 'refused', why }      nothing can be removed, so nothing was published
+--   { 'drained', fates, full, cause, blocked }
+-- with a fate for each entry (see below), 1 if the source was found at its capacity, why something was
+-- left in the source ('' = nothing was), and the channels of what was left, as far as they are news.
+--
+-- Fates: 'sent', 'parked' until somebody listens, 'no_listener', 'removed' without being published,
+-- 'taken_elsewhere' by another drainer, 'left_in_source'.
+--
+-- KEYS: generation, source, then what publications name by place. ARGV: two packed tables or more. The
+-- first:
+--   generation     the one known
+--   type           of the source: 'set' or 'stream'
+--   capacity       entries at which senders drop messages (nil = they never do)
+--   control, loss  a channel, and the envelope for it that announces possible losses
+--   overflow_count field of the generation that counts such losses (nil = none does)
+--   random         random part of new epochs
+--   max_parked     publications that may be parked for a group
+--   parked_ms      for how long they are
+--   blocked        channels of what was left in front of these entries
+-- Then one for each entry: its key in the source and its publications. A publication:
+--   kind           'group', 'history' (a group with history), 'connection' or 'everywhere'
+--   channel, envelope
+--   held           of groups: marks the group as held
+--   parked         of groups: what is parked for it
+--   registry, member   of groups: what senders find (nil = nothing)
+--   numbering, log, size, log_ms, numbering_ms, overflow_field   of groups with history: see numbering.lua
+local generation_key = KEYS[1]
+local source = KEYS[2]
+local settings = cmsgpack.unpack(ARGV[1])
+local FIRST_ENTRY = 2
+
+if not is_current_generation(generation_key, settings.generation) then return { 'stale_generation' } end
+
+local set = {
+  try_removing = function() return redis.pcall('ZREM', source, '') end,
+  contains = function(key) return redis.call('ZSCORE', source, key) end,
+  remove = function(key) redis.call('ZREM', source, key) end,
+  length = function() return redis.call('ZCARD', source) end,
+}
+local stream = {
+  try_removing = function() return redis.pcall('XDEL', source, '0-0') end,
+  contains = function(key) return #redis.call('XRANGE', source, key, key) > 0 end,
+  remove = function(key) redis.call('XDEL', source, key) end,
+  length = function() return redis.call('XLEN', source) end,
+}
+local entries = settings.type == 'set' and set or stream
+
+-- Whether removing is allowed is known before anything is published. As the first that writes it also
+-- lifts the check of 'maxmemory', which would stop what only moves data from one key to another.
+local allowed = entries.try_removing()
+if type(allowed) == 'table' and allowed.err then return { 'refused', allowed.err } end
+
+local full = settings.capacity and entries.length() >= settings.capacity
+
+-- For a group without a listener: parked if the group is held, or was until lately.
+local function park_or_drop(publication)
+  if redis.call('EXISTS', KEYS[publication.held]) == 0 then
+    if publication.registry then
+      redis.call('ZREM', KEYS[publication.registry], publication.member)
+    end
+    return 'no_listener'
+  end
+  local parked = KEYS[publication.parked]
+  if redis.call('LLEN', parked) >= settings.max_parked then return 'left_in_source' end
+  park(parked, publication.envelope, settings.parked_ms)
+  return 'parked'
+end
+
+local publish = {}
+
+function publish.group(publication)
+  local channel, parked = publication.channel, KEYS[publication.parked]
+  if redis.call('EXISTS', parked) == 1 then
+    if listeners(channel) == 0 then return park_or_drop(publication) end
+    release(channel, parked)
+  end
+  if redis.call('PUBLISH', channel, publication.envelope) > 0 then return 'sent' end
+  return park_or_drop(publication)
+end
+
+function publish.history(publication)
+  local history = {
+    numbering = KEYS[publication.numbering], log = KEYS[publication.log],
+    size = publication.size, log_ms = publication.log_ms,
+    numbering_ms = publication.numbering_ms, overflow_field = publication.overflow_field,
+    generation_key = generation_key, random = settings.random,
+  }
+  local _, _, receivers =
+    append_and_publish(settings.generation, history, publication.channel, publication.envelope)
+  if receivers == 0 and publication.registry and redis.call('EXISTS', KEYS[publication.held]) == 0 then
+    redis.call('ZREM', KEYS[publication.registry], publication.member)
+  end
+  return 'sent'
+end
+
+-- A connection is there or not.
+function publish.connection(publication)
+  local receivers = redis.call('PUBLISH', publication.channel, publication.envelope)
+  return receivers > 0 and 'sent' or 'no_listener'
+end
+
+-- Every instance listens, unless it is just coming back.
+function publish.everywhere(publication)
+  local receivers = redis.call('PUBLISH', publication.channel, publication.envelope)
+  return receivers > 0 and 'sent' or 'left_in_source'
+end
+
+-- Channels of what was left: what comes later for the same must not overtake it.
+local blocked, newly_blocked = {}, {}
+for _, channel in ipairs(settings.blocked) do blocked[channel] = true end
+
+local cause = ''
+local function try_publishing(publication)
+  local ok, outcome = pcall(publish[publication.kind], publication)
+  if ok then return outcome end
+  cause = type(outcome) == 'table' and outcome.err or tostring(outcome)
+  return 'left_in_source'
+end
+
+local function is_delivered(fate) return fate == 'sent' or fate == 'parked' end
+
+-- Publishes all of an entry. Its fate is that of its publications; one listener of several is enough.
+local torn = false
+local function deliver(publications)
+  for _, publication in ipairs(publications) do
+    if blocked[publication.channel] then return 'left_in_source' end
+  end
+  local fate = 'removed'
+  for _, publication in ipairs(publications) do
+    local outcome = try_publishing(publication)
+    if outcome ~= 'left_in_source' then
+      if outcome == 'sent' or not is_delivered(fate) then fate = outcome end
+    elseif is_delivered(fate) then
+      -- The others have it, and would have it twice: this publication is lost, and announced.
+      torn = true
+    else
+      return 'left_in_source'
+    end
+  end
+  return fate
+end
+
+local function block(publications)
+  for _, publication in ipairs(publications) do
+    local channel = publication.channel
+    if not blocked[channel] then newly_blocked[#newly_blocked + 1] = channel end
+    blocked[channel] = true
+  end
+end
+
+local fates = {}
+for i = FIRST_ENTRY, #ARGV do
+  local entry = cmsgpack.unpack(ARGV[i])
+  local fate = 'taken_elsewhere'
+  if entries.contains(entry.key) then
+    fate = deliver(entry.publications)
+    if fate == 'left_in_source' then block(entry.publications) else entries.remove(entry.key) end
+  end
+  fates[#fates + 1] = fate
+end
+
+-- Behind the entries that were there when senders dropped theirs.
+if full or torn then
+  redis.call('PUBLISH', settings.control, settings.loss)
+  if settings.overflow_count then
+    redis.call('HINCRBY', generation_key, settings.overflow_count, 1)
+  end
+end
+return { 'drained', fates, full and 1 or 0, cause, newly_blocked }

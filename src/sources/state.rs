@@ -1,0 +1,106 @@
+//! What a drainer remembers between two looks.
+
+use std::collections::HashSet;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::batch::Batch;
+use super::reply::DrainReply;
+use super::schedule::DrainSchedule;
+use super::seen::Seen;
+use crate::event::InstanceId;
+use crate::telemetry::EntryFate;
+
+/// Channels of a source that may be blocked before the whole source is.
+const MAX_BLOCKED: usize = 1024;
+
+/// Of all sources.
+pub(super) struct DrainState {
+    pub(super) schedule: DrainSchedule,
+    pub(super) sources: Vec<SourceState>,
+}
+
+/// Of one source.
+#[derive(Default)]
+pub(super) struct SourceState {
+    pub(super) seen: Seen,
+    /// Entries in it when it was last looked at.
+    length: u64,
+    /// Entries at its head that were left there; the next look begins behind them.
+    left: usize,
+    /// The key of the last of them.
+    last_left: Option<Bytes>,
+    /// Their channels: entries for one of these are left as well, or they would overtake.
+    blocked: HashSet<String>,
+}
+
+impl DrainState {
+    pub(super) fn new(me: InstanceId, sources: usize, now: Instant) -> Self {
+        Self {
+            schedule: DrainSchedule::new(me, sources, now),
+            sources: (0..sources).map(|_| SourceState::default()).collect(),
+        }
+    }
+
+    /// The next look tries all that was left.
+    pub(super) fn retry_left(&mut self) {
+        self.sources.iter_mut().for_each(SourceState::retry_left);
+    }
+
+    /// Entries in all sources.
+    pub(super) fn backlog(&self) -> u64 {
+        self.sources.iter().map(|source| source.length).sum()
+    }
+}
+
+impl SourceState {
+    pub(super) fn left(&self) -> usize {
+        self.left
+    }
+
+    pub(super) fn last_left(&self) -> Option<&Bytes> {
+        self.last_left.as_ref()
+    }
+
+    pub(super) fn blocked(&self) -> &HashSet<String> {
+        &self.blocked
+    }
+
+    /// Whether so much was left that nothing behind it is read, until all of it is tried again.
+    pub(super) fn is_jammed(&self) -> bool {
+        self.blocked.len() > MAX_BLOCKED
+    }
+
+    /// Notes a look that found `length` entries and read behind `skipped` of them.
+    pub(super) fn looked(&mut self, length: u64, skipped: usize, read: usize) {
+        self.length = length;
+        // Others have taken some of what was left here, so those at the head are not known.
+        if read > 0 && skipped < self.left {
+            self.retry_left();
+        }
+    }
+
+    /// Notes what became of a batch.
+    pub(super) fn drained(&mut self, batch: &Batch, reply: &DrainReply) {
+        for (entry, fate) in batch.entries.iter().zip(&reply.fates) {
+            match fate {
+                EntryFate::LeftInSource => {
+                    self.left += 1;
+                    self.last_left = Some(entry.key.clone());
+                }
+                EntryFate::TakenElsewhere => {}
+                EntryFate::Sent
+                | EntryFate::Parked
+                | EntryFate::NoListener
+                | EntryFate::Removed => self.seen.add(entry.id()),
+            }
+        }
+        self.blocked.extend(reply.blocked.iter().cloned());
+    }
+
+    fn retry_left(&mut self) {
+        (self.left, self.last_left) = (0, None);
+        self.blocked.clear();
+    }
+}
