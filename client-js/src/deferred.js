@@ -25,6 +25,7 @@ export const rejected = (error) => unwatched(Promise.reject(error));
 
 /** `promise`, or a `timeout` error after so many ms. What the promise waits for goes on. */
 export function within(promise, ms, what) {
+  if (ms === Infinity) return unwatched(promise);
   let timer;
   const late = new Promise((_, reject) => {
     const error = () => new GroupcastError('timeout', `${what} within ${ms} ms; still trying`, true);

@@ -1,5 +1,6 @@
 // One holder's share of a membership: its listeners, its promise, its place in the history.
 
+import { checkText } from './check.js';
 import { GroupcastError } from './errors.js';
 import { Group } from './group.js';
 import { Listeners } from './listeners.js';
@@ -56,6 +57,7 @@ export class Handle {
   }
 
   on(event, callback, options) {
+    checkText('the name of an event', event);
     if (!event.startsWith('$') && event !== '*') return this.#events.on(plainName(event), callback, options);
     if (!LIFECYCLE.includes(event)) this.options.warn(`group.on: ${event} is none of ${LIFECYCLE.join(' ')}`);
     return this.#lifecycle.on(event, callback, options);

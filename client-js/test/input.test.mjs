@@ -21,6 +21,7 @@ test('refuses a bad join at once, and only that one', async (t) => {
   assert.deepEqual(socket.frames('join')[0].groups.map(({ group }) => group), ['a', 'c', 'd']);
   joined(socket);
   assert.equal(good.state, 'joined');
+  for (const event of [undefined, null, 7, '', {}]) assert.throws(() => good.on(event, () => {}), { code: 'bad_request' });
 });
 
 test('refuses a bad request at once, as a rejection', async (t) => {
