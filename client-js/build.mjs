@@ -15,7 +15,8 @@ const BANNER = `// Groupcast client ${VERSION}, MIT OR Apache-2.0. Built from cl
 /** File, and what esbuild makes it with. */
 export const OUTPUTS = {
   'dist/groupcast.js': { format: 'esm' },
-  'dist/groupcast.cjs': { format: 'cjs' },
+  // For Node: with the names of the exports, which `import` reads from the text.
+  'dist/groupcast.cjs': { format: 'cjs', platform: 'node' },
   'dist/groupcast.global.js': { format: 'iife', globalName: 'Groupcast' },
 };
 export const OUTPUT = at('dist/groupcast.js');

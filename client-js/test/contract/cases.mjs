@@ -126,7 +126,7 @@ export const cases = {
     await until(() => late.state === 'joined', 'the place');
   }),
 
-  'a thousand requests at once do not end the connection': using({ timeout: 60_000 }, async (client, { equal }) => {
+  'four hundred requests at once do not end the connection': using({ timeout: 60_000 }, async (client, { equal }) => {
     const closed = [];
     client.on('waiting', (waiting) => closed.push(waiting));
     const name = fresh('sala');
