@@ -146,6 +146,7 @@ fn limits(config: &Config, out: &mut String) {
         most => most,
     };
     // An upper bound: what several connections wait for is kept once.
-    let mebibytes = count.saturating_mul(config.connection.outbox_bytes) >> 20;
+    let bytes = count.saturating_mul(config.connection.outbox_bytes);
+    let mebibytes = bytes.min(config.hub.total_outbox_bytes) >> 20;
     line!(out, "memory", "up to {mebibytes} MiB of events if {count} connections stopped reading");
 }

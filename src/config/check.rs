@@ -131,9 +131,19 @@ fn hub(raw: &Raw) -> Result<hub::Settings, ConfigError> {
         shards: raw.hub.shards,
         connections_per_user: at_least_one("connections.per_user", raw.connections.per_user)?,
         inbox: at_least_one("hub.inbox", raw.hub.inbox)?,
+        total_outbox_bytes: total_outbox_bytes(raw)?,
         requests: at_least_one("hub.requests", raw.hub.requests)?,
         drain_rate: at_least_one("drain.rate", raw.drain.rate)?,
     })
+}
+
+fn total_outbox_bytes(raw: &Raw) -> Result<usize, ConfigError> {
+    let (total, one) = (raw.limits.total_outbox_bytes, raw.limits.outbox_bytes);
+    if total < one {
+        let allowed = format!("at least limits.outbox_bytes ({one})");
+        return Err(ConfigError::value("limits.total_outbox_bytes", total, allowed));
+    }
+    Ok(total.0)
 }
 
 fn publish(raw: &Raw) -> Result<publish::Settings, ConfigError> {

@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::backend::{self, CallError, Question, Reply};
 use crate::channels::MailboxNames;
 use crate::event::{Control, Member};
-use crate::hub::{Call, Hub};
+use crate::hub::{Answer, Call, Hub, RequestKind};
 use crate::protocol::Code;
 use crate::telemetry::{BackendOutcome, CallFailure, Metrics};
 
@@ -103,6 +103,7 @@ impl CallQueue {
     async fn carry_out(&self, call: &Call, reply: Reply) {
         let member = || Member::Connection(call.to);
         let Reply { result, join, leave, close } = reply;
+        let changes_nothing = join.is_empty() && leave.is_empty() && close.is_none();
         for group in leave {
             self.hub.control(Control::Leave(member(), group)).await;
         }
@@ -110,7 +111,11 @@ impl CallQueue {
             self.hub.control(Control::Join(member(), group)).await;
         }
         let frame = call.reply.result(result.as_deref());
-        self.hub.answer(call.shard, call.to, frame).await;
+        let answer = Answer { to: call.to, kind: RequestKind::Call, frame };
+        match changes_nothing {
+            true => self.hub.answer(call.shard, answer).await,
+            false => self.hub.answer_in_order(call.shard, answer).await,
+        }
         if let Some(code) = close {
             self.hub.control(Control::Close(member(), code)).await;
         }
@@ -128,6 +133,7 @@ impl CallQueue {
             }
         }
         let frame = call.reply.error(&error.code, &error.message, error.retry);
-        self.hub.answer(call.shard, call.to, frame).await;
+        let answer = Answer { to: call.to, kind: RequestKind::Call, frame };
+        self.hub.answer(call.shard, answer).await;
     }
 }

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use crate::event::{Except, Target};
 use crate::frame::Frame;
-use crate::hub::{Hub, Send};
+use crate::hub::{Answer, Hub, RequestKind, Send};
 use crate::protocol::{Code, Refusal, outbound};
 use crate::publish::{DedupeKey, PublishError, PublishRequest, Publisher, Scope};
 
@@ -62,7 +62,7 @@ async fn publish(send: Send, hub: &Hub, publisher: &Publisher) {
         }
         Err(error) => refusal_frame(id, Code::BadRequest, &error),
     };
-    hub.answer(shard, to, Some(frame)).await;
+    hub.answer(shard, Answer { to, kind: RequestKind::Send, frame: Some(frame) }).await;
 }
 
 fn refusal_frame(id: u64, code: Code, error: &impl std::error::Error) -> Frame {

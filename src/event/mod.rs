@@ -62,6 +62,23 @@ pub struct Position {
     pub offset: u64,
 }
 
+impl Position {
+    /// Whether whoever stands at `other` has had this position, or need not have it: it is no later
+    /// in the same epoch, or of an older generation.
+    ///
+    /// Group epochs of one generation are in no order.
+    pub fn is_covered_by(&self, other: &Self) -> bool {
+        if self.epoch == other.epoch {
+            return self.offset <= other.offset;
+        }
+        self.generation().zip(other.generation()).is_some_and(|(own, other)| own < other)
+    }
+
+    fn generation(&self) -> Option<u64> {
+        self.epoch.split_once('.')?.0.parse().ok()
+    }
+}
+
 /// Whom a publication is for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {

@@ -1,7 +1,7 @@
 //! What every step of a shard reads and none changes: configuration, ids, the time of the turn.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::ShardConfig;
 use crate::event::InstanceId;
@@ -19,11 +19,17 @@ pub(super) struct Context {
 /// The shard's time, read once a turn.
 pub(super) struct Clock {
     started: Instant,
-    pub(super) now: Instant,
+    now: Instant,
     /// Seconds since 1970 when the shard started, to which monotonic time is added: tokens expire
     /// by the wall clock, but a step of it must not close every connection.
     started_unix: u64,
+    /// When the process last went on after a pause: since then what clients sent may be unread.
+    resumed: Instant,
 }
+
+/// Time between two turns that nothing but a pause of the process explains: the longest sleep is a
+/// second, and the longest turn far below.
+const PAUSE: Duration = Duration::from_secs(5);
 
 impl Context {
     pub(super) fn metrics(&self) -> &Metrics {
@@ -35,7 +41,25 @@ impl Clock {
     pub(super) fn start() -> Self {
         let now = Instant::now();
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { started: now, now, started_unix: unix.as_secs() }
+        Self { started: now, now, started_unix: unix.as_secs(), resumed: now }
+    }
+
+    /// Begins a turn at `now`.
+    pub(super) fn advance(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.now) > PAUSE {
+            self.resumed = now;
+        }
+        self.now = now;
+    }
+
+    /// When this turn began.
+    pub(super) fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// The second, as in [`Clock::second`], in which the process last went on after a pause.
+    pub(super) fn resumed(&self) -> u32 {
+        self.resumed.duration_since(self.started).as_secs() as u32
     }
 
     /// Whole seconds since the shard started.

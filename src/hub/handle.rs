@@ -9,15 +9,14 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
-use super::command::{Command, PossibleGap};
+use super::command::{OrderedCommand, PossibleGap, PromptCommand};
 use super::registry::{MAX_SHARDS, Registry, ShardSet};
 use super::report::{GroupReport, UserReport};
-use super::request::{Confirmation, Joined, NewConnection, Requests};
+use super::request::{Answer, Confirmation, Joined, NewConnection, Requests};
 use super::shard::{ShardHandle, build};
 use super::store::{RequestQueue, request_channels};
 use super::{Settings, ShardConfig};
 use crate::event::{ConnectionId, Control, InstanceId, Position, Publication, Target};
-use crate::frame::Frame;
 use crate::group::GroupName;
 use crate::protocol::Disconnect;
 use crate::telemetry::{Metrics, TargetKind};
@@ -138,9 +137,10 @@ impl Hub {
         // Counted at once, so that a wave of connections spreads before the shards have seen it; the
         // shard counts down when the connection is gone.
         shard.load.fetch_add(1, Ordering::Relaxed);
-        match shard.inbox.try_send(Command::Admit(connection)) {
+        let command = PromptCommand::Admit(connection, shard.inbox.posted_at());
+        match shard.inbox.try_send_promptly(command) {
             Ok(()) => Ok(()),
-            Err(Command::Admit(connection)) => {
+            Err(PromptCommand::Admit(connection, _)) => {
                 self.0.registry.leave(&sub);
                 shard.load.fetch_sub(1, Ordering::Relaxed);
                 Err(NotAdmitted {
@@ -177,7 +177,10 @@ impl Hub {
             Target::User(_) | Target::Connection(_) | Target::All => self.all(),
         };
         for shard in shards.iter() {
-            self.0.shards[shard].inbox.post(Command::Deliver(Arc::clone(&publication))).await;
+            self.0.shards[shard]
+                .inbox
+                .post(OrderedCommand::Deliver(Arc::clone(&publication)))
+                .await;
         }
     }
 
@@ -191,14 +194,15 @@ impl Hub {
     /// Carries out a back end's change on whichever shard it concerns.
     pub async fn control(&self, control: Control) {
         for shard in &self.0.shards {
-            shard.inbox.send(Command::Control(control.clone())).await;
+            let command = OrderedCommand::Control(control.clone(), shard.inbox.posted_at());
+            shard.inbox.send(command).await;
         }
     }
 
     /// Notifies every connection concerned that publications may be missing here.
     pub async fn notify_possible_gap(&self, gap: PossibleGap) {
         for shard in &self.0.shards {
-            shard.inbox.send(Command::PossibleGap(gap.clone())).await;
+            shard.inbox.send(OrderedCommand::PossibleGap(gap.clone())).await;
         }
     }
 
@@ -211,7 +215,7 @@ impl Hub {
         let mut slowest: HashMap<GroupName, Position> = HashMap::new();
         for shard in &self.0.shards {
             let (reply, answer) = oneshot::channel();
-            shard.inbox.send(Command::Positions(groups.clone(), reply)).await;
+            shard.inbox.send(OrderedCommand::Positions(groups.clone(), reply)).await;
             for (group, position) in answer.await.unwrap_or_default() {
                 let known = slowest.entry(group).or_insert_with(|| position.clone());
                 if position.offset < known.offset {
@@ -244,17 +248,22 @@ impl Hub {
 
     /// Answers a [`Join`](super::Join).
     pub async fn joined(&self, shard: usize, joined: Joined) {
-        self.0.shards[shard].inbox.send(Command::Joined(Box::new(joined))).await;
+        self.0.shards[shard].inbox.send_promptly(PromptCommand::Joined(Box::new(joined))).await;
     }
 
-    /// Answers a [`Send`](super::Send) or a [`Call`](super::Call); `None` = there is nothing to send.
-    pub async fn answer(&self, shard: usize, to: ConnectionId, frame: Option<Frame>) {
-        self.0.shards[shard].inbox.send(Command::Answer { to, frame }).await;
+    /// Answers a [`Send`](super::Send) or a [`Call`](super::Call).
+    pub async fn answer(&self, shard: usize, answer: Answer) {
+        self.0.shards[shard].inbox.send_promptly(PromptCommand::Answer(answer)).await;
+    }
+
+    /// As [`Hub::answer`], behind the changes that were asked for with [`Hub::control`] before.
+    pub async fn answer_in_order(&self, shard: usize, answer: Answer) {
+        self.0.shards[shard].inbox.send(OrderedCommand::Answer(answer)).await;
     }
 
     /// Answers a [`Confirm`](super::Confirm).
     pub async fn confirmed(&self, shard: usize, to: ConnectionId, outcome: Confirmation) {
-        self.0.shards[shard].inbox.send(Command::Confirmed { to, outcome }).await;
+        self.0.shards[shard].inbox.send_promptly(PromptCommand::Confirmed { to, outcome }).await;
     }
 
     /// What this instance knows of a group.
@@ -262,7 +271,7 @@ impl Hub {
         let mut whole = GroupReport::default();
         for shard in &self.0.shards {
             let (reply, answer) = oneshot::channel();
-            shard.inbox.send(Command::ReportGroup(name.clone(), reply)).await;
+            shard.inbox.send_promptly(PromptCommand::ReportGroup(name.clone(), reply)).await;
             let Ok(part) = answer.await else { continue };
             whole.connections += part.connections;
             whole.sent += part.sent;
@@ -279,7 +288,7 @@ impl Hub {
         let mut newest = None;
         for shard in &self.0.shards {
             let (reply, answer) = oneshot::channel();
-            shard.inbox.send(Command::ReportUser(Arc::clone(&sub), reply)).await;
+            shard.inbox.send_promptly(PromptCommand::ReportUser(Arc::clone(&sub), reply)).await;
             let Ok((part, closed)) = answer.await else { continue };
             whole.connections.extend(part.connections);
             if closed > newest {
@@ -295,7 +304,7 @@ impl Hub {
         let mut whole = 0;
         for shard in &self.0.shards {
             let (reply, answer) = oneshot::channel();
-            shard.inbox.send(Command::ReportOutboxes(reply)).await;
+            shard.inbox.send_promptly(PromptCommand::ReportOutboxes(reply)).await;
             whole += answer.await.unwrap_or_default();
         }
         whole
@@ -312,7 +321,7 @@ impl Hub {
         let rate = rate.max((left as f64 / seconds).ceil() as u32).div_ceil(shards);
         let window = Duration::from_millis((left as u64).clamp(1_000, 30_000));
         for shard in &self.0.shards {
-            shard.inbox.send(Command::Drain { rate, window, grace }).await;
+            shard.inbox.send_promptly(PromptCommand::Drain { rate, window, grace }).await;
         }
         let ended = self.0.ended.lock().take();
         if let Some(mut ended) = ended {

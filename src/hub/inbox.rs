@@ -1,18 +1,30 @@
-//! The bounded way into a shard from any thread or task.
+//! The bounded way into a shard from any thread or task: two lanes and what wakes it.
+//!
+//! Publications can fill their lane for as long as a shard is busy. What nobody may wait that long
+//! for (admissions, answers, reports) has a lane of its own, which the shard empties first.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
 use mio::Waker;
 use tokio::sync::mpsc::{self, error::TrySendError};
 
-use super::command::Command;
+use super::command::{OrderedCommand, PostedAt, PromptCommand};
 
 /// The sending end of a shard's inbox.
 #[derive(Clone)]
 pub(super) struct Inbox {
-    sender: mpsc::Sender<Command>,
+    ordered: mpsc::Sender<OrderedCommand>,
+    prompt: mpsc::Sender<PromptCommand>,
+    /// Of changes and connections posted; see [`PostedAt`].
+    posted: Arc<AtomicU64>,
     waker: Arc<ShardWaker>,
+}
+
+/// The receiving end.
+pub(super) struct InboxReceiver {
+    pub(super) ordered: mpsc::Receiver<OrderedCommand>,
+    pub(super) prompt: mpsc::Receiver<PromptCommand>,
 }
 
 /// Wakes a shard that sleeps in its poll, and costs no system call while it is awake.
@@ -23,28 +35,43 @@ pub(super) struct ShardWaker {
 }
 
 impl Inbox {
-    pub(super) fn new(capacity: usize, waker: Waker) -> (Self, mpsc::Receiver<Command>) {
-        let (sender, receiver) = mpsc::channel(capacity);
+    /// An inbox with room for `capacity` commands in each lane.
+    pub(super) fn new(capacity: usize, waker: Waker) -> (Self, InboxReceiver) {
+        let (ordered, ordered_receiver) = mpsc::channel(capacity);
+        let (prompt, prompt_receiver) = mpsc::channel(capacity);
         let waker = Arc::new(ShardWaker { waker, is_asleep: AtomicBool::new(false) });
-        (Self { sender, waker }, receiver)
+        let receiver = InboxReceiver { ordered: ordered_receiver, prompt: prompt_receiver };
+        (Self { ordered, prompt, posted: Arc::default(), waker }, receiver)
     }
 
     pub(super) fn waker(&self) -> Arc<ShardWaker> {
         Arc::clone(&self.waker)
     }
 
+    /// The place of a change or a connection that is about to be sent.
+    pub(super) fn posted_at(&self) -> PostedAt {
+        PostedAt(self.posted.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// Waits for room: for the shard to work, never for a socket. A shard that has ended takes
     /// nothing, which is as good as done: its connections are gone.
-    pub(super) async fn send(&self, command: Command) {
-        if self.sender.send(command).await.is_ok() {
+    pub(super) async fn send(&self, command: OrderedCommand) {
+        if self.ordered.send(command).await.is_ok() {
+            self.waker.wake();
+        }
+    }
+
+    /// As [`Inbox::send`], in the lane that waits for no publication.
+    pub(super) async fn send_promptly(&self, command: PromptCommand) {
+        if self.prompt.send(command).await.is_ok() {
             self.waker.wake();
         }
     }
 
     /// Waits for room without waking the shard, which [`Inbox::wake`] must do soon: only for lack of
     /// room is it woken at once, or there would never be any.
-    pub(super) async fn post(&self, command: Command) {
-        if let Err(TrySendError::Full(command)) = self.sender.try_send(command) {
+    pub(super) async fn post(&self, command: OrderedCommand) {
+        if let Err(TrySendError::Full(command)) = self.ordered.try_send(command) {
             self.waker.wake();
             self.send(command).await;
         }
@@ -56,14 +83,41 @@ impl Inbox {
     }
 
     /// Gives the command back if there is no room or nobody to take it.
-    pub(super) fn try_send(&self, command: Command) -> Result<(), Command> {
-        match self.sender.try_send(command) {
+    pub(super) fn try_send_promptly(&self, command: PromptCommand) -> Result<(), PromptCommand> {
+        match self.prompt.try_send(command) {
             Ok(()) => {
                 self.waker.wake();
                 Ok(())
             }
             Err(TrySendError::Full(command) | TrySendError::Closed(command)) => Err(command),
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn try_send(&self, command: OrderedCommand) -> Result<(), OrderedCommand> {
+        match self.ordered.try_send(command) {
+            Ok(()) => {
+                self.waker.wake();
+                Ok(())
+            }
+            Err(TrySendError::Full(command) | TrySendError::Closed(command)) => Err(command),
+        }
+    }
+}
+
+impl InboxReceiver {
+    /// Commands that wait, in both lanes.
+    pub(super) fn len(&self) -> usize {
+        self.ordered.len() + self.prompt.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether nobody holds the other end any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.ordered.is_closed() && self.prompt.is_closed()
     }
 }
 

@@ -23,8 +23,8 @@ pub use handle::{Hub, NotAdmitted};
 pub use registry::{MAX_SHARDS, Registry};
 pub use report::{ConnectionReport, Dropped, GroupReport, UserReport};
 pub use request::{
-    Call, Cause, Confirm, Confirmation, Credential, HookIdentity, Join, Joined, MembershipRequest,
-    NewConnection, ReplyFormat, Requests, Send,
+    Answer, Call, Cause, Confirm, Confirmation, Credential, HookIdentity, Join, Joined,
+    MembershipRequest, NewConnection, ReplyFormat, RequestKind, Requests, Send,
 };
 
 use crate::frame::Frame;
@@ -40,11 +40,13 @@ pub struct Settings {
     pub shards: usize,
     /// Most connections of one `sub` on this instance.
     pub connections_per_user: u32,
-    /// Commands and publications that may wait for one shard. When it is full the sender waits, in
-    /// the end the publisher: a shard never waits for a socket, so this is CPU, not slow readers.
+    /// Commands that may wait in each lane of one shard. When it is full the sender waits, in the end
+    /// the publisher: a shard never waits for a socket, so this is CPU, not slow readers.
     pub inbox: usize,
     /// Requests of each kind (memberships, sends, calls, confirmations) of all shards that may wait.
     pub requests: usize,
+    /// Bytes that may wait in all outboxes; over it, the largest are closed.
+    pub total_outbox_bytes: usize,
     /// Rate at which connections are closed when draining, per second.
     pub drain_rate: u32,
 }
@@ -100,6 +102,13 @@ impl RouteConfig {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { shards: 0, connections_per_user: 64, inbox: 4096, requests: 4096, drain_rate: 2000 }
+        Self {
+            shards: 0,
+            connections_per_user: 64,
+            inbox: 4096,
+            requests: 4096,
+            total_outbox_bytes: 256 << 20,
+            drain_rate: 2000,
+        }
     }
 }

@@ -22,6 +22,7 @@ pub struct Registry {
     groups: DashMap<GroupName, ShardSet>,
     users: DashMap<Arc<str>, u32>,
     connections: AtomicUsize,
+    outbox_bytes: AtomicUsize,
 }
 
 impl Registry {
@@ -67,6 +68,16 @@ impl Registry {
     /// Connections that entered and have not left, those on their way to a shard among them.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a shard's outboxes hold `after` bytes in place of `before`; the bytes of all shards.
+    pub(super) fn count_outbox_bytes(&self, before: usize, after: usize) -> usize {
+        if before == after {
+            return self.outbox_bytes.load(Ordering::Relaxed);
+        }
+        // Wrapping, so that a decrease is an addition, too.
+        let change = after.wrapping_sub(before);
+        self.outbox_bytes.fetch_add(change, Ordering::Relaxed).wrapping_add(change)
     }
 
     /// Counts one more connection of `sub`, unless it has `most` already.

@@ -243,3 +243,25 @@ impl ReplyFormat {
         }
     }
 }
+
+/// The answer to a [`Request::Send`] or a [`Request::Call`].
+#[derive(Debug)]
+pub struct Answer {
+    /// Whose.
+    pub to: ConnectionId,
+    /// What was answered.
+    pub kind: RequestKind,
+    /// What is sent; `None` = nothing.
+    pub frame: Option<Frame>,
+}
+
+/// A client's request that is served elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestKind {
+    /// Memberships.
+    Join,
+    /// A publication.
+    Send,
+    /// A question to the back end.
+    Call,
+}

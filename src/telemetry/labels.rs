@@ -120,6 +120,8 @@ label! {
         NoBackend = "no_backend",
         /// Too many calls wait already.
         Busy = "busy",
+        /// Too many calls of this user are under way.
+        Limited = "limited",
         /// The back end refused it (4xx).
         Refused = "refused",
         /// The back end failed at it (5xx).

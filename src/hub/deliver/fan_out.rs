@@ -93,7 +93,7 @@ impl Delivery<'_> {
 
     /// Whether the publication may not be delivered any more.
     fn is_over(&self, publication: &Publication) -> bool {
-        publication.deadline.is_some_and(|deadline| deadline <= self.context.clock.now)
+        publication.deadline.is_some_and(|deadline| deadline <= self.context.clock.now())
     }
 
     /// Notifies a connection, in its place, of a publication that came too late.

@@ -102,7 +102,7 @@ impl Delivery<'_> {
         while let Some((frame, rest)) = self.turn.split(chain) {
             let (frame, item) = self.turn.framed(frame);
             let clock = &self.context.clock;
-            let since = if item.replay { clock.now } else { item.publication.accepted };
+            let since = if item.replay { clock.now() } else { item.publication.accepted };
             let by_age = since + item.limits.expiry;
             let expires = item.publication.deadline.map_or(by_age, |deadline| deadline.min(by_age));
             let event = QueuedEvent {
@@ -144,10 +144,11 @@ impl Delivery<'_> {
         };
         let flushed = match connection.socket.flush(now, render) {
             Ok(Some(flushed)) => flushed,
-            Ok(None) => return,
+            Ok(None) => return self.connections.recount(key),
             Err(_) => return self.connections.abandon(key),
         };
         connection.sent += flushed.events;
+        self.connections.recount(key);
         self.turn.tally.deliveries += flushed.events;
         self.turn.tally.writes += flushed.writes;
         self.turn.tally.bytes += flushed.bytes;

@@ -6,7 +6,7 @@ use crate::frame::Frame;
 use crate::group::GroupName;
 use crate::hub::deliver::{POSSIBLE_GAP, missing};
 use crate::hub::report::Dropped;
-use crate::hub::request::{Cause, Joined};
+use crate::hub::request::{Cause, Joined, RequestKind};
 use crate::hub::store::{
     ConnectionKey, GroupKey, GroupMember, JoinAnswer, JoinBuffer, Renewal, is_newer,
 };
@@ -20,7 +20,7 @@ impl Memberships<'_> {
         let Some(key) = self.connections.find(joined.to) else { return };
         if let Cause::Client(_) = joined.cause {
             self.connections[key].join_ends();
-            self.connections.request_answered(key);
+            self.connections.request_answered(key, RequestKind::Join);
         }
         if !self.connections.is_open(key) {
             return;

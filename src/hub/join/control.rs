@@ -4,25 +4,29 @@ use super::Memberships;
 use super::request::BY_BACKEND;
 use crate::event::{Control, Member};
 use crate::group::GroupName;
+use crate::hub::command::PostedAt;
 use crate::hub::request::Cause;
 use crate::hub::store::ConnectionKey;
 use crate::protocol::Disconnect;
 
 impl Memberships<'_> {
-    pub(in crate::hub) fn control(&mut self, control: Control) {
+    /// Carries out a change for the connections admitted before it was posted.
+    pub(in crate::hub) fn control(&mut self, control: Control, posted: PostedAt) {
         match control {
-            Control::Join(member, group) => self.enlist(&member, &group),
+            Control::Join(member, group) => self.enlist(&member, &group, posted),
             Control::Leave(member, group) => {
-                for key in self.connections_of(&member) {
+                for key in self.connections_of(&member, posted) {
                     let held = self.groups.held(self.connections, key, &group).is_some();
                     if self.connections.is_open(key) && held {
                         self.dismiss(key, std::slice::from_ref(&group), BY_BACKEND);
                     }
                 }
             }
-            Control::Close(member, code) => self.close_all(&self.connections_of(&member), code),
+            Control::Close(member, code) => {
+                self.close_all(&self.connections_of(&member, posted), code);
+            }
             Control::CloseSession(sub, session, code) => {
-                let mut keys = self.connections_of(&Member::User(sub));
+                let mut keys = self.connections_of(&Member::User(sub), posted);
                 keys.retain(|key| self.connections[*key].identity.session() == Some(&*session));
                 self.close_all(&keys, code);
             }
@@ -30,14 +34,16 @@ impl Memberships<'_> {
     }
 
     /// The connections here that a back end means.
-    fn connections_of(&self, member: &Member) -> Vec<ConnectionKey> {
-        match member {
+    fn connections_of(&self, member: &Member, posted: PostedAt) -> Vec<ConnectionKey> {
+        let mut keys: Vec<_> = match member {
             Member::User(sub) => self.connections.of_user(sub).collect(),
             Member::Connection(id) if id.instance == self.context.instance => {
                 self.connections.find(*id).into_iter().collect()
             }
             Member::Connection(_) => Vec::new(),
-        }
+        };
+        keys.retain(|key| self.connections[*key].posted < posted);
+        keys
     }
 
     fn close_all(&mut self, keys: &[ConnectionKey], code: u16) {
@@ -48,8 +54,8 @@ impl Memberships<'_> {
         }
     }
 
-    fn enlist(&mut self, member: &Member, group: &GroupName) {
-        for key in self.connections_of(member) {
+    fn enlist(&mut self, member: &Member, group: &GroupName, posted: PostedAt) {
+        for key in self.connections_of(member, posted) {
             let held = self.groups.held(self.connections, key, group).is_some();
             if !self.connections.is_open(key) || held {
                 continue;

@@ -57,6 +57,9 @@ impl Memberships<'_> {
     pub(in crate::hub) fn end_one(&mut self, key: ConnectionKey, group: GroupKey) {
         let held_back = self.joins.end(key, Some(group)).len();
         let waiting = self.connections[key].socket.forget(source_of(Some(group)));
+        if waiting > 0 {
+            self.connections.recount(key);
+        }
         let dropped = Dropped { closed: held_back + u64::from(waiting), ..Dropped::default() };
         let place = (key, Some(group));
         count_dropped(self.context, self.connections, self.groups, place, &dropped);

@@ -4,11 +4,15 @@ use serde_json::value::RawValue;
 
 use super::refuse::forbidden;
 use crate::hub::join::Memberships;
-use crate::hub::request::{Call, ReplyFormat};
+use crate::hub::request::{Call, ReplyFormat, RequestKind};
 use crate::hub::store::{ConnectionKey, Request};
 use crate::identity::Operation;
-use crate::protocol::parse_plain_call;
+use crate::protocol::{Code, Refusal, parse_plain_call};
 use crate::telemetry::CallFailure;
+
+/// Calls of one user under way on one shard. All calls that wait share 1,024 places, so thirty-two
+/// users that ask without end are needed to fill them, not one with many connections.
+const MAX_CALLS_PER_USER: u32 = 32;
 
 /// What is asked.
 pub(super) struct RequestedCall {
@@ -38,20 +42,39 @@ pub(super) fn handle_call(
     call: RequestedCall,
 ) {
     let RequestedCall { name, data, key: dedupe } = call;
-    let connection = &mut on.connections[key];
-    if !on.context.config.policy.may(&connection.identity, Operation::Call, &name) {
-        on.context.metrics().calls_failed.of(CallFailure::Forbidden).increment(1);
-        tracing::debug!(connection = %connection.id, call = %name, "call refused: no grant");
-        if let Some(frame) = reply.refusal(&forbidden(Operation::Call, &name)) {
+    if let Err((failure, refusal)) = check_call(on, key, &name) {
+        on.context.metrics().calls_failed.of(failure).increment(1);
+        tracing::debug!(
+            connection = %on.connections[key].id, call = %name, code = refusal.code.as_str(),
+            "call refused"
+        );
+        if let Some(frame) = reply.refusal(&refusal) {
             on.connections.answer(key, frame, on.context);
         }
         return;
     }
-    connection.in_flight.begin();
+    let connection = &mut on.connections[key];
+    connection.in_flight.begin(RequestKind::Call);
     let (to, identity) = (connection.id, connection.identity.clone());
     let route = &on.context.config.routes[usize::from(connection.route)];
     let path = route.path_with(connection.parameters.as_deref());
     let shard = on.context.index;
     let call = Call { to, shard, identity, path, reply, name, data, key: dedupe };
     on.requests.request(on.connections, key, Request::Call(Box::new(call)));
+}
+
+fn check_call(
+    on: &Memberships<'_>,
+    key: ConnectionKey,
+    name: &str,
+) -> Result<(), (CallFailure, Refusal)> {
+    let identity = &on.connections[key].identity;
+    if !on.context.config.policy.may(identity, Operation::Call, name) {
+        return Err((CallFailure::Forbidden, forbidden(Operation::Call, name)));
+    }
+    if on.connections.calls_of_user(&identity.sub) >= MAX_CALLS_PER_USER {
+        let many = format!("a user may have {MAX_CALLS_PER_USER} calls under way");
+        return Err((CallFailure::Limited, Refusal::new(Code::Limited, many)));
+    }
+    Ok(())
 }

@@ -6,7 +6,7 @@ use super::refuse::{forbidden, legal, refuse};
 use crate::event::Event;
 use crate::group::GroupName;
 use crate::hub::join::Memberships;
-use crate::hub::request::Send;
+use crate::hub::request::{RequestKind, Send};
 use crate::hub::store::{ConnectionKey, Request};
 use crate::identity::Operation;
 use crate::protocol::{Code, Refusal};
@@ -25,7 +25,7 @@ pub(super) fn handle_send(
         Err(refusal) => return refuse(on, key, Some(id), &refusal),
     };
     let connection = &mut on.connections[key];
-    connection.in_flight.begin();
+    connection.in_flight.begin(RequestKind::Send);
     let (to, sub) = (connection.id, connection.identity.sub.clone());
     let shard = on.context.index;
     let send = Send { to, shard, sub, id, group, event, echo, key: dedupe };

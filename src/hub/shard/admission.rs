@@ -2,6 +2,7 @@
 
 use mio::{Registry, Token};
 
+use crate::hub::command::PostedAt;
 use crate::hub::join::Memberships;
 use crate::hub::request::{Cause, NewConnection};
 use crate::hub::store::{Connection, FrameBudget, Renewal};
@@ -14,6 +15,7 @@ pub(super) fn admit(
     registry: &Registry,
     is_draining: bool,
     new: NewConnection,
+    posted: PostedAt,
 ) -> bool {
     let settings = &on.context.config.connection;
     let gaps = match new.encoding {
@@ -31,6 +33,7 @@ pub(super) fn admit(
     let frames = FrameBudget::full(settings.frame_burst, clock.millis().0);
     let (id, second) = (new.id, clock.second());
     let mut connection = Connection::new(id, socket, new.identity, new.encoding, frames, second);
+    connection.posted = posted;
     connection.route = new.route;
     if !new.parameters.is_empty() {
         connection.parameters = Some(new.parameters.into());

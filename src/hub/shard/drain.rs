@@ -31,7 +31,7 @@ impl Draining {
 
     /// Closes as many connections as are due by the rate.
     pub(super) fn close_due(&mut self, connections: &mut Connections, context: &Context) {
-        let elapsed = context.clock.now.duration_since(self.began);
+        let elapsed = context.clock.now().duration_since(self.began);
         let due = (elapsed.as_secs_f64() * f64::from(self.rate)) as u64 + 1;
         let count = (due.saturating_sub(self.closed) as usize).min(self.queue.len());
         self.closed += count as u64;

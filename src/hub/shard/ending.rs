@@ -20,7 +20,7 @@ pub(super) fn end_all(
                 Ended::Conversation { key, code, lost } => {
                     on.context.metrics().closes(code).increment(1);
                     let sub = &on.connections[key].identity.sub;
-                    closed_users.note(sub, code, on.context.clock.now);
+                    closed_users.note(sub, code, on.context.clock.now());
                     end_conversation(on, key, &lost);
                 }
                 Ended::Socket(key) => gone(on.context, on.connections.remove(key)),

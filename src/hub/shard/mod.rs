@@ -7,6 +7,7 @@ mod admission;
 mod closed_users;
 mod drain;
 mod ending;
+mod outbox_share;
 mod reports;
 mod timers;
 mod wheel;
@@ -17,27 +18,26 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token, Waker};
-use tokio::sync::mpsc::Receiver;
 
 pub(super) use closed_users::ClosedUsers;
 #[cfg(test)]
 pub(super) use closed_users::REMEMBERED;
 
-use super::command::Command;
+use super::command::{OrderedCommand, PostedAt, PromptCommand};
 use super::context::{Clock, Context};
 use super::deliver::{Delivery, finish_turn, positions};
-use super::inbox::{Inbox, ShardWaker};
+use super::inbox::{Inbox, InboxReceiver, ShardWaker};
 use super::join::Memberships;
 use super::receive::{read, resume_reading};
-use super::request::NewConnection;
+use super::request::{Answer, NewConnection};
 use super::store::{ConnectionKey, Connections, Groups, Joins, RequestQueue, Turn};
 use super::{Registry, Settings, ShardConfig};
-use crate::event::{ConnectionId, InstanceId};
-use crate::frame::Frame;
+use crate::event::InstanceId;
 use crate::telemetry::ShardMetrics;
 use admission::admit;
 use drain::Draining;
-use reports::{report_group, report_user, waiting_bytes};
+use outbox_share::OutboxShare;
+use reports::{report_group, report_user};
 use timers::Timers;
 
 /// The token of the waker; connections use their key.
@@ -52,7 +52,7 @@ const SHORT_SLEEP: Duration = Duration::from_millis(5);
 /// Sockets written before reads and timers get their share again: about a millisecond of writing.
 const SLICE: usize = 256;
 
-/// Commands taken in one turn, whatever they are.
+/// Commands of each lane taken in one turn, whatever they are.
 const MAX_COMMANDS: usize = 1024;
 
 /// Bytes of one read; a largest message and its header, so that most messages are never copied.
@@ -77,7 +77,7 @@ pub(super) struct Shard {
     pub(super) context: Context,
     registry: Arc<Registry>,
     poll: Poll,
-    inbox: Receiver<Command>,
+    inbox: InboxReceiver,
     waker: Arc<ShardWaker>,
     load: Arc<AtomicUsize>,
     pub(super) connections: Connections,
@@ -89,6 +89,7 @@ pub(super) struct Shard {
     closed_users: ClosedUsers,
     /// Inbound bytes of the socket being read; what is incomplete moves to the connection.
     scratch: Vec<u8>,
+    outbox_share: OutboxShare,
     draining: Option<Draining>,
     gauges: ShardMetrics,
 }
@@ -116,6 +117,7 @@ pub(super) fn build(
     let gauges = config.metrics.shard(index);
     let shard = Shard {
         context: Context { index, instance, config, clock: Clock::start() },
+        outbox_share: OutboxShare::new(settings.total_outbox_bytes),
         registry,
         poll,
         inbox: receiver,
@@ -150,7 +152,7 @@ impl Shard {
 
     /// A turn without its sleep. Time is an argument, so that tests need not wait for it.
     pub(super) fn work(&mut self, events: &mut Events, now: Instant) {
-        self.context.clock.now = now;
+        self.context.clock.advance(now);
         self.take_events(events);
         self.take_commands();
         self.write_batch(events);
@@ -158,6 +160,7 @@ impl Shard {
         self.requests.send(&mut self.connections, &self.groups);
         self.resume_reading();
         self.close_drained();
+        self.keep_outbox_share();
         // What was answered since the batch must not wait for the next turn, which may be a second
         // away.
         self.write_answers();
@@ -168,10 +171,15 @@ impl Shard {
         match &self.draining {
             Some(draining) => {
                 let is_empty = self.connections.is_empty() && self.inbox.is_empty();
-                is_empty || draining.is_over(self.context.clock.now)
+                is_empty || draining.is_over(self.context.clock.now())
             }
             None => self.inbox.is_closed() && self.inbox.is_empty(),
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn commands_waiting(&self) -> usize {
+        self.inbox.len()
     }
 
     /// Polls, sleeping only if the inbox is empty after the waker was armed.
@@ -231,63 +239,84 @@ impl Shard {
 
     pub(super) fn take_commands(&mut self) {
         for _ in 0..MAX_COMMANDS {
+            let Ok(command) = self.inbox.prompt.try_recv() else { break };
+            self.handle_prompt(command);
+            self.end_step();
+        }
+        for _ in 0..MAX_COMMANDS {
             if self.turn.is_full() {
                 return;
             }
-            match self.inbox.try_recv() {
-                Ok(command) => self.handle_command(command),
-                Err(_) => return,
-            }
+            let Ok(command) = self.inbox.ordered.try_recv() else { return };
+            self.handle_ordered(command);
             self.end_step();
         }
     }
 
-    fn handle_command(&mut self, command: Command) {
+    fn handle_ordered(&mut self, command: OrderedCommand) {
         match command {
-            Command::Deliver(publication) => self.delivery().fan_out(publication),
-            Command::Admit(new) => self.admit(*new),
-            Command::Joined(joined) => self.memberships().joined(*joined),
-            Command::Answer { to, frame } => self.answer(to, frame),
-            Command::Confirmed { to, outcome } => self.memberships().confirmed(to, outcome),
-            Command::Control(control) => self.memberships().control(control),
-            Command::PossibleGap(gap) => self.delivery().notify_possible_gap(&gap),
-            // Whoever asks may be gone, here and below.
-            Command::Positions(groups, reply) => {
+            OrderedCommand::Deliver(publication) => self.delivery().fan_out(publication),
+            OrderedCommand::Control(control, posted) => {
+                self.memberships().control(control, posted);
+            }
+            OrderedCommand::Answer(answer) => self.answer(answer),
+            OrderedCommand::PossibleGap(gap) => self.delivery().notify_possible_gap(&gap),
+            OrderedCommand::Positions(groups, reply) => {
+                // Whoever asks may be gone.
                 let _ = reply.send(positions(&self.groups, groups.as_deref()));
             }
-            Command::ReportGroup(name, reply) => {
+        }
+    }
+
+    fn handle_prompt(&mut self, command: PromptCommand) {
+        match command {
+            PromptCommand::Admit(new, posted) => self.admit(*new, posted),
+            PromptCommand::Joined(joined) => self.memberships().joined(*joined),
+            PromptCommand::Answer(answer) => self.answer(answer),
+            PromptCommand::Confirmed { to, outcome } => {
+                self.memberships().confirmed(to, outcome);
+            }
+            // Whoever asks may be gone, here and below.
+            PromptCommand::ReportGroup(name, reply) => {
                 let _ = reply.send(report_group(&self.groups, &name));
             }
-            Command::ReportUser(sub, reply) => {
+            PromptCommand::ReportUser(sub, reply) => {
                 let (connections, groups) = (&self.connections, &self.groups);
                 let closed = &self.closed_users;
                 let _ = reply.send(report_user(&self.context, connections, groups, closed, &sub));
             }
-            Command::ReportOutboxes(reply) => {
-                let _ = reply.send(waiting_bytes(&self.connections));
+            PromptCommand::ReportOutboxes(reply) => {
+                let _ = reply.send(self.connections.waiting_bytes());
             }
-            Command::Drain { rate, window, grace } => {
+            PromptCommand::Drain { rate, window, grace } => {
                 let begin = || {
-                    Draining::begin(&self.connections, self.context.clock.now, rate, window, grace)
+                    Draining::begin(
+                        &self.connections,
+                        self.context.clock.now(),
+                        rate,
+                        window,
+                        grace,
+                    )
                 };
                 self.draining.get_or_insert_with(begin);
             }
         }
     }
 
-    fn admit(&mut self, new: NewConnection) {
+    fn admit(&mut self, new: NewConnection, posted: PostedAt) {
         let sub = Arc::clone(&new.identity.sub);
         let mut memberships = memberships!(self);
-        if !admit(&mut memberships, self.poll.registry(), self.draining.is_some(), new) {
+        let is_draining = self.draining.is_some();
+        if !admit(&mut memberships, self.poll.registry(), is_draining, new, posted) {
             count_out(&self.registry, &self.load, &sub);
         }
     }
 
     /// The answer to a call or send, made elsewhere.
-    fn answer(&mut self, to: ConnectionId, frame: Option<Frame>) {
-        let Some(key) = self.connections.find(to) else { return };
-        self.connections.request_answered(key);
-        if let Some(frame) = frame {
+    fn answer(&mut self, answer: Answer) {
+        let Some(key) = self.connections.find(answer.to) else { return };
+        self.connections.request_answered(key, answer.kind);
+        if let Some(frame) = answer.frame {
             self.connections.answer(key, frame, &self.context);
         }
     }
@@ -338,6 +367,12 @@ impl Shard {
             draining.close_due(&mut self.connections, &self.context);
             self.end_step();
         }
+    }
+
+    /// Closes the slowest connections where the outboxes of the process are over their bound.
+    fn keep_outbox_share(&mut self) {
+        self.outbox_share.keep(&self.registry, &mut self.connections, &self.context);
+        self.end_step();
     }
 
     /// Takes out what ended during a step, so that the next finds every store whole.

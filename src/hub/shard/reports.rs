@@ -20,11 +20,6 @@ pub(super) fn report_group(groups: &Groups, name: &GroupName) -> GroupReport {
     }
 }
 
-/// Bytes in all outboxes. Asked for now and then: a running sum would cost every delivery.
-pub(super) fn waiting_bytes(connections: &Connections) -> usize {
-    connections.keys().map(|key| connections[key].socket.waiting().1).sum()
-}
-
 /// What is known of a user, and when the last close was: several shards may know of one.
 pub(super) fn report_user(
     context: &Context,

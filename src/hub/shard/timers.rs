@@ -59,7 +59,6 @@ fn run_timer(
     key: ConnectionKey,
 ) {
     let ping = context.config.connection.ping.as_secs() as u32;
-    let grace = context.config.connection.ping_grace.as_secs() as u32;
     let (second, unix) = (context.clock.second(), context.clock.unix());
     let connection = &mut connections[key];
     if let ConnectionPhase::Closing(until) = connection.phase() {
@@ -78,7 +77,7 @@ fn run_timer(
         return connections.close(key, over, context);
     }
     let is_arriving = connection.phase() == ConnectionPhase::Arriving;
-    if second >= connection.heard + ping + grace {
+    if second >= silent_at(context, connection) {
         let late = if is_arriving { Disconnect::UNAVAILABLE } else { Disconnect::SILENT };
         return connections.close(key, late, context);
     }
@@ -112,26 +111,44 @@ fn run_timer(
     connections.reschedule(key);
 }
 
+/// The second of the shard's clock at which a connection has been silent for too long.
+///
+/// Silence is counted from a ping that was sent, and that nothing has answered. One that was sent
+/// before a pause of the process does not count: its answer may be unread.
+fn silent_at(context: &Context, connection: &Connection) -> u32 {
+    let ping = context.config.connection.ping.as_secs() as u32;
+    let grace = context.config.connection.ping_grace.as_secs() as u32;
+    let resumed = context.clock.resumed();
+    if connection.phase() == ConnectionPhase::Arriving {
+        return connection.heard.max(resumed) + ping + grace;
+    }
+    let is_asked = connection.pinged > connection.heard && connection.pinged >= resumed;
+    match is_asked {
+        true => (connection.heard + ping).max(connection.pinged) + grace,
+        false => u32::MAX,
+    }
+}
+
 /// The second of the shard's clock at which something may have to be done for a connection.
 fn due(context: &Context, connection: &Connection) -> u32 {
     let ping = context.config.connection.ping.as_secs() as u32;
-    let grace = context.config.connection.ping_grace.as_secs() as u32;
     let (second, unix) = (context.clock.second(), context.clock.unix());
-    let token_due = |before: u64| {
-        let left = connection.identity.expires_at.saturating_sub(unix + before);
+    let at = |moment: u64| {
+        let left = moment.saturating_sub(unix);
         second.saturating_add(u32::try_from(left).unwrap_or(u32::MAX))
     };
-    let silent = connection.heard + ping + grace;
+    let expires = at(connection.identity.expires_at);
+    let silent = silent_at(context, connection);
     match connection.phase() {
         ConnectionPhase::Closing(until) => until,
-        ConnectionPhase::Arriving => silent.min(token_due(0)),
+        ConnectionPhase::Arriving => silent.min(expires),
         ConnectionPhase::Open => {
             let renewal_due = match &connection.renewal {
                 Renewal::Token { announce_before } if connection.is_v1() => {
-                    token_due(u64::from(*announce_before))
+                    at(connection.identity.expires_at - u64::from(*announce_before))
                 }
-                Renewal::Token { .. } => token_due(0),
-                Renewal::Hook(hook) => token_due(0).min(hook.due(second, unix)),
+                Renewal::Token { .. } => expires,
+                Renewal::Hook(hook) => expires.min(hook.due(second, unix)),
             };
             (connection.pinged + ping).min(silent).min(renewal_due)
         }

@@ -7,8 +7,9 @@ use super::groups::Membership;
 use super::turn::FrameChain;
 use crate::event::ConnectionId;
 use crate::frame::Frame;
+use crate::hub::command::PostedAt;
 use crate::hub::report::Dropped;
-use crate::hub::request::{Credential, HookIdentity};
+use crate::hub::request::{Credential, HookIdentity, RequestKind};
 use crate::identity::Identity;
 use crate::protocol::Encoding;
 use crate::socket::ClientSocket;
@@ -32,6 +33,8 @@ pub(in crate::hub) struct Connection {
     pub(in crate::hub) socket: ClientSocket,
     pub(in crate::hub) id: ConnectionId,
     pub(in crate::hub) identity: Identity,
+    /// Changes posted before it do not concern it.
+    pub(in crate::hub) posted: PostedAt,
     pub(in crate::hub) route: u16,
     /// Values of the route's path parameters; almost always none.
     pub(in crate::hub) parameters: Option<Box<[(String, String)]>>,
@@ -49,6 +52,8 @@ pub(in crate::hub) struct Connection {
     pub(in crate::hub) heard: u32,
     pub(in crate::hub) pinged: u32,
     pub(in crate::hub) due: u32,
+    /// Bytes of its outbox as they were last counted.
+    pub(super) counted_bytes: usize,
     /// What it did not get, once there is something.
     pub(in crate::hub) dropped: Option<Box<Dropped>>,
     /// The user's other connections.
@@ -96,7 +101,12 @@ pub(in crate::hub) struct HookRenewal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::hub) enum InFlight {
     /// v1: answers carry ids, so several may be under way.
-    Many(u8),
+    Many {
+        /// Calls among them.
+        calls: u8,
+        /// Joins and sends.
+        others: u8,
+    },
     /// Plain: one call at a time, since the client cannot tell the answers apart.
     One {
         /// Whether a call is under way.
@@ -115,7 +125,7 @@ pub(in crate::hub) struct FrameBudget {
 impl Connection {
     /// The client has asked to join groups.
     pub(in crate::hub) fn join_begins(&mut self) {
-        self.in_flight.begin();
+        self.in_flight.begin(RequestKind::Join);
         self.joining += 1;
     }
 
@@ -144,6 +154,7 @@ impl Connection {
             socket,
             identity,
             encoding,
+            posted: PostedAt(0),
             route: 0,
             parameters: None,
             memberships: Vec::new(),
@@ -159,6 +170,7 @@ impl Connection {
             pinged: second,
             due: u32::MAX,
             sent: 0,
+            counted_bytes: 0,
             dropped: None,
             next: None,
             previous: None,
@@ -247,7 +259,7 @@ impl HookRenewal {
 impl InFlight {
     fn of(encoding: Encoding) -> Self {
         match encoding {
-            Encoding::V1 => Self::Many(0),
+            Encoding::V1 => Self::Many { calls: 0, others: 0 },
             Encoding::Plain(_) => Self::One { busy: false },
         }
     }
@@ -255,24 +267,36 @@ impl InFlight {
     /// Whether the next request has to wait for an answer.
     pub(in crate::hub) fn is_full(self) -> bool {
         match self {
-            Self::Many(count) => count >= MAX_IN_FLIGHT,
+            Self::Many { calls, others } => calls + others >= MAX_IN_FLIGHT,
             Self::One { busy } => busy,
         }
     }
 
     /// Counts a request that is sent.
-    pub(in crate::hub) fn begin(&mut self) {
-        match self {
-            Self::Many(count) => *count += 1,
-            Self::One { busy } => *busy = true,
+    pub(in crate::hub) fn begin(&mut self, kind: RequestKind) {
+        match (self, kind) {
+            (Self::Many { calls, .. }, RequestKind::Call) => *calls += 1,
+            (Self::Many { others, .. }, RequestKind::Join | RequestKind::Send) => *others += 1,
+            (Self::One { busy }, _) => *busy = true,
         }
     }
 
     /// Counts a request that is answered.
-    pub(in crate::hub) fn end(&mut self) {
+    pub(in crate::hub) fn end(&mut self, kind: RequestKind) {
+        match (self, kind) {
+            (Self::Many { calls, .. }, RequestKind::Call) => *calls = calls.saturating_sub(1),
+            (Self::Many { others, .. }, RequestKind::Join | RequestKind::Send) => {
+                *others = others.saturating_sub(1);
+            }
+            (Self::One { busy }, _) => *busy = false,
+        }
+    }
+
+    /// Calls under way.
+    pub(in crate::hub) fn calls(self) -> u32 {
         match self {
-            Self::Many(count) => *count = count.saturating_sub(1),
-            Self::One { busy } => *busy = false,
+            Self::Many { calls, .. } => calls.into(),
+            Self::One { busy } => busy.into(),
         }
     }
 }

@@ -15,6 +15,7 @@ use super::connection::{Connection, ConnectionPhase};
 use crate::event::ConnectionId;
 use crate::frame::Frame;
 use crate::hub::context::Context;
+use crate::hub::request::RequestKind;
 use crate::protocol::Disconnect;
 use crate::socket::Source;
 
@@ -42,6 +43,7 @@ pub(in crate::hub) struct Connections {
     /// Their next timer is to be set.
     to_schedule: Vec<ConnectionKey>,
     ended: Vec<Ended>,
+    waiting_bytes: usize,
 }
 
 /// What has ended during a step.
@@ -73,6 +75,7 @@ impl Connections {
 
     pub(in crate::hub) fn remove(&mut self, key: ConnectionKey) -> Connection {
         let connection = self.connections.remove(key as usize);
+        self.waiting_bytes -= connection.counted_bytes;
         self.by_serial.remove(&connection.id.serial);
         if let Some(next) = connection.next {
             self[next].previous = connection.previous;
@@ -105,6 +108,11 @@ impl Connections {
     pub(in crate::hub) fn of_user(&self, sub: &str) -> impl Iterator<Item = ConnectionKey> {
         let first = self.by_user.get(sub).copied();
         std::iter::successors(first, |key| self[*key].next)
+    }
+
+    /// Calls of one user under way from here.
+    pub(in crate::hub) fn calls_of_user(&self, sub: &str) -> u32 {
+        self.of_user(sub).map(|key| self[key].in_flight.calls()).sum()
     }
 
     pub(in crate::hub) fn keys(&self) -> impl Iterator<Item = ConnectionKey> {
@@ -171,6 +179,7 @@ impl Connections {
         connection.phase = ConnectionPhase::Closing(context.clock.second() + CLOSING_SECONDS);
         let lost = connection.socket.finish(frame);
         self.ended.push(Ended::Conversation { key, code, lost });
+        self.recount(key);
         self.reschedule(key);
         self.to_write.push(key);
         // Its peer's close may stand in what waits, or behind it.
@@ -187,8 +196,32 @@ impl Connections {
         if was_open {
             let lost = connection.socket.discard();
             self.ended.push(Ended::Conversation { key, code: ABNORMAL, lost });
+            self.recount(key);
         }
         self.ended.push(Ended::Socket(key));
+    }
+
+    /// Counts what waits for a connection, after its outbox has changed. Connections whose sockets
+    /// keep up have none, so the usual delivery does not come here.
+    pub(in crate::hub) fn recount(&mut self, key: ConnectionKey) {
+        let connection = &mut self.connections[key as usize];
+        let bytes = connection.socket.waiting().1;
+        self.waiting_bytes = self.waiting_bytes - connection.counted_bytes + bytes;
+        connection.counted_bytes = bytes;
+    }
+
+    /// Bytes that wait in all outboxes.
+    pub(in crate::hub) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// The open connections for which something waits, largest first.
+    pub(in crate::hub) fn by_waiting_bytes(&self) -> Vec<(usize, ConnectionKey)> {
+        let all = self.connections.iter().filter(|(_, it)| it.counted_bytes > 0 && it.is_open());
+        let mut waiting: Vec<_> =
+            all.map(|(key, it)| (it.counted_bytes, key as ConnectionKey)).collect();
+        waiting.sort_unstable_by(|one, other| other.cmp(one));
+        waiting
     }
 
     /// Shuts a closing connection's sending side once its close frame is written.
@@ -217,8 +250,8 @@ impl Connections {
     }
 
     /// A request of this connection was answered: one less is under way.
-    pub(in crate::hub) fn request_answered(&mut self, key: ConnectionKey) {
-        self[key].in_flight.end();
+    pub(in crate::hub) fn request_answered(&mut self, key: ConnectionKey, kind: RequestKind) {
+        self[key].in_flight.end(kind);
         self.resume(key);
     }
 

@@ -248,7 +248,6 @@ impl Group {
 
     /// Whether every live member has had `position`, or need not have it.
     pub(in crate::hub) fn has_reached(&self, position: &Position) -> bool {
-        let reached = self.reached.as_ref().filter(|reached| reached.epoch == position.epoch);
-        reached.is_some_and(|reached| reached.offset >= position.offset)
+        self.reached.as_ref().is_some_and(|reached| position.is_covered_by(reached))
     }
 }

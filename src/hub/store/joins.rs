@@ -244,7 +244,7 @@ impl JoinBuffer {
 /// Whether a publication comes after `position`, as far as they can be compared.
 pub(in crate::hub) fn is_newer(publication: &Publication, position: Option<&Position>) -> bool {
     match (&publication.position, position) {
-        (Some(own), Some(other)) => own.epoch != other.epoch || own.offset > other.offset,
+        (Some(own), Some(other)) => !own.is_covered_by(other),
         _ => true,
     }
 }

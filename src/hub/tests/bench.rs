@@ -9,13 +9,13 @@ use super::fixture::{answer_to, event, group, identity, instance, shard_config};
 use super::peer::{Peer, pair};
 use crate::event::{ConnectionId, Control, Except, Publication, PublicationId, Recovery, Target};
 use crate::group::GroupName;
-use crate::hub::command::Command;
+use crate::hub::command::{OrderedCommand, PromptCommand};
 
 use crate::hub::shard::{Shard, ShardHandle, build};
 use crate::hub::store::{RequestQueue, request_channels};
 use crate::hub::{
-    Call, Confirm, Credential, Join, MembershipRequest, NewConnection, Registry, Requests, Send,
-    Settings,
+    Answer, Call, Confirm, Credential, Join, MembershipRequest, NewConnection, Registry,
+    RequestKind, Requests, Send, Settings,
 };
 use crate::protocol::{Code, Encoding, Refusal};
 use crate::socket;
@@ -89,13 +89,28 @@ impl Bench {
         requests: usize,
         registry: Arc<Registry>,
     ) -> Self {
+        Self::built(index, connection, requests, registry, &Settings::default())
+    }
+
+    /// Whose outboxes together may hold so many bytes.
+    pub(super) fn with_total_outbox_bytes(bytes: usize) -> Self {
+        let settings = Settings { total_outbox_bytes: bytes, ..Settings::default() };
+        Self::built(0, socket::Settings::default(), 4096, Arc::default(), &settings)
+    }
+
+    fn built(
+        index: usize,
+        connection: socket::Settings,
+        requests: usize,
+        registry: Arc<Registry>,
+        settings: &Settings,
+    ) -> Self {
         let metrics = Arc::new(Metrics::new());
         let config = Arc::new(shard_config(connection, Arc::clone(&metrics)));
         let (senders, requests) = request_channels(requests);
         let outgoing = RequestQueue::new(senders, index);
         let shared = Arc::clone(&registry);
-        let (handle, shard) =
-            build(index, instance(), &Settings::default(), config, shared, outgoing).unwrap();
+        let (handle, shard) = build(index, instance(), settings, config, shared, outgoing).unwrap();
         let (now, events) = (Instant::now(), Events::with_capacity(1024));
         let serial = index as u64 * 1_000_000;
         Self { shard, handle, requests, registry, metrics, now, events, serial }
@@ -125,8 +140,17 @@ impl Bench {
         }
     }
 
-    pub(super) fn post(&mut self, command: Command) {
+    pub(super) fn post(&mut self, command: PromptCommand) {
+        assert!(self.handle.inbox.try_send_promptly(command).is_ok(), "the inbox is full");
+    }
+
+    pub(super) fn post_in_order(&mut self, command: OrderedCommand) {
         assert!(self.handle.inbox.try_send(command).is_ok(), "the inbox is full");
+    }
+
+    /// Answers a request of a connection, with nothing to be sent.
+    pub(super) fn answered(&mut self, to: ConnectionId, kind: RequestKind) {
+        self.post(PromptCommand::Answer(Answer { to, kind, frame: None }));
     }
 
     /// A connection that has just been handed over; its join waits to be answered.
@@ -172,7 +196,8 @@ impl Bench {
             credential,
         };
         self.handle.load.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        self.post(Command::Admit(Box::new(arrival)));
+        let posted = self.handle.inbox.posted_at();
+        self.post(PromptCommand::Admit(Box::new(arrival), posted));
         self.turn();
         Peer::new(id, client)
     }
@@ -216,7 +241,7 @@ impl Bench {
         outcome: impl Fn(&GroupName) -> Result<Recovery, Refusal>,
     ) {
         let joined = answer_to(join, outcome);
-        self.post(Command::Joined(Box::new(joined)));
+        self.post(PromptCommand::Joined(Box::new(joined)));
         self.turn();
     }
 
@@ -230,7 +255,7 @@ impl Bench {
     }
 
     pub(super) fn publish(&mut self, publication: Publication) {
-        self.post(Command::Deliver(Arc::new(publication)));
+        self.post_in_order(OrderedCommand::Deliver(Arc::new(publication)));
     }
 
     /// A publication to `target` accepted now.
@@ -255,7 +280,8 @@ impl Bench {
     }
 
     pub(super) fn control(&mut self, control: Control) {
-        self.post(Command::Control(control));
+        let posted = self.handle.inbox.posted_at();
+        self.post_in_order(OrderedCommand::Control(control, posted));
     }
 
     /// What the metrics say, by the beginning of a line.

@@ -5,7 +5,7 @@ use super::fixture::{group, member};
 use super::peer::Got;
 use crate::event::{Control, Target};
 use crate::group::GroupPattern;
-use crate::hub::command::Command;
+use crate::hub::command::PromptCommand;
 use crate::protocol::Encoding;
 use crate::socket::{self, Limits, Overflow};
 
@@ -147,7 +147,7 @@ fn a_draining_shard_ends_when_its_peers_have_gone_and_closes_who_still_arrives()
     let mut bench = Bench::new();
     let mut peers: Vec<_> = (0..10).map(|_| bench.seat("7", &["g"])).collect();
     let (window, grace) = (std::time::Duration::from_secs(1), std::time::Duration::from_secs(20));
-    bench.post(Command::Drain { rate: 4, window, grace });
+    bench.post(PromptCommand::Drain { rate: 4, window, grace });
     peers.push(bench.arrive("7", Encoding::V1, &[]));
     assert_eq!(peers[10].next(), Got::Close(Some(4503)));
     bench.pass(3);
@@ -164,7 +164,7 @@ fn a_draining_shard_ends_at_its_deadline() {
     let mut bench = Bench::new();
     let _silent = bench.seat("7", &["g"]);
     let grace = std::time::Duration::from_secs(3);
-    bench.post(Command::Drain { rate: 1, window: grace, grace });
+    bench.post(PromptCommand::Drain { rate: 1, window: grace, grace });
     bench.pass(2);
     assert!(!bench.shard.is_done());
     bench.pass(2);

@@ -4,7 +4,7 @@ use super::bench::{Bench, Requested};
 use super::fixture::{identity, verifier};
 use super::peer::{Got, Peer};
 use crate::frame::Frame;
-use crate::hub::command::Command;
+use crate::hub::command::PromptCommand;
 use crate::hub::{Confirm, Confirmation, Credential, HookIdentity};
 use crate::identity::{Identity, Vouched};
 use crate::protocol::{Disconnect, Encoding};
@@ -42,7 +42,7 @@ fn asked(bench: &mut Bench) -> Confirm {
 }
 
 fn answer(bench: &mut Bench, confirm: &Confirm, outcome: Confirmation) {
-    bench.post(Command::Confirmed { to: confirm.to, outcome });
+    bench.post(PromptCommand::Confirmed { to: confirm.to, outcome });
     bench.turn();
 }
 

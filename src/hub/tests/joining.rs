@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::bench::Bench;
 use super::fixture::{answer_to, group, member, position};
 use super::peer::Got;
-use crate::event::{Control, Recovery, Target};
+use crate::event::{Control, Position, Recovery, Target};
 use crate::hub::PossibleGap;
-use crate::hub::command::Command;
+use crate::hub::command::{OrderedCommand, PromptCommand};
 use crate::protocol::Encoding;
 use crate::socket::Overflow;
 
@@ -230,13 +230,40 @@ fn a_socket_that_dies_while_its_join_is_answered_takes_the_last_member_along() {
         bench.publish(bench.to_group("g", n));
     }
     let settled = Arc::default();
-    bench.post(Command::PossibleGap(PossibleGap { groups: None, settled }));
+    bench.post_in_order(OrderedCommand::PossibleGap(PossibleGap { groups: None, settled }));
     bench.turn();
     peer.reset();
-    bench.post(Command::Joined(Box::new(answer_to(join, |_| Ok(Recovery::default())))));
+    bench.post(PromptCommand::Joined(Box::new(answer_to(join, |_| Ok(Recovery::default())))));
     // Not polled before: the shard learns of the reset by writing.
     bench.shard.take_commands();
     bench.turn();
     assert!(bench.shard.connections.is_empty());
     assert_eq!(bench.metric(r#"groupcast_dropped_total{reason="closed"}"#) as u64, 3);
+}
+
+#[test]
+fn events_of_an_older_generation_do_not_follow_an_answer_of_a_newer() {
+    let mut bench = Bench::new();
+    let mut first = bench.seat("1", &["g"]);
+    publish_at(&mut bench, "g", 7);
+    first.expect("event");
+    let mut peer = bench.arrive("7", Encoding::V1, &["g"]);
+    let join = bench.join();
+    let newer = Position { epoch: "2.1".into(), offset: 3 };
+    let recovery = Recovery { position: Some(newer.clone()), ..Recovery::default() };
+    bench.grant(join, &recovery);
+    peer.expect("welcome");
+    // The way of publications was slower than the way of the answer.
+    publish_at(&mut bench, "g", 8);
+    let mut publication = bench.to_group("g", 4);
+    publication.position = Some(Position { offset: 4, ..newer });
+    bench.publish(publication);
+    publish_at(&mut bench, "g", 9);
+    bench.turn();
+    assert_eq!(peer.expect("event")["offset"], 4);
+    assert_eq!(peer.drain(), []);
+    assert_eq!(first.expect("event")["offset"], 8);
+    assert_eq!(first.expect("gap")["epoch"], "2.1");
+    assert_eq!(first.expect("event")["offset"], 4);
+    assert_eq!(first.drain(), []);
 }

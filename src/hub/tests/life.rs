@@ -73,7 +73,7 @@ fn a_token_that_runs_out_is_announced_and_closes() {
     let renewed = token("7", 70);
     peer.say(&format!(r#"{{"type":"auth","id":1,"token":"{renewed}"}}"#));
     bench.turn_until("it is heard", |bench| {
-        bench.shard.connections[0].in_flight == InFlight::Many(0) && {
+        bench.shard.connections[0].in_flight == InFlight::Many { calls: 0, others: 0 } && {
             bench.shard.connections[0].identity.expires_at < identity("7").expires_at
         }
     });
@@ -147,4 +147,32 @@ fn a_replay_is_not_too_old_to_wait_for_its_reader() {
         got.len() == 20
     });
     assert!(got.iter().all(|got| matches!(got, Got::Json(frame) if frame["type"] == "event")));
+}
+
+#[test]
+fn nobody_is_closed_for_a_pause_of_the_process() {
+    let mut bench = Bench::new();
+    let mut peer = bench.seat("7", &[]);
+    // A ping is under way when the process stops for a minute and a half.
+    bench.pass(26);
+    peer.expect("ping");
+    bench.now += std::time::Duration::from_secs(90);
+    bench.turn();
+    bench.turn();
+    peer.expect("ping");
+    bench.pass(9);
+    assert_eq!(peer.drain(), [], "its answer may be on its way");
+    bench.pass(2);
+    assert_eq!(peer.next(), Got::Close(Some(4504)));
+}
+
+#[test]
+fn a_client_that_doubts_the_network_gets_a_pong() {
+    let mut bench = Bench::new();
+    let mut peer = bench.seat("7", &[]);
+    peer.say(r#"{"type":"ping"}"#);
+    bench.turn_until("it is answered", |_| {
+        let got = peer.drain();
+        got.iter().any(|got| matches!(got, Got::Json(frame) if frame["type"] == "pong"))
+    });
 }

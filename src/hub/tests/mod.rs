@@ -9,6 +9,7 @@ mod fixture;
 mod joining;
 mod life;
 mod membership;
+mod overload;
 mod peer;
 mod reading;
 mod units;

@@ -9,7 +9,7 @@ use super::bench::Requested;
 use super::fixture::{group, member};
 use super::peer::masked;
 use crate::event::{Control, Recovery};
-use crate::hub::command::Command;
+use crate::hub::RequestKind;
 use crate::hub::store::InFlight;
 use crate::protocol::Encoding;
 use crate::socket;
@@ -82,7 +82,7 @@ fn input_that_waits_is_heard_before_what_comes_after_it() {
         ids.extend(sends(bench));
         ids.len() == 16
     });
-    bench.post(Command::Answer { to: peer.id, frame: None });
+    bench.answered(peer.id, RequestKind::Send);
     bench.shard.take_commands();
     // New input is reported before the shard comes to what waits: as between slices of a batch.
     peer.say(&send_frame(21, 10));
@@ -93,7 +93,7 @@ fn input_that_waits_is_heard_before_what_comes_after_it() {
     bench.shard.take_events(&events);
     bench.turn();
     for _ in 0..20 {
-        bench.post(Command::Answer { to: peer.id, frame: None });
+        bench.answered(peer.id, RequestKind::Send);
         bench.turn();
     }
     ids.extend(sends(&mut bench));
@@ -114,7 +114,7 @@ fn a_request_that_finds_no_room_stops_the_reading_until_it_does() {
         ids.len() == 10
     });
     assert_eq!(ids, (1..=10).collect::<Vec<_>>());
-    assert_eq!(bench.shard.connections[0].in_flight, InFlight::Many(10));
+    assert_eq!(bench.shard.connections[0].in_flight, InFlight::Many { calls: 0, others: 10 });
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn calls_of_a_plain_client_go_out_one_at_a_time_whatever_else_happens() {
     bench.grant(join, &Recovery::default());
     bench.turn();
     assert!(bench.requests.is_empty(), "the first call is not answered");
-    bench.post(Command::Answer { to: peer.id, frame: None });
+    bench.answered(peer.id, RequestKind::Call);
     bench.turn();
     let Some(Requested::Call(call)) = bench.requests.try_recv() else { panic!("no second call") };
     assert_eq!(&*call.name, "dos");

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use mio::{Events, Poll, Waker};
 use tokio::sync::oneshot;
 
-use crate::hub::command::Command;
+use crate::hub::command::PromptCommand;
 use crate::hub::inbox::Inbox;
 use crate::hub::shard::WAKER;
 
@@ -41,8 +41,8 @@ fn a_command_wakes_the_shard_whenever_it_comes() {
                 for _ in 0..round % 61 {
                     std::hint::spin_loop();
                 }
-                let command = Command::ReportUser("7".into(), oneshot::channel().0);
-                assert!(inbox.try_send(command).is_ok());
+                let command = PromptCommand::ReportUser("7".into(), oneshot::channel().0);
+                assert!(inbox.try_send_promptly(command).is_ok());
             }
             unreachable!("the rounds are endless")
         }
@@ -63,7 +63,7 @@ fn a_command_wakes_the_shard_whenever_it_comes() {
             naps += 1;
         }
         waker.unpark();
-        while receiver.try_recv().is_ok() {
+        while receiver.prompt.try_recv().is_ok() {
             taken.fetch_add(1, Ordering::Release);
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::oracle::Oracle;
 use crate::event::{Position, Publication, Recovery, Target};
 use crate::group::GroupName;
-use crate::hub::command::Command;
+use crate::hub::command::PromptCommand;
 use crate::hub::tests::bench::{Bench, Requested};
 use crate::hub::tests::fixture::{answer_to, position};
 use crate::hub::{Join, Registry};
@@ -86,7 +86,7 @@ impl Layer {
             }
             let answered =
                 answer_to(join, |name| Ok(Recovery { position: at(name), ..Recovery::default() }));
-            bench.post(Command::Joined(Box::new(answered)));
+            bench.post(PromptCommand::Joined(Box::new(answered)));
             bench.turn();
         }
     }

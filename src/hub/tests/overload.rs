@@ -1,0 +1,96 @@
+//! More than a shard, a reader or a user should have: others do not pay for it.
+
+use super::bench::{Bench, Requested};
+use super::fixture::member;
+use super::peer::Got;
+use crate::event::{Control, Target};
+use crate::hub::command::OrderedCommand;
+use crate::protocol::Encoding;
+
+#[test]
+fn admissions_do_not_wait_for_publications() {
+    let mut bench = Bench::new();
+    let _member = bench.seat("7", &["hot"]);
+    // The lane of publications is full, and one turn does not empty it.
+    while bench.handle.inbox.try_send(hot(&bench)).is_ok() {}
+    let mut peer = bench.arrive("8", Encoding::V1, &["cold"]);
+    bench.grant_all();
+    peer.expect("welcome");
+    assert!(bench.handle.inbox.try_send(hot(&bench)).is_ok(), "something was taken");
+    assert!(bench.shard.commands_waiting() > 1024, "the publications still wait");
+}
+
+fn hot(bench: &Bench) -> OrderedCommand {
+    OrderedCommand::Deliver(std::sync::Arc::new(bench.to_group("hot", 1)))
+}
+
+#[test]
+fn a_change_does_not_concern_connections_that_came_after_it() {
+    let mut bench = Bench::new();
+    let mut first = bench.seat("7", &[]);
+    bench.control(Control::Close(crate::event::Member::User("7".into()), 4409));
+    // Admitted in the same turn, and ahead of the change.
+    let mut second = bench.arrive("7", Encoding::V1, &[]);
+    bench.grant_all();
+    assert_eq!(first.next(), Got::Close(Some(4409)));
+    second.expect("welcome");
+    bench.control(Control::Close(member(&second), 4409));
+    bench.turn();
+    assert_eq!(second.next(), Got::Close(Some(4409)));
+}
+
+#[test]
+fn the_largest_outboxes_make_room_for_the_others() {
+    let mut bench = Bench::with_total_outbox_bytes(400 * 1024);
+    let mut slow: Vec<_> = ["1", "2", "3"].map(|sub| bench.narrow_seat(sub, &[])).into();
+    let mut sent = 0;
+    // The first gets three times as much as each other.
+    for round in 0..60 {
+        for sub in ["1", "1", "1", "2", "3"] {
+            let target = Target::User(sub.into());
+            bench.publish(bench.publication(target, round, 2000));
+            sent += 1;
+        }
+        bench.turn();
+        let waiting = bench.shard.connections.waiting_bytes();
+        assert!(waiting <= 400 * 1024, "{waiting} bytes after {sent} publications");
+    }
+    let ended = |got: &Got| matches!(got, Got::Close(Some(4508)));
+    let mut closed = [false; 3];
+    bench.turn_until("all is read", |bench| {
+        for (peer, closed) in slow.iter_mut().zip(&mut closed) {
+            *closed |= peer.drain().iter().any(ended);
+        }
+        bench.shard.connections.waiting_bytes() == 0
+    });
+    assert_eq!(closed, [true, false, false]);
+}
+
+#[test]
+fn calls_of_one_user_are_limited_over_all_its_connections() {
+    let mut bench = Bench::new();
+    let mut peers: Vec<_> = (0..3).map(|_| bench.seat("7", &[])).collect();
+    let mut other = bench.seat("8", &[]);
+    for peer in &mut peers[..2] {
+        for id in 1..=16 {
+            peer.say(&format!(r#"{{"type":"call","id":{id},"name":"a"}}"#));
+        }
+    }
+    bench.turn_until("32 calls are asked", |bench| bench.requests.len() == 32);
+    peers[2].say(r#"{"type":"call","id":1,"name":"a"}"#);
+    other.say(r#"{"type":"call","id":1,"name":"a"}"#);
+    bench.turn_until("the other user's call is asked", |bench| bench.requests.len() == 33);
+    let mut refused = None;
+    bench.turn_until("the call too many is refused", |_| {
+        refused = peers[2].drain().pop();
+        refused.is_some()
+    });
+    let Some(Got::Json(error)) = refused else { panic!("{refused:?}") };
+    assert_eq!((&error["code"], &error["retry"]), (&"limited".into(), &true.into()));
+    // An answer makes room.
+    let Some(Requested::Call(call)) = bench.requests.try_recv() else { panic!("no call") };
+    bench.answered(call.to, crate::hub::RequestKind::Call);
+    bench.turn();
+    peers[2].say(r#"{"type":"call","id":2,"name":"a"}"#);
+    bench.turn_until("it is asked", |bench| bench.requests.len() == 33);
+}
