@@ -88,6 +88,15 @@ pub struct Gap {
     pub possible: bool,
 }
 
+/// What stands in the place of an event that a connection does not get.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// It was missed.
+    Gap(Gap),
+    /// It is not for this connection, which is at this position now.
+    Position(Position),
+}
+
 /// `welcome`, the answer to `hello`.
 pub fn welcome(welcome: &Welcome<'_>) -> Frame {
     #[derive(Serialize)]
@@ -151,6 +160,32 @@ pub fn event(group: Option<&GroupName>, publication: &Publication) -> Frame {
         ]),
         None => Frame::text_of(&[br#"{"type":"event","#, place.as_bytes(), data, b"}"]),
     }
+}
+
+/// `gap` or `position`, at the place of what the connection does not get.
+pub fn notice(group: Option<&GroupName>, notice: &Notice) -> Frame {
+    match notice {
+        Notice::Gap(lost) => gap(group, lost),
+        Notice::Position(at) => position(group, at),
+    }
+}
+
+/// `position`: what stands there is not for this connection.
+fn position(group: Option<&GroupName>, position: &Position) -> Frame {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        r#type: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        group: Option<&'a str>,
+        epoch: &'a str,
+        offset: u64,
+    }
+    json(&Body {
+        r#type: "position",
+        group: group.map(GroupName::as_str),
+        epoch: &position.epoch,
+        offset: position.offset,
+    })
 }
 
 /// `gap`, at the place of the loss; `group` is `None` for the other targets.

@@ -9,9 +9,10 @@ use super::{
     Decoder, Flushed, GapPolicy, Limits, Lost, Millis, Outbox, QueuedEvent, Settings, Source,
     Stream,
 };
+use crate::event::Position;
 use crate::frame::Frame;
 use crate::protocol::Disconnect;
-use crate::protocol::outbound::Gap;
+use crate::protocol::outbound::{Gap, Notice};
 
 /// One WebSocket behind its handshake.
 ///
@@ -133,6 +134,11 @@ impl ClientSocket {
         self.outbox().mark(source, gap)
     }
 
+    /// Notes behind what waits that a position is not for this client.
+    pub fn mark_position(&mut self, source: Source, position: Position) {
+        self.outbox().mark_position(source, position);
+    }
+
     /// Drops what waits of a group that was left; how many events.
     pub fn forget(&mut self, source: Source) -> u32 {
         self.outbox.as_mut().map_or(0, |outbox| outbox.forget(source))
@@ -172,7 +178,7 @@ impl ClientSocket {
     pub fn flush(
         &mut self,
         now: Millis,
-        render: impl FnMut(Source, &Gap) -> Frame,
+        render: impl FnMut(Source, &Notice) -> Frame,
     ) -> io::Result<Option<Flushed>> {
         let Some(outbox) = self.outbox.as_mut().filter(|_| self.sending == SendingSide::Ready)
         else {

@@ -50,23 +50,30 @@ impl Delivery<'_> {
         let shapes = &self.context.config.shapes;
         let reaches_all = publication.except.is_empty();
         let mut unlisted = 0;
-        let (mut caught_up, mut late) = (Vec::new(), Vec::new());
+        let (mut caught_up, mut left_out, mut late) = (Vec::new(), Vec::new(), Vec::new());
         for member in self.groups.get(key).map_or(&[][..], |group| group.members()) {
             let connection = &mut self.connections[member.connection];
             // Its membership ends with this step.
             if !connection.is_open() {
                 continue;
             }
-            if !reaches_all && publication.except.holds(connection.id, &connection.identity.sub) {
+            let is_left_out =
+                !reaches_all && publication.except.holds(connection.id, &connection.identity.sub);
+            if is_left_out && publication.position.is_none() {
                 continue;
             }
             if member.is_joining {
-                let kept = self.joins.offer(member.connection, Some(key), &publication, bound);
+                let (own, joins) = (member.connection, &mut *self.joins);
+                let kept = joins.offer(own, Some(key), &publication, bound, is_left_out);
                 if kept == Buffered::Held {
                     continue;
                 }
                 caught_up.push(member.connection);
             } else if is_old {
+                continue;
+            }
+            if is_left_out {
+                left_out.push(member.connection);
                 continue;
             }
             if is_over {
@@ -88,6 +95,11 @@ impl Delivery<'_> {
         }
         for connection in late {
             self.expire(connection, Some(key), &publication);
+        }
+        if let Some(position) = &publication.position {
+            for connection in left_out {
+                self.notify_position(connection, key, position);
+            }
         }
     }
 
@@ -119,7 +131,7 @@ impl Delivery<'_> {
                 continue;
             }
             if connection.phase() == ConnectionPhase::Arriving {
-                self.joins.offer(*key, None, &publication, bound);
+                self.joins.offer(*key, None, &publication, bound, false);
             } else if self.is_over(&publication) {
                 self.expire(*key, None, &publication);
             } else {
@@ -138,6 +150,13 @@ impl Delivery<'_> {
     ) {
         // Those before may have closed it.
         if !self.connections.is_open(key) {
+            return;
+        }
+        let connection = &self.connections[key];
+        if publication.except.holds(connection.id, &connection.identity.sub) {
+            if let Some((group, position)) = group.zip(publication.position.as_ref()) {
+                self.notify_position(key, group, position);
+            }
             return;
         }
         if self.is_over(&publication) {

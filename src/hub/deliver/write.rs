@@ -3,10 +3,11 @@
 use std::io::{ErrorKind, IoSlice};
 
 use super::Delivery;
+use crate::event::Position;
 use crate::hub::report::Dropped;
 use crate::hub::store::{ConnectionKey, FrameChain, GroupKey, Turn};
 use crate::protocol::Disconnect;
-use crate::protocol::outbound::{self, Gap};
+use crate::protocol::outbound::{self, Gap, Notice};
 use crate::socket::{Lost, QueuedEvent, Source};
 use crate::telemetry::Metrics;
 
@@ -138,9 +139,9 @@ impl Delivery<'_> {
         // Not before: the usual delivery has nothing waiting and needs no clock.
         let now = self.context.clock.millis();
         let groups = &*self.groups;
-        let render = |source: Source, gap: &Gap| {
+        let render = |source: Source, notice: &Notice| {
             let group = group_of(source).and_then(|key| groups.get(key));
-            outbound::gap(group.map(|group| &group.name), gap)
+            outbound::notice(group.map(|group| &group.name), notice)
         };
         let flushed = match connection.socket.flush(now, render) {
             Ok(Some(flushed)) => flushed,
@@ -179,6 +180,23 @@ impl Delivery<'_> {
         match self.connections[key].socket.mark(source_of(group), gap) {
             Ok(()) => self.connections.write_later(key),
             Err(disconnect) => self.connections.close(key, disconnect, self.context),
+        }
+    }
+
+    /// Notes behind what a connection has so far that a position of its group is not for it.
+    pub(in crate::hub) fn notify_position(
+        &mut self,
+        key: ConnectionKey,
+        group: GroupKey,
+        position: &Position,
+    ) {
+        if self.connections.get(key).is_some_and(|it| !it.chain.is_empty()) {
+            self.write_out(key);
+        }
+        if self.connections.is_open(key) && self.connections[key].is_v1() {
+            let source = source_of(Some(group));
+            self.connections[key].socket.mark_position(source, position.clone());
+            self.connections.write_later(key);
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::hub::request::{Cause, Joined, RequestKind};
 use crate::hub::store::{
     ConnectionKey, GroupKey, GroupMember, JoinAnswer, JoinBuffer, Renewal, is_newer,
 };
-use crate::protocol::outbound::{self, Held, JoinOutcome, Welcome};
+use crate::protocol::outbound::{self, Held, JoinOutcome, Notice, Welcome};
 use crate::protocol::{Code, Disconnect, Refusal};
 use crate::socket::Overflow;
 
@@ -176,7 +176,13 @@ impl Memberships<'_> {
         if buffer.possible_gap {
             self.delivery().notify_gap(key, group, POSSIBLE_GAP, &Dropped::default());
         }
-        let Some(gap) = buffer.gap(answered) else { return };
+        let gap = match (buffer.missed(answered), group) {
+            (Some(Notice::Gap(gap)), _) => gap,
+            (Some(Notice::Position(position)), Some(group)) => {
+                return self.delivery().notify_position(key, group, &position);
+            }
+            (Some(Notice::Position(_)), None) | (None, _) => return,
+        };
         if self.groups.limits_of(group).overflow == Overflow::Close {
             return self.connections.close(key, Disconnect::SLOW, self.context);
         }

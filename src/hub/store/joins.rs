@@ -20,7 +20,7 @@ use std::sync::Arc;
 use super::connections::ConnectionKey;
 use super::groups::GroupKey;
 use crate::event::{Position, Publication};
-use crate::protocol::outbound::{Gap, GapReason};
+use crate::protocol::outbound::{Gap, GapReason, Notice};
 
 /// The joins of one shard; empty but for their moments.
 ///
@@ -74,6 +74,8 @@ pub(in crate::hub) struct JoinBuffer {
 
 struct Missed {
     count: u64,
+    /// Those besides that are not for this member.
+    left_out: u64,
     /// First and last, where the group has positions.
     range: Option<(Position, u64)>,
 }
@@ -132,15 +134,19 @@ impl Joins {
     }
 
     /// Offers a publication to a member that is joining; at most so many and so many bytes are kept.
+    /// One that is not for this member is kept, too, for its position.
     pub(in crate::hub) fn offer(
         &mut self,
         connection: ConnectionKey,
         group: Option<GroupKey>,
         publication: &Arc<Publication>,
         bound: (u32, usize),
+        is_left_out: bool,
     ) -> Buffered {
         match self.states.get_mut(&(connection, group)) {
-            Some(JoinState::Awaiting { buffer, .. }) => buffer.keep(publication, bound),
+            Some(JoinState::Awaiting { buffer, .. }) => {
+                buffer.keep(publication, bound, is_left_out);
+            }
             Some(JoinState::CatchingUp(position)) => {
                 if is_newer(publication, Some(position)) {
                     self.states.remove(&(connection, group));
@@ -201,7 +207,12 @@ impl Joins {
 }
 
 impl JoinBuffer {
-    fn keep(&mut self, publication: &Arc<Publication>, (capacity, max_bytes): (u32, usize)) {
+    fn keep(
+        &mut self,
+        publication: &Arc<Publication>,
+        (capacity, max_bytes): (u32, usize),
+        is_left_out: bool,
+    ) {
         let bytes = self.bytes + publication.event.json().len();
         let fits = self.publications.len() < capacity as usize && bytes <= max_bytes;
         // Once one is missed, so are those behind it: the gap has one place.
@@ -212,9 +223,12 @@ impl JoinBuffer {
         }
         let missed = self.missed.get_or_insert_with(|| {
             let first = publication.position.clone();
-            Missed { count: 0, range: first.map(|first| (first, 0)) }
+            Missed { count: 0, left_out: 0, range: first.map(|first| (first, 0)) }
         });
-        missed.count += 1;
+        match is_left_out {
+            true => missed.left_out += 1,
+            false => missed.count += 1,
+        }
         if let (Some((_, last)), Some(position)) = (&mut missed.range, &publication.position) {
             *last = position.offset;
         }
@@ -225,19 +239,33 @@ impl JoinBuffer {
         self.publications.len() as u64 + self.missed.as_ref().map_or(0, |missed| missed.count)
     }
 
-    /// The gap behind the publications kept, without what stands in the replay up to `answered`.
-    pub(in crate::hub) fn gap(self, answered: Option<&Position>) -> Option<Gap> {
-        let Missed { mut count, mut range } = self.missed?;
+    /// What stands behind the publications kept, without what stands in the replay up to `answered`.
+    pub(in crate::hub) fn missed(self, answered: Option<&Position>) -> Option<Notice> {
+        let Missed { count, left_out, mut range } = self.missed?;
+        let mut lost = Some(count);
         if let (Some((first, last)), Some(answered)) = (&mut range, answered)
             && first.epoch == answered.epoch
         {
+            let is_cut = answered.offset >= first.offset;
             first.offset = first.offset.max(answered.offset + 1);
             if *last < first.offset {
                 return None;
             }
-            count = *last - first.offset + 1;
+            lost = match (left_out, is_cut) {
+                (0, _) => Some(*last - first.offset + 1),
+                (_, false) => Some(count),
+                // How many of them stand in the replay, nobody has noted.
+                (_, true) => None,
+            };
         }
-        Some(Gap { reason: GapReason::Slow, lost: Some(count), range, possible: false })
+        match (lost, range) {
+            (Some(0), Some((first, last))) => {
+                Some(Notice::Position(Position { offset: last, ..first }))
+            }
+            (lost, range) => {
+                Some(Notice::Gap(Gap { reason: GapReason::Slow, lost, range, possible: false }))
+            }
+        }
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::bench::Bench;
 use super::fixture::{answer_to, group, member, position};
-use super::peer::Got;
-use crate::event::{Control, Position, Recovery, Target};
+use super::peer::{Got, Peer};
+use crate::event::{Control, Except, Position, Recovery, Target};
 use crate::hub::PossibleGap;
 use crate::hub::command::{OrderedCommand, PromptCommand};
 use crate::protocol::Encoding;
@@ -266,4 +266,55 @@ fn events_of_an_older_generation_do_not_follow_an_answer_of_a_newer() {
     assert_eq!(first.expect("gap")["epoch"], "2.1");
     assert_eq!(first.expect("event")["offset"], 4);
     assert_eq!(first.drain(), []);
+}
+
+/// As [`publish_at`], for all but one connection.
+fn publish_except(bench: &mut Bench, name: &str, offset: u64, except: &Peer) {
+    let mut publication = bench.to_group(name, offset);
+    publication.position = Some(position(offset));
+    publication.except = Except { connections: vec![except.id], users: Vec::new() };
+    bench.publish(publication);
+    bench.turn();
+}
+
+#[test]
+fn a_member_who_is_left_out_is_given_the_position_in_its_place() {
+    let mut bench = Bench::new();
+    let (mut peer, mut other) = (bench.seat("7", &["g"]), bench.seat("8", &["g"]));
+    publish_at(&mut bench, "g", 1);
+    publish_except(&mut bench, "g", 2, &peer);
+    publish_at(&mut bench, "g", 3);
+    let frames: Vec<_> = (0..3).map(|_| peer.json()).collect();
+    let of = |frame: &serde_json::Value| (frame["type"].clone(), frame["offset"].clone());
+    let expected = [("event", 1), ("position", 2), ("event", 3)];
+    assert!(frames.iter().map(of).eq(expected.map(|(kind, at)| (kind.into(), at.into()))));
+    assert_eq!(frames[1]["epoch"], "1.1");
+    assert_eq!(numbers(&[other.next(), other.next(), other.next()]), [1, 2, 3]);
+    assert_eq!(peer.drain(), []);
+}
+
+#[test]
+fn a_member_who_is_left_out_while_its_join_is_pending_is_given_the_position_too() {
+    let mut bench = Bench::new();
+    let mut peer = bench.arrive("7", Encoding::V1, &["g"]);
+    for offset in [4, 6] {
+        publish_except(&mut bench, "g", offset, &peer);
+        publish_at(&mut bench, "g", offset + 1);
+    }
+    let join = bench.join();
+    // The replay ends with an event that is not for it.
+    let mut recovery = standing_at(&bench, "g", 4, &[3, 4]);
+    let mut left_out = crate::event::Publication::clone(&recovery.replay[1]);
+    left_out.except = Except { connections: vec![peer.id], users: Vec::new() };
+    recovery.replay[1] = Arc::new(left_out);
+    bench.grant(join, &recovery);
+    peer.expect("welcome");
+    let frames: Vec<_> = (0..5).map(|_| peer.json()).collect();
+    let of = |frame: &serde_json::Value| (frame["type"].clone(), frame["offset"].clone());
+    let expected = [("event", 3), ("position", 4), ("event", 5), ("position", 6), ("event", 7)];
+    assert!(
+        frames.iter().map(of).eq(expected.map(|(kind, at)| (kind.into(), at.into()))),
+        "{frames:?}"
+    );
+    assert_eq!(peer.drain(), []);
 }

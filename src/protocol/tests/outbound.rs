@@ -111,6 +111,15 @@ fn an_event_carries_its_json_verbatim() {
 }
 
 #[test]
+fn a_position_names_the_place_that_is_not_for_this_client() {
+    let frame = notice(Some(&group()), &Notice::Position(position("1.1", 120)));
+    assert_eq!(
+        text(&frame),
+        r#"{"type":"position","group":"usuario_7","epoch":"1.1","offset":120}"#
+    );
+}
+
+#[test]
 fn a_gap_says_what_is_known() {
     let known = Gap {
         reason: GapReason::Slow,

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::mem;
 
 use crate::frame::Frame;
-use crate::protocol::outbound::{Gap, GapReason};
+use crate::protocol::outbound::{GapReason, Notice};
 
 use super::queue::OutboxItem;
 use super::{FrameKind, Head, Millis, Outbox, Source};
@@ -34,8 +34,8 @@ pub struct Flushed {
 impl Outbox {
     /// Writes until everything is written ([`Outbox::is_empty`]) or the socket takes no more.
     ///
-    /// `write` is a vectored write that never blocks. `render` makes the frame of a gap; it is asked
-    /// again if the gap grows before it is written.
+    /// `write` is a vectored write that never blocks. `render` makes the frame of a notice; it is
+    /// asked again if the notice grows before it is written.
     ///
     /// # Errors
     /// Those of `write`, except that it would block; [`ErrorKind::WriteZero`] if it takes nothing
@@ -43,7 +43,7 @@ impl Outbox {
     pub fn flush(
         &mut self,
         now: Millis,
-        mut render: impl FnMut(Source, &Gap) -> Frame,
+        mut render: impl FnMut(Source, &Notice) -> Frame,
         mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
     ) -> io::Result<Flushed> {
         let mut done = Flushed::default();
@@ -92,7 +92,7 @@ impl Outbox {
         }
     }
 
-    fn render_marks(&mut self, render: &mut impl FnMut(Source, &Gap) -> Frame) {
+    fn render_marks(&mut self, render: &mut impl FnMut(Source, &Notice) -> Frame) {
         if self.queue.marks() == 0 {
             return;
         }
@@ -102,7 +102,7 @@ impl Outbox {
             next = self.queue.behind(key);
             let (source, _) = self.queue.get(key);
             if let Some(mark) = self.queue.as_mark_mut(key) {
-                mark.frame.get_or_insert_with(|| render(source, &mark.gap));
+                mark.frame.get_or_insert_with(|| render(source, &mark.notice));
             }
         }
     }
@@ -153,7 +153,13 @@ impl Outbox {
         }
         let (frame, kind) = match self.queue.pop() {
             Some(OutboxItem::Event(event)) => (Some(event.frame), FrameKind::Event),
-            Some(OutboxItem::Mark(mark)) => (mark.frame, FrameKind::Gap),
+            Some(OutboxItem::Mark(mark)) => {
+                let kind = match mark.notice {
+                    Notice::Gap(_) => FrameKind::Gap,
+                    Notice::Position(_) => FrameKind::Answer,
+                };
+                (mark.frame, kind)
+            }
             None => (None, FrameKind::Answer),
         };
         Head { frame: frame.expect("only what waits is written"), written: 0, kind }

@@ -1,14 +1,15 @@
-//! Marks: the places in a queue where events of one source were lost, merged where they meet.
+//! Marks: the places in a queue where a source has something other than an event, merged where they
+//! meet: events that were lost, or a position that is not for this connection.
 
 use crate::event::Position;
 use crate::frame::Frame;
-use crate::protocol::outbound::{Gap, GapReason};
+use crate::protocol::outbound::{Gap, GapReason, Notice};
 
-/// A gap that waits to be told.
+/// A notice that waits to be sent.
 #[derive(Debug)]
 pub(super) struct Mark {
-    pub(super) gap: Gap,
-    /// Its frame, once a flush got this far. Made anew if the gap grows before it is written.
+    pub(super) notice: Notice,
+    /// Its frame, once a flush got this far. Made anew if the notice grows before it is written.
     pub(super) frame: Option<Frame>,
 }
 
@@ -22,25 +23,53 @@ pub(super) fn gap_of(position: Option<Position>, reason: GapReason) -> Gap {
 }
 
 impl Mark {
-    pub(super) fn new(gap: Gap) -> Self {
-        Self { gap, frame: None }
+    pub(super) fn new(notice: Notice) -> Self {
+        Self { notice, frame: None }
     }
 
-    /// Whether a neighbour can be told as one with the loss at `next`: offsets of two epochs can't be.
+    /// Whether a neighbour can be sent as one with what stands at `next`: offsets of two epochs can't
+    /// be.
     pub(super) fn meets(&self, next: Option<&Position>) -> bool {
-        let own = self.gap.range.as_ref().map(|(first, _)| &first.epoch);
-        own == next.map(|position| &position.epoch)
+        first_of(&self.notice).map(|first| &first.epoch) == next.map(|position| &position.epoch)
     }
 
-    /// Extends this gap by the one that follows it. The first reason stands.
-    pub(super) fn absorb(&mut self, newer: Gap) {
-        let gap = &mut self.gap;
-        gap.lost = gap.lost.zip(newer.lost).map(|(older, newer)| older + newer);
-        if let (Some((_, last)), Some((_, newer_last))) = (&mut gap.range, newer.range) {
-            *last = newer_last;
-        }
-        // Something certainly missed makes the whole certain.
-        gap.possible &= newer.possible;
+    /// Extends this notice by the one that follows it. A gap swallows the positions beside it: behind
+    /// it the client is at its last offset.
+    pub(super) fn absorb(&mut self, newer: Notice) {
         self.frame = None;
+        match (&mut self.notice, newer) {
+            (Notice::Gap(gap), Notice::Gap(newer)) => extend(gap, newer),
+            (Notice::Gap(Gap { range: Some((_, last)), .. }), Notice::Position(newer)) => {
+                *last = newer.offset;
+            }
+            (Notice::Position(own), Notice::Gap(mut newer)) => {
+                if let Some((first, _)) = &mut newer.range {
+                    first.offset = own.offset;
+                }
+                self.notice = Notice::Gap(newer);
+            }
+            // Without a range a gap meets no position.
+            (Notice::Gap(_) | Notice::Position(_), newer @ Notice::Position(_)) => {
+                self.notice = newer;
+            }
+        }
     }
+}
+
+/// The first position that a notice is about.
+pub(super) fn first_of(notice: &Notice) -> Option<&Position> {
+    match notice {
+        Notice::Gap(gap) => gap.range.as_ref().map(|(first, _)| first),
+        Notice::Position(position) => Some(position),
+    }
+}
+
+/// Extends a gap by the one that follows it. The first reason stands.
+fn extend(gap: &mut Gap, newer: Gap) {
+    gap.lost = gap.lost.zip(newer.lost).map(|(older, newer)| older + newer);
+    if let (Some((_, last)), Some((_, newer_last))) = (&mut gap.range, newer.range) {
+        *last = newer_last;
+    }
+    // Something certainly missed makes the whole certain.
+    gap.possible &= newer.possible;
 }

@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use crate::event::Position;
 use crate::frame::Frame;
 use crate::protocol::Disconnect;
-use crate::protocol::outbound::{Gap, GapReason};
+use crate::protocol::outbound::{Gap, GapReason, Notice};
 
 use super::{Limits, Overflow};
 
@@ -185,12 +185,27 @@ impl Outbox {
         if self.gaps == GapPolicy::Count {
             return Ok(());
         }
-        if let Some(mark) = self.queue.newest_mark(source, &gap) {
-            mark.absorb(gap);
+        self.merge_or_push(source, Notice::Gap(gap))
+    }
+
+    /// Notes, behind all that waits, that `position` of `source` is not for this client. Nothing for
+    /// plain connections.
+    ///
+    /// Where it would take a new mark and the lane is full, the client is left to take the offset
+    /// that skips for a gap: closing it for what it need not have would be worse.
+    pub fn mark_position(&mut self, source: Source, position: Position) {
+        if self.gaps == GapPolicy::Notify {
+            let _ = self.merge_or_push(source, Notice::Position(position));
+        }
+    }
+
+    fn merge_or_push(&mut self, source: Source, notice: Notice) -> Result<(), Disconnect> {
+        if let Some(mark) = self.queue.newest_mark(source, &notice) {
+            mark.absorb(notice);
             return Ok(());
         }
         self.check_lane()?;
-        self.queue.push(source, OutboxItem::Mark(Box::new(Mark::new(gap))));
+        self.queue.push(source, OutboxItem::Mark(Box::new(Mark::new(notice))));
         Ok(())
     }
 

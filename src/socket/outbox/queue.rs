@@ -8,11 +8,11 @@ use std::iter;
 
 use slab::Slab;
 
-use super::gap::{Mark, gap_of};
+use super::gap::{Mark, first_of, gap_of};
 use super::list::{Ends, Links, NodeKey, append, unlink};
 use super::{QueuedEvent, Source};
 use crate::frame::Frame;
-use crate::protocol::outbound::{Gap, GapReason};
+use crate::protocol::outbound::{GapReason, Notice};
 
 /// What waits in one place.
 #[derive(Debug)]
@@ -104,19 +104,19 @@ impl Queue {
     pub(super) fn turn_into_mark(&mut self, key: NodeKey, reason: GapReason) -> Option<NodeKey> {
         let OutboxItem::Event(event) = &self.node(key).item else { return Some(key) };
         let position = event.position.clone();
-        let mut mark = Mark::new(gap_of(position.clone(), reason));
+        let mut mark = Mark::new(Notice::Gap(gap_of(position.clone(), reason)));
 
         let Links { ahead, behind } = self.node(key).in_line;
         if let Some(newer) = behind
             && self.as_mark(newer).is_some_and(|newer| newer.meets(position.as_ref()))
             && let OutboxItem::Mark(newer) = self.remove(newer)
         {
-            mark.absorb(newer.gap);
+            mark.absorb(newer.notice);
         }
         if let Some(older) = ahead.and_then(|older| self.as_mark_mut(older))
             && older.meets(position.as_ref())
         {
-            older.absorb(mark.gap);
+            older.absorb(mark.notice);
             let next = self.behind(key);
             self.remove(key);
             return next;
@@ -152,11 +152,10 @@ impl Queue {
         })
     }
 
-    /// The last of `source`, if it is a mark that `gap` can be told with.
-    pub(super) fn newest_mark(&mut self, source: Source, gap: &Gap) -> Option<&mut Mark> {
+    /// The last of `source`, if it is a mark that `notice` can be sent with.
+    pub(super) fn newest_mark(&mut self, source: Source, notice: &Notice) -> Option<&mut Mark> {
         let newest = self.line(source)?.ends.back?;
-        let first = gap.range.as_ref().map(|(first, _)| first);
-        self.as_mark_mut(newest).filter(|mark| mark.meets(first))
+        self.as_mark_mut(newest).filter(|mark| mark.meets(first_of(notice)))
     }
 
     /// The event of `source` that has waited longest.

@@ -50,8 +50,14 @@ fn entry_at(text: &str, epoch: &str, offset: u64) -> QueuedEvent {
     QueuedEvent { position: Some(Position { epoch: epoch.into(), offset }), ..entry(text) }
 }
 
-/// `a gap of source 1: slow, 3 lost` in a few characters.
-fn render(source: Source, gap: &Gap) -> Frame {
+/// `a gap of source 1: slow, 3 lost` or `source 1 at e:3` in a few characters.
+fn render(source: Source, notice: &Notice) -> Frame {
+    let gap = match notice {
+        Notice::Gap(gap) => gap,
+        Notice::Position(Position { epoch, offset }) => {
+            return Frame::text(format!("<{} at {epoch}:{offset}>", source.0).as_bytes());
+        }
+    };
     let reason = format!("{:?}", gap.reason).to_lowercase();
     let lost = gap.lost.map_or("?".to_owned(), |lost| lost.to_string());
     let range = gap
@@ -327,4 +333,36 @@ fn one_write_takes_many_frames_but_not_any_number() {
     let mut socket = Socket::with_room(usize::MAX);
     flush(&mut outbox, START, &mut socket);
     assert_eq!(socket.writes, [5, 1]);
+}
+
+#[test]
+fn positions_beside_each_other_are_one_and_a_gap_swallows_them() {
+    let mut outbox = told();
+    let two = limits(2, Overflow::DropOldest);
+    let at = |offset| Position { epoch: "e".into(), offset };
+    outbox.mark_position(A, at(1));
+    outbox.mark_position(A, at(2));
+    outbox.push(A, entry_at("c", "e", 3), &two).unwrap();
+    outbox.mark_position(A, at(4));
+    assert_eq!(drain(&mut outbox, START), "<1 at e:2> c <1 at e:4>");
+
+    outbox.mark_position(A, at(5));
+    for (text, offset) in [("f", 6), ("g", 7)] {
+        outbox.push(A, entry_at(text, "e", offset), &two).unwrap();
+    }
+    outbox.mark_position(A, at(8));
+    for (text, offset) in [("i", 9), ("j", 10)] {
+        outbox.push(A, entry_at(text, "e", offset), &two).unwrap();
+    }
+    assert_eq!(drain(&mut outbox, START), "<1 slow 2 e:5-8> i j");
+}
+
+#[test]
+fn a_position_without_room_closes_nobody() {
+    let mut outbox = told();
+    for n in 0..64 {
+        outbox.push_answer(Frame::text(format!("{n}").as_bytes())).unwrap();
+    }
+    outbox.mark_position(A, Position { epoch: "e".into(), offset: 1 });
+    assert_eq!(outbox.len(), 64);
 }

@@ -10,8 +10,10 @@ use crate::event::{ConnectionId, Publication, Target};
 #[derive(Default)]
 pub(super) struct Oracle {
     views: HashMap<ConnectionId, View>,
-    /// Gaps that connections were told of.
+    /// Gaps that connections were notified of.
     pub(super) gaps: u64,
+    /// Positions that connections were given in place of what was not for them.
+    pub(super) positions: u64,
 }
 
 /// One connection, as the model sees it.
@@ -33,8 +35,16 @@ struct Membership {
     told: bool,
     /// Where the group stood at the answer: what comes up to it is not for this membership.
     from: Option<u64>,
-    /// What has reached the shard and was not read yet: number and offset.
-    owed: VecDeque<(u64, Option<u64>)>,
+    /// What has reached the shard and was not read yet.
+    owed: VecDeque<Owed>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Owed {
+    number: u64,
+    offset: Option<u64>,
+    /// Not for this connection, which is owed its position alone.
+    is_left_out: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -89,7 +99,7 @@ impl Oracle {
         }
         membership.phase = Phase::Granted;
         membership.from = from;
-        membership.owed.retain(|(_, offset)| *offset > from || from.is_none());
+        membership.owed.retain(|owed| owed.offset > from || from.is_none());
     }
 
     /// A publication reaches the connection's shard.
@@ -103,7 +113,11 @@ impl Oracle {
         let Some(membership) = self.view(id).memberships.iter_mut().find(held) else { return };
         let offset = publication.position.as_ref().map(|position| position.offset);
         if membership.from.is_none() || offset > membership.from {
-            membership.owed.push_back((publication.id.0 as u64, offset));
+            let number = publication.id.0 as u64;
+            let is_left_out = publication.except.holds(id, user);
+            if offset.is_some() || !is_left_out {
+                membership.owed.push_back(Owed { number, offset, is_left_out });
+            }
         }
     }
 
@@ -123,16 +137,26 @@ impl Oracle {
             "event" => {
                 let (number, offset) = (frame["data"]["n"].as_u64(), frame["offset"].as_u64());
                 let owed = view.told(group).owed.pop_front();
-                assert_eq!(owed.map(|owed| owed.0), number, "{frame}");
-                assert_eq!(owed.and_then(|owed| owed.1), offset, "{frame}");
+                let owed = owed.unwrap_or_else(|| panic!("{frame} was not owed"));
+                assert!(!owed.is_left_out, "{frame}, but {owed:?} was owed");
+                assert_eq!((Some(owed.number), owed.offset), (number, offset), "{frame}");
+            }
+            "position" => {
+                let offset = frame["offset"].as_u64();
+                let owed = &mut view.told(group).owed;
+                let mut last = None;
+                while let Some(first) = owed.front()
+                    && first.offset <= offset
+                {
+                    assert!(first.is_left_out, "{frame}, but {first:?} was owed");
+                    last = first.offset;
+                    owed.pop_front();
+                }
+                assert_eq!(last, offset, "{frame}, but {owed:?} were owed");
+                self.positions += 1;
             }
             "gap" => {
-                let owed = &mut view.told(group).owed;
-                let lost = frame["lost"].as_u64().unwrap() as usize;
-                assert!(lost <= owed.len(), "{frame}, but {owed:?} were owed");
-                let missed: Vec<_> = owed.drain(..lost).map(|(_, offset)| offset).collect();
-                let ends = (frame["from"].as_u64(), frame["to"].as_u64());
-                assert_eq!(ends, (missed[0], missed[lost - 1]), "{frame}");
+                view.told(group).misses(frame);
                 self.gaps += 1;
             }
             other => panic!("{other}"),
@@ -204,7 +228,8 @@ impl View {
     fn passes(&mut self, frame: &Value) {
         let number = frame["n"].as_u64().unwrap();
         for membership in &mut self.memberships {
-            if let Some(at) = membership.owed.iter().position(|(owed, _)| *owed == number) {
+            let is_it = |owed: &Owed| owed.number == number && !owed.is_left_out;
+            if let Some(at) = membership.owed.iter().position(is_it) {
                 membership.owed.drain(..=at);
                 return;
             }
@@ -216,6 +241,26 @@ impl View {
 impl Membership {
     fn new(name: &'static str, phase: Phase) -> Self {
         Self { name, phase, told: false, from: None, owed: VecDeque::new() }
+    }
+
+    /// A gap accounts for what was missed, and includes the positions beside it. Of several positions
+    /// it need only include the last.
+    fn misses(&mut self, frame: &Value) {
+        let (from, to) = (frame["from"].as_u64(), frame["to"].as_u64());
+        let lost = frame["lost"].as_u64();
+        let mut missed = Vec::new();
+        while let Some(first) = self.owed.front()
+            && (to.is_some() && first.offset <= to
+                || to.is_none() && (missed.len() as u64) < lost.unwrap())
+        {
+            missed.extend(self.owed.pop_front());
+        }
+        let covered = missed.iter().position(|owed| owed.offset >= from).unwrap_or_default();
+        assert!(missed[..covered].iter().all(|owed| owed.is_left_out), "{frame}: {missed:?}");
+        let ends = (missed[covered].offset, missed[missed.len() - 1].offset);
+        assert_eq!((from, to), ends, "{frame}");
+        let events = missed.iter().filter(|owed| !owed.is_left_out).count() as u64;
+        assert!(lost.is_none_or(|lost| lost == events) && events > 0, "{frame}: {missed:?}");
     }
 
     fn is_held(&self) -> bool {

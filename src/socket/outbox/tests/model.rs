@@ -30,7 +30,7 @@ impl Slot {
     fn frame(&self) -> Frame {
         match self {
             Self::Event { entry, .. } => entry.frame.clone(),
-            Self::Mark { source, gap } => render(*source, gap),
+            Self::Mark { source, gap } => render(*source, &Notice::Gap(gap.clone())),
         }
     }
 
