@@ -109,3 +109,22 @@ async fn an_exchanged_redis_begins_a_new_numbering_and_says_so() {
         assert_eq!(of_group(&mut ana, "pedido.42").await["offset"], 1);
     }
 }
+
+#[tokio::test]
+async fn a_redis_that_refuses_writes_is_named_in_its_own_words() {
+    let (primary, server) = (RedisServer::start(), RedisServer::start());
+    let one = gateway(&server).await;
+    let port = primary.url().rsplit(':').next().unwrap().to_owned();
+    server.ask(&["REPLICAOF", "127.0.0.1", &port]);
+    eventually("the probe to show it", async || {
+        let answer = request(one.api, "GET /readyz?strict", &[], b"").await;
+        answer.status == 503 && answer.body.starts_with("redis refuses: READONLY")
+    })
+    .await;
+    let answer = one.ask("POST /groups/sala_1/send", &[], r#"{"type":"aviso"}"#).await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.body.contains("READONLY"), "{}", answer.body);
+    server.ask(&["REPLICAOF", "NO", "ONE"]);
+    one.ready().await;
+    one.publish("sala_1", json!({"type": "sigue"})).await;
+}

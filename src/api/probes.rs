@@ -1,5 +1,6 @@
 //! What operators and orchestrators ask: is it alive, does it deliver, what has it counted.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::time::timeout;
 
+use crate::excerpt::excerpt;
 use crate::hub::Hub;
 use crate::layer::Layer;
 use crate::shutdown::{Phase, Shutdown};
@@ -22,6 +24,9 @@ const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// How long shards may take to report their outboxes; scrapers give up after 10 s by default.
 const SHARD_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Characters of Redis' own words that a probe shows.
+const MAX_REFUSAL: usize = 200;
 
 /// What the probes look at.
 pub(crate) struct Probes {
@@ -47,17 +52,21 @@ impl Probes {
     ///
     /// When no instance can deliver, refusing this one helps nobody: its connections are useful
     /// from the moment at which the layer is back.
-    fn not_ready(&self, strict: bool) -> Option<&'static str> {
+    fn not_ready(&self, strict: bool) -> Option<Cow<'static, str>> {
         let health = self.layer.health();
-        let draining = self.sources.as_ref().is_none_or(Sources::is_draining);
-        match self.shutdown.phase() {
-            Phase::Draining | Phase::Closed => Some("draining\n"),
-            Phase::Running if !health.started => Some("starting\n"),
-            Phase::Running if !health.delivering && health.peers > 0 => Some("not delivering\n"),
-            Phase::Running if strict && !health.lossless => Some("losing events\n"),
-            Phase::Running if strict && !draining => Some("sources are not drained\n"),
-            Phase::Running => None,
+        if strict && let Some(words) = self.layer.refusal() {
+            return Some(format!("redis refuses: {}\n", excerpt(&words, MAX_REFUSAL)).into());
         }
+        let draining = self.sources.as_ref().is_none_or(Sources::is_draining);
+        let why = match self.shutdown.phase() {
+            Phase::Draining | Phase::Closed => "draining\n",
+            Phase::Running if !health.started => "starting\n",
+            Phase::Running if !health.delivering && health.peers > 0 => "not delivering\n",
+            Phase::Running if strict && !health.lossless => "losing events\n",
+            Phase::Running if strict && !draining => "sources are not drained\n",
+            Phase::Running => return None,
+        };
+        Some(why.into())
     }
 }
 
