@@ -92,6 +92,31 @@ pub enum Target {
     All,
 }
 
+/// A [`Target`] without whom it names: what publications are counted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TargetKind {
+    /// The members of a group.
+    Group,
+    /// The connections of one user.
+    User,
+    /// One connection.
+    Connection,
+    /// Every connection.
+    All,
+}
+
+impl Target {
+    /// Its kind.
+    pub fn kind(&self) -> TargetKind {
+        match self {
+            Self::Group(_) => TargetKind::Group,
+            Self::User(_) => TargetKind::User,
+            Self::Connection(_) => TargetKind::Connection,
+            Self::All => TargetKind::All,
+        }
+    }
+}
+
 /// Who is left out of a publication, although the target includes them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Except {

@@ -19,7 +19,7 @@ use super::{Settings, ShardConfig};
 use crate::event::{ConnectionId, Control, InstanceId, Position, Publication, Target};
 use crate::group::GroupName;
 use crate::protocol::Disconnect;
-use crate::telemetry::{Metrics, TargetKind};
+use crate::telemetry::Metrics;
 
 /// All shards of this instance. Cloning is cheap.
 #[derive(Clone)]
@@ -164,12 +164,7 @@ impl Hub {
     ///
     /// Waits for room in their inboxes, which is to say for CPU.
     pub async fn post(&self, publication: Arc<Publication>) {
-        let kind = match &publication.target {
-            Target::Group(_) => TargetKind::Group,
-            Target::User(_) => TargetKind::User,
-            Target::Connection(_) => TargetKind::Connection,
-            Target::All => TargetKind::All,
-        };
+        let kind = publication.target.kind();
         self.0.metrics.publications.of(kind).increment(1);
         let shards = match &publication.target {
             Target::Group(group) => self.0.registry.shards_of(group),

@@ -1,9 +1,10 @@
 //! The fixed sets of label values.
 //!
-//! Rooms have richer types; these are what of them is counted. Being before every room, telemetry
-//! cannot name theirs, so the rooms map.
+//! Rooms have richer types; these are what of them is counted. Telemetry comes before most rooms and
+//! cannot name their types, so the rooms map.
 
 use super::Label;
+use crate::event::TargetKind;
 
 macro_rules! label {
     (
@@ -39,17 +40,21 @@ label! {
     }
 }
 
-label! {
-    /// Whom a publication is for.
-    TargetKind = "target" {
-        /// The members of a group.
-        Group = "group",
-        /// The connections of one user.
-        User = "user",
-        /// One connection.
-        Connection = "connection",
-        /// Every connection.
-        All = "all",
+impl Label for TargetKind {
+    const NAME: &'static str = "target";
+    const ALL: &'static [Self] = &[Self::Group, Self::User, Self::Connection, Self::All];
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Group => "group",
+            Self::User => "user",
+            Self::Connection => "connection",
+            Self::All => "all",
+        }
+    }
+
+    fn index(self) -> usize {
+        self as usize
     }
 }
 

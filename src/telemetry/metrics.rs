@@ -11,8 +11,9 @@ use super::backend::BackendMetrics;
 use super::channels::ChannelsMetrics;
 use super::family::{Counters, Gauges, Label};
 use super::histogram::Histogram;
-use super::labels::{AuthFailure, CallFailure, DropReason, Protocol, RefusalReason, TargetKind};
+use super::labels::{AuthFailure, CallFailure, DropReason, Protocol, RefusalReason};
 use super::requests::Requests;
+use crate::event::TargetKind;
 
 /// The close codes that are told apart; any other is counted as `other`.
 const CLOSE_CODES: [u16; 18] = [

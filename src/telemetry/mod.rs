@@ -22,7 +22,7 @@ pub use family::{Counters, Gauges, Label};
 pub use histogram::Histogram;
 pub use labels::{
     AuthFailure, BackendOutcome, CallFailure, DjangoDrop, DropReason, EntryFate, HookSource,
-    Protocol, RefusalReason, TargetKind,
+    Protocol, RefusalReason,
 };
 pub use log::{LogError, LogFormat, LogGuard, LogSettings};
 pub(crate) use log_limit::LogLimit;

@@ -43,7 +43,7 @@ async fn instances_of_a_cluster_know_that_they_are_not_alone() {
 }
 
 #[tokio::test]
-async fn a_restarted_redis_delivers_again_and_the_gap_is_told() {
+async fn delivers_again_behind_a_gap_after_redis_restarted() {
     let mut server = RedisServer::start();
     for empty in [false, true] {
         let mut one = over(&server, |_| {}).await;
@@ -73,7 +73,7 @@ async fn a_restarted_redis_delivers_again_and_the_gap_is_told() {
 }
 
 #[tokio::test]
-async fn a_killed_subscription_is_made_anew_and_the_gap_is_told() {
+async fn renews_a_killed_subscription_and_reports_a_gap() {
     let server = RedisServer::start();
     let mut one = over(&server, |_| {}).await;
     one.subscribe(&["sala_1"]).await;
@@ -156,7 +156,7 @@ async fn a_right_that_is_missing_shows_and_may_be_given_later() {
 }
 
 #[tokio::test]
-async fn a_history_key_of_another_kind_refuses_and_harms_nobody_else() {
+async fn refuses_the_group_whose_history_key_has_another_type_and_no_other() {
     let server = RedisServer::start();
     let mut one = over(&server, |_| {}).await;
     one.subscribe(&["pedido.42", "pedido.43"]).await;
@@ -187,7 +187,7 @@ async fn of_many_at_once_nothing_is_sent_after_one_that_redis_refuses() {
 }
 
 #[tokio::test]
-async fn many_at_once_are_refused_by_a_redis_that_was_exchanged() {
+async fn publishes_a_batch_whole_or_not_at_all_after_redis_lost_its_data() {
     let server = RedisServer::start();
     let mut one = over(&server, |_| {}).await;
     one.subscribe(&["sala_1", "pedido.42"]).await;

@@ -70,7 +70,7 @@ fn received(inbox: &mut Inbox) -> Vec<(Target, String)> {
 }
 
 #[tokio::test]
-async fn a_publication_carries_what_the_publisher_said() {
+async fn publishes_with_the_exclusions_and_expiry_of_the_request() {
     let (publisher, mut inbox) = open(patient()).await;
     let before = Instant::now();
     let except = Except { users: vec!["7".into()], ..Except::default() };
@@ -98,7 +98,7 @@ async fn a_publication_carries_what_the_publisher_said() {
 }
 
 #[tokio::test]
-async fn ids_differ_between_publications_and_between_doors() {
+async fn gives_each_publication_of_each_publisher_an_id_of_its_own() {
     let (one, _inbox) = open(patient()).await;
     let (other, _other_inbox) = open(patient()).await;
     let mut ids = std::collections::HashSet::new();
@@ -125,7 +125,7 @@ async fn an_event_over_the_bound_is_refused_and_one_at_the_bound_is_not() {
 }
 
 #[tokio::test]
-async fn a_publisher_waits_for_room_and_no_longer_than_its_patience() {
+async fn waits_for_room_no_longer_than_the_publish_timeout() {
     let (publisher, mut inbox) = open(hasty()).await;
     fill(&publisher).await;
     let refused = publisher.publish(to("a"), aviso(1)).await;
@@ -175,7 +175,7 @@ async fn a_lasting_error_in_a_batch_stands_alone_and_a_transient_one_ends_it() {
 }
 
 #[tokio::test]
-async fn a_change_reaches_the_instances_and_is_refused_without_room() {
+async fn sends_changes_to_every_instance_and_refuses_them_without_room() {
     let (publisher, mut inbox) = open(hasty()).await;
     let id: ConnectionId = "k3f5a2bq-17".parse().expect("a legal id");
     let join = Control::Join(Member::Connection(id), group("a"));

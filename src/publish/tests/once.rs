@@ -44,7 +44,7 @@ async fn a_key_stands_for_event_target_exclusions_and_expiry_together() {
 }
 
 #[tokio::test]
-async fn publishers_never_meet_in_a_key() {
+async fn keeps_equal_keys_of_two_scopes_apart() {
     let (publisher, mut inbox) = open(patient()).await;
     let keys = [
         DedupeKey::new(Scope::User("tienda"), "k"),
