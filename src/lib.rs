@@ -24,6 +24,7 @@ pub mod clock;
 pub mod config;
 pub mod coordinator;
 pub mod dev;
+pub mod doctor;
 pub mod event;
 pub mod excerpt;
 mod failpoint;

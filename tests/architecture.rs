@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms, each importing only those before it.
-const ROOMS: [&str; 30] = [
+const ROOMS: [&str; 31] = [
     "bounded_map",
     "byte_budget",
     "clock",
@@ -34,6 +34,7 @@ const ROOMS: [&str; 30] = [
     "server",
     "api",
     "config",
+    "doctor",
     "dev",
     "app",
     "lib",

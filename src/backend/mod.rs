@@ -14,7 +14,7 @@ mod tests;
 
 pub use calls::{CallError, Calls, Question, Reply};
 pub use client::{Answer, AskError, Client};
-pub use hook::{Accepted, Hook, HookRequest, HookVerdict, Trial, try_hook};
+pub use hook::{Accepted, Hook, HookRequest, HookVerdict, ask_hook_once};
 pub use settings::{BackendError, MIN_SECRET_LEN, Settings, SigningKey};
 
 use std::sync::Arc;

@@ -6,7 +6,6 @@
 mod addresses;
 pub(crate) mod agreement;
 pub mod codec;
-pub mod doctor;
 mod forward_queue;
 mod forwarder;
 mod mailbox_names;

@@ -5,11 +5,10 @@ mod breaker;
 mod memory;
 mod request;
 mod shared;
-mod trial;
 mod verdict;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
 use bytes::Bytes;
@@ -20,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::client::Ask;
 use super::{Answer, AskError, BackendError, Client, Settings};
+use crate::clock;
 use crate::event::ConnectionId;
 use crate::identity::Verifier;
 use crate::layer::Redis;
@@ -31,7 +31,6 @@ use shared::CachedVerdict;
 
 pub use request::HookRequest;
 pub(super) use request::path_header;
-pub use trial::{Trial, try_hook};
 pub use verdict::{Accepted, HookVerdict};
 
 /// Questions that may wait for their turn; more visitors are told to come back. Half of the
@@ -185,7 +184,7 @@ impl Shared {
     async fn recall(&self, key: &Key) -> Option<(HookVerdict, Duration)> {
         let note = CachedVerdict::find(self.redis.as_ref()?, &self.secret, key).await?;
         let verdict = verdict::of(&note.answer()?, note.at, &self.verifier, self.recheck);
-        let age = Duration::from_secs(now().saturating_sub(note.at));
+        let age = Duration::from_secs(clock::unix_seconds().saturating_sub(note.at));
         (age < self.time(&verdict)).then(|| {
             self.metrics.backend.hooks.of(HookSource::Recalled).increment(1);
             (verdict, age)
@@ -220,7 +219,7 @@ impl Shared {
         let Question { request, connection, channel, .. } = question;
         let answer =
             ask(&self.client, &self.target, request, *connection, channel.as_deref()).await;
-        let at = now();
+        let at = clock::unix_seconds();
         let verdict = match &answer {
             Ok(answer) => verdict::of(answer, at, &self.verifier, self.recheck),
             Err(error) => HookVerdict::Unknown(error.to_string().into()),
@@ -249,9 +248,19 @@ impl Shared {
     }
 }
 
-/// Seconds since 1970.
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+/// Asks the hook once, without cache, breaker or repetition.
+pub async fn ask_hook_once(
+    settings: &Settings,
+    verifier: &Verifier,
+    request: &HookRequest,
+) -> Result<HookVerdict, BackendError> {
+    let client = Client::new(settings)?;
+    let connection: ConnectionId = "aaaaaaaa-1".parse().expect("a legal connection id");
+    let answer = ask(&client, &settings.connect, request, connection, None).await;
+    Ok(match answer {
+        Ok(answer) => verdict::of(&answer, clock::unix_seconds(), verifier, settings.recheck),
+        Err(error) => HookVerdict::Unknown(error.to_string().into()),
+    })
 }
 
 /// One signed request to the hook.

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 
-use super::super::{Hook, HookRequest, HookVerdict, Settings, try_hook};
+use super::super::{Hook, HookRequest, HookVerdict, Settings, ask_hook_once};
 use super::server::{Server, says};
 use super::settings;
 use crate::event::ConnectionId;
@@ -194,17 +194,19 @@ async fn who_finds_no_place_in_the_queue_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_trial_tells_in_words_what_happened() {
+async fn asks_once_in_the_place_of_a_described_browser() {
     let server = Server::saying(200, true, r#"{"sub":"7","groups":["usuario_7"]}"#).await;
     let settings = settings(&server.url);
-    let cookie = Some("sessionid=7");
-    let trial = try_hook(&settings, &verifier(), cookie, "tienda.example", "/ws").await.unwrap();
-    assert!(trial.works && trial.words.contains("usuario_7"), "{}", trial.words);
-    assert_eq!(server.asked()[0].header("host"), "tienda.example");
+    let request = HookRequest::described("/ws", "tienda.example", Some("sessionid=7"));
+    let verdict = ask_hook_once(&settings, &verifier(), &request).await.unwrap();
+    assert!(matches!(verdict, HookVerdict::Accepted(_)), "{verdict:?}");
+    let asked = &server.asked()[0];
+    assert_eq!((asked.header("host"), asked.header("cookie")), ("tienda.example", "sessionid=7"));
     let server = Server::saying(400, false, "").await;
     let settings = Settings { url: server.url.clone(), ..settings };
-    let trial = try_hook(&settings, &verifier(), None, "tienda.example", "/ws").await.unwrap();
-    assert!(!trial.works && trial.words.contains("ALLOWED_HOSTS"), "{}", trial.words);
+    let verdict = ask_hook_once(&settings, &verifier(), &request).await.unwrap();
+    let HookVerdict::Unknown(cause) = verdict else { panic!("{verdict:?}") };
+    assert!(cause.contains("ALLOWED_HOSTS"), "{cause}");
 }
 
 proptest! {

@@ -1,27 +1,27 @@
-//! What a look came to: a value, and what to do about it.
+//! One result of the doctor: what was examined, what was found, what to do about it.
 
 use serde::Serialize;
 
-/// How bad it is.
+/// How serious a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// As it should be, or good to know.
     Ok,
-    /// It works, and will bite.
+    /// It works now; problems are likely.
     Warn,
     /// It does not work.
     Fail,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// How bad it is.
+    /// How serious it is.
     pub level: Level,
-    /// What was looked at, in a word or two.
+    /// What was checked, in one to three words.
     pub what: &'static str,
-    /// What was found there.
+    /// The value that was found.
     pub found: String,
     /// What to do; empty = nothing.
     pub advice: String,
@@ -33,7 +33,7 @@ impl Finding {
         Self { level: Level::Ok, what, found: found.into(), advice: String::new() }
     }
 
-    /// It works, and will bite.
+    /// It works now; problems are likely.
     pub fn warn(what: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { level: Level::Warn, what, found: found.into(), advice: advice.into() }
     }
@@ -43,7 +43,7 @@ impl Finding {
         Self { level: Level::Fail, what, found: found.into(), advice: advice.into() }
     }
 
-    /// As it should be, with something to know.
+    /// Adds something to know to a finding that asks for nothing.
     pub(super) fn hint(mut self, advice: impl Into<String>) -> Self {
         self.advice = advice.into();
         self

@@ -1,21 +1,23 @@
-//! Judgements on values that a server of today does not show, and the trial held against the scripts.
+//! Findings for values that a current server does not show, and the trial of rights against the scripts.
 
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use super::server::{Info, judge_buffer, judge_clock, memory, persistence, span, version};
+use super::redis_server::{
+    RedisInfo, buffer_limits, clock_difference, memory, persistence, span, version,
+};
 use super::survey::{cluster_of, waiting_consumers};
-use super::{Level, Writing, rights};
+use super::{Level, MessageFormat, rights};
 use crate::channels::codec::{Channel, Codec, CodecSettings, Serializer};
 use crate::event::Event;
 
-fn info(lines: &str) -> Info {
-    Info::parse(&lines.replace(' ', "\r\n"))
+fn info(lines: &str) -> RedisInfo {
+    RedisInfo::parse(&lines.replace(' ', "\r\n"))
 }
 
 #[test]
-fn a_server_that_is_too_old_fails() {
+fn fails_for_a_server_that_is_too_old() {
     for (text, level) in [
         ("6.0.16", Level::Fail),
         ("5.0.14", Level::Fail),
@@ -33,7 +35,7 @@ fn a_server_that_is_too_old_fails() {
 }
 
 #[test]
-fn a_memory_that_evicts_or_is_full_is_worth_a_word() {
+fn warns_of_eviction_and_of_a_full_memory() {
     let judged = |text| memory(&info(text)).level;
     assert_eq!(judged("used_memory:9 maxmemory:0 maxmemory_policy:allkeys-lru"), Level::Ok);
     assert_eq!(judged("used_memory:9 maxmemory:100 maxmemory_policy:allkeys-lru"), Level::Warn);
@@ -42,7 +44,7 @@ fn a_memory_that_evicts_or_is_full_is_worth_a_word() {
 }
 
 #[test]
-fn a_snapshot_that_failed_is_worth_a_word() {
+fn warns_of_a_failed_snapshot() {
     let judged = |text| persistence(&info(text)).level;
     assert_eq!(judged("rdb_last_bgsave_status:ok aof_last_write_status:ok"), Level::Ok);
     assert_eq!(judged("rdb_last_bgsave_status:err aof_last_write_status:ok"), Level::Warn);
@@ -50,36 +52,40 @@ fn a_snapshot_that_failed_is_worth_a_word() {
 }
 
 #[test]
-fn clocks_may_differ_as_long_as_nothing_expires_by_it() {
+fn tolerates_clock_differences_by_which_nothing_expires() {
     for (difference, uncertain, level) in [
         (0.1, 0.0, Level::Ok),
         (-1.9, 0.0, Level::Ok),
         (3.0, 0.5, Level::Warn),
         (-3.0, 0.5, Level::Warn),
-        // Not more than the way there and back may explain.
+        // Within what the round trip explains.
         (3.0, 1.5, Level::Ok),
         (61.0, 0.5, Level::Fail),
         (-300.0, 0.5, Level::Fail),
     ] {
-        assert_eq!(judge_clock(difference, uncertain).level, level, "{difference} ± {uncertain}");
+        assert_eq!(
+            clock_difference(difference, uncertain).level,
+            level,
+            "{difference} ± {uncertain}"
+        );
     }
-    assert!(judge_clock(-3.0, 0.0).found.contains("3.000 s behind"));
+    assert!(clock_difference(-3.0, 0.0).found.contains("3.000 s behind"));
 }
 
 #[test]
-fn a_buffer_smaller_than_the_default_is_worth_a_word() {
+fn warns_of_a_buffer_smaller_than_the_default() {
     let limits = |pubsub| format!("normal 0 0 0 slave 268435456 67108864 60 pubsub {pubsub}");
     for (pubsub, level) in [
         ("33554432 8388608 60", Level::Ok),
         ("0 0 0", Level::Ok),
         ("8388608 1048576 60", Level::Warn),
     ] {
-        assert_eq!(judge_buffer(&limits(pubsub)).level, level, "{pubsub}");
+        assert_eq!(buffer_limits(&limits(pubsub)).level, level, "{pubsub}");
     }
 }
 
 #[test]
-fn consumers_are_those_that_block_on_their_mailbox() {
+fn counts_clients_that_block_on_a_mailbox_as_consumers() {
     let list = "id=3 addr=127.0.0.1:1 cmd=bzpopmin user=default lib-name=redis-py lib-ver=8.0.1\n\
                 id=4 addr=127.0.0.1:2 cmd=bzpopmin user=default lib-name=redis-py(x) lib-ver=5.2.0\n\
                 id=5 addr=127.0.0.1:3 cmd=client|list user=default lib-name=redis-py lib-ver=7.1.0\n";
@@ -89,7 +95,7 @@ fn consumers_are_those_that_block_on_their_mailbox() {
 }
 
 #[test]
-fn a_member_names_its_cluster() {
+fn reads_the_cluster_from_a_member() {
     assert_eq!(cluster_of("groupcast.tienda.3!usuario_7"), Some("tienda"));
     assert_eq!(cluster_of("groupcast.la.tienda.63!usuario_7"), Some("la.tienda"));
     assert_eq!(cluster_of("specific.0a!1b"), None);
@@ -97,7 +103,7 @@ fn a_member_names_its_cluster() {
 }
 
 #[test]
-fn spans_are_told_in_units_that_people_use() {
+fn writes_spans_in_readable_units() {
     for (seconds, text) in
         [(5.0, "5 s"), (600.0, "10 min"), (86_400.0, "24 h"), (864_000.0, "10 days")]
     {
@@ -106,7 +112,7 @@ fn spans_are_told_in_units_that_people_use() {
 }
 
 #[test]
-fn how_messages_are_written_is_found_from_a_few() {
+fn detects_the_format_from_a_few_messages() {
     for serializer in [Serializer::MsgPack, Serializer::Json] {
         for (random_prefix, key) in
             [(12, None), (0, None), (40, None), (12, Some(b"clave".to_vec()))]
@@ -115,14 +121,14 @@ fn how_messages_are_written_is_found_from_a_few() {
             let encrypted = !keys.is_empty();
             let settings =
                 CodecSettings { serializer, keys, random_prefix, ..CodecSettings::default() };
-            let guessed = Writing::guess(&messages(&settings));
+            let guessed = MessageFormat::detect(&messages(&settings));
             let named = if serializer == Serializer::Json { "json" } else { "msgpack" };
             let serializer = (!encrypted).then_some(named);
-            assert_eq!(guessed, Some(Writing { serializer, random_prefix, encrypted }));
+            assert_eq!(guessed, Some(MessageFormat { serializer, random_prefix, encrypted }));
         }
     }
-    assert_eq!(Writing::guess(&[Bytes::from_static(b"no message")]), None);
-    assert_eq!(Writing::guess(&[]), None);
+    assert_eq!(MessageFormat::detect(&[Bytes::from_static(b"no message")]), None);
+    assert_eq!(MessageFormat::detect(&[]), None);
 }
 
 /// As channels_redis writes them, an event within one among them.
@@ -147,20 +153,20 @@ fn called(script: &str) -> BTreeSet<&str> {
 }
 
 #[test]
-fn every_command_of_every_script_is_tried() {
+fn tries_every_command_of_every_script() {
     let tried = called(rights::SCRIPT);
     for script in [
         crate::layer::NUMBERING,
-        include_str!("../../layer/redis/heartbeat.lua"),
-        include_str!("../../layer/redis/commit.lua"),
-        include_str!("../../layer/redis/recover.lua"),
-        include_str!("../scripts/agree.lua"),
-        include_str!("../scripts/parking.lua"),
-        include_str!("../scripts/register.lua"),
-        include_str!("../scripts/unregister.lua"),
-        include_str!("../../sources/scripts/drain.lua"),
-        include_str!("../../sources/scripts/look.lua"),
-        include_str!("../../sources/scripts/probe.lua"),
+        include_str!("../layer/redis/heartbeat.lua"),
+        include_str!("../layer/redis/commit.lua"),
+        include_str!("../layer/redis/recover.lua"),
+        include_str!("../channels/scripts/agree.lua"),
+        include_str!("../sources/scripts/probe.lua"),
+        include_str!("../sources/scripts/drain.lua"),
+        include_str!("../channels/scripts/register.lua"),
+        include_str!("../channels/scripts/unregister.lua"),
+        include_str!("../sources/scripts/look.lua"),
+        include_str!("../channels/scripts/parking.lua"),
     ] {
         let missing: Vec<_> = called(script).difference(&tried).copied().collect();
         assert!(missing.is_empty(), "{missing:?} of {script}");

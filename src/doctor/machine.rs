@@ -1,32 +1,34 @@
-//! What the gateway needs of this machine: file descriptors, a backlog, two ports.
+//! What the gateway needs of this machine: file descriptors, a listen backlog, two ports.
 
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use groupcast::channels::doctor::Finding;
-use groupcast::config::Config;
-use groupcast::{LISTEN_BACKLOG, server};
 use nix::sys::resource::{Resource, getrlimit};
 
-/// WebSockets below which a limit is probably nobody's decision.
+use super::Finding;
+use crate::config::Config;
+use crate::server;
+
+/// WebSockets below which a limit is probably a default and not a decision.
 const FEW: usize = 10_000;
 
 /// Longest wait for a gateway that may be running already.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-pub(super) fn look(config: &Config) -> Vec<Finding> {
+/// `wanted_backlog` is what the listeners ask for.
+pub(super) fn examine(config: &Config, wanted_backlog: i32) -> Vec<Finding> {
     let mut findings = Vec::new();
     match getrlimit(Resource::RLIMIT_NOFILE) {
         Ok((_, hard)) => findings.push(descriptors(hard, config.server.max_connections)),
         Err(error) => findings.push(Finding::warn("file descriptors", error.to_string(), "")),
     }
-    // Not there in some containers; then nothing can be said.
+    // Missing in some containers; then it stays unknown.
     if let Ok(text) = fs::read_to_string("/proc/sys/net/core/somaxconn")
         && let Ok(limit) = text.trim().parse()
     {
-        findings.push(backlog(limit));
+        findings.push(backlog(limit, wanted_backlog));
     }
     findings.extend(ports(config.server.public, config.api.address));
     findings
@@ -47,13 +49,13 @@ fn descriptors(hard: u64, wanted: usize) -> Finding {
     Finding::ok("file descriptors", found)
 }
 
-fn backlog(limit: i32) -> Finding {
-    if limit >= LISTEN_BACKLOG {
+fn backlog(limit: i32, wanted: i32) -> Finding {
+    if limit >= wanted {
         return Finding::ok("somaxconn", limit.to_string());
     }
-    let found = format!("{limit}, less than the {LISTEN_BACKLOG} asked for");
+    let found = format!("{limit}, less than the {wanted} asked for");
     let advice = format!(
-        "sysctl -w net.core.somaxconn={LISTEN_BACKLOG}: a wave of reconnections overflows a shorter queue"
+        "sysctl -w net.core.somaxconn={wanted}: a wave of reconnections overflows a shorter queue"
     );
     Finding::warn("somaxconn", found, advice)
 }
@@ -69,7 +71,7 @@ fn ports(public: SocketAddr, api: SocketAddr) -> [Finding; 2] {
 /// `known` is a path that a gateway answers there.
 fn port(key: &'static str, address: SocketAddr, bound: io::Result<()>, known: &str) -> Finding {
     let error = match bound {
-        Ok(()) => return Finding::ok(key, format!("{address} can be had")),
+        Ok(()) => return Finding::ok(key, format!("{address} is free")),
         Err(error) => error,
     };
     let found = format!("{address}: {error}");
@@ -77,7 +79,7 @@ fn port(key: &'static str, address: SocketAddr, bound: io::Result<()>, known: &s
         io::ErrorKind::AddrInUse if answers(address, known) => {
             return Finding::ok(key, format!("{address} is in use by a running gateway"));
         }
-        io::ErrorKind::AddrInUse => format!("end what listens there (ss -ltnp), or change {key}"),
+        io::ErrorKind::AddrInUse => format!("stop what listens there (ss -ltnp), or change {key}"),
         io::ErrorKind::AddrNotAvailable => {
             format!("no interface of this machine has that address; 0.0.0.0 in {key} means all")
         }
@@ -98,8 +100,8 @@ fn answers(mut address: SocketAddr, path: &str) -> bool {
         });
     }
     let ask = || {
-        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut stream = TcpStream::connect_timeout(&address, PROBE_TIMEOUT)?;
+        stream.set_read_timeout(Some(PROBE_TIMEOUT))?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
         let mut head = [0; 12];
         stream.read_exact(&mut head)?;
@@ -110,12 +112,11 @@ fn answers(mut address: SocketAddr, path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use groupcast::channels::doctor::Level;
-
     use super::*;
+    use crate::doctor::Level;
 
     #[test]
-    fn descriptors_are_judged_by_what_is_asked_for() {
+    fn judges_descriptors_by_the_configured_connections() {
         assert_eq!(descriptors(1_048_576, 0).level, Level::Ok);
         assert_eq!(descriptors(1024, 0).level, Level::Warn);
         assert_eq!(descriptors(1024, 500).level, Level::Ok);
@@ -123,13 +124,13 @@ mod tests {
     }
 
     #[test]
-    fn a_short_backlog_is_worth_a_word() {
-        assert_eq!(backlog(4096).level, Level::Ok);
-        assert_eq!(backlog(128).level, Level::Warn);
+    fn warns_of_a_backlog_shorter_than_asked_for() {
+        assert_eq!(backlog(4096, 4096).level, Level::Ok);
+        assert_eq!(backlog(128, 4096).level, Level::Warn);
     }
 
     #[test]
-    fn what_the_system_says_of_a_port_becomes_advice() {
+    fn advises_by_the_error_of_a_port() {
         let address = "127.0.0.1:80".parse().unwrap();
         for (kind, word) in [
             (io::ErrorKind::PermissionDenied, "1024"),

@@ -1,30 +1,33 @@
-//! The lines that a survey leads to: one for Django, a section for gateway.toml.
+//! The settings that a survey leads to: one line for Django, sections for gateway.toml.
 
 use std::fmt::Write;
 
-use groupcast::channels::ChannelSettings;
-use groupcast::channels::doctor::Survey;
+use super::Survey;
+use crate::channels::ChannelSettings;
 
-/// Entries that a mailbox of a gateway may hold: some 1000 events a second while it restarts.
+/// Capacity of a gateway's mailboxes: some 1000 events a second while it restarts.
 const CAPACITY: u64 = 10_000;
 
-/// What to write where.
+/// Settings to copy.
 #[derive(Debug)]
-pub(super) struct Suggestion {
+pub struct Suggestion {
     /// The value of Django's `channel_capacity`: a dictionary in Python and JSON alike.
-    pub(super) channel_capacity: String,
+    pub channel_capacity: String,
     /// Sections of `gateway.toml`.
-    pub(super) gateway_toml: String,
+    pub gateway_toml: String,
 }
 
-pub(super) fn of(url: &str, survey: &Survey) -> Suggestion {
-    Suggestion {
-        channel_capacity: format!("{{\"groupcast.*\": {CAPACITY}}}"),
-        gateway_toml: gateway_toml(url, survey),
+impl Suggestion {
+    /// The settings for the channel layer surveyed at `url`; its password is left out.
+    pub fn new(url: &str, survey: &Survey) -> Self {
+        Self {
+            channel_capacity: format!("{{\"groupcast.*\": {CAPACITY}}}"),
+            gateway_toml: gateway_toml(url, survey),
+        }
     }
 }
 
-/// Writing to a `String` cannot fail, so lines are written without an outcome.
+/// Writing to a `String` cannot fail, so the result is dropped.
 macro_rules! line {
     ($out:expr, $setting:expr, $comment:expr) => {{
         let comment: &str = $comment;
@@ -37,7 +40,7 @@ macro_rules! line {
 
 fn gateway_toml(url: &str, survey: &Survey) -> String {
     let default = ChannelSettings::default();
-    let unseen = "not to be seen; the library's default";
+    let unseen = "unknown; the library's default";
     let mut out = String::new();
     line!(out, "[layer]", "");
     line!(out, "kind = \"redis\"", "");
@@ -76,7 +79,7 @@ fn gateway_toml(url: &str, survey: &Survey) -> String {
     out
 }
 
-/// The layers that somebody uses; the library's first where nobody does.
+/// The layers in use; the library's first one if there is none.
 fn receive(survey: &Survey) -> Vec<&'static str> {
     let mut receive = Vec::new();
     if !survey.groups.is_empty() || survey.pubsub.is_empty() {
@@ -88,7 +91,7 @@ fn receive(survey: &Survey) -> Vec<&'static str> {
     receive
 }
 
-/// What is printed gets copied about; whether something was left out.
+/// Printed text gets copied to other places. Whether a password was left out.
 fn without_password(url: &str) -> (String, bool) {
     let whole = || (url.to_owned(), false);
     let Some((scheme, rest)) = url.split_once("://") else { return whole() };
@@ -99,22 +102,21 @@ fn without_password(url: &str) -> (String, bool) {
 
 #[cfg(test)]
 mod tests {
-    use groupcast::channels::doctor::Writing;
-
     use super::*;
+    use crate::doctor::MessageFormat;
 
     fn survey() -> Survey {
         Survey { prefix: "asgi".to_owned(), ..Survey::default() }
     }
 
     #[test]
-    fn what_was_not_seen_is_the_librarys_default_and_says_so() {
-        let text = of("redis://127.0.0.1:6379/2", &survey()).gateway_toml;
+    fn suggests_the_librarys_default_for_what_is_unknown() {
+        let text = Suggestion::new("redis://127.0.0.1:6379/2", &survey()).gateway_toml;
         for line in [
             "url = \"redis://127.0.0.1:6379/2\"",
             "receive = [\"core\"]",
-            "expiry = \"60s\"                   # not to be seen; the library's default",
-            "random_prefix_length = 12        # not to be seen; the library's default",
+            "expiry = \"60s\"                   # unknown; the library's default",
+            "random_prefix_length = 12        # unknown; the library's default",
         ] {
             assert!(text.lines().any(|found| found == line), "{line:?} is missing in\n{text}");
         }
@@ -122,18 +124,18 @@ mod tests {
     }
 
     #[test]
-    fn what_was_seen_is_taken_over() {
-        let writing = Writing { serializer: None, random_prefix: 7, encrypted: true };
+    fn suggests_what_was_found() {
+        let writing = MessageFormat { serializer: None, random_prefix: 7, encrypted: true };
         let pubsub = vec![("sala".to_owned(), 1)];
         let survey = Survey { expiry: Some(10), writing: Some(writing), pubsub, ..survey() };
-        let text = of("redis://h", &survey).gateway_toml;
+        let text = Suggestion::new("redis://h", &survey).gateway_toml;
         for part in ["[\"pubsub\"]", "\"10s\"", "random_prefix_length = 7 ", "[[channels.key]]"] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
     }
 
     #[test]
-    fn a_password_is_not_repeated() {
+    fn leaves_out_the_password() {
         for (url, shown) in [
             ("redis://:geheim@h:1/2", "redis://:PASSWORD@h:1/2"),
             ("redis://u:geh@im@h", "redis://u:PASSWORD@h"),

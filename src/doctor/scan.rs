@@ -4,21 +4,21 @@ use std::collections::BTreeSet;
 
 use crate::layer::{ScriptError, Session};
 
-/// Keys that are looked at; more are not looked for.
+/// Most keys that are read.
 pub(super) const MOST_KEYS: usize = 10_000;
 
-/// Keys that one SCAN goes through: some tenths of a millisecond of Redis' time.
+/// Keys that one SCAN visits: some tenths of a millisecond of Redis' time.
 const STEP: &str = "1000";
 
-/// SCANs at most, for a layer that shares its Redis with millions of other keys.
+/// Most SCANs, for a layer that shares its Redis with millions of other keys.
 const MOST_STEPS: usize = 5000;
 
-/// The keys of a layer, by what they are.
+/// The keys of a channel layer, by kind.
 #[derive(Debug, Default)]
-pub(super) struct Keys {
+pub(super) struct LayerKeys {
     /// Names of groups.
     pub(super) groups: BTreeSet<String>,
-    /// Channels with something in their mailbox.
+    /// Channels whose mailbox holds messages.
     pub(super) boxes: BTreeSet<String>,
     /// Channels with copies that a receiver left behind.
     pub(super) inflight: BTreeSet<String>,
@@ -26,14 +26,14 @@ pub(super) struct Keys {
     pub(super) whole: bool,
 }
 
-impl Keys {
+impl LayerKeys {
     pub(super) async fn find(session: &Session, prefix: &str) -> Result<Self, ScriptError> {
         let pattern = format!("{}*", escape(prefix));
         let mut keys = Self::default();
         let mut cursor = "0".to_owned();
         for _ in 0..MOST_STEPS {
-            let words = ["SCAN", &cursor, "MATCH", &pattern, "COUNT", STEP, "TYPE", "zset"];
-            let (next, found): (String, Vec<String>) = session.ask(&words).await?;
+            let command = ["SCAN", &cursor, "MATCH", &pattern, "COUNT", STEP, "TYPE", "zset"];
+            let (next, found): (String, Vec<String>) = session.ask(&command).await?;
             for key in found {
                 keys.add(prefix, &key);
             }
@@ -64,7 +64,7 @@ impl Keys {
     }
 }
 
-/// A prefix as a pattern that means only itself.
+/// A pattern that matches the prefix literally.
 fn escape(prefix: &str) -> String {
     let mut pattern = String::with_capacity(prefix.len());
     for c in prefix.chars() {
@@ -81,8 +81,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_told_apart_by_their_names() {
-        let mut keys = Keys::default();
+    fn sorts_keys_by_their_names() {
+        let mut keys = LayerKeys::default();
         for key in [
             "asgi:group:usuario_7",
             "asgispecific.0a!",
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_means_only_itself() {
+    fn matches_a_prefix_literally() {
         assert_eq!(escape("asgi"), "asgi");
         assert_eq!(escape(r"a*[b]?\"), r"a\*\[b\]\?\\");
     }

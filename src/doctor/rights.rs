@@ -1,21 +1,20 @@
-//! Whether Redis lets the layer and the bridge do what they will do, tried without changing anything.
+//! Whether Redis allows all that the layer and the channel layer do, tried without a lasting change.
 
 use bytes::Bytes;
 
 use super::Finding;
-use crate::channels::ChannelSettings;
-use crate::channels::MailboxNames;
+use crate::channels::{ChannelSettings, MailboxNames};
 use crate::group::GroupName;
 use crate::layer::{Names, RedisSettings, Script, ScriptError, Session};
 
-/// The script that tries all that scripts do.
+/// Tries every command that a script of the gateway calls.
 pub(super) const SCRIPT: &str = include_str!("rights.lua");
 
-/// What was refused, and why.
+/// A refused command, and why.
 type Refused = (String, String);
 
 /// Tries everything; several connections are made and closed.
-pub(super) async fn look(
+pub(super) async fn examine(
     redis: &RedisSettings,
     settings: &ChannelSettings,
     ingress: bool,
@@ -26,13 +25,13 @@ pub(super) async fn look(
     refused.extend(scripts(settings, ingress, session).await);
     refused.extend(channels(redis, settings, session.names()).await);
     findings.push(match refused.as_slice() {
-        [] => Finding::ok("rights", "everything that the layer and the bridge need"),
+        [] => Finding::ok("rights", "everything that the gateway needs"),
         refused => Finding::fail("rights", joined(refused), advice(&whoami(session).await)),
     });
     findings.push(tracking(redis, session).await);
 }
 
-/// What is sent outside scripts; the connection itself has shown hello, auth, select and ping.
+/// Commands sent outside scripts. That the session connected shows hello, auth, select and ping.
 async fn commands(session: &Session) -> Vec<Refused> {
     let mut refused = Vec::new();
     for words in [&["EVAL", "return 1", "0"][..], &["EVALSHA", "", "0"]] {
@@ -50,42 +49,40 @@ async fn commands(session: &Session) -> Vec<Refused> {
 async fn scripts(settings: &ChannelSettings, ingress: bool, session: &Session) -> Vec<Refused> {
     let names = session.names();
     let mailboxes = MailboxNames::new(settings, names.cluster());
-    let places = [
+    let keys = [
         own_key(session),
         names.generation(),
         names.instances(),
         names.ingress(),
         mailboxes.of_groups(0),
-        mailboxes.group_key(&nobody()),
-        names.of_group(&nobody()),
+        mailboxes.group_key(&unused_group()),
+        names.of_group(&unused_group()),
     ];
     let flags = [settings.core, ingress];
     let flags = flags.map(|on| Bytes::from_static(if on { b"1" } else { b"0" }));
-    let arguments = places.map(Bytes::from).into_iter().chain(flags).collect();
+    let arguments = keys.map(Bytes::from).into_iter().chain(flags).collect();
     let script = Script::new(&[SCRIPT]);
     match session.run::<Vec<String>>(&script, Vec::new(), arguments).await {
         Ok(answer) => answer
             .chunks(2)
             .filter_map(|pair| Some((pair.first()?.clone(), pair.get(1)?.clone())))
             .collect(),
-        // The commands' own trial has named it if it is the script's command that is refused.
+        // Where EVAL itself is refused, `commands` has named it.
         Err(error) => vec![("scripts".to_owned(), error.to_string())],
     }
 }
 
-/// One connection for each: after such a command it is worth nothing.
-async fn channels(
-    redis: &RedisSettings,
-    settings: &ChannelSettings,
-    names: &Names,
-) -> Vec<Refused> {
-    let foreign = settings.pubsub;
-    let foreign = foreign.then(|| format!("{}__group__{}", settings.prefix, nobody()));
+/// One connection for each: it is unusable after such a trial.
+async fn channels(redis: &RedisSettings, settings: &ChannelSettings, names: &Names) -> Vec<Refused> {
+    let external = settings.pubsub;
+    let external =
+        external.then(|| format!("{}__group__{}", settings.prefix, unused_group()));
     let own = names.fixed().map(str::to_owned).into_iter();
-    let channels = own.chain([names.of_group(&nobody())]).chain(foreign);
+    let channels = own.chain([names.of_group(&unused_group())]).chain(external);
     let subscribing = channels.map(|channel| ("SUBSCRIBE", channel));
     let mut refused = Vec::new();
-    for (command, channel) in subscribing.chain([("UNSUBSCRIBE", names.of_group(&nobody()))]) {
+    for (command, channel) in subscribing.chain([("UNSUBSCRIBE", names.of_group(&unused_group()))])
+    {
         let tried = match Session::open(redis).await {
             Ok(session) => session.try_channel(command, &channel).await,
             Err(error) => Err(error),
@@ -97,12 +94,12 @@ async fn channels(
     refused
 }
 
-/// Without it the bridge looks every so often; that costs commands and some milliseconds.
+/// Without it sources are polled, which costs commands and some milliseconds.
 async fn tracking(redis: &RedisSettings, writer: &Session) -> Finding {
     let key = own_key(writer);
     let write = async {
         writer.ask::<()>(&["SET", &key, "", "PX", "1"]).await?;
-        // Where that is refused it goes by itself.
+        // If that is refused, the key expires by itself.
         let _ = writer.ask::<()>(&["DEL", &key]).await;
         Ok(())
     };
@@ -112,13 +109,13 @@ async fn tracking(redis: &RedisSettings, writer: &Session) -> Finding {
     };
     let advice = "allow +client|tracking; until then sources are polled";
     match heard {
-        Ok(true) => Finding::ok("tracking", "writing is told at once"),
-        Ok(false) => Finding::warn("tracking", "granted, and nothing was told", advice),
+        Ok(true) => Finding::ok("tracking", "writes are reported at once"),
+        Ok(false) => Finding::warn("tracking", "allowed, but no write was reported", advice),
         Err(error) => Finding::warn("tracking", error.to_string(), advice),
     }
 }
 
-/// Each reason once, behind all that it holds for.
+/// Each reason once, after all commands that it applies to.
 fn joined(refused: &[Refused]) -> String {
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
     for (what, why) in refused {
@@ -146,6 +143,6 @@ fn own_key(session: &Session) -> String {
     session.names().key("doctor")
 }
 
-fn nobody() -> GroupName {
+fn unused_group() -> GroupName {
     GroupName::parse("groupcast.nobody").expect("it is a legal name")
 }

@@ -1,33 +1,33 @@
-//! What a survey means: who is there, who is not any more, and what will bite.
+//! The likely problems that a survey shows.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Finding;
-use super::server::span;
-use super::survey::{Mailbox, Survey, is_consumer};
+use super::redis_server::span;
+use super::survey::{Survey, SurveyedMailbox, is_consumer};
 
-/// Entries at which senders turn away unless Django says otherwise.
+/// Default `capacity` of channels_redis: senders drop messages for a mailbox that holds this many.
 const CAPACITY: u64 = 100;
 
-/// Per cent of a capacity from which on it is near.
+/// Per cent of a capacity that count as near it.
 const NEAR: u64 = 80;
 
-/// Per cent of it that several senders at once may reach, since they look before they write.
+/// Per cent of it that concurrent senders may reach, since they check before they write.
 const OVER: u64 = 110;
 
-/// Least `group_expiry` under which members outlive two refreshes that failed, seconds.
+/// Least `group_expiry` with which members outlive two failed refreshes, seconds.
 const LEAST_GROUP_EXPIRY: u64 = 180;
 
-/// Seconds from the start of a process to its draining of mailboxes: Redis, agreement, subscription.
+/// Seconds from the start of a process until it drains mailboxes: Redis, agreement, subscription.
 const START: u64 = 5;
 
-/// Names that a line has room for.
+/// Names listed in one line.
 const SHOWN: usize = 3;
 
-/// Everything but what compares both sides. `drain` is how long a gateway may take to stop, `capacity`
-/// what Django is believed to grant its mailboxes.
-pub(super) fn judge(survey: &Survey, drain: Duration, capacity: u32, findings: &mut Vec<Finding>) {
+/// Everything that needs no configuration of the gateway. `drain` is how long a gateway may take to
+/// stop, `capacity` the assumed capacity of its mailboxes in Django.
+pub(super) fn find(survey: &Survey, drain: Duration, capacity: u32, findings: &mut Vec<Finding>) {
     findings.push(found(survey));
     if survey.groups.is_empty() && survey.boxes.is_empty() && survey.pubsub.is_empty() {
         findings.push(elsewhere(survey));
@@ -36,7 +36,7 @@ pub(super) fn judge(survey: &Survey, drain: Duration, capacity: u32, findings: &
     if !survey.groups.is_empty() {
         findings.push(dead(survey));
     }
-    findings.push(room(survey, capacity.into()));
+    findings.push(self::capacity(survey, capacity.into()));
     findings.extend(gateways(survey));
     findings.extend(expiry(survey, drain));
     findings.extend(group_expiry(survey));
@@ -60,7 +60,7 @@ fn found(survey: &Survey) -> Finding {
     }
     if let Some((group, listeners)) = survey.pubsub.first() {
         parts.push(format!(
-            "{} in channels_redis.pubsub, the most heard {group} ({})",
+            "{} in channels_redis.pubsub, the largest {group} ({})",
             counted(survey.pubsub.len() as u64, "group"),
             counted(*listeners, "listener")
         ));
@@ -80,7 +80,7 @@ fn found(survey: &Survey) -> Finding {
     }
     let count = survey.keys;
     finding.hint(format!(
-        "these are the first {count} keys that SCAN found; there are more, which were not looked at"
+        "these are the first {count} keys that SCAN found; there are more, which were not read"
     ))
 }
 
@@ -95,8 +95,7 @@ fn elsewhere(survey: &Survey) -> Finding {
             format!("databases with keys: {}", found.join(", "))
         }
     };
-    let advice =
-        "give the database and prefix of CHANNEL_LAYERS, and look while consumers are connected";
+    let advice = "give the database and prefix of CHANNEL_LAYERS, and run this while consumers are connected";
     Finding::warn("where", databases, advice)
 }
 
@@ -113,7 +112,7 @@ fn dead(survey: &Survey) -> Finding {
         let found =
             format!("none seen among the {} of Django in groups", numbered(processes.len()));
         if survey.waiting == Some(0) && !processes.is_empty() {
-            let found = format!("{found}, but none waits for messages at this moment");
+            let found = format!("{found}, but none waits for messages now");
             let advice = "if no site is running, its members stay until group_expiry has passed";
             return Finding::warn("dead members", found, advice);
         }
@@ -136,17 +135,18 @@ fn dead(survey: &Survey) -> Finding {
     )
 }
 
-/// `granted` is for a gateway's mailboxes; of others the library's default is believed.
-fn room(survey: &Survey, granted: u64) -> Finding {
-    let limit = |found: &Mailbox| if is_consumer(&found.channel) { CAPACITY } else { granted };
-    // What holds clearly more has been granted more.
-    let near = |found: &&Mailbox| {
+/// `assumed` is the capacity of a gateway's mailboxes; that of others is the library's default.
+fn capacity(survey: &Survey, assumed: u64) -> Finding {
+    let limit =
+        |found: &SurveyedMailbox| if is_consumer(&found.channel) { CAPACITY } else { assumed };
+    // A mailbox that holds clearly more has a larger capacity.
+    let near = |found: &&SurveyedMailbox| {
         (limit(found) * NEAR..=limit(found) * OVER).contains(&(found.entries * 100))
     };
     let read = survey.boxes.iter().filter(|found| !found.unread);
     if let Some(fullest) = read.filter(near).max_by_key(|found| found.entries) {
         let found = format!(
-            "{} holds {}; senders turn away at {}, without an error",
+            "{} holds {}; senders drop messages at {}, without an error",
             fullest.channel,
             counted(fullest.entries, "message"),
             limit(fullest)
@@ -157,17 +157,18 @@ fn room(survey: &Survey, granted: u64) -> Finding {
     let most = counted(most, "message");
     let finding = Finding::ok(
         "capacity",
-        format!("up to {most} in a mailbox; {granted} are believed to be let in"),
+        format!("up to {most} in a mailbox; its assumed capacity is {assumed}"),
     );
-    if granted > CAPACITY { finding } else { finding.hint(CHANNEL_CAPACITY) }
+    if assumed > CAPACITY { finding } else { finding.hint(CHANNEL_CAPACITY) }
 }
 
 const CHANNEL_CAPACITY: &str = "\"channel_capacity\": {\"groupcast.*\": 10000} in CHANNEL_LAYERS, and \
-    channels.capacity = 10000: a gateway's mailboxes are for all browsers, and what is sent to a full \
-    one is lost without an error";
+    channels.capacity = 10000: a gateway's mailboxes serve all browsers, and messages to a full one \
+    are lost without an error";
 
 fn gateways(survey: &Survey) -> Option<Finding> {
-    let standing = |found: &&Mailbox| found.unread && found.channel.starts_with("groupcast.");
+    let standing =
+        |found: &&SurveyedMailbox| found.unread && found.channel.starts_with("groupcast.");
     let boxes: Vec<_> = survey.boxes.iter().filter(standing).collect();
     let first = boxes.first()?;
     let found = format!(
@@ -199,8 +200,8 @@ fn expiry(survey: &Survey, drain: Duration) -> Option<Finding> {
     Some(Finding::warn(
         "expiry",
         found,
-        "raise expiry in CHANNEL_LAYERS, run two instances, or lower drain.grace: what is sent \
-         meanwhile waits no longer than that",
+        "raise expiry in CHANNEL_LAYERS, run two instances, or lower drain.grace: messages sent \
+         meanwhile wait no longer than expiry",
     ))
 }
 
@@ -212,9 +213,8 @@ fn group_expiry(survey: &Survey) -> Option<Finding> {
                       each minute, and consumers not at all";
         Finding::warn("group_expiry", found, advice)
     } else {
-        Finding::ok("group_expiry", found).hint(
-            "sockets on consumers hear nothing any more after that; a gateway refreshes its members",
-        )
+        Finding::ok("group_expiry", found)
+            .hint("consumers receive nothing after that time; a gateway refreshes its members")
     })
 }
 
@@ -223,8 +223,8 @@ fn inflight(survey: &Survey) -> Option<Finding> {
     (left > 0).then(|| {
         let channels = listed(survey.inflight.iter().map(|(channel, _)| channel.as_str()));
         let found = format!("{} left behind by {channels}", counted(left, "message"));
-        let advice = "messages that a process had taken when it ended; the keys have no time to live. \
-                      DEL those that are still there in a minute";
+        let advice = "messages that a process held when it ended; these keys never expire. \
+                      DEL those that still exist in a minute";
         Finding::warn("$inflight", found, advice)
     })
 }
@@ -252,7 +252,7 @@ fn consumers(survey: &Survey) -> Option<Finding> {
         return Some(Finding::warn("consumers", found, advice));
     }
     let finding = Finding::ok("consumers", found);
-    // A Redis that knows no versions cannot rule it out.
+    // A Redis that reports no versions cannot rule it out.
     Some(if versions.is_empty() { finding.hint(advice) } else { finding })
 }
 
@@ -278,7 +278,7 @@ fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     shown.join(", ")
 }
 
-/// A number of things.
+/// A count with its noun.
 fn counted(count: u64, thing: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {thing}{plural}")

@@ -1,9 +1,10 @@
-//! What the Redis server is like: version, speed, clock, memory, buffers, what it keeps.
+//! The Redis server: version, role, memory, persistence, round trip, clock, buffers.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use super::Finding;
+use crate::clock;
 use crate::layer::{ScriptError, Session};
 
 /// ZADD GT and EXPIRE by scripts under ACLs are of this version.
@@ -12,10 +13,10 @@ const OLDEST: (u32, u32) = (6, 2);
 /// Answers that are timed.
 const PINGS: usize = 7;
 
-/// From here on a publication is late by something that people see.
+/// From here on people notice the delay of a publication.
 const SLOW: Duration = Duration::from_millis(20);
 
-/// Seconds by which clocks may differ without a word.
+/// Seconds by which clocks may differ without a warning.
 const SKEW: f64 = 2.0;
 
 /// Seconds by which clocks may differ at most: Fernet's allowance, and the library's default `expiry`.
@@ -27,11 +28,11 @@ const SUBSCRIBER_BUFFER: u64 = 32 * 1024 * 1024;
 /// Connections that one instance has, and some for a restart beside it.
 const CONNECTIONS: u64 = 8;
 
-/// What INFO says.
+/// The fields of INFO.
 #[derive(Debug, Default)]
-pub(super) struct Info(HashMap<String, String>);
+pub(super) struct RedisInfo(HashMap<String, String>);
 
-impl Info {
+impl RedisInfo {
     pub(super) fn parse(text: &str) -> Self {
         let pairs = text.lines().filter_map(|line| line.split_once(':'));
         Self(pairs.map(|(key, value)| (key.to_owned(), value.trim().to_owned())).collect())
@@ -63,8 +64,8 @@ impl Info {
 }
 
 /// Everything that needs no rights beyond INFO, PING and TIME.
-pub(super) async fn look(session: &Session, findings: &mut Vec<Finding>) {
-    match Info::ask(session).await {
+pub(super) async fn examine(session: &Session, findings: &mut Vec<Finding>) {
+    match RedisInfo::ask(session).await {
         Ok(info) => {
             findings.push(version(&info));
             findings.extend(role(&info));
@@ -79,11 +80,11 @@ pub(super) async fn look(session: &Session, findings: &mut Vec<Finding>) {
         )),
     }
     findings.extend(round_trip(session).await);
-    findings.extend(clock(session).await);
+    findings.extend(clock_of(session).await);
     findings.push(subscriber_buffer(session).await);
 }
 
-pub(super) fn version(info: &Info) -> Finding {
+pub(super) fn version(info: &RedisInfo) -> Finding {
     let text = info.text("redis_version");
     let mut parts = text.split('.').map(|part| part.parse().unwrap_or(0));
     let found = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
@@ -99,7 +100,7 @@ pub(super) fn version(info: &Info) -> Finding {
     }
 }
 
-fn role(info: &Info) -> Option<Finding> {
+fn role(info: &RedisInfo) -> Option<Finding> {
     let (mode, role) = (info.text("redis_mode"), info.text("role"));
     if !matches!(mode, "standalone" | "") {
         let advice = "give one server by its own address; Cluster and Sentinel are not supported";
@@ -111,7 +112,7 @@ fn role(info: &Info) -> Option<Finding> {
     })
 }
 
-pub(super) fn memory(info: &Info) -> Finding {
+pub(super) fn memory(info: &RedisInfo) -> Finding {
     let (used, most) = (info.number("used_memory"), info.number("maxmemory"));
     let policy = info.text("maxmemory_policy");
     let mebibytes = |bytes: u64| format!("{} MiB", bytes >> 20);
@@ -121,7 +122,7 @@ pub(super) fn memory(info: &Info) -> Finding {
     let found = format!("{} of {} used, {policy}", mebibytes(used), mebibytes(most));
     if policy != "noeviction" {
         let advice = "CONFIG SET maxmemory-policy noeviction: anything else may delete members and \
-                      mailboxes, and events with them, without a word";
+                      mailboxes, and events with them, silently";
         return Finding::warn("memory", found, advice);
     }
     if used > most / 10 * 9 {
@@ -131,8 +132,8 @@ pub(super) fn memory(info: &Info) -> Finding {
     Finding::ok("memory", found)
 }
 
-/// Only for information: what is promised does not rest on it.
-pub(super) fn persistence(info: &Info) -> Finding {
+/// Only for information: no promise of the gateway depends on it.
+pub(super) fn persistence(info: &RedisInfo) -> Finding {
     let log = if info.text("aof_enabled") == "1" { "append-only file" } else { "" };
     let failed = [
         ("rdb_last_bgsave_status", "the last snapshot"),
@@ -141,7 +142,7 @@ pub(super) fn persistence(info: &Info) -> Finding {
     for (key, what) in failed {
         if !matches!(info.text(key), "ok" | "") {
             let found = format!("{what} failed");
-            let advice = "look at Redis' log and its disk: it may refuse all writes from then on";
+            let advice = "check Redis' log and disk: it may refuse all writes";
             return Finding::warn("persistence", found, advice);
         }
     }
@@ -154,13 +155,13 @@ pub(super) fn persistence(info: &Info) -> Finding {
     Finding::ok(
         "persistence",
         match kept.as_slice() {
-            [] => "none seen; what waits in mailboxes and histories ends with Redis".to_owned(),
+            [] => "none seen; mailboxes and histories are lost when Redis stops".to_owned(),
             kept => kept.join(", "),
         },
     )
 }
 
-fn connections(info: &Info) -> Option<Finding> {
+fn connections(info: &RedisInfo) -> Option<Finding> {
     let (used, most) = (info.number("connected_clients"), info.number("maxclients"));
     (most > 0 && used + CONNECTIONS > most).then(|| {
         let found = format!("{used} of {most}");
@@ -183,28 +184,28 @@ async fn round_trip(session: &Session) -> Option<Finding> {
         false => Finding::warn(
             "round trip",
             found,
-            "bring Redis nearer: each event takes one, each join two",
+            "place Redis nearer: each event takes one round trip, each join two",
         ),
     })
 }
 
-async fn clock(session: &Session) -> Option<Finding> {
+async fn clock_of(session: &Session) -> Option<Finding> {
     let before = now();
     let there = time(session).await.ok()?;
     let after = now();
-    // Anywhere between asking and hearing.
+    // Read at some moment between the request and the answer.
     let difference = there - f64::midpoint(before, after);
     let uncertain = (after - before) / 2.0;
-    Some(judge_clock(difference, uncertain))
+    Some(clock_difference(difference, uncertain))
 }
 
 /// Seconds by which Redis is ahead of this machine, and how far off that may be.
-pub(super) fn judge_clock(difference: f64, uncertain: f64) -> Finding {
+pub(super) fn clock_difference(difference: f64, uncertain: f64) -> Finding {
     let direction = if difference < 0.0 { "behind" } else { "ahead of" };
     let found = format!("Redis is {:.3} s {direction} this machine", difference.abs());
     let least = difference.abs() - uncertain;
     let advice = "synchronise the clocks (chrony, systemd-timesyncd): channels_redis removes \
-                  messages and members by the sender's clock, tokens run out by this one's";
+                  messages and members by the sender's clock, tokens expire by this one's";
     match least {
         _ if least > MAX_SKEW => Finding::fail("clock", found, advice),
         _ if least > SKEW => Finding::warn("clock", found, advice),
@@ -216,19 +217,19 @@ async fn subscriber_buffer(session: &Session) -> Finding {
     let name = "client-output-buffer-limit";
     let limits = session.ask::<Vec<String>>(&["CONFIG", "GET", name]).await;
     match limits.ok().and_then(|answer| answer.get(1).cloned()) {
-        Some(limits) => judge_buffer(&limits),
+        Some(limits) => buffer_limits(&limits),
         None => Finding::ok(
             "pub/sub buffer",
-            "not to be seen (CONFIG GET is not allowed); Redis' default is 32 MiB, 8 MiB for 60 s",
+            "unknown (CONFIG GET is not allowed); Redis' default is 32 MiB, 8 MiB for 60 s",
         ),
     }
 }
 
-pub(super) fn judge_buffer(limits: &str) -> Finding {
-    let words: Vec<_> = limits.split_whitespace().collect();
-    let at = words.iter().position(|word| *word == "pubsub");
+pub(super) fn buffer_limits(limits: &str) -> Finding {
+    let parts: Vec<_> = limits.split_whitespace().collect();
+    let at = parts.iter().position(|part| *part == "pubsub");
     let number =
-        |offset: usize| at.and_then(|at| words.get(at + offset)?.parse::<u64>().ok()).unwrap_or(0);
+        |offset: usize| at.and_then(|at| parts.get(at + offset)?.parse::<u64>().ok()).unwrap_or(0);
     let (hard, soft, seconds) = (number(1), number(2), number(3));
     let mebibytes = |bytes: u64| match bytes {
         0 => "no limit".to_owned(),
@@ -237,7 +238,7 @@ pub(super) fn judge_buffer(limits: &str) -> Finding {
     let found = format!("{}, {} for {seconds} s", mebibytes(hard), mebibytes(soft));
     if (1..SUBSCRIBER_BUFFER).contains(&hard) {
         let advice = "CONFIG SET client-output-buffer-limit \"pubsub 33554432 8388608 60\" or more: \
-                      Redis cuts off an instance that is that far behind, and all its groups have a gap";
+                      Redis disconnects an instance that is that far behind, and all its groups get a gap";
         return Finding::warn("pub/sub buffer", found, advice);
     }
     Finding::ok("pub/sub buffer", found)
@@ -251,10 +252,10 @@ pub(super) async fn time(session: &Session) -> Result<f64, ScriptError> {
 
 /// This machine's clock, seconds since 1970.
 pub(super) fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+    clock::since_epoch().as_secs_f64()
 }
 
-/// A span of seconds, for people.
+/// A span of seconds in a readable unit.
 pub(super) fn span(seconds: f64) -> String {
     match seconds.max(0.0) {
         s if s < 120.0 => format!("{s:.0} s"),

@@ -1,31 +1,30 @@
-//! What the instances of the cluster have agreed on, and which of them are there.
+//! What the instances of the cluster agreed on, and which of them are running.
 
 use super::Finding;
-use super::server::{Info, span, time};
+use super::redis_server::{RedisInfo, span, time};
 use crate::channels::ChannelSettings;
 use crate::channels::agreement::{self, FORMAT};
 use crate::layer::{ScriptError, Session};
 
-/// Seconds since its last word after which an instance does not count as there, as the beat's script
-/// has it.
+/// Seconds since its last heartbeat after which an instance counts as stopped, as in `heartbeat.lua`.
 const GONE: f64 = 4.0;
 
-/// What a cluster has written of itself.
+/// The state that a cluster keeps in Redis.
 #[derive(Debug, Default)]
-pub(super) struct Cluster {
-    /// Mailboxes agreed on; empty = nothing yet.
+pub(super) struct ClusterState {
+    /// Number of mailboxes agreed on; empty = nothing yet.
     pub(super) boxes: String,
     /// Version of the format agreed on.
     pub(super) format: String,
-    /// Instances by id, whether they deliver, seconds since their last word.
+    /// Instances by id, whether they deliver, seconds since their last heartbeat.
     pub(super) instances: Vec<(String, bool, f64)>,
-    /// The run id of the server that it knew last.
+    /// The run id of the Redis server that the cluster last used.
     run: String,
 }
 
-impl Cluster {
-    /// Reads that of the cluster `name`, whichever it is.
-    pub(super) async fn ask(session: &Session, name: &str) -> Result<Self, ScriptError> {
+impl ClusterState {
+    /// Reads the state of the cluster `name`.
+    pub(super) async fn read(session: &Session, name: &str) -> Result<Self, ScriptError> {
         let key = |kind: &str| format!("{name}:{kind}");
         let agreed: Vec<Option<String>> =
             session.ask(&["HMGET", &key("bridge"), "boxes", "format"]).await?;
@@ -34,8 +33,8 @@ impl Cluster {
         let ids: Vec<String> = session.ask(&["ZRANGE", &key("instances"), "0", "-1"]).await?;
         let mut instances = Vec::with_capacity(ids.len());
         for id in ids {
-            let said: Option<f64> = session.ask(&["ZSCORE", &key("instances"), &id]).await?;
-            let silent = said.map_or(f64::INFINITY, |said| now - said);
+            let heartbeat: Option<f64> = session.ask(&["ZSCORE", &key("instances"), &id]).await?;
+            let silent = heartbeat.map_or(f64::INFINITY, |at| now - at);
             instances.push((id.trim_start_matches('-').to_owned(), !id.starts_with('-'), silent));
         }
         let mut agreed = agreed.into_iter().map(Option::unwrap_or_default);
@@ -47,7 +46,7 @@ impl Cluster {
         })
     }
 
-    /// Instances that deliver and have said so lately.
+    /// Instances that deliver, by a recent heartbeat.
     pub(super) fn live(&self) -> impl Iterator<Item = &str> {
         let live =
             self.instances.iter().filter(|(_, delivers, silent)| *delivers && *silent <= GONE);
@@ -55,28 +54,24 @@ impl Cluster {
     }
 }
 
-/// Compares the cluster with what is configured here.
-pub(super) async fn look(
-    channels: &ChannelSettings,
-    session: &Session,
-    findings: &mut Vec<Finding>,
-) {
+/// Compares the cluster with the configuration.
+pub(super) async fn examine(channels: &ChannelSettings, session: &Session, findings: &mut Vec<Finding>) {
     let name = session.names().cluster();
-    // Which right is missing for that has been named by their trial.
-    let Ok(cluster) = Cluster::ask(session, name).await else { return };
+    // A missing right has been named by the check of rights.
+    let Ok(cluster) = ClusterState::read(session, name).await else { return };
     findings.push(agreement(channels, &cluster, &session.names().key("bridge")));
     findings.push(instances(name, &cluster));
-    if let Ok(info) = Info::ask(session).await
+    if let Ok(info) = RedisInfo::ask(session).await
         && !cluster.run.is_empty()
         && cluster.run != info.text("run_id")
     {
-        let found = "Redis was restarted or exchanged since an instance last looked";
+        let found = "Redis was restarted or replaced since an instance last connected";
         findings
-            .push(Finding::ok("generation", found).hint("histories begin anew, clients are told"));
+            .push(Finding::ok("generation", found).hint("histories start anew; clients get a gap"));
     }
 }
 
-fn agreement(channels: &ChannelSettings, cluster: &Cluster, key: &str) -> Finding {
+fn agreement(channels: &ChannelSettings, cluster: &ClusterState, key: &str) -> Finding {
     if cluster.format.is_empty() {
         let found = format!(
             "nothing yet; the first instance writes {} mailboxes, format {FORMAT}",
@@ -89,7 +84,7 @@ fn agreement(channels: &ChannelSettings, cluster: &Cluster, key: &str) -> Findin
         Some(error) => Finding::fail(
             "agreement",
             error.to_string(),
-            "an instance would not stay with the others",
+            "an instance with this configuration would not start beside the others",
         ),
         None => Finding::ok(
             "agreement",
@@ -98,23 +93,23 @@ fn agreement(channels: &ChannelSettings, cluster: &Cluster, key: &str) -> Findin
     }
 }
 
-fn instances(name: &str, cluster: &Cluster) -> Finding {
+fn instances(name: &str, cluster: &ClusterState) -> Finding {
     let live: Vec<_> = cluster.live().collect();
     let found = match live.as_slice() {
         [] => format!("none of cluster {name} is running"),
         live => format!("{} of cluster {name} running: {}", live.len(), live.join(", ")),
     };
-    let deaf: Vec<_> = cluster
+    let silent: Vec<_> = cluster
         .instances
         .iter()
         .filter(|(id, delivers, silent)| {
             !delivers && *silent <= GONE && !live.contains(&id.as_str())
         })
-        .map(|(id, _, silent)| format!("{id} (last word {} ago)", span(*silent)))
+        .map(|(id, _, silent)| format!("{id} (last heartbeat {} ago)", span(*silent)))
         .collect();
-    if deaf.is_empty() {
+    if silent.is_empty() {
         return Finding::ok("instances", found);
     }
-    let found = format!("{found}; not delivering: {}", deaf.join(", "));
-    Finding::warn("instances", found, "look at their logs and /readyz?strict")
+    let found = format!("{found}; not delivering: {}", silent.join(", "));
+    Finding::warn("instances", found, "see their logs and /readyz?strict")
 }

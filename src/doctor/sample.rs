@@ -1,20 +1,20 @@
-//! How messages that wait are written, and whether the configuration reads them.
+//! How waiting messages are written, and whether the configuration reads them.
 
 use bytes::Bytes;
 use serde::Serialize;
 
 use crate::channels::codec::{Codec, CodecError, CodecSettings, Serializer};
 
-/// Longest random prefix that is looked for; the library's default is 12.
+/// Longest random prefix that is tried; the library's default is 12.
 const LONGEST_PREFIX: usize = 64;
 
-/// How an encrypted message begins, behind its random prefix.
+/// How an encrypted message begins, after its random prefix.
 const TOKEN: &[u8] = b"gAAAA";
 
-/// How messages are written, as far as that shows.
+/// How messages are written, as far as samples show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Writing {
-    /// `msgpack` or `json`; unknown of what is encrypted.
+pub struct MessageFormat {
+    /// `msgpack` or `json`; unknown for encrypted messages.
     pub serializer: Option<&'static str>,
     /// `random_prefix_length`.
     pub random_prefix: usize,
@@ -22,17 +22,17 @@ pub struct Writing {
     pub encrypted: bool,
 }
 
-/// What the configuration makes of messages.
+/// Which samples the configuration reads.
 #[derive(Debug, Default)]
-pub(super) struct Reading {
+pub(super) struct SampleCheck {
     pub(super) read: usize,
-    /// Why the others cannot be read, one each.
+    /// One error for each sample that it does not read.
     pub(super) errors: Vec<CodecError>,
 }
 
-impl Writing {
-    /// What reads the most of `samples`; `None` if nothing reads any.
-    pub(super) fn guess(samples: &[Bytes]) -> Option<Self> {
+impl MessageFormat {
+    /// The format that reads most of `samples`; `None` if none reads any.
+    pub(super) fn detect(samples: &[Bytes]) -> Option<Self> {
         let clear = [Serializer::MsgPack, Serializer::Json].into_iter().flat_map(|serializer| {
             (0..=LONGEST_PREFIX).map(move |random_prefix| {
                 let settings =
@@ -52,25 +52,25 @@ impl Writing {
             let count = samples.iter().filter(begins).count();
             (count, Self { serializer: None, random_prefix, encrypted: true })
         });
-        // Of equals the first: within a message there may be another, never before it.
+        // The first of equals: a message may contain another one, and never follow one.
         let best =
             clear.chain(hidden).reduce(|best, next| if next.0 > best.0 { next } else { best });
         best.filter(|(count, _)| *count > 0).map(|(_, writing)| writing)
     }
 }
 
-impl Reading {
+impl SampleCheck {
     /// Reads `samples` as configured. `now` in seconds since 1970.
     pub(super) fn of(samples: &[Bytes], settings: &CodecSettings, now: u64) -> Self {
         let codec = Codec::new(settings);
-        let mut reading = Self::default();
+        let mut check = Self::default();
         for sample in samples {
             match codec.read(sample, now) {
-                // Its age is the mailbox' trouble; that it is known shows that the keys fit.
-                Ok(_) | Err(CodecError::Stale { .. }) => reading.read += 1,
-                Err(error) => reading.errors.push(error),
+                // An expired message has been decrypted: the keys fit.
+                Ok(_) | Err(CodecError::Stale { .. }) => check.read += 1,
+                Err(error) => check.errors.push(error),
             }
         }
-        reading
+        check
     }
 }

@@ -1,18 +1,18 @@
-//! A survey held against the configuration: whether both sides mean the same.
+//! A survey compared with the configuration: whether both sides have the same settings.
 
 use super::Finding;
-use super::sample::{Reading, Writing};
-use super::server::now;
+use super::redis_server::now;
+use super::sample::{MessageFormat, SampleCheck};
 use super::survey::Survey;
 use crate::channels::{ChannelSettings, Serializer};
 use crate::group::GroupName;
 
-/// Seconds by which what a time to live shows may be wrong.
+/// Seconds by which a value computed from a time to live may be wrong.
 const TOLERANCE: u64 = 2;
 
 pub(super) fn compare(survey: &Survey, channels: &ChannelSettings, findings: &mut Vec<Finding>) {
     findings.extend(kind(survey, channels));
-    findings.extend(wanted(survey, channels));
+    findings.extend(received(survey, channels));
     findings.push(messages(survey, channels));
     let seen = [
         ("channels.expiry", survey.expiry, channels.codec.expiry),
@@ -41,7 +41,7 @@ pub(super) fn compare(survey: &Survey, channels: &ChannelSettings, findings: &mu
             channels.capacity
         );
         let advice =
-            "set it to what Django's channel_capacity says for \"groupcast.*\": it tells losses";
+            "set it to Django's channel_capacity for \"groupcast.*\": losses are detected by it";
         findings.push(Finding::warn("channels.capacity", found, advice));
     }
 }
@@ -57,8 +57,8 @@ fn kind(survey: &Survey, channels: &ChannelSettings) -> Option<Finding> {
     Some(Finding::warn("channels.receive", found, format!("receive = [{other:?}], or both")))
 }
 
-/// Groups of Django's that senders would not find here.
-fn wanted(survey: &Survey, channels: &ChannelSettings) -> Option<Finding> {
+/// Whether the groups of Django are received.
+fn received(survey: &Survey, channels: &ChannelSettings) -> Option<Finding> {
     let names = survey.groups.iter().map(|group| &group.name);
     let names = names.chain(survey.pubsub.iter().map(|(name, _)| name));
     let (mut count, mut unwanted, mut illegal) = (0, Vec::new(), Vec::new());
@@ -89,30 +89,27 @@ fn messages(survey: &Survey, channels: &ChannelSettings) -> Finding {
         let found = "none waits, so serializer, keys and random_prefix_length cannot be compared";
         return Finding::ok("messages", found);
     }
-    let reading = Reading::of(&survey.samples, &channels.codec, now() as u64);
-    let Some(error) = reading.errors.first() else {
-        return Finding::ok(
-            "messages",
-            format!("{count} that wait were looked at, all can be read"),
-        );
+    let check = SampleCheck::of(&survey.samples, &channels.codec, now() as u64);
+    let Some(error) = check.errors.first() else {
+        return Finding::ok("messages", format!("{count} waiting ones sampled, all can be read"));
     };
-    let found = format!("{} of {count} that wait cannot be read: {error}", reading.errors.len());
+    let found = format!("{} of {count} waiting ones cannot be read: {error}", check.errors.len());
     let advice = match &survey.writing {
-        Some(writing) => in_words(writing, channels.codec.serializer),
+        Some(writing) => describe(writing, channels.codec.serializer),
         None => "set [channels] as CHANNEL_LAYERS is set".to_owned(),
     };
-    match reading.read {
+    match check.read {
         0 => Finding::fail("messages", found, advice),
         _ => Finding::warn("messages", found, advice),
     }
 }
 
-fn in_words(writing: &Writing, here: Serializer) -> String {
+fn describe(writing: &MessageFormat, here: Serializer) -> String {
     let serializer = writing.serializer.map_or(here.to_string(), str::to_owned);
     let keys =
         if writing.encrypted { "the [[channels.key]] of Django" } else { "no [[channels.key]]" };
     let prefix = writing.random_prefix;
     format!(
-        "what waits looks like serializer = {serializer:?}, random_prefix_length = {prefix}, {keys}"
+        "waiting messages look like serializer = {serializer:?}, random_prefix_length = {prefix}, {keys}"
     )
 }

@@ -1,54 +1,54 @@
-//! What Django's channel layer keeps in Redis: groups, members, mailboxes, and who reads them.
+//! What Django's channel layer keeps in Redis: groups, members, mailboxes and their readers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::cluster::Cluster;
-use super::sample::Writing;
-use super::scan::Keys;
-use super::server::{Info, time};
+use super::cluster::ClusterState;
+use super::redis_server::{RedisInfo, time};
+use super::sample::MessageFormat;
+use super::scan::LayerKeys;
 use crate::layer::{Reply, ScriptError, Session};
 
-/// Members of one group that are looked at.
+/// Index of the last member of one group that is sampled.
 const MEMBERS: &str = "999";
 
-/// Keys asked for in one go.
+/// Keys read in one round trip.
 const BATCH: usize = 100;
 
-/// Messages that are looked at, one of a mailbox.
+/// Most messages that are sampled, one of each mailbox.
 const SAMPLES: usize = 64;
 
-/// Groups of the pub/sub layer of which subscribers are counted.
-const LISTENED: usize = 1000;
+/// Groups of the pub/sub layer whose subscribers are counted.
+const COUNTED: usize = 1000;
 
-/// Seconds for which a message may stand before its mailbox counts as one that nobody reads:
+/// Seconds after which an unread message makes its mailbox count as one that nobody reads:
 /// consumers take them within milliseconds, and block for 5 s at most.
 const UNREAD: f64 = 10.0;
 
-/// What was found under one prefix in one database.
+/// The contents of one prefix of one database.
 #[derive(Debug, Default, Serialize)]
 pub struct Survey {
-    /// Begins every key.
+    /// The prefix of every key.
     pub prefix: String,
-    /// Keys looked at.
+    /// Keys read.
     pub keys: usize,
-    /// Whether those were all.
+    /// Whether those are all.
     pub whole: bool,
     /// Groups of the core layer, the largest first.
-    pub groups: Vec<Group>,
-    /// Mailboxes with something in them, the fullest first.
-    pub boxes: Vec<Mailbox>,
+    pub groups: Vec<SurveyedGroup>,
+    /// Mailboxes that hold messages, the fullest first.
+    pub boxes: Vec<SurveyedMailbox>,
     /// Copies that receivers left behind: channel and number.
     pub inflight: Vec<(String, u64)>,
-    /// Groups of the pub/sub layer and the processes that listen, the most first.
+    /// Groups of the pub/sub layer and their listening processes, the most first.
     pub pubsub: Vec<(String, u64)>,
     /// Clusters of Groupcast that are members: name, mailboxes agreed, instances running.
     pub clusters: Vec<(String, String, usize)>,
-    /// How messages are written, as far as one can be seen.
-    pub writing: Option<Writing>,
-    /// Consumers that wait for a message at this moment; none if that cannot be seen.
+    /// How messages are written, as far as the samples show it.
+    pub writing: Option<MessageFormat>,
+    /// Consumers that wait for a message at this moment; `None` = unknown.
     pub waiting: Option<usize>,
     /// Versions of redis-py that they use, where Redis knows (7.2 or newer).
     pub redis_py: BTreeSet<String>,
@@ -58,23 +58,23 @@ pub struct Survey {
     pub expiry: Option<u64>,
     /// Seconds, the least that any group shows.
     pub group_expiry: Option<u64>,
-    /// The messages looked at, one of a mailbox; never shown.
+    /// Sampled messages, one of each mailbox; never shown.
     #[serde(skip)]
     pub samples: Vec<Bytes>,
 }
 
 /// A group of the core layer.
 #[derive(Debug, Default, Serialize)]
-pub struct Group {
-    /// Its name.
+pub struct SurveyedGroup {
+    /// The group's name.
     pub name: String,
     /// Channels in it, gateways included.
     pub members: u64,
-    /// Of those looked at, the ones whose mailbox nobody reads.
+    /// Of the sampled members, those whose mailbox nobody reads.
     pub dead: u64,
-    /// Of those looked at, the ones of Groupcast.
+    /// Of the sampled members, those of Groupcast.
     pub gateways: u64,
-    /// Whether all members were looked at.
+    /// Whether the sample has all members.
     pub whole: bool,
     #[serde(skip)]
     members_seen: Vec<String>,
@@ -82,21 +82,21 @@ pub struct Group {
 
 /// A mailbox: one process of Django, one normal channel, or one share of a gateway's groups.
 #[derive(Debug, Serialize)]
-pub struct Mailbox {
+pub struct SurveyedMailbox {
     /// The channel's name, up to the exclamation mark if it has one.
     pub channel: String,
-    /// Messages in it.
+    /// Messages waiting.
     pub entries: u64,
-    /// Seconds for which the oldest has stood, by the sender's clock; negative = from the future.
+    /// Age of the oldest in seconds, by the sender's clock; negative = from the future.
     pub oldest: f64,
-    /// Nobody reads it.
+    /// Whether nobody reads it.
     pub unread: bool,
 }
 
 impl Survey {
-    /// Looks at everything under `prefix`.
-    pub(super) async fn make(session: &Session, prefix: &str) -> Result<Self, ScriptError> {
-        let keys = Keys::find(session, prefix).await?;
+    /// Reads everything under `prefix`, within bounds.
+    pub(super) async fn read(session: &Session, prefix: &str) -> Result<Self, ScriptError> {
+        let keys = LayerKeys::find(session, prefix).await?;
         let mut survey = Self {
             prefix: prefix.to_owned(),
             keys: keys.count(),
@@ -106,32 +106,32 @@ impl Survey {
         survey.read_boxes(session, &keys).await?;
         survey.read_groups(session, &keys).await?;
         survey.read_inflight(session, &keys).await?;
-        survey.writing = Writing::guess(&survey.samples);
+        survey.writing = MessageFormat::detect(&survey.samples);
         survey.read_clusters(session).await;
         survey.read_pubsub(session).await?;
         survey.read_clients(session).await;
-        if let Ok(info) = Info::ask(session).await {
+        if let Ok(info) = RedisInfo::ask(session).await {
             survey.databases = info.databases();
         }
         Ok(survey)
     }
 
     /// Mailboxes of consumers that nobody reads.
-    pub(super) fn dead_boxes(&self) -> impl Iterator<Item = &Mailbox> {
+    pub(super) fn dead_boxes(&self) -> impl Iterator<Item = &SurveyedMailbox> {
         self.boxes.iter().filter(|found| found.unread && is_consumer(&found.channel))
     }
 
-    async fn read_boxes(&mut self, session: &Session, keys: &Keys) -> Result<(), ScriptError> {
+    async fn read_boxes(&mut self, session: &Session, keys: &LayerKeys) -> Result<(), ScriptError> {
         let names: Vec<_> = keys.boxes.iter().collect();
         for batch in names.chunks(BATCH) {
             let now = time(session).await?;
             let asked = batch.iter().flat_map(|name| {
                 let key = [&*self.prefix, name.as_str()].concat();
                 [
-                    question(&["ZCARD", &key]),
-                    question(&["PTTL", &key]),
-                    question(&["ZRANGE", &key, "0", "0", "WITHSCORES"]),
-                    question(&["ZRANGE", &key, "-1", "-1", "WITHSCORES"]),
+                    query(&["ZCARD", &key]),
+                    query(&["PTTL", &key]),
+                    query(&["ZRANGE", &key, "0", "0", "WITHSCORES"]),
+                    query(&["ZRANGE", &key, "-1", "-1", "WITHSCORES"]),
                 ]
             });
             let answers = answers(session, asked.collect()).await?;
@@ -146,7 +146,7 @@ impl Survey {
                     self.samples.push(newest.0);
                 }
                 let oldest = now - oldest.1;
-                self.boxes.push(Mailbox {
+                self.boxes.push(SurveyedMailbox {
                     channel: (*name).clone(),
                     entries: number(entries).unsigned_abs(),
                     unread: oldest > UNREAD,
@@ -158,7 +158,11 @@ impl Survey {
         Ok(())
     }
 
-    async fn read_groups(&mut self, session: &Session, keys: &Keys) -> Result<(), ScriptError> {
+    async fn read_groups(
+        &mut self,
+        session: &Session,
+        keys: &LayerKeys,
+    ) -> Result<(), ScriptError> {
         let unread: BTreeSet<_> = self.dead_boxes().map(|found| found.channel.clone()).collect();
         let names: Vec<_> = keys.groups.iter().collect();
         for batch in names.chunks(BATCH) {
@@ -166,10 +170,10 @@ impl Survey {
             let asked = batch.iter().flat_map(|name| {
                 let key = format!("{}:group:{name}", self.prefix);
                 [
-                    question(&["ZCARD", &key]),
-                    question(&["PTTL", &key]),
-                    question(&["ZRANGE", &key, "0", MEMBERS]),
-                    question(&["ZRANGE", &key, "-1", "-1", "WITHSCORES"]),
+                    query(&["ZCARD", &key]),
+                    query(&["PTTL", &key]),
+                    query(&["ZRANGE", &key, "0", MEMBERS]),
+                    query(&["ZRANGE", &key, "-1", "-1", "WITHSCORES"]),
                 ]
             });
             let answers = answers(session, asked.collect()).await?;
@@ -181,19 +185,23 @@ impl Survey {
                 {
                     least(&mut self.group_expiry, number(left), now - score);
                 }
-                self.groups.push(Group::new(name, number(members), seen, &unread));
+                self.groups.push(SurveyedGroup::new(name, number(members), seen, &unread));
             }
         }
         self.groups.sort_by_key(|group| std::cmp::Reverse(group.members));
         Ok(())
     }
 
-    async fn read_inflight(&mut self, session: &Session, keys: &Keys) -> Result<(), ScriptError> {
+    async fn read_inflight(
+        &mut self,
+        session: &Session,
+        keys: &LayerKeys,
+    ) -> Result<(), ScriptError> {
         let names: Vec<_> = keys.inflight.iter().collect();
         for batch in names.chunks(BATCH) {
             let asked = batch
                 .iter()
-                .map(|name| question(&["ZCARD", &format!("{}{name}$inflight", self.prefix)]));
+                .map(|name| query(&["ZCARD", &format!("{}{name}$inflight", self.prefix)]));
             let answers = answers(session, asked.collect()).await?;
             let counted = answers.iter().map(|answer| number(answer).unsigned_abs());
             self.inflight.extend(batch.iter().map(|name| (*name).clone()).zip(counted));
@@ -206,8 +214,8 @@ impl Survey {
         let names: BTreeSet<_> = members.filter_map(|member| cluster_of(member)).collect();
         let names: Vec<_> = names.into_iter().map(str::to_owned).collect();
         for name in names {
-            // Another program's rights may end at the library's keys.
-            let cluster = Cluster::ask(session, &name).await.unwrap_or_default();
+            // The rights of this user may cover the library's keys alone.
+            let cluster = ClusterState::read(session, &name).await.unwrap_or_default();
             let live = cluster.live().count();
             self.clusters.push((name, cluster.boxes, live));
         }
@@ -221,9 +229,9 @@ impl Survey {
             Err(ScriptError::Refused(_)) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let mut words = vec!["PUBSUB", "NUMSUB"];
-        words.extend(channels.iter().take(LISTENED).map(String::as_str));
-        let counted = match session.ask::<Reply>(&words).await {
+        let mut command = vec!["PUBSUB", "NUMSUB"];
+        command.extend(channels.iter().take(COUNTED).map(String::as_str));
+        let counted = match session.ask::<Reply>(&command).await {
             Ok(counted) => pairs(&counted).into_iter().map(|(_, count)| count as u64).collect(),
             Err(_) => Vec::new(),
         };
@@ -241,7 +249,7 @@ impl Survey {
     }
 }
 
-impl Group {
+impl SurveyedGroup {
     fn new(name: &str, members: i64, seen: Vec<String>, unread: &BTreeSet<String>) -> Self {
         let dead = seen.iter().filter(|member| unread.contains(process_of(member))).count();
         let gateways = seen.iter().filter(|member| member.starts_with(GATEWAY)).count();
@@ -256,7 +264,7 @@ impl Group {
         }
     }
 
-    /// Processes whose mailboxes its senders write to.
+    /// Processes to whose mailboxes senders write.
     pub(super) fn processes(&self) -> impl Iterator<Item = &str> {
         self.members_seen.iter().map(|member| process_of(member))
     }
@@ -308,11 +316,11 @@ fn least(known: &mut Option<u64>, left: i64, age: f64) {
     }
 }
 
-fn question(words: &[&str]) -> Vec<Bytes> {
+fn query(words: &[&str]) -> Vec<Bytes> {
     words.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect()
 }
 
-/// The first refusal stands for all.
+/// All answers, or the first error.
 async fn answers(session: &Session, asked: Vec<Vec<Bytes>>) -> Result<Vec<Reply>, ScriptError> {
     session.ask_all(asked).await.into_iter().collect()
 }

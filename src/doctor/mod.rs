@@ -1,0 +1,153 @@
+//! Every diagnosis of `groupcast doctor`: machine, Redis, rights, channel layer, connect hook.
+//!
+//! Everything is tried and nothing is changed: what a trial writes is removed by the same script.
+
+mod cluster;
+mod compare;
+mod finding;
+mod hook;
+mod machine;
+mod problems;
+mod redis_server;
+mod rights;
+mod sample;
+mod scan;
+mod suggestion;
+mod survey;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+pub use finding::{Finding, Level};
+pub use hook::Browser;
+pub use sample::MessageFormat;
+pub use suggestion::Suggestion;
+pub use survey::{Survey, SurveyedGroup, SurveyedMailbox};
+
+use crate::backend::BackendError;
+use crate::channels::ChannelSettings;
+use crate::config::Config;
+use crate::identity::IdentityError;
+use crate::layer::{Kind, LayerError, RedisSettings, ScriptError, Session};
+use crate::server;
+
+/// Why a configuration cannot be examined.
+#[derive(Debug, thiserror::Error)]
+pub enum DoctorError {
+    /// An address of Redis is malformed.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// The back end's settings are unusable.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// The settings of tokens are unusable.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+}
+
+/// The result of one run.
+#[derive(Debug, Default)]
+pub struct Examination {
+    /// In the order in which one would fix them.
+    pub findings: Vec<Finding>,
+    /// What Django's channel layer keeps in Redis, if that was read.
+    pub survey: Option<Survey>,
+}
+
+/// Tries all that a gateway with this configuration needs, within a runtime. `backlog` is the length of
+/// the queue of connections that it will ask for; the hook is asked only as a given `browser`.
+pub async fn examine(
+    config: &Config,
+    backlog: i32,
+    browser: Option<&Browser>,
+) -> Result<Examination, DoctorError> {
+    let mut findings = machine::examine(config, backlog);
+    let mut examination = match &config.layer.kind {
+        Kind::Redis(redis) => {
+            let sources = &config.sources;
+            let drain = config.server.drain_grace;
+            examine_redis(redis, &sources.channels, sources.ingress, drain).await
+        }
+        Kind::Memory => Examination {
+            findings: vec![Finding::ok("layer", "memory: one instance, needs no server")],
+            survey: None,
+        },
+    };
+    findings.append(&mut examination.findings);
+    findings.extend(hook::examine(config, browser).await?);
+    Ok(Examination { findings, ..examination })
+}
+
+/// Reads the channel layer under `prefix` at `url`, without any configuration, within a runtime.
+pub async fn survey(url: &str, prefix: &str) -> Result<Examination, DoctorError> {
+    let redis = RedisSettings::new(url)?;
+    let mut examination = Examination::default();
+    let Some(session) = examination.connect(&redis).await else { return Ok(examination) };
+    redis_server::examine(&session, &mut examination.findings).await;
+    match Survey::read(&session, prefix).await {
+        Ok(survey) => {
+            let drain = server::Settings::default().drain_grace;
+            let capacity = ChannelSettings::default().capacity;
+            problems::find(&survey, drain, capacity, &mut examination.findings);
+            examination.survey = Some(survey);
+        }
+        Err(error) => examination.findings.push(Finding::fail(
+            "channel layer",
+            format!("cannot be read: {error}"),
+            "give an address whose user may +scan +zcard +zrange +pttl +time +pubsub +client|list",
+        )),
+    }
+    Ok(examination)
+}
+
+/// `drain` is how long a gateway may take to stop.
+async fn examine_redis(
+    redis: &RedisSettings,
+    channels: &ChannelSettings,
+    ingress: bool,
+    drain: Duration,
+) -> Examination {
+    let mut examination = Examination::default();
+    let Some(session) = examination.connect(redis).await else { return examination };
+    let findings = &mut examination.findings;
+    redis_server::examine(&session, findings).await;
+    rights::examine(redis, channels, ingress, &session, findings).await;
+    cluster::examine(channels, &session, findings).await;
+    if channels.core || channels.pubsub {
+        match Survey::read(&session, &channels.prefix).await {
+            Ok(survey) => {
+                problems::find(&survey, drain, channels.capacity, findings);
+                compare::compare(&survey, channels, findings);
+                examination.survey = Some(survey);
+            }
+            // Only a survey needs the rights for it; the gateway does not.
+            Err(error) => {
+                let advice =
+                    "groupcast doctor --channels with the address in CHANNEL_LAYERS reads it";
+                findings
+                    .push(Finding::ok("channel layer", format!("not read: {error}")).hint(advice));
+            }
+        }
+    }
+    examination
+}
+
+impl Examination {
+    async fn connect(&mut self, redis: &RedisSettings) -> Option<Session> {
+        let error = match Session::open(redis).await {
+            Ok(session) => return Some(session),
+            Err(error) => error,
+        };
+        let advice = match &error {
+            ScriptError::Away(_) => {
+                "is it running, and is layer.url its address as seen from here?"
+            }
+            ScriptError::Refused(_) => {
+                "are user and password in the address right, and is it Redis 6.2 or newer?"
+            }
+        };
+        self.findings.push(Finding::fail("redis", error.to_string(), advice));
+        None
+    }
+}
