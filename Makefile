@@ -208,8 +208,8 @@ api: $(VENV)/ready
 .PHONY: django
 django: $(DJANGOS:%=$(DJANGO)-%/ready)
 	$(call step,gateway for Django,cargo build --locked)
-	$(call step,Python style,cd tests/django; $(RUFF) check --quiet --no-cache . ../../src/cmd/init; \
-		$(RUFF) format --quiet --no-cache --check . ../../src/cmd/init)
+	$(call step,Python style,cd tests/django; $(RUFF) check --quiet --no-cache . ../../client-python; \
+		$(RUFF) format --quiet --no-cache --check . ../../client-python)
 	@for version in $(DJANGOS); do $(MAKE) django-$$version; done
 
 .PHONY: $(DJANGOS:%=django-%)

@@ -1,1 +1,1 @@
-../../src/cmd/init/groupcast.py
+../../client-python/groupcast.py

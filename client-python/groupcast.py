@@ -1,7 +1,7 @@
-"""Groupcast for Django: who may connect, what browsers may ask, and events from Python to browsers.
+"""Groupcast for Django: who may connect, what browsers may call, and events to browsers.
 
-Written by `groupcast init django`, which also renews it (`--force`): keep your own code elsewhere.
-It needs Django 4.2 or newer, and nothing else.
+Written by `groupcast init django`, and updated by it with `--force`: keep your own code elsewhere.
+It needs Django 4.2 or newer and nothing else.
 
     # settings.py
     GROUPCAST = {
@@ -62,20 +62,20 @@ Event = Dict[str, Any]
 Handler = Callable[..., Any]
 
 DEFAULTS: dict[str, Any] = {
-    "API": "http://127.0.0.1:8081",  # where the gateway takes events
+    "API": "http://127.0.0.1:8081",  # the gateway's listen.api
     "KEY": "",  # the secret of an API key of the gateway
-    "SECRET": "",  # what the gateway signs with: its key with the id "1"
-    "KEYS": {},  # further such secrets by their id, for a change of keys
+    "SECRET": "",  # the secret of its signing key with the id "1"
+    "KEYS": {},  # further signing secrets by key id, for a change of keys
     "TIMEOUT": 5.0,  # seconds that one send may take, retries included
 }
-SIGNATURE_WINDOW = 300  # seconds that a signature is good for: clocks differ, requests wait
+SIGNATURE_WINDOW = 300  # seconds for which a signature is valid: clocks differ, requests wait
 MIN_SECRET = 32  # bytes of the shortest signing secret: as many as SHA-256 gives
 
 
 def _setting(name: str) -> Any:
     given = getattr(settings, "GROUPCAST", None)
     if not isinstance(given, dict):
-        raise ImproperlyConfigured("settings.GROUPCAST is no dict; groupcast.py shows what it says")
+        raise ImproperlyConfigured("settings.GROUPCAST must be a dict; groupcast.py shows its keys")
     if unknown := sorted(set(given) - set(DEFAULTS)):
         known = ", ".join(DEFAULTS)
         raise ImproperlyConfigured(f"settings.GROUPCAST has {unknown[0]!r}; it can have {known}")
@@ -98,23 +98,23 @@ def _secrets() -> dict[str, bytes]:
     return secrets
 
 
-# ===== what the gateway asks =====
+# ===== requests from the gateway =====
 
 
 class Connection(NamedTuple):
     """`request.groupcast`: the WebSocket that a request is about."""
 
-    path: str  # of the WebSocket, as the browser asked for it; the rest is known in calls only
-    id: str = ""  # good for `send_connection`, and for `exclude`
+    path: str  # of the WebSocket, as requested; the other members are set in calls only
+    id: str = ""  # for `send_connection` and `exclude`
     channel: str = ""  # for `channel_layer.send`, where the gateway receives Django's channels
     sub: str = ""
     claims: dict[str, Any] | None = None
     session: str | None = None
-    idempotency_key: str | None = None  # the browser's: the same key is the same wish
+    idempotency_key: str | None = None  # chosen by the browser: the same key is the same call
 
 
 class Answer(NamedTuple):
-    """What a call answers, where a bare result will not do."""
+    """The answer to a call that also changes memberships, or closes the connection."""
 
     result: Any = None
     join: Sequence[str] = ()
@@ -127,25 +127,26 @@ _calls: dict[str, tuple[Handler, bool]] = {}
 
 
 def connect(handler: Handler) -> Handler:
-    """Registers what decides about a new connection: `handler(request)`.
+    """Registers the function that decides about new connections: `handler(request)`.
 
-    `request.user` is whoever the browser's cookie says, `request.GET` has the route's parameters.
-    The answer: None (users may connect, others not), a list of groups to join besides, a dict of
-    what the gateway is told (sub, groups, claims, expires_in, welcome), or an HttpResponse, of
-    which 401 and 403 refuse. PermissionDenied refuses, too. A dict with a `sub` admits whoever is
-    not logged in; it must not look like a user's primary key. It may depend on path, host and
-    cookies only, by which the gateway keeps it for a while.
+    `request.user` is the user of the browser's session, `request.GET` has the route's parameters.
+    It returns None (logged-in users may connect, others not), a list of further groups to join, a
+    dict (sub, groups, claims, expires_in, welcome), or an HttpResponse, of which 401 and 403
+    refuse. PermissionDenied refuses, too. A dict with a `sub` admits visitors who are not logged
+    in; it must not look like a user's primary key. The answer may depend on path, host and cookies
+    only: the gateway caches it by these.
     """
     _connect[:] = [handler]
     return handler
 
 
 def call(name: str, *, login: bool = True) -> Callable[[Handler], Handler]:
-    """Registers what a browser can ask for by this name: `handler(request, data)`.
+    """Registers a function that browsers can call by this name: `handler(request, data)`.
 
-    `request.user` is the connection's user; unless `login` is False, there is one, and active. What
-    is returned goes to the browser; None is no result, an `Answer` can change memberships too.
-    PermissionDenied, Http404 and ValidationError refuse, with their words for the browser.
+    `request.user` is the connection's user; unless `login` is False, an active user is required.
+    The returned value goes to the browser as the result, None as no result; an `Answer` can also
+    change memberships. PermissionDenied, Http404 and ValidationError refuse; the browser gets their
+    message.
     """
 
     def register(handler: Handler) -> Handler:
@@ -156,10 +157,10 @@ def call(name: str, *, login: bool = True) -> Callable[[Handler], Handler]:
 
 
 def sign(method: str, target: str, body: bytes = b"", ws_path: str = "", **given: Any) -> str:
-    """The `Groupcast-Signature` that the gateway gives a request, for tests of your handlers.
+    """The `Groupcast-Signature` of a request, for tests of your handlers.
 
-    `target` is path and query as sent, `ws_path` the header `Groupcast-Path`; `kid` names another
-    key than the first, `at` another second than now.
+    `target` is path and query as sent, `ws_path` the header `Groupcast-Path`. `kid` selects another
+    key than the first, `at` another time than now, in seconds since 1970.
     """
     secrets = _secrets()
     kid, at = given.get("kid", next(iter(secrets))), given.get("at", int(time.time()))
@@ -168,13 +169,13 @@ def sign(method: str, target: str, body: bytes = b"", ws_path: str = "", **given
 
 
 def _is_signed(request: HttpRequest) -> bool:
-    """Whether the gateway made this request, lately."""
+    """Whether the gateway signed this request, within the window."""
     given = request.headers.get("Groupcast-Signature", "")
     parts = dict(part.partition("=")[::2] for part in given.split(","))
     at, kid = parts.get("t", ""), parts.get("kid", "")
     if not (at.isascii() and at.isdigit() and len(at) < 13) or kid not in _secrets():
         return False
-    # The target as sent, where the server tells (gunicorn, uWSGI): Django knows it decoded.
+    # The target as sent, where the server has it (gunicorn, uWSGI): Django has it decoded.
     query = request.META.get("QUERY_STRING", "")
     rebuilt = escape_uri_path(request.path) + (f"?{query}" if query else "")
     target = request.META.get("RAW_URI") or request.META.get("REQUEST_URI") or rebuilt
@@ -185,7 +186,7 @@ def _is_signed(request: HttpRequest) -> bool:
 
 
 def _refuse(status: int, code: str, message: str) -> HttpResponse:
-    # A refusal is no exception any more, so the request's transaction would be committed.
+    # The exception has become an answer, so the request's transaction would be committed.
     for database in connections.all():
         if database.settings_dict["ATOMIC_REQUESTS"] and database.in_atomic_block:
             database.set_rollback(True)
@@ -193,7 +194,7 @@ def _refuse(status: int, code: str, message: str) -> HttpResponse:
 
 
 def _for_gateway(view: Handler) -> Handler:
-    """Only signed requests reach the view; what it raises to refuse becomes an answer."""
+    """Only signed requests reach the view; exceptions that refuse become answers."""
 
     @csrf_exempt
     @wraps(view)
@@ -215,18 +216,18 @@ def _for_gateway(view: Handler) -> Handler:
 @_for_gateway
 @require_GET
 def connect_view(request: HttpRequest) -> HttpResponse:
-    """Answers who connects, and which groups are theirs."""
-    # One answer may serve many tabs, so it is about a path and not about a connection.
+    """Answers who is connecting, and which groups they join."""
+    # One answer may serve many tabs, so only the path is known here, no connection.
     request.groupcast = Connection(request.headers.get("Groupcast-Path", ""))
     answer: dict[str, Any] = {"groups": []}
     if request.user.is_authenticated:
         answer.update(sub=str(request.user.pk), session=_session_name(request))
-    if not _connect and request.GET:  # a 200 would confirm them, unseen
+    if not _connect and request.GET:  # a 200 would confirm them unchecked
         raise PermissionDenied("@groupcast.connect must decide about the route's parameters")
-    told = _connect[0](request) if _connect else None
-    if isinstance(told, HttpResponse):
-        return told
-    answer.update(told if isinstance(told, dict) else {"groups": list(told or ())})
+    returned = _connect[0](request) if _connect else None
+    if isinstance(returned, HttpResponse):
+        return returned
+    answer.update(returned if isinstance(returned, dict) else {"groups": list(returned or ())})
     if "sub" not in answer:
         return _refuse(401, "unauthorized", "nobody is logged in")
     return JsonResponse({name: value for name, value in answer.items() if value is not None})
@@ -235,54 +236,54 @@ def connect_view(request: HttpRequest) -> HttpResponse:
 @_for_gateway
 @require_POST
 def call_view(request: HttpRequest) -> HttpResponse:
-    """Answers a call with what is registered by its name."""
-    asked = json.loads(request.body)
-    rest = (asked.get(name) for name in ("sub", "claims", "session"))
+    """Runs the function that is registered for a call."""
+    body = json.loads(request.body)
+    rest = (body.get(name) for name in ("sub", "claims", "session"))
     request.groupcast = Connection(
-        asked["path"],
-        asked["connection"],
-        asked.get("channel") or "",
+        body["path"],
+        body["connection"],
+        body.get("channel") or "",
         *rest,
         idempotency_key=request.headers.get("Idempotency-Key"),
     )
-    request.user = SimpleLazyObject(partial(_user, asked["sub"]))
-    handler, login = _calls.get(asked["call"], (None, False))
+    request.user = SimpleLazyObject(partial(_user, body["sub"]))
+    handler, login = _calls.get(body["call"], (None, False))
     if handler is None:
         raise Http404("no such call")
     if login and not request.user.is_authenticated:
-        raise PermissionDenied("the user is not there any more, or not active")
-    told = handler(request, asked.get("data"))
-    if isinstance(told, HttpResponse):
-        return told
-    answer = (told if isinstance(told, Answer) else Answer(told))._asdict()
+        raise PermissionDenied("the user no longer exists, or is not active")
+    returned = handler(request, body.get("data"))
+    if isinstance(returned, HttpResponse):
+        return returned
+    answer = (returned if isinstance(returned, Answer) else Answer(returned))._asdict()
     answer = {name: value for name, value in answer.items() if value is not None and value != ()}
     return JsonResponse(answer) if answer else HttpResponse(status=204)
 
 
 def _user(sub: str) -> Any:
-    """The active user with this primary key, else an AnonymousUser."""
+    """The active user with this primary key, or an AnonymousUser."""
     from django.contrib.auth.models import AnonymousUser  # once the apps are loaded, not before
 
     try:
         user = get_user_model()._default_manager.filter(pk=sub).first()
-    except (ValueError, OverflowError, ValidationError):  # no primary key looks like this
+    except (ValueError, OverflowError, ValidationError):  # not a value of the primary key's type
         user = None
     return user if user is not None and user.is_active else AnonymousUser()
 
 
 def _session_name(request: HttpRequest) -> str | None:
-    # Not the key itself: who has that is logged in.
+    # A digest of the key: the key itself would log anyone in.
     key = getattr(getattr(request, "session", None), "session_key", None)
     return salted_hmac("groupcast.session", key, algorithm="sha256").hexdigest() if key else None
 
 
 urlpatterns = [path("connect", connect_view), path("call", call_view)]
 
-# ===== what Django tells =====
+# ===== requests to the gateway =====
 
 
 class GroupcastError(Exception):
-    """The gateway did not take it. `status` is None where it could not be reached at all."""
+    """The gateway refused a request. `status` is None if it could not be reached."""
 
     def __init__(self, detail: str, status: int | None = None, code: str = "") -> None:
         super().__init__(detail)
@@ -300,13 +301,13 @@ def send(
     exclude: Sequence[str] = (),
     _to: str = "groups",
 ) -> None:
-    """Sends an event, a dict with a string `type`, to everybody in a group.
+    """Sends an event, a dict with a string `type`, to all members of a group.
 
-    Inside a transaction (of the database `using`) it goes out once that is committed, and then a
-    failure is logged, since nothing can be undone any more. Outside, or with `on_commit=False`, it
-    goes out now, and raises GroupcastError. The same `key` again within two minutes sends nothing.
-    After `expiry`, in seconds, it is not delivered any more. `exclude` has connection ids, or
-    "user:<sub>", that do not get it.
+    Inside a transaction (of the database `using`) it is sent after the commit, and a failure is
+    logged, since nothing can be undone by then. Outside, or with `on_commit=False`, it is sent at
+    once, and a failure raises GroupcastError. A repeated `key` sends nothing for two minutes. After
+    `expiry`, in seconds, the event is no longer delivered. Connections in `exclude`, by id or as
+    "user:<sub>", do not get it.
     """
     query: list[tuple[str, Any]] = [("except", name) for name in exclude]
     if expiry is not None:
@@ -335,7 +336,7 @@ def send_many(
 ) -> None:
     """Sends up to 1000 events in one request, in order: pairs of a group, or several, and an event.
 
-    Each stands alone: after an error, those that it is not about may have been sent.
+    Each succeeds or fails independently: after an error, the others may have been sent.
     """
     pairs = [([to] if isinstance(to, str) else list(to), event) for to, event in publications]
     batch = [{"groups": groups, "event": _checked(event)} for groups, event in pairs]
@@ -344,16 +345,17 @@ def send_many(
 
 
 def disconnect(user: Any, code: int = 4401, *, session: str | None = None) -> None:
-    """Closes the connections of a user (or of a `sub`), everywhere, all or those of one session:
-    after a change of password, or of what the user may see. With 4503 clients come back by
-    themselves, and it is asked anew who they are; with 4401, 4403 and 4409 they stay away.
+    """Closes a user's (or `sub`'s) connections on all instances, or those of one session.
+
+    Call it after a change of password, or of what the user may see. With 4503 clients reconnect,
+    and the connect hook is asked again; with 4401, 4403 and 4409 they do not.
     """
     query = urlencode({"code": code, **({"session": session} if session else {})})
     _request("POST", f"/users/{quote(_sub(user), safe='')}/close?{query}")
 
 
 def look(user: Any) -> dict[str, Any]:
-    """What the instance that answers knows of a user: connections, their groups, what they missed."""
+    """A user's connections, their groups and drops, as known to the instance that answers."""
     return _request("GET", f"/users/{quote(_sub(user), safe='')}")
 
 
@@ -368,10 +370,10 @@ def _checked(event: Event) -> Event:
 
 
 def _post(target: str, content: Any, key: str | None, on_commit: bool, using: str | None) -> None:
-    # Written down now: what the caller does with it before the commit is another story.
+    # Encoded now: the caller may change the event before the commit.
     encode = partial(json.dumps, cls=DjangoJSONEncoder, separators=(",", ":"), allow_nan=False)
     body = encode(content, ensure_ascii=False).encode()
-    # Everything sent has a key, so that trying again never delivers twice.
+    # Everything sent has a key, so that a retry never delivers twice.
     key = key or uuid.uuid4().hex
 
     def publish() -> None:
@@ -385,7 +387,7 @@ def _post(target: str, content: Any, key: str | None, on_commit: bool, using: st
 
 
 def _request(method: str, target: str, body: bytes = b"", key: str = "") -> dict[str, Any]:
-    """Asks the gateway, again where it says that it will have room, within the time allowed."""
+    """Sends a request to the gateway; repeats it after a 503, within TIMEOUT."""
     if _recording is not None:
         return _recording.take(target, body)
     deadline = time.monotonic() + _setting("TIMEOUT")
@@ -402,7 +404,7 @@ def _request(method: str, target: str, body: bytes = b"", key: str = "") -> dict
         time.sleep(pause)
 
 
-_kept = threading.local()  # the HTTP connection that a thread keeps open, and whose it is
+_kept = threading.local()  # per thread: the open HTTP connection, and its owner
 
 
 def _exchange(
@@ -413,25 +415,25 @@ def _exchange(
     headers = {"Authorization": f"Bearer {_setting('KEY')}", "Content-Type": "application/json"}
     headers.update({"Idempotency-Key": key} if key else {})
     scheme, address, prefix = urlsplit(url)[:3]
-    # A forked worker finds its parent's connection, socket included, and must leave it alone.
+    # A forked worker inherits its parent's connection and socket, and must not use them.
     owner, http = getattr(_kept, "line", (None, None))
     if owner != (os.getpid(), url):
         if http is not None:
-            http.close()  # this process's copy of it
+            http.close()  # this process's copy
         http = (HTTPSConnection if scheme == "https" else HTTPConnection)(address)
         _kept.line = ((os.getpid(), url), http)
-    is_rested = http.sock is not None
+    is_reused = http.sock is not None
     try:
         http.timeout = max(deadline - time.monotonic(), 0.001)
-        if is_rested:
+        if is_reused:
             http.sock.settimeout(http.timeout)
         http.request(method, prefix.rstrip("/") + target, body, headers)
         response = http.getresponse()
         content = response.read()
     except (OSError, HTTPException) as error:
         http.close()
-        # One that rested may have been closed at the other end, which is no failure.
-        if is_rested and time.monotonic() < deadline:
+        # The gateway may have closed an idle connection, which is no failure.
+        if is_reused and time.monotonic() < deadline:
             return _exchange(method, target, body, key, deadline)
         raise GroupcastError(f"the gateway at {url} cannot be reached: {error!r}") from error
     except BaseException:  # Celery's time limit, gevent's Timeout: the answer is still to come
@@ -445,19 +447,19 @@ def _exchange(
 
 # ===== logging out =====
 
-_leaving = Local()
+_logged_out = Local()
 
 
 def close_on_logout(sender: Any, request: HttpRequest, user: Any, **_: Any) -> None:
-    """Closes the connections of the session that ends, as soon as the answer is on its way."""
+    """Closes the connections of the ended session, once the response is sent."""
     session = _session_name(request)
     if user is not None and session is not None:
-        _leaving.sessions = [*getattr(_leaving, "sessions", ()), (_sub(user), session)]
+        _logged_out.sessions = [*getattr(_logged_out, "sessions", ()), (_sub(user), session)]
 
 
-def _close_the_leaving(sender: Any, **_: Any) -> None:
-    # Not at once: until the answer is sent, the session is there and the browser has its cookie.
-    sessions, _leaving.sessions = getattr(_leaving, "sessions", ()), ()
+def _close_logged_out(sender: Any, **_: Any) -> None:
+    # Not at once: until the response is sent, the browser has its cookie and could reconnect.
+    sessions, _logged_out.sessions = getattr(_logged_out, "sessions", ()), ()
     for sub, session in sessions:
         try:
             disconnect(sub, session=session)
@@ -466,17 +468,17 @@ def _close_the_leaving(sender: Any, **_: Any) -> None:
 
 
 user_logged_out.connect(close_on_logout, dispatch_uid="groupcast")
-request_finished.connect(_close_the_leaving, dispatch_uid="groupcast")
+request_finished.connect(_close_logged_out, dispatch_uid="groupcast")
 
 # ===== tests =====
 
 
 class RecordingLayer:
-    """Stands in for the gateway in tests: nothing is sent, everything is kept.
+    """Replaces the gateway in tests: nothing is sent, everything is recorded.
 
-    `sent` has (kind, name, event as browsers get it), kind being groups, users or connections;
-    `disconnected` has subs. Events count at once, since the transaction around a test never ends;
-    with `on_commit=True` they wait for it, as in production.
+    `sent` has (kind, name, event as browsers get it), where kind is groups, users or connections;
+    `disconnected` has subs. Events are recorded at once, since the transaction around a test is
+    never committed; with `on_commit=True` they wait for a commit, as in production.
     """
 
     def __init__(self, *, on_commit: bool = False) -> None:
@@ -493,7 +495,7 @@ class RecordingLayer:
         return [event for *to, event in self.sent if to == ["users", _sub(user)]]
 
     def take(self, target: str, body: bytes) -> dict[str, Any]:
-        """What would be asked of the gateway."""
+        """Records one request to the gateway."""
         kind, *rest = urlsplit(target).path[1:].split("/")
         content = json.loads(body) if body else {}
         for each in content.get("publications", ()) if kind == "batch" else ():
@@ -527,7 +529,7 @@ class GroupcastTestMixin:
 
 
 def __getattr__(name: str) -> Any:
-    """`from groupcast import groupcast_sent` in conftest.py: a fixture, where there is pytest."""
+    """`from groupcast import groupcast_sent` in conftest.py gives a pytest fixture."""
     if name != "groupcast_sent":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import pytest
