@@ -1,24 +1,24 @@
-//! The back end that is asked: its address, its keys, and how much of it at once.
+//! `[backend]`: its address, its signing keys, and the bounds of requests to it.
 
 use std::time::Duration;
 
 use super::check::{period, seconds, within};
 use super::raw::{self, Raw};
-use super::secret::Given;
+use super::secret::HasSecret;
 use super::units::Period;
-use super::{ConfigError, Place};
+use super::{ConfigError, Context};
 use crate::backend::{BackendError, Settings, SigningKey};
 
 /// Most requests at once, of either kind: each is a descriptor out of the reserve.
 const MAX_PARALLEL: usize = 128;
 
-/// The longest that an answer may be kept: a logout must show some day.
+/// Longest time for which an answer may be cached: a logout must take effect.
 const LONGEST_CACHE: Period = Period(Duration::from_secs(3600));
 
-/// The room's settings, tried out: what it would refuse at the start is refused here.
-pub(super) fn backend(raw: &Raw, place: &Place) -> Result<Settings, ConfigError> {
+/// The settings of `backend`, checked by it, so that nothing is refused later at the start.
+pub(super) fn backend(raw: &Raw, context: &Context) -> Result<Settings, ConfigError> {
     let written = &raw.backend;
-    let key = |(index, key): (usize, &raw::SigningKey)| signing_key(index, key, place);
+    let key = |(index, key): (usize, &raw::SigningKeyTable)| signing_key(index, key, context);
     let settings = Settings {
         url: written.url.clone(),
         connect: written.connect.clone(),
@@ -33,22 +33,17 @@ pub(super) fn backend(raw: &Raw, place: &Place) -> Result<Settings, ConfigError>
         host: written.host.clone(),
         keys: written.key.iter().enumerate().map(key).collect::<Result<_, _>>()?,
     };
-    settings.check().map_err(|error| ConfigError::text(place_of(&error), error))?;
+    settings.check().map_err(|error| ConfigError::text(key_of(&error), error))?;
     Ok(settings)
 }
 
 fn signing_key(
     index: usize,
-    key: &raw::SigningKey,
-    place: &Place,
+    key: &raw::SigningKeyTable,
+    context: &Context,
 ) -> Result<SigningKey, ConfigError> {
-    let given = Given {
-        key: &format!("backend.key[{index}]"),
-        secret: &key.secret,
-        secret_file: &key.secret_file,
-        secret_env: &key.secret_env,
-    };
-    Ok(SigningKey { id: key.id.clone(), secret: given.resolve(place)? })
+    let secret = key.secret_keys().resolve(&format!("backend.key[{index}]"), context)?;
+    Ok(SigningKey { id: key.id.clone(), secret })
 }
 
 fn parallel(key: &str, value: usize) -> Result<usize, ConfigError> {
@@ -59,8 +54,8 @@ fn kept(key: &str, value: Period) -> Result<Duration, ConfigError> {
     within(key, value, Period(Duration::ZERO), LONGEST_CACHE).map(|period| period.0)
 }
 
-/// The key that an error of the room is about.
-fn place_of(error: &BackendError) -> &'static str {
+/// The key that an error is about.
+fn key_of(error: &BackendError) -> &'static str {
     match error {
         BackendError::Url(_) => "backend.url",
         BackendError::Path(_) => "backend.connect or backend.calls",
@@ -75,9 +70,9 @@ fn place_of(error: &BackendError) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::path::{Path, PathBuf};
+    use std::path::Path;
 
-    use crate::config::{Config, Place, Variables, check};
+    use crate::config::{Config, Variables};
     use crate::server::Allow;
 
     const SECRET: &str = "secret = \"0123456789abcdef0123456789abcdef\"";
@@ -85,23 +80,20 @@ mod tests {
     /// `keys` of `[backend]`, with a signing key.
     fn load(keys: &str, rest: &str) -> Result<Config, String> {
         let text = format!("[backend]\n{keys}\n[[backend.key]]\n{SECRET}\n{rest}");
-        let load = || {
-            let raw = Config::parse(Path::new("gateway.toml"), &text, &Variables::new())?;
-            check::check(&raw, &Place { folder: PathBuf::new(), variables: Variables::new() })
-        };
-        load().map_err(|error| match std::error::Error::source(&error) {
+        let loaded = Config::parse(Path::new("gateway.toml"), &text, Variables::new());
+        loaded.map_err(|error| match std::error::Error::source(&error) {
             Some(cause) => format!("{error}: {cause}"),
             None => error.to_string(),
         })
     }
 
     #[test]
-    fn a_back_end_is_had_by_its_address_and_a_key() {
+    fn enables_hook_and_calls_by_address_and_key() {
         let headers = "headers = { \"X-Forwarded-Proto\" = \"https\" }";
         let config = load(&format!("url = \"http://127.0.0.1:8000\"\n{headers}"), "").unwrap();
         assert!(config.backend.has_hook() && config.backend.has_calls());
         assert_eq!(config.backend.headers, [("X-Forwarded-Proto".into(), "https".into())]);
-        assert!(config.check_serves().is_ok(), "the hook says who somebody is; no token is needed");
+        assert!(config.check_serves().is_ok(), "the hook authenticates; no token is needed");
         let config = load("url = \"http://h\"\nconnect = \"\"", "").unwrap();
         assert!(!config.backend.has_hook() && config.backend.has_calls());
         assert!(config.check_serves().is_err());
@@ -109,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_route_may_be_the_hooks_where_there_is_one() {
+    fn allows_routes_by_hook_where_a_hook_is_configured() {
         let route = "[[route]]\npath = \"/ws/{sala}/\"\njoin = [\"chat_{sala}\"]\nallow = \"hook\"";
         let config = load("url = \"http://h\"", route).unwrap();
         assert_eq!(config.server.routes[0].allow, Allow::Hook);
@@ -118,15 +110,15 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_refused_with_its_key() {
+    fn names_the_key_of_an_unusable_value() {
         for (keys, named) in [
             ("url = \"https://h\"", "backend.url"),
             ("connect = \"hook\"", "backend.connect"),
             ("url = \"http://h\"\nheaders = { Host = \"x\" }", "backend.headers"),
             ("url = \"http://h\"\nhost = \"a b\"", "backend.host"),
-            ("parallel = 0", "backend.parallel is 0; allowed is 1 to 128"),
-            ("cache = \"2h\"", "backend.cache is 2h"),
-            ("recheck = \"1ms\"", "backend.recheck is 1ms"),
+            ("parallel = 0", "backend.parallel = 0: expected 1 to 128"),
+            ("cache = \"2h\"", "backend.cache = 2h"),
+            ("recheck = \"1ms\"", "backend.recheck = 1ms"),
         ] {
             let refusal = load(keys, "").unwrap_err();
             assert!(refusal.contains(named), "{keys}: {refusal}");

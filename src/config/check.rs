@@ -1,31 +1,32 @@
-//! From what was written to what it means: every check that needs more than one value.
+//! From the raw file to the settings of every room: every check that needs more than one value.
 
 use std::fmt::Display;
 use std::time::Duration;
 
 use super::raw::{self, Raw};
 use super::units::{Period, Size};
-use super::{Config, ConfigError, Place, backend, credentials, redis, routes};
+use super::{Config, ConfigError, Context, backend, credentials, redis, routes};
 use crate::group::GroupPattern;
-use crate::socket::{self, Overflow};
+use crate::socket;
 use crate::{api, coordinator, hub, publish, server, telemetry};
 
 /// What a frame adds to its event: header, member names, a group name of 99 bytes, an offset.
 ///
-/// The sum is below 200; the rest is for a route that gives events longer names.
+/// The sum is below 200; the rest is for routes that give events longer names.
 const FRAMING: usize = 1024;
 
-/// The smallest period: a zero where time is needed would end every connection at once.
+/// Shortest period: a zero where time is needed would end every connection at once.
 const SHORTEST: Period = Period(Duration::from_millis(1));
 
-/// The longest period, so that sums of periods with "now" stay far from overflow.
+/// Longest period, so that sums of periods with "now" stay far from overflow.
 const LONGEST: Period = Period(Duration::from_secs(24 * 3600));
 
-/// Builds the settings of all rooms, or says what stands in the way.
-pub(super) fn check(raw: &Raw, place: &Place) -> Result<Config, ConfigError> {
-    let backend = backend::backend(raw, place)?;
-    let routes::Built { routes, shapes, claims } = routes::build(&raw.route.0, backend.has_hook())?;
-    let sources = redis::sources(raw, place)?;
+/// Builds the settings of all rooms.
+pub(super) fn check(raw: &Raw, context: &Context) -> Result<Config, ConfigError> {
+    let backend = backend::backend(raw, context)?;
+    let routes::CheckedRoutes { routes, shapes, claims } =
+        routes::build(&raw.route.0, backend.has_hook())?;
+    let sources = redis::sources(raw, context)?;
     Ok(Config {
         api: api(raw)?,
         server: server::Settings { routes, ..server(raw)? },
@@ -36,17 +37,18 @@ pub(super) fn check(raw: &Raw, place: &Place) -> Result<Config, ConfigError> {
         sources,
         backend,
         coordinator: coordinator::Settings { linger: period("hub.linger", raw.hub.linger)? },
-        identity: credentials::identity(raw, claims, place)?,
+        identity: credentials::identity(raw, claims, context)?,
         log: log(&raw.log)?,
         shapes,
+        ignored_variables: Vec::new(),
     })
 }
 
 fn api(raw: &Raw) -> Result<api::Settings, ConfigError> {
     let listen = &raw.listen;
     if listen.api == listen.public && listen.api.port() != 0 {
-        let allowed = format!("any address but listen.public ({})", listen.public);
-        return Err(ConfigError::value("listen.api", listen.api, allowed));
+        let expected = format!("any address but listen.public ({})", listen.public);
+        return Err(ConfigError::value("listen.api", listen.api, expected));
     }
     Ok(api::Settings { address: listen.api, timeout: period("api.timeout", raw.api.timeout)? })
 }
@@ -56,8 +58,8 @@ fn server(raw: &Raw) -> Result<server::Settings, ConfigError> {
     for (index, origin) in auth.allowed_origins.iter().enumerate() {
         check_origin(&format!("auth.allowed_origins[{index}]"), origin)?;
     }
-    check_word("auth.cookie", &auth.cookie)?;
-    check_word("auth.url_parameter", &auth.url_parameter)?;
+    check_name("auth.cookie", &auth.cookie)?;
+    check_name("auth.url_parameter", &auth.url_parameter)?;
     Ok(server::Settings {
         public: raw.listen.public,
         max_connections: connections.max,
@@ -97,7 +99,7 @@ fn connection(raw: &Raw) -> Result<socket::Settings, ConfigError> {
 
 /// The list ends with `*`, so that every group has limits: the default's, where the file has none.
 fn group_limits(
-    written: &[raw::GroupLimits],
+    written: &[raw::GroupLimitsTable],
 ) -> Result<Vec<(GroupPattern, socket::Limits)>, ConfigError> {
     let mut limits = Vec::new();
     for (index, group) in written.iter().enumerate() {
@@ -105,18 +107,18 @@ fn group_limits(
         if let Some((earlier, _)) = limits.last()
             && GroupPattern::as_str(earlier) == "*"
         {
-            let allowed = "patterns before \"*\", since the first match wins";
-            return Err(ConfigError::value(key("pattern"), &group.pattern, allowed));
+            let expected = "patterns before \"*\", since the first match wins";
+            return Err(ConfigError::value(
+                key("pattern"),
+                format!("{:?}", group.pattern),
+                expected,
+            ));
         }
         let pattern = credentials::pattern(&key("pattern"), &group.pattern)?;
         let limit = socket::Limits {
             capacity: at_least_one(&key("capacity"), group.capacity)?,
             expiry: period(&key("expiry"), group.expiry)?,
-            overflow: match group.overflow {
-                raw::Overflow::DropOldest => Overflow::DropOldest,
-                raw::Overflow::DropNewest => Overflow::DropNewest,
-                raw::Overflow::Close => Overflow::Close,
-            },
+            overflow: group.overflow,
         };
         limits.push((pattern, limit));
     }
@@ -150,10 +152,10 @@ fn publish(raw: &Raw) -> Result<publish::Settings, ConfigError> {
     let (event, outbox) = (raw.limits.max_event_bytes, raw.limits.outbox_bytes);
     let largest = Size(outbox.0.saturating_sub(FRAMING));
     if event.0 == 0 || event > largest {
-        let allowed = format!(
+        let expected = format!(
             "1 to {largest}, which is limits.outbox_bytes ({outbox}) less {FRAMING} for framing"
         );
-        return Err(ConfigError::value("limits.max_event_bytes", event, allowed));
+        return Err(ConfigError::value("limits.max_event_bytes", event, expected));
     }
     Ok(publish::Settings {
         max_event_bytes: event.0,
@@ -163,19 +165,13 @@ fn publish(raw: &Raw) -> Result<publish::Settings, ConfigError> {
     })
 }
 
-fn log(log: &raw::Log) -> Result<telemetry::LogSettings, ConfigError> {
-    let settings = telemetry::LogSettings {
-        filter: log.level.clone(),
-        format: match log.format {
-            raw::LogFormat::Text => telemetry::LogFormat::Text,
-            raw::LogFormat::Json => telemetry::LogFormat::Json,
-        },
-    };
-    // A word alone would be taken for the name of a module, and all others would fall silent.
+fn log(log: &raw::LogSection) -> Result<telemetry::LogSettings, ConfigError> {
+    let settings = telemetry::LogSettings { filter: log.level.clone(), format: log.format };
+    // A directive without '=' that is no level would name a module, and silence all others.
     let mut alone = log.level.split(',').filter(|directive| !directive.contains('='));
     if settings.check().is_err() || !alone.all(is_level) {
-        let allowed = "error, warn, info, debug, trace, or \"info,groupcast::hub=debug\"";
-        return Err(ConfigError::value("log.level", format!("{:?}", log.level), allowed));
+        let expected = "error, warn, info, debug, trace, or \"info,groupcast::hub=debug\"";
+        return Err(ConfigError::value("log.level", format!("{:?}", log.level), expected));
     }
     Ok(settings)
 }
@@ -194,7 +190,7 @@ pub(super) fn period(key: &str, value: Period) -> Result<Duration, ConfigError> 
     within(key, value, SHORTEST, LONGEST).map(|period| period.0)
 }
 
-/// A period that is kept by a clock of whole seconds.
+/// A period measured by a clock of whole seconds.
 pub(super) fn seconds(key: &str, value: Period) -> Result<Duration, ConfigError> {
     within(key, value, Period(Duration::from_secs(1)), LONGEST).map(|period| period.0)
 }
@@ -218,28 +214,28 @@ fn check_origin(key: &str, origin: &str) -> Result<(), ConfigError> {
     match host {
         Some(host) if !host.is_empty() && host.chars().all(legal) => Ok(()),
         _ => {
-            let allowed =
+            let expected =
                 "scheme, host in lower case and port if any, such as https://tienda.example";
-            Err(ConfigError::value(key, format!("{origin:?}"), allowed))
+            Err(ConfigError::value(key, format!("{origin:?}"), expected))
         }
     }
 }
 
 /// A name of a cookie or query parameter; empty = not used.
-fn check_word(key: &str, word: &str) -> Result<(), ConfigError> {
-    if word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')) {
+fn check_name(key: &str, name: &str) -> Result<(), ConfigError> {
+    if name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')) {
         return Ok(());
     }
-    let allowed = "letters, digits, '_', '-' and '.', or empty";
-    Err(ConfigError::value(key, format!("{word:?}"), allowed))
+    let expected = "letters, digits, '_', '-' and '.', or empty";
+    Err(ConfigError::value(key, format!("{name:?}"), expected))
 }
 
-fn is_level(word: &str) -> bool {
+fn is_level(directive: &str) -> bool {
     let levels = ["off", "error", "warn", "info", "debug", "trace"];
-    levels.iter().any(|level| word.trim().eq_ignore_ascii_case(level))
+    levels.iter().any(|level| directive.trim().eq_ignore_ascii_case(level))
 }
 
-/// The unit, for whatever must not be zero.
+/// One, of types whose value must not be zero.
 pub(super) trait One {
     const ONE: Self;
 }

@@ -1,23 +1,23 @@
-//! Keys of tokens and back ends, and what they are good for.
+//! Keys of tokens and back ends, and their grants.
 
-use super::raw::{self, Word};
-use super::secret::{self, Given};
-use super::{ConfigError, Place};
+use super::raw::{self, Keyword};
+use super::secret::{self, HasSecret};
+use super::{ConfigError, Context};
 use crate::group::GroupPattern;
 use crate::identity::{
     self, ApiKeySettings, ApiKeys, GrantRule, KeySettings, Operation, PatternTemplate, Template,
     TemplateError, Verifier,
 };
 
-/// The identity room's settings, tried out: what it would refuse at the start is refused here.
+/// The settings of `identity`, checked by it, so that nothing is refused later at the start.
 pub(super) fn identity(
     raw: &raw::Raw,
     claims: Vec<String>,
-    place: &Place,
+    context: &Context,
 ) -> Result<identity::Settings, ConfigError> {
     let auth = &raw.auth;
-    let keys = auth.key.iter().enumerate().map(|(index, key)| token_key(index, key, place));
-    let api_keys = raw.api.key.iter().enumerate().map(|(index, key)| api_key(index, key, place));
+    let keys = auth.key.iter().enumerate().map(|(index, key)| token_key(index, key, context));
+    let api_keys = raw.api.key.iter().enumerate().map(|(index, key)| api_key(index, key, context));
     let settings = identity::Settings {
         keys: keys.collect::<Result<_, _>>()?,
         audience: auth.audience.clone(),
@@ -34,77 +34,72 @@ pub(super) fn identity(
     Ok(settings)
 }
 
-fn token_key(index: usize, key: &raw::AuthKey, place: &Place) -> Result<KeySettings, ConfigError> {
+fn token_key(
+    index: usize,
+    key: &raw::AuthKeyTable,
+    context: &Context,
+) -> Result<KeySettings, ConfigError> {
     let at = format!("auth.key[{index}]");
-    let given = Given {
-        key: &at,
-        secret: &key.secret,
-        secret_file: &key.secret_file,
-        secret_env: &key.secret_env,
-    };
+    let secret = key.secret_keys();
     let material = match &key.public_key_file {
-        None if key.algorithm.starts_with("HS") => given.resolve(place)?,
-        Some(file) if !key.algorithm.starts_with("HS") && !given.any() => {
-            secret::read(&format!("{at}.public_key_file"), file, place)?
+        None if key.algorithm.starts_with("HS") => secret.resolve(&at, context)?,
+        Some(file) if !key.algorithm.starts_with("HS") && !secret.any() => {
+            secret::read(&format!("{at}.public_key_file"), file, context)?
         }
         _ => {
-            let found = format!("for {} with other key material", key.algorithm);
-            let allowed = "a secret for HS256 to HS512, or public_key_file alone for any other";
-            return Err(ConfigError::value(at, found, allowed));
+            let problem = format!("has the wrong kind of key for {}", key.algorithm);
+            let expected = "a secret for HS256 to HS512, public_key_file alone for any other";
+            return Err(ConfigError::problem(at, problem, expected));
         }
     };
     Ok(KeySettings { id: key.id.clone(), algorithm: key.algorithm.clone(), material })
 }
 
-fn api_key(index: usize, key: &raw::ApiKey, place: &Place) -> Result<ApiKeySettings, ConfigError> {
+fn api_key(
+    index: usize,
+    key: &raw::ApiKeyTable,
+    context: &Context,
+) -> Result<ApiKeySettings, ConfigError> {
     let at = format!("api.key[{index}]");
-    let given = Given {
-        key: &at,
-        secret: &key.secret,
-        secret_file: &key.secret_file,
-        secret_env: &key.secret_env,
-    };
-    let secret = String::from_utf8(given.resolve(place)?)
-        .map_err(|_| ConfigError::value(&at, "a secret that is not UTF-8", "visible ASCII"))?;
+    let secret = String::from_utf8(key.secret_keys().resolve(&at, context)?).map_err(|_| {
+        ConfigError::problem(&at, "has a secret that is not UTF-8", "visible ASCII")
+    })?;
     if key.allow.is_empty() {
-        let allowed = "some of send, send_user, send_all, members, close, read";
-        return Err(ConfigError::value(format!("{at}.allow"), "empty", allowed));
+        let expected = "some of send, send_user, send_all, members, close, read";
+        return Err(ConfigError::value(format!("{at}.allow"), "[]", expected));
     }
-    let pattern = |(place, text): (usize, &String)| pattern(&format!("{at}.groups[{place}]"), text);
+    let pattern = |(index, text): (usize, &String)| pattern(&format!("{at}.groups[{index}]"), text);
     Ok(ApiKeySettings {
         name: key.name.clone(),
         secret,
         groups: key.groups.iter().enumerate().map(pattern).collect::<Result<_, _>>()?,
-        allow: key.allow.iter().map(|Word(right)| *right).collect(),
+        allow: key.allow.iter().map(|Keyword(right)| *right).collect(),
     })
 }
 
-/// What every token may do. A `[[grant]]` is one rule for its groups and one for its calls, both
-/// with its place in the file for explanations.
-fn grants(grants: &[raw::Grant]) -> Result<Vec<GrantRule>, ConfigError> {
+/// The grants of every token. A `[[grant]]` becomes one rule for its groups and one for its calls,
+/// both with its index in the file for explanations.
+fn grants(grants: &[raw::GrantTable]) -> Result<Vec<GrantRule>, ConfigError> {
     let mut rules = Vec::new();
     for (index, grant) in grants.iter().enumerate() {
         let at = format!("grant[{index}]");
-        let operations: Vec<_> = grant.allow.iter().map(|Word(operation)| *operation).collect();
+        let operations: Vec<_> = grant.allow.iter().map(|Keyword(operation)| *operation).collect();
         if operations.contains(&Operation::Call) {
-            let allowed =
-                "join, send, presence, history; calls = [\"name\"] grants calls by itself";
-            return Err(ConfigError::value(format!("{at}.allow"), "\"call\"", allowed));
+            let expected = "join, send, presence, history; calls are granted by calls = [\"name\"]";
+            return Err(ConfigError::value(format!("{at}.allow"), "[\"call\"]", expected));
         }
         let missing = match (operations.is_empty(), grant.groups.is_empty()) {
-            (true, false) => {
-                Some(("groups without allow", "both: allow = [\"join\"] says what for"))
-            }
+            (true, false) => Some(("has groups without allow", "both, such as allow = [\"join\"]")),
             (false, true) => {
-                Some(("allow without groups", "both: groups = [\"usuario_{sub}\"] says on which"))
+                Some(("has allow without groups", "both, such as groups = [\"usuario_{sub}\"]"))
             }
             (true, true) if grant.calls.is_empty() => {
-                Some(("empty", "allow with groups, or calls, or both"))
+                Some(("is empty", "allow with groups, or calls, or both"))
             }
             _ => None,
         };
-        if let Some((found, allowed)) = missing {
-            return Err(ConfigError::value(at, found, allowed));
+        if let Some((problem, expected)) = missing {
+            return Err(ConfigError::problem(at, problem, expected));
         }
         if !operations.is_empty() {
             let names = patterns(&format!("{at}.groups"), &grant.groups)?;
@@ -122,7 +117,7 @@ fn patterns(at: &str, texts: &[String]) -> Result<Vec<PatternTemplate>, ConfigEr
     parse_all(at, texts, PatternTemplate::parse)
 }
 
-/// Checked templates, each error naming its place in the list.
+/// Parses templates; an error names the index in the list.
 pub(super) fn templates(at: &str, texts: &[String]) -> Result<Vec<Template>, ConfigError> {
     parse_all(at, texts, Template::parse)
 }
@@ -138,7 +133,7 @@ fn parse_all<T>(
     texts.iter().enumerate().map(parse).collect()
 }
 
-/// A checked pattern.
+/// Parses the pattern of `key`.
 pub(super) fn pattern(key: &str, text: &str) -> Result<GroupPattern, ConfigError> {
     GroupPattern::parse(text).map_err(|error| ConfigError::text(key, error))
 }

@@ -1,97 +1,117 @@
-//! `GROUPCAST_<SECTION>_<KEY>`: every key of the file can be given by the environment instead.
+//! `GROUPCAST_<SECTION>_<KEY>`: every key of the file can be given as a variable instead.
 //!
-//! The names are read off the serialized defaults, so that a new key has its variable at once.
+//! The names are derived from the serialized defaults, so that a new key has its variable at once.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use strsim::damerau_levenshtein;
 use toml::{Table, Value};
 
 use super::raw::Raw;
 use super::{ConfigError, Variables};
 
-/// What every variable of the gateway begins with.
+/// The prefix of every variable of the gateway.
 const PREFIX: &str = "GROUPCAST_";
 
-/// One key that can be set: where it stands, and its default, which tells how to read the text.
-struct Leaf {
+/// Characters of a name per difference at which another name still counts as its misspelling.
+const LENGTH_PER_TYPO: usize = 6;
+
+/// Most differences of a misspelling, however long the name.
+const MAX_TYPOS: usize = 3;
+
+/// A key that a variable can set, with its default, whose type says how to read the text.
+struct ConfigKey {
     section: String,
-    /// `None` for what is a list of tables at the top, such as `grant`.
+    /// `None` for a list of tables at the top, such as `grant`.
     key: Option<String>,
     default: Value,
 }
 
-/// `file` with the variables laid over it.
+/// The file with the variables applied.
+pub(crate) struct Overlaid {
+    pub(crate) raw: Raw,
+    /// Variables with the prefix that name neither a key nor a secret.
+    pub(crate) ignored: Vec<String>,
+}
+
+/// Applies the variables to the file.
 ///
-/// Each variable is first tried alone, so that an error names it and not some line of the merged
-/// whole.
-pub(crate) fn overlay(file: Table, variables: &Variables) -> Result<Raw, ConfigError> {
-    let leaves = leaves();
+/// Each variable is first checked alone, so that an error names it and not a line of the whole. A name
+/// that is almost a key's is an error; any other is ignored, since others use the prefix, too:
+/// Kubernetes sets `GROUPCAST_PORT` and more for a Service called groupcast.
+pub(crate) fn overlay(file: Table, variables: &Variables) -> Result<Overlaid, ConfigError> {
+    let keys = keys_by_variable();
     let mut merged = file;
     let mut unknown = Vec::new();
     for (name, text) in variables.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
-        let Some(leaf) = leaves.get(name) else {
+        let Some(key) = keys.get(name) else {
             unknown.push(name);
             continue;
         };
-        let value = leaf.read(name, text)?;
+        let value = key.read(name, text)?;
         let mut alone = Table::new();
-        leaf.set(&mut alone, value.clone());
+        key.set(&mut alone, value.clone());
         Raw::deserialize(alone).map_err(|error| ConfigError::Variable {
             name: name.clone(),
             message: error.message().to_owned(),
         })?;
-        leaf.set(&mut merged, value);
+        key.set(&mut merged, value);
     }
+    let mut secrets = Vec::new();
+    merged.values().for_each(|value| secret_variables(value, &mut secrets));
+    unknown.retain(|name| !secrets.contains(name));
+    for name in &unknown {
+        if let Some(similar) = keys.keys().find(|key| is_misspelt(name, key)) {
+            return Err(ConfigError::MisspeltVariable {
+                name: (*name).clone(),
+                similar: similar.clone(),
+            });
+        }
+    }
+    let ignored = unknown.into_iter().cloned().collect();
     let raw = Raw::deserialize(merged)
         .map_err(|error| ConfigError::Whole { message: error.message().to_owned() })?;
-    let named = secret_variables(&raw);
-    match unknown.into_iter().find(|name| !named.contains(&name.as_str())) {
-        None => Ok(raw),
-        Some(name) => Err(ConfigError::UnknownVariable {
-            name: name.clone(),
-            nearest: nearest(name, leaves.keys()),
-        }),
-    }
+    Ok(Overlaid { raw, ignored })
 }
 
-/// The variable of every key.
-fn leaves() -> BTreeMap<String, Leaf> {
+fn keys_by_variable() -> BTreeMap<String, ConfigKey> {
     let defaults = Table::try_from(Raw::default()).expect("the defaults are plain TOML");
-    let mut leaves = BTreeMap::new();
+    let mut all = BTreeMap::new();
     for (section, value) in defaults {
         let Value::Table(keys) = value else {
             let name = format!("{PREFIX}{}", section.to_uppercase());
-            leaves.insert(name, Leaf { section, key: None, default: value });
+            all.insert(name, ConfigKey { section, key: None, default: value });
             continue;
         };
         for (key, default) in keys {
             let name = format!("{PREFIX}{}_{}", section.to_uppercase(), key.to_uppercase());
-            leaves.insert(name, Leaf { section: section.clone(), key: Some(key), default });
+            let section = section.clone();
+            all.insert(name, ConfigKey { section, key: Some(key), default });
         }
     }
-    leaves
+    all
 }
 
 /// The names of all variables, for the documentation and its test.
 #[cfg(test)]
 pub(crate) fn names() -> Vec<String> {
-    leaves().into_keys().collect()
+    keys_by_variable().into_keys().collect()
 }
 
-impl Leaf {
-    /// Text is taken as it is where the key holds text; anything else is a TOML value.
+impl ConfigKey {
+    /// Text is taken literally where the key holds text; anything else is a TOML value.
     fn read(&self, name: &str, text: &str) -> Result<Value, ConfigError> {
         if self.default.is_str() {
             return Ok(Value::String(text.to_owned()));
         }
         text.parse::<Value>().map_err(|_| ConfigError::Variable {
             name: name.to_owned(),
-            message: format!("not {}", self.wanted()),
+            message: format!("expected {}", self.expected()),
         })
     }
 
-    fn wanted(&self) -> &'static str {
+    fn expected(&self) -> &'static str {
         match (&self.default, &self.key) {
             (Value::Array(_), Some(key))
                 if !["key", "group", "history"].contains(&key.as_str()) =>
@@ -121,28 +141,22 @@ impl Leaf {
     }
 }
 
-/// Variables that hold secrets, since some `secret_env` names them.
-fn secret_variables(raw: &Raw) -> Vec<&str> {
-    let tokens = raw.auth.key.iter().filter_map(|key| key.secret_env.as_deref());
-    let backends = raw.api.key.iter().filter_map(|key| key.secret_env.as_deref());
-    let signing = raw.backend.key.iter().filter_map(|key| key.secret_env.as_deref());
-    tokens.chain(backends).chain(signing).collect()
-}
-
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> String {
-    known.min_by_key(|candidate| distance(name, candidate)).cloned().unwrap_or_default()
-}
-
-/// Levenshtein's distance, one row at a time.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.bytes().enumerate() {
-            let substituted = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+/// Collects the variables that hold secrets: whatever any `secret_env` names.
+fn secret_variables(value: &Value, into: &mut Vec<String>) {
+    match value {
+        Value::Table(table) => {
+            into.extend(table.get("secret_env").and_then(Value::as_str).map(str::to_owned));
+            table.values().for_each(|value| secret_variables(value, into));
         }
+        Value::Array(values) => values.iter().for_each(|value| secret_variables(value, into)),
+        _ => {}
     }
-    row[b.len()]
+}
+
+/// Whether `name` is probably meant to be `key`: few differences for its length.
+fn is_misspelt(name: &str, key: &str) -> bool {
+    let (name, key) = (&name[PREFIX.len()..], &key[PREFIX.len()..]);
+    let typos = (key.len() / LENGTH_PER_TYPO).clamp(1, MAX_TYPOS);
+    // A much longer name is another one, and comparing it would take its length squared.
+    name.len().abs_diff(key.len()) <= typos && damerau_levenshtein(name, key) <= typos
 }

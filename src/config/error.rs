@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration, said so that the next edit is the right one.
+//! Errors of a configuration: the key, the value and what is expected instead.
 
 use std::fmt::Display;
 use std::io;
@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 /// Why a configuration is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file itself.
+    /// The file cannot be read.
     #[error("{} cannot be read", path.display())]
     Read {
-        /// As given.
+        /// As given on the command line.
         path: PathBuf,
         /// What the system says.
         source: io::Error,
@@ -27,7 +27,7 @@ pub enum ConfigError {
         /// What was found and what is expected. Never a whole line: it may hold a secret.
         message: String,
     },
-    /// A variable whose text does not suit its key.
+    /// A variable whose value does not fit its key.
     #[error("variable {name}: {message}")]
     Variable {
         /// The variable.
@@ -35,15 +35,15 @@ pub enum ConfigError {
         /// What is expected.
         message: String,
     },
-    /// A variable that looks like the gateway's own and is not.
-    #[error("variable {name} is not known; the nearest is {nearest}")]
-    UnknownVariable {
+    /// A variable whose name is almost that of a key.
+    #[error("variable {name} names no key: did you mean {similar}?")]
+    MisspeltVariable {
         /// The variable.
         name: String,
-        /// The known one with the fewest differences.
-        nearest: String,
+        /// The most similar name of a key.
+        similar: String,
     },
-    /// File and variables are right by themselves and wrong together.
+    /// File and variables are valid alone and invalid together.
     #[error("file and variables together: {message}")]
     Whole {
         /// What was found and what is expected.
@@ -67,29 +67,48 @@ pub enum ConfigError {
         /// What is wrong with the text.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A value that is right by itself and not together with others.
-    #[error("{key} is {value}; allowed is {allowed}")]
+    /// A value out of range, or in contradiction to another.
+    #[error("{key} = {value}: expected {expected}")]
     Value {
         /// The key, from the top.
         key: String,
-        /// What was found.
+        /// As written.
         value: String,
-        /// What would be right.
-        allowed: String,
+        /// The values that are allowed.
+        expected: String,
+    },
+    /// Something that no single value is to blame for.
+    #[error("{key} {problem}: expected {expected}")]
+    Problem {
+        /// The key or table, from the top.
+        key: String,
+        /// Such as "has no secret".
+        problem: String,
+        /// What is allowed.
+        expected: String,
     },
 }
 
 impl ConfigError {
-    /// `key` holds `value` where only `allowed` is right.
+    /// `key` holds `value` where `expected` is allowed.
     pub(crate) fn value(
         key: impl Into<String>,
         value: impl Display,
-        allowed: impl Into<String>,
+        expected: impl Into<String>,
     ) -> Self {
-        Self::Value { key: key.into(), value: value.to_string(), allowed: allowed.into() }
+        Self::Value { key: key.into(), value: value.to_string(), expected: expected.into() }
     }
 
-    /// `key` holds what another room refuses.
+    /// `key` has a `problem` that is not the form or range of one value.
+    pub(crate) fn problem(
+        key: impl Into<String>,
+        problem: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self::Problem { key: key.into(), problem: problem.into(), expected: expected.into() }
+    }
+
+    /// `key` holds what its room refuses.
     pub(crate) fn text(
         key: &str,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -97,7 +116,7 @@ impl ConfigError {
         Self::Text { key: key.to_owned(), source: source.into() }
     }
 
-    /// An error of the TOML reader with its place, without the line that it would quote.
+    /// An error of the TOML parser with its position, without the line that it would quote.
     pub(crate) fn parse(path: &Path, text: &str, error: &toml::de::Error) -> Self {
         let start = error.span().map_or(0, |span| span.start);
         let before = text.get(..start).unwrap_or(text);

@@ -1,7 +1,7 @@
-//! From `gateway.toml` and the environment to the settings of every room, checked together.
+//! Turns `gateway.toml` and the environment into the settings of every room, checked together.
 //!
-//! Two stages: `raw` is what was written, `check` makes of it what it means. Nothing is started
-//! with a configuration that has a doubtful value in it.
+//! Two stages: `raw` has the form of the file, `check` the settings of the rooms. Nothing starts with
+//! an invalid value anywhere.
 
 mod backend;
 mod check;
@@ -26,8 +26,9 @@ pub use error::ConfigError;
 use crate::protocol::Shape;
 use crate::sources::SourceSettings;
 use crate::{api, coordinator, hub, identity, layer, publish, server, socket, telemetry};
+use environment::Overlaid;
 
-/// Everything that the gateway is told, room by room.
+/// The whole configuration, room by room.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     /// The listener for back ends.
@@ -36,56 +37,59 @@ pub struct Config {
     pub server: server::Settings,
     /// Bounds of every connection.
     pub connection: socket::Settings,
-    /// Threads and queues.
+    /// Threads and queues of shards.
     pub hub: hub::Settings,
-    /// Bounds at the one door in.
+    /// Bounds of publications.
     pub publish: publish::Settings,
-    /// What carries publications between instances.
+    /// What connects instances: memory or Redis.
     pub layer: layer::Settings,
-    /// External formats and durable sources.
+    /// Django's channel layer and the ingress stream.
     pub sources: SourceSettings,
-    /// The server that is asked who somebody is and that takes calls.
+    /// The site: connect hook and calls.
     pub backend: crate::backend::Settings,
-    /// Interest in groups.
+    /// How long subscriptions outlive the last member.
     pub coordinator: coordinator::Settings,
-    /// Keys and grants.
+    /// Keys of tokens and back ends, grants.
     pub identity: identity::Settings,
-    /// Where logs go and what they hold.
+    /// Level and form of logs.
     pub log: telemetry::LogSettings,
-    /// How routes show events to plain connections; [`server::Route::shape`] is an index into it.
-    /// The first shows every event as it is; equal shapes are one, since each costs a frame a
-    /// publication.
+    /// Shapes of events on plain connections; [`server::Route::shape`] is an index into it. The first
+    /// leaves events unchanged; equal shapes are one, since each costs a frame per publication.
     pub shapes: Vec<Shape>,
+    /// Variables that begin with `GROUPCAST_` and name nothing of the configuration.
+    pub ignored_variables: Vec<String>,
 }
 
 /// Variables of the environment, by name.
 pub type Variables = BTreeMap<String, String>;
 
-/// What a configuration was read from, and what its references to elsewhere are relative to.
-pub(crate) struct Place {
+/// What the configuration's references are resolved against.
+pub(crate) struct Context {
     pub(crate) folder: PathBuf,
     pub(crate) variables: Variables,
 }
 
 impl Config {
-    /// Reads `file`, or the defaults if there is none, lays `variables` over it and checks the sum.
+    /// Reads `file`, or the defaults if there is none, overlays `variables` and checks the result.
     pub fn load(file: Option<&Path>, variables: Variables) -> Result<Self, ConfigError> {
         let text = match file {
             None => String::new(),
             Some(path) => std::fs::read_to_string(path)
                 .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?,
         };
-        let named = file.unwrap_or(Path::new("gateway.toml"));
-        let raw = Self::parse(named, &text, &variables)?;
-        let folder = named.parent().map(Path::to_owned).unwrap_or_default();
-        check::check(&raw, &Place { folder, variables })
+        Self::parse(file.unwrap_or(Path::new("gateway.toml")), &text, variables)
     }
 
-    fn parse(path: &Path, text: &str, variables: &Variables) -> Result<raw::Raw, ConfigError> {
+    /// As [`Config::load`], of a file at `path` with this `text`.
+    fn parse(path: &Path, text: &str, variables: Variables) -> Result<Self, ConfigError> {
         let inside = |error: toml::de::Error| ConfigError::parse(path, text, &error);
-        // Read as Raw first: only from the text itself do errors know their line.
+        // Read as Raw first: only errors of the text itself have a line.
         toml::from_str::<raw::Raw>(text).map_err(inside)?;
-        environment::overlay(toml::from_str(text).map_err(inside)?, variables)
+        let Overlaid { raw, ignored } =
+            environment::overlay(toml::from_str(text).map_err(inside)?, &variables)?;
+        let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+        let config = check::check(&raw, &Context { folder, variables })?;
+        Ok(Self { ignored_variables: ignored, ..config })
     }
 }
 

@@ -1,18 +1,18 @@
-//! What goes over Redis: the layer and Django's channels beside it.
+//! `[layer]` and `[channels]`: what uses Redis.
 
 use super::check::{at_least_one, period, within};
-use super::raw::{self, Raw, Word};
-use super::secret::Given;
-use super::{ConfigError, Place, credentials};
+use super::raw::{self, Keyword, Raw};
+use super::secret::HasSecret;
+use super::{ConfigError, Context, credentials};
 use crate::channels::{self, Receive};
 use crate::group::GroupPattern;
 use crate::layer;
 use crate::sources::SourceSettings;
 
-/// The longest history: all of it may be replayed to each of many that come back at once.
+/// Longest history: all of it may be replayed to each of many reconnecting clients.
 const MAX_HISTORY: u32 = 10_000;
 
-/// Most mailboxes: each look asks after all of them.
+/// Most mailboxes: each poll reads all of them.
 const MAX_BOXES: u16 = 1024;
 
 pub(super) fn layer(raw: &Raw, sources: &SourceSettings) -> Result<layer::Settings, ConfigError> {
@@ -48,33 +48,27 @@ fn redis(raw: &Raw, sources: &SourceSettings) -> Result<layer::RedisSettings, Co
     Ok(redis)
 }
 
-pub(super) fn sources(raw: &Raw, place: &Place) -> Result<SourceSettings, ConfigError> {
+pub(super) fn sources(raw: &Raw, context: &Context) -> Result<SourceSettings, ConfigError> {
     let written = &raw.channels;
-    let receives = |what| written.receive.contains(&Word(what));
+    let receives = |what| written.receive.contains(&Keyword(what));
     if !written.receive.is_empty() && raw.layer.kind == raw::LayerKind::Memory {
         let found = format!(
             "{:?}",
-            written.receive.iter().map(|Word(r)| r.to_string()).collect::<Vec<_>>()
+            written.receive.iter().map(|Keyword(receive)| receive.to_string()).collect::<Vec<_>>()
         );
-        let allowed =
-            "nothing with layer.kind = \"memory\"; Django's channels are on the layer's Redis";
-        return Err(ConfigError::value("channels.receive", found, allowed));
+        let expected =
+            "[] with layer.kind = \"memory\"; Django's channels are on the layer's Redis";
+        return Err(ConfigError::value("channels.receive", found, expected));
     }
     check_name("channels.prefix", &written.prefix, 64)?;
     if !written.send.is_empty() && written.receive.is_empty() {
-        let allowed = "nothing unless channels.receive says which of the two layers Django uses";
-        return Err(ConfigError::value("channels.send", format!("{:?}", written.send), allowed));
+        let expected = "[] unless channels.receive names the layer that Django uses";
+        return Err(ConfigError::value("channels.send", format!("{:?}", written.send), expected));
     }
-    let keys = written.key.iter().enumerate().map(|(index, key)| {
-        let at = format!("channels.key[{index}]");
-        let given = Given {
-            key: &at,
-            secret: &key.secret,
-            secret_file: &key.secret_file,
-            secret_env: &key.secret_env,
-        };
-        given.resolve(place)
-    });
+    let keys =
+        written.key.iter().enumerate().map(|(index, key)| {
+            key.secret_keys().resolve(&format!("channels.key[{index}]"), context)
+        });
     let channels = channels::ChannelSettings {
         core: receives(Receive::Core),
         pubsub: receives(Receive::Pubsub),
@@ -105,32 +99,30 @@ fn patterns(key: &str, written: &[String]) -> Result<Vec<GroupPattern>, ConfigEr
     written.map(|(index, text)| credentials::pattern(&format!("{key}[{index}]"), text)).collect()
 }
 
-/// A part of keys and channels.
+/// A name that becomes a part of keys and channels in Redis.
 fn check_name(key: &str, name: &str, most: usize) -> Result<(), ConfigError> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     if (1..=most).contains(&name.len()) && name.chars().all(legal) {
         return Ok(());
     }
-    let allowed = format!("1 to {most} of letters, digits, '_', '-' and '.'");
-    Err(ConfigError::value(key, format!("{name:?}"), allowed))
+    let expected = format!("1 to {most} of letters, digits, '_', '-' and '.'");
+    Err(ConfigError::value(key, format!("{name:?}"), expected))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::{Path, PathBuf};
+    use std::path::Path;
 
     use super::*;
-    use crate::config::{Config, Variables, check};
+    use crate::config::{Config, Variables};
 
     fn load(channels: &str) -> Result<Config, ConfigError> {
         let text = format!("[layer]\nkind = \"redis\"\n[channels]\n{channels}");
-        let variables = Variables::new();
-        let raw = Config::parse(Path::new("gateway.toml"), &text, &variables)?;
-        check::check(&raw, &Place { folder: PathBuf::new(), variables })
+        Config::parse(Path::new("gateway.toml"), &text, Variables::new())
     }
 
     #[test]
-    fn what_is_sent_to_django_needs_a_layer_that_django_uses() {
+    fn sending_to_django_needs_a_layer_that_django_uses() {
         let error = load("send = [\"sala_*\"]").expect_err("no layer is named");
         assert!(error.to_string().contains("channels.receive"), "{error}");
         let config = load("send = [\"sala_*\"]\nreceive = [\"pubsub\"]").unwrap();

@@ -1,12 +1,12 @@
-//! Routes: paths that cannot hide each other, groups that they join, events as they show them.
+//! `[[route]]`: paths that do not hide each other, the groups to join, the shapes of events.
 
 use super::{ConfigError, credentials, raw};
 use crate::identity::Template;
 use crate::protocol::{EventShape, Shape};
 use crate::server::{Allow, Route};
 
-/// What the file's routes come to.
-pub(super) struct Built {
+/// The checked routes.
+pub(super) struct CheckedRoutes {
     /// In the file's order.
     pub(super) routes: Vec<Route>,
     /// What [`Route::shape`] refers to.
@@ -16,13 +16,13 @@ pub(super) struct Built {
 }
 
 /// Checks the routes one by one and against each other.
-pub(super) fn build(routes: &[raw::Route], has_hook: bool) -> Result<Built, ConfigError> {
+pub(super) fn build(
+    routes: &[raw::RouteTable],
+    has_hook: bool,
+) -> Result<CheckedRoutes, ConfigError> {
     if routes.is_empty() {
-        return Err(ConfigError::value(
-            "route",
-            "empty",
-            "at least one; without any there is \"/ws\"",
-        ));
+        let expected = "at least one; without the key there is \"/ws\"";
+        return Err(ConfigError::value("route", "[]", expected));
     }
     let mut shapes = vec![Shape::verbatim()];
     let mut claims = Vec::new();
@@ -31,9 +31,12 @@ pub(super) fn build(routes: &[raw::Route], has_hook: bool) -> Result<Built, Conf
         let at = format!("route[{index}]");
         let parameters = parameters(&at, &route.path)?;
         if let Some(earlier) = built.iter().find(|earlier| covers(&earlier.path, &route.path)) {
-            let found = format!("{:?}, which {:?} before it takes", route.path, earlier.path);
-            let allowed = "paths that no earlier route matches";
-            return Err(ConfigError::value(format!("{at}.path"), found, allowed));
+            let expected = format!("a path that the earlier {:?} does not match", earlier.path);
+            return Err(ConfigError::value(
+                format!("{at}.path"),
+                format!("{:?}", route.path),
+                expected,
+            ));
         }
         let join = credentials::templates(&format!("{at}.join"), &route.join)?;
         check_allow(&at, route.allow, &join, &parameters, has_hook)?;
@@ -50,11 +53,7 @@ pub(super) fn build(routes: &[raw::Route], has_hook: bool) -> Result<Built, Conf
         built.push(Route {
             path: route.path.clone(),
             join,
-            allow: match route.allow {
-                raw::Allow::Token => Allow::Token,
-                raw::Allow::Anyone => Allow::Anyone,
-                raw::Allow::Hook => Allow::Hook,
-            },
+            allow: route.allow,
             call_errors: route.call_errors,
             welcome: route.welcome.as_ref().map(|table| welcome(&at, table)).transpose()?,
             shape: u16::try_from(known).map_err(|_| {
@@ -62,13 +61,14 @@ pub(super) fn build(routes: &[raw::Route], has_hook: bool) -> Result<Built, Conf
             })?,
         });
     }
-    Ok(Built { routes: built, shapes, claims })
+    Ok(CheckedRoutes { routes: built, shapes, claims })
 }
 
 /// The names in braces of a path such as `/ws/chat/{sala}/`.
 fn parameters<'a>(at: &str, path: &'a str) -> Result<Vec<&'a str>, ConfigError> {
-    let wrong =
-        |allowed: &str| Err(ConfigError::value(format!("{at}.path"), format!("{path:?}"), allowed));
+    let wrong = |expected: &str| {
+        Err(ConfigError::value(format!("{at}.path"), format!("{path:?}"), expected))
+    };
     let Some(rest) = path.strip_prefix('/') else {
         return wrong("a path that begins with '/'");
     };
@@ -109,10 +109,10 @@ fn covers(earlier: &str, later: &str) -> bool {
     }
 }
 
-/// What a browser writes into its URL may fill a group name only where that is meant.
+/// A path parameter, which the browser chooses, may fill a group name only where the file allows it.
 fn check_allow(
     at: &str,
-    allow: raw::Allow,
+    allow: Allow,
     join: &[Template],
     parameters: &[&str],
     has_hook: bool,
@@ -120,26 +120,26 @@ fn check_allow(
     let from_url = join.iter().find(|template| template.names().any(|n| parameters.contains(&n)));
     let at = |name: &str| format!("{at}.{name}");
     match (allow, from_url) {
-        (raw::Allow::Hook, _) if !has_hook => {
-            let allowed = "\"token\" or \"anyone\", or set backend.url and backend.connect: there \
+        (Allow::Hook, _) if !has_hook => {
+            let expected = "\"token\" or \"anyone\", or set backend.url and backend.connect: there \
                            is no connect hook to ask";
-            Err(ConfigError::value(at("allow"), "\"hook\"", allowed))
+            Err(ConfigError::value(at("allow"), "\"hook\"", expected))
         }
-        (raw::Allow::Token, Some(template)) => {
-            let allowed = "names without path parameters; or set allow = \"hook\" if the back end \
+        (Allow::Token, Some(template)) => {
+            let expected = "names without path parameters; or set allow = \"hook\" if the back end \
                            confirms them, allow = \"anyone\" if everybody with a token may join \
-                           whichever group the URL names";
-            Err(ConfigError::value(at("join"), format!("\"{template}\""), allowed))
+                           any group that the URL names";
+            Err(ConfigError::value(at("join"), format!("\"{template}\""), expected))
         }
-        (raw::Allow::Anyone, None) => {
-            let allowed = "\"token\", since join uses no path parameter";
-            Err(ConfigError::value(at("allow"), "\"anyone\"", allowed))
+        (Allow::Anyone, None) => {
+            let expected = "\"token\", since join uses no path parameter";
+            Err(ConfigError::value(at("allow"), "\"anyone\"", expected))
         }
         _ => Ok(()),
     }
 }
 
-fn shape(at: &str, route: &raw::Route) -> Result<Shape, ConfigError> {
+fn shape(at: &str, route: &raw::RouteTable) -> Result<Shape, ConfigError> {
     let Some(events) = &route.events else {
         return Ok(Shape::verbatim());
     };
@@ -154,12 +154,12 @@ fn shape(at: &str, route: &raw::Route) -> Result<Shape, ConfigError> {
 fn welcome(at: &str, table: &toml::Table) -> Result<String, ConfigError> {
     if let Some(key) = table.iter().find_map(|(key, value)| not_json(key, value)) {
         let key = format!("{at}.welcome.{key}");
-        return Err(ConfigError::value(key, "not finite", "a number that JSON can write"));
+        return Err(ConfigError::problem(key, "is not finite", "a number that JSON can write"));
     }
     Ok(serde_json::to_string(table).expect("tables with JSON's values are serializable"))
 }
 
-/// The place of the first number that JSON has no form for. Dates have become text by now.
+/// The key of the first number that JSON cannot write. Dates have become text by now.
 fn not_json(key: &str, value: &toml::Value) -> Option<String> {
     match value {
         toml::Value::Float(number) if !number.is_finite() => Some(key.to_owned()),

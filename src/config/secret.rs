@@ -1,4 +1,4 @@
-//! Secrets: where they are written, and never shown again.
+//! Secrets: read from the file, from a file of their own or from a variable, and never shown.
 
 use std::fmt;
 use std::path::Path;
@@ -6,13 +6,13 @@ use std::path::Path;
 use serde::de::{Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
 
-use super::{ConfigError, Place};
+use super::{ConfigError, Context};
 
-/// A secret written in the file itself. Neither `Debug` nor an error shows it.
+/// A secret written in the configuration itself. Neither `Debug` nor an error shows it.
 #[derive(Clone, PartialEq)]
 pub(crate) struct Secret(pub(crate) String);
 
-/// Stands for a secret wherever one would be printed.
+/// Printed in place of a secret.
 const HIDDEN: &str = "(hidden)";
 
 impl fmt::Debug for Secret {
@@ -29,14 +29,14 @@ impl Serialize for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
+        struct SecretVisitor;
 
-        /// serde's own words for a wrong type repeat the value; these do not.
+        /// serde's message for a wrong type repeats the value; this one does not.
         fn hidden<E: serde::de::Error>() -> Result<Secret, E> {
             Err(E::custom("a secret is text in quotes"))
         }
 
-        impl Visitor<'_> for Text {
+        impl Visitor<'_> for SecretVisitor {
             type Value = Secret;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,72 +60,90 @@ impl<'de> Deserialize<'de> for Secret {
             }
         }
 
-        deserializer.deserialize_any(Text)
+        deserializer.deserialize_any(SecretVisitor)
     }
 }
 
-/// The ways to give one secret, exactly one of which is used.
-pub(crate) struct Given<'a> {
-    /// Where it is asked for, such as `auth.key[0]`.
-    pub(crate) key: &'a str,
-    pub(crate) secret: &'a Option<Secret>,
-    pub(crate) secret_file: &'a Option<String>,
-    pub(crate) secret_env: &'a Option<String>,
+/// The three keys by which a table can give its secret; exactly one of them is used.
+pub(crate) struct SecretKeys<'a> {
+    pub(crate) secret: Option<&'a Secret>,
+    pub(crate) secret_file: Option<&'a String>,
+    pub(crate) secret_env: Option<&'a String>,
 }
 
-impl Given<'_> {
-    /// Whether a secret is given in some way.
+/// A table with the keys `secret`, `secret_file` and `secret_env`.
+pub(crate) trait HasSecret {
+    fn secret_keys(&self) -> SecretKeys<'_>;
+}
+
+/// serde cannot flatten a struct into one that denies unknown fields, so each table repeats the keys.
+macro_rules! has_secret {
+    ($($table:ty),+) => {$(
+        impl $crate::config::secret::HasSecret for $table {
+            fn secret_keys(&self) -> $crate::config::secret::SecretKeys<'_> {
+                $crate::config::secret::SecretKeys {
+                    secret: self.secret.as_ref(),
+                    secret_file: self.secret_file.as_ref(),
+                    secret_env: self.secret_env.as_ref(),
+                }
+            }
+        }
+    )+};
+}
+
+pub(crate) use has_secret;
+
+impl SecretKeys<'_> {
+    /// Whether any of the keys is there.
     pub(crate) fn any(&self) -> bool {
         self.secret.is_some() || self.secret_file.is_some() || self.secret_env.is_some()
     }
 
-    /// The secret's bytes; a file loses the line end that editors put after it.
-    pub(crate) fn resolve(&self, place: &Place) -> Result<Vec<u8>, ConfigError> {
+    /// The secret of the table at `key`, such as `auth.key[0]`. A file loses the line end that editors
+    /// put after it.
+    pub(crate) fn resolve(&self, key: &str, context: &Context) -> Result<Vec<u8>, ConfigError> {
         let bytes = match (self.secret, self.secret_file, self.secret_env) {
             (Some(secret), None, None) => secret.0.clone().into_bytes(),
             (None, Some(file), None) => {
-                let mut bytes = read(&format!("{}.secret_file", self.key), file, place)?;
+                let mut bytes = read(&format!("{key}.secret_file"), file, context)?;
                 while matches!(bytes.last(), Some(b'\n' | b'\r')) {
                     bytes.pop();
                 }
                 bytes
             }
-            (None, None, Some(name)) => match place.variables.get(name) {
+            (None, None, Some(name)) => match context.variables.get(name) {
                 Some(value) => value.clone().into_bytes(),
                 None => {
-                    let key = format!("{}.secret_env", self.key);
-                    return Err(ConfigError::value(
-                        key,
-                        name,
-                        "the name of a variable that is set",
-                    ));
+                    let expected = "the name of a variable that is set";
+                    let key = format!("{key}.secret_env");
+                    return Err(ConfigError::value(key, format!("{name:?}"), expected));
                 }
             },
-            _ => return Err(self.ambiguous()),
+            _ => return Err(self.ambiguous(key)),
         };
         if bytes.is_empty() {
-            return Err(ConfigError::value(self.key, "an empty secret", "one that is not empty"));
+            return Err(ConfigError::problem(key, "has an empty secret", "at least one byte"));
         }
         Ok(bytes)
     }
 
-    fn ambiguous(&self) -> ConfigError {
+    fn ambiguous(&self, key: &str) -> ConfigError {
         let given = [
             ("secret", self.secret.is_some()),
             ("secret_file", self.secret_file.is_some()),
             ("secret_env", self.secret_env.is_some()),
         ];
         let given: Vec<_> = given.iter().filter(|(_, is)| *is).map(|(name, _)| *name).collect();
-        let found = match given.as_slice() {
-            [] => "without a secret".to_owned(),
-            several => several.join(" and "),
+        let problem = match given.as_slice() {
+            [] => "has no secret".to_owned(),
+            several => format!("has {}", several.join(" and ")),
         };
-        ConfigError::value(self.key, found, "exactly one of secret, secret_file and secret_env")
+        ConfigError::problem(key, problem, "exactly one of secret, secret_file and secret_env")
     }
 }
 
 /// Reads a file named in the configuration, relative to the configuration's own folder.
-pub(crate) fn read(key: &str, file: &str, place: &Place) -> Result<Vec<u8>, ConfigError> {
-    let path = place.folder.join(Path::new(file));
+pub(crate) fn read(key: &str, file: &str, context: &Context) -> Result<Vec<u8>, ConfigError> {
+    let path = context.folder.join(Path::new(file));
     std::fs::read(&path).map_err(|source| ConfigError::File { key: key.to_owned(), path, source })
 }

@@ -82,9 +82,9 @@ impl Serialize for Size {
 
 impl<'de> Deserialize<'de> for Period {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Written;
+        struct PeriodVisitor;
 
-        impl Visitor<'_> for Written {
+        impl Visitor<'_> for PeriodVisitor {
             type Value = Period;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -97,15 +97,15 @@ impl<'de> Deserialize<'de> for Period {
             }
         }
 
-        deserializer.deserialize_any(Written)
+        deserializer.deserialize_any(PeriodVisitor)
     }
 }
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Written;
+        struct SizeVisitor;
 
-        impl Visitor<'_> for Written {
+        impl Visitor<'_> for SizeVisitor {
             type Value = Size;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -123,6 +123,6 @@ impl<'de> Deserialize<'de> for Size {
             }
         }
 
-        deserializer.deserialize_any(Written)
+        deserializer.deserialize_any(SizeVisitor)
     }
 }

@@ -1,4 +1,4 @@
-//! What is allowed and still worth a thought, and what `serve` cannot do without.
+//! Warnings of a valid configuration, and what `serve` needs beyond validity.
 
 use std::time::Duration;
 
@@ -9,39 +9,38 @@ use crate::identity;
 const SECRET_LENGTHS: [(&str, usize); 3] = [("HS256", 32), ("HS384", 48), ("HS512", 64)];
 
 impl Config {
-    /// What `serve` needs beyond a consistent configuration: somebody must be able to get in.
+    /// Checks what `serve` needs beyond a valid configuration: a way to authenticate.
     pub fn check_serves(&self) -> Result<(), ConfigError> {
         if self.identity.keys.is_empty() && !self.backend.has_hook() {
-            let allowed = "at least one [[auth.key]], or backend.url with a connect hook, since somebody \
-                           must say who a browser is \
-                           (to try things, run: groupcast dev)";
-            return Err(ConfigError::value("auth.key", "missing", allowed));
+            let expected = "at least one [[auth.key]], or backend.url with a connect hook, to \
+                            authenticate browsers (to try the gateway, run: groupcast dev)";
+            return Err(ConfigError::problem("auth.key", "is missing", expected));
         }
         Ok(())
     }
 
-    /// One sentence for each thing that may not be meant.
+    /// One sentence for each valid setting that may be a mistake.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        self.warn_of_doors(&mut warnings);
+        self.warn_of_listeners(&mut warnings);
         warn_of_keys(&self.identity, &mut warnings);
         self.warn_of_groups(&mut warnings);
+        self.warn_of_variables(&mut warnings);
         warnings
     }
 
-    fn warn_of_doors(&self, warnings: &mut Vec<String>) {
+    fn warn_of_listeners(&self, warnings: &mut Vec<String>) {
         let server = &self.server;
         if !self.api.address.ip().is_loopback() {
             warnings.push(format!(
-                "listen.api is {}: keys and events cross the network in clear text; keep it behind \
+                "listen.api = {}: keys and events cross the network in clear text; keep it behind \
                  a proxy with TLS or in a private network",
                 self.api.address
             ));
         }
         if !server.token_parameter.is_empty() {
             warnings.push(format!(
-                "auth.url_parameter is {:?}: URLs end up in the logs of proxies, and the token with \
-                 them",
+                "auth.url_parameter = {:?}: proxies log URLs, and so the token",
                 server.token_parameter
             ));
         }
@@ -58,14 +57,27 @@ impl Config {
     fn warn_of_groups(&self, warnings: &mut Vec<String>) {
         for claim in &self.identity.claims {
             warnings.push(format!(
-                "{{{claim}}} in a route's join is no parameter of its path: it is read from the \
-                 token's claims, and a token without it is refused"
+                "{{{claim}}} in a route's join is not a parameter of its path: it is read from the \
+                 token's claims, and a token without the claim is refused"
             ));
         }
         if self.identity.api_keys.is_empty() {
             warnings.push("without an [[api.key]] no back end can publish".to_owned());
         }
     }
+
+    fn warn_of_variables(&self, warnings: &mut Vec<String>) {
+        let named = self.ignored_variables.iter().filter(|name| !is_service_link(name));
+        let warning = |name| format!("variable {name} names no key of the configuration: ignored");
+        warnings.extend(named.map(warning));
+    }
+}
+
+/// Whether Kubernetes sets this variable in each container beside a Service whose name begins with
+/// groupcast: `…_SERVICE_HOST`, `…_SERVICE_PORT`, `…_PORT`, `…_PORT_8080_TCP_ADDR` and the like.
+fn is_service_link(name: &str) -> bool {
+    let part = |part: &str| name.ends_with(part) || name.contains(&format!("{part}_"));
+    part("_SERVICE_HOST") || part("_SERVICE_PORT") || part("_PORT")
 }
 
 fn warn_of_keys(identity: &identity::Settings, warnings: &mut Vec<String>) {
@@ -83,13 +95,13 @@ fn warn_of_keys(identity: &identity::Settings, warnings: &mut Vec<String>) {
     }
     if identity.audience.is_empty() && !identity.keys.is_empty() {
         warnings.push(
-            "auth.audience is empty: a token that the same key signed for another service gets in"
+            "auth.audience = []: tokens that the same key signed for other services are accepted"
                 .to_owned(),
         );
     }
     if identity.leeway > Duration::from_secs(5) {
         warnings.push(format!(
-            "auth.leeway is {:?}: a token is believed that long after its end",
+            "auth.leeway = {:?}: tokens are accepted that long after they expired",
             identity.leeway
         ));
     }

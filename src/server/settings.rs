@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::identity::Template;
 
 /// The public listener, the limits of a handshake, and the routes.
@@ -51,9 +53,11 @@ pub struct Route {
 }
 
 /// Who may authenticate a browser on a route, and whether path parameters may name groups.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Allow {
     /// A token, else the hook; no path parameter is filled into `join`.
+    #[default]
     Token,
     /// As before, and any authenticated browser may choose path parameters in `join`.
     Anyone,

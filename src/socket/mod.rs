@@ -7,6 +7,8 @@ mod stream;
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 pub use client_socket::ClientSocket;
 pub use decoder::{Decoder, Inbound, accept_key};
 pub use outbox::{Flushed, GapPolicy, Lost, Millis, Outbox, QueuedEvent, Source};
@@ -54,9 +56,11 @@ pub struct Limits {
 }
 
 /// What happens when a group's publications overflow an outbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Overflow {
     /// The oldest waiting one of the group goes: for feeds, where the newest state counts.
+    #[default]
     DropOldest,
     /// The arriving one goes: the tradition of channel layers.
     DropNewest,

@@ -1,6 +1,5 @@
 //! Somebody at the door, as the hook is told of them.
 
-use std::fmt::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -9,6 +8,7 @@ use hyper::header::{
     ACCEPT_LANGUAGE, AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
     USER_AGENT,
 };
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::backend::PATH;
 
@@ -29,6 +29,12 @@ const PASSED_ON: [HeaderName; 8] = [
 
 /// What the verdict on somebody may depend on; all else is passed on for the site's logs.
 const DECISIVE: [HeaderName; 4] = [HOST, COOKIE, AUTHORIZATION, PATH];
+
+/// Encoded in a query: all but the unreserved characters (RFC 3986, section 2.3).
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Encoded in a header: all but visible ASCII.
+const HEADER: &AsciiSet = &CONTROLS.add(b' ');
 
 /// Somebody at the door. Their headers are copies: the originals are views of a whole read buffer.
 #[derive(Debug, Clone)]
@@ -55,9 +61,9 @@ impl HookRequest {
         for (name, value) in parameters {
             let join = if query.is_empty() { '?' } else { '&' };
             query.push(join);
-            encode(name, is_unreserved, &mut query);
+            query.extend(utf8_percent_encode(name, QUERY));
             query.push('=');
-            encode(value, is_unreserved, &mut query);
+            query.extend(utf8_percent_encode(value, QUERY));
         }
         let mut copies = HeaderMap::with_capacity(PASSED_ON.len() + 1);
         for name in PASSED_ON {
@@ -138,22 +144,6 @@ impl HookRequest {
 
 /// A path as a header can carry it: what is not visible ASCII is percent-encoded.
 pub(in crate::backend) fn path_header(path: &str) -> HeaderValue {
-    let mut text = String::with_capacity(path.len());
-    encode(path, |byte| byte.is_ascii_graphic(), &mut text);
+    let text = utf8_percent_encode(path, HEADER).to_string();
     HeaderValue::from_str(&text).expect("visible ASCII is legal in a header")
-}
-
-/// RFC 3986, section 2.3.
-fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
-}
-
-fn encode(text: &str, stays: impl Fn(u8) -> bool, out: &mut String) {
-    for byte in text.bytes() {
-        match stays(byte) {
-            true => out.push(char::from(byte)),
-            // Writing to a String cannot fail.
-            false => drop(write!(out, "%{byte:02X}")),
-        }
-    }
 }

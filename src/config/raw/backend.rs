@@ -1,17 +1,17 @@
-//! `[backend]`: the server that is asked who somebody is and that takes calls.
+//! `[backend]`: the site, which answers the connect hook and calls.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::backend;
-use crate::config::secret::Secret;
+use crate::config::secret::{Secret, has_secret};
 use crate::config::units::Period;
 
-/// `[backend]`: where it is, what it is asked, and how much of it at once.
+/// `[backend]`: its address, its paths, and the bounds of requests to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Backend {
+pub(crate) struct BackendSection {
     pub(crate) url: String,
     pub(crate) connect: String,
     pub(crate) calls: String,
@@ -23,27 +23,29 @@ pub(crate) struct Backend {
     pub(crate) recheck: Period,
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) host: String,
-    pub(crate) key: Vec<SigningKey>,
+    pub(crate) key: Vec<SigningKeyTable>,
 }
 
-/// `[[backend.key]]`: a secret that the back end knows.
+/// `[[backend.key]]`: a secret that signs requests to the back end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct SigningKey {
-    #[serde(default = "SigningKey::id")]
+pub(crate) struct SigningKeyTable {
+    #[serde(default = "SigningKeyTable::id")]
     pub(crate) id: String,
     pub(crate) secret: Option<Secret>,
     pub(crate) secret_file: Option<String>,
     pub(crate) secret_env: Option<String>,
 }
 
-impl SigningKey {
+has_secret!(SigningKeyTable);
+
+impl SigningKeyTable {
     fn id() -> String {
         "1".to_owned()
     }
 }
 
-impl Default for Backend {
+impl Default for BackendSection {
     fn default() -> Self {
         let room = backend::Settings::default();
         Self {

@@ -1,11 +1,11 @@
-//! `[layer]` and `[channels]`: what goes over Redis.
+//! `[layer]` and `[channels]`: what uses Redis.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Word;
-use crate::config::secret::Secret;
+use super::Keyword;
+use crate::config::secret::{Secret, has_secret};
 use crate::config::units::{Period, Size};
 use crate::sources::SourceSettings;
 use crate::{channels, layer};
@@ -13,7 +13,7 @@ use crate::{channels, layer};
 /// `[layer]`: what carries publications between instances.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Layer {
+pub(crate) struct LayerSection {
     pub(crate) kind: LayerKind,
     pub(crate) url: Secret,
     pub(crate) cluster: String,
@@ -21,17 +21,17 @@ pub(crate) struct Layer {
     pub(crate) commands: usize,
     pub(crate) backlog_bytes: Size,
     pub(crate) ingress: bool,
-    pub(crate) history: Vec<GroupHistory>,
+    pub(crate) history: Vec<HistoryTable>,
 }
 
-/// `[[layer.history]]`: what is kept of the groups that match.
+/// `[[layer.history]]`: the history of the groups that match.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct GroupHistory {
+pub(crate) struct HistoryTable {
     pub(crate) pattern: String,
-    #[serde(default = "GroupHistory::size")]
+    #[serde(default = "HistoryTable::size")]
     pub(crate) size: u32,
-    #[serde(default = "GroupHistory::ttl")]
+    #[serde(default = "HistoryTable::ttl")]
     pub(crate) ttl: Period,
 }
 
@@ -47,8 +47,8 @@ pub(crate) enum LayerKind {
 /// `[channels]`: Django's channel layer on the same Redis.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Channels {
-    pub(crate) receive: Vec<Word<channels::Receive>>,
+pub(crate) struct ChannelsSection {
+    pub(crate) receive: Vec<Keyword<channels::Receive>>,
     pub(crate) groups: Vec<String>,
     pub(crate) send: Vec<String>,
     pub(crate) send_capacity: u32,
@@ -57,24 +57,26 @@ pub(crate) struct Channels {
     pub(crate) expiry: Period,
     pub(crate) group_expiry: Period,
     pub(crate) random_prefix_length: usize,
-    pub(crate) serializer: Word<channels::Serializer>,
+    pub(crate) serializer: Keyword<channels::Serializer>,
     pub(crate) boxes: u16,
-    pub(crate) key: Vec<ChannelsKey>,
+    pub(crate) key: Vec<ChannelsKeyTable>,
 }
 
 /// `[[channels.key]]`: one of Django's `symmetric_encryption_keys`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct ChannelsKey {
+pub(crate) struct ChannelsKeyTable {
     pub(crate) secret: Option<Secret>,
     pub(crate) secret_file: Option<String>,
     pub(crate) secret_env: Option<String>,
 }
 
-impl Default for Layer {
+has_secret!(ChannelsKeyTable);
+
+impl Default for LayerSection {
     fn default() -> Self {
         let url = "redis://127.0.0.1:6379";
-        let redis = layer::RedisSettings::new(url).expect("the default address is one");
+        let redis = layer::RedisSettings::new(url).expect("a legal address");
         Self {
             kind: LayerKind::default(),
             url: Secret(url.to_owned()),
@@ -88,7 +90,7 @@ impl Default for Layer {
     }
 }
 
-impl GroupHistory {
+impl HistoryTable {
     fn size() -> u32 {
         100
     }
@@ -98,7 +100,7 @@ impl GroupHistory {
     }
 }
 
-impl Default for Channels {
+impl Default for ChannelsSection {
     fn default() -> Self {
         let channels = channels::ChannelSettings::default();
         Self {
@@ -111,7 +113,7 @@ impl Default for Channels {
             expiry: Period(channels.codec.expiry),
             group_expiry: Period(channels.group_expiry),
             random_prefix_length: channels.codec.random_prefix,
-            serializer: Word(channels.codec.serializer),
+            serializer: Keyword(channels.codec.serializer),
             boxes: channels.boxes,
             key: Vec::new(),
         }

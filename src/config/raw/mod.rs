@@ -1,6 +1,6 @@
-//! What can be written in `gateway.toml`: one struct per section, defaults taken from the rooms.
+//! The form of `gateway.toml`: one struct per section, with the defaults of the rooms.
 //!
-//! Nothing here is checked beyond its own form; [`super::check`] says what the values mean together.
+//! Only the form of each value is checked here; [`super::check`] checks values against each other.
 
 mod backend;
 mod layer;
@@ -12,11 +12,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub(crate) use backend::{Backend, SigningKey};
-pub(crate) use layer::{Channels, Layer, LayerKind};
-pub(crate) use routes::{Allow, Route, Routes};
+pub(crate) use backend::{BackendSection, SigningKeyTable};
+pub(crate) use layer::{ChannelsSection, LayerKind, LayerSection};
+pub(crate) use routes::{RouteList, RouteTable};
 
-use super::secret::Secret;
+use super::secret::{Secret, has_secret};
 use super::units::{Period, Size};
 use crate::{api, coordinator, hub, identity, publish, server, socket, telemetry};
 
@@ -24,33 +24,33 @@ use crate::{api, coordinator, hub, identity, publish, server, socket, telemetry}
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Raw {
-    pub(crate) listen: Listen,
-    pub(crate) connections: Connections,
-    pub(crate) limits: Limits,
-    pub(crate) auth: Auth,
-    pub(crate) grant: Vec<Grant>,
-    pub(crate) api: Api,
-    pub(crate) backend: Backend,
-    pub(crate) drain: Drain,
-    pub(crate) hub: Hub,
-    pub(crate) layer: Layer,
-    pub(crate) channels: Channels,
-    pub(crate) route: Routes,
-    pub(crate) log: Log,
+    pub(crate) listen: ListenSection,
+    pub(crate) connections: ConnectionsSection,
+    pub(crate) limits: LimitsSection,
+    pub(crate) auth: AuthSection,
+    pub(crate) grant: Vec<GrantTable>,
+    pub(crate) api: ApiSection,
+    pub(crate) backend: BackendSection,
+    pub(crate) drain: DrainSection,
+    pub(crate) hub: HubSection,
+    pub(crate) layer: LayerSection,
+    pub(crate) channels: ChannelsSection,
+    pub(crate) route: RouteList,
+    pub(crate) log: LogSection,
 }
 
-/// `[listen]`: where the two doors are.
+/// `[listen]`: the addresses of the two listeners.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Listen {
+pub(crate) struct ListenSection {
     pub(crate) public: SocketAddr,
     pub(crate) api: SocketAddr,
 }
 
-/// `[connections]`: how many, and how long they may take.
+/// `[connections]`: their number, and their timeouts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Connections {
+pub(crate) struct ConnectionsSection {
     pub(crate) max: usize,
     pub(crate) max_handshakes: usize,
     pub(crate) per_user: u32,
@@ -61,10 +61,10 @@ pub(crate) struct Connections {
     pub(crate) retry_window: Period,
 }
 
-/// `[limits]`: what one connection may send and what may wait for it.
+/// `[limits]`: bounds of one connection's input and output.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Limits {
+pub(crate) struct LimitsSection {
     pub(crate) max_frame_bytes: Size,
     pub(crate) frames_per_second: u32,
     pub(crate) frame_burst: u32,
@@ -73,36 +73,26 @@ pub(crate) struct Limits {
     pub(crate) total_outbox_bytes: Size,
     pub(crate) max_event_bytes: Size,
     pub(crate) notsent_lowat: Size,
-    pub(crate) group: Vec<GroupLimits>,
+    pub(crate) group: Vec<GroupLimitsTable>,
 }
 
-/// `[[limits.group]]`: what may wait of the groups that match.
+/// `[[limits.group]]`: outbox bounds of the groups that match.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct GroupLimits {
+pub(crate) struct GroupLimitsTable {
     pub(crate) pattern: String,
-    #[serde(default = "GroupLimits::capacity")]
+    #[serde(default = "GroupLimitsTable::capacity")]
     pub(crate) capacity: u32,
-    #[serde(default = "GroupLimits::expiry")]
+    #[serde(default = "GroupLimitsTable::expiry")]
     pub(crate) expiry: Period,
     #[serde(default)]
-    pub(crate) overflow: Overflow,
+    pub(crate) overflow: socket::Overflow,
 }
 
-/// `overflow`: the publication too many.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Overflow {
-    #[default]
-    DropOldest,
-    DropNewest,
-    Close,
-}
-
-/// `[auth]`: whose tokens are believed, and where they may be.
+/// `[auth]`: which tokens are accepted, and where they are looked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Auth {
+pub(crate) struct AuthSection {
     pub(crate) audience: Vec<String>,
     pub(crate) issuer: Vec<String>,
     pub(crate) leeway: Period,
@@ -111,13 +101,13 @@ pub(crate) struct Auth {
     pub(crate) allowed_origins: Vec<String>,
     pub(crate) groups_claim: String,
     pub(crate) grants_claim: String,
-    pub(crate) key: Vec<AuthKey>,
+    pub(crate) key: Vec<AuthKeyTable>,
 }
 
-/// `[[auth.key]]`: a key that tokens may be signed with.
+/// `[[auth.key]]`: a key that verifies tokens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct AuthKey {
+pub(crate) struct AuthKeyTable {
     #[serde(default)]
     pub(crate) id: String,
     pub(crate) algorithm: String,
@@ -127,45 +117,45 @@ pub(crate) struct AuthKey {
     pub(crate) public_key_file: Option<String>,
 }
 
-/// `[[grant]]`: what every token may do beside what it says itself.
+/// `[[grant]]`: grants of every token, beside its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Grant {
+pub(crate) struct GrantTable {
     #[serde(default)]
-    pub(crate) allow: Vec<Word<identity::Operation>>,
+    pub(crate) allow: Vec<Keyword<identity::Operation>>,
     #[serde(default)]
     pub(crate) groups: Vec<String>,
     #[serde(default)]
     pub(crate) calls: Vec<String>,
 }
 
-/// `[api]`: the door for back ends.
+/// `[api]`: the listener for back ends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Api {
+pub(crate) struct ApiSection {
     pub(crate) timeout: Period,
     pub(crate) idempotency_window: Period,
     pub(crate) idempotency_keys: usize,
     pub(crate) publish_timeout: Period,
-    pub(crate) key: Vec<ApiKey>,
+    pub(crate) key: Vec<ApiKeyTable>,
 }
 
-/// `[[api.key]]`: one back end.
+/// `[[api.key]]`: the credential of one back end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct ApiKey {
+pub(crate) struct ApiKeyTable {
     pub(crate) name: String,
     pub(crate) secret: Option<Secret>,
     pub(crate) secret_file: Option<String>,
     pub(crate) secret_env: Option<String>,
     pub(crate) groups: Vec<String>,
-    pub(crate) allow: Vec<Word<identity::Right>>,
+    pub(crate) allow: Vec<Keyword<identity::Right>>,
 }
 
-/// `[drain]`: going away.
+/// `[drain]`: how connections are closed before the process ends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Drain {
+pub(crate) struct DrainSection {
     pub(crate) grace: Period,
     pub(crate) rate: u32,
 }
@@ -173,55 +163,49 @@ pub(crate) struct Drain {
 /// `[hub]`: threads and queues.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Hub {
+pub(crate) struct HubSection {
     pub(crate) shards: usize,
     pub(crate) inbox: usize,
     pub(crate) requests: usize,
     pub(crate) linger: Period,
 }
 
-/// `[log]`.
+/// `[log]`: how much is logged, and in which form.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Log {
+pub(crate) struct LogSection {
     pub(crate) level: String,
-    pub(crate) format: LogFormat,
+    pub(crate) format: telemetry::LogFormat,
 }
 
-/// `log.format`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum LogFormat {
-    Text,
-    Json,
-}
-
-/// A word of a room's own vocabulary, which knows what is allowed.
+/// A value that a room parses itself; its error names what is allowed.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Word<T>(pub(crate) T);
+pub(crate) struct Keyword<T>(pub(crate) T);
 
-impl<T: Display> Serialize for Word<T> {
+impl<T: Display> Serialize for Keyword<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&self.0)
     }
 }
 
-impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Word<T> {
+impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Keyword<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let word = String::deserialize(deserializer)?;
-        word.parse().map(Word).map_err(serde::de::Error::custom)
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Keyword).map_err(serde::de::Error::custom)
     }
 }
 
-// ===== defaults: the rooms' own =====
+// ===== defaults of the rooms =====
 
-impl Default for Listen {
+has_secret!(AuthKeyTable, ApiKeyTable);
+
+impl Default for ListenSection {
     fn default() -> Self {
         Self { public: server::Settings::default().public, api: api::Settings::default().address }
     }
 }
 
-impl Default for Connections {
+impl Default for ConnectionsSection {
     fn default() -> Self {
         let server = server::Settings::default();
         let connection = socket::Settings::default();
@@ -238,7 +222,7 @@ impl Default for Connections {
     }
 }
 
-impl Default for Limits {
+impl Default for LimitsSection {
     fn default() -> Self {
         let connection = socket::Settings::default();
         Self {
@@ -250,19 +234,19 @@ impl Default for Limits {
             total_outbox_bytes: Size(hub::Settings::default().total_outbox_bytes),
             max_event_bytes: Size(publish::Settings::default().max_event_bytes),
             notsent_lowat: Size(connection.notsent_lowat as usize),
-            group: vec![GroupLimits::every()],
+            group: vec![GroupLimitsTable::every()],
         }
     }
 }
 
-impl GroupLimits {
+impl GroupLimitsTable {
     /// The limits of groups that no other pattern matches.
     pub(crate) fn every() -> Self {
         Self {
             pattern: "*".to_owned(),
             capacity: Self::capacity(),
             expiry: Self::expiry(),
-            overflow: Overflow::default(),
+            overflow: socket::Overflow::default(),
         }
     }
 
@@ -275,7 +259,7 @@ impl GroupLimits {
     }
 }
 
-impl Default for Auth {
+impl Default for AuthSection {
     fn default() -> Self {
         let (identity, server) = (identity::Settings::default(), server::Settings::default());
         Self {
@@ -292,7 +276,7 @@ impl Default for Auth {
     }
 }
 
-impl Default for Api {
+impl Default for ApiSection {
     fn default() -> Self {
         let publish = publish::Settings::default();
         Self {
@@ -305,7 +289,7 @@ impl Default for Api {
     }
 }
 
-impl Default for Drain {
+impl Default for DrainSection {
     fn default() -> Self {
         Self {
             grace: Period(server::Settings::default().drain_grace),
@@ -314,7 +298,7 @@ impl Default for Drain {
     }
 }
 
-impl Default for Hub {
+impl Default for HubSection {
     fn default() -> Self {
         let hub = hub::Settings::default();
         let linger = Period(coordinator::Settings::default().linger);
@@ -322,13 +306,9 @@ impl Default for Hub {
     }
 }
 
-impl Default for Log {
+impl Default for LogSection {
     fn default() -> Self {
         let log = telemetry::LogSettings::default();
-        let format = match log.format {
-            telemetry::LogFormat::Text => LogFormat::Text,
-            telemetry::LogFormat::Json => LogFormat::Json,
-        };
-        Self { level: log.filter, format }
+        Self { level: log.filter, format: log.format }
     }
 }
