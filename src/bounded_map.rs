@@ -11,9 +11,9 @@ use std::time::Instant;
 /// a map past its peak shrinks; few, so that no caller pays for a hundred thousand.
 const SWEEP: usize = 4;
 
-/// Limits of a map.
+/// MapLimits of a map.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
+pub(crate) struct MapLimits {
     /// Most entries.
     pub(crate) entries: usize,
     /// Most bytes, as the callers of `insert` count them.
@@ -26,8 +26,8 @@ pub(crate) struct Limits {
 /// was replaced or removed, so it would need a bound of its own.
 #[derive(Debug)]
 pub(crate) struct BoundedMap<K, V> {
-    limits: Limits,
-    entries: HashMap<K, Entry<V>>,
+    limits: MapLimits,
+    entries: HashMap<K, MapEntry<V>>,
     /// Keys by the number of their insertion.
     ages: BTreeMap<u64, K>,
     inserted: u64,
@@ -35,7 +35,7 @@ pub(crate) struct BoundedMap<K, V> {
 }
 
 #[derive(Debug)]
-struct Entry<V> {
+struct MapEntry<V> {
     value: V,
     number: u64,
     bytes: usize,
@@ -51,7 +51,7 @@ struct Expiring<V> {
     until: Instant,
 }
 
-impl Limits {
+impl MapLimits {
     /// A limit of entries alone.
     pub(crate) const fn entries(entries: usize) -> Self {
         Self { entries, bytes: usize::MAX }
@@ -64,7 +64,7 @@ impl Limits {
 }
 
 impl<K: Clone + Eq + Hash, V> BoundedMap<K, V> {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: MapLimits) -> Self {
         let (entries, ages) = Default::default();
         Self { limits, entries, ages, inserted: 0, bytes: 0 }
     }
@@ -76,7 +76,7 @@ impl<K: Clone + Eq + Hash, V> BoundedMap<K, V> {
         self.inserted += 1;
         self.bytes = self.bytes.saturating_add(bytes);
         self.ages.insert(self.inserted, key.clone());
-        self.entries.insert(key, Entry { value, number: self.inserted, bytes });
+        self.entries.insert(key, MapEntry { value, number: self.inserted, bytes });
         while self.entries.len() > self.limits.entries || self.bytes > self.limits.bytes {
             self.remove_oldest();
         }
@@ -119,7 +119,7 @@ impl<K: Clone + Eq + Hash, V> BoundedMap<K, V> {
 }
 
 impl<K: Clone + Eq + Hash, V> ExpiringMap<K, V> {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: MapLimits) -> Self {
         Self(BoundedMap::new(limits))
     }
 
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn evicts_the_oldest_entries_beyond_the_limit() {
-        let mut map = BoundedMap::new(Limits::entries(2));
+        let mut map = BoundedMap::new(MapLimits::entries(2));
         for key in ["a", "b", "c"] {
             map.insert(key, key, 0);
         }
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn replacing_an_entry_makes_it_the_newest() {
-        let mut map = BoundedMap::new(Limits::entries(2));
+        let mut map = BoundedMap::new(MapLimits::entries(2));
         for (key, value) in [("a", 1), ("b", 2), ("a", 3), ("c", 4)] {
             map.insert(key, value, 0);
         }
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn an_entry_larger_than_the_limit_is_not_kept() {
-        let mut map = BoundedMap::new(Limits::bytes(10));
+        let mut map = BoundedMap::new(MapLimits::bytes(10));
         map.insert("small", (), 4);
         map.insert("large", (), 11);
         assert_eq!((map.len(), map.bytes), (0, 0));
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn an_expired_entry_is_not_found() {
-        let (mut map, now) = (ExpiringMap::new(Limits::entries(9)), Instant::now());
+        let (mut map, now) = (ExpiringMap::new(MapLimits::entries(9)), Instant::now());
         map.insert("a", 1, 0, now + SECOND, now);
         let last = now + SECOND - Duration::from_nanos(1);
         assert_eq!((map.get("a", last), map.get("a", now + SECOND)), (Some(&1), None));
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn later_insertions_remove_a_few_expired_entries_each() {
-        let (mut map, now) = (ExpiringMap::new(Limits::entries(100)), Instant::now());
+        let (mut map, now) = (ExpiringMap::new(MapLimits::entries(100)), Instant::now());
         for key in 0..10 {
             map.insert(key, (), 0, now + SECOND, now);
         }
@@ -224,7 +224,7 @@ mod tests {
         fn behaves_like_a_list_that_drops_its_head(
             steps in prop::collection::vec((0..8u8, 0..6usize, prop::bool::ANY), 0..200),
         ) {
-            let limits = Limits { entries: 4, bytes: 12 };
+            let limits = MapLimits { entries: 4, bytes: 12 };
             let mut map = BoundedMap::new(limits);
             let mut list: Vec<(u8, usize)> = Vec::new();
             for (key, bytes, insert) in steps {

@@ -1,14 +1,12 @@
-//! What a useless answer of the back end probably means, in words that name the setting to look at.
+//! The likely cause of an unusable answer of the back end, with the setting to check.
 
 use hyper::StatusCode;
 
-use super::Answer;
+use super::BackendResponse;
 
-/// What was answered, and what to look at.
-///
-/// The words are for logs: they name the status, where it would redirect to, and Django's setting.
-/// Nothing of the body is repeated, since it may hold anything.
-pub(super) fn on(answer: &Answer) -> String {
+/// The answer and its likely cause, for logs: status, redirect and Django's setting. The body is left
+/// out, since it may hold anything.
+pub(super) fn explain(answer: &BackendResponse) -> String {
     let status = answer.status.as_u16();
     let location = answer.location.as_deref();
     let to = location.map(|to| format!(" to {to:?}")).unwrap_or_default();
@@ -18,7 +16,7 @@ pub(super) fn on(answer: &Answer) -> String {
     }
 }
 
-fn setting(answer: &Answer) -> Option<&'static str> {
+fn setting(answer: &BackendResponse) -> Option<&'static str> {
     let location = answer.location.as_deref().unwrap_or_default();
     match answer.status {
         StatusCode::BAD_REQUEST if !answer.json => Some(
@@ -39,8 +37,8 @@ fn setting(answer: &Answer) -> Option<&'static str> {
              and all",
         ),
         StatusCode::FOUND | StatusCode::SEE_OTHER | StatusCode::TEMPORARY_REDIRECT => Some(
-            "probably login_required, or a middleware that asks for a login: the view must answer \
-             by itself",
+            "probably login_required, or a middleware that redirects to a login: the view must \
+             answer by itself",
         ),
         StatusCode::UNAUTHORIZED => Some(
             "probably the signature: the secret or its key id differs, or a clock is more than \
@@ -50,23 +48,23 @@ fn setting(answer: &Answer) -> Option<&'static str> {
             Some("the CSRF check refused it: the view must be csrf_exempt")
         }
         StatusCode::NOT_FOUND if !answer.json => {
-            Some("the path is not in Django's urls.py: look at backend.connect and backend.calls")
+            Some("the path is not in Django's urls.py: check backend.connect and backend.calls")
         }
         StatusCode::METHOD_NOT_ALLOWED => {
             Some("the view takes other methods: the hook is a GET, calls are a POST")
         }
         StatusCode::OK if !answer.json => {
-            Some("the answer is not application/json; is it the view that the path means?")
+            Some("the answer is not application/json: check that the path is that of the view")
         }
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
-            Some("a proxy is between, and does not reach the site")
+            Some("a proxy in between does not reach the site")
         }
         _ => None,
     }
 }
 
-/// What is wrong with an answer's JSON, without the value that was found: it may be anybody's.
-pub(super) fn fault(error: &serde_json::Error) -> String {
+/// What is wrong with an answer's JSON, without the value: it may be confidential.
+pub(super) fn parse_problem(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.split_once(", expected ") {
         Some((_, expected)) => format!("expected {expected}"),
@@ -74,8 +72,8 @@ pub(super) fn fault(error: &serde_json::Error) -> String {
     }
 }
 
-/// Whether a 403 is Django's CSRF check and not the view's word.
-pub(super) fn is_csrf(answer: &Answer) -> bool {
-    const WORD: &[u8] = b"CSRF";
-    !answer.json && answer.body.windows(WORD.len()).any(|window| window == WORD)
+/// Whether a 403 comes from Django's CSRF check and not from the view.
+pub(super) fn is_csrf(answer: &BackendResponse) -> bool {
+    const MARK: &[u8] = b"CSRF";
+    !answer.json && answer.body.windows(MARK.len()).any(|window| window == MARK)
 }

@@ -1,4 +1,4 @@
-//! Calls: what a browser asks is posted to the back end, and what the answer means.
+//! Calls from browsers: posting them to the back end, and reading the answers.
 
 use std::borrow::Cow;
 
@@ -8,25 +8,25 @@ use hyper::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::client::{self, Ask};
+use super::client::{self, OutgoingRequest};
 use super::hook::path_header;
-use super::{Answer, AskError, BackendError, Client, PATH, Settings, advice};
+use super::{BackendError, BackendResponse, Client, PATH, RequestError, Settings, advice};
 use crate::event::ConnectionId;
 use crate::group::GroupName;
 use crate::identity::Identity;
 use crate::protocol::Code;
 use crate::telemetry::{BackendOutcome, CallFailure};
 
-/// Most groups that one answer may name: what a connection may hold by default.
+/// Most groups that one answer may name: the default limit of a connection.
 const MAX_GROUPS: usize = 128;
 
-/// Longest key of a call, bytes; as of a `send`.
+/// Longest key of a call, bytes; the same as for a `send`.
 const MAX_KEY: usize = 255;
 
-/// Longest message of the back end that is passed on to the browser, characters.
+/// Longest message of the back end that is forwarded to the browser, characters.
 const MAX_MESSAGE: usize = 500;
 
-/// Longest code of the back end's own, bytes.
+/// Longest error code that the back end may choose, bytes.
 const MAX_CODE: usize = 40;
 
 /// Posts calls.
@@ -40,55 +40,54 @@ pub struct Calls {
 
 /// One call.
 #[derive(Debug, Clone, Copy)]
-pub struct Question<'a> {
-    /// What is asked.
+pub struct CallRequest<'a> {
+    /// Name of the call.
     pub name: &'a str,
-    /// With what.
+    /// Its argument.
     pub data: Option<&'a RawValue>,
-    /// By which connection.
+    /// The calling connection.
     pub connection: ConnectionId,
     /// The connection's name in Django's channel layer, where it has one.
     pub channel: Option<&'a str>,
-    /// By whom.
+    /// The connection's identity.
     pub identity: &'a Identity,
-    /// The path that the connection came by.
+    /// The path that the browser connected to.
     pub path: &'a str,
-    /// Passed on as `Idempotency-Key`.
+    /// Sent as `Idempotency-Key`.
     pub key: Option<&'a str>,
 }
 
-/// What the back end did, and what is to be done.
+/// The back end's answer to a call.
 #[derive(Debug, Default)]
-pub struct Reply {
-    /// For the browser; `None` = nothing.
+pub struct CallReply {
+    /// The result for the browser; `None` = none.
     pub result: Option<Box<RawValue>>,
     /// Groups that the connection joins.
     pub join: Vec<GroupName>,
     /// Groups that it leaves.
     pub leave: Vec<GroupName>,
-    /// With which code it is closed.
+    /// The close code, if the connection is to be closed.
     pub close: Option<u16>,
 }
 
-/// A call that came to nothing.
+/// A failed call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallError {
-    /// For the browser's program.
+    /// Error code for the client.
     pub code: Cow<'static, str>,
-    /// For people in front of it.
+    /// Message for its users.
     pub message: String,
     /// Whether the same call may succeed later.
     pub retry: bool,
-    /// What is counted.
+    /// The label of the metric.
     pub failure: CallFailure,
-    /// For operators: what was answered and what to look at. `None` = the back end said no, which is
-    /// no fault of anybody's.
+    /// For logs: the answer and the likely setting. `None` = an ordinary refusal, which is no fault.
     pub cause: Option<String>,
 }
 
 /// The body of a call.
 #[derive(Serialize)]
-struct Body<'a, C> {
+struct CallBody<'a, C> {
     call: &'a str,
     data: Option<&'a RawValue>,
     #[serde(serialize_with = "as_text")]
@@ -103,7 +102,7 @@ struct Body<'a, C> {
 
 /// The body of an answer; unknown members are ignored.
 #[derive(Deserialize)]
-struct Told {
+struct CallAnswer {
     result: Option<Box<RawValue>>,
     join: Option<Vec<String>>,
     leave: Option<Vec<String>>,
@@ -112,13 +111,13 @@ struct Told {
 
 /// The body of a refusal.
 #[derive(Deserialize, Default)]
-struct Complaint {
+struct ErrorBody {
     code: Option<String>,
     message: Option<String>,
 }
 
 impl Calls {
-    /// Calls as configured; `None` if there is nowhere to post them to.
+    /// Calls as configured; `None` if no path for them is.
     pub fn new(settings: &Settings) -> Result<Option<Self>, BackendError> {
         if !settings.has_calls() {
             return Ok(None);
@@ -129,43 +128,48 @@ impl Calls {
         Ok(Some(Self { client, target, host, parallel }))
     }
 
-    /// Calls that the back end is to be asked at once; whoever asks keeps to it.
+    /// Most concurrent calls; the caller enforces it.
     pub fn parallel(&self) -> usize {
         self.parallel
     }
 
-    /// Asks once; a call with a key once more if the connection failed, since only then a
+    /// Posts a call; one with a key is repeated once if the connection failed, since only its
     /// repetition is known to be harmless.
-    pub async fn ask(&self, question: &Question<'_>) -> Result<Reply, CallError> {
-        let ask = self.request(question)?;
-        let mut answer = self.client.ask(ask.clone()).await;
-        if question.key.is_some()
-            && let Err(AskError::Connect { .. } | AskError::Broken { .. }) = answer
+    pub async fn post(&self, call: &CallRequest<'_>) -> Result<CallReply, CallError> {
+        let request = self.request(call)?;
+        let mut answer = self.client.send(request.clone()).await;
+        if call.key.is_some()
+            && let Err(RequestError::Connect { .. } | RequestError::Broken { .. }) = answer
         {
-            answer = self.client.ask(ask).await;
+            answer = self.client.send(request).await;
         }
         reply(&answer.map_err(|error| CallError::unanswered(&error))?)
     }
 
-    fn request(&self, question: &Question<'_>) -> Result<Ask<'_>, CallError> {
+    fn request(&self, call: &CallRequest<'_>) -> Result<OutgoingRequest<'_>, CallError> {
         let mut headers = client::head(&self.host);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Some(key) = question.key {
+        if let Some(key) = call.key {
             headers.insert("idempotency-key", key_header(key)?);
         }
-        headers.insert(PATH, path_header(question.path));
-        let body = Body {
-            call: question.name,
-            data: question.data,
-            connection: question.connection,
-            channel: question.channel,
-            sub: &question.identity.sub,
-            claims: question.identity.claims(),
-            session: question.identity.session(),
-            path: question.path,
+        headers.insert(PATH, path_header(call.path));
+        let body = CallBody {
+            call: call.name,
+            data: call.data,
+            connection: call.connection,
+            channel: call.channel,
+            sub: &call.identity.sub,
+            claims: call.identity.claims(),
+            session: call.identity.session(),
+            path: call.path,
         };
         let body = serde_json::to_vec(&body).expect("text and checked JSON always serialize");
-        Ok(Ask { method: Method::POST, target: &self.target, headers, body: Bytes::from(body) })
+        Ok(OutgoingRequest {
+            method: Method::POST,
+            target: &self.target,
+            headers,
+            body: Bytes::from(body),
+        })
     }
 }
 
@@ -178,33 +182,32 @@ fn key_header(key: &str) -> Result<HeaderValue, CallError> {
     })
 }
 
-/// What an answer means.
-fn reply(answer: &Answer) -> Result<Reply, CallError> {
+/// Reads an answer of any status.
+fn reply(answer: &BackendResponse) -> Result<CallReply, CallError> {
     match answer.status {
-        StatusCode::NO_CONTENT => Ok(Reply::default()),
-        StatusCode::OK if answer.json => told(&answer.body).map_err(|what| {
-            let cause = format!("the answer to the call cannot be used: {what}");
-            CallError::useless(cause)
-        }),
+        StatusCode::NO_CONTENT => Ok(CallReply::default()),
+        StatusCode::OK if answer.json => read_reply(&answer.body)
+            .map_err(|problem| CallError::unusable(format!("invalid answer to a call: {problem}"))),
         status if status.is_client_error() => Err(refused(answer)),
         status if status.is_server_error() => {
             let message = "the back end failed";
-            let cause = Some(advice::on(answer));
+            let cause = Some(advice::explain(answer));
             Err(CallError::new(Code::Unavailable, message, CallFailure::Failed, cause))
         }
-        _ => Err(CallError::useless(advice::on(answer))),
+        _ => Err(CallError::unusable(advice::explain(answer))),
     }
 }
 
-fn told(body: &[u8]) -> Result<Reply, String> {
-    let told: Told = serde_json::from_slice(body).map_err(|error| advice::fault(&error))?;
-    let (join, leave) = (groups(told.join)?, groups(told.leave)?);
+fn read_reply(body: &[u8]) -> Result<CallReply, String> {
+    let answer: CallAnswer =
+        serde_json::from_slice(body).map_err(|error| advice::parse_problem(&error))?;
+    let (join, leave) = (groups(answer.join)?, groups(answer.leave)?);
     if join.len() + leave.len() > MAX_GROUPS {
         let named = join.len() + leave.len();
         return Err(format!("it names {named} groups; {MAX_GROUPS} are allowed"));
     }
-    let result = told.result.filter(|result| result.get() != "null");
-    Ok(Reply { result, join, leave, close: told.close })
+    let result = answer.result.filter(|result| result.get() != "null");
+    Ok(CallReply { result, join, leave, close: answer.close })
 }
 
 fn groups(names: Option<Vec<String>>) -> Result<Vec<GroupName>, String> {
@@ -212,8 +215,8 @@ fn groups(names: Option<Vec<String>>) -> Result<Vec<GroupName>, String> {
     names.iter().map(|name| GroupName::parse(name).map_err(|error| error.to_string())).collect()
 }
 
-/// The back end said no: in its own words, where it has any.
-fn refused(answer: &Answer) -> CallError {
+/// The error of a 4xx answer, with the back end's own code and message if it gives them.
+fn refused(answer: &BackendResponse) -> CallError {
     let (code, message) = match answer.status {
         StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
             (Code::BadRequest, "the back end cannot use the call")
@@ -228,21 +231,21 @@ fn refused(answer: &Answer) -> CallError {
         StatusCode::TOO_MANY_REQUESTS => (Code::Limited, "too many calls"),
         _ => (Code::CallFailed, "the back end refused the call"),
     };
-    // JSON is the view's own word, anything else came from whatever stands before it; and 401 is
-    // about the signature, since who calls was settled long before.
-    let ours = answer.json && answer.status != StatusCode::UNAUTHORIZED;
-    let cause = (!ours).then(|| advice::on(answer));
+    // JSON comes from the view, anything else from a layer before it. A 401 is about the signature:
+    // the caller was authenticated when connecting.
+    let from_view = answer.json && answer.status != StatusCode::UNAUTHORIZED;
+    let cause = (!from_view).then(|| advice::explain(answer));
     let mut error = CallError::new(code, message, CallFailure::Refused, cause);
     if answer.json {
-        let complaint: Complaint = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let body: ErrorBody = serde_json::from_slice(&answer.body).unwrap_or_default();
         let legal = |code: &String| {
-            let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
-            (1..=MAX_CODE).contains(&code.len()) && code.bytes().all(word)
+            let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+            (1..=MAX_CODE).contains(&code.len()) && code.bytes().all(allowed)
         };
-        if let Some(code) = complaint.code.filter(legal) {
+        if let Some(code) = body.code.filter(legal) {
             error.code = code.into();
         }
-        if let Some(message) = complaint.message {
+        if let Some(message) = body.message {
             error.message = message.chars().take(MAX_MESSAGE).collect();
         }
     }
@@ -250,7 +253,7 @@ fn refused(answer: &Answer) -> CallError {
 }
 
 impl CallError {
-    /// With the code's own answer to "again?".
+    /// An error that may be retried if its code allows it.
     pub fn new(
         code: Code,
         message: impl Into<String>,
@@ -271,21 +274,21 @@ impl CallError {
         }
     }
 
-    fn unanswered(error: &AskError) -> Self {
+    fn unanswered(error: &RequestError) -> Self {
         let (code, message, failure) = match error {
-            AskError::Connect { .. } | AskError::Broken { .. } => {
+            RequestError::Connect { .. } | RequestError::Broken { .. } => {
                 (Code::Unavailable, "the back end cannot be reached", CallFailure::Unreachable)
             }
-            AskError::Timeout(_) => {
+            RequestError::Timeout(_) => {
                 (Code::Timeout, "the back end did not answer in time", CallFailure::Timeout)
             }
-            AskError::TooLarge => return Self::useless(error.to_string()),
+            RequestError::TooLarge => return Self::unusable(error.to_string()),
         };
         Self::new(code, message, failure, Some(error.to_string()))
     }
 
-    /// An answer that is none; it was probably done all the same.
-    fn useless(cause: String) -> Self {
+    /// An invalid answer; the call was probably carried out.
+    fn unusable(cause: String) -> Self {
         let message = "the back end's answer cannot be used";
         Self::new(Code::CallFailed, message, CallFailure::BadAnswer, Some(cause))
     }

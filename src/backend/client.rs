@@ -1,7 +1,7 @@
-//! One request to the back end and its answer: signed, bounded in time and size, never redirected.
+//! The HTTP client of the back end: requests signed, answers bounded in time and size, no redirects.
 
 use std::error::Error;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -14,6 +14,8 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::sign::{SIGNATURE, Signed, Signer};
 use super::{BackendError, Settings};
+use crate::clock;
+use crate::excerpt::excerpt;
 
 /// Largest body of an answer, bytes.
 pub(super) const MAX_ANSWER: usize = 64 * 1024;
@@ -22,14 +24,14 @@ pub(super) const MAX_ANSWER: usize = 64 * 1024;
 const MAX_HEAD: usize = 32 * 1024;
 const MAX_HEADERS: usize = 100;
 
-/// How long a connection may rest before the next request takes another. gunicorn closes after 2 s
-/// by default: a request that meets the closing half-way could not be told from one that was served.
-const REST: Duration = Duration::from_secs(1);
+/// How long an idle connection is reused. gunicorn closes it after 2 s by default, and a request
+/// that crosses with the closing cannot be told from one that was served.
+const IDLE_TIME: Duration = Duration::from_secs(1);
 
-/// Longest text of a cause from outside that is kept for logs, characters.
-const EXCERPT: usize = 200;
+/// Longest foreign text in a cause for logs, characters.
+const MAX_CAUSE: usize = 200;
 
-/// Headers that a configuration may not set, and why.
+/// Headers that the configuration may not set, and why.
 const RESERVED: [(&str, &str); 7] = [
     ("host", "hooks carry the browser's, calls backend.host"),
     ("content-length", "it is the body's"),
@@ -40,7 +42,7 @@ const RESERVED: [(&str, &str); 7] = [
     ("idempotency-key", "it is the client's"),
 ];
 
-/// Asks the back end. Connections are kept and shared.
+/// Sends requests to the back end. Connections are kept and shared.
 #[derive(Debug)]
 pub struct Client {
     http: legacy::Client<HttpConnector, Full<Bytes>>,
@@ -50,9 +52,9 @@ pub struct Client {
     timeout: Duration,
 }
 
-/// What is asked, before it is signed.
+/// A request before it is signed.
 #[derive(Debug, Clone)]
-pub(super) struct Ask<'a> {
+pub(super) struct OutgoingRequest<'a> {
     pub(super) method: Method,
     /// Path and query.
     pub(super) target: &'a str,
@@ -60,43 +62,43 @@ pub(super) struct Ask<'a> {
     pub(super) body: Bytes,
 }
 
-/// What the back end said, whatever it is.
+/// An answer of any status.
 #[derive(Debug, Clone)]
-pub struct Answer {
-    /// The status.
+pub struct BackendResponse {
+    /// The HTTP status.
     pub status: StatusCode,
-    /// Where it would have the request go.
+    /// The `Location` header.
     pub location: Option<String>,
-    /// Whether it calls its body JSON.
+    /// Whether its `Content-Type` is JSON.
     pub json: bool,
     /// The body, at most 64 KiB.
     pub body: Bytes,
 }
 
-/// Why there is no answer.
+/// Why a request got no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AskError {
+pub enum RequestError {
     /// The request was never sent.
     #[error("no connection to {authority}: {cause}")]
     Connect {
-        /// Where to.
+        /// Host and port.
         authority: String,
-        /// What the system says.
+        /// The operating system's error.
         cause: String,
     },
-    /// The connection ended under the request: whether it was served is not known.
+    /// The connection ended during the request: it may have been served.
     #[error("the connection to {authority} ended before the answer: {cause}")]
     Broken {
-        /// Where to.
+        /// Host and port.
         authority: String,
-        /// What happened.
+        /// How it ended.
         cause: String,
     },
     /// No whole answer in time.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
     /// A body over 64 KiB.
-    #[error("the answer's body is over {MAX_ANSWER} bytes")]
+    #[error("the answer's body exceeds {MAX_ANSWER} bytes")]
     TooLarge,
 }
 
@@ -110,7 +112,7 @@ impl Client {
         let http = legacy::Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(REST)
+            .pool_idle_timeout(IDLE_TIME)
             .pool_max_idle_per_host(settings.parallel.saturating_add(settings.calls_parallel))
             .http1_max_buf_size(MAX_HEAD)
             .http1_max_headers(MAX_HEADERS)
@@ -123,23 +125,26 @@ impl Client {
         Ok(Self { http, authority, signer, headers, timeout: settings.timeout })
     }
 
-    /// Where the back end is, `host:port`.
+    /// The back end's `host:port`.
     pub(super) fn authority(&self) -> &str {
         self.authority.as_str()
     }
 
-    /// Asks once. Statuses are answers, whatever they say; redirects are not followed.
-    pub(super) async fn ask(&self, ask: Ask<'_>) -> Result<Answer, AskError> {
-        let exchange = self.exchange(self.request(ask));
+    /// Sends one request. Every status is an answer; redirects are not followed.
+    pub(super) async fn send(
+        &self,
+        request: OutgoingRequest<'_>,
+    ) -> Result<BackendResponse, RequestError> {
+        let exchange = self.exchange(self.sign(request));
         match tokio::time::timeout(self.timeout, exchange).await {
             Ok(answer) => answer,
-            Err(_) => Err(AskError::Timeout(self.timeout)),
+            Err(_) => Err(RequestError::Timeout(self.timeout)),
         }
     }
 
-    fn request(&self, ask: Ask<'_>) -> Request<Full<Bytes>> {
-        let Ask { method, target, headers, body } = ask;
-        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    fn sign(&self, request: OutgoingRequest<'_>) -> Request<Full<Bytes>> {
+        let OutgoingRequest { method, target, headers, body } = request;
+        let time = clock::unix_seconds();
         let path = headers.get(super::PATH).map(HeaderValue::as_bytes).unwrap_or_default();
         let method_name = method.as_str();
         let signature =
@@ -158,32 +163,38 @@ impl Client {
         request
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, AskError> {
+    async fn exchange(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<BackendResponse, RequestError> {
         let response = self.http.request(request).await.map_err(|error| {
             let (authority, cause) = (self.authority.to_string(), cause(&error));
             match error.is_connect() {
-                true => AskError::Connect { authority, cause },
-                false => AskError::Broken { authority, cause },
+                true => RequestError::Connect { authority, cause },
+                false => RequestError::Broken { authority, cause },
             }
         })?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {
-                return AskError::TooLarge;
+                return RequestError::TooLarge;
             }
-            AskError::Broken { authority: self.authority.to_string(), cause: cause(&*error) }
+            RequestError::Broken { authority: self.authority.to_string(), cause: cause(&*error) }
         })?;
         let text = |name: HeaderName| {
             let value = head.headers.get(name)?;
-            Some(
-                String::from_utf8_lossy(value.as_bytes()).chars().take(EXCERPT).collect::<String>(),
-            )
+            Some(excerpt(&String::from_utf8_lossy(value.as_bytes()), MAX_CAUSE))
         };
         let json = text(CONTENT_TYPE).is_some_and(|kind| {
             let kind = kind.split(';').next().unwrap_or_default().trim();
             kind.eq_ignore_ascii_case("application/json")
         });
-        Ok(Answer { status: head.status, location: text(LOCATION), json, body: body.to_bytes() })
+        Ok(BackendResponse {
+            status: head.status,
+            location: text(LOCATION),
+            json,
+            body: body.to_bytes(),
+        })
     }
 }
 
@@ -192,7 +203,7 @@ fn authority(url: &str) -> Result<Authority, BackendError> {
     let named = url.strip_prefix("http://").ok_or_else(wrong)?;
     let authority: Authority =
         named.strip_suffix('/').unwrap_or(named).parse().map_err(|_| wrong())?;
-    // What stands behind the host is a port or nothing: no user before it, no ":x".
+    // After the host only a port is allowed: no user before it, no ":x".
     let port = authority.port_u16().map_or(String::new(), |port| format!(":{port}"));
     match authority.host().is_empty()
         || *authority.as_str() != format!("{}{port}", authority.host())
@@ -206,30 +217,30 @@ fn headers(written: &[(String, String)]) -> Result<HeaderMap, BackendError> {
     let mut headers = HeaderMap::new();
     for (name, value) in written {
         let wrong = |why| BackendError::Header(name.clone(), why);
-        let parsed: HeaderName = name.parse().map_err(|_| wrong("it is no header's name"))?;
+        let parsed: HeaderName = name.parse().map_err(|_| wrong("not the name of a header"))?;
         if let Some((_, why)) = RESERVED.iter().find(|(reserved, _)| parsed == *reserved) {
             return Err(wrong(why));
         }
         if parsed.as_str().starts_with("groupcast-") {
-            return Err(wrong("names that begin with Groupcast- are the gateway's"));
+            return Err(wrong("names with the prefix Groupcast- are reserved"));
         }
         let value = HeaderValue::from_str(value)
-            .map_err(|_| wrong("its value is not of visible ASCII characters"))?;
+            .map_err(|_| wrong("its value has characters other than visible ASCII"))?;
         headers.insert(parsed, value);
     }
     Ok(headers)
 }
 
-/// The innermost cause, which alone says something: "connection refused".
+/// The innermost cause, the only specific one: "connection refused".
 fn cause(error: &(dyn Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    innermost.to_string().chars().take(EXCERPT).collect()
+    excerpt(&innermost.to_string(), MAX_CAUSE)
 }
 
-/// `Host` as it is sent where no browser's is.
+/// The `Host` of requests that carry no browser's.
 pub(super) fn host(settings: &Settings, client: &Client) -> HeaderValue {
     let host = match settings.host.as_str() {
         "" => client.authority(),

@@ -1,4 +1,4 @@
-//! The back end as a server that is asked: who somebody is (the connect hook), what a call comes to.
+//! Requests to the site: the connect hook, which authenticates visitors, and calls from browsers.
 //!
 //! Every request is signed, bounded in time and size, and never redirected. `docs/backend.md` is the
 //! contract.
@@ -12,9 +12,9 @@ mod sign;
 #[cfg(test)]
 mod tests;
 
-pub use calls::{CallError, Calls, Question, Reply};
-pub use client::{Answer, AskError, Client};
-pub use hook::{Accepted, Hook, HookRequest, HookVerdict, ask_hook_once};
+pub use calls::{CallError, CallReply, CallRequest, Calls};
+pub use client::{BackendResponse, Client, RequestError};
+pub use hook::{Hook, HookAcceptance, HookRequest, HookVerdict, ask_hook_once};
 pub use settings::{BackendError, MIN_SECRET_LEN, Settings, SigningKey};
 
 use std::sync::Arc;
@@ -28,17 +28,17 @@ use crate::telemetry::Metrics;
 /// Header with the path that the browser connected to.
 const PATH: HeaderName = HeaderName::from_static("groupcast-path");
 
-/// What the back end can be asked; either may be missing. Cloning is cheap.
+/// Hook and calls; either may be missing. Cloning is cheap.
 #[derive(Debug, Clone, Default)]
 pub struct BackEnd {
-    /// Who somebody is.
+    /// Authenticates visitors.
     pub hook: Option<Hook>,
-    /// What a call comes to.
+    /// Posts calls.
     pub calls: Option<Arc<Calls>>,
 }
 
 impl BackEnd {
-    /// The back end as configured; instances over one Redis share what its hook says.
+    /// The back end as configured; instances over one Redis share the hook's verdicts.
     pub fn new(
         settings: &Settings,
         verifier: &Arc<Verifier>,

@@ -1,4 +1,4 @@
-//! What the backend room can be told, and what of it cannot be used.
+//! The settings of requests to the back end, and their checks.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Shortest signing secret, bytes: the length of the digest (RFC 2104, section 3).
 pub const MIN_SECRET_LEN: usize = 32;
 
-/// Where the back end is, what it is asked, and how much of it at once.
+/// Address, paths and bounds of requests to the back end.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// `http://host:port`; empty = there is no back end.
@@ -17,18 +17,17 @@ pub struct Settings {
     pub calls: String,
     /// Time for one request, connecting and the whole answer included.
     pub timeout: Duration,
-    /// Connect hooks that the back end is asked at once; more wait.
+    /// Most concurrent requests to the hook; more wait.
     pub parallel: usize,
-    /// Calls that it is asked at once; more wait.
+    /// Most concurrent calls; more wait.
     pub calls_parallel: usize,
-    /// How long an accepting answer of the hook is kept.
+    /// How long an accepting answer of the hook is cached.
     pub cache: Duration,
-    /// How long a refusal of the hook is kept.
+    /// How long a refusal of the hook is cached.
     pub cache_refusals: Duration,
-    /// After how long the hook is asked again about a connection of which it did not say how long
-    /// its word holds.
+    /// After how long the hook is asked again about a connection whose answer had no `expires_in`.
     pub recheck: Duration,
-    /// Added to every request, in the place of what would be sent otherwise.
+    /// Added to every request; they replace headers of the same name.
     pub headers: Vec<(String, String)>,
     /// `Host` of calls; empty = the url's. Hooks carry the browser's.
     pub host: String,
@@ -39,39 +38,39 @@ pub struct Settings {
 /// A secret shared with the back end.
 #[derive(Clone)]
 pub struct SigningKey {
-    /// Told with each signature, so that secrets can change: 1 to 40 of letters, digits, `-`, `_`
-    /// and `.`.
+    /// Sent with each signature, so that secrets can be rotated: 1 to 40 of letters, digits, `-`,
+    /// `_` and `.`.
     pub id: String,
     /// At least [`MIN_SECRET_LEN`] bytes.
     pub secret: Vec<u8>,
 }
 
-/// Why settings cannot be used.
+/// Why settings are refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BackendError {
-    /// No address of a server.
+    /// Not the address of a server.
     #[error("url {0:?} is not http://host:port; a path, a user or https are not supported")]
     Url(String),
-    /// No path.
+    /// Not a path.
     #[error("path {0:?} is not a path such as /groupcast/connect, without ? and #")]
     Path(String),
-    /// No host.
+    /// Not a host.
     #[error("host {0:?} is not host or host:port")]
     Host(String),
-    /// Not a header, or one that the gateway itself is responsible for.
+    /// Not a header, or one that the gateway sets.
     #[error("header {0:?} cannot be set: {1}")]
     Header(String, &'static str),
-    /// Nothing to sign with.
-    #[error("no key to sign with; one with a secret of {MIN_SECRET_LEN} bytes or more is needed")]
+    /// No signing key.
+    #[error("no signing key; one with a secret of at least {MIN_SECRET_LEN} bytes is needed")]
     NoKey,
-    /// A key id that a header cannot carry.
+    /// An illegal key id.
     #[error("key id {0:?} is not 1 to 40 of letters, digits, '-', '_' and '.'")]
     KeyId(String),
-    /// Two keys of one id.
-    #[error("key id {0:?} stands twice")]
+    /// Two keys with one id.
+    #[error("key id {0:?} is given twice; ids must differ")]
     KeyTwice(String),
-    /// A secret that can be guessed.
-    #[error("the secret of key {id:?} has {found} bytes; {MIN_SECRET_LEN} or more are needed")]
+    /// A secret that is too short.
+    #[error("the secret of key {id:?} has {found} bytes; at least {MIN_SECRET_LEN} are needed")]
     ShortSecret {
         /// The key's id.
         id: String,
@@ -81,17 +80,17 @@ pub enum BackendError {
 }
 
 impl Settings {
-    /// Whether there is a hook that can be asked who somebody is.
+    /// Whether a connect hook is configured.
     pub fn has_hook(&self) -> bool {
         !self.url.is_empty() && !self.connect.is_empty()
     }
 
-    /// Whether there is somewhere to post calls to.
+    /// Whether calls are configured.
     pub fn has_calls(&self) -> bool {
         !self.url.is_empty() && !self.calls.is_empty()
     }
 
-    /// Whether all of it can be used: what [`Client::new`](super::Client::new) would refuse.
+    /// Checks all that [`Client::new`](super::Client::new) would refuse, and more.
     pub fn check(&self) -> Result<(), BackendError> {
         for path in [&self.connect, &self.calls] {
             let legal = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#');

@@ -1,4 +1,4 @@
-//! The signature that shows the back end that a request is the gateway's.
+//! The signature by which the back end recognises requests of the gateway.
 
 use aws_lc_rs::hmac;
 use data_encoding::HEXLOWER;
@@ -15,10 +15,10 @@ pub(super) struct Signer {
     key: hmac::Key,
 }
 
-/// What of a request is signed.
+/// The signed parts of a request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Signed<'a> {
-    /// Seconds since 1970; the back end refuses what is more than five minutes off.
+    /// Seconds since 1970; the back end refuses more than five minutes' difference.
     pub(super) time: u64,
     pub(super) method: &'a str,
     /// Path and query as they are sent.
@@ -37,7 +37,7 @@ impl Signer {
 
     /// The header's value: `t=<seconds>,kid=<key>,v1=<hex>`.
     ///
-    /// Lines end where the next begins because only the last part may hold a line feed.
+    /// Only the last part may hold a line feed, so the lines are unambiguous.
     pub(super) fn sign(&self, signed: &Signed<'_>) -> String {
         let mut context = hmac::Context::with_key(&self.key);
         let time = signed.time.to_string();

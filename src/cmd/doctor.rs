@@ -4,7 +4,6 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use clap::Args;
-use groupcast::BACKLOG;
 use groupcast::doctor::{self, Browser, Examination, Finding, Level, Suggestion, Survey};
 use serde_json::{Value, json};
 
@@ -80,11 +79,7 @@ impl Doctor {
             None => {
                 let config = self.file.load()?;
                 config.check_serves().map_err(Failure::configuration)?;
-                runtime.block_on(doctor::examine(
-                    &config,
-                    BACKLOG,
-                    self.browser.into_browser().as_ref(),
-                ))
+                runtime.block_on(doctor::examine(&config, self.browser.into_browser().as_ref()))
             }
         };
         let examination = examination.map_err(Failure::configuration)?;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use groupcast::identity::{Identity, Operation, Policy, Verifier, Vouched};
+use groupcast::identity::{HookClaims, Identity, Operation, Policy, Verifier};
 use serde_json::{Map, Value};
 
 use super::{ConfigFile, Failure};
@@ -48,12 +48,12 @@ impl Explain {
         Ok(if explanation.allowed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    fn identity(&self, verifier: &Verifier) -> Result<Identity, groupcast::identity::Refusal> {
+    fn identity(&self, verifier: &Verifier) -> Result<Identity, groupcast::identity::TokenError> {
         if let Some(token) = &self.token {
             return verifier.verify(token, unix_seconds());
         }
         let claims: Map<String, Value> = self.claims.iter().cloned().collect();
-        verifier.vouched(Vouched {
+        verifier.hook_identity(HookClaims {
             sub: self.sub.as_deref().unwrap_or_default(),
             expires_at: None,
             groups: &[],

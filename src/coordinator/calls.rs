@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::backend::{self, CallError, Question, Reply};
+use crate::backend::{self, CallError, CallReply, CallRequest};
 use crate::channels::MailboxNames;
 use crate::event::{Control, Member};
+use crate::excerpt::excerpt;
 use crate::hub::{Answer, Call, Hub, RequestKind};
 use crate::protocol::Code;
 use crate::telemetry::{BackendOutcome, CallFailure, Metrics};
@@ -76,7 +77,7 @@ impl CallQueue {
 
     async fn ask(&self, backend: &backend::Calls, call: &Call) {
         let channel = self.mailboxes.as_ref().map(|mailboxes| mailboxes.channel(call.to));
-        let question = Question {
+        let request = CallRequest {
             name: &call.name,
             data: call.data.as_deref(),
             connection: call.to,
@@ -87,7 +88,7 @@ impl CallQueue {
         };
         let began = Instant::now();
         self.metrics.backend.calls_in_flight.increment(1.0);
-        let outcome = backend.ask(&question).await;
+        let outcome = backend.post(&request).await;
         self.metrics.backend.calls_in_flight.decrement(1.0);
         let counted =
             outcome.as_ref().map_or_else(CallError::outcome, |_| BackendOutcome::Accepted);
@@ -100,9 +101,9 @@ impl CallQueue {
 
     /// Memberships first, so that what the result speaks of is on its way; then the result, then the
     /// end.
-    async fn carry_out(&self, call: &Call, reply: Reply) {
+    async fn carry_out(&self, call: &Call, reply: CallReply) {
         let member = || Member::Connection(call.to);
-        let Reply { result, join, leave, close } = reply;
+        let CallReply { result, join, leave, close } = reply;
         let changes_nothing = join.is_empty() && leave.is_empty() && close.is_none();
         for group in leave {
             self.hub.control(Control::Leave(member(), group)).await;
@@ -123,7 +124,7 @@ impl CallQueue {
 
     async fn refuse(&self, call: &Call, error: CallError) {
         self.metrics.calls_failed.of(error.failure).increment(1);
-        let name: String = call.name.chars().take(EXCERPT).collect();
+        let name = excerpt(&call.name, EXCERPT);
         match &error.cause {
             Some(cause) => {
                 tracing::warn!(connection = %call.to, call = name, cause, "call failed");

@@ -9,6 +9,7 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use super::Finding;
 use crate::config::Config;
+use crate::http::LISTEN_BACKLOG;
 use crate::server;
 
 /// WebSockets below which a limit is probably a default and not a decision.
@@ -17,8 +18,7 @@ const FEW: usize = 10_000;
 /// Longest wait for a gateway that may be running already.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// `wanted_backlog` is what the listeners ask for.
-pub(super) fn examine(config: &Config, wanted_backlog: i32) -> Vec<Finding> {
+pub(super) fn examine(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     match getrlimit(Resource::RLIMIT_NOFILE) {
         Ok((_, hard)) => findings.push(descriptors(hard, config.server.max_connections)),
@@ -28,7 +28,7 @@ pub(super) fn examine(config: &Config, wanted_backlog: i32) -> Vec<Finding> {
     if let Ok(text) = fs::read_to_string("/proc/sys/net/core/somaxconn")
         && let Ok(limit) = text.trim().parse()
     {
-        findings.push(backlog(limit, wanted_backlog));
+        findings.push(backlog(limit));
     }
     findings.extend(ports(config.server.public, config.api.address));
     findings
@@ -40,7 +40,7 @@ fn descriptors(hard: u64, wanted: usize) -> Finding {
     let advice =
         "raise the hard limit: LimitNOFILE=1048576 (systemd), --ulimit nofile=1048576 (docker)";
     if wanted > room {
-        let found = format!("{found}; connections.max is {wanted}");
+        let found = format!("{found}; connections.max is {LISTEN_BACKLOG}");
         return Finding::fail("file descriptors", found, advice);
     }
     if wanted == 0 && room < FEW {
@@ -49,13 +49,13 @@ fn descriptors(hard: u64, wanted: usize) -> Finding {
     Finding::ok("file descriptors", found)
 }
 
-fn backlog(limit: i32, wanted: i32) -> Finding {
-    if limit >= wanted {
+fn backlog(limit: i32) -> Finding {
+    if limit >= LISTEN_BACKLOG {
         return Finding::ok("somaxconn", limit.to_string());
     }
-    let found = format!("{limit}, less than the {wanted} asked for");
+    let found = format!("{limit}, less than the {LISTEN_BACKLOG} asked for");
     let advice = format!(
-        "sysctl -w net.core.somaxconn={wanted}: a wave of reconnections overflows a shorter queue"
+        "sysctl -w net.core.somaxconn={LISTEN_BACKLOG}: a wave of reconnections overflows a shorter queue"
     );
     Finding::warn("somaxconn", found, advice)
 }
@@ -125,8 +125,8 @@ mod tests {
 
     #[test]
     fn warns_of_a_backlog_shorter_than_asked_for() {
-        assert_eq!(backlog(4096, 4096).level, Level::Ok);
-        assert_eq!(backlog(128, 4096).level, Level::Warn);
+        assert_eq!(backlog(LISTEN_BACKLOG).level, Level::Ok);
+        assert_eq!(backlog(128).level, Level::Warn);
     }
 
     #[test]

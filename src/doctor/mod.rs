@@ -55,14 +55,13 @@ pub struct Examination {
     pub survey: Option<Survey>,
 }
 
-/// Tries all that a gateway with this configuration needs, within a runtime. `backlog` is the length of
-/// the queue of connections that it will ask for; the hook is asked only as a given `browser`.
+/// Tries all that a gateway with this configuration needs, within a runtime. The hook is asked only in
+/// the place of a given `browser`.
 pub async fn examine(
     config: &Config,
-    backlog: i32,
     browser: Option<&Browser>,
 ) -> Result<Examination, DoctorError> {
-    let mut findings = machine::examine(config, backlog);
+    let mut findings = machine::examine(config);
     let mut examination = match &config.layer.kind {
         Kind::Redis(redis) => {
             let sources = &config.sources;

@@ -11,7 +11,7 @@ use crate::layer::{Names, RedisSettings, Script, ScriptError, Session};
 pub(super) const SCRIPT: &str = include_str!("rights.lua");
 
 /// A refused command, and why.
-type Refused = (String, String);
+type RefusedCommand = (String, String);
 
 /// Tries everything; several connections are made and closed.
 pub(super) async fn examine(
@@ -32,7 +32,7 @@ pub(super) async fn examine(
 }
 
 /// Commands sent outside scripts. That the session connected shows hello, auth, select and ping.
-async fn commands(session: &Session) -> Vec<Refused> {
+async fn commands(session: &Session) -> Vec<RefusedCommand> {
     let mut refused = Vec::new();
     for words in [&["EVAL", "return 1", "0"][..], &["EVALSHA", "", "0"]] {
         match session.ask::<Option<u64>>(words).await {
@@ -46,7 +46,7 @@ async fn commands(session: &Session) -> Vec<Refused> {
     refused
 }
 
-async fn scripts(settings: &ChannelSettings, ingress: bool, session: &Session) -> Vec<Refused> {
+async fn scripts(settings: &ChannelSettings, ingress: bool, session: &Session) -> Vec<RefusedCommand> {
     let names = session.names();
     let mailboxes = MailboxNames::new(settings, names.cluster());
     let keys = [
@@ -73,7 +73,7 @@ async fn scripts(settings: &ChannelSettings, ingress: bool, session: &Session) -
 }
 
 /// One connection for each: it is unusable after such a trial.
-async fn channels(redis: &RedisSettings, settings: &ChannelSettings, names: &Names) -> Vec<Refused> {
+async fn channels(redis: &RedisSettings, settings: &ChannelSettings, names: &Names) -> Vec<RefusedCommand> {
     let external = settings.pubsub;
     let external =
         external.then(|| format!("{}__group__{}", settings.prefix, unused_group()));
@@ -116,7 +116,7 @@ async fn tracking(redis: &RedisSettings, writer: &Session) -> Finding {
 }
 
 /// Each reason once, after all commands that it applies to.
-fn joined(refused: &[Refused]) -> String {
+fn joined(refused: &[RefusedCommand]) -> String {
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
     for (what, why) in refused {
         match reasons.iter_mut().find(|(known, _)| known == why) {

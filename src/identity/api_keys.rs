@@ -1,4 +1,4 @@
-//! Keys of back ends: bearer secrets, kept as digests and compared in constant time.
+//! API keys: bearer secrets of back ends, kept as digests and compared in constant time.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -13,11 +13,11 @@ use super::{ApiKeySettings, IdentityError, Right};
 /// Shortest secret of an API key, bytes. 16 random characters of base64 are 96 bits.
 pub const MIN_API_SECRET_LEN: usize = 16;
 
-/// Every back end's key.
+/// The keys of all back ends.
 #[derive(Debug, Default)]
 pub struct ApiKeys(Vec<ApiKey>);
 
-/// One back end's key, its secret known as a digest only.
+/// One back end's key, with a digest in place of the secret.
 pub struct ApiKey {
     /// For logs and metrics.
     pub name: String,
@@ -27,7 +27,7 @@ pub struct ApiKey {
 }
 
 impl ApiKeys {
-    /// Checks the keys and forgets their secrets.
+    /// Checks the keys and keeps digests of their secrets.
     pub fn new(settings: &[ApiKeySettings]) -> Result<Self, IdentityError> {
         let mut keys: Vec<ApiKey> = Vec::with_capacity(settings.len());
         for setting in settings {
@@ -45,14 +45,14 @@ impl ApiKeys {
 
     /// The key that `bearer` is the secret of.
     ///
-    /// Digests are compared, all of them and in constant time, so that neither the length of a
-    /// secret, nor how much of it was right, nor whose it is can be told from the time taken.
+    /// All digests are compared, in constant time, so that the time taken reveals neither the length of
+    /// a secret, nor how much of it was right, nor whose it is.
     pub fn authenticate(&self, bearer: &str) -> Option<&ApiKey> {
         let presented = digest(&SHA256, bearer.as_bytes());
         self.0.iter().fold(None, |found, key| if key.has(&presented) { Some(key) } else { found })
     }
 
-    /// Whether there are none, so that nobody can be authenticated.
+    /// Whether there is no key.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -75,7 +75,7 @@ impl ApiKey {
         })
     }
 
-    /// Whether it has `right` at all: the whole question where no group is concerned.
+    /// Whether it has `right`: enough where no group is involved.
     pub fn has_right(&self, right: Right) -> bool {
         self.allow.contains(&right)
     }
@@ -91,7 +91,7 @@ impl ApiKey {
 }
 
 impl fmt::Debug for ApiKey {
-    /// Without the digest: a weak secret could be guessed from it at leisure.
+    /// Without the digest, from which a weak secret could be guessed offline.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ApiKey")
             .field("name", &self.name)

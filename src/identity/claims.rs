@@ -1,4 +1,4 @@
-//! What is read from a token's claims, as it stands there.
+//! Reads the claims in use from a token, unchecked.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -8,12 +8,12 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::{IdentityError, Refusal, Settings};
+use super::{IdentityError, Settings, TokenError};
 
-/// Claims with a meaning of their own (RFC 7519, 4.1).
+/// Registered claims (RFC 7519, 4.1).
 const RESERVED: [&str; 7] = ["sub", "exp", "nbf", "iat", "iss", "aud", "jti"];
 
-/// Knows which claims matter.
+/// The names of the claims in use.
 #[derive(Debug)]
 pub(super) struct ClaimReader {
     /// Name of the claim with groups; empty = none.
@@ -24,7 +24,7 @@ pub(super) struct ClaimReader {
     pub(super) kept: BTreeSet<String>,
 }
 
-/// The claims that matter, of whatever type they are.
+/// The claims in use, of any type.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     pub(super) sub: Option<Value>,
@@ -54,11 +54,11 @@ impl ClaimReader {
         Ok(Self { groups, grants, kept })
     }
 
-    /// Reads the claims' JSON text; a claim that is read and stands there twice is an error.
-    pub(super) fn read(&self, json: &str) -> Result<Claims, Refusal> {
+    /// Reads the claims' JSON text; a repeated claim is an error.
+    pub(super) fn read(&self, json: &str) -> Result<Claims, TokenError> {
         let mut deserializer = serde_json::Deserializer::from_str(json);
         let claims = self.deserialize(&mut deserializer);
-        claims.map_err(|_| Refusal::malformed("claims are no object, or one stands there twice"))
+        claims.map_err(|_| TokenError::malformed("claims are not an object, or one is repeated"))
     }
 }
 
@@ -93,7 +93,7 @@ impl<'de> Visitor<'de> for &ClaimReader {
                 name if !name.is_empty() && name == self.grants => &mut claims.grants,
                 name if self.kept.contains(name) => {
                     if claims.kept.iter().any(|(known, _)| **known == *name) {
-                        return Err(M::Error::custom("a claim stands there twice"));
+                        return Err(M::Error::custom("repeated claim"));
                     }
                     claims.kept.push((name.into(), map.next_value()?));
                     continue;
@@ -104,7 +104,7 @@ impl<'de> Visitor<'de> for &ClaimReader {
                 }
             };
             if slot.replace(map.next_value()?).is_some() {
-                return Err(M::Error::custom("a claim stands there twice"));
+                return Err(M::Error::custom("repeated claim"));
             }
         }
         Ok(claims)

@@ -1,4 +1,4 @@
-//! What can be wrong with the room's settings.
+//! Errors of keys and settings.
 
 use super::{ALGORITHMS, MAX_LEEWAY, MIN_API_SECRET_LEN, MIN_SECRET_LEN};
 
@@ -38,7 +38,7 @@ pub enum IdentityError {
     #[error("key {0:?} is a private key; tokens are verified with the public one")]
     PrivateKey(String),
     /// The key cannot be read, or is of another kind, curve or size.
-    #[error("key {key:?} is no {expected} for {algorithm}")]
+    #[error("key {key:?} is not a {expected} for {algorithm}")]
     BadKey {
         /// The key's id.
         key: String,

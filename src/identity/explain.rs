@@ -1,4 +1,4 @@
-//! Why somebody may or may not do something, for `groupcast explain`.
+//! The reasons of a decision on access, for `groupcast explain`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,27 +8,26 @@ use crate::group::GroupName;
 use super::policy::Candidate;
 use super::{FillError, Identity, Operation, Policy};
 
-/// The answer of [`Policy::may`] with everything that was looked at. Its `Display` is for people.
+/// The decision of [`Policy::may`] with every grant that was checked. Its `Display` is the report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
-    /// Who was asked about.
+    /// The user.
     pub sub: String,
-    /// What they want to do.
+    /// The operation.
     pub operation: Operation,
     /// The group, or the call.
     pub name: String,
     /// The decision.
     pub allowed: bool,
-    /// All that could have allowed it, in the order in which it is asked; the first that matches
-    /// decides.
-    pub findings: Vec<Finding>,
+    /// Every grant of the operation, in the order of checking; the first that matches decides.
+    pub checked: Vec<CheckedGrant>,
 }
 
-/// One thing that could have allowed it.
+/// One grant, compared with the name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// Where it was found.
-    pub source: Source,
+pub struct CheckedGrant {
+    /// Where it is granted.
+    pub source: GrantSource,
     /// As the token or the configuration has it, variables not filled in.
     pub written: String,
     /// With variables filled in, or why they could not be.
@@ -39,7 +38,7 @@ pub struct Finding {
 
 /// Where a right comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub enum GrantSource {
     /// The token's groups.
     TokenGroup,
     /// The token's own grants.
@@ -52,32 +51,32 @@ impl Policy {
     /// The same decision as [`Policy::may`], with its reasons.
     pub fn explain(&self, identity: &Identity, operation: Operation, name: &str) -> Explanation {
         let candidates = self.candidates(identity, operation);
-        let findings: Vec<_> =
-            candidates.map(|candidate| Finding::new(candidate, identity, name)).collect();
+        let checked: Vec<_> =
+            candidates.map(|candidate| CheckedGrant::new(candidate, identity, name)).collect();
         Explanation {
             sub: identity.sub.to_string(),
             operation,
             name: name.to_owned(),
-            allowed: findings.iter().any(|finding| finding.matches),
-            findings,
+            allowed: checked.iter().any(|grant| grant.matches),
+            checked,
         }
     }
 }
 
-impl Finding {
+impl CheckedGrant {
     fn new(candidate: Candidate<'_>, identity: &Identity, name: &str) -> Self {
         let matches = candidate.allows(identity, name);
         let (source, written, filled) = match candidate {
             Candidate::TokenGroup(group) => {
-                (Source::TokenGroup, group.to_string(), Ok(group.to_string()))
+                (GrantSource::TokenGroup, group.to_string(), Ok(group.to_string()))
             }
             Candidate::TokenGrant(pattern) => {
-                (Source::TokenGrant, pattern.to_string(), Ok(pattern.to_string()))
+                (GrantSource::TokenGrant, pattern.to_string(), Ok(pattern.to_string()))
             }
             Candidate::Rule(origin, template) => {
                 let value = |variable: &str| identity.value(variable).map(Cow::Borrowed);
                 let filled = template.fill(&value).map(|pattern| pattern.to_string());
-                (Source::Rule(origin.to_owned()), template.to_string(), filled)
+                (GrantSource::Rule(origin.to_owned()), template.to_string(), filled)
             }
         };
         Self { source, written, filled, matches }
@@ -93,22 +92,22 @@ impl fmt::Display for Explanation {
         {
             writeln!(f, "  note: {error}")?;
         }
-        if self.findings.is_empty() {
+        if self.checked.is_empty() {
             return write!(
                 f,
                 "  neither the token nor the configuration grants {} on anything",
                 self.operation
             );
         }
-        let deciding = self.findings.iter().position(|finding| finding.matches);
-        for (place, finding) in self.findings.iter().enumerate() {
-            let mark = match (deciding == Some(place), finding.matches) {
+        let deciding = self.checked.iter().position(|grant| grant.matches);
+        for (index, grant) in self.checked.iter().enumerate() {
+            let mark = match (deciding == Some(index), grant.matches) {
                 (true, _) => "allows",
                 (false, true) => "would allow",
                 (false, false) => "does not match",
             };
-            write!(f, "  {finding}: {mark}")?;
-            if place + 1 < self.findings.len() {
+            write!(f, "  {grant}: {mark}")?;
+            if index + 1 < self.checked.len() {
                 writeln!(f)?;
             }
         }
@@ -116,7 +115,7 @@ impl fmt::Display for Explanation {
     }
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for CheckedGrant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {:?}", self.source, self.written)?;
         match &self.filled {
@@ -127,7 +126,7 @@ impl fmt::Display for Finding {
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for GrantSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TokenGroup => f.write_str("group in the token"),

@@ -1,5 +1,5 @@
 //! Keys and their algorithms: checked once, so that a wrong one is an error at the start and not a
-//! refusal of every token.
+//! token_error of every token.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, EncodingKey, Validat
 
 use super::{IdentityError, KeySettings, Settings};
 
-/// Algorithms that a key can be for.
+/// The supported algorithms.
 pub const ALGORITHMS: [&str; 12] = [
     "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256",
     "ES384", "EdDSA",
@@ -23,8 +23,8 @@ pub const MIN_SECRET_LEN: usize = 32;
 /// Bytes of the smallest RSA modulus that is verified (2048 bits); a key's DER is longer yet.
 const MIN_RSA_LEN: usize = 256;
 
-/// A key that tokens are verified with.
-pub(super) struct Key {
+/// A key that verifies tokens.
+pub(super) struct TokenKey {
     pub(super) id: String,
     /// As in a token's header.
     pub(super) algorithm: &'static str,
@@ -32,8 +32,8 @@ pub(super) struct Key {
     pub(super) validation: Validation,
 }
 
-impl Key {
-    /// Reads a verification key. `settings` says what its tokens must hold.
+impl TokenKey {
+    /// Parses a verification key; `settings` has the required claims of its tokens.
     pub(super) fn new(key: &KeySettings, settings: &Settings) -> Result<Self, IdentityError> {
         install_provider();
         let (name, algorithm) = parse_algorithm(key)?;
@@ -49,13 +49,13 @@ impl Key {
     }
 }
 
-/// What jsonwebtoken checks: the algorithm, `aud` and `iss`. Times are checked against the caller's
-/// clock (it would take the system's), `sub` and `exp` more strictly than it does.
+/// What jsonwebtoken checks: the algorithm, `aud` and `iss`. Times are checked here against the caller's
+/// clock (it would use the system's), `sub` and `exp` more strictly.
 fn validation(algorithm: Algorithm, settings: &Settings) -> Validation {
     let mut validation = Validation::new(algorithm);
     validation.validate_exp = false;
     validation.validate_nbf = false;
-    // A claim that is compared and not required passes when it is absent.
+    // A claim that is compared but not required passes when it is absent.
     let mut required = HashSet::new();
     if !settings.audience.is_empty() {
         validation.set_audience(&settings.audience);
@@ -69,10 +69,10 @@ fn validation(algorithm: Algorithm, settings: &Settings) -> Validation {
     validation
 }
 
-/// Chooses the one cryptography of the process. jsonwebtoken would otherwise guess it from its own
+/// Installs the cryptography provider of the process. jsonwebtoken would otherwise infer it from its
 /// features, and panic at the first token if another crate's features made that ambiguous.
 pub(super) fn install_provider() {
-    // An error says that it is installed already, by the verifier before this one.
+    // An error means that an earlier verifier has installed it.
     let _ = DEFAULT_PROVIDER.install_default();
 }
 
@@ -88,7 +88,7 @@ pub(super) fn parse_algorithm(
     Ok((name, name.parse().map_err(|_| unknown())?))
 }
 
-/// Reads a key to sign with.
+/// Parses a signing key.
 pub(super) fn signing_key(
     key: &KeySettings,
     algorithm: Algorithm,
@@ -121,8 +121,8 @@ fn check_secret(key: &KeySettings) -> Result<(), IdentityError> {
     }
 }
 
-/// Reads a public key and makes sure that it is of the kind, curve and size of its algorithm, which
-/// jsonwebtoken would find out with every token, as a bad signature.
+/// Parses a public key and checks its kind, curve and size, which jsonwebtoken would report with every
+/// token, as a bad signature.
 fn public_key(key: &KeySettings, algorithm: Algorithm) -> Result<DecodingKey, IdentityError> {
     if holds(&key.material, "PRIVATE KEY-----") {
         return Err(IdentityError::PrivateKey(key.id.clone()));

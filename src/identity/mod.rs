@@ -1,7 +1,7 @@
-//! Who somebody is and what they may do: tokens, grants, API keys. Pure: no I/O, no clock of its own.
+//! Authentication and authorisation: tokens, grants, API keys. Pure: no I/O, no clock of its own.
 //!
-//! Time is handed in as seconds since 1970, so that whoever calls decides what "now" is and every
-//! edge can be tested. The only room that knows jsonwebtoken.
+//! Time is an argument in seconds since 1970, so that tests cover every boundary. The only room that
+//! uses jsonwebtoken.
 
 mod admit;
 mod api_keys;
@@ -11,12 +11,12 @@ mod explain;
 mod keys;
 mod pattern_template;
 mod policy;
-mod refusal;
 mod settings;
 mod sign;
 mod template;
 #[cfg(test)]
 mod tests;
+mod token_error;
 mod tokens;
 
 use std::borrow::Cow;
@@ -28,21 +28,22 @@ use std::sync::Arc;
 use serde::ser::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::excerpt::excerpt;
 use crate::group::{GroupName, GroupPattern};
 
-pub use admit::{MAX_SESSION_LEN, MAX_SUB_LEN, MAX_TOLD, Vouched};
+pub use admit::{HookClaims, MAX_HOOK_CLAIMS_LEN, MAX_SESSION_LEN, MAX_SUB_LEN};
 pub use api_keys::{ApiKey, ApiKeys, MIN_API_SECRET_LEN};
 pub use error::IdentityError;
-pub use explain::{Explanation, Finding, Source};
+pub use explain::{CheckedGrant, Explanation, GrantSource};
 pub use keys::{ALGORITHMS, MIN_SECRET_LEN};
 pub use pattern_template::PatternTemplate;
 pub use policy::Policy;
-pub use refusal::Refusal;
 pub use settings::{
     ApiKeySettings, GrantRule, KeySettings, MAX_LEEWAY, Right, Settings, UnknownRight,
 };
 pub use sign::sign;
 pub use template::{FillError, Template, TemplateError};
+pub use token_error::TokenError;
 pub use tokens::{MAX_TOKEN_LEN, Verifier};
 
 /// What can be granted on a group or a call.
@@ -52,52 +53,52 @@ pub enum Operation {
     Join,
     /// Publish to the group from a WebSocket.
     Send,
-    /// Ask the back end (the name is the call's, not a group's).
+    /// Call the back end; the name is that of the call.
     Call,
-    /// See who is in the group.
+    /// List the members of the group.
     Presence,
-    /// Read the group's past.
+    /// Read the history of the group.
     History,
 }
 
-/// A word that names no [`Operation`].
+/// Text that names no [`Operation`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("operation {0:?} is unknown; join, send, call, presence and history are allowed")]
 pub struct UnknownOperation(pub String);
 
-/// Somebody whose token was accepted.
+/// The user of a connection, with the rights from the token or the hook.
 ///
-/// There is one per connection, so it is 32 bytes and, as long as the token brings nothing but a
-/// `sub`, one heap allocation. Cloning shares both.
+/// There is one per connection, so it is 32 bytes and, as long as the token has only a `sub`, one heap
+/// allocation. Cloning shares it.
 #[derive(Clone)]
 pub struct Identity {
     /// The token's `sub`: 1 to 255 bytes without control characters.
     pub sub: Arc<str>,
-    /// The first second, since 1970, at which the token no longer counts: its `exp` plus leeway;
-    /// [`NEVER`] for a back end's word without an end.
+    /// The first second, since 1970, at which the identity is no longer valid: the token's `exp` plus
+    /// leeway; [`NEVER`] for a hook's answer without `expires_in`.
     pub expires_at: u64,
-    /// What the token brought beside its `sub`; most bring nothing.
-    carried: Option<Arc<Carried>>,
+    /// Everything beside `sub`; most tokens have nothing.
+    details: Option<Arc<IdentityDetails>>,
 }
 
-/// The end of an identity that does not run out by itself.
+/// The expiry of an identity that does not expire.
 pub const NEVER: u64 = u64::MAX;
 
-/// Rights and claims that came with a token.
+/// Rights and claims of a token or a hook's answer.
 #[derive(Debug, Default)]
-struct Carried {
+struct IdentityDetails {
     /// Joined by the server at connect; may also be joined by hand.
     groups: Box<[GroupName]>,
     grants: Box<[(Operation, GroupPattern)]>,
-    /// Only claims that some configured template names.
+    /// Only claims that a configured template names.
     claims: Box<[(Box<str>, Box<str>)]>,
-    /// Only of somebody whom the back end vouches for.
-    word: Option<Box<Word>>,
+    /// Only of a hook's answer.
+    backend: Option<Box<BackendClaims>>,
 }
 
-/// What the back end said of somebody and is told again.
+/// What the hook's answer holds for later calls.
 #[derive(Debug)]
-struct Word {
+struct BackendClaims {
     session: Option<Box<str>>,
     claims: Box<RawValue>,
 }
@@ -106,7 +107,7 @@ impl Operation {
     /// Every operation, in the order in which they are declared.
     pub const ALL: [Self; 5] = [Self::Join, Self::Send, Self::Call, Self::Presence, Self::History];
 
-    /// The word for it in tokens and in the configuration.
+    /// Its name in tokens and in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Join => "join",
@@ -124,25 +125,24 @@ impl Identity {
         if name == "sub" {
             return Some(&self.sub);
         }
-        let claims = &self.carried.as_deref()?.claims;
+        let claims = &self.details.as_deref()?.claims;
         claims.iter().find(|(claim, _)| **claim == *name).map(|(_, value)| &**value)
     }
 
-    /// The back end's name for the session, if it vouches for this identity and gave one.
+    /// The back end's name for the session, if the hook's answer had one.
     pub fn session(&self) -> Option<&str> {
-        self.carried.as_deref()?.word.as_deref()?.session.as_deref()
+        self.details.as_deref()?.backend.as_deref()?.session.as_deref()
     }
 
-    /// The claims as the back end is told them: its own, as it gave them, else those of the token
-    /// that were kept, as text.
+    /// The claims sent with calls: the hook's own, unchanged, or the kept ones of the token, as text.
     pub fn claims(&self) -> impl Serialize + '_ {
-        ClaimsOf(self.carried.as_deref())
+        ClaimsOf(self.details.as_deref())
     }
 
     /// Groups that the server joins for this connection: the token's, then the route's, each once.
     ///
-    /// `parameters` are the path's. In a route's templates a parameter stands before a claim of the
-    /// same name, since the route declares both lines; `sub` is always the token's.
+    /// `parameters` are the path's. In a route's templates a parameter precedes a claim of the same name,
+    /// since the route declares both; `sub` is always the token's.
     pub fn groups_on_connect(
         &self,
         route_joins: &[Template],
@@ -169,21 +169,21 @@ impl Identity {
     }
 
     fn token_groups(&self) -> &[GroupName] {
-        self.carried.as_deref().map_or(&[], |carried| &carried.groups)
+        self.details.as_deref().map_or(&[], |details| &details.groups)
     }
 
     fn token_grants(&self) -> &[(Operation, GroupPattern)] {
-        self.carried.as_deref().map_or(&[], |carried| &carried.grants)
+        self.details.as_deref().map_or(&[], |details| &details.grants)
     }
 }
 
 /// A JSON object of claims.
-struct ClaimsOf<'a>(Option<&'a Carried>);
+struct ClaimsOf<'a>(Option<&'a IdentityDetails>);
 
 impl Serialize for ClaimsOf<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0.map(|carried| (&carried.claims, carried.word.as_deref())) {
-            Some((_, Some(word))) => word.claims.serialize(serializer),
+        match self.0.map(|details| (&details.claims, details.backend.as_deref())) {
+            Some((_, Some(backend))) => backend.claims.serialize(serializer),
             Some((kept, None)) => serializer.collect_map(kept.iter().map(|(n, v)| (n, v))),
             None => serializer.collect_map(std::iter::empty::<(&str, &str)>()),
         }
@@ -211,17 +211,11 @@ impl fmt::Display for Operation {
 impl FromStr for Operation {
     type Err = UnknownOperation;
 
-    fn from_str(word: &str) -> Result<Self, UnknownOperation> {
-        let found = Self::ALL.into_iter().find(|operation| operation.as_str() == word);
-        found.ok_or_else(|| UnknownOperation(excerpt(word)))
+    fn from_str(text: &str) -> Result<Self, UnknownOperation> {
+        let found = Self::ALL.into_iter().find(|operation| operation.as_str() == text);
+        found.ok_or_else(|| UnknownOperation(excerpt(text, EXCERPT)))
     }
 }
 
-/// At most 60 characters of a value from outside, for error texts and logs.
-fn excerpt(value: &str) -> String {
-    const MOST: usize = 60;
-    match value.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}…", &value[..end]),
-        None => value.to_owned(),
-    }
-}
+/// Longest foreign value in errors and logs, characters.
+const EXCERPT: usize = 60;

@@ -1,4 +1,4 @@
-//! Templates in which `*` may stand, for grants.
+//! Templates with `*` as a wildcard, for grants.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,18 +7,18 @@ use crate::group::GroupPattern;
 
 use super::{FillError, Template, TemplateError};
 
-/// Like [`Template`], but `*` may stand in it for any run of characters: for grants.
+/// A [`Template`] in which `*` matches any run of characters, for grants.
 ///
-/// The `*` is always the configuration's own; a value can never bring one.
+/// Only the configuration can contain `*`; a value with one is refused.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PatternTemplate {
     template: Template,
-    kind: Kind,
+    kind: PatternKind,
 }
 
-/// How a pattern template is matched, found out once.
+/// How a pattern template is matched, determined once.
 #[derive(Clone, PartialEq, Eq, Hash)]
-enum Kind {
+enum PatternKind {
     /// No variable: a pattern like any other.
     Fixed(GroupPattern),
     /// Variables and no `*`: compared part by part, without an allocation.
@@ -28,16 +28,18 @@ enum Kind {
 }
 
 impl PatternTemplate {
-    /// Reads a template that may hold `*`.
+    /// Parses a template that may contain `*`.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let template = Template::parse_parts(text)?;
         let kind = if template.names().next().is_none() {
             let pattern = GroupPattern::parse(text);
-            Kind::Fixed(pattern.expect("literals were checked against a pattern's characters"))
+            PatternKind::Fixed(
+                pattern.expect("literals were checked against a pattern's characters"),
+            )
         } else if text.contains('*') {
-            Kind::Mixed
+            PatternKind::Mixed
         } else {
-            Kind::Exact
+            PatternKind::Exact
         };
         Ok(Self { template, kind })
     }
@@ -52,7 +54,7 @@ impl PatternTemplate {
         self.template.names()
     }
 
-    /// Puts the values in that `value` answers.
+    /// Fills in the values that `value` returns.
     pub fn fill<'v>(
         &self,
         value: &dyn Fn(&str) -> Option<Cow<'v, str>>,
@@ -64,9 +66,9 @@ impl PatternTemplate {
     /// Whether the filled pattern matches `name`; a template that cannot be filled matches nothing.
     pub fn matches<'v>(&self, name: &str, value: &dyn Fn(&str) -> Option<Cow<'v, str>>) -> bool {
         match &self.kind {
-            Kind::Fixed(pattern) => pattern.matches(name),
-            Kind::Exact => self.template.names_exactly(name, value),
-            Kind::Mixed => self.fill(value).is_ok_and(|pattern| pattern.matches(name)),
+            PatternKind::Fixed(pattern) => pattern.matches(name),
+            PatternKind::Exact => self.template.names_exactly(name, value),
+            PatternKind::Mixed => self.fill(value).is_ok_and(|pattern| pattern.matches(name)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What somebody may do: the configuration's grants and the token's own, and nothing by default.
+//! Authorisation: the configuration's grants and the token's own, nothing by default.
 
 use std::borrow::Cow;
 
@@ -6,14 +6,14 @@ use crate::group::{GroupName, GroupPattern};
 
 use super::{GrantRule, Identity, Operation, PatternTemplate};
 
-/// The configuration's grants, ordered for asking.
+/// The configuration's grants, by operation.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
     /// By [`Operation`]; with each template the origin of its rule.
     rules: [Vec<(Box<str>, PatternTemplate)>; Operation::ALL.len()],
 }
 
-/// One thing that may allow an operation. What decides and what explains both walk these.
+/// A grant that may allow an operation. Decisions and explanations both iterate over these.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Candidate<'a> {
     TokenGroup(&'a GroupName),
@@ -22,7 +22,7 @@ pub(super) enum Candidate<'a> {
 }
 
 impl Policy {
-    /// Orders the configuration's grants.
+    /// Sorts the configuration's grants by operation.
     pub fn new(grants: &[GrantRule]) -> Self {
         let mut policy = Self::default();
         for rule in grants {
@@ -43,8 +43,8 @@ impl Policy {
         self.candidates(identity, operation).any(|candidate| candidate.allows(identity, name))
     }
 
-    /// Whether a group held under an earlier token may be held under this one: it may be joined, or
-    /// is among the groups that the server joins at connect.
+    /// Whether a membership from an earlier token is allowed by this one: the group may be joined, or is
+    /// among those that the server joins at connect.
     pub fn may_still_hold(
         &self,
         identity: &Identity,
@@ -54,7 +54,7 @@ impl Policy {
         on_connect.contains(group) || self.may(identity, Operation::Join, group.as_str())
     }
 
-    /// Everything that could allow `operation`, in the order in which it is asked.
+    /// Every grant of `operation`, in the order of checking.
     pub(super) fn candidates<'a>(
         &'a self,
         identity: &'a Identity,
@@ -76,7 +76,7 @@ impl Policy {
 }
 
 impl Candidate<'_> {
-    /// The decision, asked by [`Policy::may`] and by [`Policy::explain`] alike.
+    /// Whether it allows `name`, for [`Policy::may`] and [`Policy::explain`] alike.
     pub(super) fn allows(&self, identity: &Identity, name: &str) -> bool {
         match self {
             Self::TokenGroup(group) => group.as_str() == name,

@@ -1,25 +1,26 @@
-//! What the identity room can be told.
+//! The settings of keys, grants and API keys.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::excerpt::excerpt;
 use crate::group::GroupPattern;
 
-use super::{Operation, PatternTemplate, excerpt};
+use super::{EXCERPT, Operation, PatternTemplate};
 
 /// Most leeway that may be configured: enough for clocks kept by NTP, too little to be a lifetime.
 pub const MAX_LEEWAY: Duration = Duration::from_secs(10);
 
-/// Everything that the room is built from.
+/// Keys, accepted issuers and audiences, grants, API keys.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Keys that tokens may be signed with; none = no token is accepted, only the back end's word.
+    /// Keys that verify tokens; none = no token is accepted, only the connect hook authenticates.
     pub keys: Vec<KeySettings>,
-    /// Tokens must name one of these in `aud`. Empty = `aud` is not asked for, and a token that
-    /// names one is refused, since it was made for somebody else (RFC 7519, 4.1.3).
+    /// Tokens must name one of these in `aud`. Empty = `aud` is not required, and a token that has one
+    /// is refused, since it is for another recipient (RFC 7519, 4.1.3).
     pub audience: Vec<String>,
-    /// Tokens must come from one of these (`iss`); empty = `iss` is not looked at.
+    /// Tokens must come from one of these (`iss`); empty = `iss` is not checked.
     pub issuer: Vec<String>,
     /// Clock difference allowed at `exp` and `nbf`, whole seconds, at most [`MAX_LEEWAY`].
     pub leeway: Duration,
@@ -27,10 +28,9 @@ pub struct Settings {
     pub groups_claim: String,
     /// Claim with the token's own grants: `{"join": ["pedido.*"], "send": "sala_1"}`.
     pub grants_claim: String,
-    /// Further claims to keep, named by templates outside this room (routes). Those that `grants`
-    /// name are kept anyhow.
+    /// Further claims to keep, named by templates of routes. Those that `grants` name are kept anyway.
     pub claims: Vec<String>,
-    /// What everybody with a token may do, beside what the token itself grants.
+    /// Grants of every token, beside its own.
     pub grants: Vec<GrantRule>,
     /// Keys of back ends.
     pub api_keys: Vec<ApiKeySettings>,
@@ -51,7 +51,7 @@ pub struct KeySettings {
 /// One line of the configuration's grants: all of `operations` on all of `names`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrantRule {
-    /// Where it stands, for explanations: `grant[2]`.
+    /// Its key in the configuration, for explanations: `grant[2]`.
     pub origin: String,
     /// What is allowed.
     pub operations: Vec<Operation>,
@@ -79,17 +79,17 @@ pub enum Right {
     Send,
     /// Send to users and single connections.
     SendUser,
-    /// Send to everybody.
+    /// Send to all connections.
     SendAll,
     /// Add and remove members.
     Members,
     /// Close connections.
     Close,
-    /// Look at groups and users.
+    /// Read the state of groups and users.
     Read,
 }
 
-/// A word that names no [`Right`].
+/// Text that names no [`Right`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("right {0:?} is unknown; send, send_user, send_all, members, close and read are allowed")]
 pub struct UnknownRight(pub String);
@@ -99,7 +99,7 @@ impl Right {
     pub const ALL: [Self; 6] =
         [Self::Send, Self::SendUser, Self::SendAll, Self::Members, Self::Close, Self::Read];
 
-    /// The word for it in the configuration.
+    /// Its name in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Send => "send",
@@ -156,8 +156,8 @@ impl fmt::Display for Right {
 impl FromStr for Right {
     type Err = UnknownRight;
 
-    fn from_str(word: &str) -> Result<Self, UnknownRight> {
-        let found = Self::ALL.into_iter().find(|right| right.as_str() == word);
-        found.ok_or_else(|| UnknownRight(excerpt(word)))
+    fn from_str(text: &str) -> Result<Self, UnknownRight> {
+        let found = Self::ALL.into_iter().find(|right| right.as_str() == text);
+        found.ok_or_else(|| UnknownRight(excerpt(text, EXCERPT)))
     }
 }

@@ -1,38 +1,38 @@
-//! Names and patterns with `{sub}`, `{claim}` or `{parameter}` in them, such as `usuario_{sub}`.
+//! Group names with variables for `sub`, claims and path parameters, such as `usuario_{sub}`.
 
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::excerpt::excerpt;
 use crate::group::{GroupName, MAX_NAME_LEN, is_legal};
 
-use super::excerpt;
+use super::EXCERPT;
 
 /// A group name with variables in it.
 ///
-/// Values are put in as they are or not at all: whatever a value would make illegal is an error,
-/// never rewritten, since two people rewritten to one name would share a group. A separator that
-/// values may hold themselves (`{a}_{b}` with `1_2` and `3`) lets different values meet in one name;
-/// choose one that they cannot hold.
+/// Values are inserted unchanged or not at all: a value that makes an illegal name is an error, never
+/// rewritten, since two users rewritten to one name would share a group. A separator that values may
+/// contain (`{a}_{b}` with `1_2` and `3`) lets different values make one name; choose another.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Template {
     text: Box<str>,
-    parts: Box<[Part]>,
+    parts: Box<[TemplatePart]>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
-enum Part {
+enum TemplatePart {
     Literal(Box<str>),
     Variable(Box<str>),
 }
 
-/// Why a text is no template.
+/// Why a text is not a template.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// The text is empty.
     #[error("template is empty; write a name such as \"usuario_{{sub}}\"")]
     Empty,
-    /// A brace has no partner.
-    #[error("template {0:?} has a brace without its partner; variables are written {{name}}")]
+    /// An unmatched brace.
+    #[error("template {0:?} has an unmatched brace; variables are written {{name}}")]
     Brace(String),
     /// A variable has no name, or one with other characters.
     #[error(
@@ -41,7 +41,7 @@ pub enum TemplateError {
     Variable {
         /// The whole text.
         template: String,
-        /// What stands between the braces.
+        /// The text between the braces.
         variable: String,
     },
     /// Two variables touch, so that different values would make the same name.
@@ -73,8 +73,8 @@ pub enum TemplateError {
 /// Why a template could not be filled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FillError {
-    /// Nothing is known under the variable's name.
-    #[error("template {template:?} needs {{{variable}}}, which is not there")]
+    /// The variable has no value.
+    #[error("template {template:?} needs {{{variable}}}, which is missing")]
     Absent {
         /// The template as written.
         template: String,
@@ -106,10 +106,10 @@ pub enum FillError {
 }
 
 impl Template {
-    /// Reads a template that names one group.
+    /// Parses a template that names one group.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         if text.contains('*') {
-            return Err(TemplateError::Star(excerpt(text)));
+            return Err(TemplateError::Star(excerpt(text, EXCERPT)));
         }
         Self::parse_parts(text)
     }
@@ -122,12 +122,12 @@ impl Template {
     /// Names of its variables, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match part {
-            Part::Variable(name) => Some(&**name),
-            Part::Literal(_) => None,
+            TemplatePart::Variable(name) => Some(&**name),
+            TemplatePart::Literal(_) => None,
         })
     }
 
-    /// Puts the values in that `value` answers.
+    /// Fills in the values that `value` returns.
     pub fn fill<'v>(
         &self,
         value: &dyn Fn(&str) -> Option<Cow<'v, str>>,
@@ -138,12 +138,12 @@ impl Template {
             .map_err(|_| FillError::TooLong { template: self.text.to_string(), len })
     }
 
-    /// Reads a template in which `*` is a character like any other.
+    /// Parses a template in which `*` is an ordinary character.
     pub(super) fn parse_parts(text: &str) -> Result<Self, TemplateError> {
         if text.is_empty() {
             return Err(TemplateError::Empty);
         }
-        let whole = || excerpt(text);
+        let whole = || excerpt(text, EXCERPT);
         let mut parts = Vec::new();
         let mut rest = text;
         while !rest.is_empty() {
@@ -163,17 +163,17 @@ impl Template {
                 });
             }
             if !literal.is_empty() {
-                parts.push(Part::Literal(literal.into()));
+                parts.push(TemplatePart::Literal(literal.into()));
             }
             let Some(name) = variable else { continue };
             if !is_variable(name) {
-                let variable = excerpt(name);
+                let variable = excerpt(name, EXCERPT);
                 return Err(TemplateError::Variable { template: whole(), variable });
             }
-            if matches!(parts.last(), Some(Part::Variable(_))) {
+            if matches!(parts.last(), Some(TemplatePart::Variable(_))) {
                 return Err(TemplateError::Adjacent(whole()));
             }
-            parts.push(Part::Variable(name.into()));
+            parts.push(TemplatePart::Variable(name.into()));
         }
         let template = Self { text: text.into(), parts: parts.into() };
         match template.literal_len() {
@@ -184,13 +184,13 @@ impl Template {
 
     fn literal_len(&self) -> usize {
         let characters = self.parts.iter().flat_map(|part| match part {
-            Part::Literal(literal) => literal.chars(),
-            Part::Variable(_) => "".chars(),
+            TemplatePart::Literal(literal) => literal.chars(),
+            TemplatePart::Variable(_) => "".chars(),
         });
         characters.filter(|c| *c != '*').count()
     }
 
-    /// The text with values put in; its length is not checked.
+    /// The text with values filled in; its length is not checked.
     pub(super) fn fill_text<'v>(
         &self,
         value: &dyn Fn(&str) -> Option<Cow<'v, str>>,
@@ -198,18 +198,18 @@ impl Template {
         let mut filled = String::with_capacity(self.text.len() + 16);
         for part in &self.parts {
             let variable = match part {
-                Part::Literal(literal) => {
+                TemplatePart::Literal(literal) => {
                     filled.push_str(literal);
                     continue;
                 }
-                Part::Variable(variable) => variable,
+                TemplatePart::Variable(variable) => variable,
             };
             let (template, variable_name) = (|| self.text.to_string(), || variable.to_string());
             let Some(value) = value(variable) else {
                 return Err(FillError::Absent { template: template(), variable: variable_name() });
             };
             if !is_value(&value) {
-                let value = excerpt(&value);
+                let value = excerpt(&value, EXCERPT);
                 return Err(FillError::Value {
                     template: template(),
                     variable: variable_name(),
@@ -228,8 +228,8 @@ impl Template {
         value: &dyn Fn(&str) -> Option<Cow<'v, str>>,
     ) -> bool {
         let rest = self.parts.iter().try_fold(name, |rest, part| match part {
-            Part::Literal(literal) => rest.strip_prefix(&**literal),
-            Part::Variable(variable) => {
+            TemplatePart::Literal(literal) => rest.strip_prefix(&**literal),
+            TemplatePart::Variable(variable) => {
                 let value = value(variable).filter(|value| is_value(value))?;
                 rest.strip_prefix(&*value)
             }

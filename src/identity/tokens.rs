@@ -1,4 +1,4 @@
-//! Tokens in, identities out.
+//! Verification of tokens.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,8 +9,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::claims::ClaimReader;
-use super::keys::Key;
-use super::{Identity, IdentityError, MAX_LEEWAY, Refusal, Settings, Vouched, excerpt, sign};
+use super::keys::TokenKey;
+use super::{EXCERPT, HookClaims, Identity, IdentityError, MAX_LEEWAY, Settings, TokenError, sign};
+use crate::excerpt::excerpt;
 
 /// Longest token, bytes. It bounds what an unauthenticated client can make the gateway decode; an
 /// access token of 8 KiB would not fit into the headers of most servers either.
@@ -18,13 +19,13 @@ pub const MAX_TOKEN_LEN: usize = 8 * 1024;
 
 /// Verifies tokens with the configured keys.
 pub struct Verifier {
-    keys: Vec<Key>,
+    keys: Vec<TokenKey>,
     claims: ClaimReader,
     /// Seconds.
     leeway: u64,
 }
 
-/// The members of a token's header that are looked at. `jku`, `jwk`, `x5c` and the like name keys
+/// The members of a token's header that are read. `jku`, `jwk`, `x5c` and the like name keys
 /// of the sender's own choice and are ignored.
 #[derive(Deserialize)]
 struct Header<'a> {
@@ -37,17 +38,17 @@ struct Header<'a> {
 }
 
 impl Verifier {
-    /// Checks the keys, then tries each with a token of its own making.
+    /// Checks the keys, then tests each with a token.
     pub fn new(settings: &Settings) -> Result<Self, IdentityError> {
         if settings.leeway > MAX_LEEWAY {
             return Err(IdentityError::Leeway(settings.leeway));
         }
-        let mut keys: Vec<Key> = Vec::with_capacity(settings.keys.len());
+        let mut keys: Vec<TokenKey> = Vec::with_capacity(settings.keys.len());
         for key in &settings.keys {
             if keys.iter().any(|other| other.id == key.id) {
                 return Err(IdentityError::DuplicateKey(key.id.clone()));
             }
-            keys.push(Key::new(key, settings)?);
+            keys.push(TokenKey::new(key, settings)?);
         }
         let leeway = settings.leeway.as_secs();
         let verifier = Self { keys, claims: ClaimReader::new(settings)?, leeway };
@@ -55,67 +56,68 @@ impl Verifier {
         Ok(verifier)
     }
 
-    /// Whose token it is, at `now` seconds since 1970.
+    /// The identity in a token, at `now` seconds since 1970.
     ///
     /// Nothing is computed with a key before the header's `kid` and `alg` have been found to be
     /// that key's own: the header chooses among the configured pairs and cannot make another.
-    pub fn verify(&self, token: &str, now: u64) -> Result<Identity, Refusal> {
+    pub fn verify(&self, token: &str, now: u64) -> Result<Identity, TokenError> {
         if token.len() > MAX_TOKEN_LEN {
-            return Err(Refusal::TooLarge(token.len()));
+            return Err(TokenError::TooLarge(token.len()));
         }
         let key = self.key_for(token)?;
         let claims = jsonwebtoken::decode::<Box<RawValue>>(token, &key.decoding, &key.validation);
-        let claims = claims.map_err(|error| refusal(key, error.into_kind()))?.claims;
+        let claims = claims.map_err(|error| token_error(key, error.into_kind()))?.claims;
         self.claims.identity(self.claims.read(claims.get())?, now, self.leeway)
     }
 
-    /// The identity of somebody whom the back end itself vouches for.
+    /// The identity in an answer of the connect hook.
     ///
-    /// The same rules hold for `sub`, groups and grants as in a token; the configured leeway is not
-    /// added, since no other clock is concerned.
-    pub fn vouched(&self, vouched: Vouched<'_>) -> Result<Identity, Refusal> {
-        self.claims.vouched(vouched)
+    /// `sub`, groups and grants follow the rules of a token; no leeway is added, since no other clock
+    /// is involved.
+    pub fn hook_identity(&self, claims: HookClaims<'_>) -> Result<Identity, TokenError> {
+        self.claims.hook_identity(claims)
     }
 
-    fn key_for(&self, token: &str) -> Result<&Key, Refusal> {
+    fn key_for(&self, token: &str) -> Result<&TokenKey, TokenError> {
         let mut segments = token.split('.');
         let (Some(header), Some(_), Some(_), None) =
             (segments.next(), segments.next(), segments.next(), segments.next())
         else {
-            return Err(Refusal::malformed("not three parts with dots between them"));
+            return Err(TokenError::malformed("not three parts separated by dots"));
         };
         let header = BASE64URL_NOPAD
             .decode(header.as_bytes())
-            .map_err(|_| Refusal::malformed("the header is not base64url"))?;
-        let header: Header<'_> = serde_json::from_slice(&header)
-            .map_err(|_| Refusal::malformed("the header is no object with alg, and kid as text"))?;
+            .map_err(|_| TokenError::malformed("the header is not base64url"))?;
+        let header: Header<'_> = serde_json::from_slice(&header).map_err(|_| {
+            TokenError::malformed("the header is not an object with alg and a string kid")
+        })?;
         if header.crit.is_some() {
-            // RFC 7515, 4.1.11: whoever does not know an extension that is marked so must refuse.
-            return Err(Refusal::malformed("the header's crit asks for extensions"));
+            // RFC 7515, 4.1.11: unknown extensions that are marked critical must be refused.
+            return Err(TokenError::malformed("the header requires extensions (crit)"));
         }
         let key = self.key_with_id(header.kid.as_deref())?;
         if header.alg != key.algorithm {
-            return Err(Refusal::WrongAlgorithm {
+            return Err(TokenError::WrongAlgorithm {
                 key: key.id.clone(),
-                found: excerpt(&header.alg),
+                found: excerpt(&header.alg, EXCERPT),
                 expected: key.algorithm,
             });
         }
         Ok(key)
     }
 
-    fn key_with_id(&self, kid: Option<&str>) -> Result<&Key, Refusal> {
+    fn key_with_id(&self, kid: Option<&str>) -> Result<&TokenKey, TokenError> {
         let found = match (kid, self.keys.as_slice()) {
             (None, [only]) => Some(only),
             (kid, keys) => keys.iter().find(|key| key.id == kid.unwrap_or_default()),
         };
-        found.ok_or_else(|| Refusal::UnknownKey(kid.map(excerpt)))
+        found.ok_or_else(|| TokenError::UnknownKey(kid.map(|kid| excerpt(kid, EXCERPT))))
     }
 
-    /// Holds every key against a token whose answer is known.
+    /// Tests every key with a token whose outcome is known.
     ///
-    /// With a secret both answers can be tried; with a public key only the refusal of a signature
-    /// that is not its own. A provider that is missing shows here and not at the first visitor.
+    /// A secret is tested with a good and a forged token, a public key with a forged one only. A missing
+    /// cryptography provider shows here and not at the first visitor.
     fn check_keys(&self, settings: &Settings) -> Result<(), IdentityError> {
         let mut claims = serde_json::json!({ "sub": "self-check", "exp": 60 });
         for (claim, configured) in [("aud", &settings.audience), ("iss", &settings.issuer)] {
@@ -126,16 +128,16 @@ impl Verifier {
         for key in &settings.keys {
             let good = key.algorithm.starts_with("HS").then(|| sign(key, &claims)).transpose()?;
             let failed = |found: String| IdentityError::SelfCheck { key: key.id.clone(), found };
-            if let Some(Err(refusal)) = good.map(|token| self.verify(&token, 0)) {
-                return Err(failed(refusal.to_string()));
+            if let Some(Err(error)) = good.map(|token| self.verify(&token, 0)) {
+                return Err(failed(error.to_string()));
             }
             let header = serde_json::json!({ "alg": key.algorithm, "kid": key.id });
             let part =
                 |json: &serde_json::Value| BASE64URL_NOPAD.encode(json.to_string().as_bytes());
             let forged = [part(&header), part(&claims), BASE64URL_NOPAD.encode(&[1; 64])].join(".");
             match self.verify(&forged, 0) {
-                Err(Refusal::BadSignature { .. }) => {}
-                Err(refusal) => return Err(failed(refusal.to_string())),
+                Err(TokenError::BadSignature { .. }) => {}
+                Err(error) => return Err(failed(error.to_string())),
                 Ok(_) => return Err(failed("acceptance of a forged signature".to_owned())),
             }
         }
@@ -143,13 +145,13 @@ impl Verifier {
     }
 }
 
-fn refusal(key: &Key, error: ErrorKind) -> Refusal {
+fn token_error(key: &TokenKey, error: ErrorKind) -> TokenError {
     match error {
-        ErrorKind::InvalidSignature => Refusal::BadSignature { key: key.id.clone() },
-        ErrorKind::InvalidAudience => Refusal::WrongAudience,
-        ErrorKind::InvalidIssuer => Refusal::WrongIssuer,
-        ErrorKind::MissingRequiredClaim(claim) => Refusal::MissingClaim(claim.into()),
-        _ => Refusal::malformed("not a signed JSON object"),
+        ErrorKind::InvalidSignature => TokenError::BadSignature { key: key.id.clone() },
+        ErrorKind::InvalidAudience => TokenError::WrongAudience,
+        ErrorKind::InvalidIssuer => TokenError::WrongIssuer,
+        ErrorKind::MissingRequiredClaim(claim) => TokenError::MissingClaim(claim.into()),
+        _ => TokenError::malformed("not a signed JSON object"),
     }
 }
 

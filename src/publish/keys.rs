@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{PublishRequest, Receipt};
-use crate::bounded_map::{ExpiringMap, Limits};
+use crate::bounded_map::{ExpiringMap, MapLimits};
 use crate::event::Target;
 
 /// Whose key it is: equal texts of two scopes are two keys.
@@ -132,7 +132,7 @@ fn sha256(parts: &[&[u8]]) -> [u8; 32] {
 
 impl Keys {
     pub(super) fn new(window: Duration, capacity: usize) -> Self {
-        let settled = ExpiringMap::new(Limits::entries(capacity));
+        let settled = ExpiringMap::new(MapLimits::entries(capacity));
         Self { window, memory: Mutex::new(Memory { claimed: HashMap::new(), settled }) }
     }
 

@@ -1,6 +1,6 @@
 //! The entries that this instance has removed from one source recently.
 
-use crate::bounded_map::{BoundedMap, Limits};
+use crate::bounded_map::{BoundedMap, MapLimits};
 use crate::event::PublicationId;
 
 /// Entries remembered of each source. A Redis that takes over with old data brings back what was in a mailbox a
@@ -23,7 +23,7 @@ impl Seen {
 
 impl Default for Seen {
     fn default() -> Self {
-        Self(BoundedMap::new(Limits::entries(REMEMBERED)))
+        Self(BoundedMap::new(MapLimits::entries(REMEMBERED)))
     }
 }
 

@@ -7,7 +7,7 @@ use metrics::{Counter, Gauge};
 use super::family::{Counters, Label};
 use super::histogram::Histogram;
 use super::labels::{BackendOutcome, HookSource};
-use super::metrics::{Registry, header};
+use super::metrics::{MetricRegistry, header};
 
 /// The handles of the connect hook and of calls.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub struct BackendMetrics {
 type Latencies = [Histogram; BackendOutcome::ALL.len()];
 
 impl BackendMetrics {
-    pub(super) fn new(to: &Registry<'_>) -> Self {
+    pub(super) fn new(to: &MetricRegistry<'_>) -> Self {
         Self {
             calls_in_flight: to.measure("calls_in_flight", "Calls the back end is busy with."),
             calls_waiting: to.measure("calls_waiting", "Calls that wait for their turn."),

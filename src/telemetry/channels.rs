@@ -4,7 +4,7 @@ use metrics::{Counter, Gauge};
 
 use super::family::Counters;
 use super::labels::{DjangoDrop, EntryFate};
-use super::metrics::Registry;
+use super::metrics::MetricRegistry;
 
 /// The handles of the bridge.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub struct ChannelsMetrics {
 }
 
 impl ChannelsMetrics {
-    pub(super) fn new(to: &Registry<'_>) -> Self {
+    pub(super) fn new(to: &MetricRegistry<'_>) -> Self {
         Self {
             entries: to.counters("source_entries_total", "Entries of durable sources, by fate."),
             waiting: to.measure("source_waiting", "Entries found in sources by the last look."),

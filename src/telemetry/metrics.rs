@@ -93,13 +93,13 @@ pub struct ShardMetrics {
 }
 
 /// Registers on one recorder, each name with its unit and its words.
-pub(super) struct Registry<'a>(&'a PrometheusRecorder);
+pub(super) struct MetricRegistry<'a>(&'a PrometheusRecorder);
 
 impl Metrics {
     /// Fresh metrics, all at zero, labelled ones with every value.
     pub fn new() -> Self {
         let recorder = PrometheusBuilder::new().build_recorder();
-        let to = Registry(&recorder);
+        let to = MetricRegistry(&recorder);
         let closes = "Connections ended by their close code.";
         let close = |code: &str| to.counter("closes_total", Unit::Count, closes, &[("code", code)]);
         let metrics = Self {
@@ -158,7 +158,7 @@ impl Metrics {
     }
 
     fn describe_process(&self) {
-        let to = Registry(&self.recorder);
+        let to = MetricRegistry(&self.recorder);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let words = "When the process started, seconds since 1970.";
         to.gauge("start_time_seconds", Unit::Seconds, words, &[]).set(now.as_secs_f64());
@@ -173,7 +173,7 @@ impl Metrics {
         let label = [("shard", number.to_string())];
         let label = label.each_ref().map(|(name, value)| (*name, value.as_str()));
         ShardMetrics {
-            inbox: Registry(&self.recorder).gauge("inbox_length", Unit::Count, words, &label),
+            inbox: MetricRegistry(&self.recorder).gauge("inbox_length", Unit::Count, words, &label),
         }
     }
 
@@ -193,7 +193,12 @@ impl Metrics {
         self.requests.count(route, status, elapsed, || {
             let labels = [("route", route), ("status", &status.to_string())];
             let words = "Requests to the API by route and status.";
-            Registry(&self.recorder).counter("http_requests_total", Unit::Count, words, &labels)
+            MetricRegistry(&self.recorder).counter(
+                "http_requests_total",
+                Unit::Count,
+                words,
+                &labels,
+            )
         });
     }
 
@@ -215,7 +220,7 @@ pub(super) fn header(name: &str, words: &str, out: &mut String) {
     out.push_str(&format!("# HELP {name} {words}\n# TYPE {name} histogram\n"));
 }
 
-impl Registry<'_> {
+impl MetricRegistry<'_> {
     pub(super) fn counters<L: Label>(&self, name: &str, words: &'static str) -> Counters<L> {
         Counters::new(|label: &L| {
             self.counter(name, Unit::Count, words, &[(L::NAME, label.text())])

@@ -10,17 +10,17 @@ use super::histogram::Histogram;
 
 /// By route template. Requests, not deliveries: a read lock each is nothing.
 #[derive(Debug, Default)]
-pub(super) struct Requests(RwLock<BTreeMap<Box<str>, Route>>);
+pub(super) struct Requests(RwLock<BTreeMap<Box<str>, RouteLatency>>);
 
 #[derive(Debug, Default)]
-struct Route {
+struct RouteLatency {
     latency: Histogram,
     /// The few statuses with which it has answered. Registering a counter writes and hashes its
     /// description and labels, so that is done once.
     statuses: Vec<(u16, Counter)>,
 }
 
-impl Route {
+impl RouteLatency {
     fn counter(&self, status: u16) -> Option<&Counter> {
         self.statuses.iter().find(|(known, _)| *known == status).map(|(_, counter)| counter)
     }

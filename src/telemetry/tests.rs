@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 
 #[test]
-fn every_label_value_is_exposed_from_the_start() {
+fn exposes_every_label_value_from_the_start() {
     let text = Metrics::new().render();
     for line in [
         "groupcast_connections{protocol=\"v1\"} 0",
@@ -22,7 +22,7 @@ fn every_label_value_is_exposed_from_the_start() {
 }
 
 #[test]
-fn what_is_counted_on_a_handle_is_exposed() {
+fn exposes_what_a_handle_counts() {
     let metrics = Metrics::new();
     metrics.connections.of(Protocol::Plain).increment(3.0);
     metrics.connections.of(Protocol::Plain).decrement(1.0);
@@ -43,7 +43,7 @@ fn what_is_counted_on_a_handle_is_exposed() {
 }
 
 #[test]
-fn two_gateways_in_one_process_count_apart() {
+fn two_gateways_in_one_process_count_separately() {
     let (one, other) = (Metrics::new(), Metrics::new());
     one.deliveries.increment(1);
     assert!(one.render().contains("groupcast_deliveries_total 1"));
@@ -51,7 +51,7 @@ fn two_gateways_in_one_process_count_apart() {
 }
 
 #[test]
-fn a_histogram_counts_upwards_and_sums() {
+fn a_histogram_is_cumulative_and_has_a_sum() {
     let metrics = Metrics::new();
     metrics.publish_to_write.record(Duration::from_micros(50));
     metrics.publish_to_write.record_many(Duration::from_micros(51), 2);
@@ -71,7 +71,7 @@ fn a_histogram_counts_upwards_and_sums() {
 }
 
 #[test]
-fn requests_are_told_apart_by_template_and_status() {
+fn counts_requests_by_template_and_status() {
     let metrics = Metrics::new();
     for status in [202, 202, 401] {
         metrics.http_request("/groups/{name}/send", status, Duration::from_millis(1));
@@ -87,7 +87,7 @@ fn requests_are_told_apart_by_template_and_status() {
 }
 
 #[test]
-fn every_metric_has_its_prefix_and_its_words() {
+fn every_metric_has_the_prefix_and_a_description() {
     let text = Metrics::new().render();
     for sample in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
         let name = sample.split(['{', ' ']).next().unwrap_or_default();
@@ -101,7 +101,7 @@ fn every_metric_has_its_prefix_and_its_words() {
 }
 
 #[test]
-fn a_filter_that_cannot_be_read_is_refused() {
+fn refuses_an_invalid_log_filter() {
     let settings = |filter: &str| LogSettings { filter: filter.to_owned(), ..Default::default() };
     assert!(settings("info,groupcast::hub=debug").check().is_ok());
     assert!(settings("groupcast=loud").check().is_err());

@@ -1,29 +1,28 @@
-//! A rest for a back end that fails again and again: then one question at a time finds out whether
-//! it is back.
+//! A circuit breaker: after failures in a row, one request at a time tests whether the site is back.
 
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Failures in a row after which it is given a rest.
-const PATIENCE: u32 = 5;
+/// Failures in a row that open it.
+const FAILURES_TO_OPEN: u32 = 5;
 
-/// The rest, and the time between two attempts afterwards.
-const REST: Duration = Duration::from_secs(1);
+/// Time until the first trial request, and between two.
+const OPEN_TIME: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Breaker {
-    state: Mutex<State>,
-    /// How long an attempt may take.
+    state: Mutex<BreakerState>,
+    /// How long a trial request may take.
     timeout: Duration,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct BreakerState {
     /// In a row.
     failures: u32,
-    /// Nobody asks before.
-    rests_until: Option<Instant>,
+    /// No request before this moment.
+    open_until: Option<Instant>,
 }
 
 impl Breaker {
@@ -31,32 +30,32 @@ impl Breaker {
         Self { state: Mutex::default(), timeout }
     }
 
-    /// Whether to ask now. Whoever is let through during a rest is the attempt, and nobody else is
+    /// Whether a request may be sent now. While open, that is a trial request, and no other is admitted
     /// until it has ended, or should have.
     pub(super) fn admits(&self, now: Instant) -> bool {
         let mut state = self.state.lock();
-        if state.rests_until.is_some_and(|until| now < until) {
+        if state.open_until.is_some_and(|until| now < until) {
             return false;
         }
-        if state.failures >= PATIENCE {
-            state.rests_until = Some(now + self.timeout);
+        if state.failures >= FAILURES_TO_OPEN {
+            state.open_until = Some(now + self.timeout);
         }
         true
     }
 
-    /// Notes how a question ended; whether a rest begins by it.
-    pub(super) fn note(&self, answered: bool, now: Instant) -> bool {
+    /// Records the outcome of a request. Whether the breaker opens by it.
+    pub(super) fn record(&self, answered: bool, now: Instant) -> bool {
         let mut state = self.state.lock();
         if answered {
-            *state = State::default();
+            *state = BreakerState::default();
             return false;
         }
         state.failures = state.failures.saturating_add(1);
-        if state.failures < PATIENCE {
+        if state.failures < FAILURES_TO_OPEN {
             return false;
         }
-        state.rests_until = Some(now + REST);
-        state.failures == PATIENCE
+        state.open_until = Some(now + OPEN_TIME);
+        state.failures == FAILURES_TO_OPEN
     }
 }
 
@@ -65,33 +64,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn after_failures_in_a_row_one_attempt_at_a_time_is_made() {
+    fn admits_one_trial_at_a_time_after_failures_in_a_row() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let breaker = Breaker::new(Duration::from_secs(5));
-        for failure in 1..=PATIENCE {
+        for failure in 1..=FAILURES_TO_OPEN {
             assert!(breaker.admits(start));
-            assert_eq!(breaker.note(false, start), failure == PATIENCE, "the rest is told once");
+            assert_eq!(
+                breaker.record(false, start),
+                failure == FAILURES_TO_OPEN,
+                "opening is reported once"
+            );
         }
         assert!(!breaker.admits(at(999)));
-        assert!(breaker.admits(at(1000)), "the attempt");
-        assert!(!breaker.admits(at(5999)), "it is still under way");
-        assert!(!breaker.note(false, at(2000)));
+        assert!(breaker.admits(at(1000)), "the trial");
+        assert!(!breaker.admits(at(5999)), "the trial is still in flight");
+        assert!(!breaker.record(false, at(2000)));
         assert!(!breaker.admits(at(2999)));
         assert!(breaker.admits(at(3000)));
-        assert!(breaker.admits(at(8000)), "an attempt that never ended does not block for ever");
-        breaker.note(true, at(8000));
-        assert!(breaker.admits(at(8000)) && breaker.admits(at(8000)), "all is well again");
+        assert!(breaker.admits(at(8000)), "a trial that never ended does not block for ever");
+        breaker.record(true, at(8000));
+        assert!(breaker.admits(at(8000)) && breaker.admits(at(8000)), "closed again");
     }
 
     #[test]
-    fn an_answer_in_between_begins_the_count_again() {
+    fn an_answer_resets_the_count_of_failures() {
         let (breaker, now) = (Breaker::new(Duration::from_secs(5)), Instant::now());
         for _ in 0..3 {
-            for _ in 1..PATIENCE {
-                assert!(!breaker.note(false, now));
+            for _ in 1..FAILURES_TO_OPEN {
+                assert!(!breaker.record(false, now));
             }
-            breaker.note(true, now);
+            breaker.record(true, now);
         }
         assert!(breaker.admits(now));
     }

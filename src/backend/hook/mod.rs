@@ -1,11 +1,11 @@
-//! The connect hook: the back end is asked who somebody is, seldom, by few at a time, and never
-//! twice at once about the same.
+//! The connect hook: the site authenticates visitors. Verdicts are cached, concurrent requests are few,
+//! and the same request is never in flight twice.
 
 mod breaker;
-mod memory;
 mod request;
-mod shared;
+mod shared_cache;
 mod verdict;
+mod verdict_cache;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,42 +17,42 @@ use hyper::header::HeaderValue;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::client::Ask;
-use super::{Answer, AskError, BackendError, Client, Settings};
+use super::client::OutgoingRequest;
+use super::{BackendError, BackendResponse, Client, RequestError, Settings};
 use crate::clock;
 use crate::event::ConnectionId;
 use crate::identity::Verifier;
 use crate::layer::Redis;
 use crate::telemetry::{BackendOutcome, HookSource, Metrics};
 use breaker::Breaker;
-use memory::{Found, Memory};
-use request::Key;
-use shared::CachedVerdict;
+use request::VerdictKey;
+use shared_cache::CachedVerdict;
+use verdict_cache::{Lookup, VerdictCache};
 
 pub use request::HookRequest;
 pub(super) use request::path_header;
-pub use verdict::{Accepted, HookVerdict};
+pub use verdict::{HookAcceptance, HookVerdict};
 
-/// Questions that may wait for their turn; more visitors are told to come back. Half of the
-/// handshakes that may be under way by default, so that those with tokens find room.
+/// Requests that may wait for their turn; more visitors are told to come back. Half of the default
+/// limit of handshakes, so that clients with tokens find room.
 const WAITING: usize = 512;
 
-/// Asks who somebody is. Cloning is cheap.
+/// Asks the connect hook. Cloning is cheap.
 #[derive(Debug, Clone)]
-pub struct Hook(Arc<Shared>);
+pub struct Hook(Arc<HookState>);
 
 #[derive(Debug)]
-struct Shared {
+struct HookState {
     client: Client,
     target: String,
     verifier: Arc<Verifier>,
     cache: Duration,
     cache_refusals: Duration,
     recheck: Duration,
-    /// For the digests by which words are found again.
+    /// For the digests that are the keys of cached verdicts.
     secret: hmac::Key,
-    memory: Mutex<Memory>,
-    /// Where instances share what they were told, if there are several.
+    cached: Mutex<VerdictCache>,
+    /// Where instances share verdicts, if the layer is Redis.
     redis: Option<Redis>,
     breaker: Breaker,
     turns: Semaphore,
@@ -61,7 +61,7 @@ struct Shared {
 }
 
 impl Hook {
-    /// The hook as configured; `None` if there is none.
+    /// The hook as configured; `None` if none is.
     pub fn new(
         settings: &Settings,
         verifier: Arc<Verifier>,
@@ -72,7 +72,7 @@ impl Hook {
             return Ok(None);
         }
         let first = settings.keys.first().ok_or(BackendError::NoKey)?;
-        Ok(Some(Self(Arc::new(Shared {
+        Ok(Some(Self(Arc::new(HookState {
             client: Client::new(settings)?,
             target: settings.connect.clone(),
             verifier,
@@ -80,7 +80,7 @@ impl Hook {
             cache_refusals: settings.cache_refusals,
             recheck: settings.recheck,
             secret: hmac::Key::new(hmac::HMAC_SHA256, &first.secret),
-            memory: Mutex::default(),
+            cached: Mutex::default(),
             redis,
             breaker: Breaker::new(settings.timeout),
             turns: Semaphore::new(settings.parallel),
@@ -89,9 +89,9 @@ impl Hook {
         }))))
     }
 
-    /// Who `request` is: as was said lately, or as somebody is asking already, or by asking.
+    /// The verdict on `request`: cached, in flight already, or by asking.
     ///
-    /// The asking goes on if this future is dropped: others may wait for the same verdict.
+    /// The request goes on if this future is dropped: others may wait for the same verdict.
     pub async fn ask(
         &self,
         request: &HookRequest,
@@ -100,33 +100,33 @@ impl Hook {
     ) -> HookVerdict {
         let key = request.key(&self.0.secret);
         let count = |source| self.0.metrics.backend.hooks.of(source).increment(1);
-        let mut awaited = {
-            let mut memory = self.0.memory();
-            match memory.look(&key, Instant::now()) {
-                Found::Known(verdict) => {
+        let mut pending = {
+            let mut cached = self.0.cached.lock();
+            match cached.get(&key, Instant::now()) {
+                Lookup::Cached(verdict) => {
                     count(HookSource::Cached);
                     return verdict;
                 }
-                Found::Asking(awaited) => {
+                Lookup::InFlight(pending) => {
                     count(HookSource::Shared);
-                    awaited
+                    pending
                 }
-                Found::Nothing => {
+                Lookup::Missing => {
                     let Ok(place) = Arc::clone(&self.0.places).try_acquire_owned() else {
                         count(HookSource::Nowhere);
                         return HookVerdict::Unknown(
-                            format!("{WAITING} others wait for the hook already").into(),
+                            format!("{WAITING} requests to the hook are waiting already").into(),
                         );
                     };
-                    let (asker, awaited) = watch::channel(None);
-                    memory.begin(key, awaited.clone(), Instant::now());
-                    let question = Question { key, request: request.clone(), connection, channel };
-                    tokio::spawn(Arc::clone(&self.0).settle(question, place, asker));
-                    awaited
+                    let (answered, pending) = watch::channel(None);
+                    cached.begin(key, pending.clone(), Instant::now());
+                    let job = HookJob { key, request: request.clone(), connection, channel };
+                    tokio::spawn(Arc::clone(&self.0).settle(job, place, answered));
+                    pending
                 }
             }
         };
-        let verdict = awaited.wait_for(Option::is_some).await;
+        let verdict = pending.wait_for(Option::is_some).await;
         verdict
             .ok()
             .and_then(|verdict| verdict.clone())
@@ -134,44 +134,44 @@ impl Hook {
     }
 }
 
-/// One question, with all that it takes to ask it.
-struct Question {
-    key: Key,
+/// One request to the hook, with the key of its verdict.
+struct HookJob {
+    key: VerdictKey,
     request: HookRequest,
     connection: ConnectionId,
     channel: Option<String>,
 }
 
-impl Shared {
-    /// Finds the verdict, and tells everybody who waits for it.
+impl HookState {
+    /// Gets the verdict, caches it and hands it to all that wait for it.
     async fn settle(
         self: Arc<Self>,
-        question: Question,
+        job: HookJob,
         place: OwnedSemaphorePermit,
-        asker: watch::Sender<Option<HookVerdict>>,
+        answered: watch::Sender<Option<HookVerdict>>,
     ) {
-        let (verdict, fresh) = match self.recall(&question.key).await {
+        let (verdict, fresh) = match self.recall(&job.key).await {
             Some((verdict, age)) => {
                 drop(place);
                 let time = self.time(&verdict).saturating_sub(age);
-                self.memory().settle(question.key, verdict.clone(), time, Instant::now());
+                self.cached.lock().insert(job.key, verdict.clone(), time, Instant::now());
                 (verdict, None)
             }
             None => {
-                let (verdict, note) = self.ask_in_turn(&question, place).await;
+                let (verdict, note) = self.ask_in_turn(&job, place).await;
                 let time = self.time(&verdict);
-                self.memory().settle(question.key, verdict.clone(), time, Instant::now());
+                self.cached.lock().insert(job.key, verdict.clone(), time, Instant::now());
                 (verdict, note.filter(|_| !time.is_zero()).map(|note| (note, time)))
             }
         };
-        // Whoever asked may have gone.
-        let _ = asker.send(Some(verdict));
+        // All that waited may have gone.
+        let _ = answered.send(Some(verdict));
         if let (Some((note, time)), Some(redis)) = (fresh, &self.redis) {
-            note.leave(redis, &self.secret, &question.key, time).await;
+            note.store(redis, &self.secret, &job.key, time).await;
         }
     }
 
-    /// How long a verdict may be passed on.
+    /// How long a verdict may be reused.
     fn time(&self, verdict: &HookVerdict) -> Duration {
         match verdict {
             HookVerdict::Accepted(accepted) => self.cache.min(accepted.fresh()),
@@ -180,9 +180,9 @@ impl Shared {
         }
     }
 
-    /// What another instance was told, and its age; `None` = nothing that still counts.
-    async fn recall(&self, key: &Key) -> Option<(HookVerdict, Duration)> {
-        let note = CachedVerdict::find(self.redis.as_ref()?, &self.secret, key).await?;
+    /// A verdict that another instance got, and its age; `None` if there is none or it is too old.
+    async fn recall(&self, key: &VerdictKey) -> Option<(HookVerdict, Duration)> {
+        let note = CachedVerdict::load(self.redis.as_ref()?, &self.secret, key).await?;
         let verdict = verdict::of(&note.answer()?, note.at, &self.verifier, self.recheck);
         let age = Duration::from_secs(clock::unix_seconds().saturating_sub(note.at));
         (age < self.time(&verdict)).then(|| {
@@ -193,7 +193,7 @@ impl Shared {
 
     async fn ask_in_turn(
         &self,
-        question: &Question,
+        job: &HookJob,
         place: OwnedSemaphorePermit,
     ) -> (HookVerdict, Option<CachedVerdict>) {
         let metrics = &self.metrics.backend;
@@ -203,20 +203,20 @@ impl Shared {
         drop(place);
         if !self.breaker.admits(Instant::now()) {
             metrics.hooks.of(HookSource::Nowhere).increment(1);
-            let rest = "the back end has failed again and again; it is given a rest";
-            return (HookVerdict::Unknown(rest.into()), None);
+            let open = "the connect hook failed repeatedly: circuit breaker open";
+            return (HookVerdict::Unknown(open.into()), None);
         }
         metrics.hooks.of(HookSource::Asked).increment(1);
         metrics.hooks_in_flight.increment(1.0);
-        let told = self.question(question).await;
+        let outcome = self.request(job).await;
         metrics.hooks_in_flight.decrement(1.0);
         drop(turn);
-        told
+        outcome
     }
 
-    async fn question(&self, question: &Question) -> (HookVerdict, Option<CachedVerdict>) {
+    async fn request(&self, job: &HookJob) -> (HookVerdict, Option<CachedVerdict>) {
         let began = Instant::now();
-        let Question { request, connection, channel, .. } = question;
+        let HookJob { request, connection, channel, .. } = job;
         let answer =
             ask(&self.client, &self.target, request, *connection, channel.as_deref()).await;
         let at = clock::unix_seconds();
@@ -225,26 +225,22 @@ impl Shared {
             Err(error) => HookVerdict::Unknown(error.to_string().into()),
         };
         self.metrics.backend.hooked(outcome(&answer, &verdict), began.elapsed());
-        self.note_outcome(&verdict);
+        self.record_outcome(&verdict);
         (verdict, answer.ok().and_then(|answer| CachedVerdict::of(&answer, at)))
     }
 
-    /// Tells the breaker and the log.
-    fn note_outcome(&self, verdict: &HookVerdict) {
+    /// Informs the breaker and the log.
+    fn record_outcome(&self, verdict: &HookVerdict) {
         if let HookVerdict::Unknown(cause) = verdict {
-            tracing::warn!(%cause, "the connect hook did not say who somebody is");
+            tracing::warn!(%cause, "connect hook failed");
         }
-        if self.breaker.note(!matches!(verdict, HookVerdict::Unknown(_)), Instant::now()) {
+        if self.breaker.record(!matches!(verdict, HookVerdict::Unknown(_)), Instant::now()) {
             self.metrics.backend.breaks.increment(1);
             tracing::error!(
-                "the connect hook has failed again and again: browsers without a token are told \
-                 to come back until it answers"
+                "circuit breaker open: the connect hook failed repeatedly; browsers without a token \
+                 are told to come back until it answers"
             );
         }
-    }
-
-    fn memory(&self) -> parking_lot::MutexGuard<'_, Memory> {
-        self.memory.lock()
     }
 }
 
@@ -270,7 +266,7 @@ async fn ask(
     request: &HookRequest,
     connection: ConnectionId,
     channel: Option<&str>,
-) -> Result<Answer, AskError> {
+) -> Result<BackendResponse, RequestError> {
     let mut headers = request.headers().clone();
     let text = |text: &str| HeaderValue::from_str(text).expect("ids and channel names are ASCII");
     headers.insert("groupcast-connection", text(&connection.to_string()));
@@ -278,15 +274,22 @@ async fn ask(
         headers.insert("groupcast-channel", text(channel));
     }
     let target = format!("{target}{}", request.query());
-    client.ask(Ask { method: Method::GET, target: &target, headers, body: Bytes::new() }).await
+    client
+        .send(OutgoingRequest { method: Method::GET, target: &target, headers, body: Bytes::new() })
+        .await
 }
 
-fn outcome(answer: &Result<Answer, AskError>, verdict: &HookVerdict) -> BackendOutcome {
+fn outcome(
+    answer: &Result<BackendResponse, RequestError>,
+    verdict: &HookVerdict,
+) -> BackendOutcome {
     match (answer, verdict) {
         (_, HookVerdict::Accepted(_)) => BackendOutcome::Accepted,
         (_, HookVerdict::Unauthorized | HookVerdict::Forbidden) => BackendOutcome::Refused,
-        (Err(AskError::Timeout(_)), _) => BackendOutcome::Timeout,
-        (Err(AskError::Connect { .. } | AskError::Broken { .. }), _) => BackendOutcome::Unreachable,
+        (Err(RequestError::Timeout(_)), _) => BackendOutcome::Timeout,
+        (Err(RequestError::Connect { .. } | RequestError::Broken { .. }), _) => {
+            BackendOutcome::Unreachable
+        }
         _ => BackendOutcome::Failed,
     }
 }

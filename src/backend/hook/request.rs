@@ -1,4 +1,4 @@
-//! Somebody at the door, as the hook is told of them.
+//! The request of a visitor, as the hook gets it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use crate::backend::PATH;
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// The browser's headers that are passed on.
-const PASSED_ON: [HeaderName; 8] = [
+/// The browser's headers that are forwarded.
+const FORWARDED: [HeaderName; 8] = [
     HOST,
     COOKIE,
     AUTHORIZATION,
@@ -27,7 +27,7 @@ const PASSED_ON: [HeaderName; 8] = [
     FORWARDED_PROTO,
 ];
 
-/// What the verdict on somebody may depend on; all else is passed on for the site's logs.
+/// Headers that a verdict may depend on; the others are forwarded for the site's logs.
 const DECISIVE: [HeaderName; 4] = [HOST, COOKIE, AUTHORIZATION, PATH];
 
 /// Encoded in a query: all but the unreserved characters (RFC 3986, section 2.3).
@@ -36,7 +36,7 @@ const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'
 /// Encoded in a header: all but visible ASCII.
 const HEADER: &AsciiSet = &CONTROLS.add(b' ');
 
-/// Somebody at the door. Their headers are copies: the originals are views of a whole read buffer.
+/// A visitor's request. Its headers are copies: the originals are views of a whole read buffer.
 #[derive(Debug, Clone)]
 pub struct HookRequest {
     /// The route's parameters, encoded for a URL, in the order of the path.
@@ -44,13 +44,13 @@ pub struct HookRequest {
     headers: HeaderMap,
 }
 
-/// By what the verdict on somebody is found again: a digest, so that no cookie is kept for it.
-pub(super) type Key = [u8; 32];
+/// The key of a cached verdict: a digest, so that no cookie is kept for it.
+pub(super) type VerdictKey = [u8; 32];
 
 impl HookRequest {
-    /// Whoever asked for `path` with these headers, from `peer`.
+    /// The request for `path` with these headers, from `peer`.
     ///
-    /// Without a proxy's verdict on it, the peer's address and `http` are what the edge saw.
+    /// Without a proxy's headers, the peer's address and `http` are forwarded.
     pub fn new(
         path: &str,
         parameters: &[(String, String)],
@@ -65,8 +65,8 @@ impl HookRequest {
             query.push('=');
             query.extend(utf8_percent_encode(value, QUERY));
         }
-        let mut copies = HeaderMap::with_capacity(PASSED_ON.len() + 1);
-        for name in PASSED_ON {
+        let mut copies = HeaderMap::with_capacity(FORWARDED.len() + 1);
+        for name in FORWARDED {
             let lines: Vec<_> = headers.get_all(&name).iter().map(HeaderValue::as_bytes).collect();
             let value = match lines.as_slice() {
                 [] => continue,
@@ -105,7 +105,7 @@ impl HookRequest {
         &self.headers
     }
 
-    pub(super) fn key(&self, secret: &hmac::Key) -> Key {
+    pub(super) fn key(&self, secret: &hmac::Key) -> VerdictKey {
         let mut context = hmac::Context::with_key(secret);
         context.update(b"groupcast hook");
         for name in DECISIVE {
@@ -116,7 +116,7 @@ impl HookRequest {
         context.sign().as_ref().try_into().expect("SHA-256 has 32 bytes")
     }
 
-    /// As few bytes as will do, to ask the same again much later.
+    /// A compact form, kept as long as the connection, to repeat the request.
     pub fn pack(&self) -> Arc<[u8]> {
         let mut packed = self.query.clone().into_bytes();
         for (name, value) in &self.headers {
@@ -128,11 +128,11 @@ impl HookRequest {
         packed.into()
     }
 
-    /// The request that was packed; `None` = these bytes are none.
+    /// The packed request; `None` if these bytes are not one.
     pub fn unpack(packed: &[u8]) -> Option<Self> {
         let mut lines = packed.split(|byte| *byte == b'\n');
         let query = str::from_utf8(lines.next()?).ok()?.to_owned();
-        let mut headers = HeaderMap::with_capacity(PASSED_ON.len() + 1);
+        let mut headers = HeaderMap::with_capacity(FORWARDED.len() + 1);
         for line in lines {
             let colon = line.iter().position(|byte| *byte == b':')?;
             let name = HeaderName::from_bytes(&line[..colon]).ok()?;

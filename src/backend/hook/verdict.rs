@@ -1,4 +1,4 @@
-//! What the hook's answer says of somebody.
+//! The verdict in an answer of the connect hook.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,47 +8,47 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::backend::{Answer, advice};
+use crate::backend::{BackendResponse, advice};
 use crate::event::ConnectionId;
 use crate::frame::Frame;
-use crate::identity::{Identity, Verifier, Vouched};
+use crate::identity::{HookClaims, Identity, Verifier};
 
-/// How long before the end of a verdict it is asked for again; half its time if that is shorter.
+/// How long before it expires a verdict is renewed; half its lifetime if that is shorter.
 const AHEAD: Duration = Duration::from_secs(60);
 
-/// The code with which a site says that 401 is about the gateway's signature and not the request.
+/// The code of a 401 that is about the gateway's signature and not about the visitor.
 const BAD_SIGNATURE: &str = "bad_signature";
 
-/// What the back end says of somebody.
+/// The back end's decision about a visitor.
 #[derive(Debug, Clone)]
 pub enum HookVerdict {
-    /// Who it is.
-    Accepted(Arc<Accepted>),
-    /// Nobody it knows (401).
+    /// Admitted, with an identity.
+    Accepted(Arc<HookAcceptance>),
+    /// Not logged in (401).
     Unauthorized,
-    /// Somebody who may not come in here (403).
+    /// Not allowed on this path (403).
     Forbidden,
-    /// It cannot say, for this reason: to be tried again.
+    /// Undecided, for this reason: to be asked again.
     Unknown(Arc<str>),
 }
 
-/// Somebody whom the back end vouches for.
+/// An admitted visitor.
 #[derive(Debug)]
-pub struct Accepted {
-    /// Who, until when.
+pub struct HookAcceptance {
+    /// Identity with expiry.
     pub identity: Identity,
-    /// Sent first to a plain connection.
+    /// The first frame of a plain connection.
     pub welcome: Option<Frame>,
-    /// When it was asked, and when it is to be asked again at the latest; seconds since 1970.
+    /// When the hook was asked, and when to ask again at the latest; seconds since 1970.
     asked_at: u64,
     ask_at: u64,
-    /// What it takes to keep this, bytes, roughly.
+    /// Approximate size in the cache, bytes.
     pub(super) weight: usize,
 }
 
 /// The body of an accepting answer; unknown members are ignored.
 #[derive(Deserialize)]
-struct Told {
+struct HookAnswer {
     sub: Option<Value>,
     groups: Option<Vec<String>>,
     claims: Option<Map<String, Value>>,
@@ -58,13 +58,13 @@ struct Told {
 }
 
 #[derive(Deserialize, Default)]
-struct Complaint {
+struct ErrorBody {
     code: Option<String>,
 }
 
-impl Accepted {
-    /// When to ask again about `connection`: up to a tenth of the time earlier, each connection at
-    /// its own moment, so that those who came back together are not asked about together for ever.
+impl HookAcceptance {
+    /// When to ask again for `connection`: up to a tenth of the time earlier, spread over connections,
+    /// so that those that reconnected together are not renewed together for ever.
     pub fn ask_at(&self, connection: ConnectionId) -> u64 {
         let spread = (self.ask_at - self.asked_at) / 10;
         // Fibonacci hashing: the upper bits of the product are spread evenly for serials in a row.
@@ -72,32 +72,36 @@ impl Accepted {
         self.ask_at - hashed % (spread + 1)
     }
 
-    /// Seconds, from the asking on, for which the verdict may be passed on to others. One less than until
-    /// it is asked for again: both moments are whole seconds, and who asks again must not be answered
-    /// with the verdict in question.
+    /// How long after asking the verdict may be reused. One second less than until its renewal: both
+    /// moments are whole seconds, and a renewal must not get the verdict that it renews.
     pub(super) fn fresh(&self) -> Duration {
         Duration::from_secs((self.ask_at - self.asked_at).saturating_sub(1))
     }
 }
 
-/// What `answer` says, which was given `at` this second since 1970.
-pub(super) fn of(answer: &Answer, at: u64, verifier: &Verifier, recheck: Duration) -> HookVerdict {
+/// The verdict in `answer`, which was given `at` this second since 1970.
+pub(super) fn of(
+    answer: &BackendResponse,
+    at: u64,
+    verifier: &Verifier,
+    recheck: Duration,
+) -> HookVerdict {
     match answer.status {
         StatusCode::OK if answer.json => match accepted(&answer.body, at, verifier, recheck) {
             Ok(accepted) => HookVerdict::Accepted(Arc::new(accepted)),
-            Err(what) => {
-                HookVerdict::Unknown(format!("the hook's answer cannot be used: {what}").into())
+            Err(problem) => {
+                HookVerdict::Unknown(format!("invalid answer of the hook: {problem}").into())
             }
         },
         StatusCode::UNAUTHORIZED if !is_about_the_signature(answer) => HookVerdict::Unauthorized,
         StatusCode::FORBIDDEN if !advice::is_csrf(answer) => HookVerdict::Forbidden,
-        _ => HookVerdict::Unknown(advice::on(answer).into()),
+        _ => HookVerdict::Unknown(advice::explain(answer).into()),
     }
 }
 
-fn is_about_the_signature(answer: &Answer) -> bool {
-    let complaint: Complaint = serde_json::from_slice(&answer.body).unwrap_or_default();
-    answer.json && complaint.code.as_deref() == Some(BAD_SIGNATURE)
+fn is_about_the_signature(answer: &BackendResponse) -> bool {
+    let body: ErrorBody = serde_json::from_slice(&answer.body).unwrap_or_default();
+    answer.json && body.code.as_deref() == Some(BAD_SIGNATURE)
 }
 
 fn accepted(
@@ -105,31 +109,32 @@ fn accepted(
     at: u64,
     verifier: &Verifier,
     recheck: Duration,
-) -> Result<Accepted, String> {
-    let told: Told = serde_json::from_slice(body).map_err(|error| advice::fault(&error))?;
-    let sub = match told.sub {
+) -> Result<HookAcceptance, String> {
+    let answer: HookAnswer =
+        serde_json::from_slice(body).map_err(|error| advice::parse_problem(&error))?;
+    let sub = match answer.sub {
         Some(Value::String(sub)) => sub,
-        Some(Value::Number(_)) => return Err("sub is a number; it must be text".to_owned()),
-        Some(_) | None => return Err("it has no sub, which must be text".to_owned()),
+        Some(Value::Number(_)) => return Err("sub is a number: expected a string".to_owned()),
+        Some(_) | None => return Err("no sub: expected a string".to_owned()),
     };
-    let welcome = told.welcome.filter(|welcome| welcome.get() != "null");
+    let welcome = answer.welcome.filter(|welcome| welcome.get() != "null");
     if welcome.as_ref().is_some_and(|welcome| !welcome.get().starts_with('{')) {
-        return Err("welcome is no object".to_owned());
+        return Err("welcome is not an object".to_owned());
     }
-    let expires_at = told.expires_in.map(|seconds| at.saturating_add(seconds.max(1)));
-    let ask_at = match told.expires_in {
+    let expires_at = answer.expires_in.map(|seconds| at.saturating_add(seconds.max(1)));
+    let ask_at = match answer.expires_in {
         Some(seconds) => at.saturating_add(seconds - AHEAD.as_secs().min(seconds / 2)),
         None => at + recheck.as_secs(),
     };
     let identity = verifier
-        .vouched(Vouched {
+        .hook_identity(HookClaims {
             sub: &sub,
             expires_at,
-            groups: &told.groups.unwrap_or_default(),
-            claims: &told.claims.unwrap_or_default(),
-            session: told.session.as_deref(),
+            groups: &answer.groups.unwrap_or_default(),
+            claims: &answer.claims.unwrap_or_default(),
+            session: answer.session.as_deref(),
         })
-        .map_err(|refusal| refusal.to_string())?;
+        .map_err(|error| error.to_string())?;
     let welcome = welcome.map(|welcome| Frame::text(welcome.get().as_bytes()));
-    Ok(Accepted { identity, welcome, asked_at: at, ask_at, weight: body.len() })
+    Ok(HookAcceptance { identity, welcome, asked_at: at, ask_at, weight: body.len() })
 }

@@ -1,10 +1,10 @@
 use bytes::Bytes;
 use hyper::StatusCode;
 
-use super::super::{Answer, advice};
+use super::super::{BackendResponse, advice};
 
 fn advice_on(status: u16, location: Option<&str>, json: bool, body: &'static str) -> String {
-    advice::on(&Answer {
+    advice::explain(&BackendResponse {
         status: StatusCode::from_u16(status).unwrap(),
         location: location.map(ToOwned::to_owned),
         json,
@@ -13,7 +13,7 @@ fn advice_on(status: u16, location: Option<&str>, json: bool, body: &'static str
 }
 
 #[test]
-fn every_wrong_setting_is_named() {
+fn names_the_likely_setting_of_each_answer() {
     let to_https = Some("https://tienda.example/groupcast/connect");
     for (status, location, body, named) in [
         (400, None, "<h1>Bad Request (400)</h1>", "ALLOWED_HOSTS"),
@@ -36,7 +36,7 @@ fn every_wrong_setting_is_named() {
 }
 
 #[test]
-fn nothing_is_guessed_and_nothing_of_the_body_is_repeated() {
+fn guesses_nothing_and_repeats_nothing_of_the_body() {
     assert_eq!(advice_on(500, None, false, "geheim"), "the back end answered 500");
     assert_eq!(advice_on(403, None, false, "geheim"), "the back end answered 403");
 }

@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use super::super::{CallError, Calls, Question, Reply};
+use super::super::{CallError, CallReply, CallRequest, Calls};
 use super::server::Server;
 use super::settings;
-use crate::identity::{self, Verifier, Vouched};
+use crate::identity::{self, HookClaims, Verifier};
 use crate::telemetry::CallFailure;
 
 /// The word on the user of these tests.
@@ -13,7 +13,7 @@ pub(super) fn identity() -> identity::Identity {
     let claims = json!({ "empresa": "acme", "nivel": 3 });
     Verifier::new(&identity::Settings::default())
         .unwrap()
-        .vouched(Vouched {
+        .hook_identity(HookClaims {
             sub: "7",
             expires_at: None,
             groups: &[],
@@ -23,12 +23,12 @@ pub(super) fn identity() -> identity::Identity {
         .unwrap()
 }
 
-async fn outcome(status: u16, json: bool, body: &'static str) -> Result<Reply, CallError> {
+async fn outcome(status: u16, json: bool, body: &'static str) -> Result<CallReply, CallError> {
     let server = Server::saying(status, json, body).await;
     let calls = Calls::new(&settings(&server.url)).unwrap().unwrap();
     let identity = identity();
     calls
-        .ask(&Question {
+        .post(&CallRequest {
             name: "marcar_leida",
             data: None,
             connection: "k3f5a2bq-17".parse().unwrap(),
@@ -41,7 +41,7 @@ async fn outcome(status: u16, json: bool, body: &'static str) -> Result<Reply, C
 }
 
 #[tokio::test]
-async fn an_answer_may_hold_a_result_memberships_and_an_end() {
+async fn an_answer_may_have_a_result_memberships_and_a_close_code() {
     let body = r#"{"result":{"leidas":[31,1.50]},"join":["pedido.42"],"leave":["sala_1"],"close":4403,"x":1}"#;
     let reply = outcome(200, true, body).await.unwrap();
     assert_eq!(reply.result.unwrap().get(), r#"{"leidas":[31,1.50]}"#, "as it was written");
@@ -54,7 +54,7 @@ async fn an_answer_may_hold_a_result_memberships_and_an_end() {
 }
 
 #[tokio::test]
-async fn a_refusal_has_the_back_ends_words_or_those_of_its_status() {
+async fn a_refusal_has_the_back_ends_message_or_that_of_its_status() {
     for (status, code, retry) in [
         (400, "bad_request", false),
         (401, "forbidden", false),
@@ -81,7 +81,7 @@ async fn a_refusal_has_the_back_ends_words_or_those_of_its_status() {
 }
 
 #[tokio::test]
-async fn what_is_no_answer_is_a_failure_with_its_cause() {
+async fn an_invalid_answer_is_a_failure_with_its_cause() {
     let failed = outcome(500, false, "").await.unwrap_err();
     assert_eq!((&*failed.code, failed.retry), ("unavailable", true));
     assert_eq!(failed.failure, CallFailure::Failed);

@@ -8,18 +8,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::super::sign::{Signed, Signer};
-use super::super::{CallError, Calls, Question, Reply, Settings};
+use super::super::{CallError, CallReply, CallRequest, Calls, Settings};
 use super::answering::identity;
 use super::server::{Server, says};
 use super::settings;
 use crate::telemetry::CallFailure;
 
-async fn ask(settings: &Settings, key: Option<&str>) -> Result<Reply, CallError> {
+async fn ask(settings: &Settings, key: Option<&str>) -> Result<CallReply, CallError> {
     let calls = Calls::new(settings).unwrap().unwrap();
     let data = RawValue::from_string(r#"{"id":31,"n":1.50}"#.to_owned()).unwrap();
     let identity = identity();
     calls
-        .ask(&Question {
+        .post(&CallRequest {
             name: "marcar_leida",
             data: Some(&data),
             connection: "k3f5a2bq-17".parse().unwrap(),
@@ -32,7 +32,7 @@ async fn ask(settings: &Settings, key: Option<&str>) -> Result<Reply, CallError>
 }
 
 #[tokio::test]
-async fn a_call_says_who_asks_what_and_is_signed() {
+async fn a_call_carries_its_caller_and_is_signed() {
     let server = Server::saying(204, true, "").await;
     let headers = vec![("X-Forwarded-Proto".to_owned(), "https".to_owned())];
     let settings = Settings { headers, host: "tienda.example".to_owned(), ..settings(&server.url) };
@@ -69,7 +69,7 @@ async fn a_call_says_who_asks_what_and_is_signed() {
 }
 
 #[tokio::test]
-async fn connections_are_kept_between_calls() {
+async fn reuses_connections_between_calls() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let settings = settings(&format!("http://{}", listener.local_addr().unwrap()));
     let served = tokio::spawn(async move {
@@ -82,7 +82,7 @@ async fn connections_are_kept_between_calls() {
     let calls = Calls::new(&settings).unwrap().unwrap();
     let identity = identity();
     for _ in 0..2 {
-        let question = Question {
+        let question = CallRequest {
             name: "x",
             data: None,
             connection: "k3f5a2bq-1".parse().unwrap(),
@@ -91,7 +91,7 @@ async fn connections_are_kept_between_calls() {
             path: "/ws",
             key: None,
         };
-        calls.ask(&question).await.unwrap();
+        calls.post(&question).await.unwrap();
     }
     served.await.unwrap();
 }
@@ -115,7 +115,7 @@ async fn read_request(stream: &mut tokio::net::TcpStream) {
 }
 
 #[tokio::test]
-async fn a_back_end_that_is_not_there_is_told_from_one_that_is_slow() {
+async fn distinguishes_an_unreachable_back_end_from_a_slow_one() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let short = Duration::from_millis(50);
@@ -130,7 +130,7 @@ async fn a_back_end_that_is_not_there_is_told_from_one_that_is_slow() {
 }
 
 #[tokio::test]
-async fn only_a_call_with_a_key_is_repeated_and_only_once() {
+async fn repeats_only_a_call_with_a_key_and_only_once() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let settings = settings(&format!("http://{}", listener.local_addr().unwrap()));
     let (count, mut counted) = tokio::sync::mpsc::channel(8);
@@ -153,14 +153,14 @@ async fn only_a_call_with_a_key_is_repeated_and_only_once() {
 }
 
 #[tokio::test]
-async fn a_refused_call_is_not_repeated() {
+async fn does_not_repeat_a_refused_call() {
     let server = Server::saying(503, true, "{}").await;
     ask(&settings(&server.url), Some("k-1")).await.unwrap_err();
     assert_eq!(server.asked().len(), 1);
 }
 
 #[tokio::test]
-async fn an_answer_without_end_is_cut_off() {
+async fn cuts_off_an_answer_without_end() {
     let long = || std::future::ready(says(200, true, "x".repeat(64 * 1024 + 1)));
     let server = Server::start(move |_| long()).await;
     let error = ask(&settings(&server.url), None).await.unwrap_err();
@@ -169,7 +169,7 @@ async fn an_answer_without_end_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_no_header_is_refused_unsent() {
+async fn refuses_a_key_that_no_header_can_carry_without_sending() {
     let server = Server::saying(204, true, "").await;
     for key in ["", "a b", "ñ", &"x".repeat(256)] {
         let error = ask(&settings(&server.url), Some(key)).await.unwrap_err();

@@ -52,7 +52,7 @@ fn now() -> u64 {
 }
 
 #[tokio::test]
-async fn cookies_of_several_lines_are_one_and_parameters_are_encoded() {
+async fn joins_cookie_lines_and_encodes_parameters() {
     let server = Server::saying(200, true, r#"{"sub":"7"}"#).await;
     let headers = headers(&[("cookie", "a=1"), ("cookie", "b=2"), ("user-agent", "N/1")]);
     let parameters = [("sala".to_owned(), "a+b&ñ".to_owned()), ("n".to_owned(), "1".to_owned())];
@@ -76,7 +76,7 @@ async fn cookies_of_several_lines_are_one_and_parameters_are_encoded() {
 }
 
 #[tokio::test]
-async fn an_answer_says_who_and_for_how_long() {
+async fn an_answer_gives_identity_and_lifetime() {
     let body = r#"{"sub":"7","groups":["usuario_7"],"claims":{"empresa":"acme"},"expires_in":100,
         "session":"s-1","welcome":{"type":"hola"},"otra":1}"#;
     let HookVerdict::Accepted(accepted) = word(200, true, body).await else {
@@ -102,7 +102,7 @@ async fn an_answer_says_who_and_for_how_long() {
 }
 
 #[tokio::test]
-async fn what_says_nothing_about_anybody_names_its_cause() {
+async fn an_undecided_verdict_names_its_cause() {
     assert!(matches!(word(401, true, r#"{"code":"anonymous"}"#).await, HookVerdict::Unauthorized));
     assert!(matches!(word(401, false, "").await, HookVerdict::Unauthorized));
     assert!(matches!(word(403, true, "{}").await, HookVerdict::Forbidden));
@@ -131,7 +131,7 @@ async fn what_says_nothing_about_anybody_names_its_cause() {
 }
 
 #[tokio::test]
-async fn the_same_is_asked_once_as_long_as_it_is_kept() {
+async fn asks_once_while_the_verdict_is_cached() {
     let server = Server::saying(200, true, r#"{"sub":"7"}"#).await;
     let hook = hook(&settings(&server.url));
     for n in 0..5 {
@@ -149,7 +149,7 @@ async fn the_same_is_asked_once_as_long_as_it_is_kept() {
 }
 
 #[tokio::test]
-async fn an_answer_outlives_whoever_asked() {
+async fn a_request_goes_on_when_its_caller_is_gone() {
     let (release, released) = tokio::sync::watch::channel(false);
     let server = Server::start(move |_| {
         let mut released = released.clone();
@@ -174,7 +174,7 @@ async fn an_answer_outlives_whoever_asked() {
 }
 
 #[tokio::test]
-async fn who_finds_no_place_in_the_queue_is_told_at_once() {
+async fn refuses_at_once_when_the_queue_is_full() {
     let server = Server::start(|_| std::future::pending()).await;
     let hook = hook(&Settings { timeout: Duration::from_secs(600), ..settings(&server.url) });
     let mut waiting = tokio::task::JoinSet::new();
@@ -211,7 +211,7 @@ async fn asks_once_in_the_place_of_a_described_browser() {
 
 proptest! {
     #[test]
-    fn a_packed_visitor_is_the_same_again(
+    fn unpacking_restores_a_packed_request(
         path in "/[ -~ñé]{0,40}",
         value in "[ -~ñé/]{0,40}",
         cookie in "[!-~]([ -~]{0,80}[!-~])?",

@@ -14,7 +14,7 @@ const EXAMPLE: Signed<'_> = Signed {
 };
 
 #[test]
-fn the_documents_example_is_what_is_sent() {
+fn signs_the_example_of_the_documentation() {
     let signature = Signer::new(&settings("http://h")).unwrap().sign(&EXAMPLE);
     assert!(DOCUMENT.contains(&signature), "the document lacks {signature}");
     for part in [EXAMPLE.target.as_bytes(), EXAMPLE.path, EXAMPLE.body] {
@@ -23,7 +23,7 @@ fn the_documents_example_is_what_is_sent() {
 }
 
 #[test]
-fn every_part_of_a_request_is_signed() {
+fn signs_every_part_of_a_request() {
     let signer = Signer::new(&settings("http://h")).unwrap();
     let digest = |signed: &Signed<'_>| signer.sign(signed).split_once("v1=").unwrap().1.to_owned();
     let example = digest(&EXAMPLE);
@@ -39,7 +39,7 @@ fn every_part_of_a_request_is_signed() {
 }
 
 #[test]
-fn settings_that_cannot_be_used_are_refused_with_what_is_wrong() {
+fn refuses_unusable_settings_with_the_reason() {
     let good = settings("http://127.0.0.1:8000");
     assert_eq!(good.check(), Ok(()));
     assert_eq!(Settings::default().check(), Ok(()), "no back end is fine");
@@ -70,6 +70,6 @@ fn settings_that_cannot_be_used_are_refused_with_what_is_wrong() {
 }
 
 #[test]
-fn a_secret_is_not_shown() {
+fn never_shows_a_signing_secret() {
     assert!(!format!("{:?}", settings("http://h")).contains("secret of"));
 }

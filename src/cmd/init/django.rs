@@ -40,7 +40,7 @@ const SECRET: u32 = 0o600;
 
 /// What became of a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Outcome {
+enum FileOutcome {
     Written,
     Replaced,
     Kept,
@@ -59,7 +59,7 @@ impl Django {
     }
 
     /// Each file with what became of it.
-    fn write(&self) -> Result<[(&'static str, Outcome); 3], String> {
+    fn write(&self) -> Result<[(&'static str, FileOutcome); 3], String> {
         let secrets = format!(
             "# For the gateway and for Django: the same in both. Not for version control.\n\
              GROUPCAST_API_SECRET={}\nGROUPCAST_BACKEND_SECRET={}\n",
@@ -78,31 +78,33 @@ impl Django {
     }
 
     /// Writes a file that is not there yet.
-    fn create(&self, name: &str, content: &str, mode: u32) -> Result<Outcome, String> {
+    fn create(&self, name: &str, content: &str, mode: u32) -> Result<FileOutcome, String> {
         let path = self.dir.join(name);
         let opened = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path);
         match opened.and_then(|mut file| file.write_all(content.as_bytes())) {
-            Ok(()) => Ok(Outcome::Written),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Outcome::Kept),
+            Ok(()) => Ok(FileOutcome::Written),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(FileOutcome::Kept),
             Err(error) => Err(cannot_write(&path, &error)),
         }
     }
 
-    fn replace(&self, name: &str, content: &str) -> Result<Outcome, String> {
+    fn replace(&self, name: &str, content: &str) -> Result<FileOutcome, String> {
         let path = self.dir.join(name);
-        let outcome = if path.exists() { Outcome::Replaced } else { Outcome::Written };
+        let outcome = if path.exists() { FileOutcome::Replaced } else { FileOutcome::Written };
         fs::write(&path, content).map_err(|error| cannot_write(&path, &error))?;
         Ok(outcome)
     }
 
-    fn report(&self, project: &str, outcomes: [(&str, Outcome); 3]) -> io::Result<()> {
+    fn report(&self, project: &str, outcomes: [(&str, FileOutcome); 3]) -> io::Result<()> {
         let language = Language::of_environment();
         let mut out = io::stdout().lock();
         for (name, outcome) in outcomes {
             let word = match outcome {
-                Outcome::Written => language.pick("written", "escrito"),
-                Outcome::Replaced => language.pick("replaced", "renovado"),
-                Outcome::Kept => language.pick("was there, left alone", "ya estaba, sin cambios"),
+                FileOutcome::Written => language.pick("written", "escrito"),
+                FileOutcome::Replaced => language.pick("replaced", "renovado"),
+                FileOutcome::Kept => {
+                    language.pick("was there, left alone", "ya estaba, sin cambios")
+                }
             };
             writeln!(out, "  {:<24} {word}", self.dir.join(name).display())?;
         }
@@ -165,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn manage_py_names_the_project() {
+    fn reads_the_project_from_manage_py() {
         let made = "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'tienda.settings')";
         assert_eq!(project(made), "tienda");
         let split = "setdefault(\n    \"DJANGO_SETTINGS_MODULE\",\n    \"shop.settings.prod\",\n)";

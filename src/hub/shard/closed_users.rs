@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::bounded_map::{BoundedMap, Limits};
+use crate::bounded_map::{BoundedMap, MapLimits};
 
 /// Users whose last close is remembered: long enough to be asked about, bounded.
 pub(in crate::hub) const REMEMBERED: usize = 4096;
@@ -24,6 +24,6 @@ impl ClosedUsers {
 
 impl Default for ClosedUsers {
     fn default() -> Self {
-        Self(BoundedMap::new(Limits::entries(REMEMBERED)))
+        Self(BoundedMap::new(MapLimits::entries(REMEMBERED)))
     }
 }

@@ -6,7 +6,7 @@ use super::peer::{Got, Peer};
 use crate::frame::Frame;
 use crate::hub::command::PromptCommand;
 use crate::hub::{Confirm, Confirmation, Credential, HookIdentity};
-use crate::identity::{Identity, Vouched};
+use crate::identity::{HookClaims, Identity};
 use crate::protocol::{Disconnect, Encoding};
 
 /// What the browser said, as far as the hub is concerned.
@@ -49,9 +49,9 @@ fn answer(bench: &mut Bench, confirm: &Confirm, outcome: Confirmation) {
 fn identity_with(sub: &str, groups: &[&str]) -> Identity {
     let groups: Vec<_> = groups.iter().map(|&name| name.to_owned()).collect();
     let claims = serde_json::Map::new();
-    let vouched =
-        Vouched { sub, expires_at: None, groups: &groups, claims: &claims, session: None };
-    verifier().vouched(vouched).unwrap()
+    let hook_claims =
+        HookClaims { sub, expires_at: None, groups: &groups, claims: &claims, session: None };
+    verifier().hook_identity(hook_claims).unwrap()
 }
 
 #[test]

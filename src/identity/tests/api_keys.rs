@@ -41,7 +41,7 @@ fn a_right_holds_on_the_keys_groups_only() {
 }
 
 #[test]
-fn a_wrong_api_key_is_an_error_at_the_start() {
+fn refuses_a_wrong_api_key_at_the_start() {
     let refused = |all: &[ApiKeySettings]| ApiKeys::new(all).unwrap_err();
     let short = refused(&[settings("k", "fifteen-letters")]);
     assert_eq!(short, IdentityError::ShortApiSecret { key: "k".to_owned(), len: 15 });
@@ -61,7 +61,7 @@ fn a_wrong_api_key_is_an_error_at_the_start() {
 }
 
 #[test]
-fn nothing_shows_a_secret_or_its_digest() {
+fn never_shows_an_api_secret_or_its_digest() {
     let (keys, settings) = (keys(), settings("django", "django-secret-0001"));
     let shown = format!("{settings:?} {keys:?} {:?}", keys.authenticate("django-secret-0001"));
     assert!(shown.contains("django"));
@@ -72,7 +72,7 @@ fn nothing_shows_a_secret_or_its_digest() {
 }
 
 #[test]
-fn words_name_rights_and_operations() {
+fn parses_the_names_of_rights_and_operations() {
     for right in Right::ALL {
         assert_eq!(right.as_str().parse(), Ok(right));
     }

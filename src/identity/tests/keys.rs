@@ -8,7 +8,7 @@ fn refused(keys: Vec<KeySettings>) -> IdentityError {
 }
 
 #[test]
-fn a_wrong_key_is_an_error_at_the_start() {
+fn refuses_a_wrong_key_at_the_start() {
     let unknown = refused(vec![key("k", "ES512", SECRET)]);
     assert!(matches!(unknown, IdentityError::UnknownAlgorithm { .. }), "{unknown}");
     let none = refused(vec![key("k", "none", SECRET)]);
@@ -26,7 +26,7 @@ fn a_wrong_key_is_an_error_at_the_start() {
 }
 
 #[test]
-fn a_key_of_another_kind_or_curve_is_an_error_at_the_start() {
+fn refuses_a_key_of_another_kind_or_curve_at_the_start() {
     let table: [(&str, &[u8]); 9] = [
         ("RS256", &P256.public),
         ("RS256", &ED25519.public),
@@ -58,14 +58,14 @@ fn an_rsa_key_of_less_than_2048_bits_is_an_error_at_the_start() {
 }
 
 #[test]
-fn the_check_at_the_start_holds_with_audience_and_issuer() {
+fn the_self_check_passes_with_audience_and_issuer() {
     let keys = vec![key("a", "HS256", SECRET), key("", "ES256", &P256.public)];
     let (audience, issuer) = (vec!["ws".to_owned()], vec!["tienda".to_owned()]);
     Verifier::new(&Settings { keys, audience, issuer, ..settings() }).unwrap();
 }
 
 #[test]
-fn groups_and_grants_need_claims_of_their_own() {
+fn groups_and_grants_need_separate_claims() {
     for (groups, grants) in [("sub", "grants"), ("groups", "aud"), ("rights", "rights")] {
         let (groups_claim, grants_claim) = (groups.to_owned(), grants.to_owned());
         let refused = Verifier::new(&Settings { groups_claim, grants_claim, ..settings() });
@@ -74,7 +74,7 @@ fn groups_and_grants_need_claims_of_their_own() {
 }
 
 #[test]
-fn a_claims_name_can_be_changed_or_left_out() {
+fn the_name_of_a_claim_can_be_changed_or_empty() {
     let extra = json!({ "salas": ["sala_1"], "groups": ["sala_2"], "": ["sala_3"] });
     let changed = Settings { groups_claim: "salas".to_owned(), ..settings() };
     let groups = identity(&changed, extra.clone()).groups_on_connect(&[], &[]).unwrap();
@@ -86,7 +86,7 @@ fn a_claims_name_can_be_changed_or_left_out() {
 }
 
 #[test]
-fn signing_needs_the_private_key() {
+fn signing_requires_the_private_key() {
     for (algorithm, pair) in [("RS256", &*RSA), ("ES256", &*P256), ("EdDSA", &*ED25519)] {
         let refused = sign(&key("k", algorithm, &pair.public), &json!({})).unwrap_err();
         let said = refused.to_string();
@@ -99,7 +99,7 @@ fn signing_needs_the_private_key() {
 }
 
 #[test]
-fn nothing_that_holds_a_secret_shows_it() {
+fn never_shows_a_secret_in_debug_output() {
     let settings = settings();
     let verifier = Verifier::new(&settings).unwrap();
     let secret = std::str::from_utf8(SECRET).unwrap();

@@ -42,7 +42,7 @@ fn a_group_named_after_the_sub_is_that_users_alone() {
 }
 
 #[test]
-fn a_tokens_groups_can_be_joined_and_its_grants_used() {
+fn a_tokens_groups_and_grants_allow() {
     let grants = json!({ "join": ["pedido.*"], "send": "sala_1", "call": ["*"], "presence": [] });
     let identity = identity(&settings(), json!({ "groups": ["avisos"], "grants": grants }));
     let may = |operation, name| Policy::default().may(&identity, operation, name);
@@ -54,7 +54,7 @@ fn a_tokens_groups_can_be_joined_and_its_grants_used() {
 }
 
 #[test]
-fn the_server_joins_the_tokens_groups_and_the_routes_each_once() {
+fn joins_the_groups_of_token_and_route_once_each() {
     let settings = Settings { claims: vec!["empresa".to_owned()], ..settings() };
     let extra = json!({ "groups": ["avisos", "usuario_7", "avisos"], "empresa": "acme" });
     let identity = identity(&settings, extra);
@@ -64,7 +64,7 @@ fn the_server_joins_the_tokens_groups_and_the_routes_each_once() {
 }
 
 #[test]
-fn a_parameter_stands_before_a_claim_but_never_before_the_sub() {
+fn a_parameter_precedes_a_claim_but_never_the_sub() {
     let settings = Settings { claims: vec!["sala".to_owned()], ..settings() };
     let identity = identity(&settings, json!({ "sala": "claim" }));
     let joins = templates(&["{sub}_{sala}"]);
@@ -74,7 +74,7 @@ fn a_parameter_stands_before_a_claim_but_never_before_the_sub() {
 }
 
 #[test]
-fn a_parameter_that_makes_an_illegal_name_is_refused() {
+fn refuses_a_parameter_that_makes_an_illegal_name() {
     let identity = identity(&settings(), json!({}));
     let joins = templates(&["chat_{sala}"]);
     for value in ["", "*", "a/b", "a b", "ñ"] {
@@ -86,7 +86,7 @@ fn a_parameter_that_makes_an_illegal_name_is_refused() {
 }
 
 #[test]
-fn a_renewed_token_says_which_groups_may_still_be_held() {
+fn a_renewed_token_decides_which_memberships_remain() {
     let policy = Policy::new(&[rule(&[Operation::Join], &["usuario_{sub}"])]);
     let renewed = identity(&settings(), json!({ "grants": { "join": "pedido.42" } }));
     let on_connect = renewed.groups_on_connect(&templates(&["avisos_{sub}"]), &[]).unwrap();
@@ -97,7 +97,7 @@ fn a_renewed_token_says_which_groups_may_still_be_held() {
 }
 
 #[test]
-fn an_explanation_shows_all_that_was_looked_at() {
+fn an_explanation_shows_every_grant_that_was_checked() {
     let rules = [
         rule(&[Operation::Send], &["sala_*"]),
         rule(&[Operation::Join, Operation::History], &["sede_{sede}", "usuario_{sub}"]),
@@ -185,6 +185,6 @@ proptest! {
         prop_assert_eq!(explanation.to_string().starts_with("yes"), decision);
         prop_assert_eq!(explanation.to_string().contains(": allows"), decision);
         let total = policy.candidates(&identity, operation).count();
-        prop_assert_eq!(explanation.findings.len(), total);
+        prop_assert_eq!(explanation.checked.len(), total);
     }
 }

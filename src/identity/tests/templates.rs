@@ -9,7 +9,7 @@ fn lookup<'v>(values: &'v [(&str, &str)]) -> impl Fn(&str) -> Option<Cow<'v, str
 }
 
 #[test]
-fn values_are_put_in_as_they_are() {
+fn fills_in_values_unchanged() {
     let template = Template::parse("sala_{empresa}.{sub}-x").unwrap();
     assert_eq!(template.names().collect::<Vec<_>>(), ["empresa", "sub"]);
     let name = template.fill(&lookup(&[("sub", "7"), ("empresa", "acme")])).unwrap();
@@ -19,7 +19,7 @@ fn values_are_put_in_as_they_are() {
 }
 
 #[test]
-fn a_text_that_is_no_template_is_refused_with_its_cause() {
+fn refuses_an_invalid_template_with_the_cause() {
     let long = "x".repeat(100);
     let table = [
         ("", "template is empty"),
@@ -43,7 +43,7 @@ fn a_text_that_is_no_template_is_refused_with_its_cause() {
 }
 
 #[test]
-fn only_a_pattern_may_hold_a_star() {
+fn only_a_pattern_may_contain_a_star() {
     let star = Template::parse("pedido.{sub}.*").unwrap_err();
     assert_eq!(star.to_string(), "template \"pedido.{sub}.*\" holds '*'; it must name one group");
     let pattern = PatternTemplate::parse("pedido.{sub}.*").unwrap();
@@ -51,7 +51,7 @@ fn only_a_pattern_may_hold_a_star() {
 }
 
 #[test]
-fn a_value_cannot_bring_what_a_name_cannot_hold() {
+fn refuses_a_value_that_is_illegal_in_a_name() {
     let long = "x".repeat(100);
     for value in ["*", "7*", "", "a b", "{sub}", "ñ", "7\n", "a:b", "..*", &long] {
         let values = [("sub", value)];
@@ -60,7 +60,7 @@ fn a_value_cannot_bring_what_a_name_cannot_hold() {
             panic!("{value:?} was put in: {name:?}");
         };
         assert_eq!((&*template, &*variable), ("usuario_{sub}", "sub"));
-        assert_eq!(shown, excerpt(value));
+        assert_eq!(shown, excerpt(value, EXCERPT));
         for text in ["usuario_{sub}", "usuario_{sub}*", "{sub}", "*{sub}"] {
             let pattern = PatternTemplate::parse(text).unwrap();
             assert!(pattern.fill(&lookup(&values)).is_err(), "{text} with {value:?}");
@@ -72,7 +72,7 @@ fn a_value_cannot_bring_what_a_name_cannot_hold() {
 }
 
 #[test]
-fn what_is_absent_or_too_long_together_is_an_error() {
+fn refuses_missing_values_and_names_that_become_too_long() {
     let template = Template::parse("{a}_{b}").unwrap();
     let absent = template.fill(&lookup(&[("a", "1")])).unwrap_err();
     assert_eq!(absent.to_string(), "template \"{a}_{b}\" needs {b}, which is not there");
@@ -82,7 +82,7 @@ fn what_is_absent_or_too_long_together_is_an_error() {
 }
 
 #[test]
-fn an_error_cuts_a_long_value() {
+fn an_error_shortens_a_long_value() {
     let long = "ñ".repeat(5000);
     let error = Template::parse("{sub}").unwrap().fill(&lookup(&[("sub", &long)])).unwrap_err();
     assert!(error.to_string().len() < 400, "{error}");

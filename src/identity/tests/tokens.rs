@@ -5,10 +5,10 @@ use super::super::*;
 use super::support::*;
 
 #[test]
-fn a_token_with_a_sub_and_nothing_else_makes_a_small_identity() {
+fn a_token_with_only_a_sub_makes_a_small_identity() {
     let identity = verifier().verify(&token(&claims(json!({}))), NOW).unwrap();
     assert_eq!((&*identity.sub, identity.expires_at), ("7", NOW + 3600));
-    assert!(identity.carried.is_none());
+    assert!(identity.details.is_none());
     assert!(size_of::<Identity>() <= 32);
 }
 
@@ -51,12 +51,12 @@ fn the_example_of_rfc_7515_is_verified() {
     let keys = vec![key("", "HS256", &secret)];
     let verifier = Verifier::new(&Settings { keys, ..settings() }).unwrap();
     let refused = verifier.verify(token, 1_300_819_379);
-    assert_eq!(refused.unwrap_err(), Refusal::MissingClaim("sub".into()));
+    assert_eq!(refused.unwrap_err(), TokenError::MissingClaim("sub".into()));
     assert_eq!(verifier.verify(token, 1_300_819_380).unwrap_err().cause(), "expired");
 }
 
 #[test]
-fn a_bad_token_is_refused_with_its_cause() {
+fn refuses_an_invalid_token_with_the_cause() {
     let hs256 = r#"{"alg":"HS256"}"#;
     let good = claims(json!({})).to_string();
     let long = "x".repeat(256);
@@ -123,14 +123,14 @@ fn a_bad_token_is_refused_with_its_cause() {
     for (expected, token) in table {
         let payload = token.split('.').nth(1).unwrap_or_default();
         let payload = data_encoding::BASE64URL_NOPAD.decode(payload.as_bytes()).unwrap_or_default();
-        let shown = excerpt(&String::from_utf8_lossy(&payload));
+        let shown = excerpt(&String::from_utf8_lossy(&payload), EXCERPT);
         assert_eq!(cause(&verifier, &token), expected, "{shown}");
     }
     assert!(verifier.verify(&raw(hs256, &good), NOW).is_ok());
 }
 
 #[test]
-fn a_public_key_is_no_hmac_secret() {
+fn refuses_a_public_key_as_hmac_secret() {
     let keys = vec![key("", "RS256", &RSA.public)];
     let verifier = Verifier::new(&Settings { keys, ..settings() }).unwrap();
     let secret = jsonwebtoken::EncodingKey::from_secret(&RSA.public);
@@ -140,7 +140,7 @@ fn a_public_key_is_no_hmac_secret() {
 }
 
 #[test]
-fn a_key_in_the_header_is_ignored() {
+fn ignores_a_key_in_the_header() {
     let (mine, other) = (&*P256, b"another secret made up for these tests");
     let keys = vec![key("", "ES256", &mine.public)];
     let verifier = Verifier::new(&Settings { keys, ..settings() }).unwrap();
@@ -194,12 +194,12 @@ fn audience_and_issuer_are_required_once_configured() {
     ];
     for (extra, expected) in table {
         let answer = verifier.verify(&token(&claims(extra.clone())), NOW);
-        assert_eq!(answer.err().map(|refusal| refusal.cause()), expected, "{extra}");
+        assert_eq!(answer.err().map(|token_error| token_error.cause()), expected, "{extra}");
     }
 }
 
 #[test]
-fn only_claims_that_templates_name_are_kept() {
+fn keeps_only_claims_that_templates_name() {
     let settings = Settings {
         claims: vec!["empresa".to_owned(), "turno".to_owned(), "roles".to_owned()],
         grants: vec![rule(&[Operation::Join], &["sede_{sede-id}"])],
@@ -217,19 +217,19 @@ fn only_claims_that_templates_name_are_kept() {
 }
 
 #[test]
-fn a_back_ends_word_is_held_to_the_rules_of_a_token() {
+fn a_hooks_answer_follows_the_rules_of_a_token() {
     let settings = Settings { claims: vec!["empresa".to_owned()], ..settings() };
     let verifier = Verifier::new(&settings).unwrap();
     let extra = json!({ "empresa": "acme", "grants": { "send": "sala_1" }, "sub": "admin" });
     let groups = ["usuario_7".to_owned()];
-    let good = Vouched {
+    let good = HookClaims {
         sub: "7",
         expires_at: Some(NOW + 600),
         groups: &groups,
         claims: extra.as_object().unwrap(),
         session: Some("s-1"),
     };
-    let identity = verifier.vouched(good).unwrap();
+    let identity = verifier.hook_identity(good).unwrap();
     assert_eq!((&*identity.sub, identity.expires_at), ("7", NOW + 600));
     assert_eq!(identity.value("empresa"), Some("acme"));
     assert!(Policy::default().may(&identity, Operation::Send, "sala_1"));
@@ -237,30 +237,30 @@ fn a_back_ends_word_is_held_to_the_rules_of_a_token() {
 
     assert_eq!(identity.session(), Some("s-1"));
     assert_eq!(serde_json::to_value(identity.claims()).unwrap(), extra, "told again as they came");
-    let bare = Vouched { expires_at: None, claims: &Map::new(), session: None, ..good };
-    let bare = verifier.vouched(bare).unwrap();
+    let bare = HookClaims { expires_at: None, claims: &Map::new(), session: None, ..good };
+    let bare = verifier.hook_identity(bare).unwrap();
     assert_eq!((bare.expires_at, bare.session()), (NEVER, None));
     assert_eq!(serde_json::to_value(bare.claims()).unwrap(), json!({}));
 
-    let long = "x".repeat(MAX_TOLD);
+    let long = "x".repeat(MAX_HOOK_CLAIMS_LEN);
     let claims = json!({ "nota": long });
     let illegal = ["usuario 7".to_owned()];
     let grants = json!({ "grants": { "send": 7 } });
     for bad in [
-        Vouched { sub: "", ..good },
-        Vouched { sub: "7\0", ..good },
-        Vouched { expires_at: Some(u64::MAX), ..good },
-        Vouched { session: Some(&long[..=MAX_SESSION_LEN]), ..good },
-        Vouched { claims: claims.as_object().unwrap(), ..good },
-        Vouched { groups: &illegal, ..good },
-        Vouched { claims: grants.as_object().unwrap(), ..good },
+        HookClaims { sub: "", ..good },
+        HookClaims { sub: "7\0", ..good },
+        HookClaims { expires_at: Some(u64::MAX), ..good },
+        HookClaims { session: Some(&long[..=MAX_SESSION_LEN]), ..good },
+        HookClaims { claims: claims.as_object().unwrap(), ..good },
+        HookClaims { groups: &illegal, ..good },
+        HookClaims { claims: grants.as_object().unwrap(), ..good },
     ] {
-        assert_eq!(verifier.vouched(bad).unwrap_err().cause(), "malformed", "{bad:?}");
+        assert_eq!(verifier.hook_identity(bad).unwrap_err().cause(), "malformed", "{bad:?}");
     }
 }
 
 #[test]
-fn every_change_of_one_character_is_refused() {
+fn refuses_every_change_of_one_character() {
     let (verifier, good) = (verifier(), token(&claims(json!({}))));
     for place in 0..good.len() {
         let mut changed = good.clone().into_bytes();
@@ -271,12 +271,12 @@ fn every_change_of_one_character_is_refused() {
 }
 
 #[test]
-fn a_refusal_does_not_repeat_the_token() {
+fn an_error_does_not_repeat_the_token() {
     let secret = "a-value-that-must-not-be-logged";
     for extra in [json!({ "sub": [secret] }), json!({ "exp": secret }), json!({ "nbf": secret })] {
         let token = token(&claims(extra));
-        let refusal = verifier().verify(&token, NOW).unwrap_err();
-        let said = format!("{refusal} {refusal:?}");
+        let token_error = verifier().verify(&token, NOW).unwrap_err();
+        let said = format!("{token_error} {token_error:?}");
         assert!(!said.contains(secret) && !said.contains(&token), "{said}");
     }
 }

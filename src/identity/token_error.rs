@@ -8,9 +8,9 @@ use super::MAX_TOKEN_LEN;
 ///
 /// The texts name claims, key ids and group names, never the token or the value of another claim.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum TokenError {
     /// `exp` has passed.
-    #[error("the token ran out {ago} s ago, at {exp}")]
+    #[error("token expired {ago} s ago, at {exp}")]
     Expired {
         /// The token's `exp`, seconds since 1970.
         exp: u64,
@@ -18,21 +18,21 @@ pub enum Refusal {
         ago: u64,
     },
     /// `nbf` is to come.
-    #[error("the token counts from {nbf} on, in {ahead} s")]
+    #[error("token not valid before {nbf}, in {ahead} s")]
     NotYet {
         /// The token's `nbf`, seconds since 1970.
         nbf: u64,
         /// Seconds until then.
         ahead: u64,
     },
-    /// Somebody else signed it, or it was altered.
-    #[error("the signature is not of key {key:?}")]
+    /// Signed with another key, or altered.
+    #[error("the signature does not match key {key:?}")]
     BadSignature {
         /// Id of the key that was tried.
         key: String,
     },
     /// The header names another algorithm than the key's.
-    #[error("the header says {found:?} and key {key:?} is for {expected}")]
+    #[error("algorithm {found:?}; key {key:?} is for {expected}")]
     WrongAlgorithm {
         /// Id of the key that was chosen.
         key: String,
@@ -45,15 +45,15 @@ pub enum Refusal {
     #[error("{}", unknown_key(.0.as_deref()))]
     UnknownKey(Option<String>),
     /// `aud` names none of the configured ones.
-    #[error("aud names nobody here")]
+    #[error("audience not accepted")]
     WrongAudience,
     /// `iss` is none of the configured ones.
-    #[error("iss is none of the configured issuers")]
+    #[error("issuer not accepted")]
     WrongIssuer,
     /// A required claim is not there.
     #[error("claim {0:?} is missing")]
     MissingClaim(Cow<'static, str>),
-    /// The token, or a claim that is read, has the wrong form.
+    /// The token, or a claim in use, has the wrong form.
     #[error("malformed: {0}")]
     Malformed(Cow<'static, str>),
     /// The token is longer than [`MAX_TOKEN_LEN`].
@@ -61,8 +61,8 @@ pub enum Refusal {
     TooLarge(usize),
 }
 
-impl Refusal {
-    /// Every value of [`Refusal::cause`], so that metrics can be described beforehand.
+impl TokenError {
+    /// Every value of [`TokenError::cause`], so that metrics can be described beforehand.
     pub const CAUSES: [&'static str; 10] = [
         "expired",
         "not_yet",
@@ -76,7 +76,7 @@ impl Refusal {
         "too_large",
     ];
 
-    /// A word that stays the same between versions, for metrics and logs.
+    /// A stable identifier, for metrics and logs.
     pub fn cause(&self) -> &'static str {
         let [
             expired,
@@ -104,8 +104,8 @@ impl Refusal {
         }
     }
 
-    pub(super) fn malformed(what: impl Into<Cow<'static, str>>) -> Self {
-        Self::Malformed(what.into())
+    pub(super) fn malformed(problem: impl Into<Cow<'static, str>>) -> Self {
+        Self::Malformed(problem.into())
     }
 }
 
