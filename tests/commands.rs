@@ -80,7 +80,7 @@ fn a_bad_variable_is_named() {
     let output = command.env("GROUPCAST_CONNECTIONS_PER_USER", "many").output().unwrap();
     assert_eq!(output.status.code(), Some(64));
     let said = text(&output.stderr);
-    assert!(said.contains("GROUPCAST_CONNECTIONS_PER_USER: not a whole number"), "{said}");
+    assert!(said.contains("GROUPCAST_CONNECTIONS_PER_USER: expected a whole number"), "{said}");
 }
 
 #[test]

@@ -154,7 +154,7 @@ async fn the_log_names_the_cause_and_never_the_token() {
     assert_eq!((&entry["path"], &entry["code"]), (&json!("/ws"), &json!(4401)));
     let cause = entry["cause"].as_str().unwrap();
     // A second or more may pass before it is looked at.
-    let age = cause.strip_prefix("expired: the token ran out ").expect(cause);
+    let age = cause.strip_prefix("expired: token expired ").expect(cause);
     let age: u64 = age.split_once(" s ago").expect(cause).0.parse().expect(cause);
     assert!((60..90).contains(&age), "{cause}");
     let signature = token.rsplit('.').next().unwrap();

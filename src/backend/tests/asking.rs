@@ -165,7 +165,7 @@ async fn cuts_off_an_answer_without_end() {
     let server = Server::start(move |_| long()).await;
     let error = ask(&settings(&server.url), None).await.unwrap_err();
     assert_eq!(error.failure, CallFailure::BadAnswer);
-    assert!(error.cause.unwrap().contains("over 65536 bytes"));
+    assert!(error.cause.unwrap().contains("exceeds 65536 bytes"));
 }
 
 #[tokio::test]

@@ -75,7 +75,7 @@ fn refuses_a_value_that_is_illegal_in_a_name() {
 fn refuses_missing_values_and_names_that_become_too_long() {
     let template = Template::parse("{a}_{b}").unwrap();
     let absent = template.fill(&lookup(&[("a", "1")])).unwrap_err();
-    assert_eq!(absent.to_string(), "template \"{a}_{b}\" needs {b}, which is not there");
+    assert_eq!(absent.to_string(), "template \"{a}_{b}\" needs {b}, which is missing");
     let half = "x".repeat(50);
     let long = template.fill(&lookup(&[("a", &half), ("b", &half)])).unwrap_err();
     assert!(matches!(long, FillError::TooLong { len: 101, .. }), "{long}");
