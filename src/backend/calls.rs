@@ -282,7 +282,9 @@ impl CallError {
             RequestError::Timeout(_) => {
                 (Code::Timeout, "the back end did not answer in time", CallFailure::Timeout)
             }
-            RequestError::TooLarge => return Self::unusable(error.to_string()),
+            RequestError::TooLarge | RequestError::TargetTooLong(_) => {
+                return Self::unusable(error.to_string());
+            }
         };
         Self::new(code, message, failure, Some(error.to_string()))
     }

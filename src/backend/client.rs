@@ -97,6 +97,9 @@ pub enum RequestError {
     /// No whole answer in time.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
+    /// Path and query that no request line can carry: `http` allows 65,534 bytes of URI.
+    #[error("path and query have {0} bytes: too long for a request")]
+    TargetTooLong(usize),
     /// A body over 64 KiB.
     #[error("the answer's body exceeds {MAX_ANSWER} bytes")]
     TooLarge,
@@ -135,14 +138,14 @@ impl Client {
         &self,
         request: OutgoingRequest<'_>,
     ) -> Result<BackendResponse, RequestError> {
-        let exchange = self.exchange(self.sign(request));
+        let exchange = self.exchange(self.sign(request)?);
         match tokio::time::timeout(self.timeout, exchange).await {
             Ok(answer) => answer,
             Err(_) => Err(RequestError::Timeout(self.timeout)),
         }
     }
 
-    fn sign(&self, request: OutgoingRequest<'_>) -> Request<Full<Bytes>> {
+    fn sign(&self, request: OutgoingRequest<'_>) -> Result<Request<Full<Bytes>>, RequestError> {
         let OutgoingRequest { method, target, headers, body } = request;
         let time = clock::unix_seconds();
         let path = headers.get(super::PATH).map(HeaderValue::as_bytes).unwrap_or_default();
@@ -151,16 +154,17 @@ impl Client {
             self.signer.sign(&Signed { time, method: method_name, target, path, body: &body });
         let signature = HeaderValue::try_from(signature).expect("a key id is legal in a header");
         let mut request = Request::new(Full::new(body));
+        // The characters were checked when the target was made, so only its length can be wrong.
         *request.uri_mut() = format!("http://{}{target}", self.authority)
             .parse()
-            .expect("path and query were checked when they were made");
+            .map_err(|_| RequestError::TargetTooLong(target.len()))?;
         *request.method_mut() = method;
         *request.headers_mut() = headers;
         for (name, value) in &self.headers {
             request.headers_mut().insert(name, value.clone());
         }
         request.headers_mut().insert(SIGNATURE, signature);
-        request
+        Ok(request)
     }
 
     async fn exchange(
@@ -175,12 +179,18 @@ impl Client {
             }
         })?;
         let (head, body) = response.into_parts();
-        let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                return RequestError::TooLarge;
+        let body = match Limited::new(body, MAX_ANSWER).collect().await {
+            Ok(body) => body.to_bytes(),
+            // Django's page on an exception is larger; the status says what it is.
+            Err(error) if error.is::<LengthLimitError>() && !head.status.is_success() => {
+                Bytes::new()
             }
-            RequestError::Broken { authority: self.authority.to_string(), cause: cause(&*error) }
-        })?;
+            Err(error) if error.is::<LengthLimitError>() => return Err(RequestError::TooLarge),
+            Err(error) => {
+                let (authority, cause) = (self.authority.to_string(), cause(&*error));
+                return Err(RequestError::Broken { authority, cause });
+            }
+        };
         let text = |name: HeaderName| {
             let value = head.headers.get(name)?;
             Some(excerpt(&String::from_utf8_lossy(value.as_bytes()), MAX_CAUSE))
@@ -189,12 +199,7 @@ impl Client {
             let kind = kind.split(';').next().unwrap_or_default().trim();
             kind.eq_ignore_ascii_case("application/json")
         });
-        Ok(BackendResponse {
-            status: head.status,
-            location: text(LOCATION),
-            json,
-            body: body.to_bytes(),
-        })
+        Ok(BackendResponse { status: head.status, location: text(LOCATION), json, body })
     }
 }
 

@@ -11,7 +11,7 @@ use crate::event::{Control, Member};
 use crate::excerpt::excerpt;
 use crate::hub::{Answer, Call, Hub, RequestKind};
 use crate::protocol::Code;
-use crate::telemetry::{BackendOutcome, CallFailure, Metrics};
+use crate::telemetry::{BackendOutcome, CallFailure, GaugeGuard, Metrics};
 
 /// Calls that may wait; more are refused. At 32 in parallel and 50 ms each, the last of them waits for a
 /// second and a half.
@@ -65,10 +65,10 @@ impl CallQueue {
             return self.refuse(&call, busy).await;
         };
         let (queue, backend) = (self.clone(), Arc::clone(backend));
-        self.metrics.backend.calls_waiting.increment(1.0);
+        let waiting = GaugeGuard::new(&self.metrics.backend.calls_waiting);
         tokio::spawn(async move {
             let turn = queue.turns.acquire().await;
-            queue.metrics.backend.calls_waiting.decrement(1.0);
+            drop(waiting);
             drop(place);
             queue.ask(&backend, &call).await;
             drop(turn);
@@ -87,9 +87,9 @@ impl CallQueue {
             key: call.key.as_deref(),
         };
         let began = Instant::now();
-        self.metrics.backend.calls_in_flight.increment(1.0);
+        let in_flight = GaugeGuard::new(&self.metrics.backend.calls_in_flight);
         let outcome = backend.post(&request).await;
-        self.metrics.backend.calls_in_flight.decrement(1.0);
+        drop(in_flight);
         let counted =
             outcome.as_ref().map_or_else(CallError::outcome, |_| BackendOutcome::Accepted);
         self.metrics.backend.called(counted, began.elapsed());

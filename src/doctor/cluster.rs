@@ -55,7 +55,11 @@ impl ClusterState {
 }
 
 /// Compares the cluster with the configuration.
-pub(super) async fn examine(channels: &ChannelSettings, session: &Session, findings: &mut Vec<Finding>) {
+pub(super) async fn examine(
+    channels: &ChannelSettings,
+    session: &Session,
+    findings: &mut Vec<Finding>,
+) {
     let name = session.names().cluster();
     // A missing right has been named by the check of rights.
     let Ok(cluster) = ClusterState::read(session, name).await else { return };

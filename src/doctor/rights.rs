@@ -46,7 +46,11 @@ async fn commands(session: &Session) -> Vec<RefusedCommand> {
     refused
 }
 
-async fn scripts(settings: &ChannelSettings, ingress: bool, session: &Session) -> Vec<RefusedCommand> {
+async fn scripts(
+    settings: &ChannelSettings,
+    ingress: bool,
+    session: &Session,
+) -> Vec<RefusedCommand> {
     let names = session.names();
     let mailboxes = MailboxNames::new(settings, names.cluster());
     let keys = [
@@ -73,10 +77,13 @@ async fn scripts(settings: &ChannelSettings, ingress: bool, session: &Session) -
 }
 
 /// One connection for each: it is unusable after such a trial.
-async fn channels(redis: &RedisSettings, settings: &ChannelSettings, names: &Names) -> Vec<RefusedCommand> {
+async fn channels(
+    redis: &RedisSettings,
+    settings: &ChannelSettings,
+    names: &Names,
+) -> Vec<RefusedCommand> {
     let external = settings.pubsub;
-    let external =
-        external.then(|| format!("{}__group__{}", settings.prefix, unused_group()));
+    let external = external.then(|| format!("{}__group__{}", settings.prefix, unused_group()));
     let own = names.fixed().map(str::to_owned).into_iter();
     let channels = own.chain([names.of_group(&unused_group())]).chain(external);
     let subscribing = channels.map(|channel| ("SUBSCRIBE", channel));

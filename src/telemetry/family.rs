@@ -24,6 +24,23 @@ pub struct Counters<L>(Box<[Counter]>, PhantomData<fn(L)>);
 #[derive(Debug)]
 pub struct Gauges<L>(Box<[Gauge]>, PhantomData<fn(L)>);
 
+/// Counts one in a gauge for as long as it lives, however its holder ends.
+#[derive(Debug)]
+pub(crate) struct GaugeGuard(Gauge);
+
+impl GaugeGuard {
+    pub(crate) fn new(gauge: &Gauge) -> Self {
+        gauge.increment(1.0);
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for GaugeGuard {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
 impl<L: Label> Counters<L> {
     pub(super) fn new(register: impl FnMut(&L) -> Counter) -> Self {
         Self(L::ALL.iter().map(register).collect(), PhantomData)

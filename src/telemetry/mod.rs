@@ -18,6 +18,7 @@ mod tests;
 
 pub use backend::BackendMetrics;
 pub use channels::ChannelsMetrics;
+pub(crate) use family::GaugeGuard;
 pub use family::{Counters, Gauges, Label};
 pub use histogram::Histogram;
 pub use labels::{

@@ -10,6 +10,25 @@ const FAILURES_TO_OPEN: u32 = 5;
 /// Time until the first trial request, and between two.
 const OPEN_TIME: Duration = Duration::from_secs(1);
 
+/// Visitors of different addresses who fail in the same way, after whom the failure is the site's.
+const VISITORS_TO_BLAME_SITE: usize = 5;
+
+/// How a request ended, as far as the site's health is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The site decided.
+    Answered,
+    /// The site cannot be reached, is too slow, or fails.
+    SiteFailed,
+    /// The site refuses this visitor's request as such: a wrong `Host`, a cookie that is too long.
+    VisitorFailed {
+        /// The HTTP status, or 0 without one.
+        status: u16,
+        /// A digest of the visitor's address.
+        address: u64,
+    },
+}
+
 #[derive(Debug)]
 pub(super) struct Breaker {
     state: Mutex<BreakerState>,
@@ -23,6 +42,9 @@ struct BreakerState {
     failures: u32,
     /// No request before this moment.
     open_until: Option<Instant>,
+    /// Addresses of visitors that failed with `visitor_status` since the last answer.
+    visitors: Vec<u64>,
+    visitor_status: u16,
 }
 
 impl Breaker {
@@ -44,13 +66,23 @@ impl Breaker {
     }
 
     /// Records the outcome of a request. Whether the breaker opens by it.
-    pub(super) fn record(&self, answered: bool, now: Instant) -> bool {
+    pub(super) fn record(&self, outcome: Outcome, now: Instant) -> bool {
         let mut state = self.state.lock();
-        if answered {
-            *state = BreakerState::default();
-            return false;
+        match outcome {
+            Outcome::Answered => {
+                *state = BreakerState::default();
+                return false;
+            }
+            Outcome::SiteFailed => state.failures = state.failures.saturating_add(1),
+            // The site is there, so a trial has succeeded as far as others are concerned.
+            Outcome::VisitorFailed { status, address } if !state.blames_site(status, address) => {
+                state.open_until = None;
+                return false;
+            }
+            Outcome::VisitorFailed { .. } => {
+                state.failures = FAILURES_TO_OPEN.max(state.failures.saturating_add(1));
+            }
         }
-        state.failures = state.failures.saturating_add(1);
         if state.failures < FAILURES_TO_OPEN {
             return false;
         }
@@ -59,9 +91,52 @@ impl Breaker {
     }
 }
 
+impl BreakerState {
+    /// Notes a visitor's failure. Whether so many failed alike that it is the site's.
+    fn blames_site(&mut self, status: u16, address: u64) -> bool {
+        if self.visitor_status != status {
+            self.visitor_status = status;
+            self.visitors.clear();
+        }
+        if self.visitors.len() < VISITORS_TO_BLAME_SITE && !self.visitors.contains(&address) {
+            self.visitors.push(address);
+        }
+        self.visitors.len() >= VISITORS_TO_BLAME_SITE
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_visitors_failures_do_not_open_it() {
+        let (breaker, now) = (Breaker::new(Duration::from_secs(5)), Instant::now());
+        for _ in 0..100 {
+            assert!(!breaker.record(Outcome::VisitorFailed { status: 400, address: 1 }, now));
+            assert!(breaker.admits(now));
+        }
+    }
+
+    #[test]
+    fn five_addresses_that_fail_alike_open_it() {
+        let (breaker, now) = (Breaker::new(Duration::from_secs(5)), Instant::now());
+        let fail =
+            |status, address| breaker.record(Outcome::VisitorFailed { status, address }, now);
+        for address in 0..4 {
+            assert!(!fail(404, address));
+        }
+        assert!(!fail(400, 4), "another status begins anew");
+        for address in 0..4 {
+            assert!(!fail(404, address));
+        }
+        assert!(!breaker.record(Outcome::Answered, now));
+        for address in 0..4 {
+            assert!(!fail(404, address), "an answer in between begins anew");
+        }
+        assert!(fail(404, 4));
+        assert!(!breaker.admits(now));
+    }
 
     #[test]
     fn admits_one_trial_at_a_time_after_failures_in_a_row() {
@@ -71,7 +146,7 @@ mod tests {
         for failure in 1..=FAILURES_TO_OPEN {
             assert!(breaker.admits(start));
             assert_eq!(
-                breaker.record(false, start),
+                breaker.record(Outcome::SiteFailed, start),
                 failure == FAILURES_TO_OPEN,
                 "opening is reported once"
             );
@@ -79,11 +154,11 @@ mod tests {
         assert!(!breaker.admits(at(999)));
         assert!(breaker.admits(at(1000)), "the trial");
         assert!(!breaker.admits(at(5999)), "the trial is still in flight");
-        assert!(!breaker.record(false, at(2000)));
+        assert!(!breaker.record(Outcome::SiteFailed, at(2000)));
         assert!(!breaker.admits(at(2999)));
         assert!(breaker.admits(at(3000)));
         assert!(breaker.admits(at(8000)), "a trial that never ended does not block for ever");
-        breaker.record(true, at(8000));
+        breaker.record(Outcome::Answered, at(8000));
         assert!(breaker.admits(at(8000)) && breaker.admits(at(8000)), "closed again");
     }
 
@@ -92,9 +167,9 @@ mod tests {
         let (breaker, now) = (Breaker::new(Duration::from_secs(5)), Instant::now());
         for _ in 0..3 {
             for _ in 1..FAILURES_TO_OPEN {
-                assert!(!breaker.record(false, now));
+                assert!(!breaker.record(Outcome::SiteFailed, now));
             }
-            breaker.record(true, now);
+            breaker.record(Outcome::Answered, now);
         }
         assert!(breaker.admits(now));
     }

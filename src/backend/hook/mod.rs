@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
 use bytes::Bytes;
-use hyper::Method;
 use hyper::header::HeaderValue;
+use hyper::{Method, StatusCode};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -23,8 +23,8 @@ use crate::clock;
 use crate::event::ConnectionId;
 use crate::identity::Verifier;
 use crate::layer::Redis;
-use crate::telemetry::{BackendOutcome, HookSource, Metrics};
-use breaker::Breaker;
+use crate::telemetry::{BackendOutcome, GaugeGuard, HookSource, Metrics};
+use breaker::{Breaker, Outcome};
 use request::VerdictKey;
 use shared_cache::CachedVerdict;
 use verdict_cache::{Lookup, VerdictCache};
@@ -134,6 +134,53 @@ impl Hook {
     }
 }
 
+/// Removes the entry of a request in flight, also if its task panics.
+struct ForgetInFlight<'a>(&'a HookState, VerdictKey);
+
+impl Drop for ForgetInFlight<'_> {
+    fn drop(&mut self) {
+        self.0.cached.lock().forget_in_flight(&self.1);
+    }
+}
+
+/// A verdict just asked for.
+struct Fresh {
+    verdict: HookVerdict,
+    /// How long it may be reused.
+    time: Duration,
+    /// The answer for other instances.
+    shared: Option<CachedVerdict>,
+}
+
+impl Fresh {
+    fn uncached(verdict: HookVerdict) -> Self {
+        Self { verdict, time: Duration::ZERO, shared: None }
+    }
+}
+
+/// Whose failure an undecided verdict is. The site's: it cannot be reached, answers 408, 429 or 5xx,
+/// redirects, or answers 200 with something else than a verdict. Any other 4xx is about this request.
+fn blame(
+    answer: &Result<BackendResponse, RequestError>,
+    verdict: &HookVerdict,
+    address: u64,
+) -> Outcome {
+    if !matches!(verdict, HookVerdict::Unknown(_)) {
+        return Outcome::Answered;
+    }
+    match answer {
+        Err(RequestError::TargetTooLong(_)) => Outcome::VisitorFailed { status: 0, address },
+        Ok(answer)
+            if answer.status.is_client_error()
+                && answer.status != StatusCode::REQUEST_TIMEOUT
+                && answer.status != StatusCode::TOO_MANY_REQUESTS =>
+        {
+            Outcome::VisitorFailed { status: answer.status.as_u16(), address }
+        }
+        _ => Outcome::SiteFailed,
+    }
+}
+
 /// One request to the hook, with the key of its verdict.
 struct HookJob {
     key: VerdictKey,
@@ -150,6 +197,7 @@ impl HookState {
         place: OwnedSemaphorePermit,
         answered: watch::Sender<Option<HookVerdict>>,
     ) {
+        let _forget = ForgetInFlight(&self, job.key);
         let (verdict, fresh) = match self.recall(&job.key).await {
             Some((verdict, age)) => {
                 drop(place);
@@ -158,10 +206,9 @@ impl HookState {
                 (verdict, None)
             }
             None => {
-                let (verdict, note) = self.ask_in_turn(&job, place).await;
-                let time = self.time(&verdict);
+                let Fresh { verdict, time, shared } = self.ask_in_turn(&job, place).await;
                 self.cached.lock().insert(job.key, verdict.clone(), time, Instant::now());
-                (verdict, note.filter(|_| !time.is_zero()).map(|note| (note, time)))
+                (verdict, shared.filter(|_| !time.is_zero()).map(|shared| (shared, time)))
             }
         };
         // All that waited may have gone.
@@ -191,30 +238,26 @@ impl HookState {
         })
     }
 
-    async fn ask_in_turn(
-        &self,
-        job: &HookJob,
-        place: OwnedSemaphorePermit,
-    ) -> (HookVerdict, Option<CachedVerdict>) {
+    async fn ask_in_turn(&self, job: &HookJob, place: OwnedSemaphorePermit) -> Fresh {
         let metrics = &self.metrics.backend;
-        metrics.hooks_waiting.increment(1.0);
+        let waiting = GaugeGuard::new(&metrics.hooks_waiting);
         let turn = self.turns.acquire().await;
-        metrics.hooks_waiting.decrement(1.0);
+        drop(waiting);
         drop(place);
         if !self.breaker.admits(Instant::now()) {
             metrics.hooks.of(HookSource::Nowhere).increment(1);
             let open = "the connect hook failed repeatedly: circuit breaker open";
-            return (HookVerdict::Unknown(open.into()), None);
+            return Fresh::uncached(HookVerdict::Unknown(open.into()));
         }
         metrics.hooks.of(HookSource::Asked).increment(1);
-        metrics.hooks_in_flight.increment(1.0);
+        let in_flight = GaugeGuard::new(&metrics.hooks_in_flight);
         let outcome = self.request(job).await;
-        metrics.hooks_in_flight.decrement(1.0);
+        drop(in_flight);
         drop(turn);
         outcome
     }
 
-    async fn request(&self, job: &HookJob) -> (HookVerdict, Option<CachedVerdict>) {
+    async fn request(&self, job: &HookJob) -> Fresh {
         let began = Instant::now();
         let HookJob { request, connection, channel, .. } = job;
         let answer =
@@ -225,16 +268,23 @@ impl HookState {
             Err(error) => HookVerdict::Unknown(error.to_string().into()),
         };
         self.metrics.backend.hooked(outcome(&answer, &verdict), began.elapsed());
-        self.record_outcome(&verdict);
-        (verdict, answer.ok().and_then(|answer| CachedVerdict::of(&answer, at)))
+        let blame = blame(&answer, &verdict, request.address());
+        self.record_outcome(&verdict, blame);
+        let time = match blame {
+            // Asked again at once, the site would only refuse the same request again.
+            Outcome::VisitorFailed { .. } => self.cache_refusals,
+            Outcome::Answered | Outcome::SiteFailed => self.time(&verdict),
+        };
+        let shared = answer.ok().filter(|_| blame == Outcome::Answered);
+        Fresh { verdict, time, shared: shared.and_then(|answer| CachedVerdict::of(&answer, at)) }
     }
 
     /// Informs the breaker and the log.
-    fn record_outcome(&self, verdict: &HookVerdict) {
+    fn record_outcome(&self, verdict: &HookVerdict, blame: Outcome) {
         if let HookVerdict::Unknown(cause) = verdict {
             tracing::warn!(%cause, "connect hook failed");
         }
-        if self.breaker.record(!matches!(verdict, HookVerdict::Unknown(_)), Instant::now()) {
+        if self.breaker.record(blame, Instant::now()) {
             self.metrics.backend.breaks.increment(1);
             tracing::error!(
                 "circuit breaker open: the connect hook failed repeatedly; browsers without a token \

@@ -1,5 +1,6 @@
 //! The request of a visitor, as the hook gets it.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -95,6 +96,13 @@ impl HookRequest {
             headers.extend(value.map(|value| (name, value)));
         }
         Self::new(path, &[], &headers, None)
+    }
+
+    /// A digest of the address that the visitor comes from, as the proxy reports it.
+    pub(super) fn address(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.headers.get(FORWARDED_FOR).map(HeaderValue::as_bytes).hash(&mut hasher);
+        hasher.finish()
     }
 
     pub(super) fn query(&self) -> &str {

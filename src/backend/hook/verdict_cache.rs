@@ -53,6 +53,11 @@ impl VerdictCache {
         self.in_flight.insert(key, pending);
     }
 
+    /// Removes the record of a request that ended, with or without a verdict.
+    pub(super) fn forget_in_flight(&mut self, key: &VerdictKey) {
+        self.in_flight.remove(key);
+    }
+
     /// Caches a verdict for `time`, which may be zero.
     pub(super) fn insert(
         &mut self,

@@ -113,7 +113,7 @@ async fn an_undecided_verdict_names_its_cause() {
         (200, true, r#"{"id":"7"}"#, "no sub"),
         (200, true, r#"{"sub":"7","groups":["a b"]}"#, "groups"),
         (200, true, r#"{"sub":"7","groups":"geheim"}"#, "sequence"),
-        (200, true, r#"{"sub":"7","welcome":"hola"}"#, "welcome is no object"),
+        (200, true, r#"{"sub":"7","welcome":"hola"}"#, "welcome is not an object"),
         (200, true, r#"{"sub":""}"#, "sub is empty"),
         (200, true, long, "1024 are allowed"),
         (200, false, "<html>", "application/json"),
@@ -185,7 +185,7 @@ async fn refuses_at_once_when_the_queue_is_full() {
     // Four at most are asked about, and 512 wait.
     for _ in 0..1000 - 4 - 512 {
         let word = waiting.join_next().await.unwrap().unwrap();
-        assert!(matches!(word, HookVerdict::Unknown(cause) if cause.contains("others wait")));
+        assert!(matches!(word, HookVerdict::Unknown(cause) if cause.contains("waiting already")));
     }
     while server.asked().len() < 4 {
         tokio::task::yield_now().await;
@@ -207,6 +207,55 @@ async fn asks_once_in_the_place_of_a_described_browser() {
     let verdict = ask_hook_once(&settings, &verifier(), &request).await.unwrap();
     let HookVerdict::Unknown(cause) = verdict else { panic!("{verdict:?}") };
     assert!(cause.contains("ALLOWED_HOSTS"), "{cause}");
+}
+
+#[tokio::test]
+async fn a_request_that_is_too_long_fails_without_a_trace() {
+    let server = Server::saying(200, true, r#"{"sub":"7"}"#).await;
+    let metrics = Arc::new(Metrics::new());
+    let hook = Hook::new(&settings(&server.url), Arc::new(verifier()), None, Arc::clone(&metrics));
+    let hook = hook.unwrap().unwrap();
+    let long = [("sala".to_owned(), "%".repeat(23_000))];
+    let long = HookRequest::new("/ws/x/", &long, &headers(&[("host", "h")]), None);
+    let HookVerdict::Unknown(cause) = hook.ask(&long, connection(1), None).await else {
+        panic!("no request was sent")
+    };
+    assert!(cause.contains("too long"), "{cause}");
+    assert_eq!(server.asked().len(), 0);
+    assert!(metrics.render().contains("groupcast_hooks_in_flight 0"), "{}", metrics.render());
+    let verdict = hook.ask(&visitor("sessionid=7"), connection(2), None).await;
+    assert!(matches!(verdict, HookVerdict::Accepted(_)), "{verdict:?}");
+}
+
+#[tokio::test]
+async fn a_visitor_whose_request_is_refused_stops_nobody_else() {
+    let answer = |n| {
+        std::future::ready(match n {
+            0..10 => says(400, false, ""),
+            _ => says(200, true, r#"{"sub":"7"}"#),
+        })
+    };
+    let server = Server::start(answer).await;
+    let hook = hook(&settings(&server.url));
+    for n in 0..10 {
+        let wrong = hook.ask(&visitor(&format!("sessionid={n}")), connection(n), None).await;
+        assert!(matches!(wrong, HookVerdict::Unknown(_)), "{wrong:?}");
+    }
+    let again = hook.ask(&visitor("sessionid=0"), connection(10), None).await;
+    assert!(matches!(again, HookVerdict::Unknown(_)), "cached: {again:?}");
+    assert_eq!(server.asked().len(), 10);
+    let verdict = hook.ask(&visitor("sessionid=11"), connection(11), None).await;
+    assert!(matches!(verdict, HookVerdict::Accepted(_)), "{verdict:?}");
+}
+
+#[tokio::test]
+async fn a_large_page_on_an_exception_is_reported_by_its_status() {
+    let page = || std::future::ready(says(500, false, "x".repeat(80_000)));
+    let server = Server::start(move |_| page()).await;
+    let hook = hook(&settings(&server.url));
+    let verdict = hook.ask(&visitor("sessionid=7"), connection(1), None).await;
+    let HookVerdict::Unknown(cause) = verdict else { panic!("{verdict:?}") };
+    assert!(cause.contains("500"), "{cause}");
 }
 
 proptest! {
