@@ -91,7 +91,7 @@ async fn a_box_found_full_is_a_gap_to_its_groups() {
         assert_eq!((&frame["type"], &frame["possible"]), (&json!("gap"), &json!(true)), "{frame}");
     }
     only.metric_reaches("groupcast_source_full_total", 1.0).await;
-    assert!(only.log().contains("mailbox found full"), "{}", only.log());
+    assert!(only.log().contains("mailbox full"), "{}", only.log());
     one_box.send(1, &groups, 1).await;
     for (socket, group) in sockets.iter_mut().zip(groups) {
         let mut frame = of_group(socket, group).await;
