@@ -113,20 +113,13 @@ fn run_timer(
 
 /// The second of the shard's clock at which a connection has been silent for too long.
 ///
-/// Silence is counted from a ping that was sent, and that nothing has answered. One that was sent
-/// before a pause of the process does not count: its answer may be unread.
+/// Silence is counted from the last input, or from the end of a pause of the process: what clients
+/// sent during it may be unread. A ping goes out within the first part of it, so the grace is time to
+/// answer one.
 fn silent_at(context: &Context, connection: &Connection) -> u32 {
     let ping = context.config.connection.ping.as_secs() as u32;
     let grace = context.config.connection.ping_grace.as_secs() as u32;
-    let resumed = context.clock.resumed();
-    if connection.phase() == ConnectionPhase::Arriving {
-        return connection.heard.max(resumed) + ping + grace;
-    }
-    let is_asked = connection.pinged > connection.heard && connection.pinged >= resumed;
-    match is_asked {
-        true => (connection.heard + ping).max(connection.pinged) + grace,
-        false => u32::MAX,
-    }
+    connection.heard.max(context.clock.resumed()) + ping + grace
 }
 
 /// The second of the shard's clock at which something may have to be done for a connection.

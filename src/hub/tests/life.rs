@@ -160,9 +160,25 @@ fn nobody_is_closed_for_a_pause_of_the_process() {
     bench.turn();
     bench.turn();
     peer.expect("ping");
-    bench.pass(9);
+    bench.pass(24);
     assert_eq!(peer.drain(), [], "its answer may be on its way");
-    bench.pass(2);
+    bench.pass(1);
+    peer.expect("ping");
+    bench.pass(10);
+    assert_eq!(peer.next(), Got::Close(Some(4504)));
+}
+
+#[test]
+fn pings_that_come_faster_than_the_grace_put_nothing_off() {
+    let second = std::time::Duration::from_secs(1);
+    let settings =
+        crate::socket::Settings { ping: second, ping_grace: 2 * second, ..Default::default() };
+    let mut bench = Bench::with(settings, 16);
+    let mut peer = bench.seat("7", &[]);
+    bench.pass(3);
+    for _ in 0..2 {
+        peer.expect("ping");
+    }
     assert_eq!(peer.next(), Got::Close(Some(4504)));
 }
 
