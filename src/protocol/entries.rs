@@ -6,10 +6,21 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::inbound::{JoinEntry, Text, cut, object, string};
+use super::json::{Text, cut, object, string};
 
 /// Most groups in one frame. A frame is 16 KiB, so this bounds work, not memory.
 pub const MAX_GROUPS: usize = 1024;
+
+/// One group of a `join`, `leave` or `hello.since`: a bare name or an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinEntry<'a> {
+    /// As written; not yet checked.
+    pub group: Cow<'a, str>,
+    /// The last position that the client has seen: epoch and offset.
+    pub since: Option<(Cow<'a, str>, u64)>,
+    /// Why this entry cannot be used; the others of its frame can.
+    pub fault: Option<String>,
+}
 
 /// What may stand in `groups`, for messages.
 pub(super) const LIST: &str = "a list of 1 to 1024 groups";

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::entries;
+use super::entries::{self, JoinEntry};
+use super::json::{cut, object, string};
 
 /// A frame of `groupcast.v1.json`, borrowing from the text where it can.
 #[derive(Debug)]
@@ -68,17 +69,6 @@ pub enum ClientFrame<'a> {
     Pong,
     /// Asks for a sign of life, where the client doubts its network.
     Ping,
-}
-
-/// One group of a `join`, `leave` or `hello.since`: a bare name or an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JoinEntry<'a> {
-    /// As written; not yet checked.
-    pub group: Cow<'a, str>,
-    /// The last position that the client has seen: epoch and offset.
-    pub since: Option<(Cow<'a, str>, u64)>,
-    /// Why this entry cannot be used; the others of its frame can.
-    pub fault: Option<String>,
 }
 
 /// What is wrong with a frame.
@@ -253,30 +243,10 @@ fn optional<'a, T>(
     }
 }
 
-/// A JSON object; serde alone would also fill a struct from an array.
-pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
-    if json.trim_ascii_start().starts_with('{') { serde_json::from_str(json).ok() } else { None }
-}
-
-/// A JSON string, borrowed if it holds no escapes: serde borrows a `Cow` only where a field says so.
-#[derive(Deserialize)]
-pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
-
-/// `raw` as a string, if it is one.
-pub(super) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
-    serde_json::from_str(raw.get()).ok().map(|Text(text)| text)
-}
-
 fn integer(raw: &RawValue) -> Option<u64> {
     raw.get().parse().ok().filter(|id| *id <= MAX_ID)
 }
 
 fn boolean(raw: &RawValue) -> Option<bool> {
     raw.get().parse().ok()
-}
-
-/// The beginning of a value, on one line, for a message: a frame may be 16 KiB, and messages are
-/// logged.
-pub(super) fn cut(text: &str) -> String {
-    text.chars().take(60).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

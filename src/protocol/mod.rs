@@ -8,6 +8,7 @@
 mod disconnect;
 mod entries;
 mod inbound;
+mod json;
 pub mod outbound;
 mod refusal;
 mod shape;
@@ -15,8 +16,8 @@ mod shape;
 mod tests;
 
 pub use disconnect::{Disconnect, MAX_REASON};
-pub use entries::MAX_GROUPS;
-pub use inbound::{ClientFrame, FrameError, JoinEntry, MAX_ID, PlainCall, parse, parse_plain_call};
+pub use entries::{JoinEntry, MAX_GROUPS};
+pub use inbound::{ClientFrame, FrameError, MAX_ID, PlainCall, parse, parse_plain_call};
 pub use refusal::{Code, Refusal};
 pub use shape::{EventShape, Shape, ShapeError};
 

@@ -7,7 +7,7 @@ use std::fmt;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::inbound::{Text, string};
+use super::json::{Text, string};
 use crate::event::Event;
 use crate::frame::Frame;
 

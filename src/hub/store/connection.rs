@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::connections::ConnectionKey;
-use super::groups::Membership;
+use super::keys::{ConnectionKey, Membership};
 use super::turn::FrameChain;
 use crate::event::ConnectionId;
 use crate::frame::Frame;

@@ -12,16 +12,13 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::connection::{Connection, ConnectionPhase};
+use super::keys::ConnectionKey;
 use crate::event::ConnectionId;
 use crate::frame::Frame;
 use crate::hub::context::Context;
 use crate::hub::request::RequestKind;
 use crate::protocol::Disconnect;
 use crate::socket::Source;
-
-/// Index of a connection within its shard, valid during one step. What outlives a step keeps the
-/// connection's id or serial beside it.
-pub(in crate::hub) type ConnectionKey = u32;
 
 /// Seconds that a closing connection has to take its close frame and answer it.
 pub(in crate::hub) const CLOSING_SECONDS: u32 = 5;

@@ -4,19 +4,12 @@ use std::collections::HashMap;
 
 use slab::Slab;
 
-use super::connections::{ConnectionKey, Connections};
+use super::connections::Connections;
+use super::keys::{ConnectionKey, GroupKey, Membership};
 use crate::event::Position;
 use crate::group::GroupName;
 use crate::hub::report::Dropped;
 use crate::socket::Limits;
-
-/// A group of a shard. Outlives the group: a later group in the same place has another generation,
-/// so a key that was kept too long finds nothing instead of somebody else's group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(in crate::hub) struct GroupKey {
-    index: u32,
-    generation: u32,
-}
 
 /// One group on one shard; it exists while it has members.
 pub(in crate::hub) struct Group {
@@ -41,16 +34,6 @@ pub(in crate::hub) struct GroupMember {
     pub(in crate::hub) is_joining: bool,
 }
 
-/// A connection's side of a membership.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::hub) struct Membership {
-    pub(in crate::hub) group: GroupKey,
-    /// Where the group's [`GroupMember`] stands.
-    place: u32,
-    /// Whether a back end made it: a new token does not end it then.
-    pub(in crate::hub) by_backend: bool,
-}
-
 /// All groups of one shard.
 #[derive(Default)]
 pub(in crate::hub) struct Groups {
@@ -58,17 +41,6 @@ pub(in crate::hub) struct Groups {
     groups: Slab<Group>,
     /// Of the newest group.
     generation: u32,
-}
-
-impl GroupKey {
-    /// The key as the outbox keeps it.
-    pub(in crate::hub) fn to_bits(self) -> u64 {
-        u64::from(self.generation) << 32 | u64::from(self.index)
-    }
-
-    pub(in crate::hub) fn from_bits(bits: u64) -> Self {
-        Self { index: bits as u32, generation: (bits >> 32) as u32 }
-    }
 }
 
 impl Groups {

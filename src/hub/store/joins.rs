@@ -17,8 +17,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::connections::ConnectionKey;
-use super::groups::GroupKey;
+use super::keys::{ConnectionKey, GroupKey};
 use crate::event::{Position, Publication};
 use crate::protocol::outbound::{Gap, GapReason, Notice};
 

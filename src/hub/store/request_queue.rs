@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Sender};
 
-use super::connections::{ConnectionKey, Connections};
+use super::connections::Connections;
 use super::groups::Groups;
+use super::keys::ConnectionKey;
 use crate::group::GroupName;
 use crate::hub::request::{Call, Confirm, Join, MembershipRequest, Requests, Send};
 

@@ -5,8 +5,7 @@
 
 use std::sync::Arc;
 
-use super::connections::ConnectionKey;
-use super::groups::GroupKey;
+use super::keys::{ConnectionKey, GroupKey};
 use crate::event::{Publication, Target};
 use crate::frame::Frame;
 use crate::protocol::{Encoding, Shape, outbound};

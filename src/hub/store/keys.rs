@@ -1,0 +1,34 @@
+//! How connections and groups are named within one shard.
+
+/// Index of a connection within its shard, valid during one step. What outlives a step keeps the
+/// connection's id or serial beside it.
+pub(in crate::hub) type ConnectionKey = u32;
+
+/// A group of a shard. Outlives the group: a later group in the same place has another generation,
+/// so a key that was kept too long finds nothing instead of somebody else's group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::hub) struct GroupKey {
+    pub(super) index: u32,
+    pub(super) generation: u32,
+}
+
+/// A connection's side of a membership.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::hub) struct Membership {
+    pub(in crate::hub) group: GroupKey,
+    /// Where the group's member stands.
+    pub(super) place: u32,
+    /// Whether a back end made it: a new token does not end it then.
+    pub(in crate::hub) by_backend: bool,
+}
+
+impl GroupKey {
+    /// The key as the outbox keeps it.
+    pub(in crate::hub) fn to_bits(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    pub(in crate::hub) fn from_bits(bits: u64) -> Self {
+        Self { index: bits as u32, generation: (bits >> 32) as u32 }
+    }
+}
