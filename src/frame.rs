@@ -1,7 +1,7 @@
 //! A WebSocket message encoded once, to be written to any number of sockets as it is.
 //!
-//! Frames from a server are not masked (RFC 6455 section 5.1), so the bytes on the wire are the same
-//! for every receiver. A frame is immutable and knows no group, no user and no time.
+//! Frames from a server are not masked (RFC 6455 section 5.1), so the bytes on the wire are the
+//! same for every receiver. A frame is immutable and knows no group, no user and no time.
 
 use bytes::{BufMut, Bytes, BytesMut};
 

@@ -39,7 +39,7 @@ fn no_events() -> Vec<(String, &'static str)> {
 }
 
 #[tokio::test]
-async fn the_api_refuses_each_with_its_reason() {
+async fn the_api_refuses_each_malformed_event_with_its_reason() {
     let gateway = Gateway::start().await;
     let mut witness = gateway.v1("testigo").await;
     for (event, word) in no_events() {
@@ -53,7 +53,7 @@ async fn the_api_refuses_each_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_send_refuses_each_with_its_reason() {
+async fn a_browsers_send_refuses_each_malformed_event_with_its_reason() {
     let gateway = Gateway::start().await;
     let mut witness = gateway.v1("testigo").await;
     let mut socket = gateway.v1("7").await;
@@ -62,7 +62,7 @@ async fn a_send_refuses_each_with_its_reason() {
         no_events().iter().filter(|(event, word)| !event.is_empty() && *word != "not JSON")
     {
         socket
-            .say_text(&format!(r#"{{"type":"send","id":1,"group":"sala_1","data":{event}}}"#))
+            .send_text(&format!(r#"{{"type":"send","id":1,"group":"sala_1","data":{event}}}"#))
             .await;
         let answer = socket.frame().await;
         assert_eq!(
@@ -86,7 +86,7 @@ fn code_of(event: &str) -> &'static str {
 }
 
 #[tokio::test]
-async fn an_event_too_large_is_refused_and_the_largest_is_delivered() {
+async fn refuses_an_event_over_the_limit_and_delivers_one_at_the_limit() {
     let gateway = Gateway::with("[limits]\nmax_event_bytes = \"1KiB\"\n").await;
     let mut witness = gateway.v1("testigo").await;
     let empty = json!({"type": "x", "a": ""}).to_string().len();
@@ -105,7 +105,7 @@ async fn an_event_too_large_is_refused_and_the_largest_is_delivered() {
 }
 
 #[tokio::test]
-async fn a_body_far_too_large_is_refused_before_it_is_read() {
+async fn refuses_a_body_over_the_limit_before_reading_it() {
     let gateway = Gateway::start().await;
     let mut witness = gateway.v1("testigo").await;
     let headers =
@@ -122,7 +122,7 @@ async fn a_body_far_too_large_is_refused_before_it_is_read() {
 }
 
 #[tokio::test]
-async fn an_illegal_group_name_is_refused_with_what_is_allowed() {
+async fn refuses_an_illegal_group_name_and_states_what_is_allowed() {
     let gateway = Gateway::start().await;
     let mut witness = gateway.v1("testigo").await;
     let long = "x".repeat(100);

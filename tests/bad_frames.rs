@@ -59,7 +59,7 @@ fn violations() -> Vec<(&'static str, u16, Vec<u8>)> {
 }
 
 #[tokio::test]
-async fn a_violation_ends_its_connection_with_its_code_and_no_other() {
+async fn a_protocol_violation_closes_its_own_connection_with_its_code() {
     let gateway = Gateway::start().await;
     let mut witness = gateway.v1("testigo").await;
     for (what, code, bytes) in violations() {
@@ -76,7 +76,7 @@ async fn a_violation_ends_its_connection_with_its_code_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_violation_before_the_hello_ends_the_same_way() {
+async fn a_protocol_violation_before_the_hello_closes_with_the_same_code() {
     let gateway = Gateway::start().await;
     let mut witness = gateway.v1("testigo").await;
     for (what, code, bytes) in violations() {
@@ -92,7 +92,7 @@ async fn a_violation_before_the_hello_ends_the_same_way() {
 }
 
 #[tokio::test]
-async fn frames_behind_a_violation_are_not_served() {
+async fn frames_after_a_protocol_violation_are_ignored() {
     let gateway = Gateway::start().await;
     let mut member = gateway.v1("8").await;
     member.join("sala_1").await;
@@ -118,11 +118,11 @@ async fn frames_behind_a_violation_are_not_served() {
 }
 
 #[tokio::test]
-async fn the_largest_message_allowed_is_taken() {
+async fn accepts_a_message_of_the_largest_allowed_size() {
     let gateway = Gateway::start().await;
     let mut socket = gateway.v1("7").await;
     let frame = json!({"type": "baile", "id": 1, "x": ""}).to_string();
     let padding = "x".repeat(16 * 1024 - frame.len());
-    socket.say(json!({"type": "baile", "id": 1, "x": padding})).await;
+    socket.send(json!({"type": "baile", "id": 1, "x": padding})).await;
     assert_eq!(socket.frame().await["code"], "bad_request");
 }

@@ -1,8 +1,8 @@
-//! What a browser asks comes to the back end, signed and in order, and its answer comes back.
+//! A browser's calls reach the back end, signed and in order, and the answers come back.
 
 use serde_json::{Value, json};
 
-use crate::support::{BackEnd, Gateway, Said, Socket, eventually, sign};
+use crate::support::{BackEnd, Gateway, Received, Socket, eventually, sign};
 
 const GRANTS: &str = "[[grant]]\ncalls = [\"*\"]\n";
 
@@ -37,7 +37,7 @@ fn answered(answer: Value) -> Value {
 }
 
 #[tokio::test]
-async fn the_back_end_is_told_who_asks_what() {
+async fn the_back_end_receives_caller_name_and_data_of_a_call() {
     let (_back_end, gateway) = start().await;
     let mut socket = gateway.v1_silent("/ws").await;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
@@ -57,12 +57,12 @@ async fn the_back_end_is_told_who_asks_what() {
 }
 
 #[tokio::test]
-async fn a_plain_message_is_a_call_and_its_result_a_bare_message() {
+async fn a_plain_message_is_a_call_whose_result_comes_as_a_bare_message() {
     let (back_end, gateway) = start().await;
     let mut socket = gateway.plain("/ws/tienda/norte/", "7").await;
-    socket.say_text(r#"{"action":"nada"}"#).await;
+    socket.send_text(r#"{"action":"nada"}"#).await;
     let said = r#"{"action": "responde", "data": 1, "answer": {"result": {"n": 1.50}}}"#;
-    socket.say_text(said).await;
+    socket.send_text(said).await;
     // The stand-in's `responde` looks for `answer` in what the browser said, which is the data.
     assert_eq!(socket.text().await, r#"{"n": 1.5}"#, "as the back end wrote it; 204 says nothing");
     let calls = back_end.notes().await["calls"].take();
@@ -71,12 +71,12 @@ async fn a_plain_message_is_a_call_and_its_result_a_bare_message() {
 }
 
 #[tokio::test]
-async fn calls_of_a_plain_connection_go_out_one_at_a_time_in_order() {
+async fn sends_the_calls_of_a_plain_connection_one_at_a_time_and_in_order() {
     let (back_end, gateway) = start().await;
     back_end.control(json!({"hold": true})).await;
     let mut socket = gateway.plain("/ws/tienda/norte/", "7").await;
     for n in 0..20 {
-        socket.say(json!({"action": "espera", "n": n})).await;
+        socket.send(json!({"action": "espera", "n": n})).await;
     }
     eventually("the first call to arrive", async || back_end.notes().await["busy"] == 1).await;
     // Others are served meanwhile, and so is what is sent to it.
@@ -91,14 +91,14 @@ async fn calls_of_a_plain_connection_go_out_one_at_a_time_in_order() {
 }
 
 #[tokio::test]
-async fn a_slow_back_end_holds_up_calls_and_nothing_else() {
+async fn a_slow_back_end_delays_calls_and_nothing_else() {
     let (back_end, gateway) = start_with("calls_parallel = 3").await;
     back_end.control(json!({"hold": true})).await;
     let mut callers = Vec::new();
     for sub in 0..4 {
         let mut socket = gateway.v1(&format!("c{sub}")).await;
         for id in 0..8 {
-            socket.say(json!({"type": "call", "id": id, "name": "espera", "data": sub})).await;
+            socket.send(json!({"type": "call", "id": id, "name": "espera", "data": sub})).await;
         }
         callers.push(socket);
     }
@@ -125,7 +125,7 @@ async fn a_slow_back_end_holds_up_calls_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn an_answer_changes_the_connections_memberships() {
+async fn an_answer_can_change_the_memberships_of_the_connection() {
     let (_back_end, gateway) = start().await;
     let mut socket = gateway.v1("7").await;
     let mut bystander = gateway.v1("7").await;
@@ -145,7 +145,7 @@ async fn an_answer_changes_the_connections_memberships() {
 /// Says `frame` as the first request; the next `count` frames.
 async fn in_any_order(socket: &mut Socket, mut frame: Value, count: usize) -> Vec<Value> {
     frame["id"] = json!(1);
-    socket.say(frame).await;
+    socket.send(frame).await;
     let mut said = Vec::new();
     for _ in 0..count {
         said.push(socket.frame().await);
@@ -154,19 +154,19 @@ async fn in_any_order(socket: &mut Socket, mut frame: Value, count: usize) -> Ve
 }
 
 #[tokio::test]
-async fn an_answer_may_end_the_connection_behind_its_result() {
+async fn an_answer_can_close_the_connection_after_its_result() {
     let (_back_end, gateway) = start().await;
     let mut socket = gateway.v1("7").await;
     let answer = socket.ask(answered(json!({"result": "adiós", "close": 4403}))).await;
     assert_eq!(answer["data"], "adiós");
     assert_eq!(socket.closed().await.0, 4403);
     let mut plain = gateway.plain("/ws/tienda/norte/", "7").await;
-    plain.say(json!({"action": "responde", "answer": {"close": 4409}})).await;
+    plain.send(json!({"action": "responde", "answer": {"close": 4409}})).await;
     assert_eq!(plain.closed().await.0, 4409);
 }
 
 #[tokio::test]
-async fn errors_are_told_to_v1_and_to_plain_routes_that_ask_for_it() {
+async fn reports_call_errors_to_v1_clients_and_to_plain_routes_that_opt_in() {
     let (_back_end, gateway) = start().await;
     let body = json!({"code": "ya_leida", "message": "Ya estaba leída"});
     let failing = json!({"status": 409, "body": body});
@@ -178,15 +178,15 @@ async fn errors_are_told_to_v1_and_to_plain_routes_that_ask_for_it() {
     let failure = v1.ask(call("falla", json!({"status": 500}))).await;
     assert_eq!((&failure["code"], &failure["retry"]), (&json!("unavailable"), &json!(true)));
 
-    let mut said = failing.clone();
-    said["action"] = json!("falla");
-    let mut told = gateway.plain("/ws/tienda/norte/", "7").await;
-    told.say(said.clone()).await;
-    assert_eq!(told.frame().await, expected);
+    let mut call = failing.clone();
+    call["action"] = json!("falla");
+    let mut reporting = gateway.plain("/ws/tienda/norte/", "7").await;
+    reporting.send(call.clone()).await;
+    assert_eq!(reporting.frame().await, expected);
     let mut silent = gateway.plain("/ws", "7").await;
-    silent.say(said).await;
-    silent.say(json!({"action": "responde", "answer": {"result": "sigue"}})).await;
-    assert_eq!(silent.text().await, r#""sigue""#, "the error before it is not told");
+    silent.send(call).await;
+    silent.send(json!({"action": "responde", "answer": {"result": "sigue"}})).await;
+    assert_eq!(silent.text().await, r#""sigue""#, "the error before it is not reported");
     let refused = r#"groupcast_calls_failed_total{reason="refused"}"#;
     assert_eq!(gateway.metric(refused).await, 4.0);
     assert_eq!(gateway.metric(r#"groupcast_calls_failed_total{reason="failed"}"#).await, 1.0);
@@ -195,19 +195,19 @@ async fn errors_are_told_to_v1_and_to_plain_routes_that_ask_for_it() {
 }
 
 #[tokio::test]
-async fn without_a_grant_the_back_end_is_not_asked() {
+async fn does_not_ask_the_back_end_about_a_call_without_a_grant() {
     let back_end = BackEnd::start();
     let gateway = Gateway::with(&format!("{}{ROUTES}", back_end.configuration(""))).await;
     let mut v1 = gateway.v1("7").await;
     assert_eq!(v1.ask(call("eco", Value::Null)).await["code"], "forbidden");
     let mut plain = gateway.plain("/ws/tienda/norte/", "7").await;
-    plain.say(json!({"action": "eco"})).await;
+    plain.send(json!({"action": "eco"})).await;
     assert_eq!(plain.frame().await["code"], "forbidden", "told where the route says so");
     assert_eq!(back_end.notes().await["calls"], json!([]));
 }
 
 #[tokio::test]
-async fn a_back_end_that_goes_away_is_told_as_such() {
+async fn reports_a_back_end_that_goes_away_as_unavailable() {
     let (back_end, gateway) = start_with("timeout = \"300ms\"").await;
     let mut socket = gateway.v1("7").await;
     back_end.control(json!({"hold": true})).await;
@@ -220,5 +220,5 @@ async fn a_back_end_that_goes_away_is_told_as_such() {
         let name = format!("groupcast_calls_failed_total{{reason=\"{reason}\"}}");
         assert_eq!(gateway.metric(&name).await, 1.0, "{reason}");
     }
-    assert_eq!(socket.close(1000).await, Said::Close(1000, String::new()));
+    assert_eq!(socket.close(1000).await, Received::Close(1000, String::new()));
 }

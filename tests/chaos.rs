@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::support::{
-    Chance, Crowd, Django, Goal, Instance, Ledger, Numbers, Places, Python, RedisServer, Said,
+    Chance, Crowd, Django, Goal, Instance, Ledger, Numbers, Places, Python, Received, RedisServer,
     Socket, goal, token,
 };
 
@@ -96,7 +96,7 @@ impl Storm {
         // Senders that wait for room: what is missed is missed because of the blows alone.
         let options = json!({"groups": groups, "processes": 3, "pause": 0.02, "below": 50});
         let mut senders = Python::senders(django.options(options)).await;
-        senders.say("go");
+        senders.write_line("go");
         let until = Arc::new(AtomicBool::new(false));
         let ingress = tokio::spawn(write_ingress(Arc::clone(&server), Arc::clone(&until)));
         Self {
@@ -180,11 +180,11 @@ impl Storm {
         }
     }
 
-    /// Ends the sending, and waits until everybody has what was sent last; what they have heard.
+    /// Ends the sending, and waits until everybody has what was sent last; what they have received.
     async fn end(mut self) -> Vec<Ledger> {
         self.ingress.0.store(true, Ordering::Relaxed);
         let mut expected = self.ingress.1.await.unwrap();
-        self.django.say("end");
+        self.django.write_line("end");
         let summary = self.django.summary().await;
         assert_eq!(summary["over_capacity"], 0);
         for (group, numbers) in goal(&summary) {
@@ -195,7 +195,7 @@ impl Storm {
         let sum = |of: fn(&Ledger) -> u64| ledgers.iter().map(of).sum::<u64>();
         let missed = sum(|ledger| GROUPS.iter().map(|group| ledger.missed(group)).sum());
         println!(
-            "{:>4} s: seed {}: {} events heard, {missed} missed and told, {} gaps, {} dropped by id",
+            "{:>4} s: seed {}: {} events, {missed} reported lost, {} gaps, {} dropped by id",
             self.since.elapsed().as_secs(),
             self.seed,
             sum(|ledger| ledger.events),
@@ -244,9 +244,9 @@ async fn visit(places: Places, mut chance: Chance) {
         let group = *chance.of(&VISITED);
         let visit = async {
             let mut socket = Socket::try_open(place, "/ws", &offer).await?;
-            socket.try_say(json!({"type": "hello", "token": token("visita")})).await?;
-            socket.try_say(json!({"type": "join", "id": 1, "groups": [group]})).await?;
-            while matches!(socket.said().await, Said::Text(_) | Said::Ping) {}
+            socket.try_send(json!({"type": "hello", "token": token("visita")})).await?;
+            socket.try_send(json!({"type": "join", "id": 1, "groups": [group]})).await?;
+            while matches!(socket.receive().await, Received::Text(_) | Received::Ping) {}
             Some(())
         };
         let _ = tokio::time::timeout(stay, visit).await;

@@ -1,9 +1,9 @@
-//! Back ends close connections: of who logged out, or may not see any more what they see.
+//! Back ends close connections: of users who logged out or lost a permission.
 
 use crate::support::Gateway;
 
 #[tokio::test]
-async fn all_connections_of_a_user_are_closed_and_nobody_elses() {
+async fn closes_all_connections_of_a_user_and_of_nobody_else() {
     let gateway = Gateway::start().await;
     let (mut plain, mut v1) = (gateway.plain_member("7").await, gateway.v1("7").await);
     let mut other = gateway.v1("8").await;

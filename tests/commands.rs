@@ -26,19 +26,19 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 #[test]
-fn a_bad_configuration_is_64_and_one_sentence() {
+fn a_bad_configuration_exits_with_64_and_prints_one_sentence() {
     let folder = Folder::with("[limits]\nframe_brust = 3\n");
     for command in ["serve", "check", "dev"] {
         let output = folder.output(&[command]);
         assert_eq!(output.status.code(), Some(64), "{command}");
-        let said = text(&output.stderr);
-        assert!(said.starts_with("groupcast: gateway.toml:2:1: unknown field"), "{said}");
-        assert_eq!(said.lines().count(), 1, "{said}");
+        let printed = text(&output.stderr);
+        assert!(printed.starts_with("groupcast: gateway.toml:2:1: unknown field"), "{printed}");
+        assert_eq!(printed.lines().count(), 1, "{printed}");
     }
 }
 
 #[test]
-fn a_bad_value_is_named_with_its_place_and_what_is_allowed() {
+fn a_bad_value_is_reported_with_its_location_and_what_is_allowed() {
     let cases = [
         ("[conections]\nmax = 1\n", &["gateway.toml:1:2", "conections", "connections"][..]),
         ("[limits]\nmax_frame_bytes = \"16KB\"\n", &["gateway.toml:2", "16KB", "256KiB"]),
@@ -66,51 +66,57 @@ fn a_bad_value_is_named_with_its_place_and_what_is_allowed() {
     for (configuration, words) in cases {
         let output = Folder::with(configuration).output(&["check"]);
         assert_eq!(output.status.code(), Some(64), "{configuration}");
-        let said = text(&output.stderr);
+        let printed = text(&output.stderr);
         for word in words {
-            assert!(said.contains(word), "{word:?} is missing in\n{said}\nof\n{configuration}");
+            assert!(
+                printed.contains(word),
+                "{word:?} is missing in\n{printed}\nof\n{configuration}"
+            );
         }
     }
 }
 
 #[test]
-fn a_bad_variable_is_named() {
+fn a_bad_environment_variable_is_named() {
     let folder = Folder::with(SERVING);
     let mut command = folder.groupcast(&["check"]);
     let output = command.env("GROUPCAST_CONNECTIONS_PER_USER", "many").output().unwrap();
     assert_eq!(output.status.code(), Some(64));
-    let said = text(&output.stderr);
-    assert!(said.contains("GROUPCAST_CONNECTIONS_PER_USER: expected a whole number"), "{said}");
+    let printed = text(&output.stderr);
+    assert!(
+        printed.contains("GROUPCAST_CONNECTIONS_PER_USER: expected a whole number"),
+        "{printed}"
+    );
 }
 
 #[test]
-fn a_named_configuration_must_be_there() {
+fn a_configuration_file_that_is_named_must_exist() {
     let output = Folder::with(SERVING).output(&["check", "--config", "other.toml"]);
     assert_eq!(output.status.code(), Some(64));
     assert!(text(&output.stderr).contains("other.toml cannot be read: No such file"));
 }
 
 #[test]
-fn serving_without_a_key_is_refused_with_the_way_out() {
+fn refuses_to_serve_without_a_key_and_says_how_to_make_one() {
     let output = Folder::with("").output(&["serve"]);
     assert_eq!(output.status.code(), Some(64));
     assert!(text(&output.stderr).contains("[[auth.key]]"), "{}", text(&output.stderr));
 }
 
 #[test]
-fn a_taken_port_is_1_and_named() {
+fn a_port_in_use_exits_with_1_and_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let folder = Folder::with(SERVING);
     let output =
         folder.groupcast(&["serve"]).env("GROUPCAST_LISTEN_API", &address).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let said = text(&output.stderr);
-    assert!(said.contains("listen.api") && said.contains(&address), "{said}");
+    let printed = text(&output.stderr);
+    assert!(printed.contains("listen.api") && printed.contains(&address), "{printed}");
 }
 
 #[test]
-fn the_first_json_line_names_the_addresses_and_sigterm_ends_it_well() {
+fn the_first_json_line_has_the_addresses_and_sigterm_exits_with_0() {
     let folder = Folder::with(SERVING);
     let mut running = Running::start(&mut folder.groupcast(&["serve"]));
     let (public, api) = running.addresses();
@@ -122,18 +128,18 @@ fn the_first_json_line_names_the_addresses_and_sigterm_ends_it_well() {
 }
 
 #[test]
-fn check_says_what_it_means_and_keeps_secrets() {
+fn check_explains_the_configuration_without_its_secrets() {
     let output = Folder::with(SERVING).output(&["check"]);
-    let said = text(&output.stdout);
+    let printed = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     for part in ["ws://127.0.0.1:0", "HS256", "usuario_{sub}", "256 KiB", "warning: "] {
-        assert!(said.contains(part), "{part} is missing in\n{said}");
+        assert!(printed.contains(part), "{part} is missing in\n{printed}");
     }
-    assert!(!said.contains("0123456789abcdef"), "{said}");
+    assert!(!printed.contains("0123456789abcdef"), "{printed}");
 }
 
 #[test]
-fn a_token_is_made_that_explain_accepts() {
+fn makes_a_token_that_explain_accepts() {
     let folder = Folder::with(SERVING);
     let made = folder.output(&["token", "--sub", "7", "--grant", "join=pedido.*"]);
     let token = text(&made.stdout).trim();
@@ -147,7 +153,7 @@ fn a_token_is_made_that_explain_accepts() {
 }
 
 #[test]
-fn a_token_that_the_gateway_would_refuse_is_not_printed() {
+fn prints_no_token_that_the_gateway_would_refuse() {
     let folder = Folder::with(SERVING);
     let output = folder.output(&["token", "--sub", "7", "--claim", "exp=1"]);
     assert_eq!(output.status.code(), Some(1));
@@ -156,7 +162,7 @@ fn a_token_that_the_gateway_would_refuse_is_not_printed() {
 }
 
 #[test]
-fn dev_prints_what_is_needed_to_try_it_in_the_readers_language() {
+fn dev_prints_its_instructions_in_the_language_of_the_environment() {
     let folder = Folder::with("");
     for (locale, opening) in
         [("C", "Groupcast is running"), ("es_MX.UTF-8", "Groupcast está en marcha")]
@@ -164,32 +170,32 @@ fn dev_prints_what_is_needed_to_try_it_in_the_readers_language() {
         let mut command =
             folder.groupcast(&["dev", "--port", "0", "--api-port", "0", "--sub", "ana"]);
         let mut running = Running::start(command.env("LC_ALL", locale));
-        let mut said = String::new();
-        while !said.contains("Ctrl-C") {
+        let mut printed = String::new();
+        while !printed.contains("Ctrl-C") {
             let line = running.line();
-            assert!(!line.is_empty(), "the greeting ends with Ctrl-C: {said}");
-            said.push_str(&line);
+            assert!(!line.is_empty(), "the greeting ends with Ctrl-C: {printed}");
+            printed.push_str(&line);
         }
-        assert!(said.starts_with(opening), "{said}");
+        assert!(printed.starts_with(opening), "{printed}");
         for part in ["/groups/usuario_ana/send", "Authorization: Bearer ", "http://127.0.0.1:"] {
-            assert!(said.contains(part), "{part} is missing in\n{said}");
+            assert!(printed.contains(part), "{part} is missing in\n{printed}");
         }
     }
 }
 
 #[tokio::test]
-async fn what_dev_prints_works_as_it_is() {
+async fn the_commands_that_dev_prints_work_as_printed() {
     let folder = Folder::with("");
     let mut running =
         Running::start(&mut folder.groupcast(&["dev", "--port", "0", "--api-port", "0"]));
-    let mut said = String::new();
-    while !said.contains("Ctrl-C") {
+    let mut printed = String::new();
+    while !printed.contains("Ctrl-C") {
         let line = running.line();
-        assert!(!line.is_empty(), "the greeting ends with Ctrl-C: {said}");
-        said.push_str(&line);
+        assert!(!line.is_empty(), "the greeting ends with Ctrl-C: {printed}");
+        printed.push_str(&line);
     }
     let after = |mark: &str| {
-        let rest = said.split(mark).nth(1).unwrap_or_else(|| panic!("no {mark:?} in {said}"));
+        let rest = printed.split(mark).nth(1).unwrap_or_else(|| panic!("no {mark:?} in {printed}"));
         rest.split(['\n', '/', '\'']).next().unwrap().trim()
     };
     let public = after("Page         http://").parse().unwrap();

@@ -1,11 +1,11 @@
-//! The back end says who a browser is: asked seldom, by few at a time, and believed while it lasts.
+//! The back end identifies browsers: asked seldom, few at a time, and trusted while it is valid.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::support::{BackEnd, Gateway, RedisServer, Said, Socket, eventually, token};
+use crate::support::{BackEnd, Gateway, Received, RedisServer, Socket, eventually, token};
 
 const ROUTES: &str = r#"
 [connections]
@@ -42,7 +42,7 @@ async fn start_with(more: &str) -> (BackEnd, Gateway) {
 async fn hello(gateway: &Gateway, path: &str, headers: &[(&str, &str)]) -> Socket {
     let headers: Vec<_> = headers.iter().copied().chain([V1]).collect();
     let mut socket = Socket::open(gateway.public, path, &headers).await;
-    socket.say(json!({"type": "hello"})).await;
+    socket.send(json!({"type": "hello"})).await;
     socket
 }
 
@@ -52,7 +52,7 @@ fn groups(welcome: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_session_cookie_is_all_that_a_browser_needs() {
+async fn a_session_cookie_alone_authenticates_a_browser() {
     let (back_end, gateway) = start().await;
     back_end.control(json!({"answer": {"welcome": {"type": "hola", "n": 1}}})).await;
     let mut v1 = hello(&gateway, "/ws", &[("Cookie", "sessionid=7")]).await;
@@ -67,7 +67,7 @@ async fn a_session_cookie_is_all_that_a_browser_needs() {
 }
 
 #[tokio::test]
-async fn the_hook_is_told_what_the_browser_said_and_where() {
+async fn the_hook_receives_the_browsers_headers_path_and_parameters() {
     let (back_end, gateway) = start_with("headers = { \"X-Site\" = \"uno\" }").await;
     let headers = [
         ("Cookie", "sessionid=7; tema=oscuro"),
@@ -102,7 +102,7 @@ async fn the_hook_is_told_what_the_browser_said_and_where() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_by_its_code() {
+async fn a_refusal_of_the_hook_closes_with_its_code() {
     let (back_end, gateway) = start().await;
     let outcome = async |cookie: &str| {
         let mut socket = Socket::open(gateway.public, "/ws", &[("Cookie", cookie)]).await;
@@ -124,7 +124,7 @@ async fn a_refusal_is_told_by_its_code() {
 }
 
 #[tokio::test]
-async fn pages_of_other_sites_are_refused_before_the_hook_is_asked() {
+async fn refuses_pages_of_other_origins_without_asking_the_hook() {
     let (back_end, gateway) = start().await;
     let headers = [("Cookie", "sessionid=7"), ("Origin", "https://evil.example")];
     let mut socket = hello(&gateway, "/ws", &headers).await;
@@ -133,7 +133,7 @@ async fn pages_of_other_sites_are_refused_before_the_hook_is_asked() {
 }
 
 #[tokio::test]
-async fn a_token_goes_before_the_hook_but_not_on_its_routes() {
+async fn a_token_takes_precedence_over_the_hook_except_on_routes_that_require_it() {
     let (back_end, gateway) = start().await;
     let cookie = [("Cookie", "sessionid=7"), V1];
     let mut socket = Socket::open(gateway.public, "/ws", &cookie).await;
@@ -152,7 +152,7 @@ async fn a_token_goes_before_the_hook_but_not_on_its_routes() {
 }
 
 #[tokio::test]
-async fn calls_say_what_the_hook_said() {
+async fn calls_carry_the_identity_that_the_hook_returned() {
     let (back_end, gateway) = start().await;
     let claims = json!({"empresa": "acme", "niveles": [1, 2]});
     back_end.control(json!({"answer": {"claims": claims, "session": "s-1"}})).await;
@@ -167,7 +167,7 @@ async fn calls_say_what_the_hook_said() {
 }
 
 #[tokio::test]
-async fn five_hundred_tabs_of_one_session_are_one_question() {
+async fn asks_once_about_five_hundred_tabs_of_one_session() {
     let (back_end, gateway) = start().await;
     back_end.control(json!({"hold": true})).await;
     let mut tabs = JoinSet::new();
@@ -175,7 +175,7 @@ async fn five_hundred_tabs_of_one_session_are_one_question() {
         let to = gateway.public;
         tabs.spawn(async move {
             let mut socket = Socket::open(to, "/ws", &[("Cookie", "sessionid=7"), V1]).await;
-            socket.say(json!({"type": "hello"})).await;
+            socket.send(json!({"type": "hello"})).await;
             socket.welcome().await;
             socket
         });
@@ -190,7 +190,7 @@ async fn five_hundred_tabs_of_one_session_are_one_question() {
 }
 
 #[tokio::test]
-async fn two_thousand_sessions_at_once_are_asked_about_by_four_at_a_time() {
+async fn asks_about_at_most_four_of_two_thousand_sessions_at_once() {
     let (back_end, gateway) = start().await;
     back_end.control(json!({"answer": {"welcome": {"type": "hola"}}})).await;
     let mut people = JoinSet::new();
@@ -201,9 +201,9 @@ async fn two_thousand_sessions_at_once_are_asked_about_by_four_at_a_time() {
             loop {
                 let mut socket = Socket::open(to, "/ws", &[("Cookie", &cookie)]).await;
                 match socket.next().await {
-                    Said::Text(_) => return socket,
+                    Received::Text(_) => return socket,
                     // As a client does that is told to come back, each in its own time.
-                    Said::Close(4503, _) => {
+                    Received::Close(4503, _) => {
                         tokio::time::sleep(Duration::from_millis(200 + n % 800)).await;
                     }
                     other => panic!("{other:?}"),
@@ -219,31 +219,31 @@ async fn two_thousand_sessions_at_once_are_asked_about_by_four_at_a_time() {
 }
 
 #[tokio::test]
-async fn a_back_end_that_fails_is_given_a_rest_and_found_again() {
+async fn opens_the_circuit_breaker_when_the_back_end_fails_and_closes_it_when_it_recovers() {
     let (back_end, gateway) = start().await;
     back_end.control(json!({"status": 500})).await;
     let outcome = async |n: u32| {
         let cookie = format!("sessionid={n}");
         let mut socket = Socket::open(gateway.public, "/ws", &[("Cookie", &cookie), V1]).await;
-        socket.say(json!({"type": "hello"})).await;
+        socket.send(json!({"type": "hello"})).await;
         socket.next().await
     };
     for n in 0..20 {
-        assert!(matches!(outcome(n).await, Said::Close(4503, _)));
+        assert!(matches!(outcome(n).await, Received::Close(4503, _)));
     }
     let asked = back_end.notes().await["hooks"].as_array().unwrap().len();
     assert!(asked < 10, "{asked} of 20 were asked: the rest began after five");
     assert_eq!(gateway.metric("groupcast_hook_breaks_total").await, 1.0);
     back_end.control(json!({})).await;
     eventually("the back end to be found again", async || {
-        matches!(outcome(7).await, Said::Text(_))
+        matches!(outcome(7).await, Received::Text(_))
     })
     .await;
-    assert!(matches!(outcome(8).await, Said::Text(_)), "all is well again");
+    assert!(matches!(outcome(8).await, Received::Text(_)), "all is well again");
 }
 
 #[tokio::test]
-async fn who_logs_out_is_closed_at_the_next_look() {
+async fn closes_a_logged_out_user_at_the_next_confirmation() {
     let (back_end, gateway) = start_with("recheck = \"1s\"").await;
     let mut v1 = hello(&gateway, "/ws", &[("Cookie", "sessionid=7")]).await;
     v1.welcome().await;
@@ -259,7 +259,7 @@ async fn who_logs_out_is_closed_at_the_next_look() {
 }
 
 #[tokio::test]
-async fn a_back_end_that_cannot_say_keeps_who_is_in_while_its_word_holds() {
+async fn keeps_connections_while_their_identity_is_valid_though_the_back_end_fails() {
     let (back_end, gateway) = start_with("recheck = \"1s\"").await;
     let mut lasting = hello(&gateway, "/ws", &[("Cookie", "sessionid=7")]).await;
     lasting.welcome().await;
@@ -278,7 +278,7 @@ async fn a_back_end_that_cannot_say_keeps_who_is_in_while_its_word_holds() {
 }
 
 #[tokio::test]
-async fn instances_share_what_they_were_told_and_believe_no_one_else() {
+async fn instances_share_hook_answers_and_reject_forged_ones() {
     let (redis, back_end) = (RedisServer::start(), BackEnd::start());
     let layer = format!("[layer]\nkind = \"redis\"\nurl = \"{}\"\n", redis.url());
     let instance =

@@ -7,13 +7,13 @@ use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Gateway, Opcode, Raw, Said, Seen, Socket, assert_like, client_frame, token, upgrade_request,
+    Gateway, Opcode, Raw, Received, Seen, Socket, assert_like, client_frame, token, upgrade_request,
 };
 
 const OFFER: &str = "Sec-WebSocket-Protocol: groupcast.v1.json";
 
 #[tokio::test]
-async fn the_welcome_says_what_a_client_must_know() {
+async fn the_welcome_carries_all_that_a_client_must_know() {
     let gateway = Gateway::start().await;
     let mut socket = gateway.v1_silent("/ws").await;
     assert_eq!(socket.protocol.as_deref(), Some("groupcast.v1.json"));
@@ -21,7 +21,8 @@ async fn the_welcome_says_what_a_client_must_know() {
     let welcome = socket.welcome().await;
     let expected = json!({
         "type": "welcome", "connection": "<string>", "instance": "<string>", "ping_ms": 25_000,
-        "max_bytes": 16_384, "frames_per_second": 50, "frame_burst": 200, "expires_in": "<number>", "retry_ms": 5_000,
+        "max_bytes": 16_384, "frames_per_second": 50, "frame_burst": 200,
+        "expires_in": "<number>", "retry_ms": 5_000,
         "groups": [{"group": "usuario_7"}],
     });
     assert_like(&welcome, &expected, &mut Seen::new());
@@ -32,12 +33,12 @@ async fn the_welcome_says_what_a_client_must_know() {
 }
 
 #[tokio::test]
-async fn a_token_in_the_handshake_makes_one_in_the_hello_needless() {
+async fn a_token_in_the_handshake_replaces_one_in_the_hello() {
     let gateway = Gateway::start().await;
     let bearer = format!("Bearer {}", token("7"));
     let headers = [("Sec-WebSocket-Protocol", "groupcast.v1.json"), ("Authorization", &*bearer)];
     let mut socket = Socket::open(gateway.public, "/ws", &headers).await;
-    socket.say(json!({"type": "hello"})).await;
+    socket.send(json!({"type": "hello"})).await;
     assert_eq!(socket.welcome().await["groups"], json!([{"group": "usuario_7"}]));
     let mut socket = Socket::open(gateway.public, "/ws", &headers).await;
     socket.hello(&token("8")).await;
@@ -53,7 +54,7 @@ const JOIN: &str = r#"{"type":"join","id":1,"groups":["sala_1"]}"#;
 const JOINED: &str = r#"{"type":"joined","id":1,"groups":[{"group":"sala_1"}]}"#;
 
 #[tokio::test]
-async fn handshake_hello_and_more_may_come_in_one_segment() {
+async fn accepts_handshake_hello_and_more_in_one_segment() {
     let gateway = Gateway::start().await;
     let mut raw = Raw::connect(gateway.public).await;
     let mut all = upgrade_request("/ws", &[OFFER]).into_bytes();
@@ -77,7 +78,7 @@ async fn handshake_hello_and_more_may_come_in_one_segment() {
 }
 
 #[tokio::test]
-async fn bytes_may_come_one_by_one() {
+async fn accepts_frames_that_arrive_byte_by_byte() {
     let gateway = Gateway::start().await;
     let mut raw = Raw::connect(gateway.public).await;
     let mut all = upgrade_request("/ws", &[OFFER]).into_bytes();
@@ -92,7 +93,7 @@ async fn bytes_may_come_one_by_one() {
 }
 
 #[tokio::test]
-async fn messages_may_come_in_fragments_with_pings_between_them() {
+async fn accepts_fragmented_messages_with_pings_in_between() {
     let gateway = Gateway::start().await;
     let mut raw = Raw::connect(gateway.public).await;
     raw.upgrade("/ws", &[OFFER]).await;
@@ -111,12 +112,12 @@ async fn messages_may_come_in_fragments_with_pings_between_them() {
 }
 
 #[tokio::test]
-async fn whoever_closes_gets_the_code_back() {
+async fn a_client_that_closes_gets_its_code_back() {
     let gateway = Gateway::start().await;
     for code in [1000, 1001, 3000, 4000] {
         let (v1, plain) = (gateway.v1("7").await, gateway.plain_member("8").await);
-        assert_eq!(v1.close(code).await, Said::Close(code, String::new()));
-        assert_eq!(plain.close(code).await, Said::Close(code, String::new()));
+        assert_eq!(v1.close(code).await, Received::Close(code, String::new()));
+        assert_eq!(plain.close(code).await, Received::Close(code, String::new()));
         gateway.members("usuario_8", 0).await;
     }
     let report = gateway.ask("GET /users/7", &[], "").await.json();
@@ -124,14 +125,14 @@ async fn whoever_closes_gets_the_code_back() {
 }
 
 #[tokio::test]
-async fn whoever_closes_before_the_hello_gets_the_code_back_too() {
+async fn a_client_that_closes_before_its_hello_gets_its_code_back() {
     let gateway = Gateway::start().await;
     let socket = gateway.v1_silent("/ws").await;
-    assert_eq!(socket.close(1000).await, Said::Close(1000, String::new()));
+    assert_eq!(socket.close(1000).await, Received::Close(1000, String::new()));
 }
 
 #[tokio::test]
-async fn a_close_without_a_code_is_answered_with_one_without() {
+async fn answers_a_close_without_a_code_with_one_without() {
     let gateway = Gateway::start().await;
     let mut raw = Raw::connect(gateway.public).await;
     raw.upgrade("/ws", &[&format!("Authorization: Bearer {}", token("7"))]).await;
@@ -168,7 +169,7 @@ fn requests() -> impl Strategy<Value = Vec<Value>> {
 }
 
 #[test]
-fn each_id_is_answered_exactly_once() {
+fn answers_each_id_exactly_once() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let gateway = runtime.block_on(Gateway::start());
     let mut runner = TestRunner::new(ProptestConfig::with_cases(24));
@@ -185,7 +186,7 @@ async fn converse(gateway: &Gateway, requests: Vec<Value>) {
     let mut unanswered: BTreeSet<u64> = (0..requests.len() as u64).collect();
     for (id, mut request) in requests.into_iter().enumerate() {
         request["id"] = id.into();
-        socket.say(request).await;
+        socket.send(request).await;
     }
     while !unanswered.is_empty() {
         let frame = socket.frame().await;
@@ -198,16 +199,16 @@ async fn converse(gateway: &Gateway, requests: Vec<Value>) {
         }
     }
     let last = last_word_of(&mut socket).await;
-    assert_eq!(last, Said::Close(1000, String::new()), "no id is answered again");
+    assert_eq!(last, Received::Close(1000, String::new()), "no id is answered again");
 }
 
 /// Closes; what comes before the answer to that, events apart, or that answer.
-async fn last_word_of(socket: &mut Socket) -> Said {
+async fn last_word_of(socket: &mut Socket) -> Received {
     socket.begin_close(1000).await;
     loop {
         match socket.next().await {
-            Said::Text(text) if text.contains(r#""type":"event""#) => {}
-            Said::Text(text) if text.contains(r#""reason":"grants""#) => {}
+            Received::Text(text) if text.contains(r#""type":"event""#) => {}
+            Received::Text(text) if text.contains(r#""reason":"grants""#) => {}
             other => return other,
         }
     }

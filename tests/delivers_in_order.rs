@@ -21,7 +21,7 @@ fn batch(group: &str, numbers: impl Iterator<Item = u64>) -> String {
 }
 
 #[tokio::test]
-async fn members_on_every_shard_see_one_order() {
+async fn members_on_all_shards_see_the_same_order() {
     let gateway = Gateway::start().await;
     let mut members = Vec::new();
     for sub in ["1", "2", "3", "4"] {
@@ -43,7 +43,7 @@ async fn members_on_every_shard_see_one_order() {
 }
 
 #[tokio::test]
-async fn publishers_side_by_side_are_seen_in_one_order_by_all() {
+async fn all_members_see_concurrent_publishers_in_the_same_order() {
     let gateway = Gateway::start().await;
     let mut members = Vec::new();
     for sub in ["1", "2"] {
@@ -64,17 +64,18 @@ async fn publishers_side_by_side_are_seen_in_one_order_by_all() {
 }
 
 #[tokio::test]
-async fn an_event_is_passed_on_byte_for_byte() {
+async fn delivers_an_event_byte_for_byte() {
     let gateway = Gateway::start().await;
     let mut plain = gateway.plain_member("7").await;
-    let event = "{ \"b\":1.0,  \"type\":\"x\", \"a\":1e3, \"á\":\"\\u00e9 é\\/\",\"big\":12345678901234567890123 }";
+    let event =
+        r#"{ "b":1.0,  "type":"x", "a":1e3, "á":"\u00e9 é\/","big":12345678901234567890123 }"#;
     let answer = gateway.ask("POST /groups/usuario_7/send", &[], event).await;
     assert_eq!(answer.status, 202, "{}", answer.body);
     assert_eq!(plain.text().await, event);
 }
 
 #[tokio::test]
-async fn who_comes_later_and_who_left_get_nothing() {
+async fn members_who_join_later_or_have_left_receive_nothing() {
     let gateway = Gateway::start().await;
     let mut member = gateway.v1("1").await;
     member.join("sala_1").await;
@@ -91,7 +92,7 @@ async fn who_comes_later_and_who_left_get_nothing() {
 }
 
 #[tokio::test]
-async fn gateways_in_one_process_know_nothing_of_each_other() {
+async fn gateways_in_one_process_are_independent() {
     let (one, other) = (Gateway::start().await, Gateway::start().await);
     let (mut here, mut there) = (one.v1("7").await, other.v1("7").await);
     one.publish("usuario_7", json!({"type": "aquí"})).await;
@@ -101,7 +102,7 @@ async fn gateways_in_one_process_know_nothing_of_each_other() {
 }
 
 #[tokio::test]
-async fn targets_that_are_no_group_reach_whom_they_name() {
+async fn events_to_a_user_a_connection_or_all_reach_exactly_those() {
     let gateway = Gateway::start().await;
     let mut plain = gateway.plain_member("7").await;
     let (mut seven, mut eight) = (gateway.v1_silent("/ws").await, gateway.v1("8").await);
@@ -125,7 +126,7 @@ async fn targets_that_are_no_group_reach_whom_they_name() {
 }
 
 #[tokio::test]
-async fn those_excepted_are_left_out() {
+async fn connections_in_except_do_not_receive_the_event() {
     let gateway = Gateway::start().await;
     let mut excepted = gateway.v1_silent("/ws").await;
     excepted.hello(&token("7")).await;
@@ -152,7 +153,7 @@ async fn those_excepted_are_left_out() {
 }
 
 #[tokio::test]
-async fn what_is_published_with_nobody_there_is_accepted_and_gone() {
+async fn accepts_and_discards_an_event_to_a_group_without_members() {
     let gateway = Gateway::start().await;
     let id = gateway.publish("usuario_9", json!({"type": "x"})).await;
     assert!(!id.is_empty());

@@ -23,7 +23,7 @@ fn after<'a>(said: &'a str, mark: &str) -> &'a str {
 }
 
 #[tokio::test]
-async fn what_is_no_websocket_goes_on_to_the_site() {
+async fn passes_requests_that_are_not_websockets_to_the_site() {
     let back_end = BackEnd::start();
     let folder = Folder::with("");
     let (_running, said) = started(&folder, &format!("http://{}", back_end.address()));
@@ -47,7 +47,7 @@ async fn what_is_no_websocket_goes_on_to_the_site() {
 }
 
 #[tokio::test]
-async fn a_site_that_is_away_is_named() {
+async fn names_a_site_that_does_not_answer() {
     let folder = Folder::with("");
     let nobody = {
         let socket = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
@@ -61,7 +61,7 @@ async fn a_site_that_is_away_is_named() {
 }
 
 #[test]
-fn an_address_that_is_none_is_refused() {
+fn refuses_a_malformed_back_end_address() {
     let folder = Folder::with("");
     for address in ["127.0.0.1:8000", "https://127.0.0.1:8000", "http://", "http://a/b"] {
         let output = folder.groupcast(&["dev", "--backend", address]).output().unwrap();

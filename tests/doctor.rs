@@ -34,7 +34,7 @@ fn restricted(server: &RedisServer, more: &[&str], channels: &str) -> Folder {
     Folder::with(&format!("{BASICS}[layer]\nkind = \"redis\"\nurl = \"{url}\"\n{channels}"))
 }
 
-fn said(output: &Output) -> String {
+fn stdout_of(output: &Output) -> String {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(errors.is_empty(), "{errors}");
     String::from_utf8(output.stdout.clone()).unwrap()
@@ -49,7 +49,7 @@ fn doctor(folder: &Folder, more: &[&str]) -> (Findings, i32) {
 
 fn finish(command: &mut Command) -> (Findings, i32) {
     let output = command.output().unwrap();
-    let report = serde_json::from_str(&said(&output)).unwrap();
+    let report = serde_json::from_str(&stdout_of(&output)).unwrap();
     (Findings(report), output.status.code().unwrap())
 }
 
@@ -81,7 +81,7 @@ impl Findings {
 }
 
 #[test]
-fn the_documented_rights_are_enough_for_everything() {
+fn the_documented_rights_suffice_for_every_check() {
     let server = RedisServer::start();
     for channels in ["", "[channels]\nreceive = [\"core\", \"pubsub\"]\n"] {
         let (findings, code) = doctor(&restricted(&server, &[], channels), &[]);
@@ -95,7 +95,7 @@ fn the_documented_rights_are_enough_for_everything() {
 }
 
 #[test]
-fn a_right_that_is_missing_is_named() {
+fn names_a_missing_right() {
     let server = RedisServer::start();
     let core = "[channels]\nreceive = [\"core\"]\n";
     let cases: &[(&[&str], &[&str])] = &[
@@ -127,7 +127,7 @@ fn a_right_that_is_missing_is_named() {
 }
 
 #[test]
-fn a_redis_that_cannot_be_had_fails_with_the_reason() {
+fn fails_with_the_reason_when_redis_cannot_be_reached() {
     let mut server = RedisServer::start();
     let wrong = server.url().replace("redis://", "redis://groupcast:wrong@");
     let folder = Folder::with(&format!("{BASICS}[layer]\nkind = \"redis\"\nurl = \"{wrong}\"\n"));
@@ -142,7 +142,7 @@ fn a_redis_that_cannot_be_had_fails_with_the_reason() {
 }
 
 #[test]
-fn a_running_gateway_is_not_taken_for_a_thief_of_ports() {
+fn recognizes_a_running_gateway_on_its_own_ports() {
     let server = RedisServer::start();
     let folder = folder(&server, "[channels]\nreceive = [\"core\"]\n");
     let mut running = Running::start(&mut folder.groupcast(&["serve"]));
@@ -169,7 +169,7 @@ fn a_running_gateway_is_not_taken_for_a_thief_of_ports() {
 }
 
 #[test]
-fn a_port_of_somebody_else_fails() {
+fn fails_when_another_process_has_the_port() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     // Answers nothing, and ends what asks.
@@ -184,7 +184,7 @@ fn a_port_of_somebody_else_fails() {
 }
 
 #[test]
-fn a_cluster_that_agreed_otherwise_fails() {
+fn fails_when_the_cluster_has_agreed_on_other_settings() {
     let server = RedisServer::start();
     server.ask(&["HSET", "groupcast:bridge", "boxes", "32", "format", "1"]);
     let core = "[channels]\nreceive = [\"core\"]\n";
@@ -197,7 +197,7 @@ fn a_cluster_that_agreed_otherwise_fails() {
 }
 
 #[test]
-fn what_redis_will_do_to_a_gateway_is_said() {
+fn warns_of_redis_settings_that_endanger_a_gateway() {
     let server = RedisServer::start();
     for (name, value) in [
         ("maxmemory", "100mb"),
@@ -225,7 +225,7 @@ async fn leave_behind(django: &Django, groups: &[&str], clocks: Value) {
 }
 
 #[tokio::test]
-async fn djangos_layer_is_read_without_a_configuration() {
+async fn reads_djangos_channel_layer_without_a_configuration() {
     let server = RedisServer::start();
     let config = json!({"expiry": 40, "group_expiry": 7200});
     let django = Django::core(&server).with(config, "");
@@ -260,7 +260,7 @@ async fn djangos_layer_is_read_without_a_configuration() {
     findings.assert("groups", "ok", &["all 2"]);
     assert_eq!(code, 0, "{:#}", findings.0);
 
-    let text = said(&folder.output(&["doctor", "--channels", &server.url()]));
+    let text = stdout_of(&folder.output(&["doctor", "--channels", &server.url()]));
     for part in [
         "warn  dead members",
         "\n    \"channel_capacity\": {\"groupcast.*\": 10000},",
@@ -271,7 +271,7 @@ async fn djangos_layer_is_read_without_a_configuration() {
 }
 
 #[tokio::test]
-async fn settings_that_do_not_read_what_waits_are_told_from_those_that_do() {
+async fn tells_settings_that_can_read_waiting_messages_from_those_that_cannot() {
     let server = RedisServer::start();
     let config = json!({
         "serializer_format": "json", "symmetric_encryption_keys": ["clave"], "prefix": "x",
@@ -279,7 +279,8 @@ async fn settings_that_do_not_read_what_waits_are_told_from_those_that_do() {
     });
     let django = Django::core(&server).with(config, "");
     leave_behind(&django, &["sala_1"], json!([0])).await;
-    let channels = "[channels]\nreceive = [\"core\"]\nprefix = \"x\"\nrandom_prefix_length = 5\nexpiry = \"10s\"\n";
+    let channels = "[channels]\nreceive = [\"core\"]\nprefix = \"x\"\n\
+                    random_prefix_length = 5\nexpiry = \"10s\"\n";
     let right = "serializer = \"json\"\n[[channels.key]]\nsecret = \"clave\"\n";
     for (more, level, words) in [
         (right, "ok", &["all can be read"][..]),
@@ -301,7 +302,7 @@ async fn settings_that_do_not_read_what_waits_are_told_from_those_that_do() {
 }
 
 #[tokio::test]
-async fn the_pubsub_layer_is_told_from_the_core_layer() {
+async fn tells_the_pubsub_layer_from_the_core_layer() {
     let server = RedisServer::start();
     let django = Django::pubsub(&server);
     let _alive = Python::consumer(&django.options(json!({"groups": ["sala_1", "sala_2"]}))).await;
@@ -318,7 +319,7 @@ async fn the_pubsub_layer_is_told_from_the_core_layer() {
 }
 
 #[test]
-fn another_database_or_prefix_is_pointed_at() {
+fn points_to_another_database_or_prefix_that_is_in_use() {
     let server = RedisServer::start();
     let add = "redis.call('SELECT', 5) redis.call('ZADD', 'asgi:group:g', 1, 'specific.0a!1b')";
     server.ask(&["EVAL", add, "0"]);
@@ -331,7 +332,7 @@ fn another_database_or_prefix_is_pointed_at() {
 }
 
 #[test]
-fn a_look_at_many_groups_is_bounded_and_says_so() {
+fn bounds_the_survey_of_many_groups_and_says_so() {
     let server = RedisServer::start();
     let fill =
         "for i = 1, 12000 do redis.call('ZADD', 'asgi:group:g' .. i, 1, 'specific.0a!1b') end";
@@ -343,7 +344,7 @@ fn a_look_at_many_groups_is_bounded_and_says_so() {
 }
 
 #[test]
-fn a_mailbox_near_its_capacity_and_a_clock_ahead_are_told() {
+fn warns_of_a_mailbox_near_its_capacity_and_of_a_clock_that_is_ahead() {
     let server = RedisServer::start();
     // As senders write, whose clock is a minute ahead.
     let fill = "local now = redis.call('TIME')[1] + 60 \
@@ -356,7 +357,7 @@ fn a_mailbox_near_its_capacity_and_a_clock_ahead_are_told() {
 }
 
 #[tokio::test]
-async fn the_connect_hook_is_asked_as_a_browser_asks_it() {
+async fn asks_the_connect_hook_as_for_a_browser() {
     let back_end = BackEnd::start();
     let folder = Folder::with(&format!("{BASICS}{}", back_end.configuration("")));
     let (findings, code) = doctor(&folder, &[]);
@@ -387,9 +388,9 @@ async fn the_connect_hook_is_asked_as_a_browser_asks_it() {
 }
 
 #[test]
-fn an_address_that_is_none_is_64() {
+fn a_malformed_address_exits_with_64() {
     let output = Folder::with("").output(&["doctor", "--channels", "http://127.0.0.1"]);
     assert_eq!(output.status.code(), Some(64));
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("redis://"), "{said}");
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(printed.contains("redis://"), "{printed}");
 }

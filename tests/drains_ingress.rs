@@ -27,7 +27,7 @@ async fn is_empty(server: &RedisServer) {
 }
 
 #[tokio::test]
-async fn two_instances_publish_each_entry_once_and_in_order() {
+async fn two_instances_publish_each_stream_entry_once_and_in_order() {
     let server = RedisServer::start();
     let configuration = Django::core(&server).gateway();
     let gateways = [Gateway::with(&configuration).await, Gateway::with(&configuration).await];
@@ -47,7 +47,7 @@ async fn two_instances_publish_each_entry_once_and_in_order() {
 }
 
 #[tokio::test]
-async fn through_kills_and_while_nobody_drains() {
+async fn no_stream_entry_is_lost_or_repeated_while_instances_are_killed() {
     let server = RedisServer::start();
     let configuration = Django::core(&server).gateway();
     let mut instances =
@@ -92,7 +92,7 @@ async fn through_kills_and_while_nobody_drains() {
 }
 
 #[tokio::test]
-async fn an_entry_names_its_target_and_its_event() {
+async fn a_stream_entry_names_its_target_and_its_event() {
     let server = RedisServer::start();
     let gateway = Gateway::with(&Django::core(&server).gateway()).await;
     gateway.ready().await;
@@ -111,7 +111,7 @@ async fn an_entry_names_its_target_and_its_event() {
 }
 
 #[tokio::test]
-async fn what_says_nothing_is_counted_and_removed() {
+async fn counts_and_removes_malformed_stream_entries() {
     let server = RedisServer::start();
     let gateway = Gateway::with(&Django::core(&server).gateway()).await;
     gateway.ready().await;

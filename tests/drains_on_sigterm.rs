@@ -1,15 +1,16 @@
-//! Going away: everybody is told to come back, spread out, within the grace time.
+//! Shutdown: everybody is sent away with a window in which to come back, within the grace time.
 
 use groupcast::DrainOutcome;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{
-    BASICS, Folder, Gateway, Opcode, Raw, Running, Said, Socket, eventually, request, soon, token,
+    BASICS, Folder, Gateway, Opcode, Raw, Received, Running, Socket, eventually, request, soon,
+    token,
 };
 
 #[tokio::test]
-async fn everybody_is_closed_with_a_window_to_come_back_in() {
+async fn closes_all_connections_with_a_window_in_which_to_come_back() {
     let mut gateway = Gateway::start().await;
     let mut sockets = vec![gateway.plain_member("0").await];
     for sub in 1..20 {
@@ -26,14 +27,14 @@ async fn everybody_is_closed_with_a_window_to_come_back_in() {
 }
 
 #[tokio::test]
-async fn a_gateway_without_connections_ends_at_once() {
+async fn exits_at_once_without_connections() {
     let mut gateway = Gateway::start().await;
     gateway.stop();
     assert_eq!(gateway.ended().await, DrainOutcome::Complete);
 }
 
 #[tokio::test]
-async fn while_draining_it_is_not_ready_takes_nobody_and_delivers_on() {
+async fn is_not_ready_and_accepts_nobody_while_draining_but_delivers() {
     // One a second and shard: the fifth connection of each shard is open for four seconds.
     let mut gateway = Gateway::with("[drain]\nrate = 1\ngrace = \"30s\"\n").await;
     let mut sockets = Vec::new();
@@ -48,7 +49,7 @@ async fn while_draining_it_is_not_ready_takes_nobody_and_delivers_on() {
     let ready = request(gateway.api, "GET /readyz", &[], b"").await;
     assert_eq!((ready.status, ready.body.as_str()), (503, "draining\n"));
     assert_eq!(request(gateway.api, "GET /healthz", &[], b"").await.status, 200);
-    eventually("the door to close", async || {
+    eventually("the listener to close", async || {
         tokio::net::TcpStream::connect(gateway.public).await.is_err()
     })
     .await;
@@ -57,8 +58,8 @@ async fn while_draining_it_is_not_ready_takes_nobody_and_delivers_on() {
     for socket in &mut sockets {
         loop {
             match socket.next().await {
-                Said::Text(_) => reached += 1,
-                Said::Close(4503, reason) => break spread.push(reason),
+                Received::Text(_) => reached += 1,
+                Received::Close(4503, reason) => break spread.push(reason),
                 other => panic!("{other:?}"),
             }
         }
@@ -69,7 +70,7 @@ async fn while_draining_it_is_not_ready_takes_nobody_and_delivers_on() {
 }
 
 #[tokio::test]
-async fn whoever_does_not_take_the_close_is_cut_off_when_the_grace_is_over() {
+async fn cuts_off_clients_that_do_not_close_within_the_grace_time() {
     let mut gateway = Gateway::with("[drain]\ngrace = \"1s\"\n").await;
     let mut deaf = Raw::connect(gateway.public).await;
     deaf.upgrade("/ws", &[&format!("Authorization: Bearer {}", token("7"))]).await;
@@ -95,7 +96,7 @@ async fn v1(public: std::net::SocketAddr, sub: &str) -> Socket {
 }
 
 #[tokio::test]
-async fn sigterm_and_sigint_drain_and_end_with_0() {
+async fn sigterm_and_sigint_drain_and_exit_with_0() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let folder = serving("");
         let mut running = Running::start(&mut folder.groupcast(&["serve"]));
@@ -118,7 +119,7 @@ async fn sigterm_and_sigint_drain_and_end_with_0() {
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_it_at_once() {
+async fn a_second_signal_exits_at_once() {
     let folder = serving("[drain]\ngrace = \"1h\"\nrate = 1\n");
     let mut running = Running::start(&mut folder.groupcast(&["serve"]));
     let (public, _) = running.addresses();

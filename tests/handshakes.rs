@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::support::{
-    Answer, Gateway, Opcode, Raw, Said, eventually, request, token, upgrade_request,
+    Answer, Gateway, Opcode, Raw, Received, eventually, request, token, upgrade_request,
 };
 
 async fn upgraded(gateway: &Gateway, request: &str) -> Answer {
@@ -13,7 +13,7 @@ async fn upgraded(gateway: &Gateway, request: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn the_handshake_is_that_of_the_standard() {
+async fn answers_the_handshake_of_rfc_6455() {
     let gateway = Gateway::start().await;
     let answer = upgraded(&gateway, &upgrade_request("/ws", &[])).await;
     assert_eq!(answer.status, 101);
@@ -25,7 +25,7 @@ async fn the_handshake_is_that_of_the_standard() {
 }
 
 #[tokio::test]
-async fn v1_is_taken_from_whatever_list_it_is_offered_in() {
+async fn accepts_v1_wherever_it_stands_in_the_offered_subprotocols() {
     let gateway = Gateway::start().await;
     for offers in [
         &["Sec-WebSocket-Protocol: groupcast.v1.json"][..],
@@ -39,7 +39,7 @@ async fn v1_is_taken_from_whatever_list_it_is_offered_in() {
 }
 
 #[tokio::test]
-async fn what_is_no_handshake_gets_an_http_error_that_says_why() {
+async fn answers_a_malformed_handshake_with_an_http_error_that_says_why() {
     let gateway = Gateway::start().await;
     let good = upgrade_request("/ws", &[]);
     let but = |from: &str, to: &str| good.replace(from, to);
@@ -63,7 +63,7 @@ async fn what_is_no_handshake_gets_an_http_error_that_says_why() {
 }
 
 #[tokio::test]
-async fn http_on_a_websocket_path_is_426_and_elsewhere_404() {
+async fn answers_http_with_426_on_a_websocket_path_and_404_elsewhere() {
     let gateway = Gateway::start().await;
     let answer = request(gateway.public, "GET /ws", &[], b"").await;
     assert_eq!((answer.status, answer.header("upgrade")), (426, Some("websocket")));
@@ -106,7 +106,7 @@ async fn the_client_is_served_compressed_with_a_validator_and_at_a_lasting_addre
 }
 
 #[tokio::test]
-async fn a_connection_may_upgrade_after_other_requests() {
+async fn upgrades_a_connection_after_other_requests() {
     let gateway = Gateway::start().await;
     let mut raw = Raw::connect(gateway.public).await;
     for _ in 0..2 {
@@ -121,7 +121,7 @@ async fn a_connection_may_upgrade_after_other_requests() {
 }
 
 #[tokio::test]
-async fn heads_are_bounded() {
+async fn refuses_heads_over_the_limits() {
     let gateway = Gateway::start().await;
     let mut witness = gateway.v1("testigo").await;
     let many = (0..101).map(|n| format!("X-{n}: 1\r\n")).collect::<String>();
@@ -139,7 +139,7 @@ async fn heads_are_bounded() {
 }
 
 #[tokio::test]
-async fn a_head_that_does_not_arrive_ends_the_connection() {
+async fn closes_a_connection_whose_head_does_not_arrive_in_time() {
     let gateway = Gateway::with("[connections]\nheader_timeout = \"300ms\"\n").await;
     let mut witness = gateway.v1("testigo").await;
     let mut half = Raw::connect(gateway.public).await;
@@ -152,7 +152,7 @@ async fn a_head_that_does_not_arrive_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn half_open_handshakes_are_few_and_those_who_wait_are_served_when_they_end() {
+async fn bounds_half_open_handshakes_and_serves_waiting_clients_when_they_end() {
     let gateway = Gateway::with("[connections]\nmax_handshakes = 2\n").await;
     let mut witness = gateway.v1("testigo").await;
     // One sends half a head, one never says hello: both keep their place.
@@ -162,19 +162,19 @@ async fn half_open_handshakes_are_few_and_those_who_wait_are_served_when_they_en
     let mut waiting = Raw::connect(gateway.public).await;
     let bearer = format!("Authorization: Bearer {}", token("7"));
     waiting.write(upgrade_request("/ws", &[&bearer]).as_bytes()).await;
-    // The API is another door, and who is in stays in.
+    // The API is another listener, and welcomed clients stay.
     for _ in 0..50 {
         gateway.still_serves(&mut witness).await;
     }
     let report = gateway.ask("GET /groups/usuario_7", &[], "").await.json();
     assert_eq!(report["connections"], 0, "it waits in the queue of the system");
-    assert_eq!(mute.close(1000).await, Said::Close(1000, String::new()));
+    assert_eq!(mute.close(1000).await, Received::Close(1000, String::new()));
     assert_eq!(waiting.answer().await.status, 101);
     gateway.members("usuario_7", 1).await;
 }
 
 #[tokio::test]
-async fn whoever_is_in_has_no_place_among_the_handshakes() {
+async fn a_welcomed_client_frees_its_handshake_slot() {
     let gateway = Gateway::with("[connections]\nmax_handshakes = 1\n").await;
     let mut sockets = Vec::new();
     for sub in ["1", "2", "3", "4"] {
@@ -186,7 +186,7 @@ async fn whoever_is_in_has_no_place_among_the_handshakes() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_before_its_hello_leaves_nothing() {
+async fn a_client_that_disconnects_before_its_hello_leaves_nothing_behind() {
     let gateway = Gateway::with("[connections]\nmax_handshakes = 1\n").await;
     for cut in ["", "GET /ws", &upgrade_request("/ws", &[]), &upgrade_request("/nada", &[])] {
         let mut raw = Raw::connect(gateway.public).await;
@@ -207,7 +207,7 @@ async fn a_client_that_goes_before_its_hello_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_client_that_offers_only_what_is_not_spoken_learns_so() {
+async fn refuses_a_client_that_offers_only_unknown_subprotocols() {
     let gateway = Gateway::start().await;
     let mut witness = gateway.v1("testigo").await;
     let offer = ["Sec-WebSocket-Protocol: chat, groupcast.v2.json"];

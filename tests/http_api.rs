@@ -2,22 +2,22 @@
 
 use serde_json::json;
 
-use crate::support::{API_SECRET, Gateway, Said, request, token};
+use crate::support::{API_SECRET, Gateway, Received, request, token};
 
 #[tokio::test]
-async fn back_ends_and_browsers_have_doors_of_their_own() {
+async fn back_ends_and_browsers_have_separate_listeners() {
     let gateway = Gateway::start().await;
     let bearer = format!("Authorization: Bearer {API_SECRET}");
     let event = br#"{"type":"x"}"#;
     let headers = [bearer.as_str(), "Content-Type: application/json"];
-    let wrong_door = request(gateway.public, "POST /groups/a/send", &headers, event).await;
-    assert_eq!(wrong_door.status, 404);
+    let wrong_listener = request(gateway.public, "POST /groups/a/send", &headers, event).await;
+    assert_eq!(wrong_listener.status, 404);
     let answer = request(gateway.api, "GET /ws", &[], b"").await;
     assert_eq!((answer.status, &answer.json()["code"]), (404, &json!("not_found")));
 }
 
 #[tokio::test]
-async fn a_browsers_token_is_no_key_and_wrong_keys_are_counted() {
+async fn rejects_a_browsers_token_as_api_key_and_counts_wrong_keys() {
     let gateway = Gateway::start().await;
     let mut witness = gateway.v1("testigo").await;
     let event = br#"{"type":"x"}"#;
@@ -41,7 +41,7 @@ async fn a_browsers_token_is_no_key_and_wrong_keys_are_counted() {
 }
 
 #[tokio::test]
-async fn a_key_may_do_what_it_is_allowed_to_and_no_more() {
+async fn restricts_an_api_key_to_its_operations_and_groups() {
     let gateway = Gateway::with(
         "[[api.key]]\nname = \"celery\"\nsecret = \"another-secret-entirely\"\n\
          groups = [\"pedido.*\"]\nallow = [\"send\"]\n",
@@ -71,7 +71,7 @@ async fn a_key_may_do_what_it_is_allowed_to_and_no_more() {
 }
 
 #[tokio::test]
-async fn it_can_be_asked_why_somebody_did_not_see_something() {
+async fn reports_why_a_user_did_not_receive_an_event() {
     let gateway = Gateway::start().await;
     let mut socket = gateway.v1_silent("/ws").await;
     socket.hello(&token("7")).await;
@@ -85,14 +85,14 @@ async fn it_can_be_asked_why_somebody_did_not_see_something() {
     assert_eq!((&connection["id"], &connection["groups"]), (&id, &json!(["usuario_7"])));
     assert_eq!(connection["protocol"], "groupcast.v1.json");
     assert_eq!((&connection["sent"], &connection["waiting"]), (&json!(1), &json!(0)));
-    assert_eq!(socket.close(3007).await, Said::Close(3007, String::new()));
+    assert_eq!(socket.close(3007).await, Received::Close(3007, String::new()));
     gateway.members("usuario_7", 0).await;
     let user = gateway.ask("GET /users/7", &[], "").await.json();
     assert_eq!(user["last_close"], 3007);
 }
 
 #[tokio::test]
-async fn a_batch_keeps_its_order_and_names_what_it_could_not_take() {
+async fn a_batch_keeps_its_order_and_names_the_items_it_refuses() {
     let gateway = Gateway::start().await;
     let mut socket = gateway.v1("7").await;
     socket.join("sala_1").await;
@@ -116,7 +116,7 @@ async fn a_batch_keeps_its_order_and_names_what_it_could_not_take() {
 }
 
 #[tokio::test]
-async fn health_and_description_need_no_key() {
+async fn health_and_description_require_no_key() {
     let gateway = Gateway::start().await;
     for (path, body) in
         [("/healthz", Some("ok\n")), ("/readyz", Some("ready\n")), ("/openapi.json", None)]

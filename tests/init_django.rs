@@ -17,19 +17,19 @@ fn project() -> (Folder, PathBuf) {
     (folder, path)
 }
 
-/// What was said on stdout of a command that succeeded.
-fn said(folder: &Folder, arguments: &[&str]) -> String {
+/// stdout of a command that succeeded.
+fn stdout_of(folder: &Folder, arguments: &[&str]) -> String {
     let output = folder.output(arguments);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]
-fn a_project_gets_configuration_helper_and_secrets() {
+fn writes_configuration_helper_and_secrets_for_a_project() {
     let (folder, path) = project();
-    let said = said(&folder, &["init", "django"]);
+    let printed = stdout_of(&folder, &["init", "django"]);
     for part in ["gateway.toml", "groupcast.py", "tienda/settings.py", "include(\"groupcast\")"] {
-        assert!(said.contains(part), "{part} is missing in\n{said}");
+        assert!(printed.contains(part), "{part} is missing in\n{printed}");
     }
     let helper = fs::read_to_string(path.join("groupcast.py")).unwrap();
     assert!(helper.starts_with("\"\"\"Groupcast for Django"), "{helper:.80}");
@@ -40,42 +40,42 @@ fn a_project_gets_configuration_helper_and_secrets() {
         let line = secrets.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         let secret = line.unwrap_or_else(|| panic!("no {name} in {secrets}"));
         assert!(secret.len() >= most, "{name}: {secret}");
-        assert!(!said.contains(secret), "secrets are not printed");
+        assert!(!printed.contains(secret), "secrets are not printed");
     }
 }
 
 #[test]
-fn what_is_there_is_left_alone_and_force_renews_the_helper_only() {
+fn leaves_existing_files_alone_and_replaces_the_helper_with_force() {
     let (folder, path) = project();
-    said(&folder, &["init", "django"]);
+    stdout_of(&folder, &["init", "django"]);
     let secrets = fs::read_to_string(path.join("groupcast.env")).unwrap();
     fs::write(folder.gateway_toml(), "# mine\n").unwrap();
     fs::write(path.join("groupcast.py"), "# old\n").unwrap();
     let read = |name: &str| fs::read_to_string(path.join(name)).unwrap();
 
-    let again = said(&folder, &["init", "django"]);
+    let again = stdout_of(&folder, &["init", "django"]);
     assert_eq!(again.matches("left alone").count(), 3, "{again}");
     assert_eq!((read("gateway.toml"), read("groupcast.py")), ("# mine\n".into(), "# old\n".into()));
 
-    let forced = said(&folder, &["init", "django", "--force"]);
+    let forced = stdout_of(&folder, &["init", "django", "--force"]);
     assert_eq!(forced.matches("left alone").count(), 2, "{forced}");
     assert_eq!((read("gateway.toml"), read("groupcast.env")), ("# mine\n".into(), secrets));
     assert!(read("groupcast.py").starts_with("\"\"\"Groupcast for Django"));
 }
 
 #[test]
-fn a_folder_without_a_project_is_refused_and_untouched() {
+fn refuses_a_folder_without_a_project_and_leaves_it_untouched() {
     let folder = Folder::with("# mine\n");
     let output = folder.output(&["init", "django", "--dir", "."]);
     assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("manage.py") && said.contains("--dir"), "{said}");
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert!(printed.contains("manage.py") && printed.contains("--dir"), "{printed}");
     let files = fs::read_dir(folder.gateway_toml().parent().unwrap()).unwrap().count();
     assert_eq!(files, 1, "nothing but the gateway.toml that was there");
 }
 
 #[test]
-fn it_is_said_in_the_readers_language() {
+fn prints_in_the_language_of_the_environment() {
     let (folder, _) = project();
     let mut command = folder.groupcast(&["init", "django"]);
     let output = command.env("LC_ALL", "es_MX.UTF-8").output().unwrap();
@@ -83,16 +83,16 @@ fn it_is_said_in_the_readers_language() {
 }
 
 #[test]
-fn the_configuration_and_the_secrets_written_are_good() {
+fn the_configuration_and_secrets_it_writes_are_valid() {
     let (folder, path) = project();
-    said(&folder, &["init", "django"]);
+    stdout_of(&folder, &["init", "django"]);
     let mut command = folder.groupcast(&["check"]);
     let secrets = fs::read_to_string(path.join("groupcast.env")).unwrap();
     command.envs(secrets.lines().filter_map(|line| line.split_once('=')));
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let said = String::from_utf8(output.stdout).unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
     for part in ["/groupcast/connect", "/groupcast/call", "usuario_{sub}", "django: send"] {
-        assert!(said.contains(part), "{part} is missing in\n{said}");
+        assert!(printed.contains(part), "{part} is missing in\n{printed}");
     }
 }

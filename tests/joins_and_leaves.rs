@@ -1,4 +1,4 @@
-//! Memberships that clients want: each group of a frame stands alone, and many come at once.
+//! Memberships that clients want: each group of a frame succeeds or fails alone, many come at once.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ fn held(answer: &Value) -> (usize, Option<&str>) {
 }
 
 #[tokio::test]
-async fn standings_come_in_the_order_asked() {
+async fn join_outcomes_come_in_the_order_asked() {
     let gateway = Gateway::start().await;
     let mut socket = gateway.v1("7").await;
     let asked = ["no va", "sala_1", "usuario_8", "pedido.2", "sala_1", ""];
@@ -34,7 +34,7 @@ async fn standings_come_in_the_order_asked() {
 }
 
 #[tokio::test]
-async fn a_group_too_many_is_refused_and_the_rest_joined() {
+async fn refuses_groups_over_the_limit_and_joins_the_rest() {
     let gateway = Gateway::with("[limits]\ngroups_per_connection = 4\n").await;
     let mut socket = gateway.v1("7").await;
     let answer = socket.ask(json!({"type": "join", "groups": names(0, 5)})).await;
@@ -51,7 +51,7 @@ async fn a_group_too_many_is_refused_and_the_rest_joined() {
 }
 
 #[tokio::test]
-async fn a_group_named_twice_in_a_frame_is_joined_once() {
+async fn joins_a_group_once_that_is_named_twice_in_a_frame() {
     let gateway = Gateway::start().await;
     let mut socket = gateway.v1("7").await;
     let answer = socket.ask(json!({"type": "join", "groups": ["sala_1", "sala_1"]})).await;
@@ -65,7 +65,7 @@ async fn a_group_named_twice_in_a_frame_is_joined_once() {
 }
 
 #[tokio::test]
-async fn a_group_that_the_server_joined_can_be_left() {
+async fn a_client_can_leave_a_group_that_the_server_joined() {
     let gateway = Gateway::start().await;
     let mut socket = gateway.v1("7").await;
     let left = socket.ask(json!({"type": "leave", "groups": ["usuario_7"]})).await;
@@ -82,7 +82,7 @@ async fn a_join_sent_before_a_leave_takes_effect_before_it() {
     let mut socket = gateway.v1("7").await;
     for round in 0..20 {
         for (n, kind) in ["join", "leave", "join", "leave"].into_iter().enumerate() {
-            socket.say(json!({"type": kind, "id": 4 * round + n, "groups": ["sala_1"]})).await;
+            socket.send(json!({"type": kind, "id": 4 * round + n, "groups": ["sala_1"]})).await;
         }
     }
     for _ in 0..80 {
@@ -94,7 +94,7 @@ async fn a_join_sent_before_a_leave_takes_effect_before_it() {
 }
 
 #[tokio::test]
-async fn a_join_of_too_many_names_is_one_error() {
+async fn answers_a_join_of_too_many_names_with_one_error() {
     let gateway = Gateway::start().await;
     let mut socket = gateway.v1("7").await;
     let answer = socket.ask(json!({"type": "join", "groups": vec!["a"; 1025]})).await;
@@ -105,14 +105,14 @@ async fn a_join_of_too_many_names_is_one_error() {
 }
 
 #[tokio::test]
-async fn ten_thousand_joins_of_one_client_are_all_answered() {
+async fn answers_ten_thousand_joins_of_one_client() {
     // Room for a megabyte of refusals, which are said before the first is read.
     let gateway = Gateway::with("[limits]\noutbox_bytes = \"4MiB\"\n").await;
     let mut witness = gateway.v1("testigo").await;
     let mut socket = gateway.v1("7").await;
     for frame in 0..10 {
         let groups = names(frame * 1000, 1000);
-        socket.say(json!({"type": "join", "id": frame, "groups": groups})).await;
+        socket.send(json!({"type": "join", "id": frame, "groups": groups})).await;
     }
     gateway.still_serves(&mut witness).await;
     // The first join asks the layer; those that have no room left are answered at once.
@@ -129,7 +129,7 @@ async fn ten_thousand_joins_of_one_client_are_all_answered() {
 }
 
 #[tokio::test]
-async fn a_thousand_clients_with_ten_joins_each_are_all_answered() {
+async fn answers_ten_joins_of_each_of_a_thousand_clients() {
     const CLIENTS: usize = 1000;
     let gateway = Gateway::start().await;
     let mut witness = gateway.v1("testigo").await;

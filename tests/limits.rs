@@ -2,17 +2,17 @@
 
 use serde_json::json;
 
-use crate::support::{Gateway, Said, eventually, token};
+use crate::support::{Gateway, Received, eventually, token};
 
 /// Whether a v1 client of `sub` is let in now.
 async fn is_welcome(gateway: &Gateway, sub: &str) -> bool {
     let mut socket = gateway.v1_silent("/ws").await;
     socket.hello(&token(sub)).await;
-    matches!(socket.next().await, Said::Text(text) if text.contains("welcome"))
+    matches!(socket.next().await, Received::Text(text) if text.contains("welcome"))
 }
 
 #[tokio::test]
-async fn one_user_has_so_many_connections_and_no_more() {
+async fn bounds_the_connections_of_one_user() {
     let gateway = Gateway::with("[connections]\nper_user = 2\n").await;
     let mut witness = gateway.v1("testigo").await;
     let (_plain, first) = (gateway.plain_member("7").await, gateway.v1("7").await);
@@ -28,7 +28,7 @@ async fn one_user_has_so_many_connections_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_full_gateway_refuses_and_serves_on() {
+async fn a_full_gateway_refuses_new_clients_and_serves_the_others() {
     let gateway = Gateway::with("[connections]\nmax = 2\n").await;
     let (mut witness, other) = (gateway.v1("testigo").await, gateway.v1("7").await);
     let (code, reason) = gateway.plain("/ws", "8").await.closed().await;
@@ -40,7 +40,7 @@ async fn a_full_gateway_refuses_and_serves_on() {
 }
 
 #[tokio::test]
-async fn those_who_say_hello_at_once_are_no_more_than_there_is_room_for() {
+async fn admits_no_more_of_simultaneous_hellos_than_there_is_room_for() {
     let gateway = Gateway::with("[connections]\nmax = 3\n").await;
     let mut silent = Vec::new();
     for _ in 0..10 {
@@ -52,8 +52,8 @@ async fn those_who_say_hello_at_once_are_no_more_than_there_is_room_for() {
     let mut admitted = 0;
     for socket in &mut silent {
         match socket.next().await {
-            Said::Text(text) if text.contains("welcome") => admitted += 1,
-            Said::Close(4529, _) => {}
+            Received::Text(text) if text.contains("welcome") => admitted += 1,
+            Received::Close(4529, _) => {}
             other => panic!("{other:?}"),
         }
     }
@@ -61,18 +61,18 @@ async fn those_who_say_hello_at_once_are_no_more_than_there_is_room_for() {
 }
 
 #[tokio::test]
-async fn frames_beyond_the_burst_end_the_connection() {
+async fn closes_a_connection_that_sends_more_frames_than_the_burst() {
     let gateway = Gateway::with("[limits]\nframes_per_second = 1\nframe_burst = 10\n").await;
     let mut witness = gateway.v1("testigo").await;
     let mut socket = gateway.v1("7").await;
     for id in 0..20 {
-        socket.say(json!({"type": "leave", "id": id, "groups": ["sala_1"]})).await;
+        socket.send(json!({"type": "leave", "id": id, "groups": ["sala_1"]})).await;
     }
     let mut answered = 0;
     let (code, reason) = loop {
         match socket.next().await {
-            Said::Text(_) => answered += 1,
-            Said::Close(code, reason) => break (code, reason),
+            Received::Text(_) => answered += 1,
+            Received::Close(code, reason) => break (code, reason),
             other => panic!("{other:?}"),
         }
     };

@@ -1,4 +1,4 @@
-//! What waits in Django's mailboxes waits well: through restarts, beside rubbish, up to its capacity.
+//! What waits in Django's mailboxes survives restarts and malformed entries, up to the capacity.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -19,7 +19,7 @@ fn roomy(server: &RedisServer) -> Django {
 }
 
 #[tokio::test]
-async fn what_is_sent_while_no_gateway_runs_is_delivered_by_the_next() {
+async fn delivers_after_a_start_what_was_sent_while_no_gateway_ran() {
     let server = RedisServer::start();
     let django = roomy(&server);
     let mut only = Instance::start(&django.gateway()).await;
@@ -35,8 +35,8 @@ async fn what_is_sent_while_no_gateway_runs_is_delivered_by_the_next() {
     let groups = [ROOMS, ORDERS].concat();
     let mut summaries = vec![django.send(0, &groups, 10).await];
     for sender in [1, 2] {
-        // What a gateway has taken and not yet delivered ends with it, and is told by the next join.
-        crowd.heard(goals(&summaries)).await;
+        // What a gateway has taken and not yet delivered ends with it; the next join reports it.
+        crowd.received(goals(&summaries)).await;
         if sender == 1 {
             only.terminate().await;
         } else {
@@ -67,7 +67,7 @@ async fn of_group(socket: &mut Socket, group: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_box_found_full_is_a_gap_to_its_groups() {
+async fn a_full_mailbox_is_reported_to_its_groups_as_a_possible_gap() {
     let server = RedisServer::start();
     let config = json!({"capacity": 20});
     let one_box = Django::core(&server).with(config, "capacity = 20\nboxes = 1");
@@ -114,7 +114,7 @@ fn to_channel(name: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn entries_that_say_nothing_are_counted_and_stand_in_nobodys_way() {
+async fn counts_malformed_entries_and_delivers_those_behind_them() {
     let server = RedisServer::start();
     let django = Django::core(&server);
     let gateway = Gateway::with(&django.gateway()).await;
@@ -156,7 +156,7 @@ async fn entries_that_say_nothing_are_counted_and_stand_in_nobodys_way() {
 }
 
 #[tokio::test]
-async fn a_group_that_nobody_holds_costs_senders_nothing() {
+async fn a_group_that_nobody_holds_has_no_member_in_redis() {
     let server = RedisServer::start();
     let django = Django::core(&server);
     // Groups are left soon after their last member.

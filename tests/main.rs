@@ -6,21 +6,21 @@ mod support;
 
 // The rooms and their order, files and their length.
 mod architecture;
-// What is typed: exit codes, sentences on stderr, the first line of the log.
+// The command line: exit codes, sentences on stderr, the first line of the log.
 mod commands;
 mod dev_with_site;
-// What is tried before anything is served.
+// Diagnosis before anything is served.
 mod doctor;
-// What a Django project is given to begin with.
+// What a Django project starts with.
 mod init_django;
 
-// The documents, held against the gateway.
+// The documents, compared with the gateway.
 mod protocol_document;
 mod transcripts;
-// What judges the clients of the tests below, judged itself.
+// The oracle that judges the clients of the tests below.
 mod oracle;
 
-// What is promised to whoever behaves.
+// What well-behaved clients and back ends can rely on.
 mod calls;
 mod closed_by_backend;
 mod connect_hook;
@@ -39,7 +39,7 @@ mod renews_tokens;
 mod sends_to_django;
 mod two_instances;
 
-// What happens to whoever does not, and that nobody else notices.
+// What happens to those that misbehave, and that nobody else notices.
 mod bad_events;
 mod bad_frames;
 mod handshakes;
@@ -56,5 +56,5 @@ mod survives_redis_with_django;
 // What happens when instances are killed and stopped.
 mod chaos;
 
-// The end.
+// Shutdown.
 mod drains_on_sigterm;

@@ -11,7 +11,7 @@ async fn change(gateway: &Gateway, method: &str, group: &str, member: &str) {
 }
 
 #[tokio::test]
-async fn a_user_is_added_and_removed_on_all_connections() {
+async fn adds_and_removes_a_user_on_all_connections() {
     let gateway = Gateway::start().await;
     let (mut one, mut two) = (gateway.v1("7").await, gateway.v1("7").await);
     let mut other = gateway.v1("8").await;
@@ -34,7 +34,7 @@ async fn a_user_is_added_and_removed_on_all_connections() {
 }
 
 #[tokio::test]
-async fn one_connection_is_added_by_its_id() {
+async fn adds_one_connection_by_its_id() {
     let gateway = Gateway::start().await;
     let mut one = gateway.v1_silent("/ws").await;
     one.hello(&token("7")).await;
@@ -49,7 +49,7 @@ async fn one_connection_is_added_by_its_id() {
 }
 
 #[tokio::test]
-async fn plain_clients_are_added_without_a_word() {
+async fn adds_plain_clients_without_a_notification() {
     let gateway = Gateway::start().await;
     let mut plain = gateway.plain_member("7").await;
     change(&gateway, "PUT", "vip", "user:7").await;
@@ -64,7 +64,7 @@ async fn plain_clients_are_added_without_a_word() {
 }
 
 #[tokio::test]
-async fn adding_twice_and_removing_what_is_not_there_change_nothing() {
+async fn adding_twice_and_removing_a_missing_member_change_nothing() {
     let gateway = Gateway::start().await;
     let mut socket = gateway.v1("7").await;
     for method in ["DELETE", "PUT", "PUT"] {
@@ -77,7 +77,7 @@ async fn adding_twice_and_removing_what_is_not_there_change_nothing() {
 }
 
 #[tokio::test]
-async fn what_the_back_end_gave_a_new_token_does_not_take_away() {
+async fn a_new_token_keeps_memberships_given_by_the_back_end() {
     let gateway = Gateway::start().await;
     let mut socket = gateway.v1("7").await;
     change(&gateway, "PUT", "vip", "user:7").await;
@@ -91,7 +91,7 @@ async fn what_the_back_end_gave_a_new_token_does_not_take_away() {
 }
 
 #[tokio::test]
-async fn a_connection_with_as_many_groups_as_it_may_hold_gets_no_more() {
+async fn refuses_more_groups_for_a_connection_at_its_limit() {
     let gateway = Gateway::with("[limits]\ngroups_per_connection = 2\n").await;
     let mut socket = gateway.v1("7").await;
     socket.join("sala_1").await;

@@ -1,4 +1,4 @@
-//! What is counted is what happened, and every family is of use.
+//! Every metric counts what happened, and every family is used.
 
 use std::collections::BTreeSet;
 
@@ -36,7 +36,7 @@ async fn the_exposition_is_well_formed() {
 }
 
 #[tokio::test]
-async fn life_is_counted() {
+async fn counts_connections_events_and_refusals() {
     let gateway = Gateway::start().await;
     let mut plain = gateway.plain_member("7").await;
     let mut v1 = gateway.v1("8").await;
@@ -87,11 +87,11 @@ async fn life_is_counted() {
 }
 
 #[tokio::test]
-async fn calls_of_plain_clients_that_come_to_nothing_are_counted() {
+async fn counts_failed_calls_of_plain_clients() {
     let gateway = Gateway::start().await;
     let mut plain = gateway.plain("/ws", "7").await;
-    plain.say(json!({"no": "name"})).await;
-    plain.say(json!({"action": "ungranted"})).await;
+    plain.send(json!({"no": "name"})).await;
+    plain.send(json!({"action": "ungranted"})).await;
     let counted = |reason| format!(r#"groupcast_calls_failed_total{{reason="{reason}"}}"#);
     gateway.metric_reaches(&counted("not_a_call"), 1.0).await;
     gateway.metric_reaches(&counted("forbidden"), 1.0).await;

@@ -1,4 +1,4 @@
-//! The oracle that judges what clients hear, against histories made by hand.
+//! The oracle that judges what clients receive, against histories made by hand.
 
 use serde_json::{Value, json};
 
@@ -35,7 +35,7 @@ fn says(frames: &[Value], what: &str) {
 }
 
 #[test]
-fn every_event_once_in_order_is_right() {
+fn accepts_every_event_once_and_in_order() {
     let join = joined(json!({"group": "sala_1"}));
     let frames = [join, event(0, 1), event(1, 1), event(0, 2), event(0, 3), event(1, 2)];
     assert_eq!(fault(&frames), None);
@@ -51,7 +51,7 @@ fn every_event_once_in_order_is_right() {
 }
 
 #[test]
-fn a_repetition_is_seen_however_late() {
+fn detects_a_repetition_however_late() {
     let join = joined(json!({"group": "sala_1"}));
     says(&[join.clone(), event(0, 1), event(0, 1)], "came twice");
     says(&[join.clone(), event(0, 1), event(0, 2), gap(), event(0, 1)], "came twice");
@@ -59,7 +59,7 @@ fn a_repetition_is_seen_however_late() {
 }
 
 #[test]
-fn what_another_connection_heard_may_come_again_under_its_id() {
+fn accepts_a_replay_to_another_connection_under_the_same_id() {
     let join = joined(json!({"group": "sala_1"}));
     let twice = [event(0, 1), event(0, 2)];
     let frames = [&[join.clone()][..], &twice, std::slice::from_ref(&join), &twice].concat();
@@ -71,13 +71,13 @@ fn what_another_connection_heard_may_come_again_under_its_id() {
 }
 
 #[test]
-fn a_late_event_is_out_of_order_even_if_its_absence_was_told() {
+fn detects_a_late_event_even_if_a_gap_reported_it_lost() {
     let join = joined(json!({"group": "sala_1"}));
     says(&[join, event(0, 1), gap(), event(0, 3), event(0, 2)], "out of order");
 }
 
 #[test]
-fn a_hole_must_be_told_before_what_follows_it() {
+fn requires_a_gap_before_the_event_that_follows_a_hole() {
     let join = joined(json!({"group": "sala_1"}));
     says(&[join.clone(), event(0, 2)], "missing");
     says(&[join.clone(), event(0, 1), event(0, 3), gap()], "missing");
@@ -92,7 +92,7 @@ fn a_hole_must_be_told_before_what_follows_it() {
 }
 
 #[test]
-fn a_gap_of_another_group_excuses_nothing() {
+fn does_not_accept_a_gap_of_another_group() {
     let join = json!({"type": "joined", "groups": [{"group": "sala_1"}, {"group": "sala_2"}]});
     let mut other = gap();
     other["group"] = "sala_2".into();
@@ -100,9 +100,14 @@ fn a_gap_of_another_group_excuses_nothing() {
 }
 
 #[test]
-fn offsets_follow_each_other_or_a_gap_that_names_them() {
+fn requires_consecutive_offsets_or_a_gap_that_names_the_missing_ones() {
     let join = joined(json!({"group": "pedido.1", "epoch": "a", "offset": 0}));
-    let gap = |from, to| json!({"type": "gap", "group": "pedido.1", "reason": "history", "epoch": "a", "from": from, "to": to});
+    let gap = |from, to| {
+        json!({
+            "type": "gap", "group": "pedido.1", "reason": "history",
+            "epoch": "a", "from": from, "to": to,
+        })
+    };
     assert_eq!(fault(&[join.clone(), numbered(1), numbered(2)]), None);
     says(&[join.clone(), numbered(1), numbered(3)], "follows");
     assert_eq!(fault(&[join.clone(), numbered(1), gap(2, 4), numbered(5)]), None);
@@ -115,7 +120,7 @@ fn offsets_follow_each_other_or_a_gap_that_names_them() {
 }
 
 #[test]
-fn what_is_called_recovered_must_follow_whole() {
+fn requires_a_complete_replay_after_recovered() {
     let join = joined(json!({"group": "pedido.1", "epoch": "a", "offset": 0}));
     let back = |epoch, offset, recovered| {
         joined(

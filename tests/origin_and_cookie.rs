@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Gateway, Said, Socket, token};
+use crate::support::{Gateway, Received, Socket, token};
 
 const COOKIE: &str = r#"
 [auth]
@@ -19,8 +19,8 @@ async fn open(gateway: &Gateway, path: &str, headers: &[(&str, &str)]) -> Socket
 async fn outcome(gateway: &Gateway, headers: &[(&str, &str)]) -> Result<(), (u16, Value)> {
     let mut socket = open(gateway, "/ws", headers).await;
     match socket.next().await {
-        Said::Text(_) => Ok(()),
-        Said::Close(code, reason) => Err((code, serde_json::from_str(&reason).unwrap())),
+        Received::Text(_) => Ok(()),
+        Received::Close(code, reason) => Err((code, serde_json::from_str(&reason).unwrap())),
         other => panic!("{other:?}"),
     }
 }
@@ -33,7 +33,7 @@ async fn gateway() -> Gateway {
 }
 
 #[tokio::test]
-async fn a_cookie_is_believed_from_pages_of_the_same_host_and_those_listed() {
+async fn accepts_a_cookie_from_pages_of_the_same_host_and_of_listed_origins() {
     let gateway = gateway().await;
     let cookie = format!("sessionid=1; ws_token={}; tema=oscuro", token("7"));
     let own = format!("http://{}", gateway.public);
@@ -46,7 +46,7 @@ async fn a_cookie_is_believed_from_pages_of_the_same_host_and_those_listed() {
 }
 
 #[tokio::test]
-async fn a_cookie_is_not_believed_from_other_pages() {
+async fn rejects_a_cookie_from_pages_of_other_origins() {
     let gateway = gateway().await;
     let mut witness = gateway.v1("testigo").await;
     let cookie = format!("ws_token={}", token("7"));
@@ -64,7 +64,7 @@ async fn a_cookie_is_not_believed_from_other_pages() {
 }
 
 #[tokio::test]
-async fn what_a_page_must_know_itself_is_believed_from_any_page() {
+async fn accepts_a_token_from_pages_of_any_origin() {
     let gateway = gateway().await;
     let (bearer, foreign) = (format!("Bearer {}", token("7")), ("Origin", "https://evil.example"));
     assert_eq!(outcome(&gateway, &[("Authorization", &bearer), foreign]).await, Ok(()));
@@ -85,10 +85,10 @@ async fn a_cookie_authenticates_a_hello_without_a_token() {
     let cookie = format!("ws_token={}", token("7"));
     let offer = ("Sec-WebSocket-Protocol", "groupcast.v1.json");
     let mut own = open(&gateway, "/ws", &[offer, ("Cookie", &cookie)]).await;
-    own.say(json!({"type": "hello"})).await;
+    own.send(json!({"type": "hello"})).await;
     own.welcome().await;
     let foreign = ("Origin", "https://evil.example");
     let mut other = open(&gateway, "/ws", &[offer, ("Cookie", &cookie), foreign]).await;
-    other.say(json!({"type": "hello"})).await;
+    other.send(json!({"type": "hello"})).await;
     assert_eq!(other.closed().await.0, 4403);
 }

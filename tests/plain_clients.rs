@@ -1,8 +1,8 @@
-//! Bare WebSockets: groups by the route, events as the route shows them, no word of protocol.
+//! Bare WebSockets: groups by the route, events as the route shapes them, nothing of the protocol.
 
 use serde_json::json;
 
-use crate::support::{Gateway, Said, Socket, token};
+use crate::support::{Gateway, Received, Socket, token};
 
 const SHOP: &str = r#"
 [[route]]
@@ -32,7 +32,7 @@ async fn shop() -> (Gateway, Socket) {
 }
 
 #[tokio::test]
-async fn a_route_renames_and_keeps_what_it_lists() {
+async fn a_route_renames_events_and_keeps_listed_members() {
     let (gateway, mut socket) = shop().await;
     let event = r#"{"type":"notificacion.nueva","titulo":"Venta","secreto":1,"monto":1.50}"#;
     gateway.ask("POST /groups/notificaciones_usuario_7/send", &[], event).await;
@@ -40,16 +40,16 @@ async fn a_route_renames_and_keeps_what_it_lists() {
 }
 
 #[tokio::test]
-async fn a_body_is_sent_alone_and_as_it_is() {
+async fn sends_the_body_member_alone_and_unchanged() {
     let (gateway, mut socket) = shop().await;
     for (message, shown) in [(json!("hola"), "hola"), (json!({"a": 1}), r#"{"a":1}"#)] {
         gateway.publish("usuario_7", json!({"type": "aviso", "message": message})).await;
-        assert_eq!(socket.next().await, Said::Text(shown.to_owned()));
+        assert_eq!(socket.next().await, Received::Text(shown.to_owned()));
     }
 }
 
 #[tokio::test]
-async fn what_a_route_does_not_list_is_counted_and_not_shown() {
+async fn counts_events_that_a_route_does_not_list_and_sends_none() {
     let (gateway, mut socket) = shop().await;
     gateway.publish("usuario_7", json!({"type": "otra_cosa"})).await;
     gateway.publish("usuario_7", json!({"type": "imagen_procesada", "imagen_id": 42})).await;
@@ -61,7 +61,7 @@ async fn what_a_route_does_not_list_is_counted_and_not_shown() {
 }
 
 #[tokio::test]
-async fn one_publication_is_shown_to_each_route_in_its_own_way() {
+async fn each_route_shapes_one_publication_in_its_own_way() {
     let (gateway, mut shaped) = shop().await;
     let mut bare = gateway.plain("/ws", "7").await;
     let mut v1 = gateway.v1("7").await;
@@ -74,7 +74,7 @@ async fn one_publication_is_shown_to_each_route_in_its_own_way() {
 }
 
 #[tokio::test]
-async fn a_welcome_is_for_plain_clients_alone() {
+async fn sends_the_routes_welcome_to_plain_clients_only() {
     let (gateway, _plain) = shop().await;
     let mut v1 = gateway.v1_silent("/ws/notificaciones/").await;
     v1.hello(&token("8")).await;
@@ -98,7 +98,7 @@ async fn a_path_parameter_names_the_group() {
 }
 
 #[tokio::test]
-async fn a_parameter_that_makes_no_legal_name_is_refused_not_rewritten() {
+async fn refuses_a_path_parameter_that_makes_an_illegal_name() {
     let gateway = Gateway::with(SHOP).await;
     for path in ["/ws/chat/a%20b/", "/ws/chat/%6Cobby/", &format!("/ws/chat/{}/", "x".repeat(95))] {
         let (code, reason) = gateway.plain(path, "7").await.closed().await;
@@ -109,7 +109,7 @@ async fn a_parameter_that_makes_no_legal_name_is_refused_not_rewritten() {
 }
 
 #[tokio::test]
-async fn a_path_that_is_no_route_is_closed_with_its_reason() {
+async fn closes_a_path_without_a_route_with_its_reason() {
     let gateway = Gateway::with(SHOP).await;
     for path in ["/", "/ws/", "/ws/chat/", "/ws/chat//", "/ws/notificaciones", "/otra"] {
         let (code, reason) = gateway.plain(path, "7").await.closed().await;
@@ -119,7 +119,7 @@ async fn a_path_that_is_no_route_is_closed_with_its_reason() {
 }
 
 #[tokio::test]
-async fn what_a_plain_client_says_is_never_answered_without_a_back_end() {
+async fn never_answers_a_plain_client_without_a_back_end() {
     let gateway = Gateway::start().await;
     let mut socket = gateway.plain_member("7").await;
     let said = [
@@ -132,10 +132,14 @@ async fn what_a_plain_client_says_is_never_answered_without_a_back_end() {
     ];
     for _ in 0..3 {
         for text in said {
-            socket.say_text(text).await;
+            socket.send_text(text).await;
         }
     }
     gateway.publish("usuario_7", json!({"type": "x"})).await;
     assert_eq!(socket.frame().await, json!({"type": "x"}));
-    assert_eq!(socket.close(1000).await, Said::Close(1000, String::new()), "all of it was read");
+    assert_eq!(
+        socket.close(1000).await,
+        Received::Close(1000, String::new()),
+        "all of it was read"
+    );
 }

@@ -1,4 +1,4 @@
-//! The tables of `docs/protocol.md`, which clients are written by, held against the code.
+//! The tables of `docs/protocol.md`, by which clients are written, compared with the code.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ fn yes(cell: &str) -> bool {
 }
 
 #[test]
-fn the_close_codes_are_those_of_the_code() {
+fn documents_exactly_the_close_codes_of_the_implementation() {
     let written: BTreeSet<_> = table("6.")
         .into_iter()
         .map(|row| (row[0].parse::<u16>().unwrap(), row[1].clone(), yes(&row[2])))
@@ -38,7 +38,7 @@ fn the_close_codes_are_those_of_the_code() {
 }
 
 #[test]
-fn the_error_codes_are_those_of_the_code() {
+fn documents_exactly_the_error_codes_of_the_implementation() {
     let written: BTreeSet<_> =
         table("8.").into_iter().map(|row| (row[0].clone(), yes(&row[1]))).collect();
     let known: BTreeSet<_> =

@@ -10,7 +10,7 @@ async fn post(gateway: &Gateway, key: &str, event: &Value) -> Answer {
 }
 
 #[tokio::test]
-async fn the_same_key_answers_the_first_result_and_sends_nothing() {
+async fn answers_a_repeated_key_with_the_first_result_and_publishes_nothing() {
     let gateway = Gateway::start().await;
     let mut member = gateway.v1("7").await;
     member.join("sala_1").await;
@@ -27,7 +27,7 @@ async fn the_same_key_answers_the_first_result_and_sends_nothing() {
 }
 
 #[tokio::test]
-async fn the_same_key_with_another_body_is_refused() {
+async fn refuses_a_repeated_key_with_another_body() {
     let gateway = Gateway::start().await;
     assert_eq!(post(&gateway, "k", &json!({"type": "a"})).await.status, 202);
     let other = post(&gateway, "k", &json!({"type": "b"})).await;
@@ -36,7 +36,7 @@ async fn the_same_key_with_another_body_is_refused() {
 }
 
 #[tokio::test]
-async fn repetitions_at_the_same_time_are_published_once() {
+async fn publishes_simultaneous_repetitions_once() {
     let gateway = Gateway::start().await;
     let mut member = gateway.v1("7").await;
     member.join("sala_1").await;
@@ -56,7 +56,7 @@ fn send(key: &str, text: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_send_with_its_key_is_the_same_over_a_new_connection() {
+async fn a_repeated_key_is_recognized_on_a_new_connection() {
     let gateway = Gateway::start().await;
     let mut member = gateway.v1("8").await;
     member.join("sala_1").await;
@@ -77,13 +77,13 @@ async fn a_send_with_its_key_is_the_same_over_a_new_connection() {
 }
 
 #[tokio::test]
-async fn a_send_without_a_key_is_published_each_time_and_echoed_if_not_told_otherwise() {
+async fn publishes_a_send_without_a_key_each_time_and_echoes_it_by_default() {
     let gateway = Gateway::start().await;
     let mut socket = gateway.v1("7").await;
     socket.join("sala_1").await;
     for id in 1..=2 {
         let data = json!({"type": "mensaje"});
-        socket.say(json!({"type": "send", "id": id, "group": "sala_1", "data": data})).await;
+        socket.send(json!({"type": "send", "id": id, "group": "sala_1", "data": data})).await;
         // Event and result may come in either order.
         let mut kinds = [socket.frame().await, socket.frame().await];
         kinds.sort_by_key(|frame| frame["type"].to_string());

@@ -42,7 +42,7 @@ fn assert_whole(summary: &Value, ledgers: &[Ledger], each: u64) {
 const BELOW: u64 = 50;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_from_four_processes_reach_five_hundred_clients() {
+async fn delivers_ten_thousand_from_four_processes_to_five_hundred_clients() {
     let server = RedisServer::start();
     let django = Django::core(&server);
     let gateways = two(&django).await;
@@ -67,7 +67,7 @@ async fn small(django: Django, more: Value) -> (Value, Vec<Ledger>) {
 }
 
 #[tokio::test]
-async fn by_the_json_serializer() {
+async fn receives_the_json_serializer() {
     let server = RedisServer::start();
     let config = json!({"serializer_format": "json", "random_prefix_length": 4});
     let channels = "serializer = \"json\"\nrandom_prefix_length = 4";
@@ -76,7 +76,7 @@ async fn by_the_json_serializer() {
 }
 
 #[tokio::test]
-async fn under_a_prefix_of_their_own() {
+async fn receives_under_a_custom_prefix() {
     let server = RedisServer::start();
     let config = json!({"prefix": "miapp", "capacity": 60});
     let django = Django::core(&server).with(config, "prefix = \"miapp\"\ncapacity = 60");
@@ -87,7 +87,7 @@ async fn under_a_prefix_of_their_own() {
 }
 
 #[tokio::test]
-async fn encrypted_while_the_key_is_being_changed() {
+async fn receives_encrypted_messages_while_the_key_is_rotated() {
     let server = RedisServer::start();
     let channels = "[[channels.key]]\nsecret = \"la clave nueva\"\n\
                     [[channels.key]]\nsecret = \"la clave vieja\"";
@@ -119,7 +119,7 @@ async fn encrypted_while_the_key_is_being_changed() {
 }
 
 #[tokio::test]
-async fn from_clocks_that_are_minutes_wrong() {
+async fn receives_from_senders_whose_clocks_are_minutes_off() {
     let server = RedisServer::start();
     // A sender deletes what is older than `expiry` by its own clock. With less than the difference
     // of their clocks Django's processes delete each other's, gateway or not.
@@ -129,7 +129,7 @@ async fn from_clocks_that_are_minutes_wrong() {
 }
 
 #[tokio::test]
-async fn by_the_pubsub_layer() {
+async fn receives_from_the_pubsub_layer() {
     let server = RedisServer::start();
     let (summary, ledgers) = small(Django::pubsub(&server), json!({"below": 0})).await;
     assert_whole(&summary, &ledgers, 80);
@@ -137,7 +137,7 @@ async fn by_the_pubsub_layer() {
 }
 
 #[tokio::test]
-async fn by_the_pubsub_layer_encrypted_in_json() {
+async fn receives_encrypted_json_from_the_pubsub_layer() {
     let server = RedisServer::start();
     let config =
         json!({"serializer_format": "json", "symmetric_encryption_keys": ["clave"], "prefix": "x"});
@@ -148,7 +148,7 @@ async fn by_the_pubsub_layer_encrypted_in_json() {
 }
 
 #[tokio::test]
-async fn beside_consumers_of_django_in_the_same_group() {
+async fn receives_beside_djangos_consumers_in_the_same_group() {
     for pubsub in [false, true] {
         let server = RedisServer::start();
         let django = if pubsub { Django::pubsub(&server) } else { Django::core(&server) };
@@ -174,7 +174,7 @@ async fn beside_consumers_of_django_in_the_same_group() {
 }
 
 #[tokio::test]
-async fn to_one_connection_by_its_channel_name() {
+async fn delivers_to_one_connection_by_its_channel_name() {
     let server = RedisServer::start();
     let django = Django::core(&server);
     let gateways = two(&django).await;
@@ -198,7 +198,7 @@ async fn to_one_connection_by_its_channel_name() {
 }
 
 #[tokio::test]
-async fn to_two_clusters_that_do_not_see_each_other() {
+async fn two_clusters_on_one_redis_receive_independently() {
     let server = RedisServer::start();
     let django = Django::core(&server);
     let gateways = [

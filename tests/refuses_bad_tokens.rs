@@ -1,4 +1,4 @@
-//! A token that is not accepted: 4401 and no more for the client, the cause for the operator.
+//! A token that is not accepted: 4401 and nothing else for the client, the cause for the operator.
 
 use data_encoding::BASE64URL_NOPAD;
 use groupcast::identity::{self, KeySettings};
@@ -61,7 +61,7 @@ fn wrong() -> Vec<(&'static str, String)> {
 }
 
 #[tokio::test]
-async fn every_cause_is_4401_for_the_client_and_counted_by_name() {
+async fn closes_with_4401_whatever_the_cause_and_counts_it_by_name() {
     let gateway = Gateway::with(STRICT).await;
     let all = wrong();
     for (cause, token) in &all {
@@ -86,7 +86,7 @@ async fn every_cause_is_4401_for_the_client_and_counted_by_name() {
 }
 
 #[tokio::test]
-async fn others_are_served_meanwhile() {
+async fn serves_others_while_refusing_bad_tokens() {
     let gateway = Gateway::start().await;
     let mut witness = gateway.v1("testigo").await;
     for _ in 0..20 {
@@ -98,18 +98,18 @@ async fn others_are_served_meanwhile() {
 }
 
 #[tokio::test]
-async fn no_token_at_all_is_a_cause_of_its_own() {
+async fn counts_a_missing_token_as_a_cause_of_its_own() {
     let gateway = Gateway::start().await;
     let mut plain = Socket::open(gateway.public, "/ws?token=x", &[("Cookie", "token=x")]).await;
     assert_eq!(plain.closed().await.0, 4401, "neither cookie nor URL are read unless configured");
     let mut v1 = gateway.v1_silent("/ws").await;
-    v1.say(json!({"type": "hello", "token": null})).await;
+    v1.send(json!({"type": "hello", "token": null})).await;
     assert_eq!(v1.closed().await.0, 4401);
     assert_eq!(gateway.metric(r#"groupcast_auth_failures_total{cause="missing"}"#).await, 2.0);
 }
 
 #[tokio::test]
-async fn a_sub_that_makes_an_illegal_name_is_refused_not_rewritten() {
+async fn refuses_a_sub_that_makes_an_illegal_group_name() {
     let gateway = Gateway::start().await;
     for sub in ["a b", "ñandú", "../7", &"x".repeat(200)] {
         let mut socket = gateway.v1_silent("/ws").await;
@@ -122,7 +122,7 @@ async fn a_sub_that_makes_an_illegal_name_is_refused_not_rewritten() {
 }
 
 #[tokio::test]
-async fn more_groups_on_arrival_than_a_connection_may_hold_are_refused() {
+async fn refuses_a_connection_with_more_groups_than_its_limit() {
     let gateway = Gateway::with("[limits]\ngroups_per_connection = 2\n").await;
     let mut all = claims("7", HOUR);
     all["groups"] = json!(["a", "b"]);
@@ -132,7 +132,7 @@ async fn more_groups_on_arrival_than_a_connection_may_hold_are_refused() {
 }
 
 #[tokio::test]
-async fn the_log_names_the_cause_and_never_the_token() {
+async fn logs_the_cause_and_never_the_token() {
     let route = "[[route]]\npath = \"/ws\"\njoin = [\"usuario_{sub}\"]\n";
     let log = "[log]\nformat = \"json\"\nlevel = \"debug\"\n";
     let folder = Folder::with(&format!("{BASICS}{log}{route}"));

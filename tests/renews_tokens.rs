@@ -20,7 +20,7 @@ fn with(mut claims: Value, name: &str, value: Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_connection_ends_with_its_token() {
+async fn closes_a_connection_when_its_token_expires() {
     let gateway = Gateway::with(EXACT).await;
     let mut witness = gateway.v1("testigo").await;
     let short = sign(&claims("7", 3));
@@ -39,7 +39,7 @@ async fn a_connection_ends_with_its_token() {
 }
 
 #[tokio::test]
-async fn a_renewed_token_carries_the_connection_over_the_end_of_the_old_one() {
+async fn a_renewed_token_keeps_the_connection_past_the_old_tokens_expiry() {
     let gateway = Gateway::with(EXACT).await;
     let mut renewed = v1(&gateway, &claims("7", 3)).await;
     let mut not_renewed = v1(&gateway, &claims("8", 4)).await;
@@ -54,7 +54,7 @@ async fn a_renewed_token_carries_the_connection_over_the_end_of_the_old_one() {
 }
 
 #[tokio::test]
-async fn a_new_token_takes_and_gives_groups_at_once() {
+async fn a_new_token_changes_the_groups_at_once() {
     let gateway = Gateway::start().await;
     let granted = with(claims("7", HOUR), "groups", json!(["equipo_1", "equipo_2"]));
     let mut socket = v1(&gateway, &with(granted, "grants", json!({"join": ["privado.*"]}))).await;
@@ -98,10 +98,10 @@ async fn a_renewal_that_fails_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_token_of_somebody_else_ends_the_connection() {
+async fn closes_a_connection_that_renews_with_another_users_token() {
     let gateway = Gateway::start().await;
     let mut socket = gateway.v1("7").await;
-    socket.say(json!({"type": "auth", "id": 1, "token": sign(&claims("8", HOUR))})).await;
+    socket.send(json!({"type": "auth", "id": 1, "token": sign(&claims("8", HOUR))})).await;
     assert_eq!(socket.closed().await.0, 4403);
     gateway.members("usuario_7", 0).await;
     gateway.members("usuario_8", 0).await;

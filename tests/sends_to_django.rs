@@ -1,5 +1,5 @@
-//! What enters by the gateway's own door reaches consumers that Django still has, once, and one browser
-//! is reached by its channel name.
+//! What the gateway accepts reaches consumers that Django still has, once; a channel name reaches
+//! one browser.
 
 use serde_json::{Value, json};
 
@@ -33,9 +33,9 @@ async fn channel_of(gateway: &Gateway, sub: &str) -> String {
     report["connections"][0]["channel"].as_str().unwrap().to_owned()
 }
 
-/// Browsers at two instances, consumers in two processes, one of them with two: everything that both
-/// sides send is heard by all of them once, and nothing comes after it.
-async fn everybody_hears_everything_once(django: Django) {
+/// Browsers at two instances, consumers in two processes, one of them with two: all of them receive
+/// everything that both sides send once, and nothing comes after it.
+async fn everybody_receives_everything_once(django: Django) {
     let gateways = [gateway(&django).await, gateway(&django).await];
     let mut browsers = [member(&gateways[0], "ana").await, member(&gateways[1], "luis").await];
     let mut two = Python::consumer(&consumers(&django, json!({"members": 2}))).await;
@@ -60,13 +60,13 @@ async fn everybody_hears_everything_once(django: Django) {
 }
 
 #[tokio::test]
-async fn to_consumers_of_the_core_layer() {
+async fn forwards_to_consumers_of_the_core_layer() {
     let server = RedisServer::start();
-    everybody_hears_everything_once(Django::core(&server).with(json!({}), SEND)).await;
+    everybody_receives_everything_once(Django::core(&server).with(json!({}), SEND)).await;
 }
 
 #[tokio::test]
-async fn to_consumers_of_the_core_layer_encrypted_in_json() {
+async fn forwards_encrypted_json_to_consumers_of_the_core_layer() {
     let server = RedisServer::start();
     let config = json!({"serializer_format": "json", "symmetric_encryption_keys": ["clave"],
         "prefix": "x", "random_prefix_length": 5});
@@ -74,25 +74,25 @@ async fn to_consumers_of_the_core_layer_encrypted_in_json() {
         "{SEND}serializer = \"json\"\nprefix = \"x\"\nrandom_prefix_length = 5\n\
          [[channels.key]]\nsecret = \"clave\""
     );
-    everybody_hears_everything_once(Django::core(&server).with(config, &channels)).await;
+    everybody_receives_everything_once(Django::core(&server).with(config, &channels)).await;
 }
 
 #[tokio::test]
-async fn to_consumers_of_the_pubsub_layer() {
+async fn forwards_to_consumers_of_the_pubsub_layer() {
     let server = RedisServer::start();
-    everybody_hears_everything_once(Django::pubsub(&server).with(json!({}), SEND)).await;
+    everybody_receives_everything_once(Django::pubsub(&server).with(json!({}), SEND)).await;
 }
 
 #[tokio::test]
-async fn to_consumers_of_the_pubsub_layer_encrypted() {
+async fn forwards_encrypted_to_consumers_of_the_pubsub_layer() {
     let server = RedisServer::start();
     let config = json!({"symmetric_encryption_keys": ["clave"]});
     let channels = format!("{SEND}[[channels.key]]\nsecret = \"clave\"");
-    everybody_hears_everything_once(Django::pubsub(&server).with(config, &channels)).await;
+    everybody_receives_everything_once(Django::pubsub(&server).with(config, &channels)).await;
 }
 
 #[tokio::test]
-async fn in_the_order_in_which_it_entered() {
+async fn forwards_in_the_order_of_acceptance() {
     let server = RedisServer::start();
     let django = Django::core(&server)
         .with(json!({"capacity": 2000}), "send = [\"sala_*\"]\nsend_capacity = 2000\n");
@@ -109,7 +109,7 @@ async fn in_the_order_in_which_it_entered() {
 }
 
 #[tokio::test]
-async fn and_all_of_it_before_the_instance_ends() {
+async fn forwards_everything_before_the_instance_exits() {
     let server = RedisServer::start();
     let channels = "send = [\"*\"]\nsend_capacity = 2000\n";
     let django = Django::core(&server).with(json!({"capacity": 2000}), channels);
@@ -132,7 +132,7 @@ async fn and_all_of_it_before_the_instance_ends() {
 }
 
 #[tokio::test]
-async fn by_whatever_door_it_entered() {
+async fn forwards_events_from_every_way_in() {
     let server = RedisServer::start();
     let django = Django::core(&server).with(json!({}), SEND);
     let gateway = gateway(&django).await;
@@ -162,7 +162,7 @@ async fn by_whatever_door_it_entered() {
 }
 
 #[tokio::test]
-async fn to_a_worker_that_is_a_member_by_name() {
+async fn forwards_to_a_worker_that_is_a_member_by_name() {
     let server = RedisServer::start();
     let django = Django::core(&server).with(json!({}), SEND);
     let gateway = gateway(&django).await;
@@ -174,7 +174,7 @@ async fn to_a_worker_that_is_a_member_by_name() {
 }
 
 #[tokio::test]
-async fn but_nothing_that_calls_what_is_not_a_handler() {
+async fn does_not_forward_a_type_that_is_not_a_handler() {
     let server = RedisServer::start();
     let django = Django::core(&server).with(json!({}), SEND);
     let gateway = gateway(&django).await;
@@ -190,7 +190,7 @@ async fn but_nothing_that_calls_what_is_not_a_handler() {
 }
 
 #[tokio::test]
-async fn up_to_their_capacity_and_what_is_over_is_counted() {
+async fn forwards_up_to_the_capacity_and_counts_the_rest() {
     let server = RedisServer::start();
     let django = Django::core(&server).with(json!({}), "send = [\"*\"]\nsend_capacity = 3\n");
     let gateway = gateway(&django).await;
@@ -208,7 +208,7 @@ async fn up_to_their_capacity_and_what_is_over_is_counted() {
 }
 
 #[tokio::test]
-async fn and_a_publication_never_fails_by_them() {
+async fn a_publication_succeeds_even_if_forwarding_fails() {
     let server = RedisServer::start();
     let django = Django::core(&server).with(json!({}), "send = [\"*\"]\ngroups = []\n");
     let gateway = gateway(&django).await;
@@ -220,7 +220,7 @@ async fn and_a_publication_never_fails_by_them() {
 }
 
 #[tokio::test]
-async fn unless_nothing_is_to_be_sent() {
+async fn forwards_nothing_unless_configured() {
     let server = RedisServer::start();
     let django = Django::core(&server).with(json!({}), "send = [\"pedido.*\"]\n");
     let gateway = gateway(&django).await;
@@ -232,7 +232,7 @@ async fn unless_nothing_is_to_be_sent() {
 }
 
 #[tokio::test]
-async fn to_another_cluster_which_sends_nothing_back() {
+async fn forwards_to_another_cluster_which_sends_nothing_back() {
     for pubsub in [false, true] {
         let server = RedisServer::start();
         let django = if pubsub { Django::pubsub(&server) } else { Django::core(&server) };
@@ -255,7 +255,7 @@ async fn to_another_cluster_which_sends_nothing_back() {
 }
 
 #[tokio::test]
-async fn a_channel_name_reaches_one_browser() {
+async fn delivers_to_one_browser_by_its_channel_name() {
     let server = RedisServer::start();
     let django = Django::core(&server);
     let gateways = [gateway(&django).await, gateway(&django).await];
@@ -273,7 +273,7 @@ async fn a_channel_name_reaches_one_browser() {
 }
 
 #[tokio::test]
-async fn a_channel_name_is_a_member_of_groups_that_django_makes() {
+async fn a_channel_name_can_join_groups_of_django() {
     let server = RedisServer::start();
     let django = Django::core(&server);
     let gateway = gateway(&django).await;
@@ -292,5 +292,5 @@ async fn a_channel_name_is_a_member_of_groups_that_django_makes() {
     view.call(say(3)).await;
     assert_eq!(luis.event().await, json!({"type": "paso", "n": 3}));
     view.call(json!(["send", name, {"type": "fin"}])).await;
-    assert_eq!(ana.event().await, json!({"type": "fin"}), "it has heard nothing in between");
+    assert_eq!(ana.event().await, json!({"type": "fin"}), "it has received nothing in between");
 }

@@ -1,11 +1,11 @@
-//! Clients that say nothing: before the hello, and between two pings.
+//! Clients that send nothing: before the hello, and between two pings.
 
 use serde_json::json;
 
-use crate::support::{Gateway, Opcode, Raw, Said, soon, token};
+use crate::support::{Gateway, Opcode, Raw, Received, soon, token};
 
 #[tokio::test]
-async fn a_client_that_never_says_hello_is_closed_and_told_to_come_back() {
+async fn closes_a_client_without_a_hello_with_a_code_to_come_back() {
     let gateway = Gateway::with("[connections]\nhello_timeout = \"300ms\"\n").await;
     let mut witness = gateway.v1("testigo").await;
     let mut silent = gateway.v1_silent("/ws").await;
@@ -22,7 +22,7 @@ async fn a_client_that_never_says_hello_is_closed_and_told_to_come_back() {
 }
 
 #[tokio::test]
-async fn whoever_answers_pings_stays_and_whoever_does_not_goes() {
+async fn keeps_clients_that_answer_pings_and_closes_the_others() {
     let gateway = Gateway::with("[connections]\nping = \"1s\"\nping_grace = \"2s\"\n").await;
     let bearer = format!("Authorization: Bearer {}", token("7"));
     let (mut dead_v1, mut dead_plain) =
@@ -35,14 +35,14 @@ async fn whoever_answers_pings_stays_and_whoever_does_not_goes() {
     // Five pings are more than a client that does not answer lives to hear.
     let v1_answers = async {
         for _ in 0..5 {
-            assert_eq!(v1.said().await, Said::Text(r#"{"type":"ping"}"#.to_owned()));
-            v1.say(json!({"type": "pong"})).await;
+            assert_eq!(v1.receive().await, Received::Text(r#"{"type":"ping"}"#.to_owned()));
+            v1.send(json!({"type": "pong"})).await;
         }
     };
     let plain_answers = async {
         for _ in 0..5 {
             // tungstenite answers by itself.
-            assert_eq!(plain.said().await, Said::Ping);
+            assert_eq!(plain.receive().await, Received::Ping);
         }
     };
     let dead_closed = async {
@@ -77,16 +77,16 @@ async fn closed_after_pings(raw: &mut Raw, ping: Opcode) {
 }
 
 #[tokio::test]
-async fn any_word_is_a_sign_of_life() {
+async fn any_frame_counts_as_a_sign_of_life() {
     let gateway = Gateway::with("[connections]\nping = \"1s\"\nping_grace = \"2s\"\n").await;
     let mut socket = gateway.v1("7").await;
     // Never a pong, yet each ping is answered with some word.
     for n in 0..4 {
         let ping = soon("a ping", async {
-            while socket.said().await != Said::Text(r#"{"type":"ping"}"#.to_owned()) {}
+            while socket.receive().await != Received::Text(r#"{"type":"ping"}"#.to_owned()) {}
         });
         ping.await;
-        socket.say(json!({"type": "leave", "id": n, "groups": ["sala_1"]})).await;
+        socket.send(json!({"type": "leave", "id": n, "groups": ["sala_1"]})).await;
     }
     let closes = gateway.metric(r#"groupcast_closes_total{code="4504"}"#).await;
     assert_eq!(closes, 0.0);

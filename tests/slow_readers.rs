@@ -1,4 +1,4 @@
-//! Clients that do not read: bounded by policy, counted, told when they read again.
+//! Clients that do not read: bounded by policy, counted, with a gap when they read again.
 
 use serde_json::{Value, json};
 
@@ -9,8 +9,8 @@ const MANY: u64 = 400;
 
 fn limits(overflow: &str) -> String {
     format!(
-        "[limits]\nnotsent_lowat = \"4KiB\"\n[[limits.group]]\npattern = \"sala_*\"\ncapacity = 20\n\
-         overflow = \"{overflow}\"\n"
+        "[limits]\nnotsent_lowat = \"4KiB\"\n\
+         [[limits.group]]\npattern = \"sala_*\"\ncapacity = 20\noverflow = \"{overflow}\"\n"
     )
 }
 
@@ -73,7 +73,7 @@ async fn hear(raw: &mut Raw, last: u64) -> Heard {
 }
 
 #[tokio::test]
-async fn the_oldest_are_dropped_and_the_gap_stands_in_their_place() {
+async fn drops_the_oldest_and_sends_the_gap_in_their_place() {
     let gateway = Gateway::with(&limits("drop_oldest")).await;
     let mut slow = v1_member(&gateway, "7").await;
     let mut reader = reader(&gateway).await;
@@ -107,7 +107,7 @@ async fn the_oldest_are_dropped_and_the_gap_stands_in_their_place() {
 }
 
 #[tokio::test]
-async fn the_newest_are_dropped_where_that_is_the_policy() {
+async fn drops_the_newest_where_that_is_the_policy() {
     let gateway = Gateway::with(&limits("drop_newest")).await;
     let mut slow = v1_member(&gateway, "7").await;
     let mut reader = reader(&gateway).await;
@@ -123,7 +123,7 @@ async fn the_newest_are_dropped_where_that_is_the_policy() {
 }
 
 #[tokio::test]
-async fn the_connection_is_closed_where_that_is_the_policy() {
+async fn closes_the_connection_where_that_is_the_policy() {
     let gateway = Gateway::with(&limits("close")).await;
     let mut slow = v1_member(&gateway, "7").await;
     let mut reader = reader(&gateway).await;
@@ -143,9 +143,10 @@ async fn the_connection_is_closed_where_that_is_the_policy() {
 }
 
 #[tokio::test]
-async fn a_plain_reader_is_bounded_the_same_and_told_nothing() {
+async fn bounds_a_plain_reader_the_same_and_sends_it_no_gap() {
     let gateway = Gateway::with(
-        "[limits]\nnotsent_lowat = \"4KiB\"\n[[limits.group]]\npattern = \"usuario_*\"\ncapacity = 20\n",
+        "[limits]\nnotsent_lowat = \"4KiB\"\n\
+         [[limits.group]]\npattern = \"usuario_*\"\ncapacity = 20\n",
     )
     .await;
     let mut slow = Raw::connect_narrow(gateway.public).await;
@@ -167,9 +168,10 @@ async fn a_plain_reader_is_bounded_the_same_and_told_nothing() {
 }
 
 #[tokio::test]
-async fn bytes_are_bounded_over_all_groups_together() {
+async fn bounds_the_bytes_of_all_groups_together() {
     let gateway = Gateway::with(
-        "[limits]\nnotsent_lowat = \"4KiB\"\noutbox_bytes = \"32KiB\"\nmax_event_bytes = \"8KiB\"\n",
+        "[limits]\nnotsent_lowat = \"4KiB\"\n\
+         outbox_bytes = \"32KiB\"\nmax_event_bytes = \"8KiB\"\n",
     )
     .await;
     let mut slow = v1_member(&gateway, "7").await;
@@ -184,7 +186,7 @@ async fn bytes_are_bounded_over_all_groups_together() {
 }
 
 #[tokio::test]
-async fn what_waited_too_long_is_not_delivered_but_told() {
+async fn reports_expired_events_as_a_gap_instead_of_delivering_them() {
     let gateway = Gateway::with("[limits]\nnotsent_lowat = \"4KiB\"\n").await;
     let mut slow = v1_member(&gateway, "7").await;
     // Those that do not expire fill the socket, so that those that do have to wait.
@@ -216,7 +218,7 @@ async fn what_waited_too_long_is_not_delivered_but_told() {
 }
 
 #[tokio::test]
-async fn whoever_asks_more_than_it_reads_is_closed() {
+async fn closes_a_client_that_asks_more_than_it_reads() {
     let gateway = Gateway::with("[limits]\nnotsent_lowat = \"4KiB\"\nframe_burst = 100000\n").await;
     let mut witness = gateway.v1("testigo").await;
     let mut slow = v1_member(&gateway, "7").await;
@@ -231,7 +233,7 @@ async fn whoever_asks_more_than_it_reads_is_closed() {
 }
 
 #[tokio::test]
-async fn what_still_waits_when_a_connection_goes_is_counted() {
+async fn counts_what_is_queued_when_a_connection_ends() {
     let gateway = Gateway::with("[limits]\nnotsent_lowat = \"4KiB\"\n").await;
     let slow = v1_member(&gateway, "7").await;
     for n in 0..MANY / 2 {

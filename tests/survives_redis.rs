@@ -1,4 +1,4 @@
-//! Redis goes away and comes back: publishers are told at once, clients what they may have missed.
+//! Redis goes away and comes back: publishers get 503 at once, clients a gap.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ async fn of_group(socket: &mut Socket, group: &str) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn publishers_get_503_meanwhile_and_clients_a_gap() {
+async fn publishers_get_503_and_clients_a_gap_while_redis_is_away() {
     let mut server = RedisServer::start();
     let one = gateway(&server).await;
     let mut ana = one.v1("ana").await;
@@ -57,7 +57,7 @@ async fn publishers_get_503_meanwhile_and_clients_a_gap() {
 }
 
 #[tokio::test]
-async fn what_a_broken_subscription_missed_comes_from_history() {
+async fn recovers_events_missed_by_a_broken_subscription_from_history() {
     let server = RedisServer::start();
     let (one, two) = (gateway(&server).await, gateway(&server).await);
     let mut ana = two.v1("ana").await;
@@ -80,7 +80,7 @@ async fn what_a_broken_subscription_missed_comes_from_history() {
 }
 
 #[tokio::test]
-async fn an_exchanged_redis_begins_a_new_numbering_and_says_so() {
+async fn a_different_redis_starts_a_new_epoch_and_reports_it() {
     let mut server = RedisServer::start();
     let one = gateway(&server).await;
     let mut ana = one.v1("ana").await;

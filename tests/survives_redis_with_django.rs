@@ -41,7 +41,7 @@ async fn shows(gateway: &Endpoints) {
 }
 
 #[tokio::test]
-async fn restarted_with_its_data_or_without_senders_find_the_groups_again() {
+async fn senders_find_the_groups_again_after_a_restart_with_or_without_data() {
     let mut server = RedisServer::start();
     let django = Django::core(&server);
     let gateways = gateways(&django).await;
@@ -49,7 +49,7 @@ async fn restarted_with_its_data_or_without_senders_find_the_groups_again() {
     let mut summaries = vec![django.send(0, &GROUPS, 5).await];
     for (sender, empty) in [(1, false), (2, true)] {
         // What waits in a mailbox goes with the data.
-        crowd.heard(goals(&summaries)).await;
+        crowd.received(goals(&summaries)).await;
         server.kill();
         for gateway in &gateways {
             shows(gateway).await;
@@ -74,7 +74,7 @@ async fn restarted_with_its_data_or_without_senders_find_the_groups_again() {
 }
 
 #[tokio::test]
-async fn an_old_snapshot_brings_back_what_was_delivered_and_nobody_gets_it_again() {
+async fn does_not_deliver_again_what_an_old_snapshot_brings_back() {
     let mut server = RedisServer::start();
     let django = Django::core(&server);
     let only = Instance::start(&django.gateway()).await;
@@ -106,14 +106,14 @@ async fn an_old_snapshot_brings_back_what_was_delivered_and_nobody_gets_it_again
 }
 
 #[tokio::test]
-async fn flushed_while_events_are_under_way_it_is_told_and_goes_on() {
+async fn reports_a_gap_after_flushall_and_continues() {
     let server = RedisServer::start();
     let django = Django::core(&server);
     let gateways = gateways(&django).await;
     let mut crowd = crowd(&gateways.each_ref().map(|gateway| **gateway)).await;
     let options = json!({"groups": GROUPS, "processes": 2, "pause": 0.005});
     let mut senders = Python::senders(django.options(options)).await;
-    senders.say("go");
+    senders.write_line("go");
     for _ in 0..2 {
         server.ask(&["FLUSHDB"]);
         for group in GROUPS {
@@ -128,7 +128,7 @@ async fn flushed_while_events_are_under_way_it_is_told_and_goes_on() {
             gateway.ready().await;
         }
     }
-    senders.say("end");
+    senders.write_line("end");
     let summary = senders.summary().await;
     for ledger in crowd.finish(goals(&[summary])).await {
         assert!(GROUPS.iter().any(|group| ledger.gaps(group) > 0));
@@ -136,14 +136,14 @@ async fn flushed_while_events_are_under_way_it_is_told_and_goes_on() {
 }
 
 #[tokio::test]
-async fn a_broken_subscription_loses_nothing_of_a_history_and_tells_the_others() {
+async fn a_broken_subscription_is_recovered_from_history_or_reported_as_a_gap() {
     let server = RedisServer::start();
     let django = Django::core(&server);
     let gateways = gateways(&django).await;
     let mut crowd = crowd(&gateways.each_ref().map(|gateway| **gateway)).await;
     let options = json!({"groups": GROUPS, "processes": 2, "pause": 0.005, "below": 50});
     let mut senders = Python::senders(django.options(options)).await;
-    senders.say("go");
+    senders.write_line("go");
     for _ in 0..5 {
         assert_eq!(server.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]), ":2\r\n");
         let listening = || server.ask(&["CLIENT", "LIST", "TYPE", "pubsub"]).matches("id=").count();
@@ -153,7 +153,7 @@ async fn a_broken_subscription_loses_nothing_of_a_history_and_tells_the_others()
         }
         crowd.check();
     }
-    senders.say("end");
+    senders.write_line("end");
     let summary = senders.summary().await;
     for ledger in crowd.finish(goals(&[summary])).await {
         assert_eq!(GROUPS[2..].iter().map(|group| ledger.missed(group)).sum::<u64>(), 0);
@@ -161,7 +161,7 @@ async fn a_broken_subscription_loses_nothing_of_a_history_and_tells_the_others()
 }
 
 #[tokio::test]
-async fn without_memory_an_instance_starts_and_delivers_what_waits() {
+async fn starts_and_delivers_what_waits_while_redis_is_out_of_memory() {
     let server = RedisServer::start();
     let django = Django::core(&server);
     let mut only = Instance::start(&django.gateway()).await;
@@ -193,7 +193,7 @@ async fn without_memory_an_instance_starts_and_delivers_what_waits() {
 }
 
 #[tokio::test]
-async fn a_history_key_of_the_wrong_type_keeps_its_group_waiting_and_no_other() {
+async fn a_history_key_of_the_wrong_type_blocks_its_own_group_only() {
     let server = RedisServer::start();
     // One box, so that the others stand behind it.
     let django = Django::core(&server).with(json!({}), "boxes = 1");
@@ -219,7 +219,7 @@ async fn a_history_key_of_the_wrong_type_keeps_its_group_waiting_and_no_other() 
 }
 
 #[tokio::test]
-async fn a_mailbox_of_the_wrong_type_shows_and_stops_no_other() {
+async fn a_mailbox_of_the_wrong_type_is_reported_and_blocks_no_other() {
     let server = RedisServer::start();
     let django = Django::core(&server);
     let only = Instance::start(&django.gateway()).await;
@@ -254,7 +254,7 @@ fn documented_rights() -> Vec<&'static str> {
 }
 
 #[tokio::test]
-async fn the_documented_rights_suffice_and_one_that_is_missing_is_named() {
+async fn the_documented_rights_suffice_and_a_missing_one_is_named() {
     let server = RedisServer::start();
     for right in ["zrem", "zrange", "zadd", "pubsub|numsub", "rpush"] {
         assert_eq!(server.ask(&documented_rights()), "+OK\r\n");
@@ -284,7 +284,7 @@ async fn the_documented_rights_suffice_and_one_that_is_missing_is_named() {
 }
 
 #[tokio::test]
-async fn an_instance_with_another_number_of_boxes_does_not_start() {
+async fn refuses_to_start_with_another_number_of_mailboxes() {
     let server = RedisServer::start();
     let django = Django::core(&server).with(json!({}), "boxes = 8");
     let first = Instance::start(&django.gateway()).await;

@@ -56,7 +56,7 @@ struct Replay {
 }
 
 #[tokio::test]
-async fn every_transcript_holds() {
+async fn the_gateway_follows_every_transcript() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/transcripts");
     let mut replayed = 0;
     for entry in fs::read_dir(folder).unwrap() {
@@ -84,13 +84,13 @@ impl Replay {
         for step in std::mem::take(&mut self.transcript.steps) {
             eprintln!("  {step:?}");
             match step {
-                Step::Frame { from: Side::Client, frame } => socket.say(filled(frame)).await,
+                Step::Frame { from: Side::Client, frame } => socket.send(filled(frame)).await,
                 Step::Frame { from: Side::Server, frame } => {
                     assert_like(&socket.frame().await, &frame, &mut self.seen);
                 }
                 Step::Text { from, text } => {
                     assert_eq!(from, Side::Client);
-                    socket.say_text(&text).await;
+                    socket.send_text(&text).await;
                 }
                 Step::Binary { from, binary } => {
                     assert_eq!(from, Side::Client);

@@ -21,7 +21,7 @@ pub(crate) async fn gateway(server: &RedisServer) -> Gateway {
 }
 
 #[tokio::test]
-async fn what_one_accepts_the_clients_of_the_other_get() {
+async fn clients_of_one_instance_receive_what_the_other_accepts() {
     let server = RedisServer::start();
     let (one, two) = (gateway(&server).await, gateway(&server).await);
     let (mut ana, mut bea) = (one.v1("ana").await, two.v1("bea").await);
@@ -46,7 +46,7 @@ async fn what_one_accepts_the_clients_of_the_other_get() {
 }
 
 #[tokio::test]
-async fn a_change_asked_of_one_is_made_on_the_other() {
+async fn a_membership_change_asked_of_one_instance_applies_on_the_other() {
     let server = RedisServer::start();
     let (one, two) = (gateway(&server).await, gateway(&server).await);
     let mut bea = two.v1("bea").await;
@@ -62,7 +62,7 @@ async fn a_change_asked_of_one_is_made_on_the_other() {
 }
 
 #[tokio::test]
-async fn a_bare_publish_reaches_browsers() {
+async fn delivers_a_bare_redis_publish_to_browsers() {
     let server = RedisServer::start();
     let one = gateway(&server).await;
     let mut plain = one.plain_member("7").await;
@@ -80,7 +80,7 @@ async fn join(socket: &mut crate::support::Socket, group: &str, since: Value) ->
 }
 
 #[tokio::test]
-async fn who_comes_back_elsewhere_misses_nothing() {
+async fn a_client_that_reconnects_to_another_instance_misses_nothing() {
     let server = RedisServer::start();
     let (one, two) = (gateway(&server).await, gateway(&server).await);
     let mut ana = one.v1("ana").await;
@@ -106,7 +106,7 @@ async fn who_comes_back_elsewhere_misses_nothing() {
 }
 
 #[tokio::test]
-async fn joins_under_fire_have_neither_hole_nor_repetition() {
+async fn joins_during_publishing_have_neither_gaps_nor_repetitions() {
     let server = RedisServer::start();
     let (one, two) = (gateway(&server).await, gateway(&server).await);
     let sends = async {

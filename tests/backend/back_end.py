@@ -1,7 +1,7 @@
 """A back end of the tests: the connect hook and calls over the standard library's HTTP server.
 
-Prints its port, then serves. Signatures are verified as docs/backend.md says. `POST /control` tells it how to
-answer from now on, `GET /notes` tells what it was asked.
+Prints its port, then serves. Signatures are verified as in docs/backend.md. `POST /control` sets
+how it answers from now on, `GET /notes` returns what it was asked.
 """
 
 import hashlib
@@ -78,7 +78,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/notes":
             with SITE.lock:
-                notes = {"hooks": SITE.hooks, "calls": SITE.calls, "most": SITE.most, "busy": SITE.busy}
+                names = ("hooks", "calls", "most", "busy")
+                notes = {name: getattr(SITE, name) for name in names}
                 return self.answer(200, notes)
         if not self.is_signed(b""):
             return self.answer(401, {"code": "bad_signature"})
@@ -112,7 +113,8 @@ class Handler(BaseHTTPRequestHandler):
         if "status" in control:
             headers = [("Location", control["location"])] if "location" in control else []
             return self.answer(control["status"], control.get("body", ""), headers)
-        cookies = dict(c.strip().split("=", 1) for c in self.headers.get("Cookie", "").split(";") if "=" in c)
+        pairs = self.headers.get("Cookie", "").split(";")
+        cookies = dict(pair.strip().split("=", 1) for pair in pairs if "=" in pair)
         sub = cookies.get("sessionid")
         if sub is None:
             return self.answer(401, {"code": "anonymous"})

@@ -50,7 +50,7 @@ allow = ["send", "send_user", "members", "close", "read"]
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=ours)
         first = eventually(lambda: next(iter(self.log.read_text().splitlines()), None))
         try:
-            self.public, self.api = (json.loads(first)[door] for door in ("public", "api"))
+            self.public, self.api = (json.loads(first)[name] for name in ("public", "api"))
         except (ValueError, KeyError):
             raise AssertionError(f"{BINARY} did not start: {self.log.read_text()}") from None
 
@@ -103,7 +103,7 @@ def fresh_thread():
 
 @pytest.fixture
 def ask(client, db):
-    """`ask(method, target, body, …)`: what the gateway would send, signed unless `signature` says."""
+    """`ask(method, target, body, …)`: as the gateway asks, signed unless `signature` is given."""
 
     def ask(method, target, body=b"", *, ws_path="/ws/", signature=None, **headers):
         if not isinstance(body, bytes):

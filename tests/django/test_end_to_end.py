@@ -51,14 +51,14 @@ def site(transactional_db, tmp_path):
     command = [sys.executable, "-m", "gunicorn", "--workers", "2", "--threads", "2"]
     command += ["--bind", "127.0.0.1:0", "--no-control-socket", "shop.wsgi"]
     path = os.pathsep.join([str(Path(__file__).parent), str(Path(groupcast.__file__).parent)])
-    told = {
+    variables = {
         "DJANGO_SETTINGS_MODULE": "shop.settings",
         "PYTHONPATH": path,
         "PYTHONDONTWRITEBYTECODE": "1",
         "SHOP_DATABASE": str(connection.settings_dict["NAME"]),
     }
     with log.open("w") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **told})
+        process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **variables})
     try:
         listening = r"Listening at: http://(\S+)"
         yield eventually(lambda: re.search(listening, log.read_text())).group(1)

@@ -1,7 +1,7 @@
 """Does with the channel layer what a view or a task does: each line on stdin is one call.
 
-The one argument is JSON, see DEFAULTS. A line is a JSON array: the name of a method of the layer, then
-its arguments. The answer is `{"returned": value}` or `{"raised": name of the exception}`.
+The one argument is JSON, see DEFAULTS. A line is a JSON array: the name of a method of the layer,
+then its arguments. The answer is `{"returned": value}` or `{"raised": name of the exception}`.
 """
 
 import json

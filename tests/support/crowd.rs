@@ -11,9 +11,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::{Chance, Ledger, Numbers, Said, Socket, eventually, token};
+use super::{Chance, Ledger, Numbers, Received, Socket, eventually, token};
 
-/// How long an attempt to connect, or a connection that should be pinged each second, may be silent.
+/// How long an attempt to connect, or a connection that is pinged each second, may be silent.
 const SILENCE: Duration = Duration::from_secs(3);
 
 /// Between two attempts, at most.
@@ -53,7 +53,7 @@ struct Around {
     goal: watch::Receiver<Option<Wanted>>,
 }
 
-/// What every client is to have heard.
+/// What every client is to have received.
 #[derive(Clone)]
 struct Wanted {
     goal: Arc<Goal>,
@@ -147,10 +147,10 @@ impl Crowd {
     }
 
     /// Waits until every client has what was sent last to its groups, and lets them go on.
-    pub(crate) async fn heard(&mut self, goal: Goal) {
+    pub(crate) async fn received(&mut self, goal: Goal) {
         self.around.content.store(0, Ordering::Relaxed);
         self.want(goal, false);
-        eventually("all clients to have heard what was sent", async || {
+        eventually("all clients to have received what was sent", async || {
             self.check();
             self.around.content.load(Ordering::Relaxed) == self.size
         })
@@ -162,7 +162,7 @@ impl Crowd {
         self.goal.send_replace(Some(Wanted { goal: Arc::new(goal), round: self.round, last }));
     }
 
-    /// Waits until every client has what was sent last to its groups; what they have heard.
+    /// Waits until every client has what was sent last to its groups; what they have received.
     pub(crate) async fn finish(mut self, goal: Goal) -> Vec<Ledger> {
         self.want(goal, true);
         let mut ledgers = Vec::new();
@@ -180,7 +180,7 @@ async fn overdue(mut goal: watch::Receiver<Option<Wanted>>) {
 }
 
 impl Client {
-    /// Connects, listens, and comes back until all was heard.
+    /// Connects, listens, and comes back until all was received.
     async fn roam(&mut self) -> Result<(), String> {
         loop {
             if let Ok(Some(mut socket)) = timeout(SILENCE, self.connect()).await
@@ -204,8 +204,8 @@ impl Client {
         let offer = [("Sec-WebSocket-Protocol", groupcast::protocol::V1)];
         let mut socket = Socket::try_open(place, "/ws", &offer).await?;
         let hello = json!({"type": "hello", "token": token(&self.name)});
-        socket.try_say(hello).await?;
-        let Said::Text(text) = socket.said().await else { return None };
+        socket.try_send(hello).await?;
+        let Received::Text(text) = socket.receive().await else { return None };
         let welcome: Value = serde_json::from_str(&text).ok()?;
         (welcome["type"] == "welcome").then_some(())?;
         // Of a group of its own, joined by the server; nothing is sent to it here.
@@ -215,11 +215,11 @@ impl Client {
             None => json!({"group": group}),
         };
         let groups: Vec<_> = self.groups.iter().map(group).collect();
-        socket.try_say(json!({"type": "join", "id": 1, "groups": groups})).await?;
+        socket.try_send(json!({"type": "join", "id": 1, "groups": groups})).await?;
         Some(socket)
     }
 
-    /// Hears what is said; whether that was all there is, or else the connection was lost.
+    /// Receives until that is all there is, or else the connection is lost: whether it was all.
     async fn listen(&mut self, socket: &mut Socket) -> Result<bool, String> {
         let mut goal = self.around.goal.clone();
         loop {
@@ -235,8 +235,8 @@ impl Client {
                 self.around.content.fetch_add(1, Ordering::Relaxed);
             }
             tokio::select! {
-                said = timeout(SILENCE, socket.said()) => {
-                    let Ok(Said::Text(text)) = said else { return Ok(false) };
+                received = timeout(SILENCE, socket.receive()) => {
+                    let Ok(Received::Text(text)) = received else { return Ok(false) };
                     if !self.hear(socket, &text).await? {
                         return Ok(false);
                     }
@@ -255,7 +255,7 @@ impl Client {
     async fn hear(&mut self, socket: &mut Socket, text: &str) -> Result<bool, String> {
         let frame: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
         if frame["type"] == "ping" {
-            return Ok(socket.try_say(json!({"type": "pong"})).await.is_some());
+            return Ok(socket.try_send(json!({"type": "pong"})).await.is_some());
         }
         if self.shown.len() == SHOWN {
             self.shown.pop_front();
@@ -288,7 +288,7 @@ impl Client {
     fn history(&self) -> String {
         let frames = self.shown.iter().map(|frame| format!("  {frame}\n"));
         format!(
-            "after {} attempts to connect, it heard last:\n{}",
+            "after {} attempts to connect, it received last:\n{}",
             self.attempts,
             frames.collect::<String>()
         )

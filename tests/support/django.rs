@@ -1,4 +1,4 @@
-//! What a gateway is told of Django's channel layer, and what Django's side is told of itself.
+//! The configuration of Django's channel layer, for the gateway and for Django's side.
 
 use serde_json::{Value, json};
 

@@ -22,7 +22,7 @@ impl Endpoints {
         socket
     }
 
-    /// A v1 client that has not said its hello.
+    /// A v1 client that has not sent its hello.
     pub(crate) async fn v1_silent(&self, path: &str) -> Socket {
         Socket::open(self.public, path, &[("Sec-WebSocket-Protocol", groupcast::protocol::V1)])
             .await
@@ -44,14 +44,14 @@ impl Endpoints {
         socket
     }
 
-    /// Shows that a publication still reaches `witness`, a v1 client, as the next thing it hears.
+    /// Shows that a publication still reaches `witness`, a v1 client, as its next frame.
     pub(crate) async fn still_serves(&self, witness: &mut Socket) {
         let id = self.send("/users/testigo/send", json!({"type": "sigue"})).await;
         let expected = json!({"type": "event", "id": id, "data": {"type": "sigue"}});
         assert_eq!(witness.frame().await, expected);
     }
 
-    /// Shows that `member` of `group` hears the next publication to it as the next thing.
+    /// Shows that `member` of `group` receives the next publication to it as the next thing.
     pub(crate) async fn still_serves_group(&self, member: &mut Socket, group: &str) {
         self.publish(group, json!({"type": "sigue"})).await;
         assert_eq!(member.event().await, json!({"type": "sigue"}));
@@ -95,7 +95,7 @@ impl Endpoints {
             .await;
     }
 
-    /// What a metric says, by its name and labels as they are written.
+    /// The value of a metric, by its name and labels as they are written.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         let answer = request(self.api, "GET /metrics", &[], b"").await;
         let value = answer.body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

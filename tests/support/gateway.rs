@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::{Endpoints, Folder, soon, whole};
 
-/// A gateway; it ends with the test's runtime, or earlier if told to.
+/// A gateway; it ends with the test's runtime, or earlier by `stop`.
 pub(crate) struct Gateway {
     endpoints: Endpoints,
     stop: Option<oneshot::Sender<()>>,
@@ -34,7 +34,7 @@ impl Gateway {
         };
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(groupcast::run(config, listeners, async {
-            // A gateway that is dropped ends as one that is told to.
+            // A gateway that is dropped ends as one that is stopped.
             let _ = stopped.await;
         }));
         Self { endpoints, stop: Some(stop), running }
@@ -45,7 +45,7 @@ impl Gateway {
         drop(self.stop.take());
     }
 
-    /// Waits for the end of a gateway that was told to stop.
+    /// Waits for the end of a gateway that was stopped.
     pub(crate) async fn ended(self) -> DrainOutcome {
         soon("the gateway to end", self.running).await.unwrap().unwrap()
     }

@@ -101,7 +101,7 @@ impl Drop for Instance {
     }
 }
 
-/// Starts an instance that is expected to refuse; what it says on stderr.
+/// Starts an instance that is expected to refuse; its stderr.
 pub(crate) async fn refused(configuration: &str) -> String {
     let folder = Folder::with(&whole(configuration));
     let command = folder.groupcast(&["serve"]).stderr(Stdio::piped()).spawn();
@@ -116,7 +116,7 @@ fn log(folder: &Folder) -> PathBuf {
     folder.gateway_toml().with_file_name("log")
 }
 
-/// Starts it, and waits until its log says where it listens.
+/// Starts it, and waits until its log has its addresses.
 async fn spawn(folder: &Folder, variables: &[(&str, &str)]) -> (Child, Endpoints) {
     let file = File::options().create(true).append(true).open(log(folder)).unwrap();
     let before = file.metadata().unwrap().len() as usize;
@@ -137,10 +137,10 @@ async fn spawn(folder: &Folder, variables: &[(&str, &str)]) -> (Child, Endpoints
     (child, endpoints.unwrap())
 }
 
-/// The addresses, if the line is the one that says them.
+/// The addresses, if the line is the one that has them.
 fn listening(line: &str) -> Option<Endpoints> {
     let entry: Value = serde_json::from_str(line).ok()?;
-    let address = |door: &str| entry[door].as_str()?.parse().ok();
+    let address = |listener: &str| entry[listener].as_str()?.parse().ok();
     (entry["message"] == "listening").then_some(())?;
     Some(Endpoints { public: address("public")?, api: address("api")? })
 }

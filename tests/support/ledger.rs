@@ -2,22 +2,22 @@
 //!
 //! Events are `{"type":"paso","s":<sender>,"n":<number>}`, numbered from 1 by each sender for each
 //! group. Nothing may come twice, nor out of its sender's order, and where numbers are missing the
-//! client must have been told: by a gap, or by a join that did not recover what was between. After
-//! such a join, what was heard on an earlier connection may come again under its old id, by which
-//! clients drop it (docs/protocol.md, section 4).
+//! client must have a report: by a gap, or by a join that did not recover what was between. After
+//! such a join, what was received on an earlier connection may come again under its old id, by
+//! which clients drop it (docs/protocol.md, section 4).
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use serde_json::Value;
 
-/// What one client has heard, over all its connections.
+/// What one client has received, over all its connections.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    groups: BTreeMap<String, Heard>,
-    /// Events heard, each once.
+    groups: BTreeMap<String, GroupAccount>,
+    /// Events received, each once.
     pub(crate) events: u64,
-    /// Gaps told, also of the client's own group.
+    /// Gaps reported, also of the client's own group.
     pub(crate) gaps: u64,
     /// Events dropped by their ids.
     pub(crate) again: u64,
@@ -26,13 +26,13 @@ pub(crate) struct Ledger {
 /// Last number of each sender.
 pub(crate) type Numbers = BTreeMap<u64, u64>;
 
-/// What was heard of one group.
+/// What was received of one group.
 #[derive(Debug, Default)]
-struct Heard {
+struct GroupAccount {
     numbers: BTreeMap<u64, Sender>,
-    /// Senders that were not heard yet may begin with a later number than 1.
+    /// Senders of which nothing has come may begin with a later number than 1.
     excused: bool,
-    /// Events that never came, gaps and joins having said so.
+    /// Events that never came, as gaps and joins reported.
     missed: u64,
     gaps: u64,
     /// Where the client stands, in a group with history.
@@ -46,47 +46,47 @@ struct Sender {
     newest: u64,
     /// The id of each number that came; null in a group with history.
     came: BTreeMap<u64, Value>,
-    /// Told of a loss since `last`.
+    /// Whether a loss was reported since `last`.
     excused: bool,
 }
 
 impl Ledger {
-    /// Takes the next frame of the client; those that are about neither events nor groups say nothing
-    /// here.
+    /// Takes the next frame of the client; those that are about neither events nor groups do not
+    /// count here.
     ///
     /// # Errors
     /// What is wrong with it.
     pub(crate) fn hear(&mut self, frame: &Value) -> Result<(), String> {
-        let told = match frame["type"].as_str() {
+        let outcome = match frame["type"].as_str() {
             Some("event") => self.event(frame),
             Some("gap") => self.gap(frame),
             Some("welcome" | "joined") => self.joined(frame),
             _ => Ok(()),
         };
-        told.map_err(|fault| format!("{fault}: {frame}"))
+        outcome.map_err(|fault| format!("{fault}: {frame}"))
     }
 
     /// Whether, in `group`, every sender's last number has come.
     pub(crate) fn has_all(&self, group: &str, expected: &Numbers) -> bool {
-        let heard = self.groups.get(group);
-        let last = |sender| heard.and_then(|heard| Some(heard.numbers.get(sender)?.last));
+        let received = self.groups.get(group);
+        let last = |sender| received.and_then(|received| Some(received.numbers.get(sender)?.last));
         expected.iter().all(|(sender, number)| last(sender) == Some(*number))
     }
 
     /// How many events of `group` never came.
     pub(crate) fn missed(&self, group: &str) -> u64 {
-        self.groups.get(group).map_or(0, |heard| heard.missed)
+        self.groups.get(group).map_or(0, |received| received.missed)
     }
 
-    /// How many gaps of `group` were told.
+    /// How many gaps of `group` were reported.
     pub(crate) fn gaps(&self, group: &str) -> u64 {
-        self.groups.get(group).map_or(0, |heard| heard.gaps)
+        self.groups.get(group).map_or(0, |received| received.gaps)
     }
 
     /// The numbers of `group` that have come last.
     pub(crate) fn last(&self, group: &str) -> Numbers {
-        let heard = self.groups.get(group).into_iter().flat_map(|heard| &heard.numbers);
-        heard.map(|(sender, numbers)| (*sender, numbers.last)).collect()
+        let received = self.groups.get(group).into_iter().flat_map(|received| &received.numbers);
+        received.map(|(sender, numbers)| (*sender, numbers.last)).collect()
     }
 
     /// What a join should say of where the client stands.
@@ -101,10 +101,13 @@ impl Ledger {
             return Ok(());
         };
         let group = name(frame)?;
-        let heard = self.groups.get_mut(group).ok_or("an event before its join")?;
-        heard.follow(frame)?;
-        match heard.number(sender, number, &frame["id"])? {
-            Some(missed) => (self.events, heard.missed) = (self.events + 1, heard.missed + missed),
+        let received = self.groups.get_mut(group).ok_or("an event before its join")?;
+        received.follow(frame)?;
+        match received.number(sender, number, &frame["id"])? {
+            Some(missed) => {
+                self.events += 1;
+                received.missed += missed;
+            }
             None => self.again += 1,
         }
         Ok(())
@@ -115,10 +118,10 @@ impl Ledger {
         if frame["group"].is_null() {
             return Ok(());
         }
-        let heard = self.groups.get_mut(name(frame)?).ok_or("a gap before its join")?;
-        heard.gaps += 1;
-        heard.skip(frame)?;
-        heard.excuse();
+        let received = self.groups.get_mut(name(frame)?).ok_or("a gap before its join")?;
+        received.gaps += 1;
+        received.skip(frame)?;
+        received.excuse();
         Ok(())
     }
 
@@ -128,7 +131,7 @@ impl Ledger {
                 continue;
             }
             match self.groups.entry(name(standing)?.to_owned()) {
-                Entry::Vacant(first) => first.insert(Heard::default()).stand(standing),
+                Entry::Vacant(first) => first.insert(GroupAccount::default()).stand(standing),
                 Entry::Occupied(mut again) => again.get_mut().come_back(standing)?,
             }
         }
@@ -136,37 +139,37 @@ impl Ledger {
     }
 }
 
-impl Heard {
+impl GroupAccount {
     /// Takes a sender's number; how many were missed before it, `None` = it is dropped by its id.
     fn number(&mut self, sender: u64, number: u64, id: &Value) -> Result<Option<u64>, String> {
         let fresh = || Sender { excused: self.excused, ..Sender::default() };
-        let heard = self.numbers.entry(sender).or_insert_with(fresh);
+        let received = self.numbers.entry(sender).or_insert_with(fresh);
         let what = format!("{sender}'s number {number}");
-        let (last, newest) = (heard.last, heard.newest);
+        let (last, newest) = (received.last, received.newest);
         if number <= last {
-            let Some(known) = heard.came.get(&number) else {
+            let Some(known) = received.came.get(&number) else {
                 return Err(format!("{what} is out of order after {last}"));
             };
             if number <= newest || known != id || id.is_null() {
                 return Err(format!("{what} came twice, after {last}; its id was {known}"));
             }
-            heard.newest = number;
+            received.newest = number;
             return Ok(None);
         }
         let missed = number - last - 1;
-        if missed > 0 && !heard.excused {
-            return Err(format!("before {what}, {missed} are missing, and nobody said so"));
+        if missed > 0 && !received.excused {
+            return Err(format!("before {what}, {missed} are missing, and no gap reported it"));
         }
-        heard.came.insert(number, id.clone());
-        (heard.last, heard.newest, heard.excused) = (number, number, false);
+        received.came.insert(number, id.clone());
+        (received.last, received.newest, received.excused) = (number, number, false);
         Ok(Some(missed))
     }
 
     /// Something may be missing here.
     fn excuse(&mut self) {
         self.excused = true;
-        for heard in self.numbers.values_mut() {
-            heard.excused = true;
+        for received in self.numbers.values_mut() {
+            received.excused = true;
         }
     }
 
@@ -184,10 +187,10 @@ impl Heard {
     /// A gap's place in the numbering.
     fn skip(&mut self, frame: &Value) -> Result<(), String> {
         let Some((epoch, last)) = &mut self.position else { return Ok(()) };
-        let told = frame["epoch"].as_str().unwrap_or(epoch).to_owned();
+        let new = frame["epoch"].as_str().unwrap_or(epoch).to_owned();
         let (from, to) = (frame["from"].as_u64(), frame["to"].as_u64());
-        if told != *epoch {
-            (*epoch, *last) = (told, to.unwrap_or(0));
+        if new != *epoch {
+            (*epoch, *last) = (new, to.unwrap_or(0));
         } else if let (Some(from), Some(to)) = (from, to) {
             if from != *last + 1 || to < from {
                 return Err(format!("a gap of {from} to {to} follows {last}"));
@@ -208,7 +211,7 @@ impl Heard {
         if standing["recovered"] != true {
             self.excuse();
             self.stand(standing);
-            self.numbers.values_mut().for_each(|heard| heard.newest = 0);
+            self.numbers.values_mut().for_each(|received| received.newest = 0);
             return Ok(());
         }
         let (epoch, last) = self.position.as_ref().ok_or("recovered from nowhere")?;

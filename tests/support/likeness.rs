@@ -1,4 +1,4 @@
-//! Comparing what was said with what was expected, some values of which cannot be known.
+//! Compares what was received with what was expected, some values of which cannot be known.
 
 use std::collections::BTreeMap;
 

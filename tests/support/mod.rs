@@ -36,6 +36,6 @@ pub(crate) use python::Python;
 pub(crate) use raw::{Opcode, Raw, client_frame, upgrade_request};
 pub(crate) use redis::RedisServer;
 pub(crate) use snapshot::Snapshot;
-pub(crate) use socket::{Said, Socket};
+pub(crate) use socket::{Received, Socket};
 pub(crate) use token::{API_SECRET, BASICS, HOUR, claims, expired, sign, token, whole};
 pub(crate) use waiting::{eventually, soon};

@@ -40,12 +40,12 @@ impl Running {
         }
     }
 
-    /// What the first line of the log says: where browsers and back ends connect.
+    /// The first line of the log: where browsers and back ends connect.
     pub(crate) fn addresses(&mut self) -> (SocketAddr, SocketAddr) {
         let line = self.line();
         let entry: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
         assert_eq!(entry["message"], "listening", "{line}");
-        let address = |door: &str| entry[door].as_str().unwrap().parse().unwrap();
+        let address = |listener: &str| entry[listener].as_str().unwrap().parse().unwrap();
         (address("public"), address("api"))
     }
 

@@ -27,7 +27,7 @@ impl Python {
     pub(crate) fn start(script: &str, options: &Value) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let interpreter = root.join("target/venv/bin/python");
-        assert!(interpreter.exists(), "Django's libraries are not installed: run `make install`");
+        assert!(interpreter.exists(), "Django's libraries are not installed: run `make setup`");
         let mut child = Command::new(interpreter)
             // No bytecode is left beside the scripts.
             .arg("-B")
@@ -53,7 +53,7 @@ impl Python {
         Self { child, stdin, lines }
     }
 
-    /// Senders that stand ready and begin with the next line said to them.
+    /// Senders that stand ready and begin with the next line written to them.
     pub(crate) async fn senders(options: Value) -> Self {
         let mut options = options;
         options["wait"] = true.into();
@@ -76,18 +76,18 @@ impl Python {
 
     /// Has the layer's `method` called; it must not raise.
     pub(crate) async fn call(&mut self, call: Value) {
-        self.say(&call.to_string());
+        self.write_line(&call.to_string());
         assert_eq!(self.line().await, json!({"returned": null}), "{call}");
     }
 
     /// Sends what `options` say, all of it; the summary.
     pub(crate) async fn send(options: Value) -> Value {
         let mut senders = Self::senders(options).await;
-        senders.say("go");
+        senders.write_line("go");
         senders.summary().await
     }
 
-    pub(crate) fn say(&mut self, line: &str) {
+    pub(crate) fn write_line(&mut self, line: &str) {
         writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
 

@@ -21,9 +21,9 @@ pub(crate) struct Socket {
     ids: u64,
 }
 
-/// What the gateway said next.
+/// What the gateway sent next.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Said {
+pub(crate) enum Received {
     Text(String),
     Ping,
     /// Code and reason.
@@ -63,7 +63,7 @@ impl Socket {
     }
 
     pub(crate) async fn hello(&mut self, token: &str) {
-        self.say(json!({"type": "hello", "token": token, "client": "tests/1"})).await;
+        self.send(json!({"type": "hello", "token": token, "client": "tests/1"})).await;
     }
 
     pub(crate) async fn welcome(&mut self) -> Value {
@@ -72,28 +72,28 @@ impl Socket {
         frame
     }
 
-    pub(crate) async fn say(&mut self, frame: Value) {
-        self.say_text(&frame.to_string()).await;
+    pub(crate) async fn send(&mut self, frame: Value) {
+        self.send_text(&frame.to_string()).await;
     }
 
-    /// Says `frame` to a gateway that may be gone.
-    pub(crate) async fn try_say(&mut self, frame: Value) -> Option<()> {
+    /// Sends `frame` to a gateway that may be gone.
+    pub(crate) async fn try_send(&mut self, frame: Value) -> Option<()> {
         self.socket.send(Message::text(frame.to_string())).await.ok()
     }
 
-    pub(crate) async fn say_text(&mut self, text: &str) {
+    pub(crate) async fn send_text(&mut self, text: &str) {
         self.message(Message::text(text)).await;
     }
 
     pub(crate) async fn message(&mut self, message: Message) {
-        soon("room to say something", self.socket.send(message)).await.unwrap();
+        soon("room to send", self.socket.send(message)).await.unwrap();
     }
 
-    /// Says `frame` with an id of its own; its answer, which is the next frame.
+    /// Sends `frame` with an id of its own; its answer, which is the next frame.
     pub(crate) async fn ask(&mut self, mut frame: Value) -> Value {
         self.ids += 1;
         frame["id"] = self.ids.into();
-        self.say(frame).await;
+        self.send(frame).await;
         let mut answer = self.frame().await;
         let id = answer.as_object_mut().and_then(|answer| answer.remove("id"));
         assert_eq!(id, Some(self.ids.into()), "{answer}");
@@ -108,36 +108,36 @@ impl Socket {
 
     /// The next thing that happens; v1's pings are answered and passed over.
     #[track_caller]
-    pub(crate) fn next(&mut self) -> impl Future<Output = Said> {
-        soon("something to be said", async {
+    pub(crate) fn next(&mut self) -> impl Future<Output = Received> {
+        soon("something to arrive", async {
             loop {
-                match self.said().await {
-                    Said::Text(text) if text == r#"{"type":"ping"}"# => {
-                        self.say(json!({"type": "pong"})).await;
+                match self.receive().await {
+                    Received::Text(text) if text == r#"{"type":"ping"}"# => {
+                        self.send(json!({"type": "pong"})).await;
                     }
-                    said => return said,
+                    received => return received,
                 }
             }
         })
     }
 
     /// The next thing that happens, pings and all.
-    pub(crate) async fn said(&mut self) -> Said {
+    pub(crate) async fn receive(&mut self) -> Received {
         loop {
-            let said = match self.socket.next().await {
-                None | Some(Err(Error::ConnectionClosed | Error::AlreadyClosed)) => Said::Gone,
-                Some(Err(Error::Io(_) | Error::Protocol(_))) => Said::Gone,
+            let received = match self.socket.next().await {
+                None | Some(Err(Error::ConnectionClosed | Error::AlreadyClosed)) => Received::Gone,
+                Some(Err(Error::Io(_) | Error::Protocol(_))) => Received::Gone,
                 Some(Err(error)) => panic!("{error}"),
-                Some(Ok(Message::Text(text))) => Said::Text(text.to_string()),
-                Some(Ok(Message::Ping(_))) => Said::Ping,
+                Some(Ok(Message::Text(text))) => Received::Text(text.to_string()),
+                Some(Ok(Message::Ping(_))) => Received::Ping,
                 Some(Ok(Message::Close(Some(CloseFrame { code, reason })))) => {
-                    Said::Close(code.into(), reason.to_string())
+                    Received::Close(code.into(), reason.to_string())
                 }
-                Some(Ok(Message::Close(None))) => Said::Close(1005, String::new()),
+                Some(Ok(Message::Close(None))) => Received::Close(1005, String::new()),
                 Some(Ok(Message::Pong(_))) => continue,
                 Some(Ok(other)) => panic!("{other:?} is never sent by the gateway"),
             };
-            return said;
+            return received;
         }
     }
 
@@ -148,7 +148,7 @@ impl Socket {
         let next = self.next();
         async move {
             match next.await {
-                Said::Text(text) => text,
+                Received::Text(text) => text,
                 other => panic!("a message was expected at {place}, not {other:?}"),
             }
         }
@@ -179,7 +179,7 @@ impl Socket {
         let next = self.next();
         async move {
             match next.await {
-                Said::Close(code, reason) => {
+                Received::Close(code, reason) => {
                     assert!(reason.len() <= 123, "{reason}");
                     let reason: Value = serde_json::from_str(&reason).unwrap_or(Value::Null);
                     if (4400..4600).contains(&code) {
@@ -198,8 +198,8 @@ impl Socket {
         self.message(Message::Close(Some(frame))).await;
     }
 
-    /// Closes; what the gateway says to that.
-    pub(crate) async fn close(mut self, code: u16) -> Said {
+    /// Closes; what the gateway answers.
+    pub(crate) async fn close(mut self, code: u16) -> Received {
         self.begin_close(code).await;
         self.next().await
     }

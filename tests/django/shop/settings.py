@@ -1,6 +1,8 @@
-"""A project as it runs in production: no DEBUG, HTTPS behind a proxy, CSRF and secure cookies on."""
+"""A project in production: no DEBUG, HTTPS behind a proxy, CSRF and secure cookies on."""
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -27,21 +29,28 @@ SECURE_SSL_REDIRECT = True
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
 
-# A file, so that threads and the server under test see one database.
-_FOLDER = Path(tempfile.mkdtemp(prefix="groupcast-django-"))
+def _database_folder():
+    """A folder that goes with this process."""
+    folder = tempfile.mkdtemp(prefix="groupcast-django-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+# A file, so that threads and the server under test share one database. The server that a test
+# starts gets the name of the test's.
+_DATABASE = Path(os.environ.get("SHOP_DATABASE") or _database_folder() / "db.sqlite3")
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
-        # The server that a test starts is told which one the test has.
-        "NAME": os.environ.get("SHOP_DATABASE", _FOLDER / "db.sqlite3"),
-        "TEST": {"NAME": _FOLDER / "test.sqlite3"},
+        "NAME": _DATABASE,
+        "TEST": {"NAME": _DATABASE.with_name("test.sqlite3")},
         "ATOMIC_REQUESTS": True,
     }
 }
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 GROUPCAST = {
-    "API": "http://127.0.0.1:1",  # nobody; tests with a gateway say where it is
+    "API": "http://127.0.0.1:1",  # nothing listens there; tests with a gateway name theirs
     "KEY": "key of the tests, not secret",
     "SECRET": "an example secret of 32 bytes or more",
 }
