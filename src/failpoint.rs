@@ -1,7 +1,8 @@
 //! Places at which tests end or stop this process, to see that nothing is lost or sent twice.
 //!
-//! Only in debug builds: `FAILPOINT=before-commit:abort:3` ends the process as `kill -9` does when it
-//! passes that place for the third time; `stop` stops it as `kill -STOP` does. Release builds have none.
+//! Only in debug builds: `FAILPOINT=before-commit:abort:3` ends the process as `kill -9` does when
+//! it passes that place for the third time; `stop` stops it as `kill -STOP` does. Release builds
+//! have none.
 
 /// Passes the place of this name.
 #[cfg(not(debug_assertions))]

@@ -8,8 +8,8 @@
 //! 4. [`coordinator`]: `dispatch` takes what the layer delivers, in order.
 //! 5. [`hub`]: `Hub::post` posts it to the shards that have members.
 //! 6. [`hub`]: `Delivery::fan_out` frames it once and links every receiver to the frame.
-//! 7. [`hub`]: `Delivery::write_out` writes each socket once; what a socket does not take waits in the
-//!    bounded outbox of its [`socket`].
+//! 7. [`hub`]: `Delivery::write_out` writes each socket once; what a socket does not take waits in
+//!    the bounded outbox of its [`socket`].
 //!
 //! `app` starts, supervises and stops all of it. `ARCHITECTURE.md` has the other walks, the rooms
 //! and what each of them must never know.

@@ -154,8 +154,8 @@ impl Serialize for TypeUri<'_> {
 }
 
 impl IntoResponse for Problem {
-    /// The response also carries the [`ProblemKind`] as an extension, so that the log can name the cause
-    /// and nothing of the request.
+    /// The response also carries the [`ProblemKind`] as an extension, so that the log can name the
+    /// cause and nothing of the request.
     fn into_response(self) -> Response {
         let body = serde_json::to_vec(&self).expect("texts and a number always become JSON");
         let mut response = (self.kind.status(), body).into_response();

@@ -1,5 +1,5 @@
-//! The client library as browsers load it: compressed beforehand, with validators, at addresses that
-//! may be cached for ever.
+//! The client library as browsers load it: compressed beforehand, with validators, at addresses
+//! that may be cached for ever.
 
 use axum::Router;
 use axum::http::header::{
