@@ -238,13 +238,13 @@ async fn a_visitor_whose_request_is_refused_stops_nobody_else() {
     let server = Server::start(answer).await;
     let hook = hook(&settings(&server.url));
     for n in 0..10 {
-        let wrong = hook.ask(&visitor(&format!("sessionid={n}")), connection(n), None).await;
+        let wrong = hook.ask(&visitor(&format!("sessionid={n}")), connection(n + 1), None).await;
         assert!(matches!(wrong, HookVerdict::Unknown(_)), "{wrong:?}");
     }
-    let again = hook.ask(&visitor("sessionid=0"), connection(10), None).await;
+    let again = hook.ask(&visitor("sessionid=0"), connection(11), None).await;
     assert!(matches!(again, HookVerdict::Unknown(_)), "cached: {again:?}");
     assert_eq!(server.asked().len(), 10);
-    let verdict = hook.ask(&visitor("sessionid=11"), connection(11), None).await;
+    let verdict = hook.ask(&visitor("sessionid=11"), connection(12), None).await;
     assert!(matches!(verdict, HookVerdict::Accepted(_)), "{verdict:?}");
 }
 

@@ -113,7 +113,7 @@ fn an_explanation_shows_every_grant_that_was_checked() {
 yes: \"7\" join \"usuario_7\"
   group in the token \"avisos\": does not match
   grant in the token \"pedido.*\": does not match
-  configured grant[1] \"sede_{sede}\" (template \"sede_{sede}\" needs {sede}, which is not there): does not match
+  configured grant[1] \"sede_{sede}\" (template \"sede_{sede}\" needs {sede}, which is missing): does not match
   configured grant[1] \"usuario_{sub}\" = \"usuario_7\": allows
   configured grant[2] \"usuario_*\": would allow";
     assert_eq!(yes.to_string(), expected);

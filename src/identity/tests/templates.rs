@@ -23,8 +23,8 @@ fn refuses_an_invalid_template_with_the_cause() {
     let long = "x".repeat(100);
     let table = [
         ("", "template is empty"),
-        ("usuario_{sub", "brace without its partner"),
-        ("usuario_sub}", "brace without its partner"),
+        ("usuario_{sub", "an unmatched brace"),
+        ("usuario_sub}", "an unmatched brace"),
         ("usuario_{{sub}}", "names the variable \"{sub\""),
         ("usuario_{}", "names the variable \"\""),
         ("usuario_{a b}", "names the variable \"a b\""),
