@@ -120,6 +120,8 @@ export class Core {
       case 'gap':
         if (frame.group !== undefined) return this.groups.gap(frame);
         return this.#missed(frame);
+      case 'position':
+        return this.groups.position(frame);
       case 'joined':
       case 'left':
         return frame.id === undefined && this.groups.changed(frame);

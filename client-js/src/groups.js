@@ -179,6 +179,11 @@ export class Groups {
     if (member?.state === 'joined') member.gap(frame);
   }
 
+  position(frame) {
+    const member = this.#members.get(frame.group);
+    if (member?.state === 'joined') member.passedOver(frame);
+  }
+
   /** @returns {object | null} the message for the client's own listeners */
   event(frame) {
     const { group, id, data } = frame;

@@ -145,6 +145,12 @@ export class Membership {
     this.#notify('$gap', { reason, possible, lost, epoch, from, to });
   }
 
+  /** Up to `offset` nothing more is for this connection, such as its own `echo: false`. */
+  passedOver({ epoch, offset }) {
+    if (this.position?.epoch === epoch && offset <= this.position.offset) return;
+    this.position = { epoch, offset };
+  }
+
   deliver(message) {
     for (const handle of [...this.handles]) if (this.state === 'joined') handle.deliver(message);
   }

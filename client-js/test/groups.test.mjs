@@ -198,6 +198,20 @@ test('reports every gap: announced, unannounced, and of a new epoch', async (t) 
   assert.equal(gaps.length, 3);
 });
 
+test('takes an event that is not for this connection for no gap', async (t) => {
+  const world = start(t);
+  const group = world.client.join('a');
+  const gaps = record(group, '$gap');
+  const socket = await world.welcome();
+  joined(socket, { epoch: '1.1', offset: 4 });
+  socket.say({ type: 'position', group: 'a', epoch: '1.1', offset: 6 });
+  socket.say(event({ group: 'a', offset: 7 }));
+  socket.say({ type: 'position', group: 'a', epoch: '1.1', offset: 5 });
+  assert.deepEqual(group.position, { epoch: '1.1', offset: 7 });
+  socket.say(event({ group: 'a', offset: 9 }));
+  assert.deepEqual(gaps.map(([, { reason, from, to }]) => [reason, from, to]), [['unannounced', 8, 8]]);
+});
+
 test('reports a gap outside of groups at the client', async (t) => {
   const world = start(t);
   const group = world.client.join('a');

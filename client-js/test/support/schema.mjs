@@ -14,10 +14,12 @@ ajv.addSchema(schema);
 export const definitions = schema.$defs;
 
 export function assertFrame(frame) {
-  assert.ok(definitions[frame.type]?.properties?.type, `frames of type ${frame.type} exist`);
-  const validate = ajv.getSchema(`${schema.$id}#/$defs/${frame.type}`);
+  const [name, definition] =
+    Object.entries(definitions).find(([, { properties }]) => properties?.type?.const === frame.type) ?? [];
+  assert.ok(definition, `frames of type ${frame.type} exist`);
+  const validate = ajv.getSchema(`${schema.$id}#/$defs/${name}`);
   assert.ok(validate(frame), `${JSON.stringify(frame)}: ${ajv.errorsText(validate.errors)}`);
   for (const member of Object.keys(frame)) {
-    assert.ok(member in definitions[frame.type].properties, `${frame.type} has a member ${member}`);
+    assert.ok(member in definition.properties, `${frame.type} has a member ${member}`);
   }
 }
