@@ -244,7 +244,7 @@ impl ReplyFormat {
     }
 }
 
-/// The answer to a [`Request::Send`] or a [`Request::Call`].
+/// The answer to a [`Send`] or a [`Call`].
 #[derive(Debug)]
 pub struct Answer {
     /// Whose.

@@ -4,8 +4,8 @@
 //! channels_redis, into which Django's unchanged `group_send` writes, and the stream
 //! `<cluster>:ingress`, into which any program may.
 //!
-//! A further kind on the layer's Redis is a [`source::DurableSource`] with a function that decodes
-//! its entries ([`decoder::EntryDecoder`]) and a way to read and remove them (`look.lua`,
+//! A further kind on the layer's Redis is a `DurableSource` with a function that decodes
+//! its entries (`EntryDecoder`) and a way to read and remove them (`look.lua`,
 //! `drain.lua`). One on another server brings a reader of its own and publishes by the entry's id
 //! before it removes the entry.
 
