@@ -216,9 +216,9 @@ impl Gateway {
         let max_handshakes = config.server.max_handshakes;
         let back_ends = core.api_router(config.api, api_keys);
         let browsers = core.public_router(config.server, config.connection, max_connections);
-        let browsers = match session {
-            Some(session) => session.extend(browsers, &core.publisher, api),
-            None => browsers,
+        let (browsers, back_ends) = match session {
+            Some(session) => session.extend((browsers, back_ends), &core.publisher, api),
+            None => (browsers, back_ends),
         };
         let listener = Listener::new(listeners.public, browsers, max_handshakes, header_timeout)?;
         tasks.spawn("public listener", listener.serve(core.shutdown.clone(), Phase::Draining));

@@ -11,6 +11,6 @@ async fn closes_all_connections_of_a_user_and_of_nobody_else() {
     assert_eq!(answer.status, 202, "{}", answer.body);
     assert_eq!(plain.closed().await.0, 4401);
     assert_eq!(v1.closed().await.0, 4401);
-    gateway.send("/send", serde_json::json!({"type": "x"})).await;
+    gateway.broadcast(serde_json::json!({"type": "x"})).await;
     assert_eq!(other.event().await["type"], "x");
 }

@@ -1,6 +1,6 @@
 //! Every member gets every publication of its groups, once, in the order of acceptance.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Gateway, Socket, token};
 
@@ -112,7 +112,7 @@ async fn events_to_a_user_a_connection_or_all_reach_exactly_those() {
 
     let user = gateway.send("/users/7/send", json!({"type": "user"})).await;
     let one = gateway.send(&format!("/connections/{id}/send"), json!({"type": "one"})).await;
-    let all = gateway.send("/send", json!({"type": "all"})).await;
+    let all = gateway.broadcast(json!({"type": "all"})).await;
     let frame = |id: &str, kind: &str| json!({"type": "event", "id": id, "data": {"type": kind}});
     for socket in [&mut seven, &mut other_seven] {
         assert_eq!(socket.frame().await, frame(&user, "user"));
@@ -137,10 +137,14 @@ async fn connections_in_except_do_not_receive_the_event() {
         socket.join("sala_1").await;
     }
     let kind = |kind: &str| json!({"type": kind});
-    for path in ["/groups/sala_1/send", "/send"] {
-        gateway.send(&format!("{path}?except={id}"), kind("not that one")).await;
-        gateway.send(&format!("{path}?except=user:7"), kind("not those")).await;
-        gateway.send(path, kind("everybody")).await;
+    for path in ["/groups/sala_1/send", "/broadcast"] {
+        let body = |event: Value| match path {
+            "/broadcast" => json!({"to": "all", "event": event}),
+            _ => event,
+        };
+        gateway.send(&format!("{path}?except={id}"), body(kind("not that one"))).await;
+        gateway.send(&format!("{path}?except=user:7"), body(kind("not those"))).await;
+        gateway.send(path, body(kind("everybody"))).await;
         let (to_one, to_two, to_all) = (
             excepted.event().await,
             [namesake.event().await, namesake.event().await],

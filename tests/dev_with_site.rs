@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{BackEnd, Folder, Running, Socket, request};
+use crate::support::{BackEnd, Folder, Raw, Running, Socket, request};
 
 /// What `dev` prints, and the address behind a mark in it.
 fn started(folder: &Folder, site: &str) -> (Running, String) {
@@ -44,6 +44,31 @@ async fn passes_requests_that_are_not_websockets_to_the_site() {
     let mut socket = Socket::open(public, "/ws", &[offer]).await;
     socket.hello(after(&said, "Token ")).await;
     assert_eq!(socket.welcome().await["groups"], json!([{"group": "usuario_7"}]));
+}
+
+#[tokio::test]
+async fn requests_for_another_host_are_refused_on_both_listeners() {
+    let folder = Folder::with("");
+    let arguments = ["dev", "--port", "0", "--api-port", "0", "--host", "tienda.test"];
+    let mut running = Running::start(&mut folder.groupcast(&arguments));
+    let mut said = String::new();
+    while !said.contains("Ctrl-C") {
+        said.push_str(&running.line());
+    }
+    let public = after(&said, "Page         http://").parse().unwrap();
+    let api = after(&said, "curl http://").parse().unwrap();
+    let status = async |to, path: &str, host: &str| {
+        let mut raw = Raw::connect(to).await;
+        raw.write(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await;
+        raw.answer().await.status
+    };
+    // A page that lets its own name resolve to 127.0.0.1 must not read this run's keys.
+    assert_eq!(status(public, "/dev/session", "evil.example:8080").await, 421);
+    assert_eq!(status(api, "/metrics", "evil.example").await, 421);
+    for host in ["localhost:8080", "tienda.test", "[::1]"] {
+        assert_eq!(status(public, "/dev/session", host).await, 200, "{host}");
+        assert_eq!(status(api, "/healthz", host).await, 200, "{host}");
+    }
 }
 
 #[tokio::test]

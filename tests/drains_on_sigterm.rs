@@ -53,7 +53,7 @@ async fn is_not_ready_and_accepts_nobody_while_draining_but_delivers() {
         tokio::net::TcpStream::connect(gateway.public).await.is_err()
     })
     .await;
-    gateway.send("/send", json!({"type": "aún"})).await;
+    gateway.broadcast(json!({"type": "aún"})).await;
     let (mut reached, mut spread) = (0, Vec::new());
     for socket in &mut sockets {
         loop {

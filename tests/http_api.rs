@@ -58,7 +58,7 @@ async fn restricts_an_api_key_to_its_operations_and_groups() {
     for line in [
         "POST /groups/usuario_7/send",
         "POST /users/7/send",
-        "POST /send",
+        "POST /broadcast",
         "GET /groups/pedido.1",
         "GET /users/7",
         "PUT /groups/pedido.1/members/user:7",

@@ -27,7 +27,7 @@ async fn adds_and_removes_a_user_on_all_connections() {
     assert_eq!(one.frame().await, left);
     assert_eq!(two.frame().await, left);
     gateway.publish("vip", json!({"type": "y"})).await;
-    gateway.send("/send", json!({"type": "z"})).await;
+    gateway.broadcast(json!({"type": "z"})).await;
     for socket in [&mut one, &mut two, &mut other] {
         assert_eq!(socket.event().await, json!({"type": "z"}), "no member, no publication");
     }

@@ -43,7 +43,7 @@ async fn counts_connections_events_and_refusals() {
     v1.join("sala_1").await;
     gateway.publish("sala_1", json!({"type": "x"})).await;
     gateway.send("/users/7/send", json!({"type": "y"})).await;
-    gateway.send("/send", json!({"type": "z"})).await;
+    gateway.broadcast(json!({"type": "z"})).await;
     assert_eq!(plain.frame().await, json!({"type": "y"}));
     assert_eq!(plain.frame().await, json!({"type": "z"}));
     assert_eq!(v1.event().await, json!({"type": "x"}));

@@ -39,7 +39,7 @@ async fn clients_of_one_instance_receive_what_the_other_accepts() {
     assert_eq!(plain.frame().await, json!({"type": "aviso", "n": 2}));
     one.send("/users/bea/send", json!({"type": "aviso", "n": 3})).await;
     assert_eq!(bea.event().await["n"], 3);
-    one.send("/send", json!({"type": "aviso", "n": 4})).await;
+    one.broadcast(json!({"type": "aviso", "n": 4})).await;
     for socket in [&mut ana, &mut bea] {
         assert_eq!(socket.event().await["n"], 4);
     }

@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::HeaderValue;
 use axum::http::header::AUTHORIZATION;
-use axum::middleware::{Next, from_fn_with_state};
+use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::{Next, from_fn_with_state, map_request};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
@@ -27,6 +27,11 @@ use crate::telemetry::Metrics;
 
 /// The template that stands for every path without an endpoint.
 const NO_ROUTE: &str = "none";
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Longest request id that is repeated, bytes: a UUID has 36, a W3C trace context 55.
+const MAX_REQUEST_ID: usize = 128;
 
 /// Most requests in progress. Each may hold a body, at most 1 MiB by default, so this is at worst
 /// 256 MiB, for callers whose key is known; others get 503.
@@ -49,6 +54,7 @@ pub(super) fn surround(router: Router, in_flight: &Arc<InFlight>) -> Router {
     router.layer(
         ServiceBuilder::new()
             .layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION]))
+            .layer(map_request(drop_unusable_request_id))
             .layer(SetRequestIdLayer::x_request_id(Numbered::default()))
             .layer(
                 TraceLayer::new_for_http()
@@ -92,6 +98,22 @@ fn span(request: &Request) -> Span {
     let route = request.extensions().get::<MatchedPath>().map_or(NO_ROUTE, MatchedPath::as_str);
     let id = request.extensions().get::<RequestId>().map(RequestId::header_value);
     info_span!("request", method = %request.method(), route, id = ?id, key = Empty)
+}
+
+/// Removes a request id that would be repeated in every log line of the request and is not fit for
+/// it; the request then gets a number, as one without an id does.
+async fn drop_unusable_request_id(mut request: Request) -> Request {
+    let legal = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-:/+=@".contains(byte);
+    let usable = |id: &HeaderValue| {
+        let bytes = id.as_bytes();
+        (1..=MAX_REQUEST_ID).contains(&bytes.len()) && bytes.iter().all(legal)
+    };
+    let mut ids = request.headers().get_all(&REQUEST_ID).iter();
+    let unusable = ids.next().is_some_and(|id| !usable(id)) || ids.next().is_some();
+    if unusable {
+        request.headers_mut().remove(&REQUEST_ID);
+    }
+    request
 }
 
 /// Numbers requests that carry no id.

@@ -2,6 +2,7 @@
 
 mod auth;
 mod batch;
+mod broadcast;
 mod close;
 mod layers;
 mod members;
@@ -62,7 +63,7 @@ fn routes(api: Arc<Api>, in_flight: &Arc<InFlight>) -> Router {
         .route("/users/{sub}/close", post(close::user_connections))
         .route("/connections/{id}/send", post(send::to_connection))
         .route("/connections/{id}/close", post(close::connection))
-        .route("/send", post(send::to_all))
+        .route("/broadcast", post(broadcast::broadcast))
         .route("/batch", post(batch::send))
         .route("/openapi.json", get(openapi::document))
         .method_not_allowed_fallback(wrong_method)

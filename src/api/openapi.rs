@@ -12,17 +12,17 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Header, Ref, RefOr};
 use utoipa::{IntoParams, IntoResponses, Modify, OpenApi, ToSchema};
 
-use super::{batch, close, members, reports, send};
+use super::{batch, broadcast, close, members, reports, send};
 use crate::http::{MEDIA_TYPE, ProblemBody, ProblemKind};
 
-/// Name of a group.
+/// Name of a group; not of dots alone.
 #[derive(ToSchema)]
-#[schema(pattern = "^[A-Za-z0-9_.-]{1,99}$", example = "pedido.42")]
+#[schema(pattern = r"^(?!\.+$)[A-Za-z0-9_.-]{1,99}$", example = "pedido.42")]
 pub(super) struct GroupName(#[allow(dead_code, reason = "a schema only")] String);
 
-/// The `sub` of a user: 1 to 255 bytes of UTF-8 without control characters.
+/// The `sub` of a user: 1 to 255 bytes of UTF-8 without control characters, not of dots alone.
 #[derive(ToSchema)]
-#[schema(pattern = r"^([ -~]{1,255}|[^\u0000-\u001f\u007f-\u009f]{1,63})$", example = "7")]
+#[schema(pattern = r"^(?!\.+$)([ -~]{1,255}|[^\u0000-\u001f\u007f-\u009f]{1,63})$", example = "7")]
 pub(super) struct Sub(#[allow(dead_code, reason = "a schema only")] String);
 
 /// Id of a connection, as `welcome` and the reports give it.
@@ -34,7 +34,7 @@ pub(super) struct ConnectionId(#[allow(dead_code, reason = "a schema only")] Str
 /// like a connection's id is a user all the same.
 #[derive(ToSchema)]
 #[schema(
-    pattern = r"^(user:([ -~]{1,255}|[^\u0000-\u001f\u007f-\u009f]{1,63})|[a-z2-7]{8}-[1-9][0-9]{0,18})$",
+    pattern = r"^(user:(?!\.+$)([ -~]{1,255}|[^\u0000-\u001f\u007f-\u009f]{1,63})|[a-z2-7]{8}-[1-9][0-9]{0,18})$",
     example = "user:7"
 )]
 pub(super) struct Member(#[allow(dead_code, reason = "a schema only")] String);
@@ -133,6 +133,8 @@ pub(super) struct ChangeRefusals;
 pub(super) struct CloseRefusals;
 /// Error responses of sending one event.
 pub(super) struct SendRefusals;
+/// Error responses of a broadcast.
+pub(super) struct BroadcastRefusals;
 /// Error responses of sending a batch.
 pub(super) struct BatchRefusals;
 
@@ -186,6 +188,13 @@ impl IntoResponses for SendRefusals {
     }
 }
 
+impl IntoResponses for BroadcastRefusals {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let own = [ProblemKind::BadQuery, ProblemKind::BadEvent, ProblemKind::BadBroadcast];
+        described(&[ALWAYS, PUBLISHING, &own].concat())
+    }
+}
+
 impl IntoResponses for BatchRefusals {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         described(&[ALWAYS, PUBLISHING, &[ProblemKind::BadEvent, ProblemKind::BadBatch]].concat())
@@ -233,7 +242,7 @@ impl Modify for Bearer {
 #[openapi(
     info(title = "Groupcast", description = "Send events to browsers, and see what became of them."),
     paths(
-        send::to_group, send::to_user, send::to_connection, send::to_all, batch::send,
+        send::to_group, send::to_user, send::to_connection, broadcast::broadcast, batch::send,
         members::add, members::remove, close::user_connections, close::connection, reports::group,
         reports::user, document,
     ),

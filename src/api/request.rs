@@ -17,7 +17,7 @@ use super::Api;
 use crate::event::{Except, Member};
 use crate::excerpt::excerpt;
 use crate::http::{Problem, ProblemKind};
-use crate::identity::MAX_SUB_LEN;
+use crate::identity::check_sub;
 use crate::publish::{DedupeKey, Scope};
 
 /// Longest expiry that a publisher can ask for. The group's own limit ends a wait much earlier;
@@ -127,14 +127,7 @@ pub(super) fn member(name: &str) -> Result<Member, Problem> {
 
 /// A `sub`, held to what tokens are held to: no other can be connected.
 pub(super) fn user(sub: &str) -> Result<Arc<str>, Problem> {
-    if sub.is_empty() || sub.len() > MAX_SUB_LEN {
-        let len = sub.len();
-        let detail = format!("user has {len} bytes; 1 to {MAX_SUB_LEN} are allowed");
-        return Err(ProblemKind::BadMember.because(detail));
-    }
-    if sub.chars().any(char::is_control) {
-        return Err(ProblemKind::BadMember.because("user holds a control character"));
-    }
+    check_sub(sub).map_err(|error| ProblemKind::BadMember.because(error.to_string()))?;
     Ok(sub.into())
 }
 

@@ -23,7 +23,8 @@ use crate::publish::{PublishRequest, Receipt};
 /// Marks an answer that repeats an earlier one: nothing was sent.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// White space that may surround an event beside [`max_event_bytes`]: a final line break, mostly.
+/// What may surround an event beside [`max_event_bytes`]: a final line break, or the members of a
+/// broadcast.
 ///
 /// [`max_event_bytes`]: crate::publish::Settings::max_event_bytes
 const SLACK: usize = 1024;
@@ -44,11 +45,23 @@ impl FromRequest<Arc<Api>> for SendRequest {
 
 impl SendRequest {
     /// Publishes the body to the target that `authorize` names.
-    ///
-    /// The body is read last: a caller without the right does not make the gateway hold one.
     async fn publish(
         self,
         authorize: impl FnOnce(Caller<'_>) -> Result<Target, Problem>,
+    ) -> Result<Response, Problem> {
+        // A copy of its own: the body may be a slice of the connection's read buffer, which a
+        // waiting event would keep alive.
+        let event = |content: &Bytes| Ok(Event::parse(Bytes::copy_from_slice(content))?);
+        self.publish_from(authorize, event).await
+    }
+
+    /// As [`SendRequest::publish`], with the event that `event` finds in the body.
+    ///
+    /// The body is read last: a caller without the right does not make the gateway hold one.
+    pub(super) async fn publish_from(
+        self,
+        authorize: impl FnOnce(Caller<'_>) -> Result<Target, Problem>,
+        event: impl FnOnce(&Bytes) -> Result<Event, Problem>,
     ) -> Result<Response, Problem> {
         let Self { api, request } = self;
         let (head, content) = request.into_parts();
@@ -57,10 +70,7 @@ impl SendRequest {
         let SendQuery { expiry, except } = SendQuery::parse(head.uri.query().unwrap_or_default())?;
         let key = idempotency_key(&head.headers, caller.name())?;
         let most = api.publisher.settings().max_event_bytes + SLACK;
-        let content = body(&api, &head.headers, content, most).await?;
-        // A copy of its own: the body may be a slice of the connection's read buffer, which a
-        // waiting event would keep alive.
-        let event = Event::parse(Bytes::copy_from_slice(&content))?;
+        let event = event(&body(&api, &head.headers, content, most).await?)?;
         let request = PublishRequest { event, except, expiry, key };
         Ok(accepted(&api.publisher.publish(target, request).await?))
     }
@@ -119,20 +129,6 @@ pub(super) async fn to_connection(
     let authorize = |caller: Caller<'_>| {
         caller.needs_at_all(Right::SendUser)?;
         Ok(Target::Connection(id.parse::<ConnectionId>()?))
-    };
-    request.publish(authorize).await
-}
-
-/// Sends an event to every connection.
-#[utoipa::path(
-    post, path = "/send", tag = "send", operation_id = "sendToAll", params(Send),
-    request_body = openapi::Event,
-    responses((status = 202, description = "Accepted.", body = ReceiptBody), SendRefusals),
-)]
-pub(super) async fn to_all(request: SendRequest) -> Result<Response, Problem> {
-    let authorize = |caller: Caller<'_>| {
-        caller.needs_at_all(Right::SendAll)?;
-        Ok(Target::All)
     };
     request.publish(authorize).await
 }

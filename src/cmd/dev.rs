@@ -39,6 +39,9 @@ pub(super) struct Dev {
     /// The site beside the gateway, such as Django's runserver
     #[arg(long, value_name = "URL")]
     backend: Option<SiteAddress>,
+    /// A name of this machine, beside localhost, that requests may be for; may be repeated
+    #[arg(long = "host", value_name = "NAME")]
+    hosts: Vec<String>,
     /// The Redis of Django's channel layer; without it events stay in this process
     #[arg(long, value_name = "URL", value_parser = parse_redis)]
     redis: Option<RedisSettings>,
@@ -55,6 +58,7 @@ impl Dev {
             api_port: self.api_port,
             sub: self.sub,
             site: self.backend,
+            hosts: self.hosts,
             redis: self.redis,
         };
         let session = Session::start(&options, &mut config).map_err(Failure::start)?;

@@ -1,5 +1,6 @@
 //! `groupcast dev`: keys for one run, and a page or a site on the same origin as the WebSockets.
 
+mod host;
 mod page;
 mod session;
 mod site;

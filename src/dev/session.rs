@@ -8,6 +8,7 @@ use axum::Router;
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::json;
 
+use super::host::only_local;
 use super::page;
 use super::site::{Site, SiteAddress};
 use crate::clock;
@@ -32,6 +33,8 @@ pub struct Options {
     pub sub: String,
     /// The site beside the gateway.
     pub site: Option<SiteAddress>,
+    /// Names of this machine, beside `localhost` and loopback addresses, that requests may be for.
+    pub hosts: Vec<String>,
     /// The Redis of Django's channel layer; without it the layer is in memory.
     pub redis: Option<RedisSettings>,
 }
@@ -51,6 +54,8 @@ pub struct Session {
     pub api_key: String,
     /// The site that answers everything else, in place of the page.
     pub site: Option<SiteAddress>,
+    /// As in [`Options::hosts`].
+    hosts: Arc<[String]>,
 }
 
 /// Why there is no session.
@@ -96,20 +101,24 @@ impl Session {
             path: path.unwrap_or_default(),
             api_key,
             site: options.site.clone(),
+            hosts: options.hosts.clone().into(),
         })
     }
 
-    /// Puts the page, or the site, on the public listener. The API's listener is at `api`.
+    /// Puts the page, or the site, on the public listener, and lets both listeners answer as this
+    /// machine alone. The API's listener is at `api`.
     pub(crate) fn extend(
         self,
-        browsers: Router,
+        (browsers, back_ends): (Router, Router),
         publisher: &Arc<Publisher>,
         api: SocketAddr,
-    ) -> Router {
-        match self.site.clone() {
+    ) -> (Router, Router) {
+        let browsers = match self.site.clone() {
             Some(site) => Site::new(site).in_front_of(browsers),
             None => browsers.merge(page::router(&self, Arc::clone(publisher), api)),
-        }
+        };
+        let hosts = &self.hosts;
+        (only_local(browsers, Arc::clone(hosts)), only_local(back_ends, Arc::clone(hosts)))
     }
 }
 

@@ -12,7 +12,7 @@ pub use pattern::{GroupPattern, PatternError};
 /// Longest legal group name, in bytes. channels_redis requires fewer than 100 characters.
 pub const MAX_NAME_LEN: usize = 99;
 
-/// A legal group name: 1 to 99 of `A-Z a-z 0-9 _ . -`, ASCII only.
+/// A legal group name: 1 to 99 of `A-Z a-z 0-9 _ . -`, ASCII only, not of dots alone.
 ///
 /// Cloning shares the text. Python's own check also takes Unicode digits and a trailing newline;
 /// both are refused here, since no browser or back end means them.
@@ -28,6 +28,10 @@ pub enum NameError {
     /// The text is longer than [`MAX_NAME_LEN`].
     #[error("group name has {0} bytes; at most 99 are allowed")]
     TooLong(usize),
+    /// The text consists of dots: HTTP clients resolve such a path segment, so a request for the
+    /// group would reach another path.
+    #[error("group name {0:?} consists of dots, which HTTP clients resolve in a path")]
+    Dots(String),
     /// The text holds a character outside the set.
     #[error("group name {name:?} holds {found:?}; letters, digits, '_', '.', '-' are allowed")]
     Illegal {
@@ -49,6 +53,9 @@ impl GroupName {
         }
         if text.len() > MAX_NAME_LEN {
             return Err(NameError::TooLong(text.len()));
+        }
+        if text.bytes().all(|byte| byte == b'.') {
+            return Err(NameError::Dots(text.to_owned()));
         }
         Ok(Self(text.into()))
     }

@@ -61,3 +61,13 @@ proptest! {
         prop_assert_eq!(GroupPattern::parse(&pattern).unwrap().matches(&name), expected);
     }
 }
+
+#[test]
+fn a_name_of_dots_alone_is_refused() {
+    for name in [".", "..", "...", &".".repeat(99)] {
+        assert_eq!(GroupName::parse(name), Err(NameError::Dots(name.to_owned())));
+    }
+    for name in [".a", "a..", "-.", "._."] {
+        assert!(GroupName::parse(name).is_ok(), "{name}");
+    }
+}

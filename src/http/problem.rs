@@ -109,6 +109,8 @@ kinds! {
     BadEvent = UNPROCESSABLE_ENTITY "bad_event" "Invalid event";
     /// The body is no batch.
     BadBatch = UNPROCESSABLE_ENTITY "bad_batch" "Invalid batch";
+    /// The body is no broadcast.
+    BadBroadcast = UNPROCESSABLE_ENTITY "bad_broadcast" "Invalid broadcast";
     /// Illegal idempotency key.
     BadKey = UNPROCESSABLE_ENTITY "bad_idempotency_key" "Invalid idempotency key";
     /// The idempotency key belongs to another publication.

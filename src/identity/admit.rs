@@ -11,10 +11,8 @@ use crate::excerpt::excerpt;
 use crate::group::{GroupName, GroupPattern};
 
 use super::claims::{ClaimReader, Claims};
+use super::sub::check_sub;
 use super::{BackendClaims, EXCERPT, Identity, IdentityDetails, NEVER, Operation, TokenError};
-
-/// Longest `sub`, bytes. OpenID Connect Core, section 2, allows 255 ASCII characters.
-pub const MAX_SUB_LEN: usize = 255;
 
 /// Longest claims of a hook's answer, bytes of JSON: they are kept as long as the connection.
 pub const MAX_HOOK_CLAIMS_LEN: usize = 1024;
@@ -128,16 +126,7 @@ fn identity(
     kept: Vec<(Box<str>, Value)>,
     backend: Option<Box<BackendClaims>>,
 ) -> Result<Identity, TokenError> {
-    if sub.is_empty() {
-        return Err(TokenError::malformed("sub is empty"));
-    }
-    if sub.len() > MAX_SUB_LEN {
-        let len = sub.len();
-        return Err(TokenError::malformed(format!("sub has {len} bytes; at most 255 are allowed")));
-    }
-    if sub.chars().any(char::is_control) {
-        return Err(TokenError::malformed("sub holds a control character"));
-    }
+    check_sub(sub).map_err(|error| TokenError::malformed(error.to_string()))?;
     let claims: Box<[_]> =
         kept.into_iter().filter_map(|(name, value)| Some((name, as_text(value)?))).collect();
     let empty = groups.is_empty() && grants.is_empty() && claims.is_empty() && backend.is_none();

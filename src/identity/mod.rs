@@ -13,6 +13,7 @@ mod pattern_template;
 mod policy;
 mod settings;
 mod sign;
+mod sub;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -31,7 +32,7 @@ use serde_json::value::RawValue;
 use crate::excerpt::excerpt;
 use crate::group::{GroupName, GroupPattern};
 
-pub use admit::{HookClaims, MAX_HOOK_CLAIMS_LEN, MAX_SESSION_LEN, MAX_SUB_LEN};
+pub use admit::{HookClaims, MAX_HOOK_CLAIMS_LEN, MAX_SESSION_LEN};
 pub use api_keys::{ApiKey, ApiKeys, MIN_API_SECRET_LEN};
 pub use error::IdentityError;
 pub use explain::{CheckedGrant, Explanation, GrantSource};
@@ -42,6 +43,7 @@ pub use settings::{
     ApiKeySettings, GrantRule, KeySettings, MAX_LEEWAY, Right, Settings, UnknownRight,
 };
 pub use sign::sign;
+pub use sub::{MAX_SUB_LEN, SubError, check_sub};
 pub use template::{FillError, Template, TemplateError};
 pub use token_error::TokenError;
 pub use tokens::{MAX_TOKEN_LEN, Verifier};

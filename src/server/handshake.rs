@@ -4,8 +4,8 @@
 //! while here it goes to a shard.
 
 use axum::http::header::{
-    CONNECTION, HeaderMap, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
+    AUTHORIZATION, CONNECTION, HOST, HeaderMap, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use axum::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use data_encoding::BASE64;
@@ -44,6 +44,9 @@ pub(super) enum HandshakeError {
     Version,
     #[error("Sec-WebSocket-Key must be 16 bytes in base64")]
     Key,
+    /// Programs differ on which of several lines they believe.
+    #[error("{0} appears more than once")]
+    Repeated(HeaderName),
     #[error("Sec-WebSocket-Protocol must name protocols, separated by commas")]
     Subprotocol,
 }
@@ -61,6 +64,11 @@ impl Handshake {
         }
         if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
             return Err(HandshakeError::Version);
+        }
+        for name in [HOST, AUTHORIZATION] {
+            if headers.get_all(&name).iter().nth(1).is_some() {
+                return Err(HandshakeError::Repeated(name));
+            }
         }
         let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
         let key = key.filter(|key| BASE64.decode(key).is_ok_and(|nonce| nonce.len() == 16));
@@ -127,6 +135,17 @@ mod tests {
             .unwrap();
         edit(&mut request);
         Handshake::check(&request)
+    }
+
+    #[test]
+    fn a_repeated_host_or_authorization_is_refused() {
+        for name in [HOST, AUTHORIZATION] {
+            let repeated = request(|request| {
+                request.headers_mut().append(&name, HeaderValue::from_static("a"));
+                request.headers_mut().append(&name, HeaderValue::from_static("b"));
+            });
+            assert_eq!(repeated.unwrap_err(), HandshakeError::Repeated(name));
+        }
     }
 
     fn set(request: &mut Request<()>, name: &'static str, value: &'static str) {

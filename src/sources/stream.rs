@@ -9,7 +9,7 @@ use super::entry::{DecodedEntry, EntryError};
 use crate::event::{Event, Target};
 use crate::excerpt::excerpt;
 use crate::group::GroupName;
-use crate::identity::MAX_SUB_LEN;
+use crate::identity::check_sub;
 
 /// Longest part of a field that an error shows, characters.
 const MAX_EXCERPT: usize = 120;
@@ -67,10 +67,9 @@ fn group(value: &[u8]) -> Result<Target, EntryError> {
 }
 
 fn user(value: &[u8]) -> Result<Target, EntryError> {
-    if !(1..=MAX_SUB_LEN).contains(&value.len()) {
-        return Err(malformed(&format!("a user of {} bytes", value.len())));
-    }
-    Ok(Target::User(Arc::from(text(value)?)))
+    let sub = text(value)?;
+    check_sub(sub).map_err(|error| malformed(&format!("a bad user: {error}")))?;
+    Ok(Target::User(Arc::from(sub)))
 }
 
 fn connection(value: &[u8]) -> Result<Target, EntryError> {

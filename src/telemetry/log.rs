@@ -5,6 +5,9 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::excerpt::printable;
 
 /// Lines that wait for a slow reader of the log: about a megabyte.
 ///
@@ -98,6 +101,81 @@ impl LogSettings {
     }
 }
 
-fn writer(to: impl io::Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
-    NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING_LINES).finish(to)
+fn writer(to: impl io::Write + Send + 'static) -> (PrintableLines, WorkerGuard) {
+    let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING_LINES);
+    let (writer, guard) = builder.finish(to);
+    (PrintableLines(writer), guard)
+}
+
+/// Writes each event as one printable line, whatever its fields hold: a path, an origin or an answer
+/// of the back end must not forge a line, reverse one, or drive the operator's terminal.
+#[derive(Clone)]
+struct PrintableLines(NonBlocking);
+
+impl<'a> MakeWriter<'a> for PrintableLines {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+impl io::Write for PrintableLines {
+    /// The subscriber writes a whole event at a time.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        self.0.write_all(printable_line(&String::from_utf8_lossy(event)).as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// `event` with its final line break alone, and colours the only escape sequences.
+fn printable_line(event: &str) -> String {
+    let text = event.strip_suffix('\n').unwrap_or(event);
+    let mut line = String::with_capacity(event.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let length = colour_len(rest);
+        if length > 0 {
+            line.push_str(&rest[..length]);
+            rest = &rest[length..];
+        } else {
+            line.push(printable(c));
+            rest = &rest[c.len_utf8()..];
+        }
+    }
+    line.push('\n');
+    line
+}
+
+/// Bytes of the escape sequence for a colour with which `text` begins, 0 if it begins with none.
+fn colour_len(text: &str) -> usize {
+    let Some(parameters) = text.strip_prefix("\u{1b}[") else { return 0 };
+    let length = parameters.find(|c: char| !c.is_ascii_digit() && c != ';');
+    match length {
+        Some(length) if parameters[length..].starts_with('m') => 2 + length + 1,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable_line;
+
+    #[test]
+    fn an_event_is_one_line_that_reads_as_it_is() {
+        let forged = "INFO path=/a\nERROR forged\r\u{202e}gpj\u{85}\u{2028}x\n";
+        assert_eq!(printable_line(forged), "INFO path=/a ERROR forged  gpj  x\n");
+        assert_eq!(printable_line("{\"a\":\"añ\u{9}o\"}\n"), "{\"a\":\"añ o\"}\n");
+    }
+
+    #[test]
+    fn colours_pass_and_other_escape_sequences_do_not() {
+        assert_eq!(printable_line("\u{1b}[32m INFO\u{1b}[0m\n"), "\u{1b}[32m INFO\u{1b}[0m\n");
+        let title = "\u{1b}]0;title\u{7}\u{1b}[2J\u{1b}[";
+        assert_eq!(printable_line(title), " ]0;title  [2J [\n");
+    }
 }

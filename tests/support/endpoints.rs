@@ -82,6 +82,11 @@ impl Endpoints {
         answer.json()["id"].as_str().unwrap().to_owned()
     }
 
+    /// Sends `event` to every connection; the publication's id.
+    pub(crate) async fn broadcast(&self, event: Value) -> String {
+        self.send("/broadcast", json!({"to": "all", "event": event})).await
+    }
+
     /// Publishes to a group; the publication's id.
     pub(crate) async fn publish(&self, group: &str, event: Value) -> String {
         self.send(&format!("/groups/{group}/send"), event).await

@@ -146,7 +146,7 @@ async fn a_batch_that_finds_no_room_says_from_where_on_to_repeat() {
         publish::Settings { publish_timeout: Duration::from_millis(20), ..Default::default() };
     let mut gateway = gateway_with(settings, LONG).await;
     for _ in 0..crate::layer::INCOMING - 1 {
-        gateway.call(post("/send", r#"{"type":"relleno"}"#)).await;
+        gateway.call(post("/users/7/send", r#"{"type":"relleno"}"#)).await;
     }
     let body = r#"{"publications": [
         {"groups": ["sala_1"], "event": {"type":"uno"}},

@@ -43,7 +43,7 @@ async fn an_event_may_be_as_large_as_the_bound_and_no_larger() {
 async fn a_declared_length_over_the_bound_is_refused_before_the_body_comes() {
     let gateway = gateway().await;
     let never = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
-    let request = request("POST", "/send").header("content-length", "1000000").body(never);
+    let request = request("POST", "/users/7/send").header("content-length", "1000000").body(never);
     let answer = gateway.call(request.expect("legal")).await;
     assert_eq!((answer.status.as_u16(), answer.code()), (413, "too_large"));
 }
@@ -52,8 +52,9 @@ async fn a_declared_length_over_the_bound_is_refused_before_the_body_comes() {
 async fn a_body_that_does_not_come_is_given_up() {
     let gateway = gateway_with(publish::Settings::default(), Duration::from_millis(20)).await;
     let first = stream::iter([Ok::<_, Infallible>(Bytes::from_static(b"{\"type\""))]);
-    let answer =
-        gateway.call(post("/send", Body::from_stream(first.chain(stream::pending())))).await;
+    let answer = gateway
+        .call(post("/users/7/send", Body::from_stream(first.chain(stream::pending()))))
+        .await;
     assert_eq!((answer.status.as_u16(), answer.code()), (408, "timeout"));
     assert_eq!(answer.json["detail"], "the body was not complete within 20 ms");
 }
@@ -62,7 +63,7 @@ async fn a_body_that_does_not_come_is_given_up() {
 async fn a_body_that_breaks_off_is_no_event() {
     let mut gateway = gateway().await;
     let broken = stream::iter([Ok(Bytes::from_static(b"{")), Err(std::io::Error::other("reset"))]);
-    let answer = gateway.call(post("/send", Body::from_stream(broken))).await;
+    let answer = gateway.call(post("/users/7/send", Body::from_stream(broken))).await;
     assert_eq!((answer.status.as_u16(), answer.code()), (400, "bad_body"));
     assert!(gateway.is_untouched());
 }
@@ -73,9 +74,10 @@ async fn without_room_a_publisher_is_told_to_come_back() {
         publish::Settings { publish_timeout: Duration::from_millis(20), ..Default::default() };
     let gateway = gateway_with(settings, LONG).await;
     for _ in 0..INCOMING {
-        assert_eq!(gateway.call(post("/send", AVISO)).await.status, StatusCode::ACCEPTED);
+        assert_eq!(gateway.call(post("/users/7/send", AVISO)).await.status, StatusCode::ACCEPTED);
     }
-    for request in [post("/send", AVISO), empty(request("PUT", "/groups/a/members/user:7"))] {
+    for request in [post("/users/7/send", AVISO), empty(request("PUT", "/groups/a/members/user:7"))]
+    {
         let answer = gateway.call(request).await;
         assert_eq!((answer.status.as_u16(), answer.code()), (503, "busy"));
         assert_eq!(answer.header("retry-after"), Some("1"));
@@ -90,15 +92,15 @@ async fn requests_beyond_the_most_in_flight_are_told_to_come_back() {
     let stalled = || Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
     let mut held = tokio::task::JoinSet::new();
     for _ in 0..layers::MAX_IN_FLIGHT {
-        held.spawn(gateway.router.clone().oneshot(post("/send", stalled())));
+        held.spawn(gateway.router.clone().oneshot(post("/users/7/send", stalled())));
     }
     while in_flight.slots.available_permits() > 0 {
         tokio::task::yield_now().await;
     }
-    let answer = gateway.call(post("/send", AVISO)).await;
+    let answer = gateway.call(post("/users/7/send", AVISO)).await;
     assert_eq!((answer.status.as_u16(), answer.code()), (503, "busy"));
     held.shutdown().await;
-    let answer = gateway.call(post("/send", AVISO)).await;
+    let answer = gateway.call(post("/users/7/send", AVISO)).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "what is over gives its place back");
 }
 
@@ -109,9 +111,9 @@ async fn a_panic_is_a_problem_of_one_request() {
     }
     let (_, inbox, metrics) = api(publish::Settings::default(), LONG).await;
     let in_flight = Arc::new(InFlight::new(Arc::clone(&metrics)));
-    let router = Router::new().route("/send", axum::routing::post(faulty));
+    let router = Router::new().route("/users/7/send", axum::routing::post(faulty));
     let gateway = Gateway { router: layers::surround(router, &in_flight), inbox, metrics };
-    let answer = gateway.call(post("/send", AVISO)).await;
+    let answer = gateway.call(post("/users/7/send", AVISO)).await;
     assert_eq!((answer.status.as_u16(), answer.code()), (500, "internal"));
     assert!(!answer.json.to_string().contains("on purpose"));
 }

@@ -4,6 +4,7 @@
 
 mod batch;
 mod bounds;
+mod broadcast;
 mod close;
 mod description;
 mod members;

@@ -8,7 +8,7 @@ const AVISO: &str = r#"{"type":"aviso"}"#;
 async fn a_missing_or_unknown_key_is_challenged() {
     let mut gateway = gateway().await;
     let bare = |header: Option<&str>| {
-        let mut builder = Request::builder().method("POST").uri("/send");
+        let mut builder = Request::builder().method("POST").uri("/users/7/send");
         if let Some(header) = header {
             builder = builder.header("authorization", header);
         }
@@ -56,7 +56,7 @@ async fn a_key_without_the_right_is_told_which_one_it_lacks() {
         ),
         (ORDERS, "POST", "/users/7/close", "key \"orders\" lacks the right 'close'"),
         (ORDERS, "POST", "/connections/k3f5a2bq-1/close", "key \"orders\" lacks the right 'close'"),
-        (ORDERS, "POST", "/send", "key \"orders\" lacks the right 'send_all'"),
+        (ORDERS, "POST", "/broadcast", "key \"orders\" lacks the right 'send_all'"),
         (
             AUDIT,
             "PUT",
@@ -83,12 +83,12 @@ async fn a_key_without_the_right_is_told_which_one_it_lacks() {
 #[tokio::test]
 async fn an_unknown_path_and_an_unknown_method_are_problems_too() {
     let gateway = gateway().await;
-    for path in ["/", "/groups", "/groups/a/b/c", "/send/", "/GROUPS/a"] {
+    for path in ["/", "/groups", "/groups/a/b/c", "/send", "/users/7/send/", "/GROUPS/a"] {
         let answer = gateway.call(post(path, AVISO)).await;
         assert_eq!((answer.status.as_u16(), answer.code()), (404, "not_found"), "{path}");
     }
     for (method, path, allow) in [
-        ("GET", "/send", "POST"),
+        ("GET", "/users/7/send", "POST"),
         ("TRACE", "/groups/a/send", "POST"),
         ("BREW", "/groups/a", "GET,HEAD"),
         ("POST", "/groups/a/members/user:7", "PUT,DELETE"),
@@ -108,9 +108,9 @@ async fn a_name_that_nothing_can_have_is_refused_with_its_fault() {
         ("/groups/a%20b/send", 422, "bad_group", "group name \"a b\" holds ' '"),
         ("/groups/ni%C3%B1o/send", 422, "bad_group", "holds 'ñ'"),
         ("/groups//send", 422, "bad_group", "group name is empty"),
-        ("/users//send", 422, "bad_member", "user has 0 bytes"),
+        ("/users//send", 422, "bad_member", "sub is empty"),
         (&long, 422, "bad_group", "100 bytes; at most 99"),
-        (&sub, 422, "bad_member", "256 bytes; 1 to 255"),
+        (&sub, 422, "bad_member", "256 bytes; at most 255"),
         ("/users/a%00b/send", 422, "bad_member", "control character"),
         ("/connections/user:7/send", 422, "bad_member", "'<instance>-<number>'"),
         ("/groups/%FF/send", 400, "bad_path", "UTF-8"),
@@ -137,10 +137,10 @@ async fn a_query_that_would_be_misread_is_refused() {
         ("except=%4", 400, "bad_query", "percent-encoded"),
         ("except=%FF", 400, "bad_query", "percent-encoded"),
         ("except=7", 422, "bad_member", "not 'user:<sub>' either"),
-        ("except=user:", 422, "bad_member", "0 bytes"),
+        ("except=user:", 422, "bad_member", "sub is empty"),
         (&many, 422, "bad_member", "101; at most 100"),
     ] {
-        let answer = gateway.call(post(&format!("/send?{query}"), AVISO)).await;
+        let answer = gateway.call(post(&format!("/users/7/send?{query}"), AVISO)).await;
         assert_eq!((answer.status.as_u16(), answer.code()), (status, code), "{query}");
         assert!(answer.detail().contains(words), "{query}: {}", answer.json);
     }
@@ -180,7 +180,7 @@ async fn a_body_declared_as_something_else_is_refused() {
         ("content-type", "multipart/form-data; boundary=x"),
         ("content-encoding", "gzip"),
     ] {
-        let request = request("POST", "/send").header(name, value).body(AVISO.into());
+        let request = request("POST", "/users/7/send").header(name, value).body(AVISO.into());
         let answer = gateway.call(request.expect("legal")).await;
         assert_eq!((answer.status.as_u16(), answer.code()), (415, "not_json"), "{name}: {value}");
     }
@@ -195,7 +195,7 @@ async fn an_idempotency_key_that_cannot_be_one_is_refused() {
         (&[&long], 422, "bad_idempotency_key"),
         (&["a", "b"], 400, "bad_header"),
     ] {
-        let mut builder = request("POST", "/send");
+        let mut builder = request("POST", "/users/7/send");
         for key in keys {
             builder = builder.header("idempotency-key", *key);
         }

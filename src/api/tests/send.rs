@@ -29,7 +29,7 @@ async fn an_event_passes_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn an_event_can_be_for_a_group_a_user_a_connection_or_all() {
+async fn an_event_can_be_for_a_group_a_user_or_a_connection() {
     let mut gateway = gateway().await;
     let targets = [
         ("/groups/sala_1/send", group("sala_1")),
@@ -40,7 +40,6 @@ async fn an_event_can_be_for_a_group_a_user_a_connection_or_all() {
             "/connections/k3f5a2bq-17/send",
             Target::Connection("k3f5a2bq-17".parse().expect("legal")),
         ),
-        ("/send", Target::All),
     ];
     for (path, target) in targets {
         let answer = gateway.call(post(path, AVISO)).await;
@@ -53,14 +52,14 @@ async fn an_event_can_be_for_a_group_a_user_a_connection_or_all() {
 async fn expiry_and_exclusions_come_with_the_query() {
     let mut gateway = gateway().await;
     let query = "expiry_ms=1500&except=k3f5a2bq-17&except=user:k3f5a2bq-18&except=user%3Aa%26b+c";
-    let answer = gateway.call(post(&format!("/send?{query}"), AVISO)).await;
+    let answer = gateway.call(post(&format!("/users/7/send?{query}"), AVISO)).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.json);
     let publication = gateway.publication();
     assert_eq!(publication.deadline, Some(publication.accepted + Duration::from_millis(1500)));
     assert_eq!(publication.except.connections, ["k3f5a2bq-17".parse().expect("legal")]);
     assert_eq!(publication.except.users, ["k3f5a2bq-18".into(), "a&b c".into()]);
 
-    gateway.call(post("/send?", AVISO)).await;
+    gateway.call(post("/users/7/send?", AVISO)).await;
     let publication = gateway.publication();
     assert!(publication.deadline.is_none() && publication.except.is_empty());
 }
@@ -76,7 +75,7 @@ async fn a_body_may_be_undeclared_or_declared_as_curl_does() {
         Some("application/x-www-form-urlencoded"),
     ];
     for declared in types {
-        let mut builder = request("POST", "/send");
+        let mut builder = request("POST", "/users/7/send");
         if let Some(declared) = declared {
             builder = builder.header("content-type", declared);
         }
@@ -124,15 +123,31 @@ async fn concurrent_requests_with_one_idempotency_key_send_once() {
 #[tokio::test]
 async fn a_request_id_is_returned_or_made() {
     let gateway = gateway().await;
-    let builder = request("POST", "/send").header("x-request-id", "pedido-7");
+    let builder = request("POST", "/users/7/send").header("x-request-id", "pedido-7");
     let answer = gateway.call(builder.body(AVISO.into()).expect("legal")).await;
     assert_eq!(answer.header("x-request-id"), Some("pedido-7"));
     let mut made = std::collections::HashSet::new();
     for _ in 0..10 {
-        let answer = gateway.call(post("/send", AVISO)).await;
+        let answer = gateway.call(post("/users/7/send", AVISO)).await;
         made.insert(answer.header("x-request-id").expect("made").to_owned());
     }
     assert_eq!(made.len(), 10);
+}
+
+#[tokio::test]
+async fn a_request_id_that_is_long_or_would_garble_the_log_is_replaced() {
+    let gateway = gateway().await;
+    let long = "x".repeat(20 * 1024);
+    for id in [&*long, "", "a b", "a\tb", "a\u{202e}b", "{\"a\":1}"] {
+        let builder = request("POST", "/users/7/send").header("x-request-id", id.as_bytes());
+        let answer = gateway.call(builder.body(AVISO.into()).expect("legal")).await;
+        let number = answer.header("x-request-id").expect("made");
+        assert!(number.parse::<u64>().is_ok(), "{number}");
+    }
+    let twice = request("POST", "/users/7/send").header("x-request-id", "a");
+    let twice = twice.header("x-request-id", "b").body(AVISO.into()).expect("legal");
+    let answer = gateway.call(twice).await;
+    assert!(answer.header("x-request-id").expect("made").parse::<u64>().is_ok());
 }
 
 #[tokio::test]

@@ -73,6 +73,10 @@ impl HookRequest {
                 [] => continue,
                 // RFC 9113, section 8.2.3: a cookie may come in several lines and means one.
                 several if name == COOKIE => several.join(&b"; "[..]),
+                // A proxy may add a line of its own behind the client's. The list names every hop,
+                // the nearest proxy last; alone, the client's line would be believed.
+                several if name == FORWARDED_FOR => several.join(&b", "[..]),
+                [.., last] if name == FORWARDED_PROTO => last.to_vec(),
                 [first, ..] => first.to_vec(),
             };
             copies.extend(HeaderValue::from_bytes(&value).ok().map(|value| (name, value)));

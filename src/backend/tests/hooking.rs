@@ -76,6 +76,22 @@ async fn joins_cookie_lines_and_encodes_parameters() {
 }
 
 #[tokio::test]
+async fn a_client_cannot_hide_a_proxys_forwarding_lines_behind_its_own() {
+    let server = Server::saying(200, true, r#"{"sub":"7"}"#).await;
+    let headers = headers(&[
+        ("x-forwarded-for", "192.0.2.1"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-for", "203.0.113.9"),
+        ("x-forwarded-proto", "http"),
+    ]);
+    let visitor = HookRequest::new("/ws", &[], &headers, Some("10.0.0.1".parse().unwrap()));
+    hook(&settings(&server.url)).ask(&visitor, connection(1), None).await;
+    let asked = &server.asked()[0];
+    assert_eq!(asked.header("x-forwarded-for"), "192.0.2.1, 203.0.113.9");
+    assert_eq!(asked.header("x-forwarded-proto"), "http", "the line of the nearest proxy");
+}
+
+#[tokio::test]
 async fn an_answer_gives_identity_and_lifetime() {
     let body = r#"{"sub":"7","groups":["usuario_7"],"claims":{"empresa":"acme"},"expires_in":100,
         "session":"s-1","welcome":{"type":"hola"},"otra":1}"#;
