@@ -17,25 +17,27 @@ use crate::coordinator::{self, Collaborators, Coordinator};
 use crate::dev;
 use crate::event::InstanceId;
 use crate::frame::Frame;
-use crate::http::{self, Listener};
+use crate::http::{self, Listener, ListenerLimits};
 use crate::hub::{Hub, RouteConfig, ShardConfig};
 use crate::identity::{ApiKeys, IdentityError, Policy, Verifier};
 use crate::layer::{Layer, LayerError};
 use crate::publish::Publisher;
-use crate::server::{self, Server};
+use crate::server::{self, Descriptors, Server};
 use crate::shutdown::{Phase, Shutdown};
 use crate::socket;
 use crate::sources::{SourceConnection, Sources};
 use crate::supervisor::{Supervisor, TaskFailure};
-use crate::telemetry::Metrics;
-
-/// Most connections to the API that are open at once. Each is a descriptor and a buffer; requests
-/// in progress have a tighter limit of their own.
-const MAX_API_CONNECTIONS: usize = 1024;
+use crate::telemetry::{Metrics, RefusalReason};
 
 /// How long a back end's connection may be idle between requests, as in nginx: one that keeps its
 /// connections must not find them closed after each pause.
 const API_IDLE: Duration = Duration::from_secs(75);
+
+/// How long a back end may use one connection, as in nginx.
+const API_LIFE: Duration = Duration::from_secs(3600);
+
+/// How long a browser may use one connection without upgrading it: it loads the client and is done.
+const PUBLIC_LIFE: Duration = Duration::from_secs(60);
 
 /// How long shutdown waits for what Django's consumers are still to be sent: a full queue takes a
 /// healthy Redis a fraction of it, and one that does not answer must not keep the process.
@@ -204,7 +206,9 @@ impl Gateway {
     ) -> Result<Self, RunError> {
         let verifier = Arc::new(Verifier::new(&config.identity)?);
         let api_keys = ApiKeys::new(&config.identity.api_keys)?;
-        let max_connections = server::raise_descriptor_limit(config.server.max_connections)?;
+        let settings = &config.server;
+        let descriptors = Descriptors::raise(settings.max_connections, settings.max_handshakes)?;
+        let max_connections = descriptors.sockets;
 
         let shutdown = Shutdown::new();
         let supervisor = Supervisor::new(shutdown.clone());
@@ -212,19 +216,34 @@ impl Gateway {
         let core = Core::start(&config, verifier, shutdown, &mut tasks)?;
 
         let (public, api) = (listeners.public_addr()?, listeners.api_addr()?);
-        let header_timeout = config.server.header_timeout;
-        let max_handshakes = config.server.max_handshakes;
+        let head = config.server.header_timeout;
         let back_ends = core.api_router(config.api, api_keys);
         let browsers = core.public_router(config.server, config.connection, max_connections);
+        let is_dev = session.is_some();
         let (browsers, back_ends) = match session {
             Some(session) => session.extend((browsers, back_ends), &core.publisher, api),
             None => (browsers, back_ends),
         };
-        let listener = Listener::new(listeners.public, browsers, max_handshakes, header_timeout)?;
-        tasks.spawn("public listener", listener.serve(core.shutdown.clone(), Phase::Draining));
-        let header_timeout = header_timeout.max(API_IDLE);
+        let evictions = core.metrics.refusals.of(RefusalReason::Silent).clone();
+        let limits = ListenerLimits {
+            connections: descriptors.handshakes,
+            waiting: descriptors.waiting,
+            head,
+            idle: head,
+            // The pages of a site may load for as long as they like.
+            life: if is_dev { API_LIFE } else { PUBLIC_LIFE },
+        };
         let listener =
-            Listener::new(listeners.api, back_ends, MAX_API_CONNECTIONS, header_timeout)?;
+            Listener::new("public", listeners.public, browsers, limits, evictions.clone())?;
+        tasks.spawn("public listener", listener.serve(core.shutdown.clone(), Phase::Draining));
+        let limits = ListenerLimits {
+            connections: descriptors.api,
+            waiting: descriptors.waiting,
+            head,
+            idle: head.max(API_IDLE),
+            life: API_LIFE,
+        };
+        let listener = Listener::new("api", listeners.api, back_ends, limits, evictions)?;
         tasks.spawn("API listener", listener.serve(core.shutdown.clone(), Phase::Closed));
 
         let instance = core.hub.instance();

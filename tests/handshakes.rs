@@ -162,15 +162,67 @@ async fn bounds_half_open_handshakes_and_serves_waiting_clients_when_they_end() 
     let mut waiting = Raw::connect(gateway.public).await;
     let bearer = format!("Authorization: Bearer {}", token("7"));
     waiting.write(upgrade_request("/ws", &[&bearer]).as_bytes()).await;
-    // The API is another listener, and welcomed clients stay.
-    for _ in 0..50 {
-        gateway.still_serves(&mut witness).await;
-    }
-    let report = gateway.ask("GET /groups/usuario_7", &[], "").await.json();
-    assert_eq!(report["connections"], 0, "it waits in the queue of the system");
+    // The API has places of its own, and an established connection needs none.
+    gateway.still_serves(&mut witness).await;
     assert_eq!(mute.close(1000).await, Received::Close(1000, String::new()));
     assert_eq!(waiting.answer().await.status, 101);
     gateway.members("usuario_7", 1).await;
+}
+
+#[tokio::test]
+async fn silent_connections_of_one_address_do_not_shut_out_others() {
+    const HOG: [u8; 4] = [127, 0, 0, 2];
+    let gateway = Gateway::with("[connections]\nmax_handshakes = 8\n").await;
+    let mut silent = Vec::new();
+    for n in 0..30 {
+        let mut raw = Raw::connect_from(HOG, gateway.public).await;
+        match n % 3 {
+            0 => {}
+            1 => raw.write(b"GET /ws HTTP/1.1\r\n").await,
+            _ => {
+                let offer = "Sec-WebSocket-Protocol: groupcast.v1.json";
+                raw.write(upgrade_request("/ws", &[offer]).as_bytes()).await;
+            }
+        }
+        silent.push(raw);
+    }
+    for sub in ["7", "8", "9"] {
+        gateway.v1(sub).await;
+    }
+    assert!(gateway.metric(r#"groupcast_refusals_total{reason="silent"}"#).await >= 1.0);
+    drop(silent);
+}
+
+#[tokio::test]
+async fn silent_connections_to_the_api_shut_out_neither_back_ends_nor_probes() {
+    let gateway = Gateway::start().await;
+    let mut silent = Vec::new();
+    for _ in 0..1100 {
+        silent.push(Raw::connect_from([127, 0, 0, 2], gateway.api).await);
+    }
+    let health = request(gateway.api, "GET /healthz", &[], b"").await;
+    assert_eq!(health.status, 200);
+    gateway.publish("sala_1", json!({"type": "x"})).await;
+    drop(silent);
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_arrive_ends_a_connection_to_the_api() {
+    let gateway = Gateway::with("[connections]\nheader_timeout = \"300ms\"\n").await;
+    let mut half = Raw::connect(gateway.api).await;
+    half.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n").await;
+    assert_eq!(half.next_byte().await, None);
+}
+
+#[tokio::test]
+async fn control_frames_before_the_hello_are_few() {
+    let gateway = Gateway::start().await;
+    let mut raw = Raw::connect(gateway.public).await;
+    raw.upgrade("/ws", &["Sec-WebSocket-Protocol: groupcast.v1.json"]).await;
+    for _ in 0..9 {
+        raw.frame(Opcode::Pong, b"").await;
+    }
+    assert_eq!(raw.close_code().await, 4529);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use super::Finding;
 use crate::config::Config;
 use crate::http::LISTEN_BACKLOG;
-use crate::server;
+use crate::server::Descriptors;
 
 /// WebSockets below which a limit is probably a default and not a decision.
 const FEW: usize = 10_000;
@@ -21,7 +21,11 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) fn examine(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     match getrlimit(Resource::RLIMIT_NOFILE) {
-        Ok((_, hard)) => findings.push(descriptors(hard, config.server.max_connections)),
+        Ok((_, hard)) => findings.push(descriptors(
+            hard,
+            config.server.max_connections,
+            config.server.max_handshakes,
+        )),
         Err(error) => findings.push(Finding::warn("file descriptors", error.to_string(), "")),
     }
     // Missing in some containers; then it stays unknown.
@@ -34,13 +38,13 @@ pub(super) fn examine(config: &Config) -> Vec<Finding> {
     findings
 }
 
-fn descriptors(hard: u64, wanted: usize) -> Finding {
-    let room = server::sockets_within(hard);
+fn descriptors(hard: u64, wanted: usize, handshakes: usize) -> Finding {
+    let room = Descriptors::within(hard, handshakes).sockets;
     let found = format!("{hard}, room for {room} WebSockets");
     let advice =
         "raise the hard limit: LimitNOFILE=1048576 (systemd), --ulimit nofile=1048576 (docker)";
     if wanted > room {
-        let found = format!("{found}; connections.max is {LISTEN_BACKLOG}");
+        let found = format!("{found}; connections.max is {wanted}");
         return Finding::fail("file descriptors", found, advice);
     }
     if wanted == 0 && room < FEW {
@@ -117,10 +121,10 @@ mod tests {
 
     #[test]
     fn judges_descriptors_by_the_configured_connections() {
-        assert_eq!(descriptors(1_048_576, 0).level, Level::Ok);
-        assert_eq!(descriptors(1024, 0).level, Level::Warn);
-        assert_eq!(descriptors(1024, 500).level, Level::Ok);
-        assert_eq!(descriptors(1024, 20_000).level, Level::Fail);
+        assert_eq!(descriptors(1_048_576, 0, 1024).level, Level::Ok);
+        assert_eq!(descriptors(1024, 0, 1024).level, Level::Warn);
+        assert_eq!(descriptors(1024, 500, 1024).level, Level::Ok);
+        assert_eq!(descriptors(1024, 20_000, 1024).level, Level::Fail);
     }
 
     #[test]

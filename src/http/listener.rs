@@ -3,9 +3,10 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::pin::pin;
 use std::time::Duration;
 
+use crate::telemetry::Counter;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -13,12 +14,15 @@ use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tower::ServiceExt;
 
+use super::guarded_stream::{GuardedStream, RequestCounter, Timeouts};
+use super::places::{Granted, Place, Places};
 use crate::shutdown::{Phase, Shutdown};
 
 /// Handshakes that the kernel completes before they are accepted; `net.core.somaxconn`, 4096 by
@@ -35,6 +39,15 @@ const MAX_HEADERS: usize = 100;
 /// Pause after an accept that failed for want of descriptors: retrying at once only burns CPU.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long a peer may leave an answer unread.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Between two looks for silent connections while others wait for their places.
+const RELIEF: Duration = Duration::from_millis(250);
+
+/// Time for the last answer of a connection that has lived long enough.
+const LAST_ANSWER: Duration = Duration::from_secs(10);
+
 /// Opens a listening socket. Port 0 takes any free one.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
@@ -47,45 +60,43 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 
 /// One listening socket and what is served on it.
 pub(crate) struct Listener {
+    name: &'static str,
     socket: TcpListener,
     router: Router,
-    /// Connections that speak HTTP; more wait in the listen queue.
-    slots: Arc<Semaphore>,
-    header_timeout: Duration,
+    places: Places,
+    limits: ListenerLimits,
+    /// Counts connections that lose their place.
+    evictions: Counter,
 }
 
-/// A connection's place among those that speak HTTP, held over its upgrade as well.
-#[derive(Clone)]
-pub(crate) struct ConnectionSlot {
-    peer: IpAddr,
-    #[allow(dead_code, reason = "held, not read")]
-    permit: Arc<OwnedSemaphorePermit>,
-}
-
-impl ConnectionSlot {
-    /// The other end of the connection: a browser, or the proxy in front of the gateway.
-    pub(crate) fn peer(&self) -> IpAddr {
-        self.peer
-    }
+/// What bounds the connections of a listener.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ListenerLimits {
+    /// Connections that speak HTTP at once.
+    pub(crate) connections: usize,
+    /// Accepted connections that wait for a place; further ones are closed.
+    pub(crate) waiting: usize,
+    /// Time for a request's head, from its first byte on.
+    pub(crate) head: Duration,
+    /// Time from the opening, or from an answer, to the end of the next head.
+    pub(crate) idle: Duration,
+    /// Time after which a connection gets no further request; upgraded ones are not concerned.
+    pub(crate) life: Duration,
 }
 
 impl Listener {
-    /// Serves `router` on `socket`, to at most `max_connections` at once. A connection has
-    /// `header_timeout` for each request's head.
+    /// Serves `router` on `socket`; `name` is for the log.
     pub(crate) fn new(
+        name: &'static str,
         socket: std::net::TcpListener,
         router: Router,
-        max_connections: usize,
-        header_timeout: Duration,
+        limits: ListenerLimits,
+        evictions: Counter,
     ) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let socket = TcpListener::from_std(socket)?;
-        Ok(Self {
-            socket,
-            router,
-            slots: Arc::new(Semaphore::new(max_connections)),
-            header_timeout,
-        })
+        let places = Places::new(limits.connections, limits.waiting);
+        Ok(Self { name, socket, router, places, limits, evictions })
     }
 
     /// Accepts until the process reaches `until`; connections that are open then end by themselves.
@@ -97,39 +108,90 @@ impl Listener {
     }
 
     async fn accept(&self) {
+        let mut relief = interval(RELIEF);
+        relief.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
-            let Ok(permit) = Arc::clone(&self.slots).acquire_owned().await else { return };
-            match self.socket.accept().await {
-                Ok((stream, peer)) => {
-                    let slot = ConnectionSlot { peer: peer.ip(), permit: Arc::new(permit) };
-                    self.converse(stream, slot);
+            let accepted = tokio::select! {
+                accepted = self.socket.accept() => accepted,
+                _ = relief.tick() => {
+                    self.report_evictions(self.places.relieve());
+                    continue;
                 }
+            };
+            match accepted {
+                Ok((stream, peer)) => self.welcome(stream, peer.ip()),
                 Err(error) => report(&error).await,
             }
         }
     }
 
-    fn converse(&self, stream: TcpStream, slot: ConnectionSlot) {
+    fn welcome(&self, stream: TcpStream, peer: IpAddr) {
         // Answers of the API are small and awaited one by one.
         let _ = stream.set_nodelay(true);
-        let router = self.router.clone();
-        let service = service_fn(move |request: Request<Incoming>| {
-            let (router, slot) = (router.clone(), slot.clone());
-            async move { Ok::<Response, Infallible>(answer(router, slot, request).await) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.header_timeout)
-            .max_buf_size(MAX_HEAD)
-            .max_headers(MAX_HEADERS)
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades();
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "HTTP connection ended early");
-            }
-        });
+        let (granted, evicted) = self.places.ask(peer);
+        self.report_evictions(evicted);
+        let (router, limits) = (self.router.clone(), self.limits);
+        match granted {
+            Granted::Now(place) => drop(tokio::spawn(converse(stream, place, router, limits))),
+            Granted::Later(granted) => drop(tokio::spawn(async move {
+                if let Ok(place) = granted.await {
+                    converse(stream, place, router, limits).await;
+                }
+            })),
+        }
     }
+
+    fn report_evictions(&self, count: usize) {
+        if count > 0 {
+            self.evictions.increment(count as u64);
+            tracing::debug!(listener = self.name, count, "silent connections closed for others");
+        }
+    }
+}
+
+/// Serves the requests of one connection, until an upgrade takes it away.
+async fn converse(stream: TcpStream, place: Place, router: Router, limits: ListenerLimits) {
+    let requests = RequestCounter::default();
+    let timeouts = Timeouts { head: limits.head, write: WRITE_TIMEOUT };
+    let stream = GuardedStream::new(stream, requests.clone(), timeouts);
+    let service = service_fn(|request: Request<Incoming>| {
+        let (router, place, requests) = (router.clone(), place.clone(), requests.clone());
+        async move {
+            requests.advance();
+            let busy = place.busy();
+            let response = answer(router, place, request).await;
+            drop(busy);
+            requests.advance();
+            Ok::<Response, Infallible>(response)
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.idle)
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let outcome = tokio::select! {
+        outcome = &mut connection => outcome,
+        () = place.evicted() => return,
+        () = sleep(limits.life) => {
+            connection.as_mut().graceful_shutdown();
+            timeout(LAST_ANSWER, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "HTTP connection ended early");
+    }
+}
+
+/// The TCP stream of an upgraded connection, and what was read behind its request.
+pub(crate) fn into_tcp(upgraded: Upgraded) -> Option<(TcpStream, Vec<u8>)> {
+    let parts = upgraded.downcast::<TokioIo<GuardedStream>>().ok()?;
+    // A copy: the buffer itself is a view that keeps 8 KiB alive (measured).
+    let leftover = parts.read_buf.to_vec();
+    Some((parts.io.into_inner().into_inner(), leftover))
 }
 
 /// Logs a failed accept, and waits before the next where waiting helps.
@@ -142,9 +204,9 @@ async fn report(error: &io::Error) {
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
-async fn answer(router: Router, slot: ConnectionSlot, request: Request<Incoming>) -> Response {
+async fn answer(router: Router, place: Place, request: Request<Incoming>) -> Response {
     let mut request = request.map(Body::new);
-    request.extensions_mut().insert(slot);
+    request.extensions_mut().insert(place);
     match router.oneshot(request).await {
         Ok(response) => response,
         Err(never) => match never {},

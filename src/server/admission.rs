@@ -10,6 +10,7 @@ use super::state::Handshakes;
 use super::upgrade::UpgradeRequest;
 use crate::event::{ConnectionId, Position};
 use crate::group::GroupName;
+use crate::http::Place;
 use crate::identity::Identity;
 use crate::protocol::{Disconnect, Encoding};
 use crate::shutdown::Phase;
@@ -48,6 +49,7 @@ impl Handshakes {
         &self,
         session: &mut PreSession,
         request: &UpgradeRequest,
+        place: &Place,
     ) -> Result<Admission, AdmissionError> {
         self.check_running()?;
         check_offer(&request.offer)?;
@@ -58,6 +60,8 @@ impl Handshakes {
             Offer::V1 => (Encoding::V1, self.hello(session).await?),
             _ => (Encoding::Plain(route.shape), ParsedHello::default()),
         };
+        // From here on it is the gateway's turn: nothing more is expected of the client.
+        let _busy = place.busy();
         // Again: others may have come in while this one's hello was awaited.
         self.check_capacity()?;
         let id = self.server.hub.next_id();

@@ -1,41 +1,96 @@
-//! How many WebSockets the limit on file descriptors leaves room for.
+//! How the limit on open files is shared between WebSockets, handshakes and the API.
 
 use std::io;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Descriptors reserved for listeners, the API, the log, the layer, and handshakes in progress.
-const RESERVE: u64 = 512;
+/// Descriptors for the log, Redis, the back end, epoll and files that are opened for a moment.
+const RESERVE: u64 = 256;
 
-/// Raises the soft limit to the hard one, and returns the most WebSockets that it allows; `wanted`
-/// = 0 asks for as many as possible.
-pub fn raise_descriptor_limit(wanted: usize) -> io::Result<usize> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    let limit = match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
-        Ok(()) => hard,
-        Err(error) => {
-            tracing::warn!(%error, soft, hard, "raising the limit on open files failed");
-            soft
-        }
-    };
-    let room = sockets_within(limit);
-    if wanted == 0 {
-        return Ok(room);
-    }
-    if wanted > room {
-        tracing::warn!(
-            wanted,
-            room,
-            limit,
-            "connections.max lowered to what the limit on open files allows"
-        );
-    }
-    Ok(wanted.min(room))
+/// Most connections to the API that are open at once. Each is a descriptor and a buffer; requests
+/// in progress have a tighter limit of their own.
+const API_CONNECTIONS: u64 = 1024;
+
+/// Accepted connections that wait for a place on either listener, at most: what the kernel's queue
+/// would hold of them.
+const WAITING: u64 = 4096;
+
+/// How many descriptors each kind of connection may use. The kinds do not borrow from each other,
+/// so a crowd of browsers leaves the API its own, and the probes with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Descriptors {
+    /// WebSockets with a hello.
+    pub sockets: usize,
+    /// Connections of browsers before that.
+    pub handshakes: usize,
+    /// Connections to the API.
+    pub api: usize,
+    /// Connections that wait for a place, on each listener.
+    pub waiting: usize,
 }
 
-/// The most WebSockets under a limit on open files.
-pub fn sockets_within(limit: u64) -> usize {
-    // With a small limit half of it still serves WebSockets.
-    let room = limit.saturating_sub(RESERVE).max(limit / 2);
-    usize::try_from(room).unwrap_or(usize::MAX)
+impl Descriptors {
+    /// Shares `limit` open files, `handshakes` of them for handshakes if there are enough.
+    pub fn within(limit: u64, handshakes: usize) -> Self {
+        let handshakes = (handshakes as u64).min(limit / 8).max(1);
+        let api = API_CONNECTIONS.min(limit / 16).max(1);
+        let waiting = WAITING.min(limit / 32).max(1);
+        let reserve = RESERVE.min(limit / 8);
+        let taken = handshakes + api + 2 * waiting + reserve;
+        let sockets = limit.saturating_sub(taken);
+        let count = |descriptors: u64| usize::try_from(descriptors).unwrap_or(usize::MAX);
+        Self {
+            sockets: count(sockets),
+            handshakes: count(handshakes),
+            api: count(api),
+            waiting: count(waiting),
+        }
+    }
+
+    /// Raises the soft limit to the hard one and shares it; `sockets` = 0 asks for as many
+    /// WebSockets as possible.
+    pub fn raise(sockets: usize, handshakes: usize) -> io::Result<Self> {
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        let limit = match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+            Ok(()) => hard,
+            Err(error) => {
+                tracing::warn!(%error, soft, hard, "raising the limit on open files failed");
+                soft
+            }
+        };
+        let shared = Self::within(limit, handshakes);
+        let possible = shared.sockets;
+        if sockets > possible {
+            let wanted = sockets;
+            tracing::warn!(
+                wanted,
+                possible,
+                limit,
+                "connections.max lowered to what the limit on open files allows"
+            );
+        }
+        let sockets = if sockets == 0 { possible } else { sockets.min(possible) };
+        Ok(Self { sockets, ..shared })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_kinds_together_stay_within_the_limit() {
+        for limit in [64, 256, 1024, 4096, 65_536, 1_048_576] {
+            let shared = Descriptors::within(limit, 1024);
+            let sum = shared.sockets + shared.handshakes + shared.api + 2 * shared.waiting;
+            assert!(sum as u64 <= limit, "{limit}: {shared:?}");
+            assert!(shared.sockets as u64 >= limit / 2, "{limit}: {shared:?}");
+        }
+    }
+
+    #[test]
+    fn a_large_limit_leaves_every_kind_its_whole_share() {
+        let shared = Descriptors::within(1_048_576, 1024);
+        assert_eq!((shared.handshakes, shared.api, shared.waiting), (1024, 1024, 4096));
+    }
 }

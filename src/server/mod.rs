@@ -20,7 +20,7 @@ use std::sync::Arc;
 use axum::Router;
 
 pub(crate) use client_files::CLIENT_PATH;
-pub use descriptors::{raise_descriptor_limit, sockets_within};
+pub use descriptors::Descriptors;
 pub(crate) use origin::check as check_origin;
 pub use settings::{Allow, Route, Settings};
 use state::Handshakes;

@@ -13,6 +13,10 @@ use crate::socket::{Decoder, Inbound};
 /// Time for a refused client to read its close frame and disconnect.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Pings, pongs and the close that may come before the hello. A client sends its hello at once; an
+/// endless run of control frames would only keep a place busy.
+const MAX_CONTROL_FRAMES: usize = 8;
+
 /// Bytes of one read while waiting for the hello.
 const READ: usize = 4096;
 
@@ -54,9 +58,15 @@ impl PreSession {
     /// Decoded here, so that buffers that a large token made grow end with the session.
     pub(super) async fn hello(&mut self) -> Result<ParsedHello, HelloError> {
         let mut input = std::mem::take(&mut self.leftover);
+        let mut control_frames = 0;
         loop {
             let mut rest = input.as_mut_slice();
             while let Some(inbound) = self.decoder.decode(&mut rest)? {
+                control_frames += usize::from(!matches!(inbound, Inbound::Text(_)));
+                if control_frames > MAX_CONTROL_FRAMES {
+                    let cause = "too many control frames before hello";
+                    return Err(Disconnect::TOO_MANY.because(cause).into());
+                }
                 match inbound {
                     Inbound::Text(text) => {
                         let hello = hello(&text)?;

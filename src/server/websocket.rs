@@ -7,7 +7,6 @@ use axum::http::HeaderValue;
 use axum::http::header::UPGRADE;
 use axum::response::{IntoResponse, Response};
 use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::admission::{Admission, AdmissionError};
@@ -16,7 +15,7 @@ use super::pre_session::PreSession;
 use super::rejection::Rejection;
 use super::state::Handshakes;
 use super::upgrade::{UpgradeRequest, path_excerpt};
-use crate::http::{ConnectionSlot, ProblemKind};
+use crate::http::{Place, ProblemKind, into_tcp};
 use crate::hub::NewConnection;
 use crate::telemetry::RefusalReason;
 
@@ -30,15 +29,17 @@ pub(super) async fn websocket(
         Ok(handshake) => handshake,
         Err(error) => return handshakes.refuse_http(&request, error),
     };
-    let slot = request.extensions().get::<ConnectionSlot>().cloned();
-    let peer = slot.as_ref().map(ConnectionSlot::peer);
+    let place = request.extensions().get::<Place>().cloned().expect("the listener puts it there");
+    let peer = Some(place.peer());
     let upgrade_request = UpgradeRequest::new(&handshakes, &request, handshake.offer.clone(), peer);
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
-        if let Ok(upgraded) = upgrade.await {
-            handshakes.receive(upgraded, upgrade_request).await;
+        let Ok(upgraded) = upgrade.await else { return };
+        tokio::select! {
+            () = handshakes.receive(upgraded, upgrade_request, &place) => {}
+            // It had not said its hello, and others need the place.
+            () = place.evicted() => {}
         }
-        drop(slot);
     });
     handshake.response()
 }
@@ -63,17 +64,14 @@ impl Handshakes {
     }
 
     /// From the upgraded connection to a shard, or to a close frame.
-    async fn receive(&self, upgraded: Upgraded, request: UpgradeRequest) {
-        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+    async fn receive(&self, upgraded: Upgraded, request: UpgradeRequest, place: &Place) {
+        let Some((stream, leftover)) = into_tcp(upgraded) else {
             tracing::error!("an upgraded connection is no TCP stream");
             return;
         };
-        // A copy: the buffer itself is a view that keeps 8 KiB alive (measured).
-        let leftover = parts.read_buf.to_vec();
-        drop(parts.read_buf);
         let max_message = self.server.connection.max_frame_bytes;
-        let mut session = PreSession::new(parts.io.into_inner(), leftover, max_message);
-        match self.admit(&mut session, &request).await {
+        let mut session = PreSession::new(stream, leftover, max_message);
+        match self.admit(&mut session, &request, place).await {
             Ok(admission) => self.hand_over(session, &request, admission).await,
             Err(AdmissionError::Rejected(rejection)) => {
                 self.reject(session, &request, rejection).await;

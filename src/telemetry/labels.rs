@@ -219,6 +219,8 @@ label! {
         Unauthorized = "unauthorized",
         /// The headers did not come in time.
         Timeout = "timeout",
+        /// It was silent while others needed its place.
+        Silent = "silent",
         /// The instance is going away.
         Draining = "draining",
         /// The back end could not say who it is.

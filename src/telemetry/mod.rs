@@ -16,6 +16,7 @@ mod requests;
 #[cfg(test)]
 mod tests;
 
+pub use ::metrics::Counter;
 pub use backend::BackendMetrics;
 pub use channels::ChannelsMetrics;
 pub(crate) use family::GaugeGuard;

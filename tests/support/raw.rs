@@ -66,6 +66,14 @@ impl Raw {
         Self { stream, input: Vec::new() }
     }
 
+    /// A connection from another address of the loopback network.
+    pub(crate) async fn connect_from(from: [u8; 4], to: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        let stream = soon("a connection", socket.connect(to)).await.unwrap();
+        Self { stream, input: Vec::new() }
+    }
+
     /// A connection whose kernel keeps as little unread as it can, so that few bytes fill it.
     pub(crate) async fn connect_narrow(to: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();

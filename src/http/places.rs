@@ -1,0 +1,374 @@
+//! Places of connections that speak HTTP: who holds one, and who loses one when they run out.
+//!
+//! One address must not shut a listener for everybody. So connections are accepted at once; those
+//! that find no place wait, and addresses take turns. When places run short, the address with most
+//! silent connections loses its oldest one. Only silence counts: a request in progress, or a
+//! question to the back end, never loses its place.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::{oneshot, watch};
+
+/// How long a connection may be silent and be safe: a slow network, or a burst of many users behind
+/// one address, must not look like an attack.
+const MIN_SILENCE: Duration = Duration::from_secs(3);
+
+/// The places of one listener. Clones share them.
+#[derive(Clone)]
+pub(crate) struct Places(Arc<Shared>);
+
+struct Shared {
+    capacity: usize,
+    max_waiting: usize,
+    min_silence: Duration,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    next_id: u64,
+    held: HashMap<u64, Occupancy>,
+    /// Silent connections by address; none is zero.
+    silent: HashMap<Address, usize>,
+    waiting: WaitingQueue,
+}
+
+struct Occupancy {
+    address: Address,
+    /// Requests in progress.
+    busy: usize,
+    silent_since: Instant,
+    evict: watch::Sender<bool>,
+}
+
+/// Connections without a place, by address; the addresses take turns.
+#[derive(Default)]
+struct WaitingQueue {
+    count: usize,
+    by_address: HashMap<Address, VecDeque<(IpAddr, oneshot::Sender<Place>)>>,
+    turns: VecDeque<Address>,
+}
+
+/// What a connection counts as: its IPv4 address, or its IPv6 network of 64 bits, since one
+/// subscriber has a whole one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Address(IpAddr);
+
+/// A connection's place, given back when the last clone is dropped.
+#[derive(Clone)]
+pub(crate) struct Place(Arc<Holder>);
+
+struct Holder {
+    shared: Arc<Shared>,
+    id: u64,
+    peer: IpAddr,
+    evicted: watch::Receiver<bool>,
+}
+
+/// While it lives, its connection is not silent.
+pub(crate) struct Busy(Place);
+
+/// What a new connection gets.
+pub(crate) enum Granted {
+    Now(Place),
+    /// Once others are done. Closed if too many wait.
+    Later(oneshot::Receiver<Place>),
+}
+
+impl Places {
+    /// `capacity` places, and at most `max_waiting` connections that wait for one.
+    pub(crate) fn new(capacity: usize, max_waiting: usize) -> Self {
+        Self::with_silence(capacity, max_waiting, MIN_SILENCE)
+    }
+
+    fn with_silence(capacity: usize, max_waiting: usize, min_silence: Duration) -> Self {
+        let table = Mutex::default();
+        Self(Arc::new(Shared { capacity, max_waiting, min_silence, table }))
+    }
+
+    /// A place for a connection of `peer`, and how many others lose theirs for it.
+    pub(crate) fn ask(&self, peer: IpAddr) -> (Granted, usize) {
+        let mut table = self.0.table.lock();
+        let short = table.held.len() >= self.0.capacity - self.0.capacity / 4;
+        let evicted = if short { usize::from(table.evict(self.0.min_silence)) } else { 0 };
+        if table.held.len() < self.0.capacity && table.waiting.count == 0 {
+            return (Granted::Now(table.hold(&self.0, peer)), evicted);
+        }
+        let (place, granted) = oneshot::channel();
+        table.waiting.push(peer, place);
+        if table.waiting.count > self.0.max_waiting {
+            table.waiting.drop_one();
+        }
+        (Granted::Later(granted), evicted)
+    }
+
+    /// Evicts for those who wait; to be called now and then. How many lose their place.
+    pub(crate) fn relieve(&self) -> usize {
+        let mut table = self.0.table.lock();
+        let wanted = table.waiting.count;
+        (0..wanted).take_while(|_| table.evict(self.0.min_silence)).count()
+    }
+}
+
+impl Table {
+    fn hold(&mut self, shared: &Arc<Shared>, peer: IpAddr) -> Place {
+        self.next_id += 1;
+        let (id, address) = (self.next_id, Address::of(peer));
+        let (evict, evicted) = watch::channel(false);
+        self.held.insert(id, Occupancy { address, busy: 0, silent_since: Instant::now(), evict });
+        *self.silent.entry(address).or_default() += 1;
+        Place(Arc::new(Holder { shared: Arc::clone(shared), id, peer, evicted }))
+    }
+
+    /// Tells the oldest silent connection of the address with most of them to go, if it has been
+    /// silent for long enough. It keeps its place until it has gone, and is not told twice.
+    fn evict(&mut self, min_silence: Duration) -> bool {
+        let Some((address, _)) = self.silent.iter().max_by_key(|(_, count)| **count) else {
+            return false;
+        };
+        let address = *address;
+        let silent = |held: &&mut Occupancy| {
+            held.address == address && held.busy == 0 && !*held.evict.borrow()
+        };
+        let oldest = self.held.values_mut().filter(silent).min_by_key(|held| held.silent_since);
+        let Some(oldest) = oldest.filter(|held| held.silent_since.elapsed() >= min_silence) else {
+            return false;
+        };
+        oldest.evict.send_replace(true);
+        self.forget_silent(address);
+        true
+    }
+
+    fn forget_silent(&mut self, address: Address) {
+        if let Some(count) = self.silent.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                self.silent.remove(&address);
+            }
+        }
+    }
+}
+
+impl WaitingQueue {
+    fn push(&mut self, peer: IpAddr, place: oneshot::Sender<Place>) {
+        let address = Address::of(peer);
+        let queue = self.by_address.entry(address).or_default();
+        if queue.is_empty() {
+            self.turns.push_back(address);
+        }
+        queue.push_back((peer, place));
+        self.count += 1;
+    }
+
+    /// The next connection, of the address whose turn it is.
+    fn pop(&mut self) -> Option<(IpAddr, oneshot::Sender<Place>)> {
+        let address = self.turns.pop_front()?;
+        let queue = self.by_address.get_mut(&address)?;
+        let next = queue.pop_front();
+        match queue.is_empty() {
+            true => drop(self.by_address.remove(&address)),
+            false => self.turns.push_back(address),
+        }
+        self.count -= usize::from(next.is_some());
+        next
+    }
+
+    /// Closes the newest of the address with most: it is the one that fills the queue.
+    fn drop_one(&mut self) {
+        let Some((address, queue)) = self.by_address.iter_mut().max_by_key(|(_, q)| q.len()) else {
+            return;
+        };
+        self.count -= usize::from(queue.pop_back().is_some());
+        if queue.is_empty() {
+            let address = *address;
+            self.by_address.remove(&address);
+            self.turns.retain(|turn| *turn != address);
+        }
+    }
+}
+
+impl Place {
+    /// The other end of the connection: a browser, or the proxy in front of the gateway.
+    pub(crate) fn peer(&self) -> IpAddr {
+        self.0.peer
+    }
+
+    /// Keeps the place safe while the gateway is at work for the connection.
+    pub(crate) fn busy(&self) -> Busy {
+        let mut table = self.0.shared.table.lock();
+        if let Some(held) = table.held.get_mut(&self.0.id) {
+            held.busy += 1;
+            if held.busy == 1 && !*held.evict.borrow() {
+                let address = held.address;
+                table.forget_silent(address);
+            }
+        }
+        Busy(self.clone())
+    }
+
+    /// Waits until another connection needs the place more.
+    pub(crate) async fn evicted(&self) {
+        let mut evicted = self.0.evicted.clone();
+        // The sender lives as long as the place does.
+        let _ = evicted.wait_for(|evicted| *evicted).await;
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let holder = &self.0.0;
+        let mut table = holder.shared.table.lock();
+        let Some(held) = table.held.get_mut(&holder.id) else { return };
+        held.busy -= 1;
+        if held.busy == 0 && !*held.evict.borrow() {
+            held.silent_since = Instant::now();
+            let address = held.address;
+            *table.silent.entry(address).or_default() += 1;
+        }
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let mut table = self.shared.table.lock();
+        if let Some(held) = table.held.remove(&self.id)
+            && held.busy == 0
+            && !*held.evict.borrow()
+        {
+            table.forget_silent(held.address);
+        }
+        let mut gone = Vec::new();
+        while table.held.len() < self.shared.capacity {
+            let Some((peer, waiting)) = table.waiting.pop() else { break };
+            let place = table.hold(&self.shared, peer);
+            if let Err(place) = waiting.send(place) {
+                gone.push(place);
+            }
+        }
+        // Dropping a place takes the lock.
+        drop(table);
+        drop(gone);
+    }
+}
+
+impl Address {
+    fn of(peer: IpAddr) -> Self {
+        Self(match peer.to_canonical() {
+            IpAddr::V4(address) => IpAddr::V4(address),
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOG: [u8; 4] = [192, 0, 2, 1];
+    const OTHER: [u8; 4] = [192, 0, 2, 2];
+
+    fn places(capacity: usize, max_waiting: usize) -> Places {
+        Places::with_silence(capacity, max_waiting, Duration::ZERO)
+    }
+
+    fn now(places: &Places, peer: [u8; 4]) -> Place {
+        match places.ask(peer.into()).0 {
+            Granted::Now(place) => place,
+            Granted::Later(_) => panic!("there is a place"),
+        }
+    }
+
+    fn later(places: &Places, peer: [u8; 4]) -> oneshot::Receiver<Place> {
+        match places.ask(peer.into()).0 {
+            Granted::Now(_) => panic!("there is no place"),
+            Granted::Later(granted) => granted,
+        }
+    }
+
+    fn is_evicted(place: &Place) -> bool {
+        *place.0.evicted.borrow()
+    }
+
+    #[test]
+    fn nobody_loses_a_place_while_there_are_enough() {
+        let places = places(8, 8);
+        let held: Vec<_> = (0..6).map(|_| now(&places, HOG)).collect();
+        assert!(!held.iter().any(is_evicted));
+    }
+
+    #[test]
+    fn the_address_with_most_silent_connections_loses_its_oldest() {
+        let places = places(8, 8);
+        let other = now(&places, OTHER);
+        let hog: Vec<_> = (0..5).map(|_| now(&places, HOG)).collect();
+        let newcomer = now(&places, OTHER);
+        assert!(is_evicted(&hog[0]) && !hog[1..].iter().any(is_evicted));
+        assert!(!is_evicted(&other) && !is_evicted(&newcomer));
+    }
+
+    #[test]
+    fn a_connection_at_work_or_silent_for_a_moment_keeps_its_place() {
+        let places = places(2, 8);
+        let (first, second) = (now(&places, HOG), now(&places, HOG));
+        let busy = (first.busy(), second.busy());
+        let _waiting = later(&places, OTHER);
+        assert!(!is_evicted(&first) && !is_evicted(&second));
+        drop(busy);
+        assert_eq!(places.relieve(), 1);
+        assert!(is_evicted(&first) ^ is_evicted(&second));
+
+        let patient = Places::with_silence(1, 8, Duration::from_secs(3600));
+        let young = now(&patient, HOG);
+        let _waiting = later(&patient, OTHER);
+        assert_eq!((patient.relieve(), is_evicted(&young)), (0, false));
+    }
+
+    #[test]
+    fn addresses_take_turns_at_places_that_become_free() {
+        let places = Places::with_silence(1, 8, Duration::from_secs(3600));
+        let held = now(&places, HOG);
+        let mut hogs: Vec<_> = (0..3).map(|_| later(&places, HOG)).collect();
+        let mut other = later(&places, OTHER);
+        drop(held);
+        drop(hogs[0].try_recv().expect("the first who waited"));
+        drop(other.try_recv().expect("the other address is next"));
+        assert!(hogs[1].try_recv().is_ok());
+    }
+
+    #[test]
+    fn too_many_who_wait_are_closed_the_newest_of_the_largest_crowd_first() {
+        let places = Places::with_silence(1, 2, Duration::from_secs(3600));
+        let held = now(&places, HOG);
+        let mut hogs: Vec<_> = (0..2).map(|_| later(&places, HOG)).collect();
+        let mut other = later(&places, OTHER);
+        assert!(hogs[1].try_recv().is_err_and(|e| e == oneshot::error::TryRecvError::Closed));
+        drop(held);
+        drop(hogs[0].try_recv().expect("a place"));
+        other.try_recv().expect("a place");
+    }
+
+    #[test]
+    fn a_place_is_not_lost_when_the_one_who_waited_has_gone() {
+        let places = Places::with_silence(1, 8, Duration::from_secs(3600));
+        let held = now(&places, HOG);
+        drop(later(&places, HOG));
+        let mut patient = later(&places, OTHER);
+        drop(held);
+        patient.try_recv().expect("the place of the one who has gone");
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_address_and_a_mapped_ipv4_address_is_itself() {
+        let of = |text: &str| Address::of(text.parse().unwrap());
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:0:0:1"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+    }
+}
