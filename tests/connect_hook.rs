@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::support::{BackEnd, Gateway, Received, RedisServer, Socket, eventually, token};
+use crate::support::{BackEnd, Gateway, Received, RedisServer, Socket, eventually, soon, token};
 
 const ROUTES: &str = r#"
 [connections]
@@ -190,16 +190,19 @@ async fn asks_once_about_five_hundred_tabs_of_one_session() {
 }
 
 #[tokio::test]
-async fn asks_about_at_most_four_of_two_thousand_sessions_at_once() {
+async fn asks_about_at_most_four_of_a_thousand_sessions_at_once() {
     let (back_end, gateway) = start().await;
     back_end.control(json!({"answer": {"welcome": {"type": "hola"}}})).await;
     let mut people = JoinSet::new();
-    for n in 0..2000 {
+    for n in 0..1000 {
         let to = gateway.public;
         people.spawn(async move {
             let cookie = format!("sessionid={n}");
             loop {
-                let mut socket = Socket::open(to, "/ws", &[("Cookie", &cookie)]).await;
+                let headers = [("Cookie", cookie.as_str())];
+                let opened = soon("a handshake", Socket::try_open(to, "/ws", &headers)).await;
+                // All come from one address: some may lose their place, and return.
+                let Some(mut socket) = opened else { continue };
                 match socket.next().await {
                     Received::Text(_) => return socket,
                     // As a client does that is told to come back, each in its own time.
@@ -214,7 +217,7 @@ async fn asks_about_at_most_four_of_two_thousand_sessions_at_once() {
     let people = people.join_all().await;
     let notes = back_end.notes().await;
     assert_eq!(notes["most"], 4);
-    assert_eq!(notes["hooks"].as_array().unwrap().len(), 2000, "each was asked about once");
+    assert_eq!(notes["hooks"].as_array().unwrap().len(), 1000, "each was asked about once");
     drop(people);
 }
 
