@@ -29,6 +29,7 @@ SECURE_SSL_REDIRECT = True
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
 
+
 def _database_folder():
     """A folder that goes with this process."""
     folder = tempfile.mkdtemp(prefix="groupcast-django-")
