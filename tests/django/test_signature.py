@@ -99,7 +99,7 @@ def test_the_target_counts_as_it_was_sent(ask, client, user):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (None, "is no dict"),
+        (None, "must be a dict"),
         ({"URL": "http://127.0.0.1:8081"}, "has 'URL'; it can have API, KEY"),
         ({"KEY": "k"}, "has no SECRET"),
         ({"SECRET": "short"}, "key '1' has 5 bytes; 32 are needed"),
