@@ -47,6 +47,13 @@ fn alphabet() -> Encoding {
 }
 
 impl InstanceId {
+    /// A new one.
+    pub fn random() -> Self {
+        let mut bytes = [0; 5];
+        rand::fill(&mut bytes).expect("the operating system has random bytes");
+        Self::from_random(bytes)
+    }
+
     /// The instance id that these five random bytes spell.
     pub fn from_random(bytes: [u8; 5]) -> Self {
         let mut text = [0; 8];

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::random_id;
+use aws_lc_rs::rand;
+use data_encoding::HEXLOWER;
+
 use crate::group::{GroupName, GroupPattern};
 
 /// How much of a group's history is kept.
@@ -37,5 +39,7 @@ impl History {
 
 /// The random part of a new epoch, so that two numberings that begin are told apart.
 pub(super) fn random_epoch() -> String {
-    format!("{:010x}", random_id() >> 88)
+    let mut bytes = [0; 5];
+    rand::fill(&mut bytes).expect("the operating system has random bytes");
+    HEXLOWER.encode(&bytes)
 }

@@ -1,8 +1,10 @@
 //! Carries publications between instances: in memory or over Redis. Knows no socket and no frame.
 
 mod envelope;
+mod error;
 mod health;
 mod history;
+mod incoming;
 mod memory;
 mod redis;
 mod settings;
@@ -11,12 +13,10 @@ pub(crate) mod tests;
 
 use std::sync::Arc;
 
-use aws_lc_rs::rand;
-use bytes::Bytes;
-use tokio::sync::mpsc;
-
+pub use error::LayerError;
 pub use health::Health;
 pub use history::{History, Retention};
+pub use incoming::{INCOMING, Inbox, Incoming, Loss};
 pub use memory::{Broker, Memory};
 pub use redis::{
     ChangedKeys, FromReply, KeyChanges, NUMBERING, Names, Redis, RedisHandle, Reply, Script,
@@ -30,12 +30,6 @@ use crate::event::{InstanceId, Position, Publication};
 use crate::group::GroupName;
 use crate::telemetry::Metrics;
 
-/// Messages that may wait for the coordinator of one instance before publishers wait.
-///
-/// A message is at most one event (64 KiB by default), so at worst this is 64 MiB. The coordinator is
-/// far faster than any publisher, so the channel is usually empty.
-pub const INCOMING: usize = 1024;
-
 /// The layer of one instance. An enum, not a trait: there are two, and both are known.
 #[derive(Debug, Clone)]
 pub enum Layer {
@@ -43,47 +37,6 @@ pub enum Layer {
     Memory(Memory),
     /// Over Redis: instances that share one act as one.
     Redis(Redis),
-}
-
-/// What arrives at an instance.
-#[derive(Debug, Clone)]
-pub enum Incoming {
-    /// For the members of a subscribed group, or for another target that may be here.
-    Publication(Arc<Publication>),
-    /// A change that a back end asked for.
-    Control(Control),
-    /// A message that an external program sent to a group, in its own format.
-    External(GroupName, Bytes),
-    /// Publications may have been lost between those before and those after.
-    Loss(Loss),
-}
-
-/// Which publications may have been lost.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Loss {
-    /// Those of every subscribed group, on their way here. Histories may have them.
-    All,
-    /// Those of these groups, on their way here. Histories may have them.
-    Groups(Vec<GroupName>),
-    /// Those lost before they reached the layer: no history has them.
-    Possible(PossibleLoss),
-}
-
-/// The receiving end of an instance's layer; only the coordinator reads it.
-pub type Inbox = mpsc::Receiver<Incoming>;
-
-/// Why the layer did not carry something. The caller may try again.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LayerError {
-    /// The layer cannot be reached.
-    #[error("the channel layer cannot be reached: {0}")]
-    Unreachable(String),
-    /// Redis refuses, in these words: rights, memory, a replica, a key of another type.
-    #[error("redis refuses: {0}")]
-    Refused(String),
-    /// The address cannot be used. It is not repeated here: it may hold a password.
-    #[error("the address is not redis://[user[:password]@]host[:port][/database]: {0}")]
-    Url(String),
 }
 
 impl Layer {
@@ -201,11 +154,4 @@ impl Layer {
             Self::Redis(redis) => redis.health(),
         }
     }
-}
-
-/// An id for a publication that came without one.
-fn random_id() -> u128 {
-    let mut bytes = [0; 16];
-    rand::fill(&mut bytes).expect("the operating system has random bytes");
-    u128::from_ne_bytes(bytes)
 }

@@ -23,6 +23,7 @@ mod subscriber;
 mod subscription_reader;
 #[cfg(test)]
 mod tests;
+mod url;
 
 use std::fmt;
 use std::sync::Arc;
@@ -32,13 +33,13 @@ use bytes::Bytes;
 use fred::interfaces::{EventInterface, PubsubInterface};
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub(super) use connect::check_url;
 pub use handle::RedisHandle;
 pub use key_changes::{ChangedKeys, KeyChanges};
 pub use names::{Names, overflow_field};
 pub use reply::{FromReply, Reply};
 pub use script::{NUMBERING, Script, ScriptError};
 pub use session::Session;
+pub(super) use url::check_url;
 
 use super::history::History;
 use super::{Health, INCOMING, Inbox, LayerError, RedisSettings, envelope};

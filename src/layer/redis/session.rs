@@ -16,7 +16,7 @@ use super::names::Names;
 use super::reply::{FromReply, Reply};
 use super::script::{self, Script, ScriptError, sort};
 use crate::event::InstanceId;
-use crate::layer::{LayerError, RedisSettings, random_id};
+use crate::layer::{LayerError, RedisSettings};
 
 /// Events that may wait; nobody but a trial of tracking looks at them.
 const EVENTS: usize = 256;
@@ -45,12 +45,10 @@ impl Session {
                 ScriptError::from(LayerError::Unreachable(late))
             })?
             .map_err(|error| sort(&error))?;
-        // As a name only: nobody speaks to it, and nothing is written under it.
-        let [a, b, c, d, e, ..] = random_id().to_ne_bytes();
-        let instance = InstanceId::from_random([a, b, c, d, e]);
         Ok(Self {
             commands: connect::commands(&client, settings),
-            names: Names::new(&settings.cluster, instance, None, None),
+            // As a name only: nobody speaks to it, and nothing is written under it.
+            names: Names::new(&settings.cluster, InstanceId::random(), None, None),
             timeout: settings.timeout,
             _connection: AbortOnDrop(connection),
             client,

@@ -41,7 +41,7 @@ impl Ground {
         match self {
             Self::Memory(broker) => {
                 let (memory, inbox) = broker.attach();
-                Instance { id: random_instance(), layer: Layer::Memory(memory), inbox }
+                Instance { id: InstanceId::random(), layer: Layer::Memory(memory), inbox }
             }
             Self::Redis(server) => over(server, |_| {}).await,
         }
@@ -58,7 +58,7 @@ async fn over(server: &RedisServer, change: impl FnOnce(&mut RedisSettings)) -> 
 fn over_unready(server: &RedisServer, change: impl FnOnce(&mut RedisSettings)) -> Instance {
     let mut settings = RedisSettings::new(&server.url()).unwrap();
     change(&mut settings);
-    let id = random_instance();
+    let id = InstanceId::random();
     let metrics = Arc::new(Metrics::new());
     let settings = Settings { kind: Kind::Redis(settings), history: history() };
     let (layer, inbox) = Layer::start(&settings, id, metrics).unwrap();
@@ -71,11 +71,6 @@ fn history() -> History {
         (GroupPattern::parse(pattern).unwrap(), Retention { size, ttl: Duration::from_millis(ttl) })
     };
     History::new(vec![kept("pedido.*", 5, 60_000), kept("breve.*", 5, 50)])
-}
-
-fn random_instance() -> InstanceId {
-    let bytes = random_id().to_ne_bytes();
-    InstanceId::from_random(bytes[..5].try_into().unwrap())
 }
 
 impl Instance {
@@ -142,7 +137,7 @@ fn text_of(publication: &Publication) -> String {
 
 fn to(target: Target, text: &str) -> Publication {
     Publication {
-        id: PublicationId(random_id()),
+        id: PublicationId::random(),
         target,
         event: Event::parse(Bytes::from(event_text(text))).unwrap(),
         except: Except::default(),
