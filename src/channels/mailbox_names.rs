@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::ChannelSettings;
+use super::settings::{ChannelSettings, pubsub_stem};
 use crate::event::{ConnectionId, Target};
 use crate::group::GroupName;
 
@@ -14,11 +14,6 @@ pub struct MailboxNames {
     /// Begins every channel name of this cluster.
     stem: Arc<str>,
     boxes: u16,
-}
-
-/// What the pub/sub layer's channels of groups begin with, under Django's prefix.
-pub(super) fn pubsub_stem(prefix: &str) -> String {
-    format!("{prefix}__group__")
 }
 
 impl MailboxNames {

@@ -9,6 +9,7 @@ pub mod codec;
 mod forward_queue;
 mod forwarder;
 mod mailbox_names;
+mod parking;
 mod pubsub;
 mod refusals;
 mod registrar;
@@ -30,14 +31,11 @@ pub use codec::{CodecSettings, Serializer};
 pub use forward_queue::ForwardQueue;
 use forwarder::Forwarder;
 pub use mailbox_names::MailboxNames;
+pub(crate) use parking::PARKING;
 pub use pubsub::PubsubDecoder;
 pub(crate) use refusals::Refusals;
 pub use registrar::GroupRegistrar;
 pub use settings::{ChannelSettings, Receive};
-
-/// What scripts share that park publications for a group without a listener; it stands behind
-/// [`crate::layer::NUMBERING`].
-pub(crate) const PARKING: &str = include_str!("scripts/parking.lua");
 
 /// What connects this instance to Django's channel layer; each part is for another caller.
 pub struct DjangoLayer {

@@ -12,6 +12,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::time::sleep;
 
 use super::addresses::{GroupAddresses, lifetimes};
+use super::parking::PARKING;
 use super::refusals::Refusals;
 use crate::failpoint;
 use crate::group::GroupName;
@@ -71,8 +72,7 @@ impl GroupRegistrar {
         addresses: GroupAddresses,
         metrics: Arc<ChannelsMetrics>,
     ) -> Self {
-        let register =
-            Script::new(&[NUMBERING, super::PARKING, include_str!("scripts/register.lua")]);
+        let register = Script::new(&[NUMBERING, PARKING, include_str!("scripts/register.lua")]);
         let unregister = Script::new(&[include_str!("scripts/unregister.lua")]);
         let refusals = Refusals::default();
         let (held, registered) = Default::default();

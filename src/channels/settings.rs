@@ -5,7 +5,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::codec::{CodecSettings, Serializer};
-use super::mailbox_names::pubsub_stem;
 use crate::group::{GroupName, GroupPattern};
 use crate::layer::{External, RedisSettings};
 
@@ -88,6 +87,11 @@ impl ChannelSettings {
             .pubsub
             .then(|| External { prefix: pubsub_stem(&self.prefix), groups: self.groups.clone() });
     }
+}
+
+/// What the pub/sub layer's channels of groups begin with, under Django's prefix.
+pub(super) fn pubsub_stem(prefix: &str) -> String {
+    format!("{prefix}__group__")
 }
 
 impl fmt::Debug for ChannelSettings {

@@ -1,6 +1,6 @@
 //! Why bytes are no message, in words that name the setting to look at.
 
-use super::CHANNELS_KEY;
+use super::channel::CHANNELS_KEY;
 use crate::event::{Event, EventError};
 
 /// Why a message cannot be read. Positions are bytes of the message in clear, from 0.

@@ -5,7 +5,8 @@
 
 use std::io::Write;
 
-use super::{CHANNELS_KEY, Channel, CodecError};
+use super::CodecError;
+use super::channel::{CHANNELS_KEY, Channel};
 use crate::event::Event;
 
 /// The compact JSON of `message` without its channels, and those.

@@ -3,6 +3,7 @@
 //! Pure: no I/O, no clock, no randomness of its own. What is described here was taken from
 //! channels_redis 4.3.0 and is held by samples that it wrote (`tests/golden`).
 
+mod channel;
 mod error;
 mod fernet;
 mod json;
@@ -16,13 +17,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use channel::Channel;
 pub use error::CodecError;
 use fernet::Fernet;
 
 use crate::event::Event;
-
-/// The key of a message that says which channels it is for. Never part of an event.
-const CHANNELS_KEY: &str = "__asgi_channel__";
 
 /// Seconds that an encrypted message may be older than `expiry`: what channels_redis grants.
 const AGE_GRACE: u64 = 10;
@@ -82,17 +81,6 @@ pub struct Received {
     pub event: Event,
     /// Full names of the channels it is for; none if it does not say.
     pub channels: Vec<String>,
-}
-
-/// Which channels a message names.
-#[derive(Debug, Clone, Copy)]
-pub enum Channel<'a> {
-    /// None: for a channel without `!` in its name, and for the pub/sub layer.
-    None,
-    /// One, as `send` writes it.
-    One(&'a str),
-    /// All that share one mailbox, as `group_send` writes them.
-    Many(&'a [String]),
 }
 
 /// Reads and writes messages of one layer.

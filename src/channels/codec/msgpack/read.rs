@@ -6,7 +6,8 @@ use data_encoding::BASE64;
 use rmp::Marker;
 use serde::Serialize;
 
-use crate::channels::codec::{CHANNELS_KEY, CodecError};
+use crate::channels::codec::CodecError;
+use crate::channels::codec::channel::CHANNELS_KEY;
 use crate::event::Event;
 
 /// The JSON of `message` without its channels, and those.

@@ -9,7 +9,7 @@ use rmp::encode::{
 };
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::channels::codec::{CHANNELS_KEY, Channel};
+use crate::channels::codec::channel::{CHANNELS_KEY, Channel};
 use crate::event::Event;
 
 /// `event` and `channel` as one map, behind `prefix`.

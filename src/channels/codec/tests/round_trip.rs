@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::channels::codec::channel::CHANNELS_KEY;
 
 /// A value as the compact JSON that serde_json writes.
 fn value() -> impl Strategy<Value = String> {

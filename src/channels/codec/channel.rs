@@ -1,0 +1,15 @@
+//! Which channels a message is for, as it says itself.
+
+/// The key of a message that says which channels it is for. Never part of an event.
+pub(super) const CHANNELS_KEY: &str = "__asgi_channel__";
+
+/// Which channels a message names.
+#[derive(Debug, Clone, Copy)]
+pub enum Channel<'a> {
+    /// None: for a channel without `!` in its name, and for the pub/sub layer.
+    None,
+    /// One, as `send` writes it.
+    One(&'a str),
+    /// All that share one mailbox, as `group_send` writes them.
+    Many(&'a [String]),
+}
