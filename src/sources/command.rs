@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::batch::DecodedBatch;
-use super::drainer::Bounds;
+use super::bounds::Bounds;
 use super::entry::SourceEntry;
 use super::source::DurableSource;
 use super::state::SourceState;

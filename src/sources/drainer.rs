@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use tokio::time::{sleep, sleep_until};
 
 use super::batch::{Batch, Outcome};
+use super::bounds::Bounds;
 use super::command::{self, DrainCommand};
 use super::decoder::EntryDecoder;
 use super::health::DrainHealth;
@@ -46,19 +47,6 @@ pub(super) struct Drainer {
     pub(super) health: Arc<DrainHealth>,
     pub(super) metrics: Arc<ChannelsMetrics>,
     pub(super) log_limits: LogLimits,
-}
-
-/// At what size senders drop messages, and how much may be parked.
-#[derive(Debug, Clone)]
-pub(super) struct Bounds {
-    /// Entries at which senders drop messages for a mailbox.
-    pub(super) capacity: u32,
-    /// Publications that may be parked for one group.
-    pub(super) parked: u32,
-    /// How long they are.
-    pub(super) parked_for: Duration,
-    /// Mailboxes for groups.
-    pub(super) boxes: u16,
 }
 
 pub(super) struct Scripts {

@@ -10,6 +10,7 @@
 //! before it removes the entry.
 
 mod batch;
+mod bounds;
 mod command;
 mod connection;
 mod decoder;
@@ -20,6 +21,7 @@ mod probe;
 mod reply;
 mod schedule;
 mod seen;
+mod settings;
 mod source;
 mod state;
 mod stream;
@@ -33,31 +35,18 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::channels::{Agreement, AgreementError, ChannelSettings, DjangoLayer, GroupRegistrar};
+use crate::channels::{Agreement, AgreementError, DjangoLayer, GroupRegistrar};
 use crate::layer::ScriptError;
 use crate::supervisor::Supervisor;
 use crate::telemetry::ChannelsMetrics;
+use bounds::Bounds;
 pub use connection::SourceConnection;
 use decoder::EntryDecoder;
-use drainer::{Bounds, Drainer, LogLimits, Scripts};
+use drainer::{Drainer, LogLimits, Scripts};
 use health::DrainHealth;
 use probe::Probe;
+pub use settings::SourceSettings;
 use source::SourceList;
-
-/// Which sources are drained.
-#[derive(Debug, Clone)]
-pub struct SourceSettings {
-    /// Whether the stream `<cluster>:ingress` is.
-    pub ingress: bool,
-    /// Django's channel layer, whose mailboxes are if its core layer is received.
-    pub channels: ChannelSettings,
-}
-
-impl Default for SourceSettings {
-    fn default() -> Self {
-        Self { ingress: true, channels: ChannelSettings::default() }
-    }
-}
 
 /// What drains the sources of one instance. Clones share it; draining ends with the last one.
 #[derive(Clone)]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::*;
-use crate::channels::{CodecSettings, MailboxNames, Serializer};
+use crate::channels::{ChannelSettings, CodecSettings, MailboxNames, Serializer};
 use crate::event::{InstanceId, PublicationId, Target};
 use crate::group::{GroupName, GroupPattern};
 use crate::layer::tests::server::RedisServer;
