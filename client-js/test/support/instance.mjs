@@ -10,6 +10,9 @@ import { fileURLToPath } from 'node:url';
 export const BINARY = process.env.GROUPCAST_BIN
   ?? fileURLToPath(new URL('../../../target/debug/groupcast', import.meta.url));
 
+/** Until its greeting is complete. */
+const PATIENCE_MS = 20_000;
+
 export async function freePort() {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -29,16 +32,19 @@ export class Instance {
     const args = ['dev', '--port', String(port), '--api-port', String(apiPort)];
     const child = spawn(BINARY, args, { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, LC_ALL: 'C' } });
     instance.#process = child;
+    // A gateway that never says so is ended, which ends its output, too.
+    const patience = setTimeout(() => child.kill(), PATIENCE_MS);
     let text = '';
     for await (const line of createInterface({ input: child.stdout })) {
       text += `${line}\n`;
-      if (line.startsWith('Ctrl-C')) break;
+      if (line.includes('Ctrl-C')) break;
     }
+    clearTimeout(patience);
     child.stdout.resume();
     instance.page = text.match(/http:\/\/\S+\/$/m)?.[0];
     instance.token = text.match(/Token +(\S+)/)?.[1];
     instance.curl = text.match(/^ {2}curl [\s\S]*?-d .*$/m)?.[0];
-    if (!instance.page || !instance.curl) throw new Error(`dev printed no page or curl line:\n${text}`);
+    if (!instance.page || !instance.curl) throw new Error(`dev did not print its page and curl line:\n${text}`);
     return instance;
   }
 
