@@ -22,17 +22,22 @@ after(() => gateway?.end());
 
 const NODES = [['this Node', process.execPath, '../../dist/groupcast.js'], ['this Node, as CommonJS', process.execPath, '../../dist/groupcast.cjs'],
   ['Node 22', NODE_22, '../../dist/groupcast.js']];
-for (const [name, node, file] of NODES) {
-  test(`the contract holds in ${name}`, { skip: !existsSync(node) && `no ${node}`, timeout: 180_000 }, async () => {
-    const env = { ...process.env, CONTRACT_URL: gateway.url, CONTRACT_API: gateway.api, CONTRACT_CLIENT: at(file) };
-    delete env.NODE_TEST_CONTEXT;
-    const child = spawn(node, ['--test-reporter=spec', at('node.mjs')], { env, stdio: ['ignore', 'pipe', 'pipe'] });
-    let text = '';
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => { text += data; });
-    const [status] = await once(child, 'exit');
-    assert.equal(status, 0, text);
-    assert.equal(text.match(/✔/g).length, Object.keys(cases).length + 1, text);
-  });
+// At once: most of it is waiting.
+describe('the contract holds in Node', { concurrency: NODES.length }, () => {
+  for (const [name, node, file] of NODES) {
+    test(name, { skip: !existsSync(node) && `no ${node}`, timeout: 120_000 }, () => run(node, at(file)));
+  }
+});
+
+async function run(node, client) {
+  const env = { ...process.env, CONTRACT_URL: gateway.url, CONTRACT_API: gateway.api, CONTRACT_CLIENT: client };
+  delete env.NODE_TEST_CONTEXT;
+  const child = spawn(node, ['--test-reporter=spec', at('node.mjs')], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  let text = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => { text += data; });
+  const [status] = await once(child, 'exit');
+  assert.equal(status, 0, text);
+  assert.equal(text.match(/✔/g).length, Object.keys(cases).length + 1, text);
 }
 
 describe('the contract holds in Chromium', () => {
