@@ -52,7 +52,7 @@ help:
 	@echo '              browser demo-test'
 
 CHECKS := format lint documents unit client-unit
-TESTS := format lint licences advisories docs workflows rust api django client
+TESTS := format lint licences advisories docs workflows rust api django client browser
 
 # $(call run-all,title,targets): one after the other, then the time of all.
 define run-all
