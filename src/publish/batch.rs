@@ -5,15 +5,16 @@ use std::time::Instant;
 
 use tokio::time::timeout_at;
 
+use super::context::{BatchContext, Deadline, Outcomes};
 use super::keys::{Claim, Claimed, Content};
-use super::publisher::{Deadline, Outcomes, Publisher};
-use super::{PublishError, PublishRequest, Receipt};
+use super::outcome::{PublishError, Receipt};
+use super::request::PublishRequest;
 use crate::event::{Event, Publication, PublicationId, Target};
 use crate::group::GroupName;
 
 /// A batch, of which the first requests have been examined.
 pub(super) struct Batch<'a> {
-    publisher: &'a Publisher,
+    context: &'a BatchContext,
     /// When the caller's `publish_timeout` ends; one for the whole batch.
     deadline: Deadline,
     /// The requests examined, in order.
@@ -58,10 +59,10 @@ impl Examined<'_> {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(publisher: &'a Publisher, requests: usize) -> Self {
+    pub(super) fn new(context: &'a BatchContext, requests: usize) -> Self {
         Self {
-            publisher,
-            deadline: publisher.deadline(),
+            context,
+            deadline: context.deadline(),
             requests: Vec::with_capacity(requests),
             waiting: Vec::new(),
             stopped: None,
@@ -93,7 +94,7 @@ impl<'a> Batch<'a> {
         targets: &[Target],
         request: &PublishRequest,
     ) -> Result<Examined<'a>, PublishError> {
-        let (bytes, most) = (request.event.json().len(), self.publisher.settings().max_event_bytes);
+        let (bytes, most) = (request.event.json().len(), self.context.settings.max_event_bytes);
         if bytes > most {
             return Err(PublishError::TooLarge { bytes, most });
         }
@@ -103,13 +104,13 @@ impl<'a> Batch<'a> {
         let repeated = |receipt| Ok(Receipt { repeated: true, ..receipt });
         let content = Content::of(targets, request);
         loop {
-            match self.publisher.keys.claim(key, &content, targets.len(), Instant::now()) {
+            match self.context.keys.claim(key, &content, targets.len(), Instant::now()) {
                 Claim::Mine(claim) => return Ok(self.enqueue(targets, request, Some(claim))),
                 Claim::Known(earlier) => {
                     let outcomes = earlier.into_iter().map(repeated).collect();
                     return Ok(Examined { outcomes, claim: None });
                 }
-                Claim::OtherContent => return Err(self.publisher.key_reused()),
+                Claim::OtherContent => return Err(self.context.key_reused()),
                 Claim::Taken(mut released) => {
                     // Nothing waits for a key while it holds one: two batches with the same keys in
                     // different order would wait for each other. And this batch may hold it itself.
@@ -119,7 +120,7 @@ impl<'a> Batch<'a> {
                     }
                     // An error here is the release: the holder has dropped its end.
                     if timeout_at(self.deadline, released.changed()).await.is_err() {
-                        return Err(self.publisher.busy());
+                        return Err(self.context.busy());
                     }
                 }
             }
@@ -141,7 +142,7 @@ impl<'a> Batch<'a> {
                 outcomes.push(Ok(Receipt { repeated: true, ..earlier }));
                 continue;
             }
-            let id = self.publisher.ids.next();
+            let id = self.context.ids.next();
             let publication = Publication {
                 id,
                 target: target.clone(),
@@ -152,14 +153,14 @@ impl<'a> Batch<'a> {
                 position: None,
             };
             let for_consumers = match target {
-                Target::Group(group) if self.publisher.forward_queue.is_some() => {
+                Target::Group(group) if self.context.forward_queue.is_some() => {
                     Some((group.clone(), request.event.clone()))
                 }
                 _ => None,
             };
             let request = self.requests.len();
             self.waiting.push((publication, Place { id, request, target: index, for_consumers }));
-            outcomes.push(Err(self.publisher.busy()));
+            outcomes.push(Err(self.context.busy()));
         }
         Examined { outcomes, claim }
     }
@@ -172,7 +173,7 @@ impl<'a> Batch<'a> {
         }
         let (publications, places): (Vec<_>, Vec<_>) = self.waiting.drain(..).unzip();
         let mut places = places.into_iter();
-        let forward_queue = self.publisher.forward_queue.as_ref();
+        let forward_queue = self.context.forward_queue.as_ref();
         let requests = &mut self.requests;
         let published = |position| {
             let place = places.next().expect("the layer publishes each publication once");
@@ -182,11 +183,11 @@ impl<'a> Batch<'a> {
             let receipt = Receipt { id: place.id, position, repeated: false };
             requests[place.request].accept(place.target, receipt);
         };
-        let sending = self.publisher.layer.publish_many(publications, published);
+        let sending = self.context.layer.publish_many(publications, published);
         let error = match timeout_at(self.deadline, sending).await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.into()),
-            Err(_) => Some(self.publisher.busy()),
+            Err(_) => Some(self.context.busy()),
         };
         if let (Some(first), Some(error)) = (places.next(), &error) {
             self.refuse_from(&first, error);

@@ -1,34 +1,17 @@
-//! Idempotency keys: the publication that each was used for, and its receipts.
+//! The idempotency keys in use: the publication that each was used for, and its receipts.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::digest::{Context, SHA256};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{PublishRequest, Receipt};
+use super::dedupe_key::{DedupeKey, sha256};
+use super::outcome::Receipt;
+use super::request::PublishRequest;
 use crate::bounded_map::{ExpiringMap, MapLimits};
 use crate::event::Target;
-
-/// Whose key it is: equal texts of two scopes are two keys.
-#[derive(Debug, Clone, Copy)]
-pub enum Scope<'a> {
-    /// A back end, by the name of its API key.
-    ApiKey(&'a str),
-    /// A browser, by its `sub`.
-    User(&'a str),
-}
-
-/// A key that a caller chose for one publication. Kept as a SHA-256: its length costs nothing.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct DedupeKey([u8; 32]);
-
-/// Why a text is no idempotency key.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("idempotency key has {0} bytes; 1 to {max} are allowed", max = DedupeKey::MAX_LEN)]
-pub struct KeyError(usize);
 
 /// What a key stands for: all of a publication that the publisher chose.
 #[derive(Clone, PartialEq, Eq)]
@@ -86,28 +69,6 @@ pub(super) struct Claimed<'a> {
     _release: watch::Sender<()>,
 }
 
-impl DedupeKey {
-    /// Longest text of a key, bytes.
-    pub const MAX_LEN: usize = 255;
-
-    /// The key `text` of `scope`.
-    pub fn new(scope: Scope<'_>, text: &str) -> Result<Self, KeyError> {
-        if !(1..=Self::MAX_LEN).contains(&text.len()) {
-            return Err(KeyError(text.len()));
-        }
-        let (kind, owner) = match scope {
-            Scope::ApiKey(name) => ("api", name),
-            Scope::User(sub) => ("user", sub),
-        };
-        Ok(Self(sha256(&[kind.as_bytes(), owner.as_bytes(), text.as_bytes()])))
-    }
-
-    /// The key of the publication at `index` of a batch that has this key as a whole.
-    pub fn of_part(&self, index: usize) -> Self {
-        Self(sha256(&[b"part", &self.0, &(index as u64).to_be_bytes()]))
-    }
-}
-
 impl Content {
     /// Without the connections left out: a client that reconnects and repeats a `send` does so on another
     /// connection, and means the same publication.
@@ -116,16 +77,6 @@ impl Content {
             format!("{targets:?} except {:?} within {:?}", request.except.users, request.expiry);
         Self(sha256(&[addressed.as_bytes(), request.event.json()]))
     }
-}
-
-/// Digest of a list: the length before each part keeps `("a", "bc")` apart from `("ab", "c")`.
-fn sha256(parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = Context::new(&SHA256);
-    for part in parts {
-        context.update(&(part.len() as u64).to_be_bytes());
-        context.update(part);
-    }
-    context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
 // ===== impl Keys =====
@@ -207,12 +158,6 @@ impl Drop for Claimed<'_> {
         let until = self.claimed_at + self.keys.window;
         let settled = Settled { content, claimed_at: self.claimed_at, accepted };
         memory.settled.insert(self.key.clone(), settled, 0, until, Instant::now());
-    }
-}
-
-impl fmt::Debug for DedupeKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DedupeKey({:02x}{:02x}…)", self.0[0], self.0[1])
     }
 }
 

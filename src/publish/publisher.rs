@@ -1,56 +1,37 @@
 //! Takes requests, gives each publication an id and hands it to the layer; waits for room within bounds.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use aws_lc_rs::rand;
-use tokio::time::{self, timeout_at};
+use tokio::time::timeout_at;
 
 use super::batch::Batch;
-use super::keys::Keys;
-use super::{PublishError, PublishRequest, Receipt, Settings};
+use super::context::{BatchContext, Outcomes};
+use super::outcome::{PublishError, Receipt};
+use super::request::PublishRequest;
+use super::settings::Settings;
 use crate::channels::ForwardQueue;
-use crate::event::{PublicationId, Target};
+use crate::event::Target;
 use crate::layer::{Control, Layer};
 
 /// The publisher of one instance. Its callers share it: the API, browsers' `send`, drained sources.
 #[derive(Debug)]
 pub struct Publisher {
-    settings: Settings,
-    pub(super) layer: Layer,
-    /// Forwards to Django's consumers what the layer accepts for groups.
-    pub(super) forward_queue: Option<ForwardQueue>,
-    pub(super) ids: PublicationIds,
-    pub(super) keys: Keys,
+    context: BatchContext,
 }
-
-/// Ids that no other instance gives out: 64 random bits of this process, then a count from 1.
-#[derive(Debug)]
-pub(super) struct PublicationIds {
-    process: u64,
-    count: AtomicU64,
-}
-
-/// When a caller's `publish_timeout` ends; one for everything it hands in at once.
-pub(super) type Deadline = time::Instant;
-
-/// How one request ended, for each of its targets in order.
-pub(super) type Outcomes = Vec<Result<Receipt, PublishError>>;
 
 impl Publisher {
     /// A publisher to `layer`.
     pub fn new(settings: Settings, layer: Layer) -> Self {
-        let keys = Keys::new(settings.idempotency_window, settings.idempotency_keys);
-        Self { settings, layer, forward_queue: None, ids: PublicationIds::random(), keys }
+        Self { context: BatchContext::new(settings, layer) }
     }
 
     /// The same publisher, which also forwards to Django's consumers what the layer accepts for groups.
-    pub fn with_forwarding(self, forward_queue: Option<ForwardQueue>) -> Self {
-        Self { forward_queue, ..self }
+    pub fn with_forwarding(mut self, forward_queue: Option<ForwardQueue>) -> Self {
+        self.context.forward_queue = forward_queue;
+        self
     }
 
     /// The publisher's bounds.
     pub fn settings(&self) -> &Settings {
-        &self.settings
+        &self.context.settings
     }
 
     /// Publishes to one target.
@@ -76,7 +57,7 @@ impl Publisher {
     /// that repeats what was not accepted, in order, keeps every group's order. Lasting errors concern
     /// their request alone.
     pub async fn publish_batch(&self, requests: &[(Vec<Target>, PublishRequest)]) -> Vec<Outcomes> {
-        let mut batch = Batch::new(self, requests.len());
+        let mut batch = Batch::new(&self.context, requests.len());
         for (targets, request) in requests {
             batch.add(targets, request).await;
         }
@@ -85,34 +66,9 @@ impl Publisher {
 
     /// Sends a change of membership, or the end of connections, to every instance.
     pub async fn change(&self, change: Control) -> Result<(), PublishError> {
-        match timeout_at(self.deadline(), self.layer.control(change)).await {
+        match timeout_at(self.context.deadline(), self.context.layer.control(change)).await {
             Ok(sent) => Ok(sent?),
-            Err(_) => Err(self.busy()),
+            Err(_) => Err(self.context.busy()),
         }
-    }
-
-    pub(super) fn deadline(&self) -> Deadline {
-        time::Instant::now() + self.settings.publish_timeout
-    }
-
-    pub(super) fn busy(&self) -> PublishError {
-        PublishError::Busy(self.settings.publish_timeout)
-    }
-
-    pub(super) fn key_reused(&self) -> PublishError {
-        PublishError::KeyReused(self.settings.idempotency_window)
-    }
-}
-
-impl PublicationIds {
-    fn random() -> Self {
-        let mut process = [0; 8];
-        rand::fill(&mut process).expect("the operating system has random bytes");
-        Self { process: u64::from_ne_bytes(process), count: AtomicU64::new(1) }
-    }
-
-    pub(super) fn next(&self) -> PublicationId {
-        let count = self.count.fetch_add(1, Ordering::Relaxed);
-        PublicationId(u128::from(self.process) << 64 | u128::from(count))
     }
 }

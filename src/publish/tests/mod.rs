@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::*;
-use crate::event::{ConnectionId, Publication, Target};
+use crate::event::{ConnectionId, Event, Except, Publication, Target};
 use crate::group::GroupName;
 use crate::layer::{Broker, Control, INCOMING, Inbox, Incoming, Layer, Member};
 

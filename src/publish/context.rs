@@ -1,0 +1,69 @@
+//! What the batches of one publisher share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aws_lc_rs::rand;
+use tokio::time;
+
+use super::keys::Keys;
+use super::outcome::{PublishError, Receipt};
+use super::settings::Settings;
+use crate::channels::ForwardQueue;
+use crate::event::PublicationId;
+use crate::layer::Layer;
+
+/// Bounds, ids, keys, and where publications go.
+#[derive(Debug)]
+pub(super) struct BatchContext {
+    pub(super) settings: Settings,
+    pub(super) layer: Layer,
+    /// Forwards to Django's consumers what the layer accepts for groups.
+    pub(super) forward_queue: Option<ForwardQueue>,
+    pub(super) ids: PublicationIds,
+    pub(super) keys: Keys,
+}
+
+/// Ids that no other instance gives out: 64 random bits of this process, then a count from 1.
+#[derive(Debug)]
+pub(super) struct PublicationIds {
+    process: u64,
+    count: AtomicU64,
+}
+
+/// When a caller's `publish_timeout` ends; one for everything it hands in at once.
+pub(super) type Deadline = time::Instant;
+
+/// How one request ended, for each of its targets in order.
+pub(super) type Outcomes = Vec<Result<Receipt, PublishError>>;
+
+impl BatchContext {
+    pub(super) fn new(settings: Settings, layer: Layer) -> Self {
+        let keys = Keys::new(settings.idempotency_window, settings.idempotency_keys);
+        Self { settings, layer, forward_queue: None, ids: PublicationIds::random(), keys }
+    }
+
+    pub(super) fn deadline(&self) -> Deadline {
+        time::Instant::now() + self.settings.publish_timeout
+    }
+
+    pub(super) fn busy(&self) -> PublishError {
+        PublishError::Busy(self.settings.publish_timeout)
+    }
+
+    pub(super) fn key_reused(&self) -> PublishError {
+        PublishError::KeyReused(self.settings.idempotency_window)
+    }
+}
+
+impl PublicationIds {
+    fn random() -> Self {
+        let mut process = [0; 8];
+        rand::fill(&mut process).expect("the operating system has random bytes");
+        Self { process: u64::from_ne_bytes(process), count: AtomicU64::new(1) }
+    }
+
+    pub(super) fn next(&self) -> PublicationId {
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        PublicationId(u128::from(self.process) << 64 | u128::from(count))
+    }
+}

@@ -1,0 +1,61 @@
+//! Idempotency keys, as callers choose them.
+
+use std::fmt;
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+/// Whose key it is: equal texts of two scopes are two keys.
+#[derive(Debug, Clone, Copy)]
+pub enum Scope<'a> {
+    /// A back end, by the name of its API key.
+    ApiKey(&'a str),
+    /// A browser, by its `sub`.
+    User(&'a str),
+}
+
+/// A key that a caller chose for one publication. Kept as a SHA-256: its length costs nothing.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct DedupeKey([u8; 32]);
+
+/// Why a text is no idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("idempotency key has {0} bytes; 1 to {max} are allowed", max = DedupeKey::MAX_LEN)]
+pub struct KeyError(usize);
+
+impl DedupeKey {
+    /// Longest text of a key, bytes.
+    pub const MAX_LEN: usize = 255;
+
+    /// The key `text` of `scope`.
+    pub fn new(scope: Scope<'_>, text: &str) -> Result<Self, KeyError> {
+        if !(1..=Self::MAX_LEN).contains(&text.len()) {
+            return Err(KeyError(text.len()));
+        }
+        let (kind, owner) = match scope {
+            Scope::ApiKey(name) => ("api", name),
+            Scope::User(sub) => ("user", sub),
+        };
+        Ok(Self(sha256(&[kind.as_bytes(), owner.as_bytes(), text.as_bytes()])))
+    }
+
+    /// The key of the publication at `index` of a batch that has this key as a whole.
+    pub fn of_part(&self, index: usize) -> Self {
+        Self(sha256(&[b"part", &self.0, &(index as u64).to_be_bytes()]))
+    }
+}
+
+/// Digest of a list: the length before each part keeps `("a", "bc")` apart from `("ab", "c")`.
+pub(super) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
+impl fmt::Debug for DedupeKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DedupeKey({:02x}{:02x}…)", self.0[0], self.0[1])
+    }
+}

@@ -1,0 +1,47 @@
+//! How a publication ended: with a receipt, or with why it was not accepted.
+
+use std::time::Duration;
+
+use crate::event::{Position, PublicationId};
+use crate::layer::LayerError;
+
+/// The publication was accepted and is on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// The publication's id.
+    pub id: PublicationId,
+    /// Its position, if the group keeps a history.
+    pub position: Option<Position>,
+    /// Whether this is the answer to an earlier publication with the same key: nothing was sent.
+    pub repeated: bool,
+}
+
+/// Why a publication was not accepted. Nothing was sent, except perhaps with [`Self::Busy`] and
+/// [`Self::Layer`] over Redis, where only the answer may be lost.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// The event is over [`super::Settings::max_event_bytes`].
+    #[error("event has {bytes} bytes; at most {most} are allowed")]
+    TooLarge {
+        /// The event's length.
+        bytes: usize,
+        /// The bound.
+        most: usize,
+    },
+    /// The key was used for another publication.
+    #[error("idempotency key was used for another publication less than {} s ago", .0.as_secs())]
+    KeyReused(Duration),
+    /// There was no room for so long; the caller may retry.
+    #[error("no room for the publication within {} ms", .0.as_millis())]
+    Busy(Duration),
+    /// The layer did not accept it; the caller may retry.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+}
+
+impl PublishError {
+    /// Whether the same publication may be accepted later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Busy(_) | Self::Layer(_))
+    }
+}

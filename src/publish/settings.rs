@@ -1,0 +1,27 @@
+//! Bounds at the publisher.
+
+use std::time::Duration;
+
+/// Bounds at the publisher.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Largest event, bytes of JSON. Below `outbox_bytes`, so that an empty outbox takes any event.
+    pub max_event_bytes: usize,
+    /// How long an idempotency key is remembered.
+    pub idempotency_window: Duration,
+    /// Most idempotency keys remembered; the oldest go first.
+    pub idempotency_keys: usize,
+    /// How long a caller waits for room before it is refused (503).
+    pub publish_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_event_bytes: 64 * 1024,
+            idempotency_window: Duration::from_secs(120),
+            idempotency_keys: 100_000,
+            publish_timeout: Duration::from_secs(2),
+        }
+    }
+}
