@@ -11,8 +11,9 @@ use crate::excerpt::excerpt;
 use crate::group::{GroupName, GroupPattern};
 
 use super::claims::{ClaimReader, Claims};
+use super::limits::EXCERPT;
 use super::sub::check_sub;
-use super::{BackendClaims, EXCERPT, Identity, IdentityDetails, NEVER, Operation, TokenError};
+use super::{BackendClaims, Identity, IdentityDetails, NEVER, Operation, TokenError};
 
 /// Longest claims of a hook's answer, bytes of JSON: they are kept as long as the connection.
 pub const MAX_HOOK_CLAIMS_LEN: usize = 1024;

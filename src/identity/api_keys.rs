@@ -8,10 +8,8 @@ use aws_lc_rs::digest::{Digest, SHA256, digest};
 
 use crate::group::{GroupName, GroupPattern};
 
+use super::limits::MIN_API_SECRET_LEN;
 use super::{ApiKeySettings, IdentityError, Right};
-
-/// Shortest secret of an API key, bytes. 16 random characters of base64 are 96 bits.
-pub const MIN_API_SECRET_LEN: usize = 16;
 
 /// The keys of all back ends.
 #[derive(Debug, Default)]

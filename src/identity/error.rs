@@ -1,6 +1,6 @@
 //! Errors of keys and settings.
 
-use super::{ALGORITHMS, MAX_LEEWAY, MIN_API_SECRET_LEN, MIN_SECRET_LEN};
+use super::limits::{ALGORITHMS, MAX_LEEWAY, MIN_API_SECRET_LEN, MIN_SECRET_LEN};
 
 /// Why a verifier, a set of API keys or a token could not be made. Never holds key material.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

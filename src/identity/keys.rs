@@ -7,18 +7,8 @@ use aws_lc_rs::signature as crypto;
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, EncodingKey, Validation};
 
+use super::limits::{ALGORITHMS, MIN_SECRET_LEN};
 use super::{IdentityError, KeySettings, Settings};
-
-/// The supported algorithms.
-pub const ALGORITHMS: [&str; 12] = [
-    "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256",
-    "ES384", "EdDSA",
-];
-
-/// Shortest HMAC secret, bytes: the output of SHA-256 (RFC 7518, 3.2), which is also beyond guessing
-/// for HS384 and HS512. Their own outputs are not asked for, since the secrets of many sites, such
-/// as Django's `SECRET_KEY`, are 50 characters.
-pub const MIN_SECRET_LEN: usize = 32;
 
 /// Bytes of the smallest RSA modulus that is verified (2048 bits); a key's DER is longer yet.
 const MIN_RSA_LEN: usize = 256;

@@ -9,6 +9,7 @@ mod claims;
 mod error;
 mod explain;
 mod keys;
+mod limits;
 mod pattern_template;
 mod policy;
 mod settings;
@@ -33,20 +34,19 @@ use crate::excerpt::excerpt;
 use crate::group::{GroupName, GroupPattern};
 
 pub use admit::{HookClaims, MAX_HOOK_CLAIMS_LEN, MAX_SESSION_LEN};
-pub use api_keys::{ApiKey, ApiKeys, MIN_API_SECRET_LEN};
+pub use api_keys::{ApiKey, ApiKeys};
 pub use error::IdentityError;
 pub use explain::{CheckedGrant, Explanation, GrantSource};
-pub use keys::{ALGORITHMS, MIN_SECRET_LEN};
+use limits::EXCERPT;
+pub use limits::{ALGORITHMS, MAX_LEEWAY, MAX_TOKEN_LEN, MIN_API_SECRET_LEN, MIN_SECRET_LEN};
 pub use pattern_template::PatternTemplate;
 pub use policy::Policy;
-pub use settings::{
-    ApiKeySettings, GrantRule, KeySettings, MAX_LEEWAY, Right, Settings, UnknownRight,
-};
+pub use settings::{ApiKeySettings, GrantRule, KeySettings, Right, Settings, UnknownRight};
 pub use sign::sign;
 pub use sub::{MAX_SUB_LEN, SubError, check_sub};
 pub use template::{FillError, Template, TemplateError};
 pub use token_error::TokenError;
-pub use tokens::{MAX_TOKEN_LEN, Verifier};
+pub use tokens::Verifier;
 
 /// What can be granted on a group or a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -218,6 +218,3 @@ impl FromStr for Operation {
         found.ok_or_else(|| UnknownOperation(excerpt(text, EXCERPT)))
     }
 }
-
-/// Longest foreign value in errors and logs, characters.
-const EXCERPT: usize = 60;

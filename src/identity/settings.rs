@@ -7,10 +7,8 @@ use std::time::Duration;
 use crate::excerpt::excerpt;
 use crate::group::GroupPattern;
 
-use super::{EXCERPT, Operation, PatternTemplate};
-
-/// Most leeway that may be configured: enough for clocks kept by NTP, too little to be a lifetime.
-pub const MAX_LEEWAY: Duration = Duration::from_secs(10);
+use super::limits::EXCERPT;
+use super::{Operation, PatternTemplate};
 
 /// Keys, accepted issuers and audiences, grants, API keys.
 #[derive(Debug, Clone)]
@@ -22,7 +20,7 @@ pub struct Settings {
     pub audience: Vec<String>,
     /// Tokens must come from one of these (`iss`); empty = `iss` is not checked.
     pub issuer: Vec<String>,
-    /// Clock difference allowed at `exp` and `nbf`, whole seconds, at most [`MAX_LEEWAY`].
+    /// Clock difference allowed at `exp` and `nbf`, whole seconds, at most [`super::MAX_LEEWAY`].
     pub leeway: Duration,
     /// Claim with the groups that the server joins at connect: an array of names.
     pub groups_claim: String,

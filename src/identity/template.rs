@@ -6,7 +6,7 @@ use std::fmt;
 use crate::excerpt::excerpt;
 use crate::group::{GroupName, MAX_NAME_LEN, is_legal};
 
-use super::EXCERPT;
+use super::limits::EXCERPT;
 
 /// A group name with variables in it.
 ///

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::MAX_TOKEN_LEN;
+use super::limits::MAX_TOKEN_LEN;
 
 /// Why a token was refused.
 ///

@@ -10,12 +10,9 @@ use serde_json::value::RawValue;
 
 use super::claims::ClaimReader;
 use super::keys::TokenKey;
-use super::{EXCERPT, HookClaims, Identity, IdentityError, MAX_LEEWAY, Settings, TokenError, sign};
+use super::limits::{EXCERPT, MAX_LEEWAY, MAX_TOKEN_LEN};
+use super::{HookClaims, Identity, IdentityError, Settings, TokenError, sign};
 use crate::excerpt::excerpt;
-
-/// Longest token, bytes. It bounds what an unauthenticated client can make the gateway decode; an
-/// access token of 8 KiB would not fit into the headers of most servers either.
-pub const MAX_TOKEN_LEN: usize = 8 * 1024;
 
 /// Verifies tokens with the configured keys.
 pub struct Verifier {
