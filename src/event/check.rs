@@ -11,7 +11,13 @@ use std::sync::Arc;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::Event;
+/// Deepest nesting of arrays and objects that an event may have.
+///
+/// Browsers parse on the main thread and consumers recurse; channels messages are flat maps.
+pub(super) const MAX_DEPTH: usize = 32;
+
+/// Longest `type`, bytes. It names a handler, labels log lines and is looked up by routes.
+pub(super) const MAX_KIND: usize = 128;
 
 /// Why bytes are no event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,17 +31,17 @@ pub enum EventError {
     /// Not JSON.
     #[error("event is not JSON: {0}")]
     Json(String),
-    /// Nested deeper than [`Event::MAX_DEPTH`].
-    #[error("event is nested deeper than {max} arrays and objects", max = Event::MAX_DEPTH)]
+    /// Nested deeper than [`Event::MAX_DEPTH`](super::Event::MAX_DEPTH).
+    #[error("event is nested deeper than {max} arrays and objects", max = MAX_DEPTH)]
     TooDeep,
     /// An object with one key twice: some readers take the first, some the last.
     #[error("event has key {0:?} twice in one object; every key may stand once")]
     DuplicateKey(String),
     /// No `type`.
-    #[error("event has no \"type\"; a string of 1 to {max} bytes is required", max = Event::MAX_KIND)]
+    #[error("event has no \"type\"; a string of 1 to {max} bytes is required", max = MAX_KIND)]
     NoType,
     /// A `type` that is no string, or an empty or a long one.
-    #[error("event has type {0}; a string of 1 to {max} bytes is required", max = Event::MAX_KIND)]
+    #[error("event has type {0}; a string of 1 to {max} bytes is required", max = MAX_KIND)]
     BadType(String),
 }
 
@@ -132,7 +138,7 @@ impl<'de> Visitor<'de> for Node<'_, 'de> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
-        if self.depth == Event::MAX_DEPTH {
+        if self.depth == MAX_DEPTH {
             return Err(self.fail(EventError::TooDeep));
         }
         while seq.next_element_seed(self.child())?.is_some() {}
@@ -140,7 +146,7 @@ impl<'de> Visitor<'de> for Node<'_, 'de> {
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        if self.depth == Event::MAX_DEPTH {
+        if self.depth == MAX_DEPTH {
             return Err(self.fail(EventError::TooDeep));
         }
         let first = self.findings.keys.len();
@@ -172,7 +178,7 @@ fn kind_of(value: &RawValue) -> Result<Arc<str>, EventError> {
     let one_line = |c: char| if c.is_control() { ' ' } else { c };
     let bad = || EventError::BadType(value.get().chars().take(40).map(one_line).collect());
     let Key(kind) = serde_json::from_str(value.get()).map_err(|_| bad())?;
-    if kind.is_empty() || kind.len() > Event::MAX_KIND {
+    if kind.is_empty() || kind.len() > MAX_KIND {
         return Err(bad());
     }
     Ok(kind.into())

@@ -35,12 +35,10 @@ impl Event {
     }
 
     /// Deepest nesting of arrays and objects that an event may have.
-    ///
-    /// Browsers parse on the main thread and consumers recurse; channels messages are flat maps.
-    pub const MAX_DEPTH: usize = 32;
+    pub const MAX_DEPTH: usize = check::MAX_DEPTH;
 
-    /// Longest `type`, bytes. It names a handler, labels log lines and is looked up by routes.
-    pub const MAX_KIND: usize = 128;
+    /// Longest `type`, bytes.
+    pub const MAX_KIND: usize = check::MAX_KIND;
 
     /// The event's JSON text, as the sender wrote it, without surrounding white space.
     pub fn json(&self) -> &Bytes {

@@ -5,6 +5,7 @@
 //! hello would stay resident for hours. Here the shard's scratch buffer serves all connections, a
 //! message that lies in it whole is borrowed from it, and an idle connection owns no buffer at all.
 
+mod inbound;
 mod payload;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpC
 use crate::frame::MAX_CONTROL_PAYLOAD;
 use crate::protocol::Disconnect;
 
+pub use inbound::Inbound;
 use payload::{Payload, PayloadKind};
 
 /// Longest frame header: two bytes, a 64-bit length, a mask (RFC 6455 section 5.2).
@@ -30,19 +32,6 @@ const MAX_HEADER: usize = 14;
 /// Browsers send one, or a few for large messages. Empty fragments cost a sender six bytes and
 /// would otherwise keep a message open, and a decoder busy, without end.
 const MAX_FRAGMENTS: u16 = 256;
-
-/// What a client sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Inbound<'a> {
-    /// A text message, whole. Borrowed from the input unless it came in pieces.
-    Text(Cow<'a, str>),
-    /// A ping, whose payload of at most 125 bytes the pong has to repeat.
-    Ping(Cow<'a, [u8]>),
-    /// A pong: a sign of life.
-    Pong,
-    /// The client closes, with this code if it gave one. Nothing follows.
-    Close(Option<u16>),
-}
 
 /// Reads the frames of one client.
 ///

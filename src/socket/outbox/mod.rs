@@ -8,6 +8,7 @@ mod flush;
 mod gap;
 mod list;
 mod queue;
+mod queued_event;
 #[cfg(test)]
 mod tests;
 
@@ -24,36 +25,13 @@ pub use flush::Flushed;
 use gap::{Mark, gap_of};
 use list::NodeKey;
 use queue::{OutboxItem, Queue};
+pub use queued_event::{Millis, QueuedEvent, Source};
 
 /// Most answers and gap marks that wait together.
 ///
 /// Both are owed to the client and cannot be dropped, so a client that does not fetch this many is
 /// closed. A browser has a handful of requests open; marks of one group merge.
 const LANE: usize = 64;
-
-/// The group, in a shard's own numbering, that a frame comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Source(pub u64);
-
-impl Source {
-    /// Frames for a user, a connection or everybody: one more source, counted by itself.
-    pub const NONE: Self = Self(u64::MAX);
-}
-
-/// Milliseconds on a shard's monotonic clock, since whatever instant it chose; read once a tick.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Millis(pub u64);
-
-/// An event's frame on its way into the queue.
-#[derive(Debug, Clone)]
-pub struct QueuedEvent {
-    /// The bytes, shared with all other receivers.
-    pub frame: Frame,
-    /// Not to be written once this has come.
-    pub expires: Millis,
-    /// Where the event stands in its group's history, for the gap that its loss would be.
-    pub position: Option<Position>,
-}
 
 /// What becomes of losses, by protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
