@@ -197,7 +197,7 @@ export CHAOS_SECONDS ?= 300
 .PHONY: chaos
 chaos: $(VENV)/ready
 	$(call step,chaos for $(CHAOS_SECONDS) s,cargo test --locked --test main -- \
-		--ignored --exact --nocapture chaos::for_long)
+		--ignored --exact --nocapture chaos::delivers_exactly_once_under_faults_for_long)
 
 # The running API against its own OpenAPI description.
 .PHONY: api

@@ -1,4 +1,4 @@
-//! Events that are none, names that are illegal: refused with the reason, by API and `send` alike.
+//! Malformed events and illegal names are refused with the reason, by the API and by `send`.
 
 use serde_json::json;
 
@@ -8,8 +8,8 @@ fn deep(levels: usize) -> String {
     format!(r#"{{"type":"x","a":{}{}}}"#, "[".repeat(levels), "]".repeat(levels))
 }
 
-/// What is no event, and a word that the refusal must say.
-fn no_events() -> Vec<(String, &'static str)> {
+/// Malformed events, and a text that the refusal must contain.
+fn malformed_events() -> Vec<(String, &'static str)> {
     let mut all = vec![
         ("", "begins with"),
         ("[]", "begins with \"[]\""),
@@ -42,7 +42,7 @@ fn no_events() -> Vec<(String, &'static str)> {
 async fn the_api_refuses_each_malformed_event_with_its_reason() {
     let gateway = Gateway::start().await;
     let mut witness = gateway.v1("testigo").await;
-    for (event, word) in no_events() {
+    for (event, word) in malformed_events() {
         let answer = gateway.ask("POST /groups/usuario_testigo/send", &[], &event).await;
         let problem = answer.json();
         assert_eq!((answer.status, &problem["code"]), (422, &json!("bad_event")), "{event:.60}");
@@ -57,9 +57,9 @@ async fn a_browsers_send_refuses_each_malformed_event_with_its_reason() {
     let gateway = Gateway::start().await;
     let mut witness = gateway.v1("testigo").await;
     let mut socket = gateway.v1("7").await;
-    // What is no JSON makes no frame either, and ends the connection: bad_frames.
+    // Invalid JSON is not a frame either, and closes the connection: see bad_frames.
     for (event, word) in
-        no_events().iter().filter(|(event, word)| !event.is_empty() && *word != "not JSON")
+        malformed_events().iter().filter(|(event, word)| !event.is_empty() && *word != "not JSON")
     {
         socket
             .send_text(&format!(r#"{{"type":"send","id":1,"group":"sala_1","data":{event}}}"#))
@@ -80,7 +80,7 @@ async fn a_browsers_send_refuses_each_malformed_event_with_its_reason() {
     assert_eq!(sent["type"], "result", "the connection goes on");
 }
 
-/// `null` for a member is its absence.
+/// A member that is `null` counts as absent.
 fn code_of(event: &str) -> &'static str {
     if event == "null" { "bad_request" } else { "invalid_event" }
 }

@@ -1,4 +1,4 @@
-//! Frames that are not of the protocol: the right code for the sender, nothing lost for others.
+//! Frames that violate the protocol close the connection with the right code, and affect no other.
 
 use serde_json::json;
 
@@ -6,10 +6,10 @@ use crate::support::{Gateway, Opcode, Raw, client_frame, token, upgrade_request}
 
 const OFFER: &str = "Sec-WebSocket-Protocol: groupcast.v1.json";
 
-/// Bytes that no client may send, and the code that they end with.
+/// Bytes that no client may send, and the close code for them.
 fn violations() -> Vec<(&'static str, u16, Vec<u8>)> {
-    let whole = |opcode, payload: &[u8]| client_frame(true, opcode, payload);
-    let text = |text: &str| whole(Opcode::Text, text.as_bytes());
+    let unfragmented = |opcode, payload: &[u8]| client_frame(true, opcode, payload);
+    let text = |text: &str| unfragmented(Opcode::Text, text.as_bytes());
     let with_bits = |bits: u8| {
         let mut frame = text("{}");
         frame[0] |= bits;
@@ -21,24 +21,28 @@ fn violations() -> Vec<(&'static str, u16, Vec<u8>)> {
     inner.extend(text("}"));
     let mut fragments_over = client_frame(false, Opcode::Text, &[b' '; 10_000]);
     fragments_over.extend(client_frame(true, Opcode::Continuation, &[b' '; 10_000]));
-    // A length in 64 bits where 7 would do.
+    // A 64-bit length where 7 bits suffice.
     let mut long_form = vec![0x81, 0xff, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0];
     long_form.extend(b"{}");
     let over = "x".repeat(16 * 1024 + 1);
     vec![
-        ("binary", 4400, whole(Opcode::Binary, b"{\"type\":\"pong\"}")),
-        ("invalid UTF-8", 4400, whole(Opcode::Text, b"{\"type\":\"\xff\xfe\"}")),
-        ("invalid UTF-8, overlong", 4400, whole(Opcode::Text, b"\xc0\xaf")),
+        ("binary", 4400, unfragmented(Opcode::Binary, b"{\"type\":\"pong\"}")),
+        ("invalid UTF-8", 4400, unfragmented(Opcode::Text, b"{\"type\":\"\xff\xfe\"}")),
+        ("invalid UTF-8, overlong", 4400, unfragmented(Opcode::Text, b"\xc0\xaf")),
         ("no mask", 4400, unmasked),
         ("reserved bit 1", 4400, with_bits(0x40)),
         ("reserved bit 3", 4400, with_bits(0x10)),
         ("reserved opcode 3", 4400, with_bits(0x02)),
-        ("continuation of nothing", 4400, whole(Opcode::Continuation, b"{}")),
+        ("continuation of nothing", 4400, unfragmented(Opcode::Continuation, b"{}")),
         ("a message inside another", 4400, inner),
         ("a ping in fragments", 4400, client_frame(false, Opcode::Ping, b"")),
-        ("a ping too long", 4400, whole(Opcode::Ping, &[0; 126])),
-        ("a close of one byte", 4400, whole(Opcode::Close, &[3])),
-        ("a close with a forbidden code", 4400, whole(Opcode::Close, &1005_u16.to_be_bytes())),
+        ("a ping too long", 4400, unfragmented(Opcode::Ping, &[0; 126])),
+        ("a close of one byte", 4400, unfragmented(Opcode::Close, &[3])),
+        (
+            "a close with a forbidden code",
+            4400,
+            unfragmented(Opcode::Close, &1005_u16.to_be_bytes()),
+        ),
         ("a length not in its shortest form", 4400, long_form),
         ("a message too large", 4413, text(&over)),
         ("fragments too large together", 4413, fragments_over),
@@ -104,7 +108,7 @@ async fn frames_after_a_protocol_violation_are_ignored() {
     all.extend(client_frame(true, Opcode::Binary, b""));
     all.extend(client_frame(true, Opcode::Text, send));
     raw.write(&all).await;
-    // The close takes the place of whatever waits, be it the welcome.
+    // The close replaces all frames that wait, even the welcome.
     let code = loop {
         match raw.next().await {
             Some((Opcode::Text, text)) => assert!(text.starts_with(br#"{"type":"welcome""#)),

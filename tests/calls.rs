@@ -1,4 +1,4 @@
-//! A browser's calls reach the back end, signed and in order, and the answers come back.
+//! Calls of browsers reach the back end, signed and in order, and are answered.
 
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ fn call(name: &str, data: Value) -> Value {
     json!({"type": "call", "name": name, "data": data})
 }
 
-/// What a call is answered with that the back end answers as `answer`.
+/// A call that the back end answers with `answer`.
 fn answered(answer: Value) -> Value {
     call("responde", json!({ "answer": answer }))
 }
@@ -61,13 +61,13 @@ async fn a_plain_message_is_a_call_whose_result_comes_as_a_bare_message() {
     let (back_end, gateway) = start().await;
     let mut socket = gateway.plain("/ws/tienda/norte/", "7").await;
     socket.send_text(r#"{"action":"nada"}"#).await;
-    let said = r#"{"action": "responde", "data": 1, "answer": {"result": {"n": 1.50}}}"#;
-    socket.send_text(said).await;
-    // The stand-in's `responde` looks for `answer` in what the browser said, which is the data.
-    assert_eq!(socket.text().await, r#"{"n": 1.5}"#, "as the back end wrote it; 204 says nothing");
-    let calls = back_end.notes().await["calls"].take();
-    assert_eq!(calls[1]["data"], serde_json::from_str::<Value>(said).unwrap());
-    assert_eq!(calls[1]["path"], "/ws/tienda/norte/", "the path that was connected to");
+    let call = r#"{"action": "responde", "data": 1, "answer": {"result": {"n": 1.50}}}"#;
+    socket.send_text(call).await;
+    // The test's back end finds `answer` in the message of the browser, which is the data.
+    assert_eq!(socket.text().await, r#"{"n": 1.5}"#, "verbatim; a 204 sends nothing");
+    let calls = back_end.received().await["calls"].take();
+    assert_eq!(calls[1]["data"], serde_json::from_str::<Value>(call).unwrap());
+    assert_eq!(calls[1]["path"], "/ws/tienda/norte/", "the path of the connection");
 }
 
 #[tokio::test]
@@ -78,16 +78,16 @@ async fn sends_the_calls_of_a_plain_connection_one_at_a_time_and_in_order() {
     for n in 0..20 {
         socket.send(json!({"action": "espera", "n": n})).await;
     }
-    eventually("the first call to arrive", async || back_end.notes().await["busy"] == 1).await;
-    // Others are served meanwhile, and so is what is sent to it.
+    eventually("the first call to arrive", async || back_end.received().await["busy"] == 1).await;
+    // Meanwhile others are served, and it receives events.
     gateway.send("/users/7/send", json!({"type": "hola"})).await;
     assert_eq!(socket.frame().await, json!({"type": "hola"}));
-    assert_eq!(back_end.notes().await["calls"].as_array().unwrap().len(), 1);
+    assert_eq!(back_end.received().await["calls"].as_array().unwrap().len(), 1);
     back_end.control(json!({})).await;
     for n in 0..20 {
         assert_eq!(socket.frame().await["n"], n);
     }
-    assert_eq!(back_end.notes().await["most"], 1);
+    assert_eq!(back_end.received().await["most"], 1);
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn a_slow_back_end_delays_calls_and_nothing_else() {
         ids.sort_unstable();
         assert_eq!(ids, (0..8).collect::<Vec<_>>());
     }
-    assert_eq!(back_end.notes().await["most"], 3);
+    assert_eq!(back_end.received().await["most"], 3);
 }
 
 #[tokio::test]
@@ -130,27 +130,27 @@ async fn an_answer_can_change_the_memberships_of_the_connection() {
     let mut socket = gateway.v1("7").await;
     let mut bystander = gateway.v1("7").await;
     let joins = answered(json!({"join": ["pedido.42"], "leave": ["usuario_7"], "result": 1}));
-    let said = in_any_order(&mut socket, joins, 3).await;
+    let frames = in_any_order(&mut socket, joins, 3).await;
     let left = json!({"type": "left", "groups": [{"group": "usuario_7"}], "reason": "backend"});
     let joined = json!({"type": "joined", "groups": [{"group": "pedido.42"}], "reason": "backend"});
     for frame in [left, joined, json!({"type": "result", "id": 1, "data": 1})] {
-        assert!(said.contains(&frame), "{frame} is not in {said:?}");
+        assert!(frames.contains(&frame), "{frame} is not in {frames:?}");
     }
     gateway.publish("usuario_7", json!({"type": "antes"})).await;
     gateway.publish("pedido.42", json!({"type": "listo"})).await;
     assert_eq!(socket.event().await, json!({"type": "listo"}));
-    assert_eq!(bystander.event().await, json!({"type": "antes"}), "it is that connection alone");
+    assert_eq!(bystander.event().await, json!({"type": "antes"}), "only that connection joined");
 }
 
-/// Says `frame` as the first request; the next `count` frames.
+/// Sends `frame` as request 1. Returns the next `count` frames.
 async fn in_any_order(socket: &mut Socket, mut frame: Value, count: usize) -> Vec<Value> {
     frame["id"] = json!(1);
     socket.send(frame).await;
-    let mut said = Vec::new();
+    let mut frames = Vec::new();
     for _ in 0..count {
-        said.push(socket.frame().await);
+        frames.push(socket.frame().await);
     }
-    said
+    frames
 }
 
 #[tokio::test]
@@ -202,8 +202,8 @@ async fn does_not_ask_the_back_end_about_a_call_without_a_grant() {
     assert_eq!(v1.ask(call("eco", Value::Null)).await["code"], "forbidden");
     let mut plain = gateway.plain("/ws/tienda/norte/", "7").await;
     plain.send(json!({"action": "eco"})).await;
-    assert_eq!(plain.frame().await["code"], "forbidden", "told where the route says so");
-    assert_eq!(back_end.notes().await["calls"], json!([]));
+    assert_eq!(plain.frame().await["code"], "forbidden", "reported where the route opts in");
+    assert_eq!(back_end.received().await["calls"], json!([]));
 }
 
 #[tokio::test]

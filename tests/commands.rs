@@ -1,4 +1,4 @@
-//! The `groupcast` command as a shell or a supervisor meets it.
+//! The `groupcast` command: exit codes, output, log.
 
 use std::net::{TcpListener, TcpStream};
 
@@ -173,7 +173,7 @@ fn dev_prints_its_instructions_in_the_language_of_the_environment() {
         let mut printed = String::new();
         while !printed.contains("Ctrl-C") {
             let line = running.line();
-            assert!(!line.is_empty(), "the greeting ends with Ctrl-C: {printed}");
+            assert!(!line.is_empty(), "the output ends with Ctrl-C: {printed}");
             printed.push_str(&line);
         }
         assert!(printed.starts_with(opening), "{printed}");
@@ -191,7 +191,7 @@ async fn the_commands_that_dev_prints_work_as_printed() {
     let mut printed = String::new();
     while !printed.contains("Ctrl-C") {
         let line = running.line();
-        assert!(!line.is_empty(), "the greeting ends with Ctrl-C: {printed}");
+        assert!(!line.is_empty(), "the output ends with Ctrl-C: {printed}");
         printed.push_str(&line);
     }
     let after = |mark: &str| {

@@ -1,4 +1,4 @@
-//! The back end identifies browsers: asked seldom, few at a time, and trusted while it is valid.
+//! The connect hook identifies browsers: few requests, cached answers, periodic confirmation.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ async fn start_with(more: &str) -> (BackEnd, Gateway) {
     (back_end, gateway)
 }
 
-/// A v1 client with these headers, which has said a hello without a token.
+/// A v1 client with these headers that has sent a hello without a token.
 async fn hello(gateway: &Gateway, path: &str, headers: &[(&str, &str)]) -> Socket {
     let headers: Vec<_> = headers.iter().copied().chain([V1]).collect();
     let mut socket = Socket::open(gateway.public, path, &headers).await;
@@ -82,21 +82,21 @@ async fn the_hook_receives_the_browsers_headers_path_and_parameters() {
     let mut socket = hello(&gateway, "/ws/chat/lobby/a~b+c/", &headers).await;
     let connection = socket.welcome().await["connection"].take();
     hello(&gateway, "/ws", &[("Cookie", "sessionid=8")]).await.welcome().await;
-    let hooks = back_end.notes().await["hooks"].take();
+    let hooks = back_end.received().await["hooks"].take();
     assert_eq!(hooks[0]["target"], "/groupcast/connect?sala=lobby&lado=a~b%2Bc");
-    let told = hooks[0]["headers"].as_object().unwrap();
-    let told = |name: &str| {
-        let found = told.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+    let sent = hooks[0]["headers"].as_object().unwrap();
+    let header = |name: &str| {
+        let found = sent.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str().unwrap())
     };
     for (name, value) in &headers[..7] {
-        assert_eq!(told(name), Some(*value), "{name}");
+        assert_eq!(header(name), Some(*value), "{name}");
     }
-    assert_eq!(told("x-otra"), None);
-    assert_eq!(told("x-site"), Some("uno"), "what the configuration adds");
-    assert_eq!(told("host"), Some(&*gateway.public.to_string()), "the browser's");
-    assert_eq!(told("groupcast-path"), Some("/ws/chat/lobby/a~b+c/"));
-    assert_eq!(told("groupcast-connection"), connection.as_str());
+    assert_eq!(header("x-otra"), None);
+    assert_eq!(header("x-site"), Some("uno"), "what the configuration adds");
+    assert_eq!(header("host"), Some(&*gateway.public.to_string()), "the browser's");
+    assert_eq!(header("groupcast-path"), Some("/ws/chat/lobby/a~b+c/"));
+    assert_eq!(header("groupcast-connection"), connection.as_str());
     assert_eq!(hooks[1]["headers"]["x-forwarded-for"], "127.0.0.1", "the peer, without a proxy");
     assert_eq!(hooks[1]["headers"]["x-forwarded-proto"], "http");
 }
@@ -111,14 +111,18 @@ async fn a_refusal_of_the_hook_closes_with_its_code() {
     assert_eq!(outcome("tema=oscuro").await, (4401, json!({"reason": "not logged in"})));
     assert_eq!(outcome("sessionid=prohibido").await, (4403, json!({"reason": "not allowed"})));
     assert_eq!(outcome("sessionid=prohibido").await.0, 4403);
-    assert_eq!(back_end.notes().await["hooks"].as_array().unwrap().len(), 2, "refusals are kept");
+    assert_eq!(
+        back_end.received().await["hooks"].as_array().unwrap().len(),
+        2,
+        "refusals are cached"
+    );
     back_end.control(json!({"status": 302, "location": "/login"})).await;
     let (code, reason) = outcome("sessionid=9").await;
     let expected = json!({"reason": "temporarily unavailable", "retry_ms": 1000});
     assert_eq!((code, reason), (4503, expected));
     assert_eq!(gateway.metric(r#"groupcast_refusals_total{reason="backend"}"#).await, 1.0);
     assert_eq!(gateway.metric(r#"groupcast_auth_failures_total{cause="hook"}"#).await, 3.0);
-    // What could not be said is not kept.
+    // A failed request is not cached.
     back_end.control(json!({})).await;
     hello(&gateway, "/ws", &[("Cookie", "sessionid=9")]).await.welcome().await;
 }
@@ -129,7 +133,7 @@ async fn refuses_pages_of_other_origins_without_asking_the_hook() {
     let headers = [("Cookie", "sessionid=7"), ("Origin", "https://evil.example")];
     let mut socket = hello(&gateway, "/ws", &headers).await;
     assert_eq!(socket.closed().await, (4403, json!({"reason": "origin not allowed"})));
-    assert_eq!(back_end.notes().await["hooks"], json!([]));
+    assert_eq!(back_end.received().await["hooks"], json!([]));
 }
 
 #[tokio::test]
@@ -141,14 +145,22 @@ async fn a_token_takes_precedence_over_the_hook_except_on_routes_that_require_it
     assert_eq!(groups(&socket.welcome().await), ["aviso_8"]);
     let bearer = format!("Bearer {}", token("8"));
     let wrong = [("Cookie", "sessionid=7"), ("Authorization", "Bearer falso")];
-    assert_eq!(hello(&gateway, "/ws", &wrong).await.closed().await.0, 4401, "not asked instead");
-    assert_eq!(back_end.notes().await["hooks"], json!([]));
+    assert_eq!(
+        hello(&gateway, "/ws", &wrong).await.closed().await.0,
+        4401,
+        "the hook is not asked instead"
+    );
+    assert_eq!(back_end.received().await["hooks"], json!([]));
     let headers = [("Authorization", bearer.as_str())];
     let mut socket = Socket::open(gateway.public, "/ws/chat/lobby/a/", &headers).await;
     assert_eq!(socket.closed().await.0, 4401, "the hook knows no session");
     let mut socket = Socket::open(gateway.public, "/ws/chat/lobby/a/", &cookie).await;
     socket.hello(&token("8")).await;
-    assert_eq!(groups(&socket.welcome().await), ["usuario_7", "chat_lobby"], "the hook's word");
+    assert_eq!(
+        groups(&socket.welcome().await),
+        ["usuario_7", "chat_lobby"],
+        "as the hook answered"
+    );
 }
 
 #[tokio::test]
@@ -160,10 +172,10 @@ async fn calls_carry_the_identity_that_the_hook_returned() {
     socket.welcome().await;
     let mut answer = socket.ask(json!({"type": "call", "name": "eco"})).await;
     let body = answer["data"]["body"].take();
-    let said = (&body["sub"], &body["claims"], &body["session"]);
-    assert_eq!(said, (&json!("7"), &claims, &json!("s-1")));
+    let caller = (&body["sub"], &body["claims"], &body["session"]);
+    assert_eq!(caller, (&json!("7"), &claims, &json!("s-1")));
     let auth = socket.ask(json!({"type": "auth", "token": token("7")})).await;
-    assert_eq!(auth["code"], "unauthorized", "the back end vouches, no token does");
+    assert_eq!(auth["code"], "unauthorized", "the identity is the hook's, not a token's");
 }
 
 #[tokio::test]
@@ -184,7 +196,7 @@ async fn asks_once_about_five_hundred_tabs_of_one_session() {
     back_end.control(json!({})).await;
     let tabs = tabs.join_all().await;
     hello(&gateway, "/ws", &[("Cookie", "sessionid=7")]).await.welcome().await;
-    assert_eq!(back_end.notes().await["hooks"].as_array().unwrap().len(), 1);
+    assert_eq!(back_end.received().await["hooks"].as_array().unwrap().len(), 1);
     assert_eq!(gateway.metric(r#"groupcast_hooks_total{source="cached"}"#).await, 1.0);
     drop(tabs);
 }
@@ -199,12 +211,12 @@ async fn asks_about_at_most_four_of_two_thousand_sessions_at_once() {
         people.spawn(async move {
             let cookie = format!("sessionid={n}");
             let headers = [("Cookie", cookie.as_str())];
-            // Clients back off. Without it, 2,000 that return at once spend the whole machine on
-            // handshakes, and the questions to the back end come to a standstill.
+            // Clients back off. Without it, 2,000 that reconnect at the same time use the whole machine for
+            // handshakes, and the requests to the back end stall.
             let mut back_off = Duration::from_millis(200 + n % 800);
             loop {
                 let opened = soon("a handshake", Socket::try_open(to, "/ws", &headers)).await;
-                // All come from one address, and some lose their place to others.
+                // All come from one address, and some lose their places to others.
                 if let Some(mut socket) = opened {
                     match socket.next().await {
                         Received::Text(_) => return socket,
@@ -218,9 +230,9 @@ async fn asks_about_at_most_four_of_two_thousand_sessions_at_once() {
         });
     }
     let people = people.join_all().await;
-    let notes = back_end.notes().await;
-    assert_eq!(notes["most"], 4);
-    assert_eq!(notes["hooks"].as_array().unwrap().len(), 2000, "each was asked about once");
+    let received = back_end.received().await;
+    assert_eq!(received["most"], 4);
+    assert_eq!(received["hooks"].as_array().unwrap().len(), 2000, "each was asked about once");
     drop(people);
 }
 
@@ -237,15 +249,15 @@ async fn opens_the_circuit_breaker_when_the_back_end_fails_and_closes_it_when_it
     for n in 0..20 {
         assert!(matches!(outcome(n).await, Received::Close(4503, _)));
     }
-    let asked = back_end.notes().await["hooks"].as_array().unwrap().len();
+    let asked = back_end.received().await["hooks"].as_array().unwrap().len();
     assert!(asked < 10, "{asked} of 20 were asked: the rest began after five");
     assert_eq!(gateway.metric("groupcast_hook_breaks_total").await, 1.0);
     back_end.control(json!({})).await;
-    eventually("the back end to be found again", async || {
+    eventually("the back end to be used again", async || {
         matches!(outcome(7).await, Received::Text(_))
     })
     .await;
-    assert!(matches!(outcome(8).await, Received::Text(_)), "all is well again");
+    assert!(matches!(outcome(8).await, Received::Text(_)), "the breaker is closed again");
 }
 
 #[tokio::test]
@@ -255,7 +267,7 @@ async fn closes_a_logged_out_user_at_the_next_confirmation() {
     v1.welcome().await;
     back_end.control(json!({"answer": {"groups": ["usuario_7", "promo"]}})).await;
     let joined = json!({"type": "joined", "groups": [{"group": "promo"}], "reason": "grants"});
-    assert_eq!(v1.frame().await, joined, "the new word takes the place of the old");
+    assert_eq!(v1.frame().await, joined, "the new identity replaces the old one");
     back_end.control(json!({"answer": {"groups": []}})).await;
     let left = v1.frame().await;
     assert_eq!((&left["type"], &left["reason"]), (&json!("left"), &json!("grants")));
@@ -292,22 +304,26 @@ async fn instances_share_hook_answers_and_reject_forged_ones() {
     let first = instance().await;
     first.ready().await;
     hello(&first, "/ws", &[("Host", "tienda.example"), COOKIE]).await.welcome().await;
-    let notes = async || redis.ask(&["KEYS", "groupcast:note:hook:*"]);
-    eventually("the word to be shared", async || notes().await.starts_with("*1\r\n")).await;
-    assert!(!notes().await.contains("sessionid"), "a digest, not the cookie");
+    let cached = async || redis.ask(&["KEYS", "groupcast:note:hook:*"]);
+    eventually("the answer to be shared", async || cached().await.starts_with("*1\r\n")).await;
+    assert!(!cached().await.contains("sessionid"), "a digest, not the cookie");
 
     let second = instance().await;
     second.ready().await;
     let mut socket = hello(&second, "/ws", &[("Host", "tienda.example"), COOKIE]).await;
     assert_eq!(groups(&socket.welcome().await), ["usuario_7", "aviso_7"]);
     assert_eq!(second.metric(r#"groupcast_hooks_total{source="recalled"}"#).await, 1.0);
-    assert_eq!(back_end.notes().await["hooks"].as_array().unwrap().len(), 1);
+    assert_eq!(back_end.received().await["hooks"].as_array().unwrap().len(), 1);
 
-    let key = notes().await.lines().nth(2).unwrap().to_owned();
+    let key = cached().await.lines().nth(2).unwrap().to_owned();
     let forged = format!("{}{}", "x".repeat(32), r#"{"at":0,"status":200,"body":"{}"}"#);
     redis.ask(&["HSET", &key, "note", &forged]);
     let third = instance().await;
     third.ready().await;
     hello(&third, "/ws", &[("Host", "tienda.example"), COOKIE]).await.welcome().await;
-    assert_eq!(back_end.notes().await["hooks"].as_array().unwrap().len(), 2, "asked itself");
+    assert_eq!(
+        back_end.received().await["hooks"].as_array().unwrap().len(),
+        2,
+        "it asked the hook itself"
+    );
 }

@@ -1,4 +1,4 @@
-//! `groupcast.v1.json`: welcome, answers, and messages however they are cut into frames.
+//! `groupcast.v1.json`: welcome, answers, and messages in any fragmentation.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,8 @@ use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Gateway, Opcode, Raw, Received, Seen, Socket, assert_like, client_frame, token, upgrade_request,
+    Gateway, Opcode, Placeholders, Raw, Received, Socket, assert_json_matches, client_frame, token,
+    upgrade_request,
 };
 
 const OFFER: &str = "Sec-WebSocket-Protocol: groupcast.v1.json";
@@ -25,7 +26,7 @@ async fn the_welcome_carries_all_that_a_client_must_know() {
         "expires_in": "<number>", "retry_ms": 5_000,
         "groups": [{"group": "usuario_7"}],
     });
-    assert_like(&welcome, &expected, &mut Seen::new());
+    assert_json_matches(&welcome, &expected, &mut Placeholders::new());
     let instance = welcome["instance"].as_str().unwrap();
     assert!(welcome["connection"].as_str().unwrap().starts_with(instance), "{welcome}");
     let expires_in = welcome["expires_in"].as_u64().unwrap();
@@ -61,18 +62,18 @@ async fn accepts_handshake_hello_and_more_in_one_segment() {
     all.extend(client_frame(true, Opcode::Text, hello().as_bytes()));
     all.extend(client_frame(true, Opcode::Text, JOIN.as_bytes()));
     all.extend(client_frame(true, Opcode::Ping, b"eco"));
-    // The last frame is cut, so that a part of a frame crosses over as well.
+    // The last frame is cut, so that the shard also receives a partial frame.
     let leave = client_frame(true, Opcode::Text, JOIN.replace("join", "leave").as_bytes());
     let (begun, rest) = leave.split_at(leave.len() / 2);
     all.extend(begun);
     raw.write(&all).await;
     assert_eq!(raw.answer().await.status, 101);
     assert!(raw.text().await.contains("welcome"));
-    // A pong may overtake the answer of the layer, and only that.
-    let mut said = [raw.next().await.unwrap(), raw.next().await.unwrap()];
-    said.sort_by_key(|(opcode, _)| *opcode as u8);
-    assert_eq!(said[0], (Opcode::Text, JOINED.as_bytes().to_vec()));
-    assert_eq!(said[1], (Opcode::Pong, b"eco".to_vec()));
+    // Only a pong may overtake the answer of the layer.
+    let mut answers = [raw.next().await.unwrap(), raw.next().await.unwrap()];
+    answers.sort_by_key(|(opcode, _)| *opcode as u8);
+    assert_eq!(answers[0], (Opcode::Text, JOINED.as_bytes().to_vec()));
+    assert_eq!(answers[1], (Opcode::Pong, b"eco".to_vec()));
     raw.write(rest).await;
     assert_eq!(raw.text().await, JOINED.replace("joined", "left"));
 }
@@ -141,7 +142,7 @@ async fn answers_a_close_without_a_code_with_one_without() {
     assert_eq!(raw.next().await, None, "the gateway ends the connection");
 }
 
-/// Frames that want an answer, good and bad, without their ids.
+/// Requests, valid and invalid, without their ids.
 fn requests() -> impl Strategy<Value = Vec<Value>> {
     let group = prop_oneof![Just("sala_1"), Just("sala_2"), Just("usuario_7"), Just("no va")];
     let groups = prop::collection::vec(group.clone(), 0..4);
@@ -180,7 +181,7 @@ fn answers_each_id_exactly_once() {
     outcome.unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// Says all at once, as an eager client would, then reads.
+/// Sends all requests before it reads.
 async fn converse(gateway: &Gateway, requests: Vec<Value>) {
     let mut socket = gateway.v1("7").await;
     let mut unanswered: BTreeSet<u64> = (0..requests.len() as u64).collect();
@@ -193,17 +194,17 @@ async fn converse(gateway: &Gateway, requests: Vec<Value>) {
         match (frame["id"].as_u64(), frame["type"].as_str().unwrap()) {
             (Some(id), _) => assert!(unanswered.remove(&id), "{id} was answered twice: {frame}"),
             (None, "event") => {}
-            // What a new token changes.
+            // A new token changes memberships.
             (None, "joined" | "left") => assert_eq!(frame["reason"], "grants", "{frame}"),
-            (None, _) => panic!("nobody asked for {frame}"),
+            (None, _) => panic!("unexpected frame {frame}"),
         }
     }
-    let last = last_word_of(&mut socket).await;
+    let last = close_and_receive(&mut socket).await;
     assert_eq!(last, Received::Close(1000, String::new()), "no id is answered again");
 }
 
-/// Closes; what comes before the answer to that, events apart, or that answer.
-async fn last_word_of(socket: &mut Socket) -> Received {
+/// Closes. Returns the next frame that is no event, or the answer to the close.
+async fn close_and_receive(socket: &mut Socket) -> Received {
     socket.begin_close(1000).await;
     loop {
         match socket.next().await {

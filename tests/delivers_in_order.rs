@@ -1,10 +1,10 @@
-//! Every member gets every publication of its groups, once, in the order of acceptance.
+//! Every member receives each publication of its groups once, in the order of acceptance.
 
 use serde_json::{Value, json};
 
 use crate::support::{Gateway, Socket, token};
 
-/// More than one turn of a shard takes (64), so that order has to hold between turns as well.
+/// More than one turn of a shard takes (64), so that the order must hold across turns, too.
 const MANY: u64 = 300;
 
 async fn numbers(socket: &mut Socket, count: u64) -> Vec<u64> {
@@ -86,9 +86,9 @@ async fn members_who_join_later_or_have_left_receive_nothing() {
     let left = member.ask(json!({"type": "leave", "groups": ["sala_1"]})).await;
     assert_eq!(left, json!({"type": "left", "groups": [{"group": "sala_1"}]}));
     gateway.publish("sala_1", json!({"type": "después"})).await;
-    assert_eq!(later.event().await, json!({"type": "después"}), "not what came before");
+    assert_eq!(later.event().await, json!({"type": "después"}), "nothing from before its join");
     gateway.publish("usuario_1", json!({"type": "suyo"})).await;
-    assert_eq!(member.event().await, json!({"type": "suyo"}), "not what came after");
+    assert_eq!(member.event().await, json!({"type": "suyo"}), "nothing from after its leave");
 }
 
 #[tokio::test]

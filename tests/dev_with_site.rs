@@ -1,24 +1,24 @@
-//! `groupcast dev --backend`: the site and the sockets have one origin.
+//! `groupcast dev --backend`: the site and the sockets share one origin.
 
 use serde_json::json;
 
 use crate::support::{BackEnd, Folder, Raw, Running, Socket, request};
 
-/// What `dev` prints, and the address behind a mark in it.
+/// The output of `dev`, and the address of the page in it.
 fn started(folder: &Folder, site: &str) -> (Running, String) {
     let arguments = ["dev", "--port", "0", "--api-port", "0", "--backend", site];
     let mut running = Running::start(&mut folder.groupcast(&arguments));
-    let mut said = String::new();
-    while !said.contains("Ctrl-C") {
+    let mut printed = String::new();
+    while !printed.contains("Ctrl-C") {
         let line = running.line();
-        assert!(!line.is_empty(), "the greeting ends with Ctrl-C: {said}");
-        said.push_str(&line);
+        assert!(!line.is_empty(), "the output ends with Ctrl-C: {printed}");
+        printed.push_str(&line);
     }
-    (running, said)
+    (running, printed)
 }
 
-fn after<'a>(said: &'a str, mark: &str) -> &'a str {
-    let rest = said.split(mark).nth(1).unwrap_or_else(|| panic!("no {mark:?} in {said}"));
+fn after<'a>(printed: &'a str, mark: &str) -> &'a str {
+    let rest = printed.split(mark).nth(1).unwrap_or_else(|| panic!("no {mark:?} in {printed}"));
     rest.split(['\n', '/', '\'']).next().unwrap().trim()
 }
 
@@ -26,12 +26,12 @@ fn after<'a>(said: &'a str, mark: &str) -> &'a str {
 async fn passes_requests_that_are_not_websockets_to_the_site() {
     let back_end = BackEnd::start();
     let folder = Folder::with("");
-    let (_running, said) = started(&folder, &format!("http://{}", back_end.address()));
-    assert!(said.contains(&format!("http://{}", back_end.address())), "{said}");
-    let public = after(&said, "Page         http://").parse().unwrap();
+    let (_running, printed) = started(&folder, &format!("http://{}", back_end.address()));
+    assert!(printed.contains(&format!("http://{}", back_end.address())), "{printed}");
+    let public = after(&printed, "Page         http://").parse().unwrap();
 
-    let notes = request(public, "GET /notes", &[], b"").await;
-    assert_eq!((notes.status, &notes.json()["calls"]), (200, &json!([])));
+    let received = request(public, "GET /received", &[], b"").await;
+    assert_eq!((received.status, &received.json()["calls"]), (200, &json!([])));
     let body = br#"{"delay": 0}"#;
     assert_eq!(request(public, "POST /control", &[], body).await.status, 204);
     let refused =
@@ -42,7 +42,7 @@ async fn passes_requests_that_are_not_websockets_to_the_site() {
 
     let offer = ("Sec-WebSocket-Protocol", groupcast::protocol::V1);
     let mut socket = Socket::open(public, "/ws", &[offer]).await;
-    socket.hello(after(&said, "Token ")).await;
+    socket.hello(after(&printed, "Token ")).await;
     assert_eq!(socket.welcome().await["groups"], json!([{"group": "usuario_7"}]));
 }
 
@@ -51,18 +51,18 @@ async fn requests_for_another_host_are_refused_on_both_listeners() {
     let folder = Folder::with("");
     let arguments = ["dev", "--port", "0", "--api-port", "0", "--host", "tienda.test"];
     let mut running = Running::start(&mut folder.groupcast(&arguments));
-    let mut said = String::new();
-    while !said.contains("Ctrl-C") {
-        said.push_str(&running.line());
+    let mut printed = String::new();
+    while !printed.contains("Ctrl-C") {
+        printed.push_str(&running.line());
     }
-    let public = after(&said, "Page         http://").parse().unwrap();
-    let api = after(&said, "curl http://").parse().unwrap();
+    let public = after(&printed, "Page         http://").parse().unwrap();
+    let api = after(&printed, "curl http://").parse().unwrap();
     let status = async |to, path: &str, host: &str| {
         let mut raw = Raw::connect(to).await;
         raw.write(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await;
         raw.answer().await.status
     };
-    // A page that lets its own name resolve to 127.0.0.1 must not read this run's keys.
+    // DNS rebinding: a page whose own name resolves to 127.0.0.1 must not read the keys.
     assert_eq!(status(public, "/dev/session", "evil.example:8080").await, 421);
     assert_eq!(status(api, "/metrics", "evil.example").await, 421);
     for host in ["localhost:8080", "tienda.test", "[::1]"] {
@@ -78,8 +78,8 @@ async fn names_a_site_that_does_not_answer() {
         let socket = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         socket.local_addr().unwrap()
     };
-    let (_running, said) = started(&folder, &format!("http://{nobody}"));
-    let public = after(&said, "Page         http://").parse().unwrap();
+    let (_running, printed) = started(&folder, &format!("http://{nobody}"));
+    let public = after(&printed, "Page         http://").parse().unwrap();
     let answer = request(public, "GET /", &[], b"").await;
     assert_eq!(answer.status, 502);
     assert!(answer.body.contains(&nobody.to_string()), "{}", answer.body);

@@ -1,4 +1,4 @@
-//! `groupcast doctor` before real servers, with what Django's own library left in them.
+//! `groupcast doctor` with real servers and the keys that Django's own library writes.
 
 use std::net::TcpListener;
 use std::process::{Command, Output};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::{BackEnd, Django, Folder, Python, RedisServer, Running};
 
-const BASICS: &str = "
+const COMMON_CONFIG: &str = "
 [listen]
 public = \"127.0.0.1:0\"
 api = \"127.0.0.1:0\"
@@ -21,17 +21,17 @@ secret = \"0123456789abcdef0123456789abcdef\"
 
 fn folder(server: &RedisServer, more: &str) -> Folder {
     let url = server.url();
-    Folder::with(&format!("{BASICS}[layer]\nkind = \"redis\"\nurl = \"{url}\"\n{more}"))
+    Folder::with(&format!("{COMMON_CONFIG}[layer]\nkind = \"redis\"\nurl = \"{url}\"\n{more}"))
 }
 
-/// As [`folder`], by a user whose rights are the documented ones and then `more`.
+/// Like [`folder`], with a Redis user that has the documented rights, changed by `more`.
 fn restricted(server: &RedisServer, more: &[&str], channels: &str) -> Folder {
     let document = include_str!("../docs/redis.md");
     let line = document.lines().find(|line| line.starts_with("ACL SETUSER")).unwrap();
     let words: Vec<_> = line.split(' ').chain(more.iter().copied()).collect();
     assert_eq!(server.ask(&words), "+OK\r\n", "{words:?}");
     let url = server.url().replace("redis://", "redis://groupcast:secret@");
-    Folder::with(&format!("{BASICS}[layer]\nkind = \"redis\"\nurl = \"{url}\"\n{channels}"))
+    Folder::with(&format!("{COMMON_CONFIG}[layer]\nkind = \"redis\"\nurl = \"{url}\"\n{channels}"))
 }
 
 fn stdout_of(output: &Output) -> String {
@@ -74,7 +74,7 @@ impl Findings {
         }
     }
 
-    fn not_well(&self) -> Vec<&Value> {
+    fn problems(&self) -> Vec<&Value> {
         let list = self.0["findings"].as_array().unwrap();
         list.iter().filter(|finding| finding["level"] != "ok").collect()
     }
@@ -89,9 +89,9 @@ fn the_documented_rights_suffice_for_every_check() {
         findings.assert("tracking", "ok", &["at once"]);
         findings.assert("redis version", "ok", &["."]);
         findings.assert("clock", "ok", &[]);
-        assert_eq!((findings.not_well().len(), code), (0, 0), "{:#}", findings.0);
+        assert_eq!((findings.problems().len(), code), (0, 0), "{:#}", findings.0);
     }
-    assert_eq!(server.ask(&["DBSIZE"]), ":0\r\n", "nothing is left behind");
+    assert_eq!(server.ask(&["DBSIZE"]), ":0\r\n", "the doctor leaves nothing behind");
 }
 
 #[test]
@@ -123,14 +123,15 @@ fn names_a_missing_right() {
     }
     let (findings, code) = doctor(&restricted(&server, &["-client|tracking"], core), &[]);
     findings.assert("tracking", "warn", &["client|tracking", "polled"]);
-    assert_eq!(code, 0, "it works without");
+    assert_eq!(code, 0, "tracking is optional");
 }
 
 #[test]
 fn fails_with_the_reason_when_redis_cannot_be_reached() {
     let mut server = RedisServer::start();
     let wrong = server.url().replace("redis://", "redis://groupcast:wrong@");
-    let folder = Folder::with(&format!("{BASICS}[layer]\nkind = \"redis\"\nurl = \"{wrong}\"\n"));
+    let folder =
+        Folder::with(&format!("{COMMON_CONFIG}[layer]\nkind = \"redis\"\nurl = \"{wrong}\"\n"));
     let (findings, code) = doctor(&folder, &[]);
     findings.assert("redis", "fail", &["WRONGPASS", "password"]);
     assert_eq!(code, 1);
@@ -152,7 +153,7 @@ fn recognizes_a_running_gateway_on_its_own_ports() {
         command.env("GROUPCAST_LISTEN_PUBLIC", public.to_string());
         finish(command.env("GROUPCAST_LISTEN_API", api.to_string()))
     };
-    // Its first beat may be yet to come.
+    // Its first heartbeat may not have been written yet.
     let (findings, code) = loop {
         let (findings, code) = examine();
         let agreed = findings.get("agreement")["found"] == "64 mailboxes, format 1";
@@ -172,9 +173,9 @@ fn recognizes_a_running_gateway_on_its_own_ports() {
 fn fails_when_another_process_has_the_port() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    // Answers nothing, and ends what asks.
+    // Accepts connections and closes them without an answer.
     let deaf = std::thread::spawn(move || drop(taken.accept()));
-    let folder = Folder::with(BASICS);
+    let folder = Folder::with(COMMON_CONFIG);
     let mut command = folder.groupcast(&["doctor", "--json"]);
     let (findings, code) = finish(command.env("GROUPCAST_LISTEN_API", &address));
     findings.assert("listen.api", "fail", &[&address, "in use", "ss -ltnp"]);
@@ -217,7 +218,7 @@ fn warns_of_redis_settings_that_endanger_a_gateway() {
     assert_eq!(code, 1);
 }
 
-/// What consumers that were killed leave behind, with messages that nobody reads.
+/// Leaves what killed consumers leave: members and messages that nobody reads.
 async fn leave_behind(django: &Django, groups: &[&str], clocks: Value) {
     drop(Python::consumer(&django.options(json!({"groups": groups}))).await);
     let sent = json!({"groups": groups, "events": 3, "processes": 1, "clocks": clocks});
@@ -254,7 +255,7 @@ async fn reads_djangos_channel_layer_without_a_configuration() {
         let found = section.lines().find(|found| found.starts_with(line));
         assert!(found.is_some_and(|found| found.ends_with("# found")), "{line} in\n{section}");
     }
-    let suggested = Folder::with(&format!("{BASICS}{section}"));
+    let suggested = Folder::with(&format!("{COMMON_CONFIG}{section}"));
     let (findings, code) = doctor(&suggested, &[]);
     findings.assert("messages", "ok", &["can be read"]);
     findings.assert("groups", "ok", &["all 2"]);
@@ -271,7 +272,7 @@ async fn reads_djangos_channel_layer_without_a_configuration() {
 }
 
 #[tokio::test]
-async fn tells_settings_that_can_read_waiting_messages_from_those_that_cannot() {
+async fn distinguishes_settings_by_whether_they_can_read_waiting_messages() {
     let server = RedisServer::start();
     let config = json!({
         "serializer_format": "json", "symmetric_encryption_keys": ["clave"], "prefix": "x",
@@ -302,7 +303,7 @@ async fn tells_settings_that_can_read_waiting_messages_from_those_that_cannot() 
 }
 
 #[tokio::test]
-async fn tells_the_pubsub_layer_from_the_core_layer() {
+async fn distinguishes_the_pubsub_layer_from_the_core_layer() {
     let server = RedisServer::start();
     let django = Django::pubsub(&server);
     let _alive = Python::consumer(&django.options(json!({"groups": ["sala_1", "sala_2"]}))).await;
@@ -346,7 +347,7 @@ fn bounds_the_survey_of_many_groups_and_says_so() {
 #[test]
 fn warns_of_a_mailbox_near_its_capacity_and_of_a_clock_that_is_ahead() {
     let server = RedisServer::start();
-    // As senders write, whose clock is a minute ahead.
+    // As written by senders whose clock is a minute ahead.
     let fill = "local now = redis.call('TIME')[1] + 60 \
                 for i = 1, 95 do redis.call('ZADD', 'asgispecific.0a!', now, 'm' .. i) end";
     server.ask(&["EVAL", fill, "0"]);
@@ -359,17 +360,17 @@ fn warns_of_a_mailbox_near_its_capacity_and_of_a_clock_that_is_ahead() {
 #[tokio::test]
 async fn asks_the_connect_hook_as_for_a_browser() {
     let back_end = BackEnd::start();
-    let folder = Folder::with(&format!("{BASICS}{}", back_end.configuration("")));
+    let folder = Folder::with(&format!("{COMMON_CONFIG}{}", back_end.configuration("")));
     let (findings, code) = doctor(&folder, &[]);
     findings.assert("connect hook", "ok", &["not asked", "--backend"]);
-    assert_eq!((code, back_end.notes().await["hooks"].as_array().unwrap().len()), (0, 0));
+    assert_eq!((code, back_end.received().await["hooks"].as_array().unwrap().len()), (0, 0));
 
     let browser = ["--backend", "--host", "tienda.example", "--path", "/ws/chat/3/"];
     let (findings, code) = doctor(&folder, &[&browser[..], &["--cookie", "sessionid=7"]].concat());
     findings.assert("connect hook", "ok", &["usuario_7", "tienda.example"]);
     assert_eq!(code, 0);
-    let notes = back_end.notes().await;
-    let headers = &notes["hooks"][0]["headers"];
+    let received = back_end.received().await;
+    let headers = &received["hooks"][0]["headers"];
     for (name, value) in
         [("host", "tienda.example"), ("groupcast-path", "/ws/chat/3/"), ("cookie", "sessionid=7")]
     {
@@ -380,7 +381,7 @@ async fn asks_the_connect_hook_as_for_a_browser() {
 
     let (findings, code) = doctor(&folder, &browser);
     findings.assert("connect hook", "ok", &["401"]);
-    assert_eq!(code, 0, "an answer is an answer");
+    assert_eq!(code, 0, "a refusal is an answer, too");
     back_end.control(json!({"status": 302, "location": "/login"})).await;
     let (findings, code) = doctor(&folder, &browser);
     findings.assert("connect hook", "fail", &["302", "/login", "docs/backend.md"]);

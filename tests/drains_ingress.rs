@@ -1,8 +1,10 @@
-//! The stream that any program may append to: each entry is published once, in order.
+//! The ingress stream, which any program may append to: entries are published once, in order.
 
 use serde_json::json;
 
-use crate::support::{Crowd, Django, Gateway, Goal, Instance, RedisServer, eventually, token};
+use crate::support::{
+    Django, Expected, Gateway, Instance, RedisServer, VirtualClients, eventually, token,
+};
 
 const STREAM: &str = "groupcast:ingress";
 const GROUPS: [&str; 4] = ["sala_0", "sala_1", "pedido.0", "pedido.1"];
@@ -18,7 +20,7 @@ fn add_step(server: &RedisServer, group: &str, n: u64) {
     add(server, &["group", group, "event", &event]);
 }
 
-fn all_to(n: u64) -> Goal {
+fn all_to(n: u64) -> Expected {
     GROUPS.iter().map(|group| ((*group).to_owned(), [(0, n)].into())).collect()
 }
 
@@ -31,17 +33,18 @@ async fn two_instances_publish_each_stream_entry_once_and_in_order() {
     let server = RedisServer::start();
     let configuration = Django::core(&server).gateway();
     let gateways = [Gateway::with(&configuration).await, Gateway::with(&configuration).await];
-    let mut crowd = Crowd::at(gateways.iter().map(|gateway| gateway.public).collect(), 1);
+    let mut clients =
+        VirtualClients::new(gateways.iter().map(|gateway| gateway.public).collect(), 1);
     for group in GROUPS {
-        (0..4).for_each(|_| crowd.add(&[group]));
+        (0..4).for_each(|_| clients.add(&[group]));
     }
-    crowd.joined().await;
+    clients.wait_until_joined().await;
     for n in 1..=300 {
         GROUPS.iter().for_each(|group| add_step(&server, group, n));
         tokio::task::yield_now().await;
     }
-    for ledger in crowd.finish(all_to(300)).await {
-        assert_eq!((ledger.events, ledger.gaps), (300, 0));
+    for oracle in clients.finish(all_to(300)).await {
+        assert_eq!((oracle.events, oracle.gaps), (300, 0));
     }
     is_empty(&server).await;
 }
@@ -55,11 +58,12 @@ async fn no_stream_entry_is_lost_or_repeated_while_instances_are_killed() {
     for instance in &instances {
         instance.ready().await;
     }
-    let mut crowd = Crowd::at(instances.iter().map(|instance| instance.public).collect(), 1);
+    let mut clients =
+        VirtualClients::new(instances.iter().map(|instance| instance.public).collect(), 1);
     for group in GROUPS {
-        (0..4).for_each(|_| crowd.add(&[group]));
+        (0..4).for_each(|_| clients.add(&[group]));
     }
-    crowd.joined().await;
+    clients.wait_until_joined().await;
     let mut n = 0;
     let mut send = |count| {
         for _ in 0..count {
@@ -72,21 +76,21 @@ async fn no_stream_entry_is_lost_or_repeated_while_instances_are_killed() {
         instances[round % 2].kill();
         send(50);
         instances[round % 2].start_again().await;
-        crowd.moved(round % 2, instances[round % 2].public);
+        clients.set_address(round % 2, instances[round % 2].public);
         instances[round % 2].ready().await;
     }
     instances.iter_mut().for_each(Instance::kill);
     send(50);
     for (which, instance) in instances.iter_mut().enumerate() {
         instance.start_again().await;
-        crowd.moved(which, instance.public);
+        clients.set_address(which, instance.public);
         instance.ready().await;
     }
     is_empty(&server).await;
     send(1);
-    for ledger in crowd.finish(all_to(n)).await {
+    for oracle in clients.finish(all_to(n)).await {
         for group in ["pedido.0", "pedido.1"] {
-            assert_eq!(ledger.missed(group), 0, "its history reaches back");
+            assert_eq!(oracle.missed(group), 0, "its history is long enough");
         }
     }
 }

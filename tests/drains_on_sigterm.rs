@@ -1,12 +1,12 @@
-//! Shutdown: everybody is sent away with a window in which to come back, within the grace time.
+//! Shutdown: clients are closed with a window in which to reconnect, within the grace time.
 
 use groupcast::DrainOutcome;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{
-    BASICS, Folder, Gateway, Opcode, Raw, Received, Running, Socket, eventually, request, soon,
-    token,
+    COMMON_CONFIG, Folder, Gateway, Opcode, Raw, Received, Running, Socket, eventually, request,
+    soon, token,
 };
 
 #[tokio::test]
@@ -35,14 +35,14 @@ async fn exits_at_once_without_connections() {
 
 #[tokio::test]
 async fn is_not_ready_and_accepts_nobody_while_draining_but_delivers() {
-    // One a second and shard: the fifth connection of each shard is open for four seconds.
+    // One per second and shard: the fifth connection of each shard stays open for four seconds.
     let mut gateway = Gateway::with("[drain]\nrate = 1\ngrace = \"30s\"\n").await;
     let mut sockets = Vec::new();
     for sub in 0..10 {
         sockets.push(gateway.v1(&sub.to_string()).await);
     }
     gateway.stop();
-    eventually("it not to be ready", async || {
+    eventually("the gateway not to be ready", async || {
         request(gateway.api, "GET /readyz", &[], b"").await.status == 503
     })
     .await;
@@ -72,21 +72,21 @@ async fn is_not_ready_and_accepts_nobody_while_draining_but_delivers() {
 #[tokio::test]
 async fn cuts_off_clients_that_do_not_close_within_the_grace_time() {
     let mut gateway = Gateway::with("[drain]\ngrace = \"1s\"\n").await;
-    let mut deaf = Raw::connect(gateway.public).await;
-    deaf.upgrade("/ws", &[&format!("Authorization: Bearer {}", token("7"))]).await;
+    let mut unresponsive = Raw::connect(gateway.public).await;
+    unresponsive.upgrade("/ws", &[&format!("Authorization: Bearer {}", token("7"))]).await;
     gateway.members("usuario_7", 1).await;
     gateway.stop();
-    assert_eq!(deaf.close_code().await, 4503);
-    // It keeps its side open and answers nothing.
+    assert_eq!(unresponsive.close_code().await, 4503);
+    // The client keeps its side open and answers nothing.
     assert_eq!(gateway.ended().await, DrainOutcome::TimedOut);
 }
 
 fn serving(more: &str) -> Folder {
     let route = "[[route]]\npath = \"/ws\"\njoin = [\"usuario_{sub}\"]\n";
-    Folder::with(&format!("{BASICS}[log]\nformat = \"json\"\n{route}{more}"))
+    Folder::with(&format!("{COMMON_CONFIG}[log]\nformat = \"json\"\n{route}{more}"))
 }
 
-/// A v1 client of a process.
+/// A v1 client of the gateway in a separate process.
 async fn v1(public: std::net::SocketAddr, sub: &str) -> Socket {
     let mut socket =
         Socket::open(public, "/ws", &[("Sec-WebSocket-Protocol", groupcast::protocol::V1)]).await;
@@ -123,14 +123,14 @@ async fn a_second_signal_exits_at_once() {
     let folder = serving("[drain]\ngrace = \"1h\"\nrate = 1\n");
     let mut running = Running::start(&mut folder.groupcast(&["serve"]));
     let (public, _) = running.addresses();
-    let mut deaf = Raw::connect(public).await;
-    deaf.upgrade("/ws", &["Sec-WebSocket-Protocol: groupcast.v1.json"]).await;
+    let mut unresponsive = Raw::connect(public).await;
+    unresponsive.upgrade("/ws", &["Sec-WebSocket-Protocol: groupcast.v1.json"]).await;
     let hello: Value = json!({"type": "hello", "token": token("7")});
-    deaf.frame(Opcode::Text, hello.to_string().as_bytes()).await;
-    assert!(deaf.text().await.contains("welcome"));
+    unresponsive.frame(Opcode::Text, hello.to_string().as_bytes()).await;
+    assert!(unresponsive.text().await.contains("welcome"));
     running.signal(Signal::SIGTERM);
     running.logged("draining; a second signal ends at once");
     running.signal(Signal::SIGTERM);
     assert_eq!(running.exit_code(), Some(130));
-    while soon("the end", deaf.next()).await.is_some() {}
+    while soon("the end", unresponsive.next()).await.is_some() {}
 }

@@ -1,4 +1,4 @@
-//! From the TCP connection to the 101: what HTTP answers, and how little a half-open one can hold.
+//! From the TCP connection to the 101: HTTP errors, and the bounds of half-open handshakes.
 
 use serde_json::json;
 
@@ -21,7 +21,7 @@ async fn answers_the_handshake_of_rfc_6455() {
     assert_eq!(answer.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
     assert_eq!(answer.header("upgrade"), Some("websocket"));
     assert_eq!(answer.header("sec-websocket-protocol"), None);
-    assert_eq!(answer.header("sec-websocket-extensions"), None, "none is spoken");
+    assert_eq!(answer.header("sec-websocket-extensions"), None, "no extension is negotiated");
 }
 
 #[tokio::test]
@@ -127,7 +127,7 @@ async fn refuses_heads_over_the_limits() {
     let many = (0..101).map(|n| format!("X-{n}: 1\r\n")).collect::<String>();
     let end = upgrade_request("/ws", &[]);
     let many = end.replace("\r\n\r\n", &format!("\r\n{many}\r\n"));
-    // Without its end: a head that comes all at once may be up to twice as long.
+    // Without its end: a head that arrives all at once may be up to twice as long.
     let long = format!("GET /ws HTTP/1.1\r\nCookie: {}", "x".repeat(32 * 1024));
     for (what, request) in [("long", long), ("many", many)] {
         let answer = upgraded(&gateway, &request).await;
@@ -155,14 +155,14 @@ async fn closes_a_connection_whose_head_does_not_arrive_in_time() {
 async fn bounds_half_open_handshakes_and_serves_waiting_clients_when_they_end() {
     let gateway = Gateway::with("[connections]\nmax_handshakes = 2\n").await;
     let mut witness = gateway.v1("testigo").await;
-    // One sends half a head, one never says hello: both keep their place.
+    // One sends half a head, one never sends a hello: both keep their places.
     let mut half = Raw::connect(gateway.public).await;
     half.write(b"GET /ws HTTP/1.1\r\n").await;
     let mute = gateway.v1_silent("/ws").await;
     let mut waiting = Raw::connect(gateway.public).await;
     let bearer = format!("Authorization: Bearer {}", token("7"));
     waiting.write(upgrade_request("/ws", &[&bearer]).as_bytes()).await;
-    // The API has places of its own, and an established connection needs none.
+    // The API has its own places, and an established connection needs none.
     gateway.still_serves(&mut witness).await;
     assert_eq!(mute.close(1000).await, Received::Close(1000, String::new()));
     assert_eq!(waiting.answer().await.status, 101);
@@ -265,8 +265,8 @@ async fn refuses_a_client_that_offers_only_unknown_subprotocols() {
     let offer = ["Sec-WebSocket-Protocol: chat, groupcast.v2.json"];
     let mut raw = Raw::connect(gateway.public).await;
     let answer = raw.upgrade("/ws", &offer).await;
-    // A browser fails a connection whose answer takes none of its offers, and so would not hear the
-    // close: it has to be told in a protocol that it knows.
+    // A browser fails a connection if none of its offers is selected, and would not see the close
+    // code. So the gateway selects one of them, and then closes.
     assert_eq!((answer.status, answer.header("sec-websocket-protocol")), (101, Some("chat")));
     assert_eq!(raw.close_code().await, 4400);
     assert_eq!(raw.next().await, None);

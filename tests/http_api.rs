@@ -1,4 +1,4 @@
-//! The API where it reaches into other rooms; its own answers are tested beside it.
+//! The API together with other rooms. Its own responses are tested in `src/api/tests`.
 
 use serde_json::json;
 
@@ -67,7 +67,7 @@ async fn restricts_an_api_key_to_its_operations_and_groups() {
         assert_eq!(ask(line).await, 403, "{line}");
     }
     gateway.publish("usuario_7", json!({"type": "fin"})).await;
-    assert_eq!(socket.event().await, json!({"type": "fin"}), "none of it came through");
+    assert_eq!(socket.event().await, json!({"type": "fin"}), "none of the refused events arrived");
 }
 
 #[tokio::test]

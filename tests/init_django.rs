@@ -1,4 +1,4 @@
-//! `groupcast init django`: three files for a project, and never over what is there.
+//! `groupcast init django` writes three files, and never overwrites what exists.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,7 +8,7 @@ use crate::support::Folder;
 
 const MANAGE: &str = "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'tienda.settings')\n";
 
-/// A project's folder without a gateway.toml yet.
+/// The folder of a project without a gateway.toml.
 fn project() -> (Folder, PathBuf) {
     let folder = Folder::with("");
     fs::remove_file(folder.gateway_toml()).unwrap();
@@ -35,7 +35,7 @@ fn writes_configuration_helper_and_secrets_for_a_project() {
     assert!(helper.starts_with("\"\"\"Groupcast for Django"), "{helper:.80}");
     let secrets = fs::read_to_string(path.join("groupcast.env")).unwrap();
     let mode = fs::metadata(path.join("groupcast.env")).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600, "secrets are the owner's alone");
+    assert_eq!(mode & 0o777, 0o600, "only the owner may read the secrets");
     for (name, most) in [("GROUPCAST_API_SECRET", 16), ("GROUPCAST_BACKEND_SECRET", 32)] {
         let line = secrets.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         let secret = line.unwrap_or_else(|| panic!("no {name} in {secrets}"));
@@ -71,7 +71,7 @@ fn refuses_a_folder_without_a_project_and_leaves_it_untouched() {
     let printed = String::from_utf8(output.stderr).unwrap();
     assert!(printed.contains("manage.py") && printed.contains("--dir"), "{printed}");
     let files = fs::read_dir(folder.gateway_toml().parent().unwrap()).unwrap().count();
-    assert_eq!(files, 1, "nothing but the gateway.toml that was there");
+    assert_eq!(files, 1, "nothing but the existing gateway.toml");
 }
 
 #[test]

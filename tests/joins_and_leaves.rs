@@ -1,4 +1,4 @@
-//! Memberships that clients want: each group of a frame succeeds or fails alone, many come at once.
+//! Joins and leaves by clients: each group of a frame succeeds or fails on its own.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ fn names(from: usize, count: usize) -> Vec<String> {
     (from..from + count).map(|n| format!("sala_{n}")).collect()
 }
 
-/// How many groups of an answer are held, and the code of all others, if it is one.
+/// How many groups of an answer are joined, and the one error code of all others.
 fn held(answer: &Value) -> (usize, Option<&str>) {
     let groups = answer["groups"].as_array().unwrap();
     let mut codes = groups.iter().filter_map(|group| group["error"]["code"].as_str());
@@ -38,11 +38,15 @@ async fn refuses_groups_over_the_limit_and_joins_the_rest() {
     let gateway = Gateway::with("[limits]\ngroups_per_connection = 4\n").await;
     let mut socket = gateway.v1("7").await;
     let answer = socket.ask(json!({"type": "join", "groups": names(0, 5)})).await;
-    assert_eq!(held(&answer), (3, Some("too_many_groups")), "the server's own group counts");
+    assert_eq!(
+        held(&answer),
+        (3, Some("too_many_groups")),
+        "the group joined by the server counts"
+    );
     let refused = &answer["groups"][3]["error"];
     assert!(refused["message"].as_str().unwrap().contains('4'), "{refused}");
     assert_eq!(refused["retry"], false);
-    // A group that is held takes no room; one that is left makes some.
+    // A group already joined needs no place; one that is left frees a place.
     let again = socket.ask(json!({"type": "join", "groups": ["sala_0"]})).await;
     assert_eq!(held(&again), (1, None));
     socket.ask(json!({"type": "leave", "groups": ["sala_0"]})).await;
@@ -71,7 +75,7 @@ async fn a_client_can_leave_a_group_that_the_server_joined() {
     let left = socket.ask(json!({"type": "leave", "groups": ["usuario_7"]})).await;
     assert_eq!(left, json!({"type": "left", "groups": [{"group": "usuario_7"}]}));
     gateway.members("usuario_7", 0).await;
-    // Nothing but its route grants it, so there is no way back.
+    // Only its route grants it, so the client cannot join it again.
     let refused = socket.ask(json!({"type": "join", "groups": ["usuario_7"]})).await;
     assert_eq!(held(&refused), (0, Some("forbidden")));
 }
@@ -106,7 +110,7 @@ async fn answers_a_join_of_too_many_names_with_one_error() {
 
 #[tokio::test]
 async fn answers_ten_thousand_joins_of_one_client() {
-    // Room for a megabyte of refusals, which are said before the first is read.
+    // Room for a megabyte of refusals, which are sent before the client reads.
     let gateway = Gateway::with("[limits]\noutbox_bytes = \"4MiB\"\n").await;
     let mut witness = gateway.v1("testigo").await;
     let mut socket = gateway.v1("7").await;
@@ -115,7 +119,7 @@ async fn answers_ten_thousand_joins_of_one_client() {
         socket.send(json!({"type": "join", "id": frame, "groups": groups})).await;
     }
     gateway.still_serves(&mut witness).await;
-    // The first join asks the layer; those that have no room left are answered at once.
+    // The first join waits for the layer; joins over the limit are answered immediately.
     let mut outcomes = BTreeMap::new();
     for _ in 0..10 {
         let answer = socket.frame().await;
@@ -124,7 +128,7 @@ async fn answers_ten_thousand_joins_of_one_client() {
         outcomes.insert(answer["id"].as_u64(), joined);
     }
     let expected = (0..10).map(|id| (Some(id), if id == 0 { 127 } else { 0 }));
-    assert_eq!(outcomes, expected.collect(), "the server's own group is the 128th");
+    assert_eq!(outcomes, expected.collect(), "the group joined by the server is the 128th");
     gateway.still_serves(&mut witness).await;
 }
 
@@ -134,7 +138,7 @@ async fn answers_ten_joins_of_each_of_a_thousand_clients() {
     let gateway = Gateway::start().await;
     let mut witness = gateway.v1("testigo").await;
     let mut clients = Vec::with_capacity(CLIENTS);
-    // Everything is said before anything is read: handshake, hello and joins are under way at once.
+    // All is sent before anything is read, so that handshake, hello and joins overlap.
     for client in 0..CLIENTS {
         let mut raw = Raw::connect(gateway.public).await;
         raw.upgrade("/ws", &["Sec-WebSocket-Protocol: groupcast.v1.json"]).await;

@@ -1,10 +1,10 @@
-//! How many connections and frames there may be: refused beyond, with the advice to come back.
+//! Limits of connections and frames: what exceeds them is closed with a window to reconnect.
 
 use serde_json::json;
 
 use crate::support::{Gateway, Received, eventually, token};
 
-/// Whether a v1 client of `sub` is let in now.
+/// Whether a v1 client of `sub` is admitted now.
 async fn is_welcome(gateway: &Gateway, sub: &str) -> bool {
     let mut socket = gateway.v1_silent("/ws").await;
     socket.hello(&token(sub)).await;
@@ -24,7 +24,7 @@ async fn bounds_the_connections_of_one_user() {
     }
     assert_eq!(gateway.metric(r#"groupcast_refusals_total{reason="user"}"#).await, 3.0);
     first.close(1000).await;
-    eventually("room for another", async || is_welcome(&gateway, "7").await).await;
+    eventually("room for another connection", async || is_welcome(&gateway, "7").await).await;
 }
 
 #[tokio::test]
@@ -36,7 +36,7 @@ async fn a_full_gateway_refuses_new_clients_and_serves_the_others() {
     assert_eq!(gateway.metric(r#"groupcast_refusals_total{reason="full"}"#).await, 1.0);
     gateway.still_serves(&mut witness).await;
     other.close(1000).await;
-    eventually("room for another", async || is_welcome(&gateway, "8").await).await;
+    eventually("room for another connection", async || is_welcome(&gateway, "8").await).await;
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What waits in Django's mailboxes survives restarts and malformed entries, up to the capacity.
+//! Entries in Django's mailboxes survive restarts and malformed entries, up to the capacity.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -6,14 +6,15 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Crowd, Django, Gateway, Instance, RedisServer, Socket, eventually, goals, mailbox,
+    Django, Gateway, Instance, RedisServer, Socket, VirtualClients, eventually, expected_of_all,
+    mailbox,
 };
 
 const ROOMS: [&str; 4] = ["sala_0", "sala_1", "sala_2", "sala_3"];
 const ORDERS: [&str; 4] = ["pedido.0", "pedido.1", "pedido.2", "pedido.3"];
 
-/// The settings of a site that gives its mailboxes room, but little time.
-fn roomy(server: &RedisServer) -> Django {
+/// A site whose mailboxes have a large capacity and a short expiry.
+fn large_mailboxes(server: &RedisServer) -> Django {
     let config = json!({"capacity": 1500, "expiry": 10});
     Django::core(server).with(config, "capacity = 1500\nexpiry = \"10s\"")
 }
@@ -21,22 +22,22 @@ fn roomy(server: &RedisServer) -> Django {
 #[tokio::test]
 async fn delivers_after_a_start_what_was_sent_while_no_gateway_ran() {
     let server = RedisServer::start();
-    let django = roomy(&server);
+    let django = large_mailboxes(&server);
     let mut only = Instance::start(&django.gateway()).await;
     only.ready().await;
-    let mut crowd = Crowd::at(vec![only.public], 1);
+    let mut clients = VirtualClients::new(vec![only.public], 1);
     for (room, order) in ROOMS.iter().zip(&ORDERS) {
-        crowd.add(&[room]);
-        // Whoever comes back second finds it in the history.
-        crowd.add(&[order]);
-        crowd.add(&[order]);
+        clients.add(&[room]);
+        // The client that reconnects second gets it from the history.
+        clients.add(&[order]);
+        clients.add(&[order]);
     }
-    crowd.joined().await;
+    clients.wait_until_joined().await;
     let groups = [ROOMS, ORDERS].concat();
     let mut summaries = vec![django.send(0, &groups, 10).await];
     for sender in [1, 2] {
         // What a gateway has taken and not yet delivered ends with it; the next join reports it.
-        crowd.received(goals(&summaries)).await;
+        clients.wait_until_received(expected_of_all(&summaries)).await;
         if sender == 1 {
             only.terminate().await;
         } else {
@@ -44,19 +45,19 @@ async fn delivers_after_a_start_what_was_sent_while_no_gateway_ran() {
         }
         summaries.push(django.send(sender, &groups, 10).await);
         only.start_again().await;
-        crowd.moved(0, only.public);
+        clients.set_address(0, only.public);
         only.ready().await;
     }
     // Live again.
     summaries.push(django.send(3, &groups, 10).await);
     assert!(summaries.iter().all(|summary| summary["over_capacity"] == 0), "{summaries:?}");
-    for ledger in crowd.finish(goals(&summaries)).await {
-        assert_eq!(ledger.events, 40);
-        assert_eq!(groups.iter().map(|group| ledger.missed(group)).sum::<u64>(), 0);
+    for oracle in clients.finish(expected_of_all(&summaries)).await {
+        assert_eq!(oracle.events, 40);
+        assert_eq!(groups.iter().map(|group| oracle.missed(group)).sum::<u64>(), 0);
     }
 }
 
-/// The next frame of this group: every client is in a group of its own, too.
+/// The next frame of this group. Every client is also in a group of its own.
 async fn of_group(socket: &mut Socket, group: &str) -> Value {
     loop {
         let frame = socket.frame().await;
@@ -79,9 +80,9 @@ async fn a_full_mailbox_is_reported_to_its_groups_as_a_possible_gap() {
         socket.ask(json!({"type": "join", "groups": [group]})).await;
     }
     only.signal(Signal::SIGSTOP);
-    eventually("it to stop", async || only.is_stopped()).await;
+    eventually("the instance to stop", async || only.is_stopped()).await;
     let summary = one_box.send(0, &groups, 30).await;
-    assert_eq!(summary["over_capacity"], 40, "the library says so in its log, and nowhere else");
+    assert_eq!(summary["over_capacity"], 40, "the library only logs it");
     only.signal(Signal::SIGCONT);
     for (socket, group) in sockets.iter_mut().zip(groups) {
         for n in 1..=10 {
@@ -96,7 +97,7 @@ async fn a_full_mailbox_is_reported_to_its_groups_as_a_possible_gap() {
     for (socket, group) in sockets.iter_mut().zip(groups) {
         let mut frame = of_group(socket, group).await;
         while frame["type"] == "gap" {
-            // With a history, numbering begins anew: whoever is away is to learn of it, too.
+            // With a history, a new epoch begins, so that clients that are away learn of it, too.
             assert!(frame["epoch"].is_string(), "{frame}");
             frame = of_group(socket, group).await;
         }
@@ -104,7 +105,7 @@ async fn a_full_mailbox_is_reported_to_its_groups_as_a_possible_gap() {
     }
 }
 
-/// MessagePack of a map's rest: `__asgi_channel__` with one name.
+/// The end of a map in MessagePack: `__asgi_channel__` with one name.
 fn to_channel(name: &str) -> Vec<u8> {
     let mut bytes = vec![0xb0];
     bytes.extend(b"__asgi_channel__");
@@ -114,14 +115,14 @@ fn to_channel(name: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn counts_malformed_entries_and_delivers_those_behind_them() {
+async fn counts_malformed_entries_and_delivers_those_after_them() {
     let server = RedisServer::start();
     let django = Django::core(&server);
     let gateway = Gateway::with(&django.gateway()).await;
     gateway.ready().await;
-    let mut crowd = Crowd::at(vec![gateway.public], 1);
-    crowd.add(&["sala_0"]);
-    crowd.joined().await;
+    let mut clients = VirtualClients::new(vec![gateway.public], 1);
+    clients.add(&["sala_0"]);
+    clients.wait_until_joined().await;
     let key = mailbox(&server, "sala_0");
     let channel = to_channel(&format!("{}sala_0", &key["asgi".len()..]));
     let with = |rest: &[u8]| [&[7; 12], rest, &channel].concat();
@@ -137,7 +138,7 @@ async fn counts_malformed_entries_and_delivers_those_behind_them() {
     ];
     let mut summaries = Vec::new();
     for (sender, (what, entry)) in (0..).zip(&rubbish) {
-        // Of now: senders remove what is older than their expiry.
+        // The current time: senders remove what is older than their expiry.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().to_string();
         let words = [&b"ZADD"[..], key.as_bytes(), now.as_bytes(), entry];
         assert_eq!(server.ask(&words), ":1\r\n", "{what}");
@@ -148,28 +149,28 @@ async fn counts_malformed_entries_and_delivers_those_behind_them() {
         })
         .await;
     }
-    for ledger in crowd.finish(goals(&summaries)).await {
-        assert_eq!((ledger.events, ledger.gaps), (24, 0));
+    for oracle in clients.finish(expected_of_all(&summaries)).await {
+        assert_eq!((oracle.events, oracle.gaps), (24, 0));
     }
-    assert_eq!(server.ask(&["EXISTS", &key]), ":0\r\n", "nothing is left in the box");
+    assert_eq!(server.ask(&["EXISTS", &key]), ":0\r\n", "the mailbox is empty");
     assert_eq!(gateway.strict().await, 200);
 }
 
 #[tokio::test]
-async fn a_group_that_nobody_holds_has_no_member_in_redis() {
+async fn a_group_without_connections_has_no_member_in_redis() {
     let server = RedisServer::start();
     let django = Django::core(&server);
-    // Groups are left soon after their last member.
+    // Groups are left soon after their last member has left.
     let linger = [("GROUPCAST_HUB_LINGER", "100ms")];
     let only = Instance::start_with(&django.gateway(), &linger).await;
     only.ready().await;
     let mut ana = only.v1("ana").await;
     ana.join("sala_0").await;
     let members = || server.ask(&["ZCARD", "asgi:group:sala_0"]);
-    assert_eq!(members(), ":1\r\n", "senders find it once the join is answered");
+    assert_eq!(members(), ":1\r\n", "registered once the join is answered");
     let left = ana.ask(json!({"type": "leave", "groups": ["sala_0"]})).await;
     assert_eq!(left["type"], "left");
-    eventually("senders not to find it any more", async || members() == ":0\r\n").await;
+    eventually("the group to be unregistered", async || members() == ":0\r\n").await;
     ana.join("sala_0").await;
     django.send(0, &["sala_0"], 1).await;
     let event: Value = ana.event().await;

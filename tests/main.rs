@@ -1,23 +1,23 @@
-//! The one integration binary: real gateways, real sockets, each file named after what it shows.
+//! The only integration binary: real gateways and sockets. Each file is named after a behaviour.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod support;
 
-// The rooms and their order, files and their length.
+// The order of the rooms; the length of files and functions.
 mod architecture;
-// The command line: exit codes, sentences on stderr, the first line of the log.
+// The command line: exit codes, errors on stderr, the first line of the log.
 mod commands;
 mod dev_with_site;
-// Diagnosis before anything is served.
+// Diagnosis.
 mod doctor;
-// What a Django project starts with.
+// The start of a Django project.
 mod init_django;
 
-// The documents, compared with the gateway.
+// The documents agree with the gateway.
 mod protocol_document;
 mod transcripts;
-// The oracle that judges the clients of the tests below.
+// The oracle that checks the clients of the tests below.
 mod oracle;
 
 // What well-behaved clients and back ends can rely on.
@@ -39,7 +39,7 @@ mod renews_tokens;
 mod sends_to_django;
 mod two_instances;
 
-// What happens to those that misbehave, and that nobody else notices.
+// Misbehaving clients are refused, and others do not notice.
 mod bad_events;
 mod bad_frames;
 mod handshakes;
@@ -49,11 +49,11 @@ mod refuses_bad_tokens;
 mod silent_clients;
 mod slow_readers;
 
-// What happens when Redis goes away.
+// Redis fails.
 mod survives_redis;
 mod survives_redis_with_django;
 
-// What happens when instances are killed and stopped.
+// Instances are killed and stopped.
 mod chaos;
 
 // Shutdown.

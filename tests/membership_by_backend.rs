@@ -1,4 +1,4 @@
-//! What `group_add` and `group_discard` are in Channels: back ends change who is in a group.
+//! Back ends change memberships, as `group_add` and `group_discard` do in Channels.
 
 use serde_json::json;
 
@@ -29,7 +29,7 @@ async fn adds_and_removes_a_user_on_all_connections() {
     gateway.publish("vip", json!({"type": "y"})).await;
     gateway.broadcast(json!({"type": "z"})).await;
     for socket in [&mut one, &mut two, &mut other] {
-        assert_eq!(socket.event().await, json!({"type": "z"}), "no member, no publication");
+        assert_eq!(socket.event().await, json!({"type": "z"}), "not a member, so no publication");
     }
 }
 
@@ -87,7 +87,7 @@ async fn a_new_token_keeps_memberships_given_by_the_back_end() {
     gateway.publish("vip", json!({"type": "x"})).await;
     assert_eq!(socket.event().await, json!({"type": "x"}));
     let left = socket.ask(json!({"type": "leave", "groups": ["vip"]})).await;
-    assert_eq!(left["groups"], json!([{"group": "vip"}]), "the client may leave it all the same");
+    assert_eq!(left["groups"], json!([{"group": "vip"}]), "the client may leave it nevertheless");
 }
 
 #[tokio::test]

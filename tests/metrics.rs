@@ -1,4 +1,4 @@
-//! Every metric counts what happened, and every family is used.
+//! Metrics count what happened.
 
 use std::collections::BTreeSet;
 
@@ -54,7 +54,7 @@ async fn counts_connections_events_and_refusals() {
         (r#"connections{protocol="plain"}"#, 1.0),
         ("groups", 3.0),
         ("joins_total", 3.0),
-        // What plain_member publishes is the first.
+        // The first is published by plain_member.
         (r#"publications_total{target="group"}"#, 2.0),
         (r#"publications_total{target="user"}"#, 1.0),
         (r#"publications_total{target="all"}"#, 1.0),
@@ -66,12 +66,12 @@ async fn counts_connections_events_and_refusals() {
         gateway.metric_reaches(&name, value).await;
         assert_eq!(gateway.metric(&name).await, value, "{name}");
     }
-    // Each shard with receivers measures for itself.
+    // Each shard with receivers measures on its own.
     assert!(gateway.metric("groupcast_publish_to_write_seconds_count").await >= 4.0);
     assert!(gateway.metric("groupcast_writes_total").await >= 5.0);
     assert!(gateway.metric("groupcast_bytes_written_total").await > 5.0 * 12.0);
 
-    // A group that is held is not joined by asking again.
+    // Joining a group again counts nothing.
     v1.join("sala_1").await;
     assert_eq!(gateway.metric("groupcast_joins_total").await, 3.0);
 

@@ -1,8 +1,8 @@
-//! The oracle that judges what clients receive, against histories made by hand.
+//! The oracle that checks clients, tested with made-up sequences of frames.
 
 use serde_json::{Value, json};
 
-use crate::support::Ledger;
+use crate::support::DeliveryOracle;
 
 fn event(sender: u64, number: u64) -> Value {
     let data = json!({"type": "paso", "s": sender, "n": number});
@@ -14,48 +14,48 @@ fn numbered(offset: u64) -> Value {
     json!({"type": "event", "group": "pedido.1", "offset": offset, "data": data})
 }
 
-fn joined(standing: Value) -> Value {
-    json!({"type": "joined", "groups": [standing]})
+fn joined(group: Value) -> Value {
+    json!({"type": "joined", "groups": [group]})
 }
 
 fn gap() -> Value {
     json!({"type": "gap", "group": "sala_1", "reason": "layer", "possible": true})
 }
 
-/// What is wrong with the first frame that is wrong, if one is.
-fn fault(frames: &[Value]) -> Option<String> {
-    let mut ledger = Ledger::default();
-    frames.iter().find_map(|frame| ledger.hear(frame).err())
+/// The first error that the oracle finds.
+fn first_error(frames: &[Value]) -> Option<String> {
+    let mut oracle = DeliveryOracle::default();
+    frames.iter().find_map(|frame| oracle.observe(frame).err())
 }
 
 #[track_caller]
-fn says(frames: &[Value], what: &str) {
-    let fault = fault(frames).expect("there is a fault");
-    assert!(fault.contains(what), "{fault}");
+fn assert_error(frames: &[Value], what: &str) {
+    let error = first_error(frames).expect("an error");
+    assert!(error.contains(what), "{error}");
 }
 
 #[test]
 fn accepts_every_event_once_and_in_order() {
     let join = joined(json!({"group": "sala_1"}));
     let frames = [join, event(0, 1), event(1, 1), event(0, 2), event(0, 3), event(1, 2)];
-    assert_eq!(fault(&frames), None);
-    let mut ledger = Ledger::default();
-    frames.iter().for_each(|frame| ledger.hear(frame).unwrap());
-    assert!(ledger.has_all("sala_1", &[(0, 3), (1, 2)].into()));
-    assert!(!ledger.has_all("sala_1", &[(0, 3), (1, 3)].into()));
-    assert!(!ledger.has_all("sala_1", &[(0, 3), (2, 1)].into()));
-    assert_eq!((ledger.events, ledger.gaps, ledger.missed("sala_1")), (5, 0, 0));
-    ledger.hear(&gap()).unwrap();
-    ledger.hear(&event(0, 6)).unwrap();
-    assert_eq!((ledger.events, ledger.gaps, ledger.missed("sala_1")), (6, 1, 2));
+    assert_eq!(first_error(&frames), None);
+    let mut oracle = DeliveryOracle::default();
+    frames.iter().for_each(|frame| oracle.observe(frame).unwrap());
+    assert!(oracle.has_all("sala_1", &[(0, 3), (1, 2)].into()));
+    assert!(!oracle.has_all("sala_1", &[(0, 3), (1, 3)].into()));
+    assert!(!oracle.has_all("sala_1", &[(0, 3), (2, 1)].into()));
+    assert_eq!((oracle.events, oracle.gaps, oracle.missed("sala_1")), (5, 0, 0));
+    oracle.observe(&gap()).unwrap();
+    oracle.observe(&event(0, 6)).unwrap();
+    assert_eq!((oracle.events, oracle.gaps, oracle.missed("sala_1")), (6, 1, 2));
 }
 
 #[test]
 fn detects_a_repetition_however_late() {
     let join = joined(json!({"group": "sala_1"}));
-    says(&[join.clone(), event(0, 1), event(0, 1)], "came twice");
-    says(&[join.clone(), event(0, 1), event(0, 2), gap(), event(0, 1)], "came twice");
-    says(&[join.clone(), event(0, 1), join, event(0, 1), event(0, 1)], "came twice");
+    assert_error(&[join.clone(), event(0, 1), event(0, 1)], "arrived twice");
+    assert_error(&[join.clone(), event(0, 1), event(0, 2), gap(), event(0, 1)], "arrived twice");
+    assert_error(&[join.clone(), event(0, 1), join, event(0, 1), event(0, 1)], "arrived twice");
 }
 
 #[test]
@@ -63,32 +63,32 @@ fn accepts_a_replay_to_another_connection_under_the_same_id() {
     let join = joined(json!({"group": "sala_1"}));
     let twice = [event(0, 1), event(0, 2)];
     let frames = [&[join.clone()][..], &twice, std::slice::from_ref(&join), &twice].concat();
-    assert_eq!(fault(&[frames.clone(), vec![event(0, 3)]].concat()), None);
-    says(&[frames.clone(), vec![event(0, 1)]].concat(), "came twice");
+    assert_eq!(first_error(&[frames.clone(), vec![event(0, 3)]].concat()), None);
+    assert_error(&[frames.clone(), vec![event(0, 1)]].concat(), "arrived twice");
     let mut renamed = event(0, 1);
     renamed["id"] = "other".into();
-    says(&[join.clone(), event(0, 1), join, renamed], "came twice");
+    assert_error(&[join.clone(), event(0, 1), join, renamed], "arrived twice");
 }
 
 #[test]
 fn detects_a_late_event_even_if_a_gap_reported_it_lost() {
     let join = joined(json!({"group": "sala_1"}));
-    says(&[join, event(0, 1), gap(), event(0, 3), event(0, 2)], "out of order");
+    assert_error(&[join, event(0, 1), gap(), event(0, 3), event(0, 2)], "out of order");
 }
 
 #[test]
 fn requires_a_gap_before_the_event_that_follows_a_hole() {
     let join = joined(json!({"group": "sala_1"}));
-    says(&[join.clone(), event(0, 2)], "missing");
-    says(&[join.clone(), event(0, 1), event(0, 3), gap()], "missing");
-    assert_eq!(fault(&[join.clone(), event(0, 1), gap(), event(0, 3), event(0, 4)]), None);
-    assert_eq!(fault(&[join.clone(), gap(), event(0, 3)]), None);
-    // One word excuses one hole of each sender.
+    assert_error(&[join.clone(), event(0, 2)], "missing");
+    assert_error(&[join.clone(), event(0, 1), event(0, 3), gap()], "missing");
+    assert_eq!(first_error(&[join.clone(), event(0, 1), gap(), event(0, 3), event(0, 4)]), None);
+    assert_eq!(first_error(&[join.clone(), gap(), event(0, 3)]), None);
+    // One gap explains one hole of each sender.
     let again = [join.clone(), event(0, 1), gap(), event(0, 3), event(0, 5)];
-    says(&again, "missing");
+    assert_error(&again, "missing");
     let both = [join.clone(), event(0, 1), event(1, 1), gap(), event(0, 3), event(1, 9)];
-    assert_eq!(fault(&both), None);
-    assert_eq!(fault(&[join.clone(), event(0, 1), join, event(0, 3)]), None);
+    assert_eq!(first_error(&both), None);
+    assert_eq!(first_error(&[join.clone(), event(0, 1), join, event(0, 3)]), None);
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn does_not_accept_a_gap_of_another_group() {
     let join = json!({"type": "joined", "groups": [{"group": "sala_1"}, {"group": "sala_2"}]});
     let mut other = gap();
     other["group"] = "sala_2".into();
-    says(&[join, event(0, 1), other, event(0, 3)], "missing");
+    assert_error(&[join, event(0, 1), other, event(0, 3)], "missing");
 }
 
 #[test]
@@ -108,15 +108,15 @@ fn requires_consecutive_offsets_or_a_gap_that_names_the_missing_ones() {
             "epoch": "a", "from": from, "to": to,
         })
     };
-    assert_eq!(fault(&[join.clone(), numbered(1), numbered(2)]), None);
-    says(&[join.clone(), numbered(1), numbered(3)], "follows");
-    assert_eq!(fault(&[join.clone(), numbered(1), gap(2, 4), numbered(5)]), None);
-    says(&[join.clone(), numbered(1), gap(3, 4), numbered(5)], "follows");
-    says(&[join.clone(), numbered(1), gap(2, 4), numbered(6)], "follows");
+    assert_eq!(first_error(&[join.clone(), numbered(1), numbered(2)]), None);
+    assert_error(&[join.clone(), numbered(1), numbered(3)], "follows");
+    assert_eq!(first_error(&[join.clone(), numbered(1), gap(2, 4), numbered(5)]), None);
+    assert_error(&[join.clone(), numbered(1), gap(3, 4), numbered(5)], "follows");
+    assert_error(&[join.clone(), numbered(1), gap(2, 4), numbered(6)], "follows");
     let anew = json!({"type": "gap", "group": "pedido.1", "reason": "layer", "epoch": "b"});
     let mut first = numbered(2);
     first["offset"] = 1.into();
-    assert_eq!(fault(&[join, numbered(1), anew, first]), None);
+    assert_eq!(first_error(&[join, numbered(1), anew, first]), None);
 }
 
 #[test]
@@ -128,8 +128,8 @@ fn requires_a_complete_replay_after_recovered() {
         )
     };
     let missed = [join.clone(), numbered(1), back("a", 3, true), numbered(2), numbered(3)];
-    assert_eq!(fault(&missed), None);
-    says(&[join.clone(), numbered(1), back("a", 3, true), numbered(3)], "follows");
-    says(&[join.clone(), numbered(1), back("b", 3, true)], "never was");
-    assert_eq!(fault(&[join, numbered(1), back("a", 3, false), numbered(4)]), None);
+    assert_eq!(first_error(&missed), None);
+    assert_error(&[join.clone(), numbered(1), back("a", 3, true), numbered(3)], "follows");
+    assert_error(&[join.clone(), numbered(1), back("b", 3, true)], "never was");
+    assert_eq!(first_error(&[join, numbered(1), back("a", 3, false), numbered(4)]), None);
 }

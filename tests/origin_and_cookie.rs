@@ -1,4 +1,4 @@
-//! Tokens in cookies and URLs, where that is switched on, and the pages that may use a cookie.
+//! Tokens in cookies and URLs, where enabled, and the origins that may use a cookie.
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ async fn open(gateway: &Gateway, path: &str, headers: &[(&str, &str)]) -> Socket
     Socket::open(gateway.public, path, headers).await
 }
 
-/// The member of `usuario_7` that a plain connection with these headers is, or its close.
+/// Whether a plain connection with these headers is admitted, or else its close.
 async fn outcome(gateway: &Gateway, headers: &[(&str, &str)]) -> Result<(), (u16, Value)> {
     let mut socket = open(gateway, "/ws", headers).await;
     match socket.next().await {
@@ -25,7 +25,7 @@ async fn outcome(gateway: &Gateway, headers: &[(&str, &str)]) -> Result<(), (u16
     }
 }
 
-/// A gateway whose plain connections hear at once that they are in.
+/// A gateway that sends plain connections a welcome.
 async fn gateway() -> Gateway {
     let route =
         "[[route]]\npath = \"/ws\"\njoin = [\"usuario_{sub}\"]\nwelcome = { type = \"hola\" }\n";
@@ -42,7 +42,11 @@ async fn accepts_a_cookie_from_pages_of_the_same_host_and_of_listed_origins() {
         assert_eq!(outcome(&gateway, &headers).await, Ok(()), "{origin}");
     }
     let no_browser = [("Cookie", &*cookie)];
-    assert_eq!(outcome(&gateway, &no_browser).await, Ok(()), "who is no browser has no origin");
+    assert_eq!(
+        outcome(&gateway, &no_browser).await,
+        Ok(()),
+        "a program that is no browser sends no origin"
+    );
 }
 
 #[tokio::test]
@@ -71,7 +75,7 @@ async fn accepts_a_token_from_pages_of_any_origin() {
     let path = format!("/ws?v=1&token={}", token("7"));
     let mut by_url = open(&gateway, &path, &[foreign]).await;
     assert_eq!(by_url.frame().await, json!({"type": "hola"}));
-    // The hello's token comes before a cookie, and needs no origin either.
+    // The hello's token takes precedence over a cookie, and needs no origin.
     let cookie = format!("ws_token={}", token("8"));
     let offer = ("Sec-WebSocket-Protocol", "groupcast.v1.json");
     let mut v1 = open(&gateway, "/ws", &[offer, foreign, ("Cookie", &cookie)]).await;

@@ -1,4 +1,4 @@
-//! Bare WebSockets: groups by the route, events as the route shapes them, nothing of the protocol.
+//! Plain WebSockets: groups by the route, events shaped by the route, no protocol frames.
 
 use serde_json::json;
 
@@ -70,7 +70,7 @@ async fn each_route_shapes_one_publication_in_its_own_way() {
     gateway.publish("usuario_7", event.clone()).await;
     assert_eq!(shaped.frame().await, json!({"type": "nueva_venta", "titulo": "Venta"}));
     assert_eq!(bare.frame().await, event);
-    assert_eq!(v1.event().await, event, "v1 is shown events as they are");
+    assert_eq!(v1.event().await, event, "v1 clients receive events unchanged");
 }
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn closes_a_path_without_a_route_with_its_reason() {
 async fn never_answers_a_plain_client_without_a_back_end() {
     let gateway = Gateway::start().await;
     let mut socket = gateway.plain_member("7").await;
-    let said = [
+    let messages = [
         "hola",
         "[]",
         "{}",
@@ -131,7 +131,7 @@ async fn never_answers_a_plain_client_without_a_back_end() {
         r#"{"action":"marcar_leida"}"#,
     ];
     for _ in 0..3 {
-        for text in said {
+        for text in messages {
             socket.send_text(text).await;
         }
     }

@@ -1,4 +1,4 @@
-//! The tables of `docs/protocol.md`, by which clients are written, compared with the code.
+//! The tables of `docs/protocol.md` agree with the code.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use groupcast::protocol::{Code, Disconnect};
 
 const DOCUMENT: &str = include_str!("../docs/protocol.md");
 
-/// The rows of the table below the heading that begins with `heading`, cells without their marks.
+/// The rows of the table below the heading that begins with `heading`, without markup.
 fn table(heading: &str) -> Vec<Vec<String>> {
     let section = DOCUMENT.split("\n## ").find(|section| section.starts_with(heading)).unwrap();
     let rows = section.lines().filter(|line| line.starts_with('|'));
@@ -14,7 +14,7 @@ fn table(heading: &str) -> Vec<Vec<String>> {
         let cells = row.trim_matches('|').split('|');
         cells.map(|cell| cell.trim().trim_matches('`').to_owned()).collect::<Vec<_>>()
     };
-    // Above the first row are the names of the columns and a line.
+    // The first two lines are the head of the table.
     rows.skip(2).map(cells).collect()
 }
 

@@ -23,7 +23,7 @@ async fn answers_a_repeated_key_with_the_first_result_and_publishes_nothing() {
     assert_eq!(again.header("idempotency-replayed"), Some("true"));
     gateway.publish("sala_1", json!({"type": "fin"})).await;
     assert_eq!(member.event().await, event);
-    assert_eq!(member.event().await, json!({"type": "fin"}), "it came once");
+    assert_eq!(member.event().await, json!({"type": "fin"}), "it arrived once");
 }
 
 #[tokio::test]
@@ -66,9 +66,9 @@ async fn a_repeated_key_is_recognized_on_a_new_connection() {
     assert_eq!(back.ask(send("k", "hola")).await, first);
     let other = back.ask(send("k", "adiós")).await;
     assert_eq!((&other["type"], &other["code"]), (&json!("error"), &json!("duplicate_key")));
-    let somebody = gateway.v1("9").await.ask(send("k", "hola")).await;
-    assert_eq!(somebody["type"], "result");
-    assert_ne!(somebody, first, "keys are each user's own");
+    let other_user = gateway.v1("9").await.ask(send("k", "hola")).await;
+    assert_eq!(other_user["type"], "result");
+    assert_ne!(other_user, first, "each user has separate keys");
     for _ in 0..2 {
         assert_eq!(member.event().await, json!({"type": "mensaje", "texto": "hola"}));
     }

@@ -1,16 +1,16 @@
-//! A token that is not accepted: 4401 and nothing else for the client, the cause for the operator.
+//! Tokens that are not accepted: 4401 for the client, the cause in the log and metrics.
 
 use data_encoding::BASE64URL_NOPAD;
 use groupcast::identity::{self, KeySettings};
 use serde_json::{Value, json};
 
 use crate::support::{
-    BASICS, Folder, Gateway, HOUR, Running, Socket, claims, expired, sign, token,
+    COMMON_CONFIG, Folder, Gateway, HOUR, Running, Socket, claims, expired, sign, token,
 };
 
 const STRICT: &str = "[auth]\naudience = [\"tienda\"]\nissuer = [\"django\"]\n";
 
-/// Accepted by a strict gateway, but for `name`, which is `value` or not there at all.
+/// A token that a strict gateway would accept, if the claim `name` were not `value` or missing.
 fn but(name: &str, value: Option<Value>) -> String {
     let mut all = claims("7", HOUR);
     (all["aud"], all["iss"]) = (json!("tienda"), json!("django"));
@@ -27,7 +27,7 @@ fn signed(id: &str, algorithm: &str, material: &[u8]) -> String {
     identity::sign(&key, &claims("7", HOUR)).unwrap()
 }
 
-/// The good token's claims below a header that asks for no signature.
+/// A valid token's claims with a header that asks for no signature.
 fn unsigned() -> String {
     let header = BASE64URL_NOPAD.encode(br#"{"alg":"none","typ":"JWT"}"#);
     let good = token("7");
@@ -36,7 +36,7 @@ fn unsigned() -> String {
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
-/// Every way of being wrong, with its word in metrics.
+/// Every kind of invalid token, with its label in metrics.
 fn wrong() -> Vec<(&'static str, String)> {
     vec![
         ("malformed", "hola".to_owned()),
@@ -135,7 +135,7 @@ async fn refuses_a_connection_with_more_groups_than_its_limit() {
 async fn logs_the_cause_and_never_the_token() {
     let route = "[[route]]\npath = \"/ws\"\njoin = [\"usuario_{sub}\"]\n";
     let log = "[log]\nformat = \"json\"\nlevel = \"debug\"\n";
-    let folder = Folder::with(&format!("{BASICS}{log}{route}"));
+    let folder = Folder::with(&format!("{COMMON_CONFIG}{log}{route}"));
     let mut running = Running::start(&mut folder.groupcast(&["serve"]));
     let (public, _) = running.addresses();
     let token = expired("7");
@@ -153,7 +153,7 @@ async fn logs_the_cause_and_never_the_token() {
     };
     assert_eq!((&entry["path"], &entry["code"]), (&json!("/ws"), &json!(4401)));
     let cause = entry["cause"].as_str().unwrap();
-    // A second or more may pass before it is looked at.
+    // More than a second may pass before the token is checked.
     let age = cause.strip_prefix("expired: token expired ").expect(cause);
     let age: u64 = age.split_once(" s ago").expect(cause).0.parse().expect(cause);
     assert!((60..90).contains(&age), "{cause}");

@@ -1,4 +1,4 @@
-//! What the gateway accepts reaches consumers that Django still has, once; a channel name reaches
+//! Events accepted by the gateway are forwarded once to Django's consumers. A channel name reaches
 //! one browser.
 
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crate::support::{Django, Gateway, Instance, Python, RedisServer, Socket};
 
 const SEND: &str = "send = [\"*\"]\n";
 
-/// A gateway that receives and sends.
+/// A gateway that receives from Django and forwards to it.
 async fn gateway(django: &Django) -> Gateway {
     let gateway = Gateway::with(&django.gateway()).await;
     gateway.ready().await;
@@ -27,15 +27,15 @@ fn consumers(django: &Django, more: Value) -> Value {
     options
 }
 
-/// The name by which Django reaches the one connection of `sub`.
+/// The channel name of the only connection of `sub`.
 async fn channel_of(gateway: &Gateway, sub: &str) -> String {
     let report = gateway.ask(&format!("GET /users/{sub}"), &[], "").await.json();
     report["connections"][0]["channel"].as_str().unwrap().to_owned()
 }
 
-/// Browsers at two instances, consumers in two processes, one of them with two: all of them receive
-/// everything that both sides send once, and nothing comes after it.
-async fn everybody_receives_everything_once(django: Django) {
+/// Browsers at two instances and three consumers in two processes all receive once what both sides
+/// send.
+async fn assert_all_receive_once(django: Django) {
     let gateways = [gateway(&django).await, gateway(&django).await];
     let mut browsers = [member(&gateways[0], "ana").await, member(&gateways[1], "luis").await];
     let mut two = Python::consumer(&consumers(&django, json!({"members": 2}))).await;
@@ -47,7 +47,7 @@ async fn everybody_receives_everything_once(django: Django) {
             2 => view.call(json!(["group_send", "sala_0", event])).await,
             at => drop(gateways[at].publish("sala_0", event.clone()).await),
         }
-        // One after the other, so that their order is known everywhere.
+        // One after the other, so that the order is known.
         for browser in &mut browsers {
             assert_eq!(browser.event().await, event);
         }
@@ -62,7 +62,7 @@ async fn everybody_receives_everything_once(django: Django) {
 #[tokio::test]
 async fn forwards_to_consumers_of_the_core_layer() {
     let server = RedisServer::start();
-    everybody_receives_everything_once(Django::core(&server).with(json!({}), SEND)).await;
+    assert_all_receive_once(Django::core(&server).with(json!({}), SEND)).await;
 }
 
 #[tokio::test]
@@ -74,13 +74,13 @@ async fn forwards_encrypted_json_to_consumers_of_the_core_layer() {
         "{SEND}serializer = \"json\"\nprefix = \"x\"\nrandom_prefix_length = 5\n\
          [[channels.key]]\nsecret = \"clave\""
     );
-    everybody_receives_everything_once(Django::core(&server).with(config, &channels)).await;
+    assert_all_receive_once(Django::core(&server).with(config, &channels)).await;
 }
 
 #[tokio::test]
 async fn forwards_to_consumers_of_the_pubsub_layer() {
     let server = RedisServer::start();
-    everybody_receives_everything_once(Django::pubsub(&server).with(json!({}), SEND)).await;
+    assert_all_receive_once(Django::pubsub(&server).with(json!({}), SEND)).await;
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn forwards_encrypted_to_consumers_of_the_pubsub_layer() {
     let server = RedisServer::start();
     let config = json!({"symmetric_encryption_keys": ["clave"]});
     let channels = format!("{SEND}[[channels.key]]\nsecret = \"clave\"");
-    everybody_receives_everything_once(Django::pubsub(&server).with(config, &channels)).await;
+    assert_all_receive_once(Django::pubsub(&server).with(config, &channels)).await;
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn forwards_in_the_order_of_acceptance() {
         .with(json!({"capacity": 2000}), "send = [\"sala_*\"]\nsend_capacity = 2000\n");
     let gateway = gateway(&django).await;
     let mut consumer = Python::consumer(&consumers(&django, json!({}))).await;
-    // Many at once: they share scripts, and microseconds.
+    // Many at once, so that they share scripts and timestamps.
     let script = "for n = 1, 600 do redis.call('XADD', KEYS[1], '*', 'group', 'sala_0', 'event', \
                   '{\"type\":\"paso\",\"n\":' .. n .. '}') end";
     server.ask(&["EVAL", script, "1", "groupcast:ingress"]);
@@ -115,7 +115,7 @@ async fn forwards_everything_before_the_instance_exits() {
     let django = Django::core(&server).with(json!({"capacity": 2000}), channels);
     let mut instance = Instance::start(&django.gateway()).await;
     instance.ready().await;
-    // Processes that are gone, and in front of the one that is there: much is yet to be written.
+    // Members of dead processes, listed before the live one, make much work for the queue.
     let mut view = Python::layer(&django.options(json!({})));
     for n in 0..20 {
         view.call(json!(["group_add", "sala_0", format!("specific.ida{n}!uno")])).await;
@@ -149,7 +149,7 @@ async fn forwards_events_from_every_way_in() {
     server.ask(&["XADD", "groupcast:ingress", "*", "group", "sala_0", "event", &text]);
     assert_eq!(consumer.line().await, event("flujo"));
     assert_eq!(ana.event().await, event("flujo"));
-    // Users and connections are nobody of Django's; and the same key sends once.
+    // Events to users and connections are not forwarded. A repeated key forwards once.
     gateway.send("/users/ana/send", event("suyo")).await;
     for _ in 0..2 {
         let path = "POST /groups/sala_0/send";
@@ -195,7 +195,7 @@ async fn forwards_up_to_the_capacity_and_counts_the_rest() {
     let django = Django::core(&server).with(json!({}), "send = [\"*\"]\nsend_capacity = 3\n");
     let gateway = gateway(&django).await;
     let mut ana = member(&gateway, "ana").await;
-    // A process that is gone, as a crash leaves it.
+    // A member that a crashed process left behind.
     let mut view = Python::layer(&django.options(json!({})));
     view.call(json!(["group_add", "sala_0", "specific.ida!uno"])).await;
     for n in 0..5 {
@@ -292,5 +292,5 @@ async fn a_channel_name_can_join_groups_of_django() {
     view.call(say(3)).await;
     assert_eq!(luis.event().await, json!({"type": "paso", "n": 3}));
     view.call(json!(["send", name, {"type": "fin"}])).await;
-    assert_eq!(ana.event().await, json!({"type": "fin"}), "it has received nothing in between");
+    assert_eq!(ana.event().await, json!({"type": "fin"}), "it received nothing in between");
 }

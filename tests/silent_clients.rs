@@ -1,15 +1,15 @@
-//! Clients that send nothing: before the hello, and between two pings.
+//! Clients that send nothing, before the hello or between pings.
 
 use serde_json::json;
 
 use crate::support::{Gateway, Opcode, Raw, Received, soon, token};
 
 #[tokio::test]
-async fn closes_a_client_without_a_hello_with_a_code_to_come_back() {
+async fn closes_a_client_without_a_hello_with_a_code_that_lets_it_reconnect() {
     let gateway = Gateway::with("[connections]\nhello_timeout = \"300ms\"\n").await;
     let mut witness = gateway.v1("testigo").await;
     let mut silent = gateway.v1_silent("/ws").await;
-    // A part of a hello and pings are no hello.
+    // Neither a part of a hello nor a ping counts as the hello.
     let mut dripping = Raw::connect(gateway.public).await;
     dripping.upgrade("/ws", &["Sec-WebSocket-Protocol: groupcast.v1.json"]).await;
     dripping.write(&[0x81, 0xfe, 0x10]).await;
@@ -32,7 +32,7 @@ async fn keeps_clients_that_answer_pings_and_closes_the_others() {
     dead_plain.upgrade("/ws", &[&bearer]).await;
     let (mut v1, mut plain) = (gateway.v1("8").await, gateway.plain("/ws", "8").await);
 
-    // Five pings are more than a client that does not answer lives to hear.
+    // A client that does not answer is closed before the fifth ping.
     let v1_answers = async {
         for _ in 0..5 {
             assert_eq!(v1.receive().await, Received::Text(r#"{"type":"ping"}"#.to_owned()));
@@ -41,7 +41,7 @@ async fn keeps_clients_that_answer_pings_and_closes_the_others() {
     };
     let plain_answers = async {
         for _ in 0..5 {
-            // tungstenite answers by itself.
+            // tungstenite answers pings on its own.
             assert_eq!(plain.receive().await, Received::Ping);
         }
     };
@@ -59,11 +59,11 @@ async fn keeps_clients_that_answer_pings_and_closes_the_others() {
     gateway.metric_reaches(r#"groupcast_closes_total{code="4504"}"#, 2.0).await;
 }
 
-/// Hears pings of its protocol's kind, says nothing, is closed.
+/// Asserts that a client that answers no ping is pinged and then closed.
 async fn closed_after_pings(raw: &mut Raw, ping: Opcode) {
     let mut pings = 0;
     loop {
-        let (opcode, payload) = raw.next().await.expect("a close comes before the end");
+        let (opcode, payload) = raw.next().await.expect("a close frame before the end");
         if opcode == Opcode::Close {
             assert_eq!(u16::from_be_bytes([payload[0], payload[1]]), 4504);
             let reason = str::from_utf8(&payload[2..]).unwrap();
@@ -73,14 +73,14 @@ async fn closed_after_pings(raw: &mut Raw, ping: Opcode) {
         assert_eq!(opcode, ping);
         pings += 1;
     }
-    assert!(pings > 0, "it was asked before it was given up");
+    assert!(pings > 0, "it was pinged before it was closed");
 }
 
 #[tokio::test]
 async fn any_frame_counts_as_a_sign_of_life() {
     let gateway = Gateway::with("[connections]\nping = \"1s\"\nping_grace = \"2s\"\n").await;
     let mut socket = gateway.v1("7").await;
-    // Never a pong, yet each ping is answered with some word.
+    // It never sends a pong, but some frame after each ping.
     for n in 0..4 {
         let ping = soon("a ping", async {
             while socket.receive().await != Received::Text(r#"{"type":"ping"}"#.to_owned()) {}

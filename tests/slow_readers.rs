@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Gateway, Opcode, Raw, Socket, eventually, token};
 
-/// Publications of 2 KiB: more than the kernel keeps for one socket on the way.
+/// Publications of 2 KiB: more in all than the kernel buffers for one socket.
 const MANY: u64 = 400;
 
 fn limits(overflow: &str) -> String {
@@ -18,7 +18,7 @@ fn event(n: u64) -> Value {
     json!({"type": "cuenta", "n": n, "x": "x".repeat(2000)})
 }
 
-/// A v1 member of `sala_1` that reads only when told to.
+/// A v1 member of `sala_1` that reads only on demand.
 async fn v1_member(gateway: &Gateway, sub: &str) -> Raw {
     let mut raw = Raw::connect_narrow(gateway.public).await;
     raw.upgrade("/ws", &["Sec-WebSocket-Protocol: groupcast.v1.json"]).await;
@@ -30,7 +30,7 @@ async fn v1_member(gateway: &Gateway, sub: &str) -> Raw {
     raw
 }
 
-/// A member that reads, and shows in every test that it misses nothing.
+/// A member that reads and must miss nothing.
 async fn reader(gateway: &Gateway) -> Socket {
     let mut socket = gateway.v1("lector").await;
     socket.join("sala_1").await;
@@ -44,32 +44,32 @@ async fn publish_all(gateway: &Gateway, reader: &mut Socket) {
     }
 }
 
-/// What a v1 client heard: numbers in order, and how many were lost between them.
+/// What a v1 client received: numbers in order, and how many were reported lost.
 #[derive(Debug, Default)]
-struct Heard {
+struct Report {
     numbers: Vec<u64>,
     lost: u64,
     reasons: Vec<String>,
 }
 
 /// Reads events and gaps up to the event with this number.
-async fn hear(raw: &mut Raw, last: u64) -> Heard {
-    let mut heard = Heard::default();
-    while heard.numbers.last() != Some(&last) {
+async fn read_until(raw: &mut Raw, last: u64) -> Report {
+    let mut report = Report::default();
+    while report.numbers.last() != Some(&last) {
         let frame: Value = serde_json::from_str(&raw.text().await).unwrap();
         match frame["type"].as_str().unwrap() {
-            "event" => heard.numbers.push(frame["data"]["n"].as_u64().unwrap()),
+            "event" => report.numbers.push(frame["data"]["n"].as_u64().unwrap()),
             "gap" => {
                 assert_eq!((&frame["group"], &frame["possible"]), (&json!("sala_1"), &Value::Null));
-                heard.lost += frame["lost"].as_u64().unwrap();
-                heard.reasons.push(frame["reason"].as_str().unwrap().to_owned());
+                report.lost += frame["lost"].as_u64().unwrap();
+                report.reasons.push(frame["reason"].as_str().unwrap().to_owned());
             }
             "ping" => {}
             other => panic!("{other}: {frame}"),
         }
-        assert!(heard.numbers.is_sorted(), "order is kept");
+        assert!(report.numbers.is_sorted(), "in order");
     }
-    heard
+    report
 }
 
 #[tokio::test]
@@ -93,17 +93,17 @@ async fn drops_the_oldest_and_sends_the_gap_in_their_place() {
     assert_eq!(gateway.metric("groupcast_outbox_bytes").await, waiting);
     assert!(waiting > 20_000.0, "{report}");
 
-    let heard = hear(&mut slow, MANY - 1).await;
-    assert_eq!(heard.lost, dropped);
+    let report = read_until(&mut slow, MANY - 1).await;
+    assert_eq!(report.lost, dropped);
     gateway.metric_reaches("groupcast_gaps_total", 1.0).await;
     assert_eq!(gateway.metric("groupcast_outbox_bytes").await, 0.0);
-    assert_eq!(heard.reasons, ["slow"], "one gap, merged");
-    assert_eq!(heard.numbers.len() as u64 + heard.lost, MANY, "delivered or accounted for");
+    assert_eq!(report.reasons, ["slow"], "one gap, merged");
+    assert_eq!(report.numbers.len() as u64 + report.lost, MANY, "delivered or reported");
     let newest: Vec<_> = (MANY - 20..MANY).collect();
-    assert!(heard.numbers.ends_with(&newest), "{:?}", heard.numbers);
-    // Reading again, it is a member like any other.
+    assert!(report.numbers.ends_with(&newest), "{:?}", report.numbers);
+    // Once it reads again, it is a member like any other.
     gateway.publish("sala_1", event(MANY)).await;
-    assert_eq!(hear(&mut slow, MANY).await.lost, 0);
+    assert_eq!(read_until(&mut slow, MANY).await.lost, 0);
 }
 
 #[tokio::test]
@@ -115,11 +115,11 @@ async fn drops_the_newest_where_that_is_the_policy() {
     let dropped = gateway.metric(r#"groupcast_dropped_total{reason="capacity"}"#).await as u64;
     assert!(dropped > 100, "{dropped}");
     let kept = MANY - dropped;
-    let heard = hear(&mut slow, kept - 1).await;
-    assert_eq!((heard.numbers, heard.lost), ((0..kept).collect(), 0), "all before the gap");
+    let report = read_until(&mut slow, kept - 1).await;
+    assert_eq!((report.numbers, report.lost), ((0..kept).collect(), 0), "all before the gap");
     gateway.publish("sala_1", event(MANY)).await;
-    let heard = hear(&mut slow, MANY).await;
-    assert_eq!((heard.lost, heard.reasons), (dropped, vec!["slow".to_owned()]));
+    let report = read_until(&mut slow, MANY).await;
+    assert_eq!((report.lost, report.reasons), (dropped, vec!["slow".to_owned()]));
 }
 
 #[tokio::test]
@@ -130,9 +130,9 @@ async fn closes_the_connection_where_that_is_the_policy() {
     publish_all(&gateway, &mut reader).await;
     assert_eq!(gateway.metric(r#"groupcast_closes_total{code="4508"}"#).await, 1.0);
     gateway.members("sala_1", 1).await;
-    // What was on its way comes first, whole, then the close.
+    // Frames already being written come first, complete, then the close.
     let code = loop {
-        match slow.next().await.expect("a close comes before the end") {
+        match slow.next().await.expect("a close frame before the end") {
             (Opcode::Text, text) => drop(serde_json::from_slice::<Value>(&text).unwrap()),
             (Opcode::Close, payload) => break u16::from_be_bytes([payload[0], payload[1]]),
             other => panic!("{other:?}"),
@@ -181,15 +181,15 @@ async fn bounds_the_bytes_of_all_groups_together() {
     let bytes = report["connections"][0]["waiting_bytes"].as_u64().unwrap();
     assert!((20_000..=33_000).contains(&bytes), "{report}");
     let dropped = gateway.metric(r#"groupcast_dropped_total{reason="bytes"}"#).await as u64;
-    let heard = hear(&mut slow, MANY - 1).await;
-    assert_eq!((heard.lost, heard.numbers.len() as u64), (dropped, MANY - dropped));
+    let report = read_until(&mut slow, MANY - 1).await;
+    assert_eq!((report.lost, report.numbers.len() as u64), (dropped, MANY - dropped));
 }
 
 #[tokio::test]
 async fn reports_expired_events_as_a_gap_instead_of_delivering_them() {
     let gateway = Gateway::with("[limits]\nnotsent_lowat = \"4KiB\"\n").await;
     let mut slow = v1_member(&gateway, "7").await;
-    // Those that do not expire fill the socket, so that those that do have to wait.
+    // Events that do not expire fill the socket, so that those that expire have to wait.
     let mut filling = 0;
     let waiting = async || {
         let report = gateway.ask("GET /users/7", &[], "").await.json();
@@ -203,7 +203,7 @@ async fn reports_expired_events_as_a_gap_instead_of_delivering_them() {
         gateway.send("/groups/sala_1/send?expiry_ms=20", event(1000 + n)).await;
     }
     gateway.publish("sala_1", event(2000)).await;
-    // A connection's age is counted in seconds: two of them are more than 20 ms.
+    // Ages of connections have a resolution of a second.
     let born =
         gateway.ask("GET /users/7", &[], "").await.json()["connections"][0]["age_ms"].clone();
     eventually("two seconds to pass", async || {
@@ -211,9 +211,9 @@ async fn reports_expired_events_as_a_gap_instead_of_delivering_them() {
         report["connections"][0]["age_ms"].as_u64() > born.as_u64().map(|age| age + 1000)
     })
     .await;
-    let heard = hear(&mut slow, 2000).await;
-    assert_eq!((heard.lost, &*heard.reasons), (10, &["expired".to_owned()][..]));
-    assert_eq!(heard.numbers.len() as u64, filling + 1);
+    let report = read_until(&mut slow, 2000).await;
+    assert_eq!((report.lost, &*report.reasons), (10, &["expired".to_owned()][..]));
+    assert_eq!(report.numbers.len() as u64, filling + 1);
     assert_eq!(gateway.metric(r#"groupcast_dropped_total{reason="expired"}"#).await, 10.0);
 }
 
@@ -224,7 +224,7 @@ async fn closes_a_client_that_asks_more_than_it_reads() {
     let mut slow = v1_member(&gateway, "7").await;
     let groups = (0..1000).map(|n| format!("no va {n}")).collect::<Vec<_>>();
     let leave = json!({"type": "leave", "id": 1, "groups": &groups}).to_string();
-    // Each answer is some 100 KiB; the lane takes a few, whatever their number.
+    // Each answer has about 100 KiB, so a few exceed the lane's bytes.
     for _ in 0..30 {
         slow.frame(Opcode::Text, leave.as_bytes()).await;
     }

@@ -1,4 +1,4 @@
-//! Redis goes away and comes back: publishers get 503 at once, clients a gap.
+//! Redis fails and returns: publishers get 503 immediately, clients a gap.
 
 use std::time::{Duration, Instant};
 
@@ -7,8 +7,8 @@ use serde_json::json;
 use crate::support::{RedisServer, Socket, eventually, request};
 use crate::two_instances::gateway;
 
-/// The longest that delivery may take to be back once Redis answers.
-const BACK: Duration = Duration::from_secs(2);
+/// The longest until delivery resumes once Redis answers.
+const RESUMED: Duration = Duration::from_secs(2);
 
 /// The next frame that concerns `group`.
 async fn of_group(socket: &mut Socket, group: &str) -> serde_json::Value {
@@ -31,24 +31,24 @@ async fn publishers_get_503_and_clients_a_gap_while_redis_is_away() {
         let since = Instant::now();
         eventually("the loss to show", async || one.strict().await == 503).await;
         assert!(since.elapsed() < Duration::from_secs(3), "{:?}", since.elapsed());
-        // Nobody else would do better.
+        // No other instance could do better.
         assert_eq!(request(one.api, "GET /readyz", &[], b"").await.status, 200);
         let body = r#"{"type":"aviso"}"#;
         let since = Instant::now();
         let answer = one.ask("POST /groups/sala_1/send", &[], body).await;
         assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
-        assert!(since.elapsed() < Duration::from_secs(1), "told at once");
+        assert!(since.elapsed() < Duration::from_secs(1), "refused immediately");
         if empty {
             server.wipe();
         }
         server.start_again();
         let since = Instant::now();
-        eventually("delivery to be back", async || {
+        eventually("delivery to resume", async || {
             one.ask("POST /groups/sala_1/send", &[], body).await.status == 202
         })
         .await;
         one.ready().await;
-        assert!(since.elapsed() < BACK, "{:?}", since.elapsed());
+        assert!(since.elapsed() < RESUMED, "{:?}", since.elapsed());
         let gap = json!({"type": "gap", "group": "sala_1", "reason": "layer", "possible": true});
         assert_eq!(of_group(&mut ana, "sala_1").await, gap);
         one.publish("sala_1", json!({"type": "sigue"})).await;
@@ -97,21 +97,21 @@ async fn a_different_redis_starts_a_new_epoch_and_reports_it() {
         server.start_again();
         one.ready().await;
         let answer = one.ask("POST /groups/pedido.42/send", &[], r#"{"type":"paso"}"#).await.json();
-        assert_ne!(answer["epoch"], json!(epoch), "another Redis, or another life of it");
+        assert_ne!(answer["epoch"], json!(epoch), "another Redis, or one that was restarted");
         assert_eq!(answer["offset"], 1);
-        let feared = of_group(&mut ana, "pedido.42").await;
-        assert_eq!((&feared["type"], &feared["possible"]), (&json!("gap"), &json!(true)));
-        let mut told = feared;
-        if told["epoch"].is_null() {
-            told = of_group(&mut ana, "pedido.42").await;
+        let possible = of_group(&mut ana, "pedido.42").await;
+        assert_eq!((&possible["type"], &possible["possible"]), (&json!("gap"), &json!(true)));
+        let mut gap = possible;
+        if gap["epoch"].is_null() {
+            gap = of_group(&mut ana, "pedido.42").await;
         }
-        assert_eq!((&told["type"], &told["epoch"]), (&json!("gap"), &answer["epoch"]));
+        assert_eq!((&gap["type"], &gap["epoch"]), (&json!("gap"), &answer["epoch"]));
         assert_eq!(of_group(&mut ana, "pedido.42").await["offset"], 1);
     }
 }
 
 #[tokio::test]
-async fn a_redis_that_refuses_writes_is_named_in_its_own_words() {
+async fn a_redis_that_refuses_writes_is_named_by_its_own_error() {
     let (primary, server) = (RedisServer::start(), RedisServer::start());
     let one = gateway(&server).await;
     let port = primary.url().rsplit(':').next().unwrap().to_owned();

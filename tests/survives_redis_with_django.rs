@@ -1,4 +1,4 @@
-//! Redis goes away, forgets, refuses or holds the wrong thing while Django sends.
+//! Redis fails, loses data, refuses commands or has keys of the wrong type while Django sends.
 
 use std::time::{Duration, Instant};
 
@@ -6,24 +6,26 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::support::{
-    Crowd, Django, Endpoints, Gateway, Instance, Python, RedisServer, Snapshot, eventually, goals,
-    mailbox, refused,
+    Django, Endpoints, Gateway, Instance, Python, RedisServer, Snapshot, VirtualClients,
+    eventually, expected_of_all, mailbox, refused,
 };
 
 const GROUPS: [&str; 4] = ["sala_0", "sala_1", "pedido.0", "pedido.1"];
 
-/// The longest that delivery may take to be back, and a loss to show.
-const BACK: Duration = Duration::from_secs(2);
+/// The longest until delivery resumes.
+const RESUMED: Duration = Duration::from_secs(2);
+/// The longest until a loss shows in `/readyz?strict`.
 const SHOWN: Duration = Duration::from_secs(3);
 
 /// Members of all groups, three of each.
-async fn crowd(places: &[Endpoints]) -> Crowd {
-    let mut crowd = Crowd::at(places.iter().map(|endpoints| endpoints.public).collect(), 1);
+async fn clients(places: &[Endpoints]) -> VirtualClients {
+    let mut clients =
+        VirtualClients::new(places.iter().map(|endpoints| endpoints.public).collect(), 1);
     for group in GROUPS {
-        (0..3).for_each(|_| crowd.add(&[group]));
+        (0..3).for_each(|_| clients.add(&[group]));
     }
-    crowd.joined().await;
-    crowd
+    clients.wait_until_joined().await;
+    clients
 }
 
 async fn gateways(django: &Django) -> [Gateway; 2] {
@@ -34,7 +36,7 @@ async fn gateways(django: &Django) -> [Gateway; 2] {
     both
 }
 
-async fn shows(gateway: &Endpoints) {
+async fn wait_until_loss_shows(gateway: &Endpoints) {
     let since = Instant::now();
     eventually("the loss to show", async || gateway.strict().await == 503).await;
     assert!(since.elapsed() < SHOWN, "{:?}", since.elapsed());
@@ -45,14 +47,14 @@ async fn senders_find_the_groups_again_after_a_restart_with_or_without_data() {
     let mut server = RedisServer::start();
     let django = Django::core(&server);
     let gateways = gateways(&django).await;
-    let mut crowd = crowd(&gateways.each_ref().map(|gateway| **gateway)).await;
+    let mut clients = clients(&gateways.each_ref().map(|gateway| **gateway)).await;
     let mut summaries = vec![django.send(0, &GROUPS, 5).await];
     for (sender, empty) in [(1, false), (2, true)] {
-        // What waits in a mailbox goes with the data.
-        crowd.received(goals(&summaries)).await;
+        // Entries that wait in a mailbox are lost with the data.
+        clients.wait_until_received(expected_of_all(&summaries)).await;
         server.kill();
         for gateway in &gateways {
-            shows(gateway).await;
+            wait_until_loss_shows(gateway).await;
         }
         if empty {
             server.wipe();
@@ -62,14 +64,14 @@ async fn senders_find_the_groups_again_after_a_restart_with_or_without_data() {
         for gateway in &gateways {
             gateway.ready().await;
         }
-        assert!(since.elapsed() < BACK, "{:?}", since.elapsed());
-        // Whoever is ready has told senders where to find its groups.
+        assert!(since.elapsed() < RESUMED, "{:?}", since.elapsed());
+        // A gateway that is ready has registered its groups.
         summaries.push(django.send(sender, &GROUPS, 5).await);
     }
-    for ledger in crowd.finish(goals(&summaries)).await {
-        assert_eq!(ledger.events, 15);
-        let gaps: u64 = GROUPS.iter().map(|group| ledger.gaps(group)).sum();
-        assert!(gaps >= 2, "a loss was to be feared twice: {gaps}");
+    for oracle in clients.finish(expected_of_all(&summaries)).await {
+        assert_eq!(oracle.events, 15);
+        let gaps: u64 = GROUPS.iter().map(|group| oracle.gaps(group)).sum();
+        assert!(gaps >= 2, "two possible losses: {gaps}");
     }
 }
 
@@ -79,11 +81,11 @@ async fn does_not_deliver_again_what_an_old_snapshot_brings_back() {
     let django = Django::core(&server);
     let only = Instance::start(&django.gateway()).await;
     only.ready().await;
-    let crowd = crowd(&[*only]).await;
+    let clients = clients(&[*only]).await;
     let mut summaries = vec![django.send(0, &GROUPS, 5).await];
     // Taken while entries wait in the mailboxes.
     only.signal(Signal::SIGSTOP);
-    eventually("it to stop", async || only.is_stopped()).await;
+    eventually("the instance to stop", async || only.is_stopped()).await;
     summaries.push(django.send(1, &GROUPS, 20).await);
     let waiting = server.ask(&["ZCARD", &mailbox(&server, "sala_0")]);
     assert_ne!(waiting, ":0\r\n");
@@ -91,16 +93,17 @@ async fn does_not_deliver_again_what_an_old_snapshot_brings_back() {
     only.signal(Signal::SIGCONT);
     for group in GROUPS {
         let key = mailbox(&server, group);
-        eventually("the box to be empty", async || server.ask(&["EXISTS", &key]) == ":0\r\n").await;
+        eventually("the mailbox to be empty", async || server.ask(&["EXISTS", &key]) == ":0\r\n")
+            .await;
     }
     server.kill();
-    shows(&only).await;
+    wait_until_loss_shows(&only).await;
     snapshot.put_back(&server);
     server.start_again();
     only.ready().await;
     summaries.push(django.send(2, &GROUPS, 5).await);
-    for ledger in crowd.finish(goals(&summaries)).await {
-        assert_eq!(ledger.events, 30);
+    for oracle in clients.finish(expected_of_all(&summaries)).await {
+        assert_eq!(oracle.events, 30);
     }
     only.metric_reaches("groupcast_source_duplicates_total", 80.0).await;
 }
@@ -110,7 +113,7 @@ async fn reports_a_gap_after_flushall_and_continues() {
     let server = RedisServer::start();
     let django = Django::core(&server);
     let gateways = gateways(&django).await;
-    let mut crowd = crowd(&gateways.each_ref().map(|gateway| **gateway)).await;
+    let mut clients = clients(&gateways.each_ref().map(|gateway| **gateway)).await;
     let options = json!({"groups": GROUPS, "processes": 2, "pause": 0.005});
     let mut senders = Python::senders(django.options(options)).await;
     senders.write_line("go");
@@ -119,7 +122,7 @@ async fn reports_a_gap_after_flushall_and_continues() {
         for group in GROUPS {
             let key = format!("asgi:group:{group}");
             eventually("senders to find the groups", async || {
-                crowd.check();
+                clients.check();
                 server.ask(&["EXISTS", &key]) == ":1\r\n"
             })
             .await;
@@ -130,8 +133,8 @@ async fn reports_a_gap_after_flushall_and_continues() {
     }
     senders.write_line("end");
     let summary = senders.summary().await;
-    for ledger in crowd.finish(goals(&[summary])).await {
-        assert!(GROUPS.iter().any(|group| ledger.gaps(group) > 0));
+    for oracle in clients.finish(expected_of_all(&[summary])).await {
+        assert!(GROUPS.iter().any(|group| oracle.gaps(group) > 0));
     }
 }
 
@@ -140,23 +143,23 @@ async fn a_broken_subscription_is_recovered_from_history_or_reported_as_a_gap() 
     let server = RedisServer::start();
     let django = Django::core(&server);
     let gateways = gateways(&django).await;
-    let mut crowd = crowd(&gateways.each_ref().map(|gateway| **gateway)).await;
+    let mut clients = clients(&gateways.each_ref().map(|gateway| **gateway)).await;
     let options = json!({"groups": GROUPS, "processes": 2, "pause": 0.005, "below": 50});
     let mut senders = Python::senders(django.options(options)).await;
     senders.write_line("go");
     for _ in 0..5 {
         assert_eq!(server.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]), ":2\r\n");
         let listening = || server.ask(&["CLIENT", "LIST", "TYPE", "pubsub"]).matches("id=").count();
-        eventually("both to listen again", async || listening() == 2).await;
+        eventually("both to be subscribed again", async || listening() == 2).await;
         for gateway in &gateways {
             gateway.ready().await;
         }
-        crowd.check();
+        clients.check();
     }
     senders.write_line("end");
     let summary = senders.summary().await;
-    for ledger in crowd.finish(goals(&[summary])).await {
-        assert_eq!(GROUPS[2..].iter().map(|group| ledger.missed(group)).sum::<u64>(), 0);
+    for oracle in clients.finish(expected_of_all(&[summary])).await {
+        assert_eq!(GROUPS[2..].iter().map(|group| oracle.missed(group)).sum::<u64>(), 0);
     }
 }
 
@@ -166,55 +169,60 @@ async fn starts_and_delivers_what_waits_while_redis_is_out_of_memory() {
     let django = Django::core(&server);
     let mut only = Instance::start(&django.gateway()).await;
     only.ready().await;
-    let crowd = crowd(&[*only]).await;
+    let clients = clients(&[*only]).await;
     only.kill();
     let mut summaries = vec![django.send(0, &GROUPS, 10).await];
     assert_eq!(server.ask(&["CONFIG", "SET", "maxmemory", "1mb"]), "+OK\r\n");
     only.start_again().await;
-    crowd.moved(0, only.public);
+    clients.set_address(0, only.public);
     only.ready().await;
     for group in GROUPS {
         let key = mailbox(&server, group);
-        eventually("the box to be empty", async || server.ask(&["EXISTS", &key]) == ":0\r\n").await;
+        eventually("the mailbox to be empty", async || server.ask(&["EXISTS", &key]) == ":0\r\n")
+            .await;
     }
-    // A native publication to a history would need memory.
+    // A publication to a history needs memory.
     let refused = only.ask("POST /groups/pedido.0/send", &[], r#"{"type":"aviso"}"#).await;
     assert_eq!(refused.status, 503, "{}", refused.body);
     server.ask(&["CONFIG", "SET", "maxmemory", "0"]);
     summaries.push(django.send(1, &GROUPS, 5).await);
-    let mut expected = goals(&summaries);
+    let mut expected = expected_of_all(&summaries);
     for room in &GROUPS[..2] {
-        // What waits without a history is for who comes back first.
+        // Parked entries of a group without history go to the member that returns first.
         expected.get_mut(*room).unwrap().remove(&0);
     }
-    for ledger in crowd.finish(expected).await {
-        assert_eq!(GROUPS[2..].iter().map(|group| ledger.missed(group)).sum::<u64>(), 0);
+    for oracle in clients.finish(expected).await {
+        assert_eq!(GROUPS[2..].iter().map(|group| oracle.missed(group)).sum::<u64>(), 0);
     }
 }
 
 #[tokio::test]
 async fn a_history_key_of_the_wrong_type_blocks_its_own_group_only() {
     let server = RedisServer::start();
-    // One box, so that the others stand behind it.
+    // One mailbox, so that entries of the other groups are behind it.
     let django = Django::core(&server).with(json!({}), "boxes = 1");
     let gateways = gateways(&django).await;
-    let mut crowd = crowd(&gateways.each_ref().map(|gateway| **gateway)).await;
-    let mut others = Crowd::at(vec![gateways[0].public], 1);
+    let mut clients = clients(&gateways.each_ref().map(|gateway| **gateway)).await;
+    let mut others = VirtualClients::new(vec![gateways[0].public], 1);
     others.add(&["sala_0"]);
     others.add(&["pedido.1"]);
-    others.joined().await;
+    others.wait_until_joined().await;
     assert_eq!(server.ask(&["SET", "groupcast:log:{pedido.0}", "no"]), "+OK\r\n");
     let first = django.send(0, &GROUPS, 10).await;
-    others.finish(goals(std::slice::from_ref(&first))).await;
-    crowd.check();
+    others.finish(expected_of_all(std::slice::from_ref(&first))).await;
+    clients.check();
     gateways[0]
         .metric_reaches(r#"groupcast_source_entries_total{fate="left_in_source"}"#, 0.0)
         .await;
-    assert_eq!(server.ask(&["ZCARD", &mailbox(&server, "pedido.0")]), ":10\r\n", "they wait");
+    assert_eq!(
+        server.ask(&["ZCARD", &mailbox(&server, "pedido.0")]),
+        ":10\r\n",
+        "its entries wait"
+    );
     server.ask(&["DEL", "groupcast:log:{pedido.0}"]);
     let second = django.send(1, &GROUPS, 5).await;
-    for ledger in crowd.finish(goals(&[first, second])).await {
-        assert_eq!((ledger.events, ledger.gaps), (15, 0));
+    for oracle in clients.finish(expected_of_all(&[first, second])).await {
+        assert_eq!((oracle.events, oracle.gaps), (15, 0));
     }
 }
 
@@ -224,29 +232,29 @@ async fn a_mailbox_of_the_wrong_type_is_reported_and_blocks_no_other() {
     let django = Django::core(&server);
     let only = Instance::start(&django.gateway()).await;
     only.ready().await;
-    let crowd = crowd(&[*only]).await;
+    let clients = clients(&[*only]).await;
     let broken = mailbox(&server, "sala_0");
-    assert!(GROUPS[1..].iter().all(|group| mailbox(&server, group) != broken), "boxes differ");
+    assert!(GROUPS[1..].iter().all(|group| mailbox(&server, group) != broken), "mailboxes differ");
     assert_eq!(server.ask(&["SET", &broken, "no"]), "+OK\r\n");
-    shows(&only).await;
+    wait_until_loss_shows(&only).await;
     let mut summaries = Vec::new();
     for sender in 0..3 {
         summaries.push(django.send(sender, &GROUPS[1..], 10).await);
-        assert_eq!(only.strict().await, 503, "as long as it is so");
+        assert_eq!(only.strict().await, 503, "while the key is there");
     }
     let log = only.log();
-    let told = log.lines().filter(|line| line.contains("WRONGTYPE")).collect::<Vec<_>>();
-    assert_eq!(told.len(), 1, "once, not with every look: {told:#?}");
-    assert!(told[0].contains(&broken), "it names the key: {}", told[0]);
+    let errors = log.lines().filter(|line| line.contains("WRONGTYPE")).collect::<Vec<_>>();
+    assert_eq!(errors.len(), 1, "logged once: {errors:#?}");
+    assert!(errors[0].contains(&broken), "names the key: {}", errors[0]);
     server.ask(&["DEL", &broken]);
     only.ready().await;
     summaries.push(django.send(3, &GROUPS, 5).await);
-    for ledger in crowd.finish(goals(&summaries)).await {
-        assert_eq!(ledger.gaps, 0);
+    for oracle in clients.finish(expected_of_all(&summaries)).await {
+        assert_eq!(oracle.gaps, 0);
     }
 }
 
-/// The rights that the documentation names, and no others.
+/// Exactly the rights that the documentation names.
 fn documented_rights() -> Vec<&'static str> {
     let documentation = include_str!("../docs/redis.md");
     let line = documentation.lines().find(|line| line.starts_with("ACL SETUSER")).unwrap();
@@ -264,7 +272,7 @@ async fn the_documented_rights_suffice_and_a_missing_one_is_named() {
         let configuration = django.gateway().replace("://", "://groupcast:secret@");
         let only = Instance::start(&configuration).await;
         let command = right.split('|').next().unwrap();
-        eventually("the log to name it", async || {
+        eventually("the log to name the command", async || {
             let log = only.log().to_lowercase();
             log.lines().any(|line| line.contains(r#""level":"error""#) && line.contains(command))
         })
@@ -273,12 +281,12 @@ async fn the_documented_rights_suffice_and_a_missing_one_is_named() {
         server.ask(&documented_rights());
         only.ready().await;
         server.ask(&["ACL", "LOG", "RESET"]);
-        let crowd = crowd(&[*only]).await;
+        let clients = clients(&[*only]).await;
         let summary = django.send(0, &GROUPS, 5).await;
-        for ledger in crowd.finish(goals(&[summary])).await {
-            assert_eq!((ledger.events, ledger.gaps), (5, 0));
+        for oracle in clients.finish(expected_of_all(&[summary])).await {
+            assert_eq!((oracle.events, oracle.gaps), (5, 0));
         }
-        assert_eq!(server.ask(&["ACL", "LOG"]), "*0\r\n", "nothing was tried that is not allowed");
+        assert_eq!(server.ask(&["ACL", "LOG"]), "*0\r\n", "nothing forbidden was tried");
         server.ask(&["FLUSHDB"]);
     }
 }
@@ -290,9 +298,9 @@ async fn refuses_to_start_with_another_number_of_mailboxes() {
     let first = Instance::start(&django.gateway()).await;
     first.ready().await;
     let other = Django::core(&server).with(json!({}), "boxes = 16");
-    let said = refused(&other.gateway()).await;
-    for word in ["channels.boxes", "16", "8", "groupcast:bridge"] {
-        assert!(said.contains(word), "{word}: {said}");
+    let error = refused(&other.gateway()).await;
+    for part in ["channels.boxes", "16", "8", "groupcast:bridge"] {
+        assert!(error.contains(part), "{part}: {error}");
     }
     assert_eq!(first.strict().await, 200);
 }

@@ -1,4 +1,4 @@
-//! `docs/transcripts`, replayed on a gateway in the role of the client.
+//! Replays `docs/transcripts` on a gateway, in the role of the client.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{Gateway, Seen, Socket, assert_like, expired, token};
+use crate::support::{Gateway, Placeholders, Socket, assert_json_matches, expired, token};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -52,7 +52,7 @@ struct Publish {
 struct Replay {
     gateway: Gateway,
     transcript: Transcript,
-    seen: Seen,
+    seen: Placeholders,
 }
 
 #[tokio::test]
@@ -71,7 +71,7 @@ async fn the_gateway_follows_every_transcript() {
         if transcript.replay.iter().any(|side| side == "server") {
             eprintln!("transcript {}", transcript.name);
             let gateway = Gateway::start().await;
-            Replay { gateway, transcript, seen: Seen::new() }.run().await;
+            Replay { gateway, transcript, seen: Placeholders::new() }.run().await;
             replayed += 1;
         }
     }
@@ -86,7 +86,7 @@ impl Replay {
             match step {
                 Step::Frame { from: Side::Client, frame } => socket.send(filled(frame)).await,
                 Step::Frame { from: Side::Server, frame } => {
-                    assert_like(&socket.frame().await, &frame, &mut self.seen);
+                    assert_json_matches(&socket.frame().await, &frame, &mut self.seen);
                 }
                 Step::Text { from, text } => {
                     assert_eq!(from, Side::Client);
@@ -112,8 +112,8 @@ impl Replay {
         }
     }
 
-    /// The connection; a plain one with a token is a member of its group before anything is
-    /// published, since nothing else tells when it is.
+    /// Connects. Waits until a plain client with a token is a member of its group, since no frame
+    /// announces that.
     async fn connect(&self) -> Socket {
         if self.transcript.protocol == V1 {
             return self.gateway.v1_silent("/ws").await;
@@ -129,7 +129,7 @@ impl Replay {
     }
 }
 
-/// What is sent where placeholders stand.
+/// Replaces the placeholders of a frame to send.
 fn filled(value: Value) -> Value {
     match value {
         Value::Object(members) => {

@@ -13,7 +13,7 @@ pub(crate) fn over(server: &RedisServer) -> String {
     )
 }
 
-/// A gateway that delivers.
+/// A gateway that is ready.
 pub(crate) async fn gateway(server: &RedisServer) -> Gateway {
     let gateway = Gateway::with(&over(server)).await;
     gateway.ready().await;
@@ -84,8 +84,8 @@ async fn a_client_that_reconnects_to_another_instance_misses_nothing() {
     let server = RedisServer::start();
     let (one, two) = (gateway(&server).await, gateway(&server).await);
     let mut ana = one.v1("ana").await;
-    let standing = join(&mut ana, "pedido.42", Value::Null).await;
-    assert_eq!(standing["offset"], 0, "a position before any publication: {standing}");
+    let group = join(&mut ana, "pedido.42", Value::Null).await;
+    assert_eq!(group["offset"], 0, "a position before any publication: {group}");
     for n in 1..=20 {
         one.publish("pedido.42", json!({"type": "paso", "n": n})).await;
     }
@@ -94,15 +94,15 @@ async fn a_client_that_reconnects_to_another_instance_misses_nothing() {
         assert_eq!((&frame["offset"], &frame["data"]["n"]), (&json!(n), &json!(n)));
     }
     let mut again = two.v1("ana").await;
-    let since = json!({"epoch": standing["epoch"], "offset": 5});
-    let standing = join(&mut again, "pedido.42", since).await;
-    assert_eq!((&standing["offset"], &standing["recovered"]), (&json!(20), &json!(true)));
+    let since = json!({"epoch": group["epoch"], "offset": 5});
+    let group = join(&mut again, "pedido.42", since).await;
+    assert_eq!((&group["offset"], &group["recovered"]), (&json!(20), &json!(true)));
     one.publish("pedido.42", json!({"type": "paso", "n": 21})).await;
     for n in 6..=21 {
         assert_eq!(again.frame().await["offset"], n);
     }
-    let standing = join(&mut again, "pedido.42", Value::Null).await;
-    assert_eq!(standing["offset"], 21, "a group held already answers where the client stands");
+    let group = join(&mut again, "pedido.42", Value::Null).await;
+    assert_eq!(group["offset"], 21, "a group held already answers where the client stands");
 }
 
 #[tokio::test]
@@ -117,8 +117,8 @@ async fn joins_during_publishing_have_neither_gaps_nor_repetitions() {
     let joins = async {
         for round in 0..10 {
             let mut ana = two.v1(&format!("u{round}")).await;
-            let standing = join(&mut ana, "pedido.42", Value::Null).await;
-            let from = standing["offset"].as_u64().unwrap();
+            let group = join(&mut ana, "pedido.42", Value::Null).await;
+            let from = group["offset"].as_u64().unwrap();
             for offset in from + 1..=(from + 10).min(150) {
                 assert_eq!(ana.frame().await["offset"], offset, "joined at {from}");
             }

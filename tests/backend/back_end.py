@@ -1,7 +1,7 @@
 """A back end of the tests: the connect hook and calls over the standard library's HTTP server.
 
 Prints its port, then serves. Signatures are verified as in docs/backend.md. `POST /control` sets
-how it answers from now on, `GET /notes` returns what it was asked.
+how it answers from now on, `GET /received` returns the requests it has received.
 """
 
 import hashlib
@@ -76,11 +76,11 @@ class Handler(BaseHTTPRequestHandler):
         return hmac.compare_digest(wanted, given["v1"])
 
     def do_GET(self):
-        if self.path == "/notes":
+        if self.path == "/received":
             with SITE.lock:
                 names = ("hooks", "calls", "most", "busy")
-                notes = {name: getattr(SITE, name) for name in names}
-                return self.answer(200, notes)
+                received = {name: getattr(SITE, name) for name in names}
+                return self.answer(200, received)
         if not self.is_signed(b""):
             return self.answer(401, {"code": "bad_signature"})
         SITE.enter()

@@ -1,4 +1,4 @@
-//! The back end of the tests, a process of its own: `tests/backend/back_end.py`.
+//! The back end of the tests, a separate process: `tests/backend/back_end.py`.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::request;
 
-/// Gone with the value.
+/// Killed when dropped.
 pub(crate) struct BackEnd {
     process: Child,
     address: SocketAddr,
@@ -29,12 +29,12 @@ impl BackEnd {
         Self { process, address: SocketAddr::from(([127, 0, 0, 1], port)) }
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What makes a gateway ask this back end, and `more` keys of its section.
+    /// The `[backend]` section for a gateway that uses this back end, with `more` keys.
     pub(crate) fn configuration(&self, more: &str) -> String {
         format!(
             "[backend]\nurl = \"http://{}\"\n{more}\n[[backend.key]]\n\
@@ -43,16 +43,16 @@ impl BackEnd {
         )
     }
 
-    /// Tells it how to answer from now on.
+    /// Sets how it answers from now on.
     pub(crate) async fn control(&self, how: Value) {
         let how = how.to_string();
         let answer = request(self.address, "POST /control", &[], how.as_bytes()).await;
         assert_eq!(answer.status, 204);
     }
 
-    /// What it was asked.
-    pub(crate) async fn notes(&self) -> Value {
-        request(self.address, "GET /notes", &[], b"").await.json()
+    /// The requests it has received.
+    pub(crate) async fn received(&self) -> Value {
+        request(self.address, "GET /received", &[], b"").await.json()
     }
 }
 

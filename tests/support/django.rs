@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Goal, Python, RedisServer};
+use super::{Expected, Python, RedisServer};
 
 /// One layer as both sides configure it, over a Redis of the test.
 pub(crate) struct Django {
@@ -74,22 +74,22 @@ pub(crate) fn mailbox(server: &RedisServer, group: &str) -> String {
 }
 
 /// The last numbers of each sender for each group, of summaries.
-pub(crate) fn goals(summaries: &[Value]) -> Goal {
-    let mut all = Goal::new();
-    for (group, numbers) in summaries.iter().flat_map(goal) {
+pub(crate) fn expected_of_all(summaries: &[Value]) -> Expected {
+    let mut all = Expected::new();
+    for (group, numbers) in summaries.iter().flat_map(expected_of) {
         all.entry(group).or_default().extend(numbers);
     }
     all
 }
 
 /// The last numbers of each sender for each group, of a summary.
-pub(crate) fn goal(summary: &Value) -> Goal {
-    let mut goal = Goal::new();
+pub(crate) fn expected_of(summary: &Value) -> Expected {
+    let mut expected_of = Expected::new();
     for (sender, groups) in summary["numbers"].as_object().unwrap() {
         for (group, number) in groups.as_object().unwrap() {
-            let numbers = goal.entry(group.clone()).or_default();
+            let numbers = expected_of.entry(group.clone()).or_default();
             numbers.insert(sender.parse().unwrap(), number.as_u64().unwrap());
         }
     }
-    goal
+    expected_of
 }

@@ -1,4 +1,4 @@
-//! What a client or a back end sees of a gateway, wherever it runs: two addresses.
+//! The two addresses of a gateway, and what clients and back ends do with them.
 
 use std::net::SocketAddr;
 
@@ -14,7 +14,7 @@ pub(crate) struct Endpoints {
 }
 
 impl Endpoints {
-    /// A v1 client of `sub`, welcomed.
+    /// A v1 client of `sub` that has received its welcome.
     pub(crate) async fn v1(&self, sub: &str) -> Socket {
         let mut socket = self.v1_silent("/ws").await;
         socket.hello(&super::token(sub)).await;
@@ -38,36 +38,36 @@ impl Endpoints {
     pub(crate) async fn plain_member(&self, sub: &str) -> Socket {
         let mut socket = self.plain("/ws", sub).await;
         self.members(&format!("usuario_{sub}"), 1).await;
-        // What follows cannot overtake this.
+        // Later events cannot overtake this one.
         self.publish(&format!("usuario_{sub}"), json!({"type": "listo"})).await;
         assert_eq!(socket.frame().await, json!({"type": "listo"}));
         socket
     }
 
-    /// Shows that a publication still reaches `witness`, a v1 client, as its next frame.
+    /// Asserts that the next frame of `witness`, a v1 client, is a new publication.
     pub(crate) async fn still_serves(&self, witness: &mut Socket) {
         let id = self.send("/users/testigo/send", json!({"type": "sigue"})).await;
         let expected = json!({"type": "event", "id": id, "data": {"type": "sigue"}});
         assert_eq!(witness.frame().await, expected);
     }
 
-    /// Shows that `member` of `group` receives the next publication to it as the next thing.
+    /// Asserts that the next frame of `member` is a new publication to `group`.
     pub(crate) async fn still_serves_group(&self, member: &mut Socket, group: &str) {
         self.publish(group, json!({"type": "sigue"})).await;
         assert_eq!(member.event().await, json!({"type": "sigue"}));
     }
 
-    /// Waits until everything gets through.
+    /// Waits until the gateway delivers.
     pub(crate) async fn ready(&self) {
         eventually("the gateway to be ready", async || self.strict().await == 200).await;
     }
 
-    /// What `/readyz?strict` answers.
+    /// The status of `/readyz?strict`.
     pub(crate) async fn strict(&self) -> u16 {
         request(self.api, "GET /readyz?strict", &[], b"").await.status
     }
 
-    /// Asks the API, with the back end's key.
+    /// One request to the API, with the back end's key.
     pub(crate) async fn ask(&self, line: &str, headers: &[&str], body: &str) -> Answer {
         let bearer = format!("Authorization: Bearer {API_SECRET}");
         let mut all = vec![bearer.as_str(), "Content-Type: application/json"];
@@ -75,19 +75,19 @@ impl Endpoints {
         request(self.api, line, &all, body.as_bytes()).await
     }
 
-    /// Sends `event` by `path`; the publication's id.
+    /// Posts `event` to `path`. Returns the publication's id.
     pub(crate) async fn send(&self, path: &str, event: Value) -> String {
         let answer = self.ask(&format!("POST {path}"), &[], &event.to_string()).await;
         assert_eq!(answer.status, 202, "{}", answer.body);
         answer.json()["id"].as_str().unwrap().to_owned()
     }
 
-    /// Sends `event` to every connection; the publication's id.
+    /// Sends `event` to every connection. Returns the publication's id.
     pub(crate) async fn broadcast(&self, event: Value) -> String {
         self.send("/broadcast", json!({"to": "all", "event": event})).await
     }
 
-    /// Publishes to a group; the publication's id.
+    /// Publishes to a group. Returns the publication's id.
     pub(crate) async fn publish(&self, group: &str, event: Value) -> String {
         self.send(&format!("/groups/{group}/send"), event).await
     }
@@ -100,7 +100,7 @@ impl Endpoints {
             .await;
     }
 
-    /// The value of a metric, by its name and labels as they are written.
+    /// The value of a metric, by its name and labels as exposed.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         let answer = request(self.api, "GET /metrics", &[], b"").await;
         let value = answer.body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

@@ -1,11 +1,11 @@
-//! A folder of a test's own, with a configuration in it.
+//! A temporary folder with a configuration file.
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Gone with the value.
+/// Removed when dropped.
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
@@ -24,7 +24,7 @@ impl Folder {
         self.0.join("gateway.toml")
     }
 
-    /// The command in this folder, with nothing of the gateway's in its environment.
+    /// The `groupcast` command in this folder, without any `GROUPCAST_…` variable.
     pub(crate) fn groupcast(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_groupcast"));
         command.args(arguments).current_dir(&self.0);
@@ -37,7 +37,7 @@ impl Folder {
         command
     }
 
-    /// The command, run to its end.
+    /// Runs the command to its end.
     pub(crate) fn output(&self, arguments: &[&str]) -> Output {
         self.groupcast(arguments).output().unwrap()
     }

@@ -1,4 +1,4 @@
-//! A real gateway in this process, on free ports.
+//! A gateway in the test's own process, on free ports.
 
 use std::ops::Deref;
 
@@ -7,9 +7,9 @@ use groupcast::{DrainOutcome, Listeners, RunError};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::{Endpoints, Folder, soon, whole};
+use super::{Endpoints, Folder, complete_config, soon};
 
-/// A gateway; it ends with the test's runtime, or earlier by `stop`.
+/// A gateway. It ends with the test's runtime, or earlier by `stop`.
 pub(crate) struct Gateway {
     endpoints: Endpoints,
     stop: Option<oneshot::Sender<()>>,
@@ -17,14 +17,14 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// With the basics of the tests, and `/ws`.
+    /// Starts one with the tests' common configuration and `/ws`.
     pub(crate) async fn start() -> Self {
         Self::with("").await
     }
 
-    /// With the basics and what `configuration` adds to them.
+    /// Starts one with the tests' common configuration and `configuration`.
     pub(crate) async fn with(configuration: &str) -> Self {
-        let folder = Folder::with(&whole(configuration));
+        let folder = Folder::with(&complete_config(configuration));
         let config = Config::load(Some(&folder.gateway_toml()), Variables::new());
         let config = config.unwrap_or_else(|error| panic!("{error}"));
         let listeners = Listeners::bind(&config).unwrap();
@@ -34,18 +34,18 @@ impl Gateway {
         };
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(groupcast::run(config, listeners, async {
-            // A gateway that is dropped ends as one that is stopped.
+            // Dropping the gateway stops it, too.
             let _ = stopped.await;
         }));
         Self { endpoints, stop: Some(stop), running }
     }
 
-    /// Begins to drain.
+    /// Starts the shutdown.
     pub(crate) fn stop(&mut self) {
         drop(self.stop.take());
     }
 
-    /// Waits for the end of a gateway that was stopped.
+    /// Waits until a stopped gateway has ended.
     pub(crate) async fn ended(self) -> DrainOutcome {
         soon("the gateway to end", self.running).await.unwrap().unwrap()
     }

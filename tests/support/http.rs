@@ -1,4 +1,4 @@
-//! HTTP/1.1 as a back end speaks it: one request a connection, read to its end.
+//! An HTTP/1.1 client: one request per connection, read to its end.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use super::soon;
 
-/// A whole answer.
+/// A complete_config answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -19,7 +19,7 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn parse(text: &str) -> Self {
-        let (head, body) = text.split_once("\r\n\r\n").expect("an answer has a head");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a response has a head");
         let mut lines = head.split("\r\n");
         let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok());
         let header = |line: &str| {
@@ -27,7 +27,7 @@ impl Answer {
             (name.to_ascii_lowercase(), value.trim().to_owned())
         };
         Self {
-            status: status.expect("an answer has a status"),
+            status: status.expect("a response has a status"),
             headers: lines.map(header).collect(),
             body: body.to_owned(),
         }
@@ -43,7 +43,7 @@ impl Answer {
     }
 }
 
-/// Asks once. `headers` are lines without their ends.
+/// Sends one request. `headers` are lines without line ends.
 pub(crate) async fn request(to: SocketAddr, line: &str, headers: &[&str], body: &[u8]) -> Answer {
     let mut head = format!("{line} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n");
     for header in headers {
@@ -57,7 +57,7 @@ pub(crate) async fn request(to: SocketAddr, line: &str, headers: &[&str], body: 
         stream.write_all(body).await.unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
-        // Some bodies are compressed, and only their heads are looked at.
+        // Some bodies are compressed; their tests look at the head only.
         String::from_utf8_lossy(&answer).into_owned()
     };
     Answer::parse(&soon(line, exchange).await)

@@ -1,4 +1,4 @@
-//! A gateway as a process that is killed, stopped and started again by its test.
+//! A gateway as a separate process, which tests kill, stop and restart.
 
 use std::fs::{self, File};
 use std::ops::Deref;
@@ -9,19 +9,19 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use super::{Endpoints, Folder, eventually, whole};
+use super::{Endpoints, Folder, complete_config, eventually};
 
-/// One instance; it does not outlive its test. Each start has ports of its own.
+/// One instance, killed when dropped. Each start uses new ports.
 pub(crate) struct Instance {
     folder: Folder,
-    /// Set in its environment.
+    /// Its environment variables.
     variables: Vec<(&'static str, &'static str)>,
     child: Child,
     endpoints: Endpoints,
 }
 
 impl Instance {
-    /// Starts one with the tests' basics and what `configuration` adds to them.
+    /// Starts one with the tests' common configuration and `configuration`.
     pub(crate) async fn start(configuration: &str) -> Self {
         Self::start_with(configuration, &[]).await
     }
@@ -31,18 +31,18 @@ impl Instance {
         configuration: &str,
         variables: &[(&'static str, &'static str)],
     ) -> Self {
-        let folder = Folder::with(&format!("{}[log]\nformat = \"json\"\n", whole(configuration)));
+        let folder =
+            Folder::with(&format!("{}[log]\nformat = \"json\"\n", complete_config(configuration)));
         let (child, endpoints) = spawn(&folder, variables).await;
         Self { folder, variables: variables.to_vec(), child, endpoints }
     }
 
-    /// Starts it again, after its end.
+    /// Restarts it after it has ended.
     pub(crate) async fn start_again(&mut self) {
         self.start_to_fail("").await;
     }
 
-    /// Starts it again. `failpoint` is `<name>:<abort|stop>:<nth>`: where in its work it ends or
-    /// stops itself.
+    /// Restarts it. At `failpoint`, `<name>:<abort|stop>:<nth>`, it will abort or stop itself.
     pub(crate) async fn start_to_fail(&mut self, failpoint: &str) {
         assert!(self.has_ended(), "it is running");
         let variables = [&self.variables[..], &[("FAILPOINT", failpoint)]].concat();
@@ -53,13 +53,13 @@ impl Instance {
         kill(self.pid(), signal).unwrap();
     }
 
-    /// Ends it without a warning.
+    /// Kills it without a shutdown.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Tells it to go, and waits until it has.
+    /// Sends SIGTERM and waits for its end.
     pub(crate) async fn terminate(&mut self) {
         self.signal(Signal::SIGTERM);
         eventually("the instance to end", async || self.has_ended()).await;
@@ -69,14 +69,14 @@ impl Instance {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// Whether it was stopped, by itself or by a signal.
+    /// Whether it is stopped (SIGSTOP), by itself or from outside.
     pub(crate) fn is_stopped(&self) -> bool {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
         // The state follows the name, which is in parentheses and may hold anything.
         stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
     }
 
-    /// Everything it has logged, over all its starts.
+    /// Its log, over all its starts.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(log(&self.folder)).unwrap()
     }
@@ -101,12 +101,12 @@ impl Drop for Instance {
     }
 }
 
-/// Starts an instance that is expected to refuse; its stderr.
+/// Starts an instance that must refuse to run. Returns its stderr.
 pub(crate) async fn refused(configuration: &str) -> String {
-    let folder = Folder::with(&whole(configuration));
+    let folder = Folder::with(&complete_config(configuration));
     let command = folder.groupcast(&["serve"]).stderr(Stdio::piped()).spawn();
     let mut child = command.unwrap();
-    eventually("the instance to refuse", async || child.try_wait().unwrap().is_some()).await;
+    eventually("the instance to end", async || child.try_wait().unwrap().is_some()).await;
     let output = child.wait_with_output().unwrap();
     assert!(!output.status.success());
     String::from_utf8(output.stderr).unwrap()
@@ -116,13 +116,13 @@ fn log(folder: &Folder) -> PathBuf {
     folder.gateway_toml().with_file_name("log")
 }
 
-/// Starts it, and waits until its log has its addresses.
+/// Starts it and waits until it has logged its addresses.
 async fn spawn(folder: &Folder, variables: &[(&str, &str)]) -> (Child, Endpoints) {
     let file = File::options().create(true).append(true).open(log(folder)).unwrap();
     let before = file.metadata().unwrap().len() as usize;
     let mut command = folder.groupcast(&["serve"]);
     command.envs(variables.iter().copied());
-    // A file, so that nobody has to read on for it to go on.
+    // A file: a pipe that nobody reads would block it.
     let command = command.stdout(file.try_clone().unwrap()).stderr(file);
     let mut child = command.spawn().unwrap();
     let mut endpoints = None;
@@ -137,7 +137,7 @@ async fn spawn(folder: &Folder, variables: &[(&str, &str)]) -> (Child, Endpoints
     (child, endpoints.unwrap())
 }
 
-/// The addresses, if the line is the one that has them.
+/// The addresses, if `line` is the `listening` line.
 fn listening(line: &str) -> Option<Endpoints> {
     let entry: Value = serde_json::from_str(line).ok()?;
     let address = |listener: &str| entry[listener].as_str()?.parse().ok();

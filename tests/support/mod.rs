@@ -1,41 +1,43 @@
-//! What the tests share: gateways, clients, the HTTP that back ends speak, waiting with a deadline.
+//! What the tests share: gateways, clients, HTTP requests, Redis servers, waiting with a deadline.
 
 mod back_end;
-mod chance;
-mod crowd;
+mod delivery_oracle;
 mod django;
 mod endpoints;
 mod folder;
 mod gateway;
 mod http;
 mod instance;
-mod ledger;
-mod likeness;
+mod json_match;
 mod process;
 mod python;
 mod raw;
 mod redis;
+mod seeded_random;
 mod snapshot;
 mod socket;
 mod token;
+mod virtual_clients;
 mod waiting;
 
 pub(crate) use back_end::BackEnd;
-pub(crate) use chance::Chance;
-pub(crate) use crowd::{Crowd, Goal, Places};
-pub(crate) use django::{Django, goal, goals, mailbox};
+pub(crate) use delivery_oracle::{DeliveryOracle, Numbers};
+pub(crate) use django::{Django, expected_of, expected_of_all, mailbox};
 pub(crate) use endpoints::Endpoints;
 pub(crate) use folder::Folder;
 pub(crate) use gateway::Gateway;
 pub(crate) use http::{Answer, request};
 pub(crate) use instance::{Instance, refused};
-pub(crate) use ledger::{Ledger, Numbers};
-pub(crate) use likeness::{Seen, assert_like};
+pub(crate) use json_match::{Placeholders, assert_json_matches};
 pub(crate) use process::Running;
 pub(crate) use python::Python;
 pub(crate) use raw::{Opcode, Raw, client_frame, upgrade_request};
 pub(crate) use redis::RedisServer;
+pub(crate) use seeded_random::SeededRandom;
 pub(crate) use snapshot::Snapshot;
 pub(crate) use socket::{Received, Socket};
-pub(crate) use token::{API_SECRET, BASICS, HOUR, claims, expired, sign, token, whole};
+pub(crate) use token::{
+    API_SECRET, COMMON_CONFIG, HOUR, claims, complete_config, expired, sign, token,
+};
+pub(crate) use virtual_clients::{Addresses, Expected, VirtualClients};
 pub(crate) use waiting::{eventually, soon};

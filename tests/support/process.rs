@@ -1,4 +1,4 @@
-//! The gateway as a process of its own, for what only a process has: signals, exit codes, a log.
+//! The command as a separate process, for tests of signals, exit codes and the log.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-/// A process that does not outlive its test.
+/// A process, killed when dropped.
 pub(crate) struct Running {
     child: Child,
     stdout: BufReader<ChildStdout>,
@@ -21,14 +21,14 @@ impl Running {
         Self { child, stdout }
     }
 
-    /// The next line on stdout; it blocks until there is one.
+    /// The next line of stdout. Blocks until there is one.
     pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         self.stdout.read_line(&mut line).unwrap();
         line
     }
 
-    /// The next line of a JSON log that has this message.
+    /// The next entry of the JSON log with this message.
     pub(crate) fn logged(&mut self, message: &str) -> Value {
         loop {
             let line = self.line();
@@ -40,7 +40,7 @@ impl Running {
         }
     }
 
-    /// The first line of the log: where browsers and back ends connect.
+    /// The addresses of the public listener and the API, from the first line of the log.
     pub(crate) fn addresses(&mut self) -> (SocketAddr, SocketAddr) {
         let line = self.line();
         let entry: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
@@ -53,7 +53,7 @@ impl Running {
         kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
     }
 
-    /// The exit code; `None` = a signal ended it.
+    /// Waits for its end. Returns the exit code; `None`: killed by a signal.
     pub(crate) fn exit_code(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }

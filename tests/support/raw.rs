@@ -1,4 +1,4 @@
-//! A client byte by byte: frames that no library would send, and reading when a test wants to.
+//! A client that sends arbitrary bytes and reads only when the test asks for it.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use super::{Answer, soon};
 
-/// What a frame is (RFC 6455 section 5.2).
+/// Opcodes of frames (RFC 6455 section 5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Opcode {
@@ -19,7 +19,7 @@ pub(crate) enum Opcode {
     Pong = 10,
 }
 
-/// A TCP connection and what was read of it and not used.
+/// A TCP connection and what was read from it but not used yet.
 pub(crate) struct Raw {
     stream: TcpStream,
     input: Vec<u8>,
@@ -45,7 +45,7 @@ pub(crate) fn client_frame(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8>
     frame
 }
 
-/// A handshake, with the key of RFC 6455 section 1.3. `headers` are lines without their ends.
+/// A handshake with the key of RFC 6455 section 1.3. `headers` are lines without line ends.
 pub(crate) fn upgrade_request(path: &str, headers: &[&str]) -> String {
     let mut request = format!(
         "GET {path} HTTP/1.1\r\nHost: gateway.example\r\nUpgrade: websocket\r\n\
@@ -104,7 +104,7 @@ impl Raw {
                 let mut answer = Answer::parse(&String::from_utf8(head).unwrap());
                 let length = answer.header("content-length").map_or(0, |n| n.parse().unwrap());
                 while self.input.len() < length {
-                    assert!(self.read().await, "the body is whole");
+                    assert!(self.read().await, "the body is complete_config");
                 }
                 answer.body = String::from_utf8(self.input.drain(..length).collect()).unwrap();
                 return answer;
@@ -118,7 +118,11 @@ impl Raw {
         loop {
             if let Some((header, length)) = frame_length(&self.input) {
                 let frame: Vec<u8> = self.input.drain(..header + length).collect();
-                assert_eq!(frame[0] & 0xf0, 0x80, "every frame is whole and without extensions");
+                assert_eq!(
+                    frame[0] & 0xf0,
+                    0x80,
+                    "every frame is complete_config and without extensions"
+                );
                 return Some((opcode(frame[0] & 0x0f), frame[header..].to_vec()));
             }
             if !self.read().await {

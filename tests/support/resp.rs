@@ -1,27 +1,27 @@
-//! As much of Redis' protocol (RESP2 and RESP3) as a test or a measurement needs, on one socket.
+//! The part of Redis' protocol (RESP2 and RESP3) that tests and measurements need.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// An answer that takes longer fails the run.
+/// A reply that takes longer fails the run.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// One answer.
+/// One reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reply {
     Simple(String),
-    /// `-ERR …`: of a command within a transaction or of one whose failure is expected.
+    /// `-ERR …`: of a command in a transaction, or of one that is expected to fail.
     Error(String),
     Integer(i64),
     Bulk(Vec<u8>),
-    /// Arrays and sets; maps as keys and values in turn.
+    /// Arrays and sets; maps as alternating keys and values.
     Array(Vec<Reply>),
     Null,
 }
 
 impl Reply {
-    /// The number it is.
+    /// The number of an integer reply.
     pub(crate) fn integer(self) -> io::Result<i64> {
         match self {
             Self::Integer(number) => Ok(number),
@@ -40,7 +40,7 @@ impl Reply {
     }
 
     fn unexpected(&self) -> io::Error {
-        io::Error::other(format!("Redis answers with {self:?}"))
+        io::Error::other(format!("unexpected reply from Redis: {self:?}"))
     }
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Opens one, and sends nothing.
+    /// Opens a connection and sends nothing.
     pub(crate) fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
@@ -58,17 +58,17 @@ impl Connection {
         Ok(Self { stream: BufReader::new(stream) })
     }
 
-    /// Writes commands as they were put together by [`command`], with one call.
+    /// Writes commands built by [`command`], with one system call.
     pub(crate) fn write(&mut self, commands: &[u8]) -> io::Result<()> {
         self.stream.get_mut().write_all(commands)
     }
 
-    /// The next answer, even an error.
+    /// The next reply, which may be an error.
     pub(crate) fn read(&mut self) -> io::Result<Reply> {
         read(&mut self.stream)
     }
 
-    /// The next answer, which must not be an error.
+    /// The next reply, which must not be an error.
     pub(crate) fn read_accepted(&mut self) -> io::Result<Reply> {
         match self.read()? {
             Reply::Error(text) => Err(io::Error::other(format!("Redis: {text}"))),
@@ -76,21 +76,21 @@ impl Connection {
         }
     }
 
-    /// One command and its answer.
-    pub(crate) fn ask(&mut self, words: &[&[u8]]) -> io::Result<Reply> {
+    /// Sends one command. Returns its reply.
+    pub(crate) fn ask(&mut self, arguments: &[&[u8]]) -> io::Result<Reply> {
         let mut bytes = Vec::new();
-        command(&mut bytes, words);
+        command(&mut bytes, arguments);
         self.write(&bytes)?;
         self.read_accepted()
     }
 }
 
-/// Adds a command of `words` to `out`.
-pub(crate) fn command(out: &mut Vec<u8>, words: &[&[u8]]) {
-    out.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
-    for word in words {
-        out.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
-        out.extend_from_slice(word);
+/// Appends a command with these arguments to `out`.
+pub(crate) fn command(out: &mut Vec<u8>, arguments: &[&[u8]]) {
+    out.extend_from_slice(format!("*{}\r\n", arguments.len()).as_bytes());
+    for argument in arguments {
+        out.extend_from_slice(format!("${}\r\n", argument.len()).as_bytes());
+        out.extend_from_slice(argument);
         out.extend_from_slice(b"\r\n");
     }
 }
@@ -98,8 +98,9 @@ pub(crate) fn command(out: &mut Vec<u8>, words: &[&[u8]]) {
 fn read(stream: &mut impl BufRead) -> io::Result<Reply> {
     let mut line = String::new();
     stream.read_line(&mut line)?;
-    let unexpected = || io::Error::other(format!("Redis answers with {line:?}"));
-    let kind = line.chars().next().ok_or_else(|| io::Error::other("Redis has hung up"))?;
+    let unexpected = || io::Error::other(format!("unexpected reply from Redis: {line:?}"));
+    let kind =
+        line.chars().next().ok_or_else(|| io::Error::other("Redis closed the connection"))?;
     let rest = line[kind.len_utf8()..].strip_suffix("\r\n").ok_or_else(unexpected)?;
     let number = || rest.parse::<i64>().map_err(|_| unexpected());
     match kind {
@@ -126,7 +127,7 @@ fn read(stream: &mut impl BufRead) -> io::Result<Reply> {
 }
 
 #[test]
-fn answers_of_every_kind_are_read_to_their_end_and_no_further() {
+fn reads_each_kind_of_reply_to_its_end_and_no_further() {
     let mut bytes: &[u8] = b"+OK\r\n-ERR no\r\n:-3\r\n$2\r\n\r\n\r\n$-1\r\n_\r\n*2\r\n:1\r\n\
         %1\r\n+a\r\n$1\r\nb\r\n*-1\r\n";
     let bulk = |bytes: &[u8]| Reply::Bulk(bytes.to_vec());
@@ -143,6 +144,6 @@ fn answers_of_every_kind_are_read_to_their_end_and_no_further() {
     ] {
         assert_eq!(read(&mut bytes).unwrap(), expected);
     }
-    assert!(read(&mut bytes).is_err(), "the end is no answer");
+    assert!(read(&mut bytes).is_err(), "the input has ended");
     assert!(read(&mut &b"?\r\n"[..]).is_err());
 }

@@ -1,4 +1,4 @@
-//! What a Redis had stored at some moment, as a backup or a replica that lagged would have it.
+//! A copy of Redis' data, as a backup or a lagging replica would have it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,18 +6,18 @@ use std::process::Command;
 
 use super::RedisServer;
 
-/// A copy, gone with the value.
+/// A copy, removed when dropped.
 pub(crate) struct Snapshot(PathBuf);
 
 impl Snapshot {
-    /// Of a server that runs.
+    /// Copies the data of a running server.
     pub(crate) fn of(server: &RedisServer) -> Self {
         let to = server.folder.with_extension("snapshot");
         copy(&server.folder, &to);
         Self(to)
     }
 
-    /// Makes it what a server that does not run will find.
+    /// Replaces the data of a stopped server by the copy.
     pub(crate) fn put_back(self, server: &RedisServer) {
         server.wipe();
         copy(&self.0.join("."), &server.folder);

@@ -1,4 +1,4 @@
-//! A WebSocket client as browsers are, by tungstenite.
+//! A WebSocket client like a browser's, built on tungstenite.
 
 use std::net::SocketAddr;
 
@@ -16,29 +16,29 @@ use super::soon;
 /// One connection.
 pub(crate) struct Socket {
     socket: WebSocketStream<TcpStream>,
-    /// The subprotocol that the gateway answered.
+    /// The subprotocol that the gateway selected.
     pub(crate) protocol: Option<String>,
     ids: u64,
 }
 
-/// What the gateway sent next.
+/// Something received from the gateway.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Received {
     Text(String),
     Ping,
     /// Code and reason.
     Close(u16, String),
-    /// No close frame came first.
+    /// The connection ended without a close frame.
     Gone,
 }
 
 impl Socket {
-    /// Shakes hands, which never fails: refusals come as close frames.
+    /// Opens a connection. This never fails: refusals are close frames.
     pub(crate) async fn open(to: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Self {
         soon("a handshake", Self::try_open(to, path, headers)).await.unwrap()
     }
 
-    /// Shakes hands with a gateway that may not be there.
+    /// Opens a connection to a gateway that may not be running.
     pub(crate) async fn try_open(
         to: SocketAddr,
         path: &str,
@@ -48,7 +48,7 @@ impl Socket {
         for (name, value) in headers {
             let name: HeaderName = name.parse().unwrap();
             let value = HeaderValue::from_str(value).unwrap();
-            // There is a Host already; of anything else there may be several.
+            // Replaces Host; other headers may occur several times.
             if name == "host" {
                 request.headers_mut().insert(name, value);
             } else {
@@ -76,7 +76,7 @@ impl Socket {
         self.send_text(&frame.to_string()).await;
     }
 
-    /// Sends `frame` to a gateway that may be gone.
+    /// Sends `frame` to a gateway that may have ended.
     pub(crate) async fn try_send(&mut self, frame: Value) -> Option<()> {
         self.socket.send(Message::text(frame.to_string())).await.ok()
     }
@@ -89,7 +89,7 @@ impl Socket {
         soon("room to send", self.socket.send(message)).await.unwrap();
     }
 
-    /// Sends `frame` with an id of its own; its answer, which is the next frame.
+    /// Sends `frame` with a new id. Returns its answer, which must be the next frame.
     pub(crate) async fn ask(&mut self, mut frame: Value) -> Value {
         self.ids += 1;
         frame["id"] = self.ids.into();
@@ -100,13 +100,13 @@ impl Socket {
         answer
     }
 
-    /// Becomes a member of `group`, without ado.
+    /// Joins `group`, which has no history.
     pub(crate) async fn join(&mut self, group: &str) {
         let answer = self.ask(json!({"type": "join", "groups": [group]})).await;
         assert_eq!(answer, json!({"type": "joined", "groups": [{"group": group}]}));
     }
 
-    /// The next thing that happens; v1's pings are answered and passed over.
+    /// The next thing received. Answers and skips v1's pings.
     #[track_caller]
     pub(crate) fn next(&mut self) -> impl Future<Output = Received> {
         soon("something to arrive", async {
@@ -121,7 +121,7 @@ impl Socket {
         })
     }
 
-    /// The next thing that happens, pings and all.
+    /// The next thing received, including pings.
     pub(crate) async fn receive(&mut self) -> Received {
         loop {
             let received = match self.socket.next().await {
@@ -135,13 +135,13 @@ impl Socket {
                 }
                 Some(Ok(Message::Close(None))) => Received::Close(1005, String::new()),
                 Some(Ok(Message::Pong(_))) => continue,
-                Some(Ok(other)) => panic!("{other:?} is never sent by the gateway"),
+                Some(Ok(other)) => panic!("the gateway never sends {other:?}"),
             };
             return received;
         }
     }
 
-    /// The next thing that happens, which is a message.
+    /// The next message.
     #[track_caller]
     pub(crate) fn text(&mut self) -> impl Future<Output = String> {
         let place = std::panic::Location::caller();
@@ -149,19 +149,19 @@ impl Socket {
         async move {
             match next.await {
                 Received::Text(text) => text,
-                other => panic!("a message was expected at {place}, not {other:?}"),
+                other => panic!("expected a message at {place}, got {other:?}"),
             }
         }
     }
 
-    /// The next message, which is JSON.
+    /// The next message, parsed as JSON.
     #[track_caller]
     pub(crate) fn frame(&mut self) -> impl Future<Output = Value> {
         let text = self.text();
         async move { serde_json::from_str(&text.await).unwrap() }
     }
 
-    /// The `data` of the next frame, which is an event.
+    /// The `data` of the next frame, which must be an event.
     #[track_caller]
     pub(crate) fn event(&mut self) -> impl Future<Output = Value> {
         let frame = self.frame();
@@ -172,7 +172,7 @@ impl Socket {
         }
     }
 
-    /// Waits for the close frame, which must be next; its code and the JSON of its reason.
+    /// Waits for the close frame, which must be next. Returns its code and the JSON of its reason.
     #[track_caller]
     pub(crate) fn closed(&mut self) -> impl Future<Output = (u16, Value)> {
         let place = std::panic::Location::caller();
@@ -187,7 +187,7 @@ impl Socket {
                     }
                     (code, reason)
                 }
-                other => panic!("a close was expected at {place}, not {other:?}"),
+                other => panic!("expected a close at {place}, got {other:?}"),
             }
         }
     }
@@ -198,7 +198,7 @@ impl Socket {
         self.message(Message::Close(Some(frame))).await;
     }
 
-    /// Closes; what the gateway answers.
+    /// Closes. Returns what the gateway answers.
     pub(crate) async fn close(mut self, code: u16) -> Received {
         self.begin_close(code).await;
         self.next().await

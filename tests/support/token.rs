@@ -8,14 +8,15 @@ use serde_json::{Value, json};
 /// An hour, in seconds.
 pub(crate) const HOUR: i64 = 3600;
 
-/// The back end's key.
+/// The back end's API key.
 pub(crate) const API_SECRET: &str = "a-secret-of-the-back-end";
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-/// What every gateway of the tests has: keys, free ports, two shards, so that groups span them.
-/// Everybody with a token may join `pedido.*` and `sala_*` and send to `sala_*`.
-pub(crate) const BASICS: &str = r#"
+/// The configuration that all gateways of the tests share: keys, free ports, and two shards, so
+/// that groups span them. Every client with a token may join `pedido.*` and `sala_*`, and send to
+/// `sala_*`.
+pub(crate) const COMMON_CONFIG: &str = r#"
 [listen]
 public = "127.0.0.1:0"
 api = "127.0.0.1:0"
@@ -39,30 +40,30 @@ groups = ["sala_*"]
 calls = ["marcar_leida"]
 "#;
 
-/// The route of gateways whose configuration has none.
+/// The route of gateways whose configuration has no other.
 const ROUTE: &str = r#"
 [[route]]
 path = "/ws"
 join = ["usuario_{sub}"]
 "#;
 
-/// A whole configuration: the basics, what `configuration` adds to them, and `/ws`.
-pub(crate) fn whole(configuration: &str) -> String {
+/// A complete configuration: the common part, `configuration`, and a route if that has none.
+pub(crate) fn complete_config(configuration: &str) -> String {
     let route = if configuration.contains("[[route]]") { "" } else { ROUTE };
-    format!("{BASICS}{configuration}{route}")
+    format!("{COMMON_CONFIG}{configuration}{route}")
 }
 
-/// A token for `sub` that runs out in an hour.
+/// A token for `sub` that expires in an hour.
 pub(crate) fn token(sub: &str) -> String {
     sign(&claims(sub, HOUR))
 }
 
-/// A token for `sub` that ran out a minute ago.
+/// A token for `sub` that expired a minute ago.
 pub(crate) fn expired(sub: &str) -> String {
     sign(&claims(sub, -60))
 }
 
-/// The claims of a token that runs out `seconds` from now.
+/// The claims of a token that expires `seconds` from now.
 pub(crate) fn claims(sub: &str, seconds: i64) -> Value {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
     json!({ "sub": sub, "exp": now + seconds })

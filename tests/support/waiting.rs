@@ -1,32 +1,32 @@
-//! Waiting for conditions, never for times.
+//! Waiting for conditions with a deadline, never for a fixed time.
 
 use std::future::Future;
 use std::time::Duration;
 
-/// Long enough for a loaded machine; nobody waits for it but a test that fails.
+/// Long enough for a loaded machine. Only a failing test waits this long.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Between two looks at a condition that nothing announces.
-const LOOK: Duration = Duration::from_millis(5);
+/// Between two checks of a condition.
+const CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
-/// What comes of `future`, which must be there before the deadline.
+/// The output of `future`, which must be ready before the deadline.
 #[track_caller]
 pub(crate) fn soon<T>(what: &str, future: impl Future<Output = T>) -> impl Future<Output = T> {
     let place = std::panic::Location::caller();
     async move {
         match tokio::time::timeout(DEADLINE, future).await {
             Ok(value) => value,
-            Err(_) => panic!("waited in vain at {place} for {what}"),
+            Err(_) => panic!("timed out at {place} waiting for {what}"),
         }
     }
 }
 
-/// Looks at `condition` until it holds.
+/// Checks `condition` until it holds.
 pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let mut looks = tokio::time::interval(LOOK);
+    let mut checks = tokio::time::interval(CHECK_INTERVAL);
     let held = async {
         while !condition().await {
-            looks.tick().await;
+            checks.tick().await;
         }
     };
     soon(what, held).await;

@@ -1,10 +1,10 @@
-//! The oracle: one client's frames, judged one by one.
+//! The oracle: checks the frames of one client, one by one.
 //!
 //! Events are `{"type":"paso","s":<sender>,"n":<number>}`, numbered from 1 by each sender for each
-//! group. Nothing may come twice, nor out of its sender's order, and where numbers are missing the
-//! client must have a report: by a gap, or by a join that did not recover what was between. After
-//! such a join, what was received on an earlier connection may come again under its old id, by
-//! which clients drop it (docs/protocol.md, section 4).
+//! group. No event may arrive twice or out of its sender's order. Missing numbers must have been
+//! reported, by a gap or by a join that was not recovered. After such a join, events received on an
+//! earlier connection may arrive again under their old ids, by which clients drop them
+//! (docs/protocol.md, section 4).
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -13,67 +13,67 @@ use serde_json::Value;
 
 /// What one client has received, over all its connections.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
-    groups: BTreeMap<String, GroupAccount>,
-    /// Events received, each once.
+pub(crate) struct DeliveryOracle {
+    groups: BTreeMap<String, GroupRecord>,
+    /// Events received, without repetitions.
     pub(crate) events: u64,
-    /// Gaps reported, also of the client's own group.
+    /// Gaps reported, including those of the client's own group.
     pub(crate) gaps: u64,
-    /// Events dropped by their ids.
-    pub(crate) again: u64,
+    /// Repetitions, recognised by their ids.
+    pub(crate) repetitions: u64,
 }
 
-/// Last number of each sender.
+/// The last number of each sender.
 pub(crate) type Numbers = BTreeMap<u64, u64>;
 
-/// What was received of one group.
+/// What was received from one group.
 #[derive(Debug, Default)]
-struct GroupAccount {
-    numbers: BTreeMap<u64, Sender>,
-    /// Senders of which nothing has come may begin with a later number than 1.
-    excused: bool,
-    /// Events that never came, as gaps and joins reported.
+struct GroupRecord {
+    numbers: BTreeMap<u64, SenderRecord>,
+    /// Whether senders not seen so far may begin with a later number than 1.
+    loss_reported: bool,
+    /// Events that never arrived, as gaps and joins reported.
     missed: u64,
     gaps: u64,
-    /// Where the client stands, in a group with history.
+    /// The client's position, in a group with history.
     position: Option<(String, u64)>,
 }
 
 #[derive(Debug, Default)]
-struct Sender {
-    /// The greatest number, and the newest on this connection.
+struct SenderRecord {
+    /// The greatest number, and the latest on this connection.
     last: u64,
     newest: u64,
-    /// The id of each number that came; null in a group with history.
-    came: BTreeMap<u64, Value>,
+    /// The id of each number received; null in a group with history.
+    received_ids: BTreeMap<u64, Value>,
     /// Whether a loss was reported since `last`.
-    excused: bool,
+    loss_reported: bool,
 }
 
-impl Ledger {
-    /// Takes the next frame of the client; those that are about neither events nor groups do not
-    /// count here.
+impl DeliveryOracle {
+    /// Checks the next frame of the client. Frames that concern neither events nor groups are
+    /// ignored.
     ///
     /// # Errors
-    /// What is wrong with it.
-    pub(crate) fn hear(&mut self, frame: &Value) -> Result<(), String> {
+    /// What is wrong with the frame.
+    pub(crate) fn observe(&mut self, frame: &Value) -> Result<(), String> {
         let outcome = match frame["type"].as_str() {
             Some("event") => self.event(frame),
             Some("gap") => self.gap(frame),
             Some("welcome" | "joined") => self.joined(frame),
             _ => Ok(()),
         };
-        outcome.map_err(|fault| format!("{fault}: {frame}"))
+        outcome.map_err(|error| format!("{error}: {frame}"))
     }
 
-    /// Whether, in `group`, every sender's last number has come.
+    /// Whether the last number of every sender has arrived in `group`.
     pub(crate) fn has_all(&self, group: &str, expected: &Numbers) -> bool {
         let received = self.groups.get(group);
         let last = |sender| received.and_then(|received| Some(received.numbers.get(sender)?.last));
         expected.iter().all(|(sender, number)| last(sender) == Some(*number))
     }
 
-    /// How many events of `group` never came.
+    /// How many events of `group` never arrived.
     pub(crate) fn missed(&self, group: &str) -> u64 {
         self.groups.get(group).map_or(0, |received| received.missed)
     }
@@ -83,13 +83,13 @@ impl Ledger {
         self.groups.get(group).map_or(0, |received| received.gaps)
     }
 
-    /// The numbers of `group` that have come last.
+    /// The last number of each sender received in `group`.
     pub(crate) fn last(&self, group: &str) -> Numbers {
         let received = self.groups.get(group).into_iter().flat_map(|received| &received.numbers);
         received.map(|(sender, numbers)| (*sender, numbers.last)).collect()
     }
 
-    /// What a join should say of where the client stands.
+    /// The position for the `since` of a join.
     pub(crate) fn since(&self, group: &str) -> Option<Value> {
         let (epoch, offset) = self.groups.get(group)?.position.as_ref()?;
         Some(serde_json::json!({"epoch": epoch, "offset": offset}))
@@ -102,13 +102,13 @@ impl Ledger {
         };
         let group = name(frame)?;
         let received = self.groups.get_mut(group).ok_or("an event before its join")?;
-        received.follow(frame)?;
+        received.check_offset(frame)?;
         match received.number(sender, number, &frame["id"])? {
             Some(missed) => {
                 self.events += 1;
                 received.missed += missed;
             }
-            None => self.again += 1,
+            None => self.repetitions += 1,
         }
         Ok(())
     }
@@ -120,61 +120,63 @@ impl Ledger {
         }
         let received = self.groups.get_mut(name(frame)?).ok_or("a gap before its join")?;
         received.gaps += 1;
-        received.skip(frame)?;
-        received.excuse();
+        received.check_gap(frame)?;
+        received.report_loss();
         Ok(())
     }
 
     fn joined(&mut self, frame: &Value) -> Result<(), String> {
-        for standing in frame["groups"].as_array().ok_or("no groups")? {
-            if !standing["error"].is_null() {
+        for group in frame["groups"].as_array().ok_or("no groups")? {
+            if !group["error"].is_null() {
                 continue;
             }
-            match self.groups.entry(name(standing)?.to_owned()) {
-                Entry::Vacant(first) => first.insert(GroupAccount::default()).stand(standing),
-                Entry::Occupied(mut again) => again.get_mut().come_back(standing)?,
+            match self.groups.entry(name(group)?.to_owned()) {
+                Entry::Vacant(first) => first.insert(GroupRecord::default()).start_at(group),
+                Entry::Occupied(mut repetitions) => repetitions.get_mut().rejoin(group)?,
             }
         }
         Ok(())
     }
 }
 
-impl GroupAccount {
-    /// Takes a sender's number; how many were missed before it, `None` = it is dropped by its id.
+impl GroupRecord {
+    /// Records a sender's number. Returns how many were missed before it; `None`: it is a
+    /// repetition, which clients drop by its id.
     fn number(&mut self, sender: u64, number: u64, id: &Value) -> Result<Option<u64>, String> {
-        let fresh = || Sender { excused: self.excused, ..Sender::default() };
-        let received = self.numbers.entry(sender).or_insert_with(fresh);
+        let new_sender =
+            || SenderRecord { loss_reported: self.loss_reported, ..SenderRecord::default() };
+        let received = self.numbers.entry(sender).or_insert_with(new_sender);
         let what = format!("{sender}'s number {number}");
         let (last, newest) = (received.last, received.newest);
         if number <= last {
-            let Some(known) = received.came.get(&number) else {
+            let Some(known) = received.received_ids.get(&number) else {
                 return Err(format!("{what} is out of order after {last}"));
             };
             if number <= newest || known != id || id.is_null() {
-                return Err(format!("{what} came twice, after {last}; its id was {known}"));
+                return Err(format!("{what} arrived twice, after {last}; its id was {known}"));
             }
             received.newest = number;
             return Ok(None);
         }
         let missed = number - last - 1;
-        if missed > 0 && !received.excused {
-            return Err(format!("before {what}, {missed} are missing, and no gap reported it"));
+        if missed > 0 && !received.loss_reported {
+            return Err(format!("{missed} are missing before {what}, and no gap reported it"));
         }
-        received.came.insert(number, id.clone());
-        (received.last, received.newest, received.excused) = (number, number, false);
+        received.received_ids.insert(number, id.clone());
+        (received.last, received.newest, received.loss_reported) = (number, number, false);
         Ok(Some(missed))
     }
 
-    /// Something may be missing here.
-    fn excuse(&mut self) {
-        self.excused = true;
+    /// From here on, numbers may be missing.
+    fn report_loss(&mut self) {
+        self.loss_reported = true;
         for received in self.numbers.values_mut() {
-            received.excused = true;
+            received.loss_reported = true;
         }
     }
 
-    /// An event's place in the numbering of a group with history.
-    fn follow(&mut self, frame: &Value) -> Result<(), String> {
+    /// Checks that an event has the next offset, in a group with history.
+    fn check_offset(&mut self, frame: &Value) -> Result<(), String> {
         let Some((_, last)) = &mut self.position else { return Ok(()) };
         let offset = frame["offset"].as_u64().ok_or("an event without its offset")?;
         if offset != *last + 1 {
@@ -184,8 +186,8 @@ impl GroupAccount {
         Ok(())
     }
 
-    /// A gap's place in the numbering.
-    fn skip(&mut self, frame: &Value) -> Result<(), String> {
+    /// Checks that a gap continues the offsets, in a group with history.
+    fn check_gap(&mut self, frame: &Value) -> Result<(), String> {
         let Some((epoch, last)) = &mut self.position else { return Ok(()) };
         let new = frame["epoch"].as_str().unwrap_or(epoch).to_owned();
         let (from, to) = (frame["from"].as_u64(), frame["to"].as_u64());
@@ -200,24 +202,27 @@ impl GroupAccount {
         Ok(())
     }
 
-    /// Where the group stands at a join that begins anew.
-    fn stand(&mut self, standing: &Value) {
-        let epoch = standing["epoch"].as_str();
-        let at = |epoch: &str| Some((epoch.to_owned(), standing["offset"].as_u64()?));
+    /// Takes the position of a join that was not recovered.
+    fn start_at(&mut self, group: &Value) {
+        let epoch = group["epoch"].as_str();
+        let at = |epoch: &str| Some((epoch.to_owned(), group["offset"].as_u64()?));
         self.position = epoch.and_then(at);
     }
 
-    fn come_back(&mut self, standing: &Value) -> Result<(), String> {
-        if standing["recovered"] != true {
-            self.excuse();
-            self.stand(standing);
+    fn rejoin(&mut self, group: &Value) -> Result<(), String> {
+        if group["recovered"] != true {
+            self.report_loss();
+            self.start_at(group);
             self.numbers.values_mut().for_each(|received| received.newest = 0);
             return Ok(());
         }
-        let (epoch, last) = self.position.as_ref().ok_or("recovered from nowhere")?;
-        let newest = standing["offset"].as_u64().ok_or("recovered without a position")?;
-        if standing["epoch"] != **epoch || newest < *last {
-            return Err(format!("recovered from {last} of {epoch} to where it never was"));
+        let (epoch, last) =
+            self.position.as_ref().ok_or("recovered without an earlier position")?;
+        let newest = group["offset"].as_u64().ok_or("recovered without a position")?;
+        if group["epoch"] != **epoch || newest < *last {
+            return Err(format!(
+                "recovered from {last} of {epoch} to an earlier or foreign position"
+            ));
         }
         Ok(())
     }

@@ -1,10 +1,10 @@
-//! Chance that is repeated by its seed.
+//! Random numbers that a seed repeats.
 
-/// SplitMix64, as its authors give it: short, and good enough to choose with.
+/// SplitMix64: short, and good enough for tests.
 #[derive(Debug, Clone)]
-pub(crate) struct Chance(u64);
+pub(crate) struct SeededRandom(u64);
 
-impl Chance {
+impl SeededRandom {
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -21,8 +21,8 @@ impl Chance {
         self.next() % bound
     }
 
-    /// One of them.
-    pub(crate) fn of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
+    /// One of `all`, at random.
+    pub(crate) fn choose<'a, T>(&mut self, all: &'a [T]) -> &'a T {
         &all[self.below(all.len() as u64) as usize]
     }
 }
