@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn tells_when_half_of_it_is_free() {
+    async fn reports_when_half_of_it_is_free() {
         let budget = ByteBudget::new(10);
         assert!(budget.try_take(10));
         budget.give_back(4);

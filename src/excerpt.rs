@@ -27,7 +27,7 @@ mod tests {
     }
 
     #[test]
-    fn replaces_what_could_forge_a_log_line() {
+    fn replaces_characters_that_could_forge_a_log_line() {
         assert_eq!(excerpt("a\nb\r\u{1b}[31mc\u{85}d", 100), "a b  [31mc d");
         assert_eq!(excerpt("user\u{202e}gpj.exe\u{2066}\u{2028}x", 100), "user gpj.exe  x");
     }

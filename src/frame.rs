@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_length_takes_the_shortest_form() {
+    fn encodes_the_length_in_its_shortest_form() {
         for (len, header) in [
             (0, vec![0x81, 0]),
             (125, vec![0x81, 125]),
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_carries_code_and_reason_within_a_control_frame() {
+    fn a_close_frame_has_code_and_reason_within_125_bytes() {
         assert_eq!(Frame::close(4401, "no").bytes(), b"\x88\x04\x11\x31no");
         let long = Frame::close(4500, &"ñ".repeat(100));
         assert_eq!(long.len(), 2 + 2 + 122, "cut between characters, not inside one");

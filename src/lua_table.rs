@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn gives_a_repeated_key_one_place_behind_the_fixed_ones() {
+    fn stores_a_repeated_key_once_after_the_fixed_ones() {
         let mut keys = ScriptKeys::new(vec!["fixed".to_owned()]);
         let places = ["a", "b", "a"].map(|key| keys.place(key.to_owned()));
         assert_eq!(places, [2, 3, 2]);

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn every_clone_sees_the_phases_in_their_order_only() {
+    async fn every_clone_sees_the_phases_in_order() {
         let (shutdown, seen) = (Shutdown::new(), Shutdown::new());
         assert_eq!(seen.phase(), Phase::Running);
         let seen = shutdown.clone();
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_phase_that_has_passed_is_not_waited_for() {
+    async fn does_not_wait_for_a_phase_that_has_passed() {
         let shutdown = Shutdown::new();
         shutdown.close();
         shutdown.reached(Phase::Draining).await;

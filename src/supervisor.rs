@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_task_that_panics_is_reported_with_its_name_and_message() {
+    async fn reports_a_panic_with_the_tasks_name_and_message() {
         let supervisor = Supervisor::new(Shutdown::new());
         let number = 7;
         tokio::spawn(supervisor.supervise("dispatch", async move { panic!("entry {number}") }));
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_ends_before_shutdown_is_reported_and_the_first_failure_stays() {
+    async fn reports_a_task_that_ends_before_shutdown_and_keeps_the_first_failure() {
         let supervisor = Supervisor::new(Shutdown::new());
         supervisor.supervise("listener", async {}).await;
         supervisor.supervise("other", async {}).await;

@@ -211,7 +211,7 @@ async fn asks_about_at_most_four_of_two_thousand_sessions_at_once() {
         people.spawn(async move {
             let cookie = format!("sessionid={n}");
             let headers = [("Cookie", cookie.as_str())];
-            // Clients back off. Without it, 2,000 that reconnect at the same time use the whole machine for
+            // Clients back off. Otherwise 2,000 simultaneous reconnections use the whole machine for
             // handshakes, and the requests to the back end stall.
             let mut back_off = Duration::from_millis(200 + n % 800);
             loop {

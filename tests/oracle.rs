@@ -130,6 +130,6 @@ fn requires_a_complete_replay_after_recovered() {
     let missed = [join.clone(), numbered(1), back("a", 3, true), numbered(2), numbered(3)];
     assert_eq!(first_error(&missed), None);
     assert_error(&[join.clone(), numbered(1), back("a", 3, true), numbered(3)], "follows");
-    assert_error(&[join.clone(), numbered(1), back("b", 3, true)], "never was");
+    assert_error(&[join.clone(), numbered(1), back("b", 3, true)], "foreign position");
     assert_eq!(first_error(&[join, numbered(1), back("a", 3, false), numbered(4)]), None);
 }

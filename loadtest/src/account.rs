@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_that_is_skipped_is_missing_and_one_that_is_not_above_the_last_disordered() {
+    fn counts_skipped_numbers_as_missing_and_repeated_or_smaller_ones_as_disordered() {
         let mut account = Account::default();
         for seq in [1, 2, 5, 5, 4, 6] {
             account.event(seq);

@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_has_the_length_asked_for_and_gives_its_stamp_back() {
+    fn builds_an_event_of_the_requested_length_with_a_readable_timestamp() {
         let stamp = Stamp { seq: 42, due: 1_234_567_890_123 };
         for bytes in [MIN_BYTES, 200, 4000] {
             let json = stamp.json(bytes);
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_from_a_template_differs_in_nothing_but_the_stamp() {
+    fn a_message_from_a_template_differs_only_in_its_timestamp() {
         let (stamp, later) = (Stamp { seq: 7, due: 99 }, Stamp { seq: 8, due: 100 });
         let message = stamp.json(200);
         let other = Template::new(&message).unwrap().with(later);

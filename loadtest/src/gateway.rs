@@ -228,7 +228,7 @@ fn listening(child: &mut Child) -> io::Result<Listening> {
 }
 
 #[test]
-fn tokens_have_the_length_asked_for() {
+fn makes_tokens_of_the_requested_length() {
     assert!((1021..=1024).contains(&token("u00042", 1024).unwrap().len()));
     assert!(token("u00042", 0).unwrap().len() < 256);
 }

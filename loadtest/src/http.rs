@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_read_to_their_end_and_no_further() {
+    fn reads_each_response_to_its_end_and_no_further() {
         let mut bytes: &[u8] = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n{}\
             HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
         assert_eq!(read_answer(&mut bytes).unwrap(), (202, "{}".to_owned()));
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_metric_is_summed_over_its_labels_and_not_over_its_namesakes() {
+    fn sums_a_metric_over_its_labels_but_not_over_longer_names() {
         let page = "# HELP drops x\ndrops{reason=\"a\"} 2\ndrops{reason=\"b\"} 3\ndrops_other 9\n";
         assert_eq!(metric(page, "drops"), Some(5.0));
         assert_eq!(metric(page, "drops_other"), Some(9.0));

@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_scenario_parses_with_its_defaults_and_with_its_quick_flags() {
+    fn every_scenario_accepts_its_defaults_and_its_quick_flags() {
         Cli::command().debug_assert();
         for (name, quick) in SCENARIOS {
             parse(name, "--quick").unwrap();

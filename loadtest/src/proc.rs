@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_name_with_blanks_and_brackets_does_not_shift_the_fields() {
+    fn reads_the_fields_after_a_process_name_with_spaces_and_parentheses() {
         let stat = "7 (a) b (c) S 1 7 7 0 -1 4194304 90 0 0 0 150 250 0 0 20 0 3 0 100 1 1";
         assert_eq!(parse_stat(stat).unwrap(), (1.5, 2.5));
         assert!(parse_stat("7 (a) S 1").is_err());
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn idle_use_is_taken_off_in_proportion_to_time() {
+    fn subtracts_idle_use_in_proportion_to_time() {
         let idle = Used { wall: 2.0, user: 0.1, total: 0.2, write_calls: 10.0 };
         let busy = Used { wall: 4.0, user: 1.0, total: 2.0, write_calls: 100.0 };
         let net = busy.less(&idle);
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_counters_of_this_process_can_be_read() {
+    fn reads_the_counters_of_its_own_process() {
         let before = Usage::of(std::process::id()).unwrap();
         let mut spun = 0u64;
         while before.at.elapsed() < Duration::from_millis(30) {

@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_budget_is_compared_with_the_median_and_not_with_the_worst_run() {
+    fn compares_a_budget_with_the_median_run() {
         let mut report = Report::new("slow");
         let mut verdict = |runs: [f64; 3]| {
             runs.iter().for_each(|value| report.add("shift", "gateway", *value));
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn ratios_are_taken_run_by_run_and_figures_of_one_name_stand_together() {
+    fn computes_ratios_per_run_and_groups_figures_by_name() {
         let mut report = Report::new("fanout");
         for (gateway, control) in [(3.0, 2.0), (8.0, 4.0)] {
             report.add("CPU", "gateway", gateway);

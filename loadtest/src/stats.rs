@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_is_the_middle_of_the_sorted_runs() {
+    fn the_median_is_the_middle_of_the_sorted_values() {
         let odd = Spread::of(&[3.0, 1.0, 2.0]).unwrap();
         assert_eq!((odd.median, odd.min, odd.max), (2.0, 1.0, 3.0));
         assert_eq!(Spread::of(&[4.0, 1.0]).unwrap().median, 2.5);
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_are_samples_and_not_interpolated() {
+    fn percentiles_are_samples_without_interpolation() {
         let latencies = Latencies::new((1..=200).rev().map(|ms| ms * 1_000_000).collect());
         assert_eq!(latencies.percentile(50.0), 100.0);
         assert_eq!(latencies.percentile(99.0), 198.0);

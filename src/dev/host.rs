@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_this_machine_pass_with_any_port() {
+    fn accepts_names_of_this_machine_with_any_port() {
         let local = ["127.0.0.1:8080", "127.9.0.1", "localhost:8080", "LOCALHOST", "[::1]:8080"];
         for host in local.iter().chain(&["tienda.localhost", "Tienda.Test:8080"]) {
             assert!(passes(host), "{host}");
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_others_do_not_pass() {
+    fn rejects_names_of_other_hosts() {
         for host in [
             "evil.example:8080",
             "localhost.evil.example",

@@ -14,7 +14,7 @@ fn nested(depth: usize) -> String {
 }
 
 #[test]
-fn an_event_is_kept_byte_for_byte_without_the_space_around_it() {
+fn keeps_an_event_byte_for_byte_without_surrounding_space() {
     for (text, kept, kind) in [
         (r#"{"type":"aviso"}"#, r#"{"type":"aviso"}"#, "aviso"),
         ("\r\n\t {\"type\":\"a\"} \n", "{\"type\":\"a\"}", "a"),
@@ -29,7 +29,7 @@ fn an_event_is_kept_byte_for_byte_without_the_space_around_it() {
 }
 
 #[test]
-fn what_is_no_object_is_refused_with_its_beginning() {
+fn refuses_json_that_is_not_an_object_and_quotes_its_beginning() {
     for (text, found) in
         [("", ""), ("  ", ""), ("[{}]", "[{}]"), ("7", "7"), ("\u{feff}{}", "\u{feff}{}")]
     {
@@ -39,7 +39,7 @@ fn what_is_no_object_is_refused_with_its_beginning() {
 }
 
 #[test]
-fn broken_json_is_refused_with_its_place() {
+fn refuses_invalid_json_with_its_position() {
     for text in [
         "{",
         r#"{"type":"a""#,
@@ -61,7 +61,7 @@ fn broken_json_is_refused_with_its_place() {
 }
 
 #[test]
-fn the_type_is_a_string_of_1_to_128_bytes() {
+fn requires_a_type_of_1_to_128_bytes() {
     assert_eq!(parse("{}"), Err(EventError::NoType));
     assert_eq!(parse(r#"{"Type":"a"}"#), Err(EventError::NoType));
     for value in ["5", "null", r#""""#, r#"["a"]"#, "{}", "true", r#""\ud800""#] {
@@ -76,7 +76,7 @@ fn the_type_is_a_string_of_1_to_128_bytes() {
 }
 
 #[test]
-fn a_key_stands_once_in_an_object_however_it_is_written() {
+fn refuses_a_repeated_key_however_it_is_escaped() {
     let many = (0..2000).map(|n| format!("\"k{n}\":{n},")).collect::<String>();
     for (members, twice) in [
         (r#""type":"b""#.to_owned(), "type"),
@@ -99,7 +99,7 @@ fn a_key_stands_once_in_an_object_however_it_is_written() {
 }
 
 #[test]
-fn nesting_ends_at_the_limit() {
+fn limits_nesting() {
     assert!(parse(&nested(Event::MAX_DEPTH)).is_ok());
     assert_eq!(parse(&nested(Event::MAX_DEPTH + 1)), Err(EventError::TooDeep));
     assert_eq!(parse(&nested(30_000)), Err(EventError::TooDeep));
@@ -134,7 +134,7 @@ fn json_value() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn acceptance_agrees_with_a_parsed_tree(
+    fn accepts_what_a_parsed_tree_would_accept(
         kind in "[a-z_.]{0,4}",
         members in proptest::collection::btree_map("[a-z\"\\\\]{1,3}", json_value(), 0..12),
         pretty in any::<bool>(),
@@ -163,7 +163,7 @@ proptest! {
     }
 
     #[test]
-    fn ids_are_read_as_they_are_written(random in any::<[u8; 5]>(), serial in 1..=u64::MAX, id in any::<u128>()) {
+    fn parses_the_ids_that_it_writes(random in any::<[u8; 5]>(), serial in 1..=u64::MAX, id in any::<u128>()) {
         let connection = ConnectionId { instance: InstanceId::from_random(random), serial };
         prop_assert_eq!(connection.to_string().parse(), Ok(connection));
         prop_assert_eq!(PublicationId(id).to_string().parse(), Ok(PublicationId(id)));
@@ -171,7 +171,7 @@ proptest! {
 }
 
 #[test]
-fn texts_that_are_no_ids_are_refused() {
+fn refuses_malformed_ids() {
     for text in
         ["", "k3f5a2bq", "k3f5a2bq-", "k3f5a2bq-0", "k3f5a2bq-01", "K3f5a2bq-1", "k3f5a2bq-+1"]
     {
@@ -183,7 +183,7 @@ fn texts_that_are_no_ids_are_refused() {
 }
 
 #[test]
-fn an_exception_names_connections_or_users() {
+fn excludes_connections_and_users_by_name() {
     let id = |serial| ConnectionId { instance: InstanceId::from_random([7; 5]), serial };
     let except = Except { connections: vec![id(1)], users: vec!["7".into()] };
     assert!(except.holds(id(1), "8") && except.holds(id(2), "7"));

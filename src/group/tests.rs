@@ -3,14 +3,14 @@ use proptest::prelude::*;
 use super::*;
 
 #[test]
-fn legal_names_are_kept_as_written() {
+fn keeps_legal_names_as_written() {
     for name in ["usuario_7", "pedido.42", "a", "A-Z", &"x".repeat(99)] {
         assert_eq!(GroupName::parse(name).map(|n| n.to_string()), Ok(name.to_owned()));
     }
 }
 
 #[test]
-fn illegal_names_are_refused_with_their_cause() {
+fn refuses_illegal_names_with_the_cause() {
     assert_eq!(GroupName::parse(""), Err(NameError::Empty));
     assert_eq!(GroupName::parse(&"x".repeat(100)), Err(NameError::TooLong(100)));
     for (name, found) in [
@@ -53,7 +53,7 @@ fn matches_naively(pattern: &[u8], name: &[u8]) -> bool {
 
 proptest! {
     #[test]
-    fn matching_agrees_with_the_recursive_definition(
+    fn matches_as_the_recursive_definition_does(
         pattern in "[ab*]{1,8}",
         name in "[ab]{0,10}",
     ) {
@@ -63,7 +63,7 @@ proptest! {
 }
 
 #[test]
-fn a_name_of_dots_alone_is_refused() {
+fn refuses_a_name_of_dots_alone() {
     for name in [".", "..", "...", &".".repeat(99)] {
         assert_eq!(GroupName::parse(name), Err(NameError::Dots(name.to_owned())));
     }

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_that_has_begun_must_be_complete_in_time() {
+    async fn closes_a_connection_whose_head_is_not_complete_in_time() {
         let (mut stream, _, mut client) = pair(Timeouts { head: SHORT, write: LONG }).await;
         client.write_all(b"GET").await.unwrap();
         let mut buffer = [0; 16];
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_and_the_pause_between_requests_have_no_deadline_here() {
+    async fn sets_no_deadline_for_bodies_and_idle_time() {
         let (mut stream, requests, mut client) = pair(Timeouts { head: SHORT, write: LONG }).await;
         let mut buffer = [0; 16];
         client.write_all(b"head").await.unwrap();
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_is_not_read_fails() {
+    async fn fails_a_response_that_is_not_read() {
         let (mut stream, _, client) = pair(Timeouts { head: LONG, write: SHORT }).await;
         let chunk = vec![0; 1 << 20];
         let error = loop {

@@ -297,14 +297,14 @@ mod tests {
     }
 
     #[test]
-    fn nobody_loses_a_place_while_there_are_enough() {
+    fn evicts_no_connection_while_there_are_free_places() {
         let places = places(8, 8);
         let held: Vec<_> = (0..6).map(|_| now(&places, HOG)).collect();
         assert!(!held.iter().any(is_evicted));
     }
 
     #[test]
-    fn the_address_with_most_silent_connections_loses_its_oldest() {
+    fn evicts_the_oldest_silent_connection_of_the_address_with_most() {
         let places = places(8, 8);
         let other = now(&places, OTHER);
         let hog: Vec<_> = (0..5).map(|_| now(&places, HOG)).collect();
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_at_work_or_silent_for_a_moment_keeps_its_place() {
+    fn keeps_active_and_recent_connections() {
         let places = places(2, 8);
         let (first, second) = (now(&places, HOG), now(&places, HOG));
         let busy = (first.busy(), second.busy());
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_take_turns_at_places_that_become_free() {
+    fn gives_free_places_to_addresses_in_turn() {
         let places = Places::with_silence(1, 8, Duration::from_secs(3600));
         let held = now(&places, HOG);
         let mut hogs: Vec<_> = (0..3).map(|_| later(&places, HOG)).collect();
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_who_wait_are_closed_the_newest_of_the_largest_crowd_first() {
+    fn closes_the_newest_waiting_connection_of_the_address_with_most_when_too_many_wait() {
         let places = Places::with_silence(1, 2, Duration::from_secs(3600));
         let held = now(&places, HOG);
         let mut hogs: Vec<_> = (0..2).map(|_| later(&places, HOG)).collect();
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_not_lost_when_the_one_who_waited_has_gone() {
+    fn keeps_a_place_whose_waiting_connection_has_gone() {
         let places = Places::with_silence(1, 8, Duration::from_secs(3600));
         let held = now(&places, HOG);
         drop(later(&places, HOG));
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_network_is_one_address_and_a_mapped_ipv4_address_is_itself() {
+    fn counts_an_ipv6_network_as_one_address_and_unmaps_ipv4() {
         let of = |text: &str| Address::of(text.parse().unwrap());
         assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:0:0:1"));
         assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));

@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sub_is_refused_with_its_fault() {
+    fn refuses_an_illegal_sub_with_the_cause() {
         for sub in ["7", "maría/7", "a.b", "..a", &"x".repeat(255)] {
             assert_eq!(check_sub(sub), Ok(()), "{sub}");
         }

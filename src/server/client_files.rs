@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn an_encoding_is_taken_where_it_is_listed_and_not_refused() {
+    fn uses_an_encoding_that_the_client_accepts() {
         for (value, taken) in [
             ("br", true),
             ("gzip, deflate, br", true),
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_validator_is_known_in_a_list_weak_and_as_a_star() {
+    fn recognizes_an_etag_in_a_list_weak_or_as_a_star() {
         let tag = HeaderValue::from_static("\"a\"");
         for (value, held) in
             [("\"a\"", true), ("\"b\", W/\"a\"", true), ("*", true), ("\"b\"", false), ("a", false)]
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn every_file_of_the_manifest_is_served_and_no_other() {
+    fn serves_exactly_the_files_of_the_manifest() {
         let manifest: Manifest = serde_json::from_str(MANIFEST).unwrap();
         let listed = manifest.files.iter().map(|listed| &*listed.name).collect::<Vec<_>>();
         assert_eq!(listed, FILES.map(|file| file.name));

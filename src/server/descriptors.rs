@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_kinds_together_stay_within_the_limit() {
+    fn all_shares_together_stay_within_the_limit() {
         for limit in [64, 256, 1024, 4096, 65_536, 1_048_576] {
             let shared = Descriptors::within(limit, 1024);
             let sum = shared.sockets + shared.handshakes + shared.api + 2 * shared.waiting;
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_limit_leaves_every_kind_its_whole_share() {
+    fn a_large_limit_gives_every_kind_its_full_share() {
         let shared = Descriptors::within(1_048_576, 1024);
         assert_eq!((shared.handshakes, shared.api, shared.waiting), (1024, 1024, 4096));
     }

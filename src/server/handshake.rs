@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_host_or_authorization_is_refused() {
+    fn refuses_a_repeated_host_or_authorization() {
         for name in [HOST, AUTHORIZATION] {
             let repeated = request(|request| {
                 request.headers_mut().append(&name, HeaderValue::from_static("a"));
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_of_the_rfc_is_answered_as_in_the_rfc() {
+    fn answers_the_example_of_the_rfc_as_the_rfc_does() {
         let response: Response<()> = request(|_| ()).unwrap().response();
         assert_eq!(response.status(), 101);
         assert_eq!(response.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn v1_is_taken_among_other_offers_and_confirmed() {
+    fn selects_v1_among_other_offers() {
         let offer = "x, groupcast.v1.json";
         let handshake = request(|r| set(r, "sec-websocket-protocol", offer)).unwrap();
         assert_eq!(handshake.offer, Offer::V1);
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_offer_is_taken_to_be_refused_behind_it() {
+    fn selects_an_unknown_offer_in_order_to_close_with_a_code() {
         let handshake = request(|r| set(r, "sec-websocket-protocol", "chat, x")).unwrap();
         assert_eq!(handshake.offer, Offer::Unknown(HeaderValue::from_static("chat")));
         let response: Response<()> = handshake.response();
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_rfc_asks_for_must_be_there() {
+    fn requires_the_headers_of_the_rfc() {
         let error = |edit: fn(&mut Request<()>)| request(edit).unwrap_err();
         assert_eq!(error(|r| set(r, "upgrade", "h2c")), HandshakeError::NotAnUpgrade);
         assert_eq!(error(|r| set(r, "connection", "close")), HandshakeError::NotAnUpgrade);

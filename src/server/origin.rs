@@ -48,14 +48,14 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_the_same_host_passes() {
+    fn accepts_pages_of_the_same_host() {
         assert!(is_allowed("https://tienda.example", "tienda.example", &[]));
         assert!(is_allowed("http://127.0.0.1:8080", "127.0.0.1:8080", &[]));
         assert!(is_allowed("https://Tienda.example", "tienda.example", &[]));
     }
 
     #[test]
-    fn other_pages_pass_only_by_the_list_and_exactly() {
+    fn accepts_other_origins_only_if_listed_exactly() {
         let list = ["https://panel.example"];
         assert!(is_allowed("https://panel.example", "ws.example", &list));
         for wrong in [
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn two_origins_pass_never_and_none_passes() {
+    fn refuses_two_origins_and_accepts_none() {
         let mut headers = HeaderMap::new();
         assert_eq!(check(&headers, &[]), Ok(()));
         headers.insert(HOST, "a.example".parse().unwrap());

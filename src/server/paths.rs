@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_matches_as_a_whole() {
+    fn matches_a_path_as_a_whole() {
         assert_eq!(matches("/ws", "/ws"), Some(vec![]));
         assert_eq!(matches("/ws", "/ws/"), None);
         assert_eq!(matches("/ws/avisos/", "/ws/avisos/"), Some(vec![]));

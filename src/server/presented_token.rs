@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_found_where_it_may_be() {
+    fn finds_a_token_where_enabled() {
         let token = |ambient| Some(("a.b.c".to_owned(), ambient));
         assert_eq!(found("authorization", "Bearer a.b.c", ""), token(false));
         assert_eq!(found("authorization", "bearer  a.b.c", ""), token(false));
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_not_found_where_it_is_not_switched_on() {
+    fn ignores_a_token_where_not_enabled() {
         let mut headers = HeaderMap::new();
         headers.insert("cookie", "ws_token=a.b.c".parse().unwrap());
         assert_eq!(find(&Settings::default(), &headers, "token=a.b.c"), None);

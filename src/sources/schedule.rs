@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn gives_each_source_one_owner_and_moves_only_those_of_a_leaver() {
+    fn gives_each_source_one_owner_and_reassigns_only_those_of_a_departed_instance() {
         let now = Instant::now();
         let owners = |alive: &[InstanceId]| {
             let of = |index: usize| {
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn owner_looks_at_once_and_others_later() {
+    fn the_owner_reads_immediately_and_others_later() {
         let now = Instant::now();
         for me in 0..3 {
             let mut schedule = schedule(me, now);
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_over_a_source_whose_head_stands_until_it_is_empty() {
+    fn takes_over_a_source_whose_head_does_not_move_until_it_is_empty() {
         let mut now = Instant::now();
         let mut schedule = schedule(0, now);
         let foreign = (0..64).find(|index| !schedule.is_drained_here(*index)).unwrap();
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn looks_at_everything_each_second_and_polls_without_notifications() {
+    fn reads_every_source_each_second_and_polls_without_notifications() {
         let now = Instant::now();
         let mut schedule = schedule(0, now);
         assert_eq!(schedule.next(), now + FULL_LOOK);

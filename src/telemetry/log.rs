@@ -166,14 +166,14 @@ mod tests {
     use super::printable_line;
 
     #[test]
-    fn an_event_is_one_line_that_reads_as_it_is() {
+    fn writes_an_event_as_one_unchanged_line() {
         let forged = "INFO path=/a\nERROR forged\r\u{202e}gpj\u{85}\u{2028}x\n";
         assert_eq!(printable_line(forged), "INFO path=/a ERROR forged  gpj  x\n");
         assert_eq!(printable_line("{\"a\":\"añ\u{9}o\"}\n"), "{\"a\":\"añ o\"}\n");
     }
 
     #[test]
-    fn colours_pass_and_other_escape_sequences_do_not() {
+    fn keeps_colours_and_replaces_other_escape_sequences() {
         assert_eq!(printable_line("\u{1b}[32m INFO\u{1b}[0m\n"), "\u{1b}[32m INFO\u{1b}[0m\n");
         let title = "\u{1b}]0;title\u{7}\u{1b}[2J\u{1b}[";
         assert_eq!(printable_line(title), " ]0;title  [2J [\n");

@@ -106,7 +106,7 @@ fn no_room_has_a_circle_of_files() {
 }
 
 #[test]
-fn two_files_that_use_each_other_are_a_circle() {
+fn finds_two_files_that_use_each_other() {
     let a = ("src/hub/a.rs", "use super::b::B; pub struct A(B);");
     let b = ("src/hub/b.rs", "pub struct B; fn f() { super::a::g(); }");
     let c = ("src/hub/c.rs", "use super::a::A;");
@@ -116,14 +116,14 @@ fn two_files_that_use_each_other_are_a_circle() {
 }
 
 #[test]
-fn a_module_that_hands_on_what_its_files_define_makes_no_circle() {
+fn re_exports_make_no_circle() {
     let root = ("src/hub/mod.rs", "mod a; mod b; pub use a::A;");
     let files = [root, ("src/hub/a.rs", "pub struct A;"), ("src/hub/b.rs", "use super::A;")];
     assert_none(&circles(&made_up(&files)));
 }
 
 #[test]
-fn methods_of_one_type_in_two_files_that_call_each_other_are_a_circle() {
+fn finds_methods_in_two_files_that_call_each_other() {
     let root = ("src/hub/mod.rs", "struct Shard; impl Shard { fn turn(&mut self) {} }");
     let read = ("src/hub/read.rs", "impl Shard { fn hear(&mut self) { self.answer_all(); } }");
     let write = ("src/hub/write.rs", "impl Shard { fn answer_all(&mut self) { self.hear(); } }");
@@ -131,7 +131,7 @@ fn methods_of_one_type_in_two_files_that_call_each_other_are_a_circle() {
 }
 
 #[test]
-fn files_of_different_rooms_make_no_circle_here() {
+fn ignores_circles_between_rooms() {
     let files = [Source::new("src/hub/a.rs", "use crate::layer::B; pub struct A;")];
     let mut sources = Vec::from(files);
     sources.push(Source::new("src/layer.rs", "use crate::hub::a::A; pub struct B;"));

@@ -101,7 +101,7 @@ fn known() -> BTreeSet<String> {
 }
 
 #[test]
-fn a_foreign_crate_stays_in_its_rooms() {
+fn foreign_crates_stay_in_their_rooms() {
     assert_none(&strays(real(), &known(), &HOMES));
 }
 
@@ -112,7 +112,7 @@ fn every_dependency_has_its_rooms() {
 }
 
 #[test]
-fn a_crate_outside_of_its_rooms_is_found() {
+fn finds_a_crate_outside_of_its_rooms() {
     let known = BTreeSet::from(["fred".to_owned(), "mio".to_owned()]);
     let homes: [(&str, &[&str]); 2] = [("fred", &["layer/"]), ("mio", &["hub/", "socket/"])];
     let files = [
@@ -126,7 +126,7 @@ fn a_crate_outside_of_its_rooms_is_found() {
 }
 
 #[test]
-fn a_new_dependency_must_be_given_its_rooms() {
+fn requires_rooms_for_a_new_dependency() {
     let manifest = "[package]\n[dependencies]\n# Why.\nhyper-util = \"1\"\n\
         serde.workspace = true\n\n\
         [lints]\nx = 1\n";

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_followed_through_imports_and_re_exports_to_the_file_that_defines_it() {
+    fn follows_a_path_through_imports_and_re_exports_to_its_definition() {
         let modules = made_up(&[
             ("src/lib.rs", "pub mod hub; pub mod layer;"),
             ("src/hub/mod.rs", "mod shard; pub use shard::{Inbox, Shard as Loop};"),
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_binary_reaches_the_library_by_its_name() {
+    fn resolves_the_library_by_its_name_in_the_binary() {
         let modules = made_up(&[
             ("src/lib.rs", "pub mod config;"),
             ("src/config/mod.rs", "pub struct Config;"),

@@ -130,7 +130,7 @@ fn every_file_belongs_to_a_room_and_every_room_has_files() {
 }
 
 #[test]
-fn rooms_import_only_what_is_before_them() {
+fn rooms_import_only_earlier_rooms() {
     assert_none(&forbidden_imports(real()));
 }
 
@@ -142,7 +142,7 @@ fn the_layer_does_not_know_django() {
 }
 
 #[test]
-fn every_file_begins_with_what_it_is_for() {
+fn every_file_begins_with_its_charter() {
     assert_none(&files_without_charter(real()));
 }
 
@@ -153,14 +153,14 @@ fn the_architecture_document_lists_the_rooms_in_their_order() {
 }
 
 #[test]
-fn a_file_outside_of_the_rooms_and_a_room_without_files_are_found() {
+fn finds_files_outside_of_rooms_and_rooms_without_files() {
     let modules = made_up(&[("src/attic.rs", "")]);
     assert_eq!(files_without_room(&modules), ["src/attic.rs is in no room"]);
     assert_eq!(rooms_without_files(&modules).len(), ROOMS.len() - 1);
 }
 
 #[test]
-fn an_import_upwards_is_found_in_imports_code_and_macros() {
+fn finds_upward_imports_in_use_items_code_and_macros() {
     let hub = ("src/hub/mod.rs", "pub struct Hub;");
     let upwards = ["use crate::hub::Hub;", "fn f() { crate::hub::f() }", "m!(crate::hub::X);"];
     for text in upwards {
@@ -176,7 +176,7 @@ fn an_import_upwards_is_found_in_imports_code_and_macros() {
 }
 
 #[test]
-fn an_item_of_the_library_itself_is_for_those_above_it() {
+fn items_of_the_library_root_are_for_the_binary_only() {
     let library = ("src/lib.rs", "pub fn run() {} pub mod hub;");
     let below = ("src/hub/mod.rs", "use crate::run;");
     assert_eq!(forbidden_imports(&made_up(&[library, below])).len(), 1);
@@ -185,14 +185,14 @@ fn an_item_of_the_library_itself_is_for_those_above_it() {
 }
 
 #[test]
-fn a_forbidden_word_is_found_in_comments_and_in_lua() {
+fn finds_a_forbidden_word_in_comments_and_lua() {
     let sources =
         [Source::new("src/layer/a.rs", "// Django's"), Source::new("src/layer/b.lua", "'asgi:'")];
     assert_eq!(forbidden_words(&sources), ["src/layer/a.rs:1: django", "src/layer/b.lua:1: asgi"]);
 }
 
 #[test]
-fn a_file_that_does_not_say_what_it_is_for_is_found() {
+fn finds_a_file_without_a_charter() {
     let files = [("src/frame.rs", "use std::io;"), ("src/group.rs", "//! Names of groups.")];
     assert_eq!(files_without_charter(&made_up(&files)).len(), 1);
 }

@@ -34,7 +34,7 @@ fn nothing_that_touches_a_shard_is_asynchronous() {
 }
 
 #[test]
-fn every_kind_of_asynchronous_code_is_found() {
+fn finds_every_kind_of_asynchronous_code() {
     for text in [
         "async fn f() {}",
         "fn f() { g(async {}) }",
@@ -49,14 +49,14 @@ fn every_kind_of_asynchronous_code_is_found() {
 }
 
 #[test]
-fn a_handle_and_a_test_may_wait_for_a_shard() {
+fn handles_and_tests_may_await_a_shard() {
     let test = "#[cfg(test)] mod tests { async fn f() {} }";
     let files = [("src/hub/handle.rs", "async fn f() {}"), ("src/hub/shard.rs", test)];
     assert_none(&asynchronous(&made_up(&files), &["hub/"], &["hub/handle.rs"]));
 }
 
 #[test]
-fn a_path_that_matches_no_file_is_found() {
+fn finds_a_path_that_matches_no_file() {
     let modules = made_up(&[("src/hub/shard.rs", "")]);
     let found = asynchronous(&modules, &["hub/", "hub/group"], &["hub/handle.rs"]);
     assert_eq!(found, ["no file begins with hub/group", "no file begins with hub/handle.rs"]);

@@ -76,7 +76,7 @@ pub(super) fn read_all(folder: &str, extension: &str) -> Vec<Source> {
 }
 
 #[test]
-fn a_file_knows_its_room_and_its_module() {
+fn derives_room_and_module_from_the_path() {
     for (path, room, module) in [
         ("src/lib.rs", "lib", "groupcast"),
         ("src/main.rs", "main", "main"),

@@ -61,14 +61,14 @@ fn unexplained(modules: &Modules, reasons: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[test]
-fn a_type_of_one_room_has_no_namesake_in_another() {
+fn no_type_name_is_used_in_two_rooms() {
     let mut complaints = unexplained(real(), &SHARED);
     complaints.retain(|complaint| !LEFT.contains(&complaint.split(' ').next().unwrap_or_default()));
     assert_none(&complaints);
 }
 
 #[test]
-fn a_namesake_is_found_unless_a_reason_is_given_and_a_reason_unless_it_is_needed() {
+fn finds_namesakes_without_a_reason_and_reasons_without_namesakes() {
     let files = [
         ("src/hub/a.rs", "struct Word; struct Settings;"),
         ("src/hub/b.rs", "enum Word {}"),

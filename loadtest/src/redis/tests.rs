@@ -73,7 +73,7 @@ fn object(members: &[(String, Value)]) -> String {
 }
 
 #[test]
-fn a_group_send_is_written_as_the_library_writes_it() {
+fn writes_a_group_send_as_the_library_does() {
     let recording: Recording = serde_json::from_str(RECORDING).unwrap();
     assert!(recording.cases.len() >= 5);
     for mut case in recording.cases {
@@ -102,7 +102,7 @@ fn a_group_send_is_written_as_the_library_writes_it() {
 }
 
 #[test]
-fn calls_of_commands_are_read_from_info() {
+fn reads_command_calls_from_info() {
     let info = "# Commandstats\r\ncmdstat_ping:calls=2,usec=1,usec_per_call=0.50\r\n\
         cmdstat_client|setname:calls=30,usec=8\r\nelse:calls=9\r\n";
     let expected = [("client|setname".to_owned(), 30), ("ping".to_owned(), 2)];
@@ -110,7 +110,7 @@ fn calls_of_commands_are_read_from_info() {
 }
 
 #[test]
-fn the_recording_is_what_the_real_library_writes() {
+fn the_recording_matches_what_the_library_writes() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let interpreter = here.join("../target/venv/bin/python");
     assert!(interpreter.exists(), "Django's libraries are not installed: run `make setup`");
@@ -121,7 +121,7 @@ fn the_recording_is_what_the_real_library_writes() {
 }
 
 #[test]
-fn a_real_server_reports_full_mailboxes_and_takes_again_once_they_are_drained() {
+fn a_full_mailbox_is_reported_until_it_is_drained() {
     let server = start().unwrap();
     let settings = Settings { capacity: 3, ..Settings::default() };
     let mut layer = ChannelLayer::connect(server.address(), settings, 0).unwrap();

@@ -26,7 +26,7 @@ fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn a_batch_arrives_in_order_and_byte_for_byte() {
+async fn delivers_a_batch_in_order_and_byte_for_byte() {
     let mut gateway = gateway().await;
     let body = r#"{"publications": [
         {"groups": ["pedido.42", "sala_1"], "event": { "type":"uno", "n":1.10 }},
@@ -51,7 +51,7 @@ async fn a_batch_arrives_in_order_and_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_one_does_not_touch_the_others() {
+async fn an_invalid_item_does_not_affect_the_others() {
     let mut gateway = gateway().await;
     let body = r#"{"publications": [
         {"groups": ["pedido.42", "sala_1", "a b"], "event": {"type":"uno"}},
@@ -87,7 +87,7 @@ async fn what_is_wrong_with_one_does_not_touch_the_others() {
 }
 
 #[tokio::test]
-async fn a_batch_is_repeated_harmlessly_by_its_own_key_or_by_theirs() {
+async fn a_repeated_batch_publishes_nothing_twice_by_its_own_key_or_those_of_its_items() {
     let mut gateway = gateway().await;
     let body = r#"{"publications": [
         {"groups": ["pedido.42", "sala_1"], "event": {"type":"uno"}, "key": "k1"},
@@ -114,7 +114,7 @@ async fn a_batch_is_repeated_harmlessly_by_its_own_key_or_by_theirs() {
 }
 
 #[tokio::test]
-async fn what_is_no_batch_is_refused_as_a_whole() {
+async fn refuses_a_malformed_batch_as_a_whole() {
     let mut gateway = gateway().await;
     let event = r#"{"type":"uno"}"#;
     let many = format!(
@@ -141,7 +141,7 @@ async fn what_is_no_batch_is_refused_as_a_whole() {
 }
 
 #[tokio::test]
-async fn a_batch_that_finds_no_room_says_from_where_on_to_repeat() {
+async fn a_batch_without_room_names_the_first_item_to_repeat() {
     let settings =
         publish::Settings { publish_timeout: Duration::from_millis(20), ..Default::default() };
     let mut gateway = gateway_with(settings, LONG).await;

@@ -23,7 +23,7 @@ fn chunked(text: &str) -> Body {
 }
 
 #[tokio::test]
-async fn an_event_may_be_as_large_as_the_bound_and_no_larger() {
+async fn accepts_an_event_at_the_size_limit_and_refuses_a_larger_one() {
     let mut gateway = gateway().await;
     let most = publish::Settings::default().max_event_bytes;
     let (fits, exceeds, huge) = (event_of(most), event_of(most + 1), event_of(2 * most));
@@ -40,7 +40,7 @@ async fn an_event_may_be_as_large_as_the_bound_and_no_larger() {
 }
 
 #[tokio::test]
-async fn a_declared_length_over_the_bound_is_refused_before_the_body_comes() {
+async fn refuses_a_declared_length_over_the_limit_before_the_body_arrives() {
     let gateway = gateway().await;
     let never = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
     let request = request("POST", "/users/7/send").header("content-length", "1000000").body(never);
@@ -49,7 +49,7 @@ async fn a_declared_length_over_the_bound_is_refused_before_the_body_comes() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_given_up() {
+async fn answers_408_if_the_body_does_not_arrive() {
     let gateway = gateway_with(publish::Settings::default(), Duration::from_millis(20)).await;
     let first = stream::iter([Ok::<_, Infallible>(Bytes::from_static(b"{\"type\""))]);
     let answer = gateway
@@ -60,7 +60,7 @@ async fn a_body_that_does_not_come_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_no_event() {
+async fn refuses_a_body_that_is_cut_off() {
     let mut gateway = gateway().await;
     let broken = stream::iter([Ok(Bytes::from_static(b"{")), Err(std::io::Error::other("reset"))]);
     let answer = gateway.call(post("/users/7/send", Body::from_stream(broken))).await;
@@ -69,7 +69,7 @@ async fn a_body_that_breaks_off_is_no_event() {
 }
 
 #[tokio::test]
-async fn without_room_a_publisher_is_told_to_come_back() {
+async fn answers_503_with_retry_after_when_there_is_no_room() {
     let settings =
         publish::Settings { publish_timeout: Duration::from_millis(20), ..Default::default() };
     let gateway = gateway_with(settings, LONG).await;
@@ -85,7 +85,7 @@ async fn without_room_a_publisher_is_told_to_come_back() {
 }
 
 #[tokio::test]
-async fn requests_beyond_the_most_in_flight_are_told_to_come_back() {
+async fn answers_503_beyond_the_limit_of_requests_in_flight() {
     let (api, inbox, metrics) = api(publish::Settings::default(), LONG).await;
     let in_flight = Arc::new(InFlight::new(Arc::clone(&metrics)));
     let gateway = Gateway { router: routes(Arc::new(api), &in_flight), inbox, metrics };
@@ -105,7 +105,7 @@ async fn requests_beyond_the_most_in_flight_are_told_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_panic_is_a_problem_of_one_request() {
+async fn a_panic_fails_only_its_own_request() {
     async fn faulty() -> StatusCode {
         panic!("on purpose")
     }

@@ -6,7 +6,7 @@ use crate::event::Target;
 const AVISO: &str = r#"{"type":"aviso"}"#;
 
 #[tokio::test]
-async fn a_broadcast_reaches_everybody_byte_for_byte() {
+async fn delivers_a_broadcast_to_all_byte_for_byte() {
     let mut gateway = gateway().await;
     let body = r#"{"to": "all", "event": { "type":"aviso", "n":1.10 }}"#;
     let answer = gateway.call(post("/broadcast?except=user:7", body)).await;
@@ -18,7 +18,7 @@ async fn a_broadcast_reaches_everybody_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn a_path_whose_dots_a_client_resolved_reaches_nobody() {
+async fn a_path_with_dots_resolved_by_the_client_never_broadcasts() {
     let mut gateway = gateway().await;
     // What curl, requests and fetch make of /groups/../send and the like.
     for path in ["/send", "/groups/send", "/users/send", "/connections/send", "/close"] {
@@ -42,7 +42,7 @@ async fn a_path_whose_dots_a_client_resolved_reaches_nobody() {
 }
 
 #[tokio::test]
-async fn an_event_that_does_not_name_everybody_is_no_broadcast() {
+async fn refuses_a_broadcast_whose_body_does_not_address_all() {
     let mut gateway = gateway().await;
     for body in [
         AVISO,

@@ -4,7 +4,7 @@ use super::*;
 use crate::event::Member;
 
 #[tokio::test]
-async fn a_connection_or_a_user_is_closed_with_the_code_asked_for() {
+async fn closes_a_connection_or_a_user_with_the_requested_code() {
     let mut gateway = gateway().await;
     let connection = || Member::Connection("k3f5a2bq-17".parse().expect("legal"));
     let user = |sub: &str| Member::User(sub.into());
@@ -22,7 +22,7 @@ async fn a_connection_or_a_user_is_closed_with_the_code_asked_for() {
 }
 
 #[tokio::test]
-async fn a_session_is_closed_alone() {
+async fn closes_only_the_connections_of_a_session() {
     let mut gateway = gateway().await;
     let path = "/users/7/close?code=4401&session=ab%2Bc";
     let answer = gateway.call(empty(request("POST", path))).await;
@@ -31,7 +31,7 @@ async fn a_session_is_closed_alone() {
 }
 
 #[tokio::test]
-async fn another_code_or_parameter_closes_nobody() {
+async fn refuses_other_codes_and_parameters_without_closing_anything() {
     let mut gateway = gateway().await;
     let long = format!("session={}", "x".repeat(129));
     for query in [

@@ -6,7 +6,7 @@ use super::*;
 use crate::http::ProblemKind;
 
 #[tokio::test]
-async fn the_description_is_served_without_a_key() {
+async fn serves_the_description_without_a_key() {
     let gateway = gateway().await;
     let request = Request::builder().uri("/openapi.json").body(Body::empty());
     let answer = gateway.call(request.expect("legal")).await;
@@ -16,7 +16,7 @@ async fn the_description_is_served_without_a_key() {
 }
 
 #[test]
-fn every_route_is_described_and_nothing_else() {
+fn describes_every_route_and_no_other() {
     let source = include_str!("../mod.rs");
     let routes: HashSet<&str> = source
         .lines()
@@ -28,7 +28,7 @@ fn every_route_is_described_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn the_methods_of_every_path_are_those_described() {
+async fn every_path_allows_exactly_the_described_methods() {
     let gateway = gateway().await;
     for (template, item) in DOCUMENT["paths"].as_object().expect("paths") {
         let path = template.replace("{name}", "a").replace("{member}", "user:7");
@@ -50,7 +50,7 @@ async fn the_methods_of_every_path_are_those_described() {
 }
 
 #[test]
-fn every_reference_leads_somewhere() {
+fn every_reference_resolves() {
     fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
         match value {
             Value::Object(members) => {
@@ -71,7 +71,7 @@ fn every_reference_leads_somewhere() {
 }
 
 #[test]
-fn every_kind_of_problem_has_a_code_of_its_own_and_is_described() {
+fn every_problem_has_a_distinct_code_and_a_description() {
     let mut codes = HashSet::new();
     let words: String = ["/users/{sub}/send", "/batch", "/broadcast"]
         .iter()
@@ -89,7 +89,7 @@ fn every_kind_of_problem_has_a_code_of_its_own_and_is_described() {
 }
 
 #[test]
-fn a_problem_is_described_as_it_is_written() {
+fn problems_have_the_described_members() {
     let schema = &DOCUMENT["components"]["schemas"]["Problem"];
     let required: HashSet<_> =
         schema["required"].as_array().expect("required").iter().filter_map(Value::as_str).collect();

@@ -4,7 +4,7 @@ use super::*;
 use crate::event::Member;
 
 #[tokio::test]
-async fn a_connection_or_a_user_joins_and_leaves() {
+async fn adds_and_removes_a_connection_or_a_user() {
     let mut gateway = gateway().await;
     let group = || GroupName::parse("sala_1").expect("legal");
     let connection = Member::Connection("k3f5a2bq-17".parse().expect("legal"));
@@ -26,7 +26,7 @@ async fn a_connection_or_a_user_joins_and_leaves() {
 }
 
 #[tokio::test]
-async fn who_is_neither_is_refused() {
+async fn refuses_a_member_that_is_neither_a_connection_nor_a_user() {
     let mut gateway = gateway().await;
     for (path, code) in [
         ("/groups/sala_1/members/7", "bad_member"),

@@ -5,7 +5,7 @@ use super::*;
 const AVISO: &str = r#"{"type":"aviso"}"#;
 
 #[tokio::test]
-async fn a_missing_or_unknown_key_is_challenged() {
+async fn answers_401_to_a_missing_or_unknown_key() {
     let mut gateway = gateway().await;
     let bare = |header: Option<&str>| {
         let mut builder = Request::builder().method("POST").uri("/users/7/send");
@@ -32,7 +32,7 @@ async fn a_missing_or_unknown_key_is_challenged() {
 }
 
 #[tokio::test]
-async fn a_key_without_the_right_is_told_which_one_it_lacks() {
+async fn names_the_permission_that_a_key_lacks() {
     let mut gateway = gateway().await;
     let cases = [
         (
@@ -81,7 +81,7 @@ async fn a_key_without_the_right_is_told_which_one_it_lacks() {
 }
 
 #[tokio::test]
-async fn an_unknown_path_and_an_unknown_method_are_problems_too() {
+async fn answers_unknown_paths_and_methods_with_a_problem() {
     let gateway = gateway().await;
     for path in ["/", "/groups", "/groups/a/b/c", "/send", "/users/7/send/", "/GROUPS/a"] {
         let answer = gateway.call(post(path, AVISO)).await;
@@ -100,7 +100,7 @@ async fn an_unknown_path_and_an_unknown_method_are_problems_too() {
 }
 
 #[tokio::test]
-async fn a_name_that_nothing_can_have_is_refused_with_its_fault() {
+async fn refuses_an_illegal_name_with_its_cause() {
     let gateway = gateway().await;
     let long = format!("/groups/{}/send", "g".repeat(100));
     let sub = format!("/users/{}/send", "7".repeat(256));
@@ -123,7 +123,7 @@ async fn a_name_that_nothing_can_have_is_refused_with_its_fault() {
 }
 
 #[tokio::test]
-async fn a_query_that_would_be_misread_is_refused() {
+async fn refuses_an_unknown_or_malformed_query_parameter() {
     let gateway = gateway().await;
     let many = vec!["except=user:7"; 101].join("&");
     for (query, status, code, words) in [
@@ -147,7 +147,7 @@ async fn a_query_that_would_be_misread_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_no_event_is_refused_with_the_events_own_words() {
+async fn refuses_a_malformed_event_with_the_error_of_its_check() {
     let mut gateway = gateway().await;
     let deep = format!(r#"{{"type":"aviso","a":{}{}}}"#, "[".repeat(32), "]".repeat(32));
     let cases: [&[u8]; 9] = [
@@ -172,7 +172,7 @@ async fn what_is_no_event_is_refused_with_the_events_own_words() {
 }
 
 #[tokio::test]
-async fn a_body_declared_as_something_else_is_refused() {
+async fn refuses_a_body_with_another_content_type() {
     let gateway = gateway().await;
     for (name, value) in [
         ("content-type", "text/xml"),
@@ -187,7 +187,7 @@ async fn a_body_declared_as_something_else_is_refused() {
 }
 
 #[tokio::test]
-async fn an_idempotency_key_that_cannot_be_one_is_refused() {
+async fn refuses_a_malformed_idempotency_key() {
     let gateway = gateway().await;
     let long = "k".repeat(256);
     for (keys, status, code) in [

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 
 #[tokio::test]
-async fn a_group_that_nobody_holds_is_reported_empty() {
+async fn reports_a_group_without_connections() {
     let gateway = gateway().await;
     let answer = gateway.call(empty(request_of(AUDIT, "GET", "/groups/pedido.42"))).await;
     assert_eq!(answer.status, StatusCode::OK);
@@ -18,7 +18,7 @@ async fn a_group_that_nobody_holds_is_reported_empty() {
 }
 
 #[tokio::test]
-async fn a_user_who_is_not_here_is_reported_without_connections() {
+async fn reports_a_user_without_connections() {
     let gateway = gateway().await;
     let answer = gateway.call(empty(request("GET", "/users/mar%C3%ADa"))).await;
     assert_eq!(answer.status, StatusCode::OK);

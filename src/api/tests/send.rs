@@ -10,7 +10,7 @@ fn group(name: &str) -> Target {
 }
 
 #[tokio::test]
-async fn an_event_passes_byte_for_byte() {
+async fn publishes_an_event_byte_for_byte() {
     let mut gateway = gateway().await;
     for event in [
         AVISO,
@@ -29,7 +29,7 @@ async fn an_event_passes_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn an_event_can_be_for_a_group_a_user_or_a_connection() {
+async fn publishes_to_a_group_a_user_or_a_connection() {
     let mut gateway = gateway().await;
     let targets = [
         ("/groups/sala_1/send", group("sala_1")),
@@ -49,7 +49,7 @@ async fn an_event_can_be_for_a_group_a_user_or_a_connection() {
 }
 
 #[tokio::test]
-async fn expiry_and_exclusions_come_with_the_query() {
+async fn takes_expiry_and_exclusions_from_the_query() {
     let mut gateway = gateway().await;
     let query = "expiry_ms=1500&except=k3f5a2bq-17&except=user:k3f5a2bq-18&except=user%3Aa%26b+c";
     let answer = gateway.call(post(&format!("/users/7/send?{query}"), AVISO)).await;
@@ -65,7 +65,7 @@ async fn expiry_and_exclusions_come_with_the_query() {
 }
 
 #[tokio::test]
-async fn a_body_may_be_undeclared_or_declared_as_curl_does() {
+async fn accepts_a_body_without_a_content_type_or_with_the_one_of_curl() {
     let mut gateway = gateway().await;
     let types = [
         None,
@@ -91,7 +91,7 @@ fn keyed(key: &str, name: &str, event: &'static str) -> Request<Body> {
 }
 
 #[tokio::test]
-async fn a_repeated_idempotency_key_gets_the_same_answer_and_says_so() {
+async fn answers_a_repeated_idempotency_key_with_the_first_response() {
     let mut gateway = gateway().await;
     let first = gateway.call(keyed(SHOP, "k", AVISO)).await;
     let again = gateway.call(keyed(SHOP, "k", AVISO)).await;
@@ -108,7 +108,7 @@ async fn a_repeated_idempotency_key_gets_the_same_answer_and_says_so() {
 }
 
 #[tokio::test]
-async fn concurrent_requests_with_one_idempotency_key_send_once() {
+async fn concurrent_requests_with_one_idempotency_key_publish_once() {
     let mut gateway = gateway().await;
     let requests = (0..20).map(|_| gateway.call(keyed(SHOP, "k", AVISO)));
     let answers = futures_util::future::join_all(requests).await;
@@ -121,7 +121,7 @@ async fn concurrent_requests_with_one_idempotency_key_send_once() {
 }
 
 #[tokio::test]
-async fn a_request_id_is_returned_or_made() {
+async fn returns_the_request_id_or_a_new_one() {
     let gateway = gateway().await;
     let builder = request("POST", "/users/7/send").header("x-request-id", "pedido-7");
     let answer = gateway.call(builder.body(AVISO.into()).expect("legal")).await;
@@ -135,7 +135,7 @@ async fn a_request_id_is_returned_or_made() {
 }
 
 #[tokio::test]
-async fn a_request_id_that_is_long_or_would_garble_the_log_is_replaced() {
+async fn replaces_a_request_id_that_is_too_long_or_not_printable() {
     let gateway = gateway().await;
     let long = "x".repeat(20 * 1024);
     for id in [&*long, "", "a b", "a\tb", "a\u{202e}b", "{\"a\":1}"] {
@@ -151,7 +151,7 @@ async fn a_request_id_that_is_long_or_would_garble_the_log_is_replaced() {
 }
 
 #[tokio::test]
-async fn requests_are_counted_by_template_and_status() {
+async fn counts_requests_by_path_template_and_status() {
     let gateway = gateway().await;
     gateway.call(post("/groups/sala_1/send", AVISO)).await;
     gateway.call(post("/groups/sala_2/send", AVISO)).await;

@@ -13,7 +13,7 @@ fn advice_on(status: u16, location: Option<&str>, json: bool, body: &'static str
 }
 
 #[test]
-fn names_the_likely_setting_of_each_answer() {
+fn names_the_likely_setting_for_each_failure() {
     let to_https = Some("https://tienda.example/groupcast/connect");
     for (status, location, body, named) in [
         (400, None, "<h1>Bad Request (400)</h1>", "ALLOWED_HOSTS"),
@@ -36,7 +36,7 @@ fn names_the_likely_setting_of_each_answer() {
 }
 
 #[test]
-fn guesses_nothing_and_repeats_nothing_of_the_body() {
+fn never_repeats_the_body_of_an_unexplained_failure() {
     assert_eq!(advice_on(500, None, false, "geheim"), "the back end answered 500");
     assert_eq!(advice_on(403, None, false, "geheim"), "the back end answered 403");
 }

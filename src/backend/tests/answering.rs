@@ -41,7 +41,7 @@ async fn outcome(status: u16, json: bool, body: &'static str) -> Result<CallRepl
 }
 
 #[tokio::test]
-async fn an_answer_may_have_a_result_memberships_and_a_close_code() {
+async fn reads_result_memberships_and_close_code_of_an_answer() {
     let body = r#"{"result":{"leidas":[31,1.50]},"join":["pedido.42"],"leave":["sala_1"],"close":4403,"x":1}"#;
     let reply = outcome(200, true, body).await.unwrap();
     assert_eq!(reply.result.unwrap().get(), r#"{"leidas":[31,1.50]}"#, "as it was written");
@@ -54,7 +54,7 @@ async fn an_answer_may_have_a_result_memberships_and_a_close_code() {
 }
 
 #[tokio::test]
-async fn a_refusal_has_the_back_ends_message_or_that_of_its_status() {
+async fn a_refusal_has_the_back_ends_message_or_one_for_its_status() {
     for (status, code, retry) in [
         (400, "bad_request", false),
         (401, "forbidden", false),

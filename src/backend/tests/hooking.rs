@@ -118,7 +118,7 @@ async fn an_answer_gives_identity_and_lifetime() {
 }
 
 #[tokio::test]
-async fn an_undecided_verdict_names_its_cause() {
+async fn a_failed_hook_request_names_its_cause() {
     assert!(matches!(word(401, true, r#"{"code":"anonymous"}"#).await, HookVerdict::Unauthorized));
     assert!(matches!(word(401, false, "").await, HookVerdict::Unauthorized));
     assert!(matches!(word(403, true, "{}").await, HookVerdict::Forbidden));
@@ -165,7 +165,7 @@ async fn asks_once_while_the_verdict_is_cached() {
 }
 
 #[tokio::test]
-async fn a_request_goes_on_when_its_caller_is_gone() {
+async fn a_request_continues_after_its_caller_is_gone() {
     let (release, released) = tokio::sync::watch::channel(false);
     let server = Server::start(move |_| {
         let mut released = released.clone();
@@ -190,7 +190,7 @@ async fn a_request_goes_on_when_its_caller_is_gone() {
 }
 
 #[tokio::test]
-async fn refuses_at_once_when_the_queue_is_full() {
+async fn refuses_immediately_when_the_queue_is_full() {
     let server = Server::start(|_| std::future::pending()).await;
     let hook = hook(&Settings { timeout: Duration::from_secs(600), ..settings(&server.url) });
     let mut waiting = tokio::task::JoinSet::new();
@@ -210,7 +210,7 @@ async fn refuses_at_once_when_the_queue_is_full() {
 }
 
 #[tokio::test]
-async fn asks_once_in_the_place_of_a_described_browser() {
+async fn asks_the_hook_on_behalf_of_a_described_browser() {
     let server = Server::saying(200, true, r#"{"sub":"7","groups":["usuario_7"]}"#).await;
     let settings = settings(&server.url);
     let request = HookRequest::described("/ws", "tienda.example", Some("sessionid=7"));
@@ -226,7 +226,7 @@ async fn asks_once_in_the_place_of_a_described_browser() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_too_long_fails_without_a_trace() {
+async fn a_request_that_is_too_long_fails_without_being_sent() {
     let server = Server::saying(200, true, r#"{"sub":"7"}"#).await;
     let metrics = Arc::new(Metrics::new());
     let hook = Hook::new(&settings(&server.url), Arc::new(verifier()), None, Arc::clone(&metrics));

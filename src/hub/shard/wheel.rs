@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn meets_a_connection_at_its_second_and_once() {
+    fn fires_once_at_the_second_of_a_connection() {
         let mut wheel = TimerWheel::new();
         wheel.put(7, 3);
         assert!(turned(&mut wheel, 2).is_empty());
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn meets_a_connection_due_in_the_past_next() {
+    fn fires_an_overdue_connection_at_the_next_second() {
         let mut wheel = TimerWheel::new();
         assert!(turned(&mut wheel, 10).is_empty());
         wheel.put(7, 3);
@@ -71,14 +71,14 @@ mod tests {
     }
 
     #[test]
-    fn meets_a_connection_far_ahead_within_a_round() {
+    fn fires_a_distant_connection_within_one_round() {
         let mut wheel = TimerWheel::new();
         wheel.put(7, 1_000_000);
         assert_eq!(turned(&mut wheel, SLOTS - 1), [7]);
     }
 
     #[test]
-    fn meets_every_connection_once_after_a_long_pause() {
+    fn fires_every_connection_once_after_a_long_pause() {
         let mut wheel = TimerWheel::new();
         for key in 0..50 {
             wheel.put(key, u64::from(key) + 1);

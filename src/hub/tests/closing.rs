@@ -17,7 +17,7 @@ pub(super) fn tight(overflow: Overflow) -> socket::Settings {
 }
 
 #[test]
-fn a_slow_reader_is_told_of_what_it_missed_of_its_own_address() {
+fn a_slow_reader_gets_a_gap_for_missed_events_to_its_own_user() {
     let mut bench = Bench::new();
     let mut peer = bench.narrow_seat("7", &[]);
     let published = 1500;
@@ -45,7 +45,7 @@ fn a_slow_reader_is_told_of_what_it_missed_of_its_own_address() {
 }
 
 #[test]
-fn a_connection_closed_for_slowness_gets_its_close_frame_last() {
+fn a_connection_closed_for_slowness_receives_its_close_frame_last() {
     let mut bench = Bench::with(tight(Overflow::Close), 16);
     let mut peer = bench.narrow_seat("7", &["g"]);
     for n in 0..100 {
@@ -64,7 +64,7 @@ fn a_connection_closed_for_slowness_gets_its_close_frame_last() {
 }
 
 #[test]
-fn a_leave_that_finds_the_connection_too_slow_says_nothing_after_the_close() {
+fn a_leave_that_closes_a_slow_connection_sends_nothing_after_the_close() {
     let mut bench = Bench::with(tight(Overflow::Close), 16);
     let mut peer = bench.narrow_seat("7", &["g"]);
     while !bench.shard.connections[0].socket.has_waiting() {
@@ -85,7 +85,7 @@ fn a_leave_that_finds_the_connection_too_slow_says_nothing_after_the_close() {
 }
 
 #[test]
-fn publications_linked_to_a_connection_that_is_closed_in_the_same_turn_are_counted() {
+fn counts_publications_of_a_connection_closed_in_the_same_turn() {
     let mut bench = Bench::new();
     let peer = bench.seat("7", &["g"]);
     bench.publish(bench.to_group("g", 1));
@@ -98,7 +98,7 @@ fn publications_linked_to_a_connection_that_is_closed_in_the_same_turn_are_count
 }
 
 #[test]
-fn a_close_of_the_peer_is_answered_even_if_nothing_more_follows() {
+fn answers_the_close_of_a_peer_that_sends_nothing_more() {
     let mut bench = Bench::new();
     let mut peer = bench.seat("7", &["g"]);
     peer.close();
@@ -109,7 +109,7 @@ fn a_close_of_the_peer_is_answered_even_if_nothing_more_follows() {
 }
 
 #[test]
-fn a_closing_connection_is_let_go_by_its_peer_although_a_request_is_under_way() {
+fn a_closing_connection_ends_with_its_peer_although_a_request_is_pending() {
     let mut bench = Bench::new();
     let mut peer = bench.arrive("7", Encoding::Plain(0), &[]);
     bench.grant_all();
@@ -123,7 +123,7 @@ fn a_closing_connection_is_let_go_by_its_peer_although_a_request_is_under_way() 
 }
 
 #[test]
-fn whoever_leaves_by_whatever_way_is_counted_out() {
+fn counts_every_connection_out_however_it_ends() {
     let mut bench = Bench::new();
     let mut peers: Vec<_> = (0..4).map(|_| bench.seat("7", &["g"])).collect();
     bench.control(Control::Close(member(&peers[0]), 4409));
@@ -143,7 +143,7 @@ fn whoever_leaves_by_whatever_way_is_counted_out() {
 }
 
 #[test]
-fn a_draining_shard_ends_when_its_peers_have_gone_and_closes_who_still_arrives() {
+fn a_draining_shard_ends_after_its_last_connection_and_closes_new_ones() {
     let mut bench = Bench::new();
     let mut peers: Vec<_> = (0..10).map(|_| bench.seat("7", &["g"])).collect();
     let (window, grace) = (std::time::Duration::from_secs(1), std::time::Duration::from_secs(20));

@@ -55,7 +55,7 @@ fn identity_with(sub: &str, groups: &[&str]) -> Identity {
 }
 
 #[test]
-fn a_word_is_asked_for_again_when_it_is_due_and_once() {
+fn requests_a_due_confirmation_once() {
     let mut bench = Bench::new();
     let mut peer = seat(&mut bench);
     bench.pass(9);
@@ -76,7 +76,7 @@ fn a_word_is_asked_for_again_when_it_is_due_and_once() {
 }
 
 #[test]
-fn a_new_word_takes_the_place_of_the_old() {
+fn a_confirmation_replaces_the_identity() {
     let mut bench = Bench::new();
     let mut peer = seat(&mut bench);
     bench.pass(10);
@@ -89,7 +89,7 @@ fn a_new_word_takes_the_place_of_the_old() {
 }
 
 #[test]
-fn a_word_on_somebody_else_and_a_refusal_end_the_connection() {
+fn closes_a_connection_on_a_refusal_or_another_user() {
     let mut bench = Bench::new();
     let (mut other, mut refused) = (seat(&mut bench), seat(&mut bench));
     bench.pass(10);
@@ -107,7 +107,7 @@ fn a_word_on_somebody_else_and_a_refusal_end_the_connection() {
 }
 
 #[test]
-fn a_word_that_cannot_be_had_is_asked_for_later() {
+fn repeats_a_failed_confirmation_later() {
     let mut bench = Bench::new();
     let mut peer = seat(&mut bench);
     bench.pass(10);
@@ -121,7 +121,7 @@ fn a_word_that_cannot_be_had_is_asked_for_later() {
 }
 
 #[test]
-fn a_word_that_runs_out_unconfirmed_ends_with_the_advice_to_come_back() {
+fn closes_an_unconfirmed_connection_with_a_code_that_lets_it_reconnect() {
     let mut bench = Bench::new();
     // The fixture's identity runs out; nobody answers the question.
     let vouch = vouch(&bench, 10);
@@ -141,7 +141,7 @@ fn a_word_that_runs_out_unconfirmed_ends_with_the_advice_to_come_back() {
 }
 
 #[test]
-fn the_back_ends_welcome_goes_before_the_routes() {
+fn the_hooks_welcome_takes_precedence_over_the_routes() {
     let mut bench = Bench::new();
     let vouch = vouch(&bench, 600);
     // The second route has a welcome of its own.
@@ -153,7 +153,7 @@ fn the_back_ends_welcome_goes_before_the_routes() {
 }
 
 #[test]
-fn an_answer_that_comes_too_late_is_nobodys() {
+fn ignores_a_confirmation_for_a_connection_that_has_gone() {
     let mut bench = Bench::new();
     let mut peer = seat(&mut bench);
     bench.pass(10);

@@ -38,7 +38,7 @@ fn publish_at(bench: &mut Bench, name: &str, offset: u64) {
 }
 
 #[test]
-fn replay_comes_before_what_was_held_back_and_that_before_live() {
+fn delivers_replay_then_held_back_then_live_publications() {
     let mut bench = Bench::new();
     let mut peer = bench.seat("7", &[]);
     peer.say(r#"{"type":"join","id":1,"groups":["g"]}"#);
@@ -56,7 +56,7 @@ fn replay_comes_before_what_was_held_back_and_that_before_live() {
 }
 
 #[test]
-fn what_the_replay_held_is_not_delivered_again_when_it_arrives_late() {
+fn drops_late_publications_that_the_replay_contained() {
     let mut bench = Bench::new();
     let mut first = bench.seat("1", &["g"]);
     publish_at(&mut bench, "g", 1);
@@ -76,7 +76,7 @@ fn what_the_replay_held_is_not_delivered_again_when_it_arrives_late() {
 }
 
 #[test]
-fn the_first_member_of_a_group_is_not_told_twice_either() {
+fn the_first_member_of_a_group_receives_each_publication_once() {
     let mut bench = Bench::new();
     let mut peer = bench.arrive("7", Encoding::V1, &["g"]);
     let join = bench.join();
@@ -92,7 +92,7 @@ fn the_first_member_of_a_group_is_not_told_twice_either() {
 }
 
 #[test]
-fn a_group_named_twice_is_replayed_once() {
+fn replays_a_group_once_that_is_named_twice() {
     let mut bench = Bench::new();
     let mut peer = bench.seat("7", &[]);
     peer.say(r#"{"type":"join","id":1,"groups":["g","g"]}"#);
@@ -105,7 +105,7 @@ fn a_group_named_twice_is_replayed_once() {
 }
 
 #[test]
-fn joining_a_held_group_again_in_vain_ends_nothing() {
+fn a_failed_repeated_join_keeps_the_membership() {
     let mut bench = Bench::new();
     let mut peer = bench.seat("7", &["g"]);
     peer.say(r#"{"type":"join","id":1,"groups":["g"]}"#);
@@ -121,7 +121,7 @@ fn joining_a_held_group_again_in_vain_ends_nothing() {
 }
 
 #[test]
-fn an_answer_to_a_join_that_was_left_does_not_settle_the_next() {
+fn the_answer_to_a_cancelled_join_does_not_complete_the_next() {
     let mut bench = Bench::new();
     let mut peer = bench.seat("7", &[]);
     for frame in [
@@ -145,7 +145,7 @@ fn an_answer_to_a_join_that_was_left_does_not_settle_the_next() {
 }
 
 #[test]
-fn nothing_comes_before_the_welcome() {
+fn sends_nothing_before_the_welcome() {
     let mut bench = Bench::new();
     let mut peer = bench.arrive("7", Encoding::V1, &["g", "h"]);
     let join = bench.join();
@@ -164,7 +164,7 @@ fn nothing_comes_before_the_welcome() {
 }
 
 #[test]
-fn a_plain_connection_outlives_the_loss_of_a_group_while_it_arrives() {
+fn a_plain_connection_survives_the_loss_of_a_group_during_admission() {
     let mut bench = Bench::new();
     let mut peer = bench.arrive_by("7", Encoding::Plain(0), &["g", "h"], false, 1);
     let join = bench.join();
@@ -178,7 +178,7 @@ fn a_plain_connection_outlives_the_loss_of_a_group_while_it_arrives() {
 }
 
 #[test]
-fn a_plain_connection_without_its_groups_is_told_to_come_back() {
+fn closes_a_plain_connection_without_its_groups_with_a_code_that_lets_it_reconnect() {
     let mut bench = Bench::new();
     let mut peer = bench.arrive_by("7", Encoding::Plain(0), &["g", "h"], false, 1);
     let join = bench.join();
@@ -193,7 +193,7 @@ fn a_plain_connection_without_its_groups_is_told_to_come_back() {
 }
 
 #[test]
-fn what_was_linked_before_a_leave_stands_before_the_left() {
+fn sends_publications_accepted_before_a_leave_before_the_left() {
     let mut bench = Bench::new();
     let mut peer = bench.seat("7", &["g"]);
     bench.publish(bench.to_group("g", 1));
@@ -206,7 +206,7 @@ fn what_was_linked_before_a_leave_stands_before_the_left() {
 }
 
 #[test]
-fn what_a_group_sent_is_not_counted_for_the_next_with_its_key() {
+fn does_not_count_losses_of_a_group_for_the_next_one_with_its_key() {
     let mut bench = Bench::new();
     let mut peer = bench.seat("7", &["g"]);
     bench.publish(bench.to_group("g", 1));
@@ -221,7 +221,7 @@ fn what_a_group_sent_is_not_counted_for_the_next_with_its_key() {
 }
 
 #[test]
-fn a_socket_that_dies_while_its_join_is_answered_takes_the_last_member_along() {
+fn a_socket_that_fails_during_a_join_answer_removes_the_last_member() {
     let mut bench = Bench::with(super::closing::tight(Overflow::DropOldest), 16);
     let peer = bench.arrive("7", Encoding::V1, &["g"]);
     let join = bench.join();
@@ -242,7 +242,7 @@ fn a_socket_that_dies_while_its_join_is_answered_takes_the_last_member_along() {
 }
 
 #[test]
-fn events_of_an_older_generation_do_not_follow_an_answer_of_a_newer() {
+fn drops_events_of_an_older_generation_after_a_join_answer_of_a_newer() {
     let mut bench = Bench::new();
     let mut first = bench.seat("1", &["g"]);
     publish_at(&mut bench, "g", 7);
@@ -278,7 +278,7 @@ fn publish_except(bench: &mut Bench, name: &str, offset: u64, except: &Peer) {
 }
 
 #[test]
-fn a_member_who_is_left_out_is_given_the_position_in_its_place() {
+fn an_excluded_member_receives_the_position_in_place_of_the_event() {
     let mut bench = Bench::new();
     let (mut peer, mut other) = (bench.seat("7", &["g"]), bench.seat("8", &["g"]));
     publish_at(&mut bench, "g", 1);
@@ -294,7 +294,7 @@ fn a_member_who_is_left_out_is_given_the_position_in_its_place() {
 }
 
 #[test]
-fn a_member_who_is_left_out_while_its_join_is_pending_is_given_the_position_too() {
+fn an_excluded_member_whose_join_is_pending_receives_the_position_too() {
     let mut bench = Bench::new();
     let mut peer = bench.arrive("7", Encoding::V1, &["g"]);
     for offset in [4, 6] {

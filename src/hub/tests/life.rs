@@ -8,7 +8,7 @@ use crate::hub::store::InFlight;
 use crate::protocol::Encoding;
 
 #[test]
-fn a_silent_connection_is_pinged_and_then_closed() {
+fn pings_a_silent_connection_and_then_closes_it() {
     let mut bench = Bench::new();
     let mut peer = bench.seat("7", &[]);
     bench.pass(26);
@@ -18,7 +18,7 @@ fn a_silent_connection_is_pinged_and_then_closed() {
 }
 
 #[test]
-fn a_slow_reader_that_answers_pings_is_kept() {
+fn keeps_a_slow_reader_that_answers_pings() {
     let mut bench = Bench::new();
     let mut peer = bench.narrow_seat("7", &["g"]);
     let mut pings = 0;
@@ -47,7 +47,7 @@ fn a_slow_reader_that_answers_pings_is_kept() {
 }
 
 #[test]
-fn a_connection_whose_groups_took_long_is_not_silent_at_once() {
+fn counts_silence_from_the_welcome_of_a_slow_join() {
     let mut bench = Bench::new();
     let mut peer = bench.arrive("7", Encoding::V1, &["g"]);
     bench.pass(33);
@@ -59,7 +59,7 @@ fn a_connection_whose_groups_took_long_is_not_silent_at_once() {
 }
 
 #[test]
-fn a_connection_whose_groups_never_come_is_told_to_come_back() {
+fn closes_a_connection_whose_groups_never_arrive_with_a_code_that_lets_it_reconnect() {
     let mut bench = Bench::new();
     let mut peer = bench.arrive("7", Encoding::V1, &["g"]);
     bench.pass(36);
@@ -67,7 +67,7 @@ fn a_connection_whose_groups_never_come_is_told_to_come_back() {
 }
 
 #[test]
-fn a_token_that_runs_out_is_announced_and_closes() {
+fn announces_the_expiry_of_a_token_and_closes() {
     let mut bench = Bench::new();
     let mut peer = bench.seat("7", &[]);
     let renewed = token("7", 70);
@@ -99,7 +99,7 @@ fn a_token_that_runs_out_is_announced_and_closes() {
 }
 
 #[test]
-fn what_comes_too_late_is_told_at_its_place() {
+fn reports_expired_publications_at_their_place() {
     let mut bench = Bench::new();
     let (mut peer, mut arriving) =
         (bench.seat("7", &["g"]), bench.arrive("8", Encoding::V1, &["g"]));
@@ -129,7 +129,7 @@ fn what_comes_too_late_is_told_at_its_place() {
 }
 
 #[test]
-fn a_replay_is_not_too_old_to_wait_for_its_reader() {
+fn replayed_publications_do_not_expire_in_the_outbox() {
     let mut bench = Bench::new();
     let mut peer = bench.arrive_by("7", Encoding::V1, &["g"], true, 0);
     let join = bench.join();
@@ -150,7 +150,7 @@ fn a_replay_is_not_too_old_to_wait_for_its_reader() {
 }
 
 #[test]
-fn nobody_is_closed_for_a_pause_of_the_process() {
+fn closes_no_connection_after_a_pause_of_the_process() {
     let mut bench = Bench::new();
     let mut peer = bench.seat("7", &[]);
     // A ping is under way when the process stops for a minute and a half.
@@ -169,7 +169,7 @@ fn nobody_is_closed_for_a_pause_of_the_process() {
 }
 
 #[test]
-fn pings_that_come_faster_than_the_grace_put_nothing_off() {
+fn frequent_pings_do_not_postpone_the_close_of_a_silent_connection() {
     let second = std::time::Duration::from_secs(1);
     let settings =
         crate::socket::Settings { ping: second, ping_grace: 2 * second, ..Default::default() };
@@ -183,7 +183,7 @@ fn pings_that_come_faster_than_the_grace_put_nothing_off() {
 }
 
 #[test]
-fn a_client_that_doubts_the_network_gets_a_pong() {
+fn answers_the_ping_of_a_client_with_a_pong() {
     let mut bench = Bench::new();
     let mut peer = bench.seat("7", &[]);
     peer.say(r#"{"type":"ping"}"#);

@@ -155,7 +155,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn seats_and_groups_agree_with_plain_maps(
+    fn connections_and_groups_agree_with_plain_maps(
         steps in prop::collection::vec(step(), 1..120),
     ) {
         let mut both = Both::default();

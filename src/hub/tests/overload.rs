@@ -25,7 +25,7 @@ fn hot(bench: &Bench) -> OrderedCommand {
 }
 
 #[test]
-fn a_change_does_not_concern_connections_that_came_after_it() {
+fn a_membership_change_does_not_apply_to_later_connections() {
     let mut bench = Bench::new();
     let mut first = bench.seat("7", &[]);
     bench.control(Control::Close(crate::event::Member::User("7".into()), 4409));
@@ -40,7 +40,7 @@ fn a_change_does_not_concern_connections_that_came_after_it() {
 }
 
 #[test]
-fn the_largest_outboxes_make_room_for_the_others() {
+fn closes_the_connections_with_the_largest_outboxes_first() {
     let mut bench = Bench::with_total_outbox_bytes(400 * 1024);
     let mut slow: Vec<_> = ["1", "2", "3"].map(|sub| bench.narrow_seat(sub, &[])).into();
     let mut sent = 0;
@@ -67,7 +67,7 @@ fn the_largest_outboxes_make_room_for_the_others() {
 }
 
 #[test]
-fn calls_of_one_user_are_limited_over_all_its_connections() {
+fn limits_the_calls_of_a_user_across_all_connections() {
     let mut bench = Bench::new();
     let mut peers: Vec<_> = (0..3).map(|_| bench.seat("7", &[])).collect();
     let mut other = bench.seat("8", &[]);

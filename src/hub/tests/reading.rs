@@ -32,7 +32,7 @@ fn sends(bench: &mut Bench) -> Vec<u64> {
 }
 
 #[test]
-fn a_long_input_is_read_to_its_end_without_a_sleep() {
+fn reads_a_long_input_to_its_end_without_sleeping() {
     let mut bench = Bench::new();
     let mut peer = bench.seat("7", &[]);
     let wave: Vec<u8> =
@@ -54,7 +54,7 @@ fn a_long_input_is_read_to_its_end_without_a_sleep() {
 }
 
 #[test]
-fn what_is_answered_late_in_a_turn_is_written_in_it() {
+fn writes_answers_given_late_in_a_turn_in_the_same_turn() {
     let mut bench = Bench::new();
     let mut peer = bench.arrive("7", Encoding::V1, &["g"]);
     // Said before the welcome: heard at the end of the turn that brings it.
@@ -70,7 +70,7 @@ fn what_is_answered_late_in_a_turn_is_written_in_it() {
 }
 
 #[test]
-fn input_that_waits_is_heard_before_what_comes_after_it() {
+fn handles_buffered_input_before_newer_input() {
     let mut bench = Bench::new();
     let mut peer = bench.seat("7", &[]);
     // 16 sends may be under way; the rest of the same read waits.
@@ -101,7 +101,7 @@ fn input_that_waits_is_heard_before_what_comes_after_it() {
 }
 
 #[test]
-fn a_request_that_finds_no_room_stops_the_reading_until_it_does() {
+fn stops_reading_while_a_request_finds_no_room() {
     let mut bench = Bench::with(socket::Settings::default(), 2);
     let mut peer = bench.seat("7", &[]);
     for id in 1..=10 {
@@ -118,7 +118,7 @@ fn a_request_that_finds_no_room_stops_the_reading_until_it_does() {
 }
 
 #[test]
-fn calls_of_a_plain_client_go_out_one_at_a_time_whatever_else_happens() {
+fn sends_the_calls_of_a_plain_client_one_at_a_time() {
     let mut bench = Bench::new();
     let mut peer = bench.arrive("7", Encoding::Plain(0), &[]);
     bench.grant_all();
@@ -140,7 +140,7 @@ fn calls_of_a_plain_client_go_out_one_at_a_time_whatever_else_happens() {
 }
 
 #[test]
-fn too_many_frames_close_the_connection() {
+fn closes_a_connection_that_sends_too_many_frames() {
     let mut bench = Bench::new();
     let mut peer = bench.seat("7", &[]);
     for _ in 0..201 {

@@ -63,7 +63,7 @@ fn send(serial: u64) -> Request {
 }
 
 #[test]
-fn gives_a_frame_budgets_burst_and_then_its_rate() {
+fn a_frame_budget_allows_its_burst_and_then_its_rate() {
     let mut budget = FrameBudget::full(5, 1000);
     let taken =
         |budget: &mut FrameBudget, now| (0..100).filter(|_| budget.take(10, 5, now)).count();
@@ -111,7 +111,7 @@ fn keeps_requests_without_room_in_order_and_their_connections_unread() {
 }
 
 #[test]
-fn keeps_no_kind_of_request_waiting_for_another() {
+fn no_kind_of_request_waits_for_another() {
     let (senders, mut requests) = request_channels(1);
     let mut queue = RequestQueue::new(senders, 0);
     let mut connections = Connections::default();
@@ -169,7 +169,7 @@ fn keeps_a_released_group_until_there_is_room() {
 }
 
 #[test]
-fn remembers_the_users_of_the_last_closes_and_no_more() {
+fn remembers_the_users_of_a_bounded_number_of_closes() {
     let mut closed = ClosedUsers::default();
     let now = Instant::now();
     let sub = |n: usize| -> Arc<str> { format!("u{n}").into() };
@@ -190,7 +190,7 @@ fn remembers_the_users_of_the_last_closes_and_no_more() {
 }
 
 #[test]
-fn makes_a_frame_once_for_each_encoding_and_chains_each_connections_own() {
+fn encodes_a_frame_once_per_encoding_and_links_it_to_each_connection() {
     let mut turn = Turn::default();
     let shapes = [Shape::verbatim()];
     let mut chains = [FrameChain::default(), FrameChain::default()];
@@ -235,7 +235,7 @@ fn a_turn_is_full_by_number_or_by_bytes() {
 }
 
 #[test]
-fn a_turn_does_not_keep_the_room_of_the_largest_there_ever_was() {
+fn a_turn_releases_the_memory_of_a_large_one() {
     let mut turn = Turn::default();
     let item = turn.add(publication(1), None, Limits::default(), false);
     let frame = turn.frame(item, Encoding::V1, &[]).unwrap();
@@ -247,7 +247,7 @@ fn a_turn_does_not_keep_the_room_of_the_largest_there_ever_was() {
 }
 
 #[test]
-fn a_group_is_open_while_one_shard_has_members() {
+fn a_group_is_open_while_any_shard_has_members() {
     let (registry, g) = (Registry::default(), group("g"));
     assert!(registry.open(&g, 3));
     assert!(!registry.open(&g, 60));

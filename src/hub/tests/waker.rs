@@ -22,7 +22,7 @@ const TIME: Duration = Duration::from_secs(1);
 /// later, so that each one races with the shard's last look before it sleeps. This finds steps in
 /// the wrong order (a ring before its command); a missing fence shows too rarely to be found so.
 #[test]
-fn a_command_wakes_the_shard_whenever_it_comes() {
+fn a_command_always_wakes_the_shard() {
     let mut poll = Poll::new().unwrap();
     let waker = Waker::new(poll.registry(), WAKER).unwrap();
     let (inbox, mut receiver) = Inbox::new(16, waker);

@@ -18,7 +18,7 @@ fn keys() -> ApiKeys {
 }
 
 #[test]
-fn a_secret_authenticates_its_own_key() {
+fn a_secret_authenticates_only_its_own_key() {
     let keys = keys();
     let name = |bearer: &str| keys.authenticate(bearer).map(|key| key.name.as_str());
     assert_eq!(name("django-secret-0001"), Some("django"));
@@ -30,7 +30,7 @@ fn a_secret_authenticates_its_own_key() {
 }
 
 #[test]
-fn a_right_holds_on_the_keys_groups_only() {
+fn a_permission_applies_only_to_the_groups_of_its_key() {
     let keys = keys();
     let key = keys.authenticate("django-secret-0001").unwrap();
     let may = |right, group: &str| key.may(right, &GroupName::parse(group).unwrap());
@@ -41,7 +41,7 @@ fn a_right_holds_on_the_keys_groups_only() {
 }
 
 #[test]
-fn refuses_a_wrong_api_key_at_the_start() {
+fn refuses_an_invalid_api_key_at_startup() {
     let refused = |all: &[ApiKeySettings]| ApiKeys::new(all).unwrap_err();
     let short = refused(&[settings("k", "fifteen-letters")]);
     assert_eq!(short, IdentityError::ShortApiSecret { key: "k".to_owned(), len: 15 });
@@ -72,7 +72,7 @@ fn never_shows_an_api_secret_or_its_digest() {
 }
 
 #[test]
-fn parses_the_names_of_rights_and_operations() {
+fn parses_the_names_of_permissions() {
     for right in Right::ALL {
         assert_eq!(right.as_str().parse(), Ok(right));
     }

@@ -8,7 +8,7 @@ fn refused(keys: Vec<KeySettings>) -> IdentityError {
 }
 
 #[test]
-fn refuses_a_wrong_key_at_the_start() {
+fn refuses_an_invalid_key_at_startup() {
     let unknown = refused(vec![key("k", "ES512", SECRET)]);
     assert!(matches!(unknown, IdentityError::UnknownAlgorithm { .. }), "{unknown}");
     let none = refused(vec![key("k", "none", SECRET)]);
@@ -26,7 +26,7 @@ fn refuses_a_wrong_key_at_the_start() {
 }
 
 #[test]
-fn refuses_a_key_of_another_kind_or_curve_at_the_start() {
+fn refuses_a_key_of_another_kind_or_curve_at_startup() {
     let table: [(&str, &[u8]); 9] = [
         ("RS256", &P256.public),
         ("RS256", &ED25519.public),
@@ -46,7 +46,7 @@ fn refuses_a_key_of_another_kind_or_curve_at_the_start() {
 }
 
 #[test]
-fn an_rsa_key_of_less_than_2048_bits_is_an_error_at_the_start() {
+fn refuses_an_rsa_key_below_2048_bits_at_startup() {
     // A modulus of 1024 bits, all ones: what matters is that its size is looked at.
     let mut der = vec![0x30, 0x81, 0x89, 0x02, 0x81, 0x81, 0x00];
     der.extend([0xff; 128]);
@@ -58,7 +58,7 @@ fn an_rsa_key_of_less_than_2048_bits_is_an_error_at_the_start() {
 }
 
 #[test]
-fn the_self_check_passes_with_audience_and_issuer() {
+fn the_self_check_succeeds_with_audience_and_issuer() {
     let keys = vec![key("a", "HS256", SECRET), key("", "ES256", &P256.public)];
     let (audience, issuer) = (vec!["ws".to_owned()], vec!["tienda".to_owned()]);
     Verifier::new(&Settings { keys, audience, issuer, ..settings() }).unwrap();
@@ -74,7 +74,7 @@ fn groups_and_grants_need_separate_claims() {
 }
 
 #[test]
-fn the_name_of_a_claim_can_be_changed_or_empty() {
+fn the_name_of_a_claim_is_configurable_and_may_be_empty() {
     let extra = json!({ "salas": ["sala_1"], "groups": ["sala_2"], "": ["sala_3"] });
     let changed = Settings { groups_claim: "salas".to_owned(), ..settings() };
     let groups = identity(&changed, extra.clone()).groups_on_connect(&[], &[]).unwrap();

@@ -91,7 +91,7 @@ fn an_error_shortens_a_long_value() {
 proptest! {
     /// Matching without an allocation, part by part, is the same as filling and then matching.
     #[test]
-    fn matching_agrees_with_filling(
+    fn matches_exactly_what_it_fills_in(
         text in r"(\{v\}|[ab*])(_?(\{w\}|[ab*]|a\{v\}b)){0,3}",
         v in "[ab*]{0,3}",
         w in "[ab]{1,3}",

@@ -217,7 +217,7 @@ fn keeps_only_claims_that_templates_name() {
 }
 
 #[test]
-fn a_hooks_answer_follows_the_rules_of_a_token() {
+fn applies_the_rules_of_a_token_to_a_hook_answer() {
     let settings = Settings { claims: vec!["empresa".to_owned()], ..settings() };
     let verifier = Verifier::new(&settings).unwrap();
     let extra = json!({ "empresa": "acme", "grants": { "send": "sala_1" }, "sub": "admin" });
@@ -283,13 +283,13 @@ fn an_error_does_not_repeat_the_token() {
 
 proptest! {
     #[test]
-    fn no_text_is_a_token_or_a_panic(text in "[A-Za-z0-9._=-]{0,200}", any in ".{0,100}") {
+    fn random_text_is_never_accepted_and_never_panics(text in "[A-Za-z0-9._=-]{0,200}", any in ".{0,100}") {
         prop_assert!(verifier().verify(&text, NOW).is_err());
         prop_assert!(verifier().verify(&any, NOW).is_err());
     }
 
     #[test]
-    fn no_signed_json_is_a_panic(header in r#"\{("[a-z]{3}":("[A-Z0-9]{0,5}"|7|null),?){0,3}\}"#, claims in r#"\{("(sub|exp|nbf|aud|grants)":("7"|9|\[\]|\{\}|null|-1|1e9),?){0,4}\}"#) {
+    fn signed_json_never_panics(header in r#"\{("[a-z]{3}":("[A-Z0-9]{0,5}"|7|null),?){0,3}\}"#, claims in r#"\{("(sub|exp|nbf|aud|grants)":("7"|9|\[\]|\{\}|null|-1|1e9),?){0,4}\}"#) {
         let _ = verifier().verify(&raw(&header, &claims), NOW);
         let _ = verifier().verify(&raw(r#"{"alg":"HS256"}"#, &claims), NOW);
     }

@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_read_as_it_was_written_and_nothing_else_is_one() {
+    fn parses_exactly_what_it_writes() {
         let announcement = Announcement::of(b"\x81\xa4type\xa5aviso");
         assert_eq!(Announcement::read(&announcement.write()), Some(announcement.clone()));
         assert_ne!(Announcement::of(b"\x81\xa4type\xa4otro"), announcement);

@@ -83,7 +83,7 @@ fn the_format_does_not_change_by_accident() {
 }
 
 #[test]
-fn times_travel_as_spans() {
+fn sends_ages_instead_of_timestamps() {
     let sent = Instant::now() + Duration::from_secs(100);
     let mut publication = to(Target::All, sent - Duration::from_millis(1500));
     publication.deadline = Some(sent + Duration::from_millis(700));
@@ -97,7 +97,7 @@ fn times_travel_as_spans() {
 }
 
 #[test]
-fn a_position_stands_before_the_envelope() {
+fn a_position_precedes_the_envelope() {
     let now = Instant::now();
     let envelope = write::publication(instance(), &to(Target::Group(group("usuario_7")), now), now);
     let positioned = [b"\x023.k9 118\n".as_slice(), &envelope].concat();
@@ -114,7 +114,7 @@ fn a_position_stands_before_the_envelope() {
 }
 
 #[test]
-fn a_bare_event_needs_no_envelope() {
+fn accepts_a_bare_event_without_an_envelope() {
     let now = Instant::now();
     for text in [r#"{"type":"aviso"}"#, "  {\"type\":\"aviso\"}\n"] {
         let decoded = read(text.as_bytes(), now);
@@ -133,12 +133,12 @@ fn a_bare_event_needs_no_envelope() {
 }
 
 #[test]
-fn a_newer_release_is_not_guessed_at() {
+fn refuses_an_envelope_of_a_newer_format() {
     assert_eq!(read(b"\x04\x00", Instant::now()).unwrap_err(), EnvelopeError::Version(4));
 }
 
 #[test]
-fn refuses_a_share_that_does_not_exist() {
+fn refuses_an_unknown_share() {
     let now = Instant::now();
     let loss = |number, of| possible_loss(instance(), &PossibleLoss::Share { number, of });
     for (number, of) in [(0, 0), (1, 1), (7, 3)] {
@@ -153,7 +153,7 @@ fn refuses_a_share_that_does_not_exist() {
 }
 
 #[test]
-fn a_channel_carries_its_own_kinds_alone() {
+fn a_channel_accepts_only_its_own_kinds() {
     let now = Instant::now();
     let name = group("usuario_7");
     let connection = ConnectionId { instance: instance(), serial: 1 };
@@ -219,7 +219,7 @@ fn member() -> impl Strategy<Value = Member> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(
+    fn reads_what_it_writes(
         target in target(),
         id in any::<u128>(),
         age in 0..1_000_000_u64,
@@ -243,7 +243,7 @@ proptest! {
     }
 
     #[test]
-    fn changes_are_read_as_they_were_written(
+    fn reads_the_changes_that_it_writes(
         member in member(),
         (sub, session) in ("\\PC{0,9}", "\\PC{0,9}"),
         code in any::<u16>(),
@@ -260,7 +260,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
+    fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
         let name = group("usuario_7");
         for origin in [Origin::Group(&name), Origin::User, Origin::Instance, Origin::Control] {
             let decoded = read_from(origin, &bytes, Instant::now());
@@ -269,7 +269,7 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_envelope_is_read_or_refused(
+    fn a_damaged_envelope_never_panics(
         target in target(),
         damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         cut in any::<prop::sample::Index>(),

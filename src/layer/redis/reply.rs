@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn converts_only_to_types_of_its_own_form() {
+    fn converts_a_reply_only_to_types_of_its_form() {
         assert_eq!(text("7").convert(), Some(7_u64), "scripts answer large numbers as text");
         assert_eq!(text("-7").convert::<u64>(), None);
         assert_eq!(text("1.5").convert(), Some(1.5));
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_has_two_values_exactly() {
+    fn requires_exactly_two_values_for_a_pair() {
         let list = |count| Reply::List(vec![Reply::Integer(1); count]);
         assert_eq!(list(2).convert(), Some((1_i64, 1_u64)));
         assert_eq!(list(3).convert::<(i64, i64)>(), None);

@@ -126,7 +126,7 @@ fn check(seen: &[String], gap: &str) -> usize {
 }
 
 #[tokio::test]
-async fn puts_a_gap_for_its_group_in_the_place_of_what_finds_no_room() {
+async fn replaces_a_message_without_room_by_a_gap_in_its_group() {
     let mut way = way(1024, 4, 1 << 20);
     for number in 1..=100 {
         way.send("sala_1", number);
@@ -170,7 +170,7 @@ async fn bounds_the_bytes_of_the_backlog_as_well_as_its_messages() {
 }
 
 #[tokio::test]
-async fn reports_a_gap_in_all_groups_for_what_the_client_library_overwrote() {
+async fn reports_a_gap_in_all_groups_when_the_client_library_drops_messages() {
     let mut way = way(4, 1024, 1 << 20);
     for number in 1..=100 {
         way.send("sala_1", number);
@@ -180,7 +180,7 @@ async fn reports_a_gap_in_all_groups_for_what_the_client_library_overwrote() {
 }
 
 #[tokio::test]
-async fn delivers_what_arrives_while_resubscribing_behind_the_gap() {
+async fn delivers_messages_received_while_resubscribing_after_the_gap() {
     let mut way = way(1024, 1024, 1 << 20);
     way.send("sala_1", 1);
     assert_eq!(way.next().await, "n1");
@@ -197,7 +197,7 @@ async fn delivers_what_arrives_while_resubscribing_behind_the_gap() {
 }
 
 #[tokio::test]
-async fn puts_the_gap_of_a_lost_connection_behind_its_last_message_however_late_that_is_read() {
+async fn reports_the_gap_of_a_lost_connection_after_its_last_message() {
     for room in [1024, 2] {
         let mut way = way(1024, room, 1 << 20);
         for number in 1..=5 {
@@ -253,7 +253,7 @@ fn chunks(group: &str, count: usize, bytes: usize) -> Vec<usize> {
 }
 
 #[test]
-fn bounds_a_batch_by_the_time_that_redis_takes_for_it() {
+fn bounds_a_batch_by_its_time_in_redis() {
     assert_eq!(chunks("sala_1", 256, 10), [256]);
     assert_eq!(chunks("sala_1", 257, 10), [256, 1]);
     assert_eq!(chunks("pedido.42", 33, 10), [32, 1], "numbering and keeping take longer");
@@ -280,7 +280,7 @@ async fn discards_external_messages_that_the_cluster_sent_itself() {
 }
 
 #[tokio::test]
-async fn discards_the_clusters_own_external_messages_also_without_room() {
+async fn discards_the_clusters_own_external_messages_even_without_room() {
     let mut way = way(1024, 4, 1 << 20);
     for number in 1..=100 {
         way.send("sala_1", number);

@@ -6,7 +6,7 @@ use super::*;
 const BACK: Duration = Duration::from_secs(2);
 
 #[tokio::test]
-async fn a_bare_event_from_any_language_arrives() {
+async fn delivers_a_bare_event_published_in_redis() {
     let server = RedisServer::start();
     let mut one = over(&server, |_| {}).await;
     one.subscribe(&["usuario_7"]).await;
@@ -20,7 +20,7 @@ async fn a_bare_event_from_any_language_arrives() {
 }
 
 #[tokio::test]
-async fn clusters_on_one_redis_do_not_see_each_other() {
+async fn clusters_on_one_redis_are_separate() {
     let server = RedisServer::start();
     let mut one = over(&server, |settings| settings.cluster = "tienda".to_owned()).await;
     let mut two = over(&server, |_| {}).await;
@@ -36,14 +36,14 @@ async fn clusters_on_one_redis_do_not_see_each_other() {
 }
 
 #[tokio::test]
-async fn instances_of_a_cluster_know_that_they_are_not_alone() {
+async fn instances_of_a_cluster_see_each_other() {
     let server = RedisServer::start();
     let (one, two) = (over(&server, |_| {}).await, over(&server, |_| {}).await);
     until("both know", || one.layer.health().peers == 1 && two.layer.health().peers == 1).await;
 }
 
 #[tokio::test]
-async fn delivers_again_behind_a_gap_after_redis_restarted() {
+async fn delivers_again_after_a_gap_when_redis_restarts() {
     let mut server = RedisServer::start();
     for empty in [false, true] {
         let mut one = over(&server, |_| {}).await;
@@ -84,7 +84,7 @@ async fn renews_a_killed_subscription_and_reports_a_gap() {
 }
 
 #[tokio::test]
-async fn an_instance_starts_without_redis_and_delivers_once_it_is_there() {
+async fn starts_without_redis_and_delivers_once_it_is_available() {
     let mut server = RedisServer::start();
     server.kill();
     let one = over_unready(&server, |_| {});
@@ -96,7 +96,7 @@ async fn an_instance_starts_without_redis_and_delivers_once_it_is_there() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_layer_ends_its_connections() {
+async fn closes_its_connections_when_it_ends() {
     let server = RedisServer::start();
     let one = over(&server, |_| {}).await;
     let clients = || server.ask(&["INFO", "clients"]);
@@ -142,7 +142,7 @@ async fn the_documented_rights_suffice() {
 }
 
 #[tokio::test]
-async fn a_right_that_is_missing_shows_and_may_be_given_later() {
+async fn a_missing_right_is_reported_and_may_be_granted_later() {
     let server = RedisServer::start();
     server.ask(&documented_rights());
     server.ask(&["ACL", "SETUSER", "groupcast", "resetchannels", "&groupcast:group:*"]);
@@ -156,7 +156,7 @@ async fn a_right_that_is_missing_shows_and_may_be_given_later() {
 }
 
 #[tokio::test]
-async fn refuses_the_group_whose_history_key_has_another_type_and_no_other() {
+async fn a_history_key_of_the_wrong_type_affects_only_its_group() {
     let server = RedisServer::start();
     let mut one = over(&server, |_| {}).await;
     one.subscribe(&["pedido.42", "pedido.43"]).await;
@@ -168,7 +168,7 @@ async fn refuses_the_group_whose_history_key_has_another_type_and_no_other() {
 }
 
 #[tokio::test]
-async fn of_many_at_once_nothing_is_sent_after_one_that_redis_refuses() {
+async fn a_batch_sends_nothing_after_a_publication_that_redis_refuses() {
     let server = RedisServer::start();
     let mut one = over(&server, |_| {}).await;
     one.subscribe(&["sala_1", "pedido.42", "pedido.43"]).await;
@@ -187,7 +187,7 @@ async fn of_many_at_once_nothing_is_sent_after_one_that_redis_refuses() {
 }
 
 #[tokio::test]
-async fn publishes_a_batch_whole_or_not_at_all_after_redis_lost_its_data() {
+async fn publishes_a_batch_completely_or_not_at_all_after_redis_lost_its_scripts() {
     let server = RedisServer::start();
     let mut one = over(&server, |_| {}).await;
     one.subscribe(&["sala_1", "pedido.42"]).await;
@@ -207,7 +207,7 @@ async fn publishes_a_batch_whole_or_not_at_all_after_redis_lost_its_data() {
 }
 
 #[tokio::test]
-async fn a_flushed_redis_numbers_anew_and_repeats_no_position() {
+async fn never_repeats_a_position_after_redis_was_flushed() {
     let server = RedisServer::start();
     let one = over(&server, |_| {}).await;
     let mut epochs = Vec::new();
@@ -229,7 +229,7 @@ async fn a_flushed_redis_numbers_anew_and_repeats_no_position() {
 }
 
 #[tokio::test]
-async fn a_malformed_message_is_discarded_and_what_follows_arrives() {
+async fn discards_a_malformed_message_and_delivers_the_next() {
     let server = RedisServer::start();
     let mut one = over(&server, |_| {}).await;
     one.subscribe(&["usuario_7", "pedido.42"]).await;
@@ -263,7 +263,7 @@ async fn a_malformed_message_is_discarded_and_what_follows_arrives() {
 }
 
 #[tokio::test]
-async fn the_channel_of_a_group_reaches_that_group_alone() {
+async fn a_groups_channel_delivers_only_to_that_group() {
     let server = RedisServer::start();
     let mut one = over(&server, |_| {}).await;
     one.subscribe(&["usuario_7"]).await;
@@ -280,7 +280,7 @@ async fn the_channel_of_a_group_reaches_that_group_alone() {
 }
 
 #[tokio::test]
-async fn an_unreadable_history_entry_costs_the_replay_of_its_group_alone() {
+async fn an_unreadable_history_entry_affects_only_the_replay_of_its_group() {
     let server = RedisServer::start();
     let one = over(&server, |_| {}).await;
     let at = async |name: &str, since| {
@@ -305,7 +305,7 @@ async fn an_unreadable_history_entry_costs_the_replay_of_its_group_alone() {
 }
 
 #[tokio::test]
-async fn a_group_whose_history_redis_refuses_leaves_the_others_their_answers() {
+async fn a_refused_history_does_not_affect_the_answers_of_other_groups() {
     let server = RedisServer::start();
     let one = over(&server, |_| {}).await;
     server.ask(&["SET", "groupcast:numbering:{pedido.42}", "x"]);
@@ -317,7 +317,7 @@ async fn a_group_whose_history_redis_refuses_leaves_the_others_their_answers() {
 }
 
 #[tokio::test]
-async fn a_replica_is_named_in_its_own_words_and_left_for_the_primary() {
+async fn reports_the_error_of_a_replica_and_reconnects_to_the_primary() {
     let (primary, server) = (RedisServer::start(), RedisServer::start());
     let one = over(&server, |_| {}).await;
     let known = connections(&server);
@@ -345,7 +345,7 @@ async fn a_replica_is_named_in_its_own_words_and_left_for_the_primary() {
 }
 
 #[tokio::test]
-async fn a_full_redis_refuses_in_its_own_words() {
+async fn reports_the_error_of_a_redis_that_is_out_of_memory() {
     let server = RedisServer::start();
     let one = over(&server, |_| {}).await;
     server.ask(&["CONFIG", "SET", "maxmemory", "1"]);
@@ -363,7 +363,7 @@ async fn a_full_redis_refuses_in_its_own_words() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_named_in_redis_own_words() {
+async fn reports_the_error_for_a_wrong_password() {
     let server = RedisServer::start();
     server.ask(&["ACL", "SETUSER", "groupcast", "on", ">right", "~*", "&*", "+@all"]);
     let url = server.url().replace("://", "://groupcast:wrong@");
@@ -378,7 +378,7 @@ async fn a_wrong_password_is_named_in_redis_own_words() {
 }
 
 #[tokio::test]
-async fn a_password_may_hold_spaces_quotes_and_backslashes() {
+async fn a_password_may_contain_spaces_quotes_and_backslashes() {
     let server = RedisServer::start();
     let password = "two \"words' \\ and\tmore";
     server.ask(&[

@@ -14,7 +14,7 @@ fn close(disconnect: Disconnect) -> (u16, Value) {
 }
 
 #[test]
-fn every_end_says_by_its_code_whether_to_come_back() {
+fn every_close_code_tells_whether_to_reconnect() {
     for disconnect in Disconnect::ALL {
         let expected = (disconnect.code, json!({ "reason": disconnect.reason }));
         assert_eq!(close(disconnect), expected);
@@ -27,14 +27,14 @@ fn every_end_says_by_its_code_whether_to_come_back() {
 }
 
 #[test]
-fn every_end_differs_from_every_other() {
+fn close_reasons_are_distinct() {
     for (i, disconnect) in Disconnect::ALL.iter().enumerate() {
         assert!(!Disconnect::ALL[..i].contains(disconnect), "{disconnect:?} is listed twice");
     }
 }
 
 #[test]
-fn the_window_and_the_longest_reason_fit_one_control_frame() {
+fn the_longest_reason_fits_a_control_frame_with_its_window() {
     const LONGEST: &str =
         "01234567890123456789012345678901234567890123456789012345678901234567890123456789";
     assert_eq!(LONGEST.len(), MAX_REASON);
@@ -44,7 +44,7 @@ fn the_window_and_the_longest_reason_fit_one_control_frame() {
 }
 
 #[test]
-fn reasons_are_words_for_people_in_lower_case() {
+fn reasons_are_readable_lower_case_text() {
     for Disconnect { reason, .. } in Disconnect::ALL {
         assert!(!reason.is_empty() && reason.len() <= MAX_REASON);
         assert_eq!(reason, reason.to_lowercase());

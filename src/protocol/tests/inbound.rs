@@ -21,7 +21,7 @@ fn since<'a>(group: &'a str, epoch: &'a str, offset: u64) -> JoinEntry<'a> {
 }
 
 #[test]
-fn every_frame_is_read() {
+fn parses_every_frame() {
     let hello = r#"{"type":"hello","token":"t","client":"groupcast-js/1.0.0","since":{"usuario_7":{"epoch":"1.1","offset":118}}}"#;
     let Ok(ClientFrame::Hello { token, client, since: positions }) = parse(hello) else { panic!() };
     assert_eq!((token.as_deref(), client.as_deref()), (Some("t"), Some("groupcast-js/1.0.0")));
@@ -52,7 +52,7 @@ fn every_frame_is_read() {
 }
 
 #[test]
-fn what_is_left_out_has_its_default_and_null_is_left_out() {
+fn missing_and_null_members_have_their_defaults() {
     for hello in [
         r#"{"type":"hello"}"#,
         r#"{"type":"hello","token":null,"client":null,"since":null}"#,
@@ -70,13 +70,13 @@ fn what_is_left_out_has_its_default_and_null_is_left_out() {
 }
 
 #[test]
-fn unknown_members_are_ignored_and_members_of_other_types_not_looked_at() {
+fn ignores_unknown_members_and_those_of_other_frames() {
     let text = r#"{"type":"join","id":1,"v":{"x":[1]},"echo":5,"token":{},"groups":[{"group":"a","x":1}]}"#;
     assert!(matches!(parse(text), Ok(ClientFrame::Join { id: 1, groups }) if groups.len() == 1));
 }
 
 #[test]
-fn texts_are_borrowed_unless_they_hold_escapes() {
+fn borrows_texts_without_escapes() {
     let text = r#"{"type":"join","id":1,"groups":["a",{"group":"b","since":{"epoch":"1.1","offset":1}},"\u0061",{"group":"\u0062"}]}"#;
     let Ok(ClientFrame::Join { groups, .. }) = parse(text) else { panic!() };
     let borrowed = |text: &Cow<'_, str>| matches!(text, Cow::Borrowed(_));
@@ -91,7 +91,7 @@ fn texts_are_borrowed_unless_they_hold_escapes() {
 }
 
 #[test]
-fn what_is_no_object_with_a_type_is_no_frame() {
+fn refuses_a_frame_that_is_not_an_object_with_a_type() {
     for text in [
         "",
         "null",
@@ -116,7 +116,7 @@ fn what_is_no_object_with_a_type_is_no_frame() {
 }
 
 #[test]
-fn an_unknown_type_is_answered_with_what_is_known() {
+fn answers_an_unknown_type_with_the_known_ones() {
     let (id, message) = complaint(r#"{"type":"subscribe","id":9}"#);
     assert_eq!(id, Some(9));
     assert_eq!(
@@ -128,7 +128,7 @@ fn an_unknown_type_is_answered_with_what_is_known() {
 }
 
 #[test]
-fn an_id_is_an_integer_that_javascript_holds_exactly() {
+fn accepts_integer_ids_that_javascript_represents_exactly() {
     let join = |id: &str| format!(r#"{{"type":"join","id":{id},"groups":["a"]}}"#);
     for id in [0, 1, MAX_ID] {
         let text = join(&id.to_string());
@@ -145,7 +145,7 @@ fn an_id_is_an_integer_that_javascript_holds_exactly() {
 }
 
 #[test]
-fn each_complaint_names_the_member_the_value_and_what_is_allowed() {
+fn every_error_names_the_member_the_value_and_what_is_allowed() {
     for (frame, expected) in [
         (r#""type":"join""#, r#"join needs "groups": a list of 1 to 1024 groups"#),
         (
@@ -181,7 +181,7 @@ fn each_complaint_names_the_member_the_value_and_what_is_allowed() {
 }
 
 #[test]
-fn an_entry_that_cannot_be_used_leaves_the_others_of_its_frame() {
+fn an_invalid_entry_does_not_affect_the_others_of_its_frame() {
     let entry = r#"a name or {"group":"a","since":{"epoch":"1.1","offset":0}} is allowed"#;
     let position = r#"{"epoch":"1.1","offset":0} is allowed"#;
     for (written, group, fault) in [
@@ -233,7 +233,7 @@ fn a_frame_names_at_most_1024_groups() {
 }
 
 #[test]
-fn deep_nesting_is_skipped_without_recursion() {
+fn skips_deep_nesting_without_recursion() {
     let deep = format!("{}{}", "[".repeat(500_000), "]".repeat(500_000));
     let call = format!(r#"{{"type":"call","id":1,"name":"a","v":{deep},"data":{deep}}}"#);
     let Ok(ClientFrame::Call { data, .. }) = parse(&call) else { panic!() };
@@ -283,7 +283,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_members_never_panic_and_complaints_stay_short(
+    fn arbitrary_members_never_panic_and_errors_stay_short(
         kind in prop_oneof![
             Just("hello"), Just("join"), Just("leave"), Just("send"), Just("call"), Just("auth"),
         ],

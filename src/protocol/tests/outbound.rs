@@ -30,7 +30,7 @@ fn refused(group: &str) -> JoinOutcome {
 }
 
 #[test]
-fn welcome_says_who_where_and_which_groups() {
+fn welcome_has_connection_instance_and_groups() {
     let instance = InstanceId::from_random([0; 5]);
     let groups = [held("usuario_7", Some(position("1.1", 120)), Some(true))];
     let full = Welcome {
@@ -56,7 +56,7 @@ fn welcome_says_who_where_and_which_groups() {
 }
 
 #[test]
-fn joined_and_left_tell_each_group_apart() {
+fn joined_and_left_report_each_group_separately() {
     let groups = [
         held("a", None, None),
         held("b", Some(position("2.1", 0)), None),
@@ -80,7 +80,7 @@ fn joined_and_left_tell_each_group_apart() {
 }
 
 #[test]
-fn an_event_carries_its_json_verbatim() {
+fn an_event_has_its_json_verbatim() {
     let json = r#"{ "type":"imagen_procesada",  "imagen_id":42.0 }"#;
     let mut publication = Publication {
         id: PublicationId(0),
@@ -111,7 +111,7 @@ fn an_event_carries_its_json_verbatim() {
 }
 
 #[test]
-fn a_position_names_the_place_that_is_not_for_this_client() {
+fn a_position_frame_has_the_offset_of_the_excluded_event() {
     let frame = notice(Some(&group()), &Notice::Position(position("1.1", 120)));
     assert_eq!(
         text(&frame),
@@ -120,7 +120,7 @@ fn a_position_names_the_place_that_is_not_for_this_client() {
 }
 
 #[test]
-fn a_gap_says_what_is_known() {
+fn a_gap_has_only_the_members_that_are_known() {
     let known = Gap {
         reason: GapReason::Slow,
         lost: Some(12),
@@ -180,7 +180,7 @@ fn answers_repeat_the_id() {
 }
 
 #[test]
-fn frames_that_never_differ_share_their_bytes() {
+fn constant_frames_share_their_bytes() {
     assert_eq!(text(&ping()), r#"{"type":"ping"}"#);
     assert_eq!(text(&pong()), r#"{"type":"pong"}"#);
     assert_eq!(text(&auth_due()), r#"{"type":"auth_due"}"#);
@@ -189,7 +189,7 @@ fn frames_that_never_differ_share_their_bytes() {
 }
 
 #[test]
-fn refusal_codes_are_distinct_words() {
+fn refusal_codes_are_distinct() {
     for (i, code) in Code::ALL.iter().enumerate() {
         let word = code.as_str();
         assert!(word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{word}");

@@ -29,7 +29,7 @@ fn shown(listed: EventShape, json: &str) -> Option<String> {
 const AVISO: &str = r#"{"a": 1.50, "type": "aviso", "b":{"x":[ ]},"c":"\u00f1"}"#;
 
 #[test]
-fn without_a_list_every_event_is_shown_as_it_is() {
+fn without_a_list_sends_every_event_unchanged() {
     for shape in [Shape::verbatim(), Shape::default()] {
         assert_eq!(text(&shape.encode(&event(AVISO)).unwrap()), AVISO);
     }
@@ -37,7 +37,7 @@ fn without_a_list_every_event_is_shown_as_it_is() {
 }
 
 #[test]
-fn once_events_are_listed_others_are_not_shown() {
+fn sends_only_listed_events() {
     let shape = shape([("pedido.nuevo", EventShape::default())]).unwrap();
     for (name, listed) in [
         ("pedido.nuevo", true),
@@ -53,7 +53,7 @@ fn once_events_are_listed_others_are_not_shown() {
 }
 
 #[test]
-fn rename_and_keep_leave_values_and_order_as_they_are() {
+fn renaming_and_keeping_members_preserves_values_and_order() {
     let rename = Some("nueva \"venta\"".to_owned());
     for (listed, expected) in [
         (
@@ -75,7 +75,7 @@ fn rename_and_keep_leave_values_and_order_as_they_are() {
 }
 
 #[test]
-fn a_body_is_one_member_alone_and_a_string_is_its_bare_text() {
+fn a_body_sends_one_member_and_a_string_as_bare_text() {
     for (member, expected) in [
         ("c", Some("ñ")),
         ("a", Some("1.50")),
@@ -91,7 +91,7 @@ fn a_body_is_one_member_alone_and_a_string_is_its_bare_text() {
 }
 
 #[test]
-fn lists_that_mean_two_things_are_refused() {
+fn refuses_ambiguous_event_lists() {
     assert_eq!(
         shape([("a.b", EventShape::default()), ("a_b", EventShape::default())]),
         Err(ShapeError::SameName("a.b".to_owned(), "a_b".to_owned()))
@@ -108,7 +108,7 @@ fn lists_that_mean_two_things_are_refused() {
 
 proptest! {
     #[test]
-    fn what_is_shown_agrees_with_an_edited_tree(
+    fn shapes_events_as_an_edited_tree_would(
         members in proptest::collection::btree_map("[a-d\"\\\\ñ]{1,2}", any::<i64>(), 0..6),
         kept in proptest::option::of(proptest::collection::vec("[a-d\"\\\\ñ]{1,2}", 0..6)),
         rename in proptest::option::of("\\PC{0,5}"),

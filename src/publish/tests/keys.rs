@@ -68,7 +68,7 @@ fn expected(model: &mut HashMap<usize, Remembered>, key: usize, content: u32, no
 
 proptest! {
     #[test]
-    fn the_memory_of_keys_answers_as_its_model(steps in steps()) {
+    fn the_key_store_agrees_with_its_model(steps in steps()) {
         let start = Instant::now();
         let keys = Keys::new(WINDOW, 1000);
         let names: Vec<_> = (0..3)
@@ -138,7 +138,7 @@ fn is_known(keys: &Keys, n: u32, now: Instant) -> bool {
 }
 
 #[test]
-fn the_oldest_keys_go_when_there_are_too_many() {
+fn evicts_the_oldest_keys_beyond_the_limit() {
     let (keys, now) = (Keys::new(WINDOW, 10), Instant::now());
     for n in 0..100 {
         settle(&keys, n, now);
@@ -151,7 +151,7 @@ fn the_oldest_keys_go_when_there_are_too_many() {
 }
 
 #[test]
-fn keys_past_the_window_are_swept_by_later_ones() {
+fn later_keys_remove_expired_ones() {
     let keys = Keys::new(Duration::from_millis(1), 1000);
     let long_ago = Instant::now().checked_sub(LONG).expect("the clock is older than that");
     for n in 0..100 {
@@ -161,7 +161,7 @@ fn keys_past_the_window_are_swept_by_later_ones() {
 }
 
 #[test]
-fn a_key_repeated_often_pushes_out_no_other() {
+fn a_key_repeated_often_evicts_no_other() {
     let (keys, now) = (Keys::new(WINDOW, 2), Instant::now());
     settle(&keys, 1, now);
     settle(&keys, 2, now);

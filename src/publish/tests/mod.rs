@@ -98,7 +98,7 @@ async fn publishes_with_the_exclusions_and_expiry_of_the_request() {
 }
 
 #[tokio::test]
-async fn gives_each_publication_of_each_publisher_an_id_of_its_own() {
+async fn gives_every_publication_a_distinct_id() {
     let (one, _inbox) = open(patient()).await;
     let (other, _other_inbox) = open(patient()).await;
     let mut ids = std::collections::HashSet::new();
@@ -111,7 +111,7 @@ async fn gives_each_publication_of_each_publisher_an_id_of_its_own() {
 }
 
 #[tokio::test]
-async fn an_event_over_the_bound_is_refused_and_one_at_the_bound_is_not() {
+async fn refuses_an_event_over_the_limit_and_accepts_one_at_the_limit() {
     let json = r#"{"type":"aviso"}"#;
     for (most, fits) in [(json.len(), true), (json.len() - 1, false)] {
         let (publisher, mut inbox) = open(Settings { max_event_bytes: most, ..patient() }).await;
@@ -148,7 +148,7 @@ async fn a_batch_keeps_its_order() {
 }
 
 #[tokio::test]
-async fn a_lasting_error_in_a_batch_stands_alone_and_a_transient_one_ends_it() {
+async fn a_permanent_error_affects_one_item_of_a_batch_and_a_transient_one_ends_it() {
     let (publisher, mut inbox) = open(Settings { max_event_bytes: 40, ..hasty() }).await;
     let long = PublishRequest::new(event(&format!(r#"{{"type":"{}"}}"#, "x".repeat(40))));
     let batch = [(vec![to("a")], long.clone()), (vec![to("a")], aviso(1))];

@@ -16,7 +16,7 @@ fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
 }
 
 #[tokio::test]
-async fn a_repeated_key_gets_the_first_answer_and_sends_nothing() {
+async fn answers_a_repeated_key_with_the_first_receipt_and_publishes_nothing() {
     let (publisher, mut inbox) = open(patient()).await;
     let first = publisher.publish(to("a"), keyed(1, "k")).await.expect("taken");
     let again = publisher.publish(to("a"), keyed(1, "k")).await.expect("taken before");
@@ -25,7 +25,7 @@ async fn a_repeated_key_gets_the_first_answer_and_sends_nothing() {
 }
 
 #[tokio::test]
-async fn a_key_stands_for_event_target_exclusions_and_expiry_together() {
+async fn a_key_identifies_event_target_exclusions_and_expiry_together() {
     let (publisher, mut inbox) = open(patient()).await;
     publisher.publish(to("a"), keyed(1, "k")).await.expect("taken");
     let except = Except { users: vec!["8".into()], ..Except::default() };

@@ -99,7 +99,7 @@ fn ping(payload: &[u8]) -> Inbound<'static> {
 }
 
 #[test]
-fn what_a_client_may_send_is_heard() {
+fn decodes_what_a_client_may_send() {
     let long = "x".repeat(MAX);
     let eight: Vec<u8> = [frame(TEXT_BEGINS, b""), frame(CONTINUES, b"").repeat(254)].concat();
     for (case, bytes, messages) in [
@@ -172,7 +172,7 @@ fn what_a_client_may_send_is_heard() {
 }
 
 #[test]
-fn what_a_client_may_not_send_is_refused() {
+fn refuses_what_a_client_may_not_send() {
     const BAD: Disconnect = Disconnect::BAD_FRAME;
     let too_many = [frame(TEXT_BEGINS, b""), frame(CONTINUES, b"").repeat(256)].concat();
     for (case, bytes, refusal) in [
@@ -276,7 +276,7 @@ fn what_a_client_may_not_send_is_refused() {
 }
 
 #[test]
-fn close_codes_are_those_that_may_be_sent() {
+fn accepts_only_close_codes_that_may_be_sent() {
     // Section 7.4 and the IANA registry.
     let may_be_sent = |code| match code {
         1004..=1006 | 1015 => false,
@@ -291,7 +291,7 @@ fn close_codes_are_those_that_may_be_sent() {
 }
 
 #[test]
-fn a_message_that_lies_whole_in_the_input_is_not_copied() {
+fn does_not_copy_a_message_that_is_complete_in_the_input() {
     let mut bytes = [frame(TEXT, b"one"), frame(PING, b"two")].concat();
     let mut decoder = Decoder::new(MAX);
     let mut input = &mut bytes[..];
@@ -303,7 +303,7 @@ fn a_message_that_lies_whole_in_the_input_is_not_copied() {
 }
 
 #[test]
-fn an_idle_decoder_owns_no_heap() {
+fn an_idle_decoder_owns_no_heap_memory() {
     const LARGE: usize = 16 * 1024;
     let mut decoder = Decoder::new(LARGE);
     let large = frame(TEXT, &[b'x'; LARGE]);
@@ -320,7 +320,7 @@ fn an_idle_decoder_owns_no_heap() {
 }
 
 #[test]
-fn a_header_alone_makes_nothing_grow() {
+fn a_header_alone_allocates_nothing() {
     let mut decoder = Decoder::new(16 * 1024);
     hear(&mut decoder, [&header(TEXT, 16 * 1024)[..], b"x"]);
     let partial = decoder.partial.as_ref().unwrap();
@@ -328,7 +328,7 @@ fn a_header_alone_makes_nothing_grow() {
 }
 
 #[test]
-fn the_accept_key_is_that_of_the_standard() {
+fn computes_the_accept_key_of_the_rfc() {
     // Section 1.3.
     assert_eq!(accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 }

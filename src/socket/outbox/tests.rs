@@ -101,7 +101,7 @@ fn told() -> Outbox {
 }
 
 #[test]
-fn the_oldest_goes_and_leaves_one_gap_in_its_place() {
+fn drop_oldest_leaves_one_gap_in_place_of_the_events() {
     let mut outbox = told();
     let three = limits(3, Overflow::DropOldest);
     for n in 1..=5 {
@@ -113,7 +113,7 @@ fn the_oldest_goes_and_leaves_one_gap_in_its_place() {
 }
 
 #[test]
-fn the_newest_goes_and_the_gap_stands_behind_what_stays() {
+fn drop_newest_puts_the_gap_after_the_remaining_events() {
     let mut outbox = told();
     let two = limits(2, Overflow::DropNewest);
     for n in 1..=4 {
@@ -124,7 +124,7 @@ fn the_newest_goes_and_the_gap_stands_behind_what_stays() {
 }
 
 #[test]
-fn an_overflow_that_closes_loses_nothing_before_it() {
+fn the_close_policy_drops_nothing_before_it_closes() {
     let mut outbox = told();
     let one = limits(1, Overflow::Close);
     outbox.push(A, entry("a"), &one).unwrap();
@@ -133,7 +133,7 @@ fn an_overflow_that_closes_loses_nothing_before_it() {
 }
 
 #[test]
-fn plain_connections_count_without_telling() {
+fn counts_losses_of_plain_connections_without_a_gap() {
     let mut outbox = Outbox::new(1 << 20, GapPolicy::Count);
     let one = limits(1, Overflow::DropOldest);
     outbox.push(A, entry("a"), &one).unwrap();
@@ -143,7 +143,7 @@ fn plain_connections_count_without_telling() {
 }
 
 #[test]
-fn an_overflow_strikes_its_own_source() {
+fn an_overflow_drops_events_of_its_own_source() {
     let mut outbox = told();
     outbox.push(B, entry("b1"), &limits(1, Overflow::DropOldest)).unwrap();
     for n in 1..=4 {
@@ -155,7 +155,7 @@ fn an_overflow_strikes_its_own_source() {
 }
 
 #[test]
-fn bytes_make_room_by_the_arriving_source_or_lose_the_arriving_one() {
+fn the_byte_limit_drops_events_of_the_arriving_source() {
     // A frame of eight characters has ten bytes.
     let mut outbox = Outbox::new(50, GapPolicy::Notify);
     let many = limits(100, Overflow::DropOldest);
@@ -178,7 +178,7 @@ fn bytes_make_room_by_the_arriving_source_or_lose_the_arriving_one() {
 }
 
 #[test]
-fn a_partly_written_frame_is_finished_before_anything() {
+fn finishes_a_partly_written_frame_first() {
     let mut outbox = told();
     let one = limits(1, Overflow::DropOldest);
     outbox.put_back(Frame::text(b"head"), 3);
@@ -198,7 +198,7 @@ fn a_partly_written_frame_is_finished_before_anything() {
 }
 
 #[test]
-fn the_expired_is_skipped_once_begun_it_is_not() {
+fn skips_expired_events_unless_partly_written() {
     let mut outbox = told();
     let many = limits(100, Overflow::DropOldest);
     for (text, expires) in [("a", 10), ("b", 10), ("c", 30), ("d", 10)] {
@@ -212,7 +212,7 @@ fn the_expired_is_skipped_once_begun_it_is_not() {
 }
 
 #[test]
-fn a_gap_of_mixed_reasons_keeps_the_first_and_a_grown_one_is_told_anew() {
+fn a_merged_gap_keeps_its_first_reason_and_a_grown_one_is_sent_again() {
     let mut outbox = told();
     let two = limits(2, Overflow::DropOldest);
     for text in ["a", "b", "c"] {
@@ -225,7 +225,7 @@ fn a_gap_of_mixed_reasons_keeps_the_first_and_a_grown_one_is_told_anew() {
 }
 
 #[test]
-fn gaps_of_two_epochs_are_told_apart() {
+fn does_not_merge_gaps_of_different_epochs() {
     let mut outbox = told();
     let one = limits(1, Overflow::DropOldest);
     for (text, epoch, offset) in [("a", "e", 8), ("b", "e", 9), ("c", "f", 1), ("d", "f", 2)] {
@@ -235,7 +235,7 @@ fn gaps_of_two_epochs_are_told_apart() {
 }
 
 #[test]
-fn the_layers_losses_stand_behind_what_came_before_them() {
+fn puts_gaps_of_the_layer_after_earlier_events() {
     let mut outbox = told();
     let two = limits(2, Overflow::DropOldest);
     outbox.push(A, entry("a"), &two).unwrap();
@@ -249,7 +249,7 @@ fn the_layers_losses_stand_behind_what_came_before_them() {
 }
 
 #[test]
-fn nothing_of_a_group_follows_its_leaving() {
+fn sends_nothing_of_a_group_after_its_left() {
     let mut outbox = told();
     let two = limits(2, Overflow::DropOldest);
     for text in ["a", "b", "c"] {
@@ -264,7 +264,7 @@ fn nothing_of_a_group_follows_its_leaving() {
 }
 
 #[test]
-fn answers_and_gaps_share_a_lane_whose_overflow_closes() {
+fn closes_when_the_lane_of_answers_and_gaps_overflows() {
     let mut outbox = told();
     let one = limits(1, Overflow::DropOldest);
     for n in 0..LANE / 2 {
@@ -283,7 +283,7 @@ fn answers_and_gaps_share_a_lane_whose_overflow_closes() {
 }
 
 #[test]
-fn answers_are_bounded_in_bytes_yet_one_always_fits() {
+fn bounds_the_bytes_of_answers_but_always_accepts_one() {
     let mut outbox = Outbox::new(100, GapPolicy::Notify);
     outbox.push(A, entry(&"x".repeat(90)), &limits(1, Overflow::Close)).unwrap();
     outbox.push_answer(Frame::text(&[b'x'; 120])).unwrap();
@@ -291,7 +291,7 @@ fn answers_are_bounded_in_bytes_yet_one_always_fits() {
 }
 
 #[test]
-fn a_close_follows_the_partly_written_frame_alone() {
+fn a_close_follows_only_the_partly_written_frame() {
     let mut outbox = told();
     outbox.put_back(Frame::text(b"head"), 5);
     outbox.push(A, entry("a"), &limits(1, Overflow::DropOldest)).unwrap();
@@ -303,7 +303,7 @@ fn a_close_follows_the_partly_written_frame_alone() {
 }
 
 #[test]
-fn a_broken_socket_loses_no_account() {
+fn a_broken_socket_counts_every_queued_event() {
     let mut outbox = told();
     let many = limits(10, Overflow::DropOldest);
     outbox.push(A, QueuedEvent { expires: Millis(1), ..entry("a") }, &many).unwrap();
@@ -316,7 +316,7 @@ fn a_broken_socket_loses_no_account() {
 }
 
 #[test]
-fn one_write_takes_many_frames_but_not_any_number() {
+fn writes_a_bounded_number_of_frames_with_one_call() {
     let mut outbox = told();
     let many = limits(1000, Overflow::DropOldest);
     for _ in 0..130 {
@@ -336,7 +336,7 @@ fn one_write_takes_many_frames_but_not_any_number() {
 }
 
 #[test]
-fn positions_beside_each_other_are_one_and_a_gap_swallows_them() {
+fn merges_adjacent_positions_and_lets_a_gap_replace_them() {
     let mut outbox = told();
     let two = limits(2, Overflow::DropOldest);
     let at = |offset| Position { epoch: "e".into(), offset };
@@ -358,7 +358,7 @@ fn positions_beside_each_other_are_one_and_a_gap_swallows_them() {
 }
 
 #[test]
-fn a_position_without_room_closes_nobody() {
+fn a_position_without_room_closes_nothing() {
     let mut outbox = told();
     for n in 0..64 {
         outbox.push_answer(Frame::text(format!("{n}").as_bytes())).unwrap();

@@ -26,7 +26,7 @@ fn wait_until(poll: &mut Poll, mut done: impl FnMut(&mio::event::Event) -> bool)
 }
 
 #[test]
-fn a_socket_is_set_up_for_small_messages_and_a_short_kernel_queue() {
+fn sets_socket_options_for_small_messages_and_a_short_kernel_queue() {
     let (stream, _peer) = pair();
     let Stream::Tcp(socket) = &stream;
     let options = SockRef::from(socket);
@@ -38,7 +38,7 @@ fn a_socket_is_set_up_for_small_messages_and_a_short_kernel_queue() {
 }
 
 #[test]
-fn a_full_socket_blocks_and_says_when_it_takes_more() {
+fn a_full_socket_would_block_and_signals_when_it_is_writable() {
     let (mut stream, mut peer) = pair();
     let mut poll = Poll::new().unwrap();
     stream.register(poll.registry(), Token(7)).unwrap();
@@ -63,7 +63,7 @@ fn a_full_socket_blocks_and_says_when_it_takes_more() {
 }
 
 #[test]
-fn both_ends_of_a_conversation_are_seen() {
+fn reports_the_end_of_either_direction() {
     let (mut stream, mut peer) = pair();
     let mut poll = Poll::new().unwrap();
     stream.register(poll.registry(), Token(7)).unwrap();

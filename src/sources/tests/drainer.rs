@@ -101,7 +101,7 @@ async fn removes_an_entry_without_listener_and_the_member_with_it() {
 }
 
 #[tokio::test]
-async fn parks_entries_of_a_held_group_until_somebody_listens() {
+async fn parks_entries_of_a_held_group_until_an_instance_listens() {
     let server = RedisServer::start();
     let mut bench = bench(&server).await;
     server.ask(&["SET", "groupcast:held:{sala_1}", ""]);
@@ -116,7 +116,7 @@ async fn parks_entries_of_a_held_group_until_somebody_listens() {
 }
 
 #[tokio::test]
-async fn leaves_more_than_may_be_parked_in_the_mailbox_in_order() {
+async fn leaves_entries_beyond_the_parking_limit_in_the_mailbox_in_order() {
     let server = RedisServer::start();
     let mut small = settings(1);
     small.channels.capacity = 1000;
@@ -139,7 +139,7 @@ async fn leaves_more_than_may_be_parked_in_the_mailbox_in_order() {
 }
 
 #[tokio::test]
-async fn a_group_whose_history_fails_blocks_no_other_and_keeps_its_order() {
+async fn a_group_whose_history_fails_keeps_its_order_and_blocks_no_other() {
     let server = RedisServer::start();
     let mut bench = bench(&server).await;
     bench.listen(&["sala_1", "pedido.1"]).await;
@@ -196,7 +196,7 @@ async fn finds_every_entry_when_another_drainer_removes_the_head() {
 }
 
 #[tokio::test]
-async fn announces_the_failed_part_of_an_entry_instead_of_repeating_the_others() {
+async fn reports_the_failed_groups_of_an_entry_without_repeating_the_others() {
     let server = RedisServer::start();
     let mut bench = bench(&server).await;
     bench.listen(&["sala_1", "pedido.1"]).await;
@@ -211,7 +211,7 @@ async fn announces_the_failed_part_of_an_entry_instead_of_repeating_the_others()
 }
 
 #[tokio::test]
-async fn leaves_an_entry_for_several_groups_as_a_whole_behind_one_blocked_group() {
+async fn leaves_an_entry_for_several_groups_while_one_of_them_is_blocked() {
     let server = RedisServer::start();
     let mut bench = bench(&server).await;
     bench.listen(&["sala_1", "sala_2", "pedido.1"]).await;
@@ -229,7 +229,7 @@ async fn leaves_an_entry_for_several_groups_as_a_whole_behind_one_blocked_group(
 }
 
 #[tokio::test]
-async fn looks_first_at_sources_that_the_last_look_did_not_reach() {
+async fn reads_first_the_sources_that_the_last_pass_did_not_reach() {
     let server = RedisServer::start();
     let mut bench = bench_with(&server, settings(8)).await;
     // Eight mailboxes of 300 KiB each: more than one look takes.
@@ -265,7 +265,7 @@ async fn waits_before_asking_an_unreachable_redis_again() {
 }
 
 #[tokio::test]
-async fn announces_a_full_mailbox_behind_its_entries() {
+async fn announces_a_full_mailbox_after_its_entries() {
     let server = RedisServer::start();
     let mut small = settings(1);
     small.channels.capacity = 3;
@@ -310,7 +310,7 @@ async fn ends_histories_of_a_full_mailbox_for_clients_that_were_away() {
 }
 
 #[tokio::test]
-async fn never_repeats_entries_that_an_old_copy_of_the_data_brings_back() {
+async fn never_repeats_entries_restored_by_an_old_snapshot() {
     let server = RedisServer::start();
     let mut bench = bench(&server).await;
     bench.listen(&["sala_1"]).await;
@@ -323,7 +323,7 @@ async fn never_repeats_entries_that_an_old_copy_of_the_data_brings_back() {
 }
 
 #[tokio::test]
-async fn delivers_entries_of_a_stream_that_gives_an_id_twice() {
+async fn delivers_both_entries_of_a_stream_with_the_same_id() {
     let server = RedisServer::start();
     let mut bench = bench(&server).await;
     bench.listen(&["sala_1"]).await;
@@ -338,7 +338,7 @@ async fn delivers_entries_of_a_stream_that_gives_an_id_twice() {
 }
 
 #[tokio::test]
-async fn counts_the_expiry_from_when_an_entry_was_written() {
+async fn counts_the_expiry_from_the_time_an_entry_was_written() {
     let server = RedisServer::start();
     let mut bench = bench(&server).await;
     bench.listen(&["sala_1"]).await;

@@ -78,7 +78,7 @@ async fn delivers_each_entry_once_and_in_order_with_three_drainers() {
 }
 
 #[tokio::test]
-async fn drains_a_stream_behind_a_head_that_cannot_be_published() {
+async fn drains_a_stream_past_a_head_that_cannot_be_published() {
     let server = RedisServer::start();
     let mut running = draining(&server, &only_ingress()).await;
     running.hold(&groups(&["pedido.1", "sala_1"])).await;
@@ -115,7 +115,7 @@ async fn refuses_to_drain_with_another_number_of_mailboxes() {
 }
 
 #[tokio::test]
-async fn agrees_without_a_number_of_mailboxes_where_none_are_received() {
+async fn agrees_on_no_number_of_mailboxes_without_the_core_layer() {
     let server = RedisServer::start();
     let _first = draining(&server, &only_ingress()).await;
     let _second = draining(&server, &settings(8)).await;
@@ -152,7 +152,7 @@ async fn leaves_new_entries_in_the_source_after_stop() {
 }
 
 #[tokio::test]
-async fn registers_groups_again_with_a_redis_that_comes_back_empty() {
+async fn registers_groups_again_in_a_redis_that_returns_empty() {
     let mut server = RedisServer::start();
     let mut running = draining(&server, &settings(1)).await;
     running.hold(&groups(&["sala_1"])).await;

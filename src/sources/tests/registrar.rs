@@ -78,7 +78,7 @@ async fn keeps_a_group_registered_that_another_instance_holds() {
 }
 
 #[tokio::test]
-async fn never_brings_back_a_left_group_by_a_late_refresh() {
+async fn a_late_refresh_never_restores_a_left_group() {
     let server = RedisServer::start();
     let settings = settings(1);
     let instance = test_instance(&server, &settings).await;
@@ -129,7 +129,7 @@ async fn restores_a_missing_member_and_announces_a_possible_loss() {
 }
 
 #[tokio::test]
-async fn keeps_entries_parked_until_somebody_listens() {
+async fn keeps_entries_parked_until_an_instance_listens() {
     let server = RedisServer::start();
     let settings = settings(1);
     let mut instance = test_instance(&server, &settings).await;

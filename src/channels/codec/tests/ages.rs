@@ -10,7 +10,7 @@ fn written(keys: &[&str]) -> Vec<u8> {
 }
 
 #[test]
-fn a_message_is_read_until_expiry_and_ten_seconds() {
+fn accepts_an_encrypted_message_until_ten_seconds_after_its_expiry() {
     let codec = codec(Serializer::MsgPack, &KEYS);
     let entry = written(&KEYS);
     for now in [THEN, THEN + 70, THEN - 60] {
@@ -25,12 +25,12 @@ fn a_message_is_read_until_expiry_and_ten_seconds() {
 }
 
 #[test]
-fn the_pubsub_layer_asks_no_age() {
+fn the_pubsub_layer_accepts_any_age() {
     assert!(codec(Serializer::MsgPack, &KEYS).read_bare(&written(&KEYS)).is_ok());
 }
 
 #[test]
-fn a_key_that_was_replaced_still_opens() {
+fn decrypts_with_a_key_that_was_replaced() {
     let entry = written(&KEYS[1..]);
     assert!(codec(Serializer::MsgPack, &KEYS).read(&entry, THEN).is_ok());
     let error = codec(Serializer::MsgPack, &KEYS[..1]).read(&entry, THEN).unwrap_err();
@@ -38,7 +38,7 @@ fn a_key_that_was_replaced_still_opens() {
 }
 
 #[test]
-fn clear_and_encrypted_are_not_mistaken_for_each_other() {
+fn distinguishes_clear_and_encrypted_messages() {
     for serializer in [Serializer::MsgPack, Serializer::Json] {
         let clear = codec(serializer, &[]);
         let entry = clear.write_bare(&event(r#"{"type":"a"}"#), [0; 16], THEN);
@@ -49,7 +49,7 @@ fn clear_and_encrypted_are_not_mistaken_for_each_other() {
 }
 
 #[test]
-fn no_byte_of_a_token_may_change() {
+fn refuses_a_token_with_any_byte_changed() {
     let codec = codec(Serializer::MsgPack, &KEYS);
     let entry = written(&KEYS);
     for at in 0..entry.len() {
@@ -64,7 +64,7 @@ fn no_byte_of_a_token_may_change() {
 }
 
 #[test]
-fn an_entry_must_have_its_prefix() {
+fn refuses_an_entry_shorter_than_its_prefix() {
     let codec = Codec::new(&CodecSettings::default());
     assert_eq!(codec.read(&[0; 11], THEN), Err(CodecError::Short { len: 11, prefix: 12 }));
     let error = codec.read(&[0; 12], THEN).unwrap_err();

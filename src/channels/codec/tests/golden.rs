@@ -76,33 +76,33 @@ fn holds_both_ways(name: &str, expected: &Received, channel: Channel<'_>) {
 }
 
 #[test]
-fn a_message_that_names_no_channel() {
+fn decodes_a_message_without_a_channel() {
     let expected = received(r#"{"type":"imagen_procesada","id":42,"ok":true}"#, &[]);
     holds_both_ways("simple", &expected, Channel::None);
 }
 
 #[test]
-fn a_message_for_all_of_one_mailbox() {
+fn decodes_a_message_for_all_members_of_a_mailbox() {
     let names = ["gw.a1!g1", "gw.a1!g2"];
     let expected = received(r#"{"type":"imagen_procesada","id":42}"#, &names);
     holds_both_ways("group_batch", &expected, Channel::Many(&names.map(str::to_owned)));
 }
 
 #[test]
-fn a_message_for_one_channel() {
+fn decodes_a_message_for_one_channel() {
     let expected = received(r#"{"type":"aviso"}"#, &["gw.a1!g1"]);
     holds_both_ways("direct", &expected, Channel::One("gw.a1!g1"));
 }
 
 #[test]
-fn strings_of_every_length() {
+fn decodes_strings_of_every_length() {
     let [short, long, longest] = [31, 32, 256].map(|len| "a".repeat(len));
     let text = format!(r#"{{"type":"s","s31":"{short}","s32":"{long}","s256":"{longest}"}}"#);
     holds_both_ways("str_lengths", &received(&text, &[]), Channel::None);
 }
 
 #[test]
-fn values_of_every_type() {
+fn decodes_values_of_every_type() {
     let bytes = hex(&sample("types").msgpack_hex);
     let expected = concat!(
         r#"{"type":"t","nulo":null,"f":1.5,"neg":-1,"neg33":-33,"u8":200,"u16":65535,"#,
@@ -119,7 +119,7 @@ fn values_of_every_type() {
 }
 
 #[test]
-fn tokens_of_every_key() {
+fn decrypts_tokens_of_every_key() {
     let settings = CodecSettings {
         keys: samples().encryption.iter().map(|sample| sample.key.clone().into_bytes()).collect(),
         ..CodecSettings::default()
@@ -142,7 +142,7 @@ fn tokens_of_every_key() {
 }
 
 #[test]
-fn entries_of_mailboxes() {
+fn decodes_entries_of_mailboxes() {
     let prefix: Vec<u8> = (0..12).collect();
     let codec = Codec::new(&CodecSettings::default());
     let consumer = format!("specific.{}!{}", "0".repeat(32), "1".repeat(32));
@@ -162,7 +162,7 @@ fn entries_of_mailboxes() {
 }
 
 #[test]
-fn an_entry_of_another_serializer_and_prefix_length() {
+fn decodes_another_serializer_and_prefix_length() {
     let codec = Codec::new(&CodecSettings {
         serializer: Serializer::Json,
         random_prefix: 4,

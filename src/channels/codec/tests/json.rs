@@ -7,7 +7,7 @@ fn read(text: &str) -> Result<Received, CodecError> {
 }
 
 #[test]
-fn floats_that_are_no_number_become_null_outside_of_strings() {
+fn replaces_nan_and_infinity_by_null_outside_of_strings() {
     let text = r#"{"type": "NaN", "a": NaN, "b": [Infinity, -Infinity], "c": "\"NaN, Infinity"}"#;
     let expected = r#"{"type":"NaN","a":null,"b":[null,null],"c":"\"NaN, Infinity"}"#;
     assert_eq!(read(text).unwrap(), received(expected, &[]));
@@ -17,7 +17,7 @@ fn floats_that_are_no_number_become_null_outside_of_strings() {
 }
 
 #[test]
-fn channels_are_taken_out_wherever_they_stand() {
+fn removes_the_channel_member_wherever_it_is() {
     for (text, expected, channels) in [
         (r#"{"__asgi_channel__": "a!b", "type": "t"}"#, r#"{"type":"t"}"#, vec!["a!b"]),
         (r#"{"type": "t", "__asgi_channel__": "a!b"}"#, r#"{"type":"t"}"#, vec!["a!b"]),
@@ -39,7 +39,7 @@ fn channels_are_taken_out_wherever_they_stand() {
 }
 
 #[test]
-fn channels_must_be_names() {
+fn refuses_channels_that_are_not_names() {
     for value in ["1", "null", r#"{"a":"b"}"#, r#"["a",1]"#, "NaN"] {
         let error = read(&format!(r#"{{"type":"t","__asgi_channel__":{value}}}"#)).unwrap_err();
         assert!(matches!(error, CodecError::Channels(_)), "{error}");
@@ -49,7 +49,7 @@ fn channels_must_be_names() {
 }
 
 #[test]
-fn taking_out_mends_nothing() {
+fn removing_the_channel_member_does_not_repair_malformed_json() {
     for text in [
         "",
         "{",
@@ -76,7 +76,7 @@ fn taking_out_mends_nothing() {
 }
 
 #[test]
-fn white_space_goes_and_parts_what_it_parted() {
+fn removes_white_space_but_still_treats_it_as_a_separator() {
     let text = " {\r\n\t\"type\" : \"a  b\" ,\"l\": [ 1 , 2 , true ] , \"o\" : { } } \n";
     let expected = r#"{"type":"a  b","l":[1,2,true],"o":{}}"#;
     assert_eq!(read(text).unwrap(), received(expected, &[]));
@@ -87,13 +87,13 @@ fn white_space_goes_and_parts_what_it_parted() {
 }
 
 #[test]
-fn numbers_stay_the_text_they_were() {
+fn keeps_numbers_as_written() {
     let text = r#"{"type":"a","n":[1e+16,1.50,123456789012345678901234567890,-0.0,5e-324]}"#;
     assert_eq!(read(text).unwrap(), received(text, &[]));
 }
 
 #[test]
-fn a_string_is_ended() {
+fn refuses_an_unterminated_string() {
     let error = read(r#"{"type": "a\""#).unwrap_err();
     assert_eq!(error, CodecError::Truncated { what: "a string", at: 9 });
     assert_eq!(error.to_string(), "message ends within a string that begins at byte 9");
@@ -101,7 +101,7 @@ fn a_string_is_ended() {
 }
 
 #[test]
-fn the_wrong_serializer_is_named() {
+fn names_the_other_serializer_as_the_likely_cause() {
     let event = event(r#"{"type":"a"}"#);
     let [msgpack, json] = [Serializer::MsgPack, Serializer::Json].map(|one| codec(one, &[]));
     let error = json.read(&msgpack.write_bare(&event, [0; 16], 0), 0).unwrap_err();
@@ -111,7 +111,7 @@ fn the_wrong_serializer_is_named() {
 }
 
 #[test]
-fn text_is_escaped_as_python_escapes_it() {
+fn escapes_text_as_python_does() {
     let event = event(r#"{"type":"a","s":"\"\\\/\b\f\n\r\t\u0000\u001f\u007f ñ ✓ 😀","\u00e9":1}"#);
     let written = codec(Serializer::Json, &[]).write_bare(&event, [0; 16], THEN);
     let expected = concat!(

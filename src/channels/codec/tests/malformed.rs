@@ -14,7 +14,7 @@ fn read(message: &[u8]) -> Result<Received, CodecError> {
 }
 
 #[test]
-fn what_is_cut_off_is_named_with_its_place() {
+fn names_the_position_at_which_input_ends_early() {
     for (value, what) in [
         ("", "a value"),
         ("cc", "a number"),
@@ -46,7 +46,7 @@ fn what_is_cut_off_is_named_with_its_place() {
 }
 
 #[test]
-fn every_beginning_of_a_message_is_refused() {
+fn refuses_every_proper_prefix_of_a_message() {
     let whole = with("93cb3ff8000000000000c40200ff82a16101a162d90161");
     assert!(read(&whole).is_ok());
     for len in 0..whole.len() {
@@ -55,7 +55,7 @@ fn every_beginning_of_a_message_is_refused() {
 }
 
 #[test]
-fn what_json_does_not_have_is_refused_by_name() {
+fn names_the_value_that_json_cannot_represent() {
     let extension = |kind| CodecError::Extension { kind, at: 10 };
     for (value, error) in [
         ("c1", CodecError::Reserved(10)),
@@ -82,7 +82,7 @@ fn what_json_does_not_have_is_refused_by_name() {
 }
 
 #[test]
-fn a_message_is_a_map() {
+fn refuses_a_message_that_is_not_a_map() {
     for (message, found) in [
         ("c0", "nil"),
         ("2a", "an integer"),
@@ -99,7 +99,7 @@ fn a_message_is_a_map() {
 }
 
 #[test]
-fn a_message_is_an_event() {
+fn refuses_a_message_that_is_not_a_valid_event() {
     use crate::event::EventError;
 
     for (message, error) in [
@@ -113,7 +113,7 @@ fn a_message_is_an_event() {
 }
 
 #[test]
-fn channels_are_names_and_stand_once() {
+fn refuses_illegal_or_repeated_channels() {
     let key = "b05f5f617367695f6368616e6e656c5f5f";
     let read = |rest: &str| read(&hex(&format!("83a474797065a161{key}{rest}")));
     for (value, found) in [("01", "an integer"), ("c0", "nil"), ("92a16101", "an integer")] {
@@ -128,7 +128,7 @@ fn channels_are_names_and_stand_once() {
 }
 
 #[test]
-fn nesting_ends_where_an_events_does() {
+fn limits_nesting_as_in_events() {
     let nested = |open: &str, depth: usize| with(&(open.repeat(depth - 1) + "90"));
     let array = read(&nested("91", Event::MAX_DEPTH - 1)).unwrap();
     assert_eq!(array.event.json().iter().filter(|byte| **byte == b'[').count(), 31);
@@ -141,7 +141,7 @@ fn nesting_ends_where_an_events_does() {
 }
 
 #[test]
-fn numbers_of_every_width_are_exact() {
+fn decodes_numbers_of_every_width_exactly() {
     for (value, text) in [
         ("cd0001", "1"),
         ("cf0000000000000001", "1"),
@@ -181,7 +181,7 @@ fn allowance(len: usize) -> u64 {
 }
 
 #[test]
-fn lengths_in_headers_take_no_memory() {
+fn allocates_nothing_for_lengths_in_headers() {
     for message in [
         hex("dfffffffff"),
         hex("dfffffffffa161c0"),
@@ -197,12 +197,12 @@ fn lengths_in_headers_take_no_memory() {
 
 proptest! {
     #[test]
-    fn random_bytes_are_harmless(message in prop::collection::vec(any::<u8>(), 0..400)) {
+    fn random_bytes_never_panic(message in prop::collection::vec(any::<u8>(), 0..400)) {
         prop_assert!(memory_of_reading(&message) <= allowance(message.len()));
     }
 
     #[test]
-    fn random_values_are_harmless(value in prop::collection::vec(any::<u8>(), 0..60)) {
+    fn random_values_never_panic(value in prop::collection::vec(any::<u8>(), 0..60)) {
         let message = [with(""), value].concat();
         prop_assert!(memory_of_reading(&message) <= allowance(message.len()));
         if let Ok(first) = read(&message) {
@@ -213,7 +213,7 @@ proptest! {
     }
 
     #[test]
-    fn changed_json_is_harmless(
+    fn changed_json_never_panics(
         at in 0usize..60, to in prop::sample::select(b"{}[],:\"\\ 1NaI\x80".to_vec()),
     ) {
         let mut text = *br#"{"type": "a", "__asgi_channel__": ["b"], "n": [1, {"o": NaN}]}"#;

@@ -33,7 +33,7 @@ fn received(json: &str, channels: &[&str]) -> Received {
 }
 
 #[test]
-fn keys_are_never_shown() {
+fn never_shows_a_key() {
     let settings =
         CodecSettings { keys: vec![b"clave-nueva".to_vec()], ..CodecSettings::default() };
     for shown in [format!("{settings:?}"), format!("{:?}", Codec::new(&settings))] {
@@ -43,7 +43,7 @@ fn keys_are_never_shown() {
 }
 
 #[test]
-fn an_event_does_not_say_itself_whom_it_is_for() {
+fn an_event_must_not_name_a_channel() {
     let clean = r#"{"type":"a","x":{"__asgi_channel__":"kept"}}"#;
     for forged in [
         r#"{"type":"a","__asgi_channel__":"victim","x":{"__asgi_channel__":"kept"}}"#,

@@ -70,7 +70,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn nothing_is_lost(
+    fn decoding_returns_what_was_encoded(
         text in events(),
         names in prop::collection::vec("[a-z]{1,8}\\.[a-z0-9]{1,4}![a-z0-9]{0,40}", 0..20),
         keys in prop::collection::vec(any::<String>(), 0..3),

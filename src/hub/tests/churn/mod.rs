@@ -232,7 +232,7 @@ impl Run {
 }
 
 #[test]
-fn every_connection_sees_what_the_model_says_or_is_told_what_it_missed() {
+fn every_connection_receives_what_the_model_predicts_or_a_gap() {
     let began = Instant::now();
     let (mut gaps, mut positions) = (0, 0);
     for seed in 1.. {

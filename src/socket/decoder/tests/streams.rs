@@ -236,7 +236,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn chunking_changes_nothing(
+    fn decodes_the_same_for_any_chunking(
         (bytes, messages) in conversation(),
         cuts in prop::collection::vec(any::<Index>(), 0..12),
     ) {
@@ -247,7 +247,7 @@ proptest! {
     }
 
     #[test]
-    fn a_mutated_conversation_is_heard_as_tungstenite_hears_it(
+    fn decodes_a_mutated_conversation_as_tungstenite_does(
         (mut bytes, _) in conversation(),
         mutations in prop::collection::vec(mutation(), 0..4),
         cuts in prop::collection::vec(any::<Index>(), 0..4),
@@ -257,7 +257,7 @@ proptest! {
     }
 
     #[test]
-    fn wild_frames_are_heard_as_tungstenite_hears_them(
+    fn decodes_arbitrary_frames_as_tungstenite_does(
         bytes in wild(),
         cuts in prop::collection::vec(any::<Index>(), 0..4),
     ) {
@@ -265,7 +265,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_never_hold_more_than_the_limit(
+    fn never_buffers_more_than_the_limit(
         bytes in prop::collection::vec(any::<u8>(), 0..600),
         limit in 0usize..40,
         cuts in prop::collection::vec(any::<Index>(), 0..8),

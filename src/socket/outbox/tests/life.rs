@@ -237,7 +237,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn an_outbox_does_what_its_model_does(
+    fn agrees_with_its_model(
         steps in prop::collection::vec(step(), 1..60),
         limits in prop::collection::vec(some_limits(), SOURCES.len()),
         max_bytes in prop_oneof![60usize..600, 600usize..6000],
