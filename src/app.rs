@@ -29,21 +29,21 @@ use crate::sources::{SourceConnection, Sources};
 use crate::supervisor::{Supervisor, TaskFailure};
 use crate::telemetry::{Metrics, RefusalReason};
 
-/// How long a back end's connection may be idle between requests, as in nginx: one that keeps its
-/// connections must not find them closed after each pause.
+/// How long a back end's connection may be idle between requests, as in nginx, so that back ends
+/// can reuse connections after a pause.
 const API_IDLE: Duration = Duration::from_secs(75);
 
 /// How long a back end may use one connection, as in nginx.
 const API_LIFE: Duration = Duration::from_secs(3600);
 
-/// How long a browser may use one connection without upgrading it: it loads the client and is done.
+/// How long a browser may use one connection without an upgrade: enough to load the client.
 const PUBLIC_LIFE: Duration = Duration::from_secs(60);
 
-/// How long shutdown waits for what Django's consumers are still to be sent: a full queue takes a
-/// healthy Redis a fraction of it, and one that does not answer must not keep the process.
+/// How long shutdown waits until the queue to Django's consumers is empty. A healthy Redis needs a
+/// fraction of it for a full queue; one that does not answer must not block the exit.
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Both listening sockets.
+/// The two listening sockets.
 #[derive(Debug)]
 pub struct Listeners {
     /// For browsers.
@@ -53,7 +53,7 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Opens both. Ports may be 0.
+    /// Opens both sockets. Ports may be 0.
     pub fn bind(config: &Config) -> Result<Self, RunError> {
         let bind = |key, address: SocketAddr| {
             http::bind(address).map_err(|source| RunError::Bind { key, address, source })
@@ -75,7 +75,7 @@ impl Listeners {
     }
 }
 
-/// Why the gateway did not start, or stopped by itself.
+/// Why the gateway did not start, or stopped without being asked.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// A listener's address is taken, or not of this machine.
@@ -89,7 +89,7 @@ pub enum RunError {
         source: io::Error,
     },
     /// The system has no sockets, threads or descriptors left.
-    #[error("the operating system refuses a resource")]
+    #[error("operating system resource unavailable")]
     System(#[from] io::Error),
     /// A key is invalid.
     #[error(transparent)]
@@ -104,9 +104,9 @@ pub enum RunError {
     #[error(transparent)]
     Backend(#[from] BackendError),
     /// No random bytes.
-    #[error("the system's random source is unavailable")]
+    #[error("system random source unavailable")]
     Random,
-    /// Something without which events would be lost does not run any more.
+    /// A task without which events would be lost has failed.
     #[error(transparent)]
     Task(#[from] TaskFailure),
 }
@@ -116,14 +116,14 @@ pub enum RunError {
 pub enum DrainOutcome {
     /// Every connection was closed in time.
     Complete,
-    /// The grace time was over first.
+    /// The grace time ended first.
     TimedOut,
 }
 
 /// Runs one gateway until `stop`, then drains it.
 ///
-/// The caller owns ports and signals, so a test binds port 0 and stops when it likes; several
-/// gateways may run in one process.
+/// The caller owns ports and signals, so a test can bind port 0 and stop the gateway at any time.
+/// Several gateways may run in one process.
 pub async fn run(
     config: Config,
     listeners: Listeners,
@@ -162,7 +162,7 @@ async fn run_with(
     }
 }
 
-/// What runs, and what shutdown needs of it.
+/// A running gateway, as shutdown needs it.
 struct Gateway {
     core: Core,
     tasks: Tasks,
@@ -194,7 +194,7 @@ impl Tasks {
 }
 
 impl Gateway {
-    /// Starts everything, each part after those that it uses:
+    /// Starts everything, each part after the parts that it uses:
     ///
     /// 1. keys and limits, which may be invalid, before anything runs;
     /// 2. the core: layer, publisher, hub, and what connects them;
@@ -230,7 +230,7 @@ impl Gateway {
             waiting: descriptors.waiting,
             head,
             idle: head,
-            // The pages of a site may load for as long as they like.
+            // The pages of a site may take any time to load.
             life: if is_dev { API_LIFE } else { PUBLIC_LIFE },
         };
         let listener =
@@ -251,12 +251,12 @@ impl Gateway {
         Ok(Self { core, tasks })
     }
 
-    /// Stops everything, what takes on new work first:
+    /// Stops everything, beginning with what accepts new work:
     ///
     /// 1. the public listener, and readiness, so that proxies send browsers elsewhere;
-    /// 2. sources: what arrives from now on is for other instances, or for the next start;
+    /// 2. sources: later entries are for other instances, or for the next start;
     /// 3. connections, at a rate that the other instances can take;
-    /// 4. the API, which has answered until now so that publishers and probes learn the state;
+    /// 4. the API, which has to answer publishers and probes until then;
     /// 5. the queue to Django's consumers.
     async fn stop(&self, grace: Duration) -> DrainOutcome {
         let Core { hub, shutdown, django, sources, .. } = &self.core;
@@ -275,8 +275,8 @@ impl Gateway {
 }
 
 impl Core {
-    /// The layer first, so that the channel layer and the publisher have something to publish to;
-    /// then the hub; then the coordinator, which serves it, and dispatch, which feeds it.
+    /// Starts the layer, which the channel layer and the publisher use; then the hub; then the
+    /// coordinator, which serves the hub, and dispatch, which feeds it.
     fn start(
         config: &Config,
         verifier: Arc<Verifier>,
@@ -378,7 +378,7 @@ fn start_sources(
     Ok(Some((django, sources)))
 }
 
-/// Waits until other instances turn out to have another configuration, if ever.
+/// Waits until another instance turns out to have a different configuration, if ever.
 async fn disagreement(sources: Option<&Sources>) -> AgreementError {
     match sources {
         Some(sources) => sources.disagreement().await,

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::time::Instant;
 
-/// Expired entries that one insertion into an [`ExpiringMap`] removes at most: more than one, so that
-/// a map past its peak shrinks; few, so that no caller pays for a hundred thousand.
+/// Expired entries that one insertion into an [`ExpiringMap`] removes at most: more than one, so
+/// that a map past its peak shrinks; few, so that no caller pays for a hundred thousand.
 const SWEEP: usize = 4;
 
 /// MapLimits of a map.
@@ -22,8 +22,8 @@ pub(crate) struct MapLimits {
 
 /// A map bounded in entries and bytes.
 ///
-/// Ages are kept in a `BTreeMap`: a deque is cheaper per entry, but has no way to forget an entry that
-/// was replaced or removed, so it would need a bound of its own.
+/// Ages are kept in a `BTreeMap`: a deque is cheaper per entry, but has no way to forget an entry
+/// that was replaced or removed, so it would need a bound of its own.
 #[derive(Debug)]
 pub(crate) struct BoundedMap<K, V> {
     limits: MapLimits,
@@ -69,8 +69,8 @@ impl<K: Clone + Eq + Hash, V> BoundedMap<K, V> {
         Self { limits, entries, ages, inserted: 0, bytes: 0 }
     }
 
-    /// Inserts an entry of so many bytes as the newest. One that exceeds the limits by itself is not
-    /// kept.
+    /// Inserts an entry of so many bytes as the newest. One that exceeds the limits by itself is
+    /// not kept.
     pub(crate) fn insert(&mut self, key: K, value: V, bytes: usize) {
         self.remove(&key);
         self.inserted += 1;
@@ -123,11 +123,11 @@ impl<K: Clone + Eq + Hash, V> ExpiringMap<K, V> {
         Self(BoundedMap::new(limits))
     }
 
-    /// Inserts an entry of so many bytes that is found until `until`, and removes a few of the oldest
-    /// entries if they have expired.
+    /// Inserts an entry of so many bytes that is found until `until`, and removes a few of the
+    /// oldest entries if they have expired.
     ///
-    /// An expired entry behind a younger one that lives longer waits for it: it is not found, and it
-    /// counts for the limits.
+    /// An expired entry behind a younger one that lives longer waits for it: it is not found, and
+    /// it counts for the limits.
     pub(crate) fn insert(&mut self, key: K, value: V, bytes: usize, until: Instant, now: Instant) {
         self.0.insert(key, Expiring { value, until }, bytes);
         for _ in 0..SWEEP {

@@ -36,8 +36,8 @@ impl ByteBudget {
         self.used.load(Ordering::Relaxed) <= self.max / 2
     }
 
-    /// Waits until bytes given back have made half of it free. A notification that nobody waited for
-    /// is kept for the next caller, so check [`ByteBudget::is_half_free`] afterwards.
+    /// Waits until bytes given back have made half of it free. A notification that nobody waited
+    /// for is kept for the next caller, so check [`ByteBudget::is_half_free`] afterwards.
     pub(crate) async fn half_freed(&self) {
         self.half_free.notified().await;
     }

@@ -1,4 +1,5 @@
-//! Reads of the wall clock, for what is exchanged with others: expiry of tokens, signatures, scores.
+//! Reads of the wall clock, for what is exchanged with others: expiry of tokens, signatures,
+//! scores.
 //!
 //! Everything that measures a duration uses `Instant` instead: the wall clock jumps.
 

@@ -211,8 +211,8 @@ async fn asks_about_at_most_four_of_two_thousand_sessions_at_once() {
         people.spawn(async move {
             let cookie = format!("sessionid={n}");
             let headers = [("Cookie", cookie.as_str())];
-            // Clients back off. Otherwise 2,000 simultaneous reconnections use the whole machine for
-            // handshakes, and the requests to the back end stall.
+            // Clients back off. Otherwise 2,000 simultaneous reconnections use the whole machine
+            // for handshakes, and the requests to the back end stall.
             let mut back_off = Duration::from_millis(200 + n % 800);
             loop {
                 let opened = soon("a handshake", Socket::try_open(to, "/ws", &headers)).await;

@@ -129,7 +129,7 @@ async fn a_second_signal_exits_at_once() {
     unresponsive.frame(Opcode::Text, hello.to_string().as_bytes()).await;
     assert!(unresponsive.text().await.contains("welcome"));
     running.signal(Signal::SIGTERM);
-    running.logged("draining; a second signal ends at once");
+    running.logged("draining; a second signal exits immediately");
     running.signal(Signal::SIGTERM);
     assert_eq!(running.exit_code(), Some(130));
     while soon("the end", unresponsive.next()).await.is_some() {}

@@ -54,11 +54,11 @@ fn leaves_existing_files_alone_and_replaces_the_helper_with_force() {
     let read = |name: &str| fs::read_to_string(path.join(name)).unwrap();
 
     let again = stdout_of(&folder, &["init", "django"]);
-    assert_eq!(again.matches("left alone").count(), 3, "{again}");
+    assert_eq!(again.matches("existed, unchanged").count(), 3, "{again}");
     assert_eq!((read("gateway.toml"), read("groupcast.py")), ("# mine\n".into(), "# old\n".into()));
 
     let forced = stdout_of(&folder, &["init", "django", "--force"]);
-    assert_eq!(forced.matches("left alone").count(), 2, "{forced}");
+    assert_eq!(forced.matches("existed, unchanged").count(), 2, "{forced}");
     assert_eq!((read("gateway.toml"), read("groupcast.env")), ("# mine\n".into(), secrets));
     assert!(read("groupcast.py").starts_with("\"\"\"Groupcast for Django"));
 }

@@ -1,4 +1,4 @@
-//! `groupcast check`: is the configuration right, and what does it mean?
+//! `groupcast check`: validates and describes the configuration.
 
 use std::process::ExitCode;
 
@@ -6,9 +6,9 @@ use clap::Args;
 
 use super::{ConfigFile, Failure, summary};
 
-/// Check the configuration and say what it means
+/// Check the configuration and describe its effect
 ///
-/// Prints listeners, keys, grants, routes and limits, then what is allowed but worth a thought.
+/// Prints listeners, keys, grants, routes and limits, then warnings about valid but risky settings.
 /// Secrets are never shown. Exits with 64 if the gateway would not start.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -25,8 +25,8 @@ impl Check {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let config = self.file.load()?;
         match self.file.path() {
-            Some(path) => println!("{} and the environment mean:\n", path.display()),
-            None => println!("without a gateway.toml, the defaults and the environment mean:\n"),
+            Some(path) => println!("effect of {} and the environment:\n", path.display()),
+            None => println!("no gateway.toml; effect of the defaults and the environment:\n"),
         }
         print!("{}", summary::of(&config));
         for warning in config.warnings() {

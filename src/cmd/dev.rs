@@ -1,4 +1,4 @@
-//! `groupcast dev`: flags, and what is printed once the gateway listens.
+//! `groupcast dev`: its options, and its output once the gateway listens.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -12,15 +12,15 @@ use groupcast::layer::RedisSettings;
 use super::language::Language;
 use super::{ConfigFile, Failure, serve};
 
-/// Try the gateway: one process, this machine only, nothing to configure
+/// Try the gateway on this machine, without any configuration
 ///
-/// Creates keys for this run and prints the page to open, a token and a curl line that publishes.
-/// Routes, grants and limits come from gateway.toml if there is one; its keys only with --backend.
+/// Creates keys for this run, and prints a page to open, a token and a curl command that publishes.
+/// Routes, grants and limits come from gateway.toml if it exists; its keys only with --backend.
 ///
-/// With --backend all requests except WebSockets go on to that site, so that pages, cookies, CSRF
-/// tokens and WebSockets have one origin, as behind a proxy; the connect hook and calls go there
-/// too, as configured under [backend]. With --redis the gateway receives what Django and Celery
-/// send to groups over that Redis.
+/// With --backend, all requests except WebSockets are forwarded to that site, so that pages,
+/// cookies, CSRF tokens and WebSockets share one origin, as behind a proxy. The connect hook and
+/// calls go there, too, as configured under [backend]. With --redis, the gateway receives what
+/// Django and Celery send to groups over that Redis.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -30,19 +30,19 @@ Examples:
 pub(super) struct Dev {
     #[command(flatten)]
     file: ConfigFile,
-    /// Port for browsers; 0 = any free one
+    /// Port for browsers; 0 = any free port
     #[arg(long, default_value_t = 8080)]
     port: u16,
-    /// Port for back ends; 0 = any free one
+    /// Port for back ends; 0 = any free port
     #[arg(long, default_value_t = 8081)]
     api_port: u16,
-    /// The site beside the gateway, such as Django's runserver
+    /// Address of the site, such as Django's runserver
     #[arg(long, value_name = "URL")]
     backend: Option<SiteAddress>,
-    /// A name of this machine, beside localhost, that requests may be for; may be repeated
+    /// A further name of this machine that requests may use as Host; may be repeated
     #[arg(long = "host", value_name = "NAME")]
     hosts: Vec<String>,
-    /// The Redis of Django's channel layer; without it events stay in this process
+    /// The Redis of Django's channel layer [default: none, events stay in this process]
     #[arg(long, value_name = "URL", value_parser = parse_redis)]
     redis: Option<RedisSettings>,
     /// Subject of the printed token, which joins usuario_<SUB>

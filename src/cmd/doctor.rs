@@ -1,4 +1,4 @@
-//! `groupcast doctor`: will the gateway run here, and what is in Django's channel layer?
+//! `groupcast doctor`: checks this machine, Redis and Django's channel layer.
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -9,23 +9,23 @@ use serde_json::{Value, json};
 
 use super::{ConfigFile, Failure};
 
-/// Groups that are listed.
+/// How many groups are listed.
 const LISTED: usize = 10;
 
-/// Columns of a line.
+/// Columns of an output line.
 const WIDTH: usize = 100;
 
-/// Try everything that the gateway needs, and say what to fix
+/// Check everything that the gateway needs, and advise what to fix
 ///
-/// Reads the configuration as serve does and tries limits, ports and Redis: version, speed, rights,
-/// tracking, clock, memory, buffers, and what the instances of the cluster have agreed on. With
-/// channels.receive it also compares the configuration with what Django keeps there. Nothing is
-/// changed, and a running gateway does not notice. Exits with 1 if something fails.
+/// Reads the configuration as serve does, and checks limits, ports and Redis: version, latency,
+/// rights, key tracking, clock, memory, buffers and the settings that the cluster has agreed on.
+/// With channels.receive it also compares the configuration with the keys of Django's channel
+/// layer. Changes nothing and does not disturb a running gateway. Exits with 1 if a check fails.
 ///
-/// With --channels it needs no configuration: it reads the channel layer that Django has today, lists
-/// its groups and likely problems, and prints the lines to put into Django's settings and gateway.toml.
+/// With --channels it needs no configuration: it reads the existing channel layer of Django, lists
+/// its groups and likely problems, and prints lines for Django's settings and for gateway.toml.
 ///
-/// With --backend it also asks the connect hook once, as for a browser.
+/// With --backend it also sends one request to the connect hook, as for a browser.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -40,7 +40,7 @@ SCAN, so this may be run against a Redis in use. Each line begins with ok, warn 
 pub(super) struct Doctor {
     #[command(flatten)]
     file: ConfigFile,
-    /// Look at the channel layer of Django at this Redis instead
+    /// Examine Django's channel layer in this Redis instead
     #[arg(long, value_name = "URL", conflicts_with = "config")]
     channels: Option<String>,
     /// Its prefix, as in CHANNEL_LAYERS
@@ -48,24 +48,24 @@ pub(super) struct Doctor {
     prefix: String,
     #[command(flatten)]
     browser: BrowserArgs,
-    /// Print one JSON object instead of lines
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }
 
-/// The browser in whose place the hook is asked.
+/// The browser for which the hook is asked.
 #[derive(Debug, Args)]
 struct BrowserArgs {
-    /// Ask the connect hook, as for a browser
+    /// Send one request to the connect hook, as for a browser
     #[arg(long, conflicts_with = "channels")]
     backend: bool,
-    /// Its Cookie header, such as 'sessionid=…' as the browser's developer tools show it
+    /// The browser's Cookie header, such as 'sessionid=…' (see its developer tools)
     #[arg(long, requires = "backend", value_name = "COOKIE")]
     cookie: Option<String>,
-    /// The path it connects to [default: the first route's without parameters]
+    /// The WebSocket path [default: the first route without parameters]
     #[arg(long, requires = "backend")]
     path: Option<String>,
-    /// The site it is on, as in ALLOWED_HOSTS [default: backend.host, or that of backend.url]
+    /// The Host header, one of ALLOWED_HOSTS [default: backend.host, or that of backend.url]
     #[arg(long, requires = "backend")]
     host: Option<String>,
 }
@@ -134,13 +134,13 @@ fn as_text(examination: &Examination, suggestion: Option<&Suggestion>) -> String
         |level| examination.findings.iter().filter(|finding| finding.level == level).count();
     let _ = match (count(Level::Fail), count(Level::Warn)) {
         (0, 0) => writeln!(out, "\nno problems found"),
-        (0, warned) => writeln!(out, "\nno failures, warnings: {warned}"),
+        (0, warned) => writeln!(out, "\nno failures; warnings: {warned}"),
         (failed, warned) => writeln!(out, "\nfailures: {failed}, warnings: {warned}"),
     };
     out
 }
 
-/// Writing to a `String` cannot fail.
+/// Appends one finding. Writing to a `String` cannot fail.
 fn line(finding: &Finding, out: &mut String) {
     let (level, advice) = match finding.level {
         Level::Ok => ("ok", "note"),
@@ -179,7 +179,7 @@ fn groups(survey: &Survey, out: &mut String) {
     }
     let _ = writeln!(out, "\n{:<40}{:>9}{:>7}{:>10}", "group", "members", "dead", "gateways");
     for group in survey.groups.iter().take(LISTED) {
-        // Of large groups only a sample of members was read.
+        // Only a sample of the members of a large group was read.
         let some = if group.whole { "" } else { "+" };
         let _ = writeln!(
             out,
@@ -206,14 +206,14 @@ mod tests {
 
     #[test]
     fn wraps_lines_at_the_width_of_a_terminal() {
-        let long = "palabra ".repeat(40);
+        let long = "word ".repeat(40);
         let mut out = String::new();
-        line(&Finding::warn("memory", long.trim(), "una sola cosa"), &mut out);
+        line(&Finding::warn("memory", long.trim(), "one thing"), &mut out);
         let lines: Vec<_> = out.lines().collect();
         assert!(lines.iter().all(|line| line.chars().count() <= WIDTH), "{out}");
-        assert!(lines[0].starts_with("warn  memory            palabra"), "{out}");
-        assert!(lines[1].starts_with("                        palabra"), "{out}");
-        assert_eq!(lines.last(), Some(&"                        do: una sola cosa"));
-        assert_eq!(out.matches("palabra").count(), 40);
+        assert!(lines[0].starts_with("warn  memory            word"), "{out}");
+        assert!(lines[1].starts_with("                        word"), "{out}");
+        assert_eq!(lines.last(), Some(&"                        do: one thing"));
+        assert_eq!(out.matches("word").count(), 40);
     }
 }

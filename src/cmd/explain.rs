@@ -1,4 +1,4 @@
-//! `groupcast explain`: why somebody may, or may not.
+//! `groupcast explain`: why an operation is allowed or denied.
 
 use std::process::ExitCode;
 
@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 use super::{ConfigFile, Failure};
 use groupcast::clock::unix_seconds;
 
-/// Say whether somebody may do something, and why
+/// Explain why an operation is allowed or denied for a user
 ///
-/// Exits with 0 for yes and with 1 for no.
+/// Exits with 0 if it is allowed and with 1 if it is denied.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -21,19 +21,19 @@ Examples:
 pub(super) struct Explain {
     #[command(flatten)]
     file: ConfigFile,
-    /// Who: somebody with a token that says nothing else
+    /// The user: one whose token has this sub and no groups or grants
     #[arg(long, required_unless_present = "token", conflicts_with = "token")]
     sub: Option<String>,
     /// A claim of that token; may be repeated
     #[arg(long = "claim", value_parser = super::token::parse_claim, value_name = "NAME=VALUE",
           conflicts_with = "token")]
     claims: Vec<(String, Value)>,
-    /// Who: the owner of this token, which is verified
+    /// The user: the owner of this token, which is verified
     #[arg(long)]
     token: Option<String>,
     /// join, send, call, presence or history
     operation: Operation,
-    /// The group, or the call
+    /// Name of the group or call
     name: String,
 }
 

@@ -1,15 +1,15 @@
-//! Why a command failed: one sentence for people, one exit code for scripts.
+//! Why a command failed: a message for people and an exit code for scripts.
 
 use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
 
-/// What went wrong, by what somebody has to do about it.
+/// A failure, by what has to be changed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// Change the configuration, then try again.
+    /// The configuration.
     Configuration(Box<dyn Error>),
-    /// Change the machine, or what else runs on it.
+    /// The machine, or another process on it.
     Start(Box<dyn Error>),
 }
 

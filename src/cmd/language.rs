@@ -1,6 +1,6 @@
-//! Which language a person at the terminal reads.
+//! The language of the output of `dev` and `init`.
 
-/// The languages that `dev` speaks.
+/// The supported languages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Language {
     English,
@@ -8,7 +8,7 @@ pub(super) enum Language {
 }
 
 impl Language {
-    /// As the environment says (POSIX: the first that is set and not empty decides).
+    /// From the environment (POSIX: the first variable that is set and not empty decides).
     pub(super) fn of_environment() -> Self {
         let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().find_map(set);
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_locale_names_its_language_first() {
+    fn reads_the_language_from_a_locale() {
         for locale in ["es", "es_MX.UTF-8", "es_ES@euro"] {
             assert_eq!(Language::of_locale(locale), Language::Spanish, "{locale}");
         }

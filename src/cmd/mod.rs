@@ -1,4 +1,4 @@
-//! What is typed: one file per command, and what they all need.
+//! The command line: one file per command, and what they share.
 
 mod check;
 mod dev;
@@ -22,23 +22,23 @@ use groupcast::config::{Config, Variables};
 
 pub(crate) use failure::Failure;
 
-/// A real-time WebSocket channel-layer gateway for Django, Celery and anything that can POST.
+/// A real-time WebSocket channel-layer gateway for Django, Celery and any HTTP client
 #[derive(Debug, Parser)]
 #[command(
     version,
     after_help = "\
 Examples:
-  groupcast dev                      try it: everything in one process, token and curl line printed
-  groupcast check                    is gateway.toml right, and what does it mean?
-  groupcast doctor                   are this machine and Redis as it needs them?
-  groupcast serve                    run it
-  groupcast token --sub 7            a token to connect with
+  groupcast dev                      try it: one process, prints a page, a token and a curl command
+  groupcast check                    validate gateway.toml and describe its effect
+  groupcast doctor                   check this machine, Redis and the site
+  groupcast serve                    run the gateway
+  groupcast token --sub 7            make a token to connect with
   groupcast explain --sub 7 join pedido.42
-  groupcast init django              begin beside a Django project
+  groupcast init django              set up a Django project
 
-Configuration: gateway.toml in the current folder, or --config; every key can also be given as a
+Configuration: gateway.toml in the current folder, or --config. Each key can also be set by a
 variable, such as GROUPCAST_LISTEN_PUBLIC=0.0.0.0:8080.
-Exit codes: 0 all well, 1 failed to start or answered no, 2 wrong arguments, 64 bad configuration."
+Exit codes: 0 success, 1 failure or denied, 2 invalid arguments, 64 invalid configuration."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -56,15 +56,15 @@ enum Command {
     Init(init::Init),
 }
 
-/// Where the configuration is.
+/// The option that names the configuration file.
 #[derive(Debug, Args)]
 struct ConfigFile {
-    /// The configuration [default: gateway.toml, if it is there]
+    /// The configuration file [default: gateway.toml, if it exists]
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
-/// Runs the command; what it has to say about a failure is the failure's.
+/// Runs the command.
 pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         Command::Serve(serve) => serve.run(),
@@ -78,7 +78,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
 }
 
 impl ConfigFile {
-    /// The file that is read: a named one must be there, the usual one need not.
+    /// The file to read. One that is named must exist; the default one may be missing.
     fn path(&self) -> Option<&Path> {
         let usual = Path::new("gateway.toml");
         self.config.as_deref().or_else(|| usual.exists().then_some(usual))
@@ -89,7 +89,7 @@ impl ConfigFile {
     }
 }
 
-/// The process's environment. What is not UTF-8 cannot be a variable of the gateway.
+/// The process's environment, without variables that are not UTF-8.
 fn variables() -> Variables {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -99,7 +99,7 @@ fn variables() -> Variables {
 /// Random bytes from the operating system.
 fn random<const N: usize>() -> Result<[u8; N], &'static str> {
     let mut bytes = [0; N];
-    rand::fill(&mut bytes).map_err(|_| "the system gives no random bytes")?;
+    rand::fill(&mut bytes).map_err(|_| "the system random source is unavailable")?;
     Ok(bytes)
 }
 

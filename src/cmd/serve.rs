@@ -9,9 +9,10 @@ use super::{ConfigFile, Failure, signals};
 
 /// Run the gateway
 ///
-/// Browsers connect to listen.public, back ends publish to listen.api. On SIGTERM or SIGINT it
-/// drains: it closes connections at drain.rate and tells clients when to reconnect, for drain.grace
-/// at most. With log.format = "json" the first line on stdout has the addresses, so port 0 works.
+/// Browsers connect to listen.public, back ends publish to listen.api. On SIGTERM or SIGINT the
+/// gateway drains: it closes connections at drain.rate, each with a time to reconnect, for at most
+/// drain.grace. With log.format = "json" the first line of stdout has the addresses, so port 0
+/// works.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -36,7 +37,7 @@ impl Serve {
     }
 }
 
-/// Runs a gateway on a runtime with one worker per core. Logging is up.
+/// Runs a gateway on a runtime with one worker per core. Logging has started.
 pub(super) fn block_on(
     gateway: impl Future<Output = Result<DrainOutcome, Failure>>,
 ) -> Result<ExitCode, Failure> {

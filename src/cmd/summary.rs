@@ -1,4 +1,4 @@
-//! A configuration in words, for `check`.
+//! Describes a configuration, for `check`.
 
 use std::fmt::Write;
 
@@ -7,10 +7,10 @@ use groupcast::server::Allow;
 use groupcast::socket::Overflow;
 use groupcast::{backend, identity, layer};
 
-/// Connections of a busy instance, to show what outboxes may come to where no limit is set.
-const BUSY: usize = 10_000;
+/// Connections assumed for the memory estimate where `connections.max` sets no limit.
+const ASSUMED_CONNECTIONS: usize = 10_000;
 
-/// What `config` means, a line an idea. Key material and secrets are left out.
+/// Describes `config`, one fact per line, without secrets.
 pub(super) fn of(config: &Config) -> String {
     let mut out = String::new();
     listeners(config, &mut out);
@@ -22,7 +22,7 @@ pub(super) fn of(config: &Config) -> String {
     out
 }
 
-/// Writing to a `String` cannot fail, so lines are written without an outcome.
+/// Appends one line. Writing to a `String` cannot fail.
 macro_rules! line {
     ($out:expr, $name:expr, $($text:tt)*) => {{
         let _ = writeln!($out, "{:<12}{}", $name, format_args!($($text)*));
@@ -33,18 +33,18 @@ fn listeners(config: &Config, out: &mut String) {
     line!(out, "browsers", "ws://{}", config.server.public);
     line!(out, "back ends", "http://{}", config.api.address);
     match config.server.max_connections {
-        0 => line!(out, "at most", "as many WebSockets as file descriptors allow"),
-        most => line!(out, "at most", "{most} WebSockets"),
+        0 => line!(out, "WebSockets", "as many as file descriptors allow"),
+        most => line!(out, "WebSockets", "at most {most}"),
     }
     line!(
         out,
         "",
-        "{} of one user, {} handshakes at a time",
+        "at most {} per user, {} handshakes at a time",
         config.hub.connections_per_user,
         config.server.max_handshakes
     );
     match &config.layer.kind {
-        layer::Kind::Memory => line!(out, "layer", "memory: one instance"),
+        layer::Kind::Memory => line!(out, "layer", "memory: a single instance"),
         layer::Kind::Redis(redis) => line!(out, "layer", "Redis: cluster {}", redis.cluster),
     }
 }
@@ -55,7 +55,7 @@ fn keys(identity: &identity::Settings, out: &mut String) {
         line!(out, "token key", "{id}, {}", key.algorithm);
     }
     let listed = |names: &[String]| match names {
-        [] => "not asked for".to_owned(),
+        [] => "not checked".to_owned(),
         names => names.join(" or "),
     };
     line!(out, "", "aud {}, iss {}", listed(&identity.audience), listed(&identity.issuer));
@@ -68,14 +68,14 @@ fn keys(identity: &identity::Settings, out: &mut String) {
 
 fn grants(identity: &identity::Settings, out: &mut String) {
     for rule in &identity.grants {
-        let operations: Vec<_> = rule.operations.iter().map(|word| word.as_str()).collect();
+        let operations: Vec<_> = rule.operations.iter().map(|each| each.as_str()).collect();
         let names: Vec<_> = rule.names.iter().map(|name| name.as_str()).collect();
-        line!(out, "everybody", "may {} {}", operations.join(", "), names.join(", "));
+        line!(out, "all tokens", "may {} {}", operations.join(", "), names.join(", "));
     }
     line!(
         out,
         "tokens",
-        "join groups by the claim {:?}, grant by {:?}",
+        "claim {:?} lists groups to join, claim {:?} lists grants",
         identity.groups_claim,
         identity.grants_claim
     );
@@ -86,7 +86,7 @@ fn back_end(backend: &backend::Settings, out: &mut String) {
         line!(
             out,
             "hook",
-            "{}{}, {} at once, kept for {:?} (refusals {:?})",
+            "{}{}, at most {} requests at once, answers cached for {:?} (refusals {:?})",
             backend.url,
             backend.connect,
             backend.parallel,
@@ -96,7 +96,7 @@ fn back_end(backend: &backend::Settings, out: &mut String) {
     }
     if backend.has_calls() {
         let calls = backend.calls_parallel;
-        line!(out, "calls", "{}{}, {calls} at once", backend.url, backend.calls);
+        line!(out, "calls", "{}{}, at most {calls} at once", backend.url, backend.calls);
     }
 }
 
@@ -104,17 +104,17 @@ fn routes(config: &Config, out: &mut String) {
     for route in &config.server.routes {
         let joins: Vec<_> = route.join.iter().map(|template| template.as_str()).collect();
         let joins = match joins.as_slice() {
-            [] => "joins what the token says".to_owned(),
+            [] => "joins the groups of the token".to_owned(),
             joins => format!("joins {}", joins.join(", ")),
         };
         let anyone = match route.allow {
             Allow::Token => "",
-            Allow::Anyone => ", as the URL names it",
-            Allow::Hook => ", as the hook confirms",
+            Allow::Anyone => ", named by the URL",
+            Allow::Hook => ", confirmed by the hook",
         };
-        let welcome = if route.welcome.is_some() { ", welcomes" } else { "" };
-        let errors = if route.call_errors { ", tells call errors" } else { "" };
-        let events = if route.shape == 0 { "" } else { ", shows listed events only" };
+        let welcome = if route.welcome.is_some() { ", sends a welcome" } else { "" };
+        let errors = if route.call_errors { ", reports call errors" } else { "" };
+        let events = if route.shape == 0 { "" } else { ", sends listed events only" };
         line!(out, "route", "{} {joins}{anyone}{welcome}{events}{errors}", route.path);
     }
 }
@@ -122,14 +122,14 @@ fn routes(config: &Config, out: &mut String) {
 fn limits(config: &Config, out: &mut String) {
     for (pattern, limits) in &config.connection.group_limits {
         let overflow = match limits.overflow {
-            Overflow::DropOldest => "then the oldest go",
-            Overflow::DropNewest => "then the newest go",
-            Overflow::Close => "then the connection is closed",
+            Overflow::DropOldest => "drops the oldest",
+            Overflow::DropNewest => "drops the newest",
+            Overflow::Close => "closes the connection",
         };
         line!(
             out,
             "group",
-            "{pattern}: {} waiting for {:?} at most, {overflow}",
+            "{pattern}: at most {} queued events, each for {:?}; overflow {overflow}",
             limits.capacity,
             limits.expiry
         );
@@ -137,15 +137,15 @@ fn limits(config: &Config, out: &mut String) {
     line!(
         out,
         "outbox",
-        "{} KiB a connection, events of up to {} KiB",
+        "{} KiB per connection, events of up to {} KiB",
         config.connection.outbox_bytes / 1024,
         config.publish.max_event_bytes / 1024
     );
     let count = match config.server.max_connections {
-        0 => BUSY,
+        0 => ASSUMED_CONNECTIONS,
         most => most,
     };
-    // An upper bound: what several connections wait for is kept once.
+    // An upper bound: events queued for several connections are stored once.
     let bytes = count.saturating_mul(config.connection.outbox_bytes);
     let mebibytes = bytes.min(config.hub.total_outbox_bytes) >> 20;
     line!(out, "memory", "up to {mebibytes} MiB of events if {count} connections stopped reading");

@@ -22,16 +22,16 @@ Examples:
 pub(super) struct Token {
     #[command(flatten)]
     file: ConfigFile,
-    /// Whose token it is
+    /// The user whose token it is
     #[arg(long)]
     sub: String,
     /// Groups that the gateway joins at connect, separated by commas
     #[arg(long, value_delimiter = ',', value_parser = parse_group, value_name = "NAME,…")]
     groups: Vec<String>,
-    /// What it allows beside the configuration's grants; may be repeated
+    /// A grant in addition to those of the configuration; may be repeated
     #[arg(long = "grant", value_parser = parse_grant, value_name = "OPERATION=PATTERN")]
     grants: Vec<(Operation, String)>,
-    /// How long it is good for
+    /// How long the token is valid
     #[arg(long, value_parser = parse_expires, default_value = "1h", value_name = "TIME")]
     expires: Duration,
     /// A further claim; the value is JSON, or text if it is not; may be repeated
@@ -48,7 +48,7 @@ impl Token {
         let key = self.signing_key(&settings).map_err(Failure::configuration)?;
         let claims = self.claims(&settings);
         let token = identity::sign(key, &claims).map_err(Failure::start)?;
-        // Signed is not accepted: a --claim may have replaced one that the gateway asks for.
+        // A --claim may have replaced one that the gateway requires.
         let verifier = Verifier::new(&settings).map_err(Failure::configuration)?;
         if let Err(refusal) = verifier.verify(&token, unix_seconds()) {
             return Err(Failure::start(format!("the gateway would refuse this token: {refusal}")));
@@ -62,8 +62,7 @@ impl Token {
         let wanted = |key: &&KeySettings| self.key.as_ref().is_none_or(|id| *id == key.id);
         settings.keys.iter().filter(shared).find(wanted).ok_or_else(|| match &self.key {
             Some(id) => format!("auth.key has no HS key with the id {id:?}"),
-            None => "auth.key has no HS key; the private key of any other is not the gateway's"
-                .to_owned(),
+            None => "auth.key has no HS key, and the gateway has no private keys".to_owned(),
         })
     }
 
@@ -84,7 +83,7 @@ impl Token {
         let mut grants = Map::new();
         for (operation, pattern) in self.grants {
             let patterns = grants.entry(operation.as_str()).or_insert_with(|| json!([]));
-            patterns.as_array_mut().expect("made a list just now").push(json!(pattern));
+            patterns.as_array_mut().expect("a list, as set above").push(json!(pattern));
         }
         if !grants.is_empty() {
             put(&settings.grants_claim, Value::Object(grants));
@@ -102,19 +101,19 @@ fn parse_group(text: &str) -> Result<String, String> {
 
 fn parse_grant(text: &str) -> Result<(Operation, String), String> {
     let (operation, pattern) =
-        text.split_once('=').ok_or("write an operation and a pattern, such as join=pedido.*")?;
+        text.split_once('=').ok_or("expected OPERATION=PATTERN, such as join=pedido.*")?;
     let operation = operation.parse::<Operation>().map_err(|error| error.to_string())?;
     GroupPattern::parse(pattern).map_err(|error| error.to_string())?;
     Ok((operation, pattern.to_owned()))
 }
 
 pub(super) fn parse_claim(text: &str) -> Result<(String, Value), String> {
-    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE, such as tenant=norte")?;
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE, such as tenant=norte")?;
     let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
     Ok((name.to_owned(), value))
 }
 
 fn parse_expires(text: &str) -> Result<Duration, String> {
     let period = parse_period(text).filter(|period| *period >= Duration::from_secs(1));
-    period.ok_or_else(|| "write a time of a second or more, such as 15m or 1h".to_owned())
+    period.ok_or_else(|| "expected a time of at least a second, such as 15m or 1h".to_owned())
 }

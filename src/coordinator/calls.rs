@@ -13,19 +13,19 @@ use crate::hub::{Answer, Call, Hub, RequestKind};
 use crate::protocol::Code;
 use crate::telemetry::{BackendOutcome, CallFailure, GaugeGuard, Metrics};
 
-/// Calls that may wait; more are refused. At 32 in parallel and 50 ms each, the last of them waits for a
-/// second and a half.
+/// Calls that may wait; more are refused. At 32 in parallel and 50 ms each, the last of them waits
+/// for a second and a half.
 const WAITING: usize = 1024;
 
 /// Longest name of a call that is logged, characters.
 const EXCERPT: usize = 100;
 
-/// Calls that wait for the back end. The order of a plain connection needs no care here: the hub sends
-/// its next call when the last is answered.
+/// Calls that wait for the back end. The order of a plain connection's calls is kept by the hub,
+/// which sends the next call when the last is answered.
 #[derive(Clone)]
 pub(super) struct CallQueue {
     backend: Option<Arc<backend::Calls>>,
-    /// Names connections for Django, where it has a channel layer here.
+    /// Gives connections their channel names for Django, if its channel layer is received.
     mailboxes: Option<MailboxNames>,
     hub: Hub,
     metrics: Arc<Metrics>,
@@ -52,16 +52,16 @@ impl CallQueue {
         }
     }
 
-    /// Enqueues a call or refuses it at once: the coordinator never waits for the back end.
+    /// Enqueues a call or refuses it immediately: the coordinator never waits for the back end.
     async fn enqueue(&self, call: Call) {
         let Some(backend) = &self.backend else {
-            let words = "no back end is configured for calls";
-            let none = CallError::new(Code::NoBackend, words, CallFailure::NoBackend, None);
+            let message = "no back end is configured for calls";
+            let none = CallError::new(Code::NoBackend, message, CallFailure::NoBackend, None);
             return self.refuse(&call, none).await;
         };
         let Ok(place) = Arc::clone(&self.waiting).try_acquire_owned() else {
-            let words = "too many calls wait already";
-            let busy = CallError::new(Code::Unavailable, words, CallFailure::Busy, None);
+            let message = "too many calls are waiting";
+            let busy = CallError::new(Code::Unavailable, message, CallFailure::Busy, None);
             return self.refuse(&call, busy).await;
         };
         let (queue, backend) = (self.clone(), Arc::clone(backend));
@@ -99,8 +99,7 @@ impl CallQueue {
         }
     }
 
-    /// Memberships first, so that what the result speaks of is on its way; then the result, then the
-    /// end.
+    /// Applies memberships first, so that they precede the result; then the result, then a close.
     async fn carry_out(&self, call: &Call, reply: CallReply) {
         let member = || Member::Connection(call.to);
         let CallReply { result, join, leave, close } = reply;
@@ -130,7 +129,8 @@ impl CallQueue {
                 tracing::warn!(connection = %call.to, call = name, cause, "call failed");
             }
             None => {
-                tracing::debug!(connection = %call.to, call = name, code = %error.code, "call refused");
+                let code = &error.code;
+                tracing::debug!(connection = %call.to, call = name, %code, "call refused");
             }
         }
         let frame = call.reply.error(&error.code, &error.message, error.retry);

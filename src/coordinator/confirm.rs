@@ -1,4 +1,4 @@
-//! Asks the connect hook about connections again, within bounds and beside everything else.
+//! Confirms identities by asking the connect hook again, within bounds and in the background.
 
 use std::sync::Arc;
 
@@ -9,15 +9,15 @@ use crate::channels::MailboxNames;
 use crate::hub::{Confirm, Confirmation, Hub};
 use crate::protocol::Disconnect;
 
-/// Confirmations under way; others come back later. They share the hook's turns with those who
-/// arrive, and must not fill its queue: whoever is in already can wait.
-const UNDER_WAY: usize = 64;
+/// Confirmations in flight; others are postponed. They share the hook's queue with new connections
+/// and must not fill it: connections that are open can wait.
+const MAX_IN_FLIGHT: usize = 64;
 
-/// Seconds after which a word that could not be had is asked for again, at the earliest, and over
-/// how many more the connections are spread.
-const AGAIN: u64 = 30;
+/// Seconds until a failed confirmation is repeated. Connections are spread over as many more
+/// seconds.
+const RETRY_AFTER: u64 = 30;
 
-/// Asks the hook again.
+/// Sends confirmations to the hook.
 #[derive(Clone)]
 pub(super) struct Confirmations {
     hook: Option<Hook>,
@@ -28,7 +28,7 @@ pub(super) struct Confirmations {
 
 impl Confirmations {
     pub(super) fn new(hook: Option<Hook>, mailboxes: Option<MailboxNames>, hub: Hub) -> Self {
-        Self { hook, mailboxes, hub, places: Arc::new(Semaphore::new(UNDER_WAY)) }
+        Self { hook, mailboxes, hub, places: Arc::new(Semaphore::new(MAX_IN_FLIGHT)) }
     }
 
     /// Serves until the hub ends.
@@ -38,7 +38,7 @@ impl Confirmations {
         }
     }
 
-    /// Begins a confirmation or postpones it at once: the coordinator never waits for the back end.
+    /// Starts a confirmation or postpones it: the coordinator never waits for the back end.
     async fn begin(&self, confirm: Confirm) {
         let place = Arc::clone(&self.places).try_acquire_owned();
         let (Some(hook), Ok(place)) = (self.hook.clone(), place) else {
@@ -53,11 +53,11 @@ impl Confirmations {
     }
 
     async fn ask(&self, hook: &Hook, confirm: &Confirm) -> Confirmation {
-        let visitor = HookRequest::unpack(&confirm.request).expect("the hook request was packed");
+        let request = HookRequest::unpack(&confirm.request).expect("the hook request was packed");
         let channel = self.mailboxes.as_ref().map(|mailboxes| mailboxes.channel(confirm.to));
-        match hook.ask(&visitor, confirm.to, channel).await {
-            HookVerdict::Accepted(word) => {
-                let (identity, ask_at) = (word.identity.clone(), word.ask_at(confirm.to));
+        match hook.ask(&request, confirm.to, channel).await {
+            HookVerdict::Accepted(accepted) => {
+                let (identity, ask_at) = (accepted.identity.clone(), accepted.ask_at(confirm.to));
                 Confirmation::StillValid { identity, ask_at }
             }
             HookVerdict::Unauthorized => {
@@ -74,5 +74,5 @@ impl Confirmations {
 }
 
 fn later(confirm: &Confirm) -> Confirmation {
-    Confirmation::Unknown { after: AGAIN + confirm.to.serial % AGAIN }
+    Confirmation::Unknown { after: RETRY_AFTER + confirm.to.serial % RETRY_AFTER }
 }

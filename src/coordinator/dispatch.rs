@@ -1,4 +1,4 @@
-//! Hands the hub what the layer delivers, in the order in which it arrived.
+//! Passes what the layer delivers to the hub, in order.
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,24 +13,24 @@ use crate::group::GroupName;
 use crate::hub::{Hub, PossibleGap};
 use crate::layer::{Inbox, Incoming, Layer, Loss};
 
-/// Messages posted before the shards are woken: what arrived together is written together.
+/// Messages posted before the shards are woken, so that what arrived together is written together.
 const MAX_BATCH: usize = 64;
 
 /// Groups recovered at once after a loss.
 const MAX_GROUPS: usize = 256;
 
-/// How long histories may take to answer after a loss; then what is missing becomes a gap. What arrives
-/// meanwhile waits in the layer's backlog.
+/// How long histories may take to answer after a loss. Then missing events become a gap. Meanwhile
+/// new messages wait in the layer's backlog.
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Between two attempts: the layer reports a loss as soon as it is subscribed again, perhaps before its
-/// other connection is.
+/// Pause between two attempts. The layer reports a loss as soon as it has resubscribed, perhaps
+/// before its command connection is back.
 const RETRY_INTERVAL: Duration = Duration::from_millis(25);
 
 /// Runs until the layer ends.
 ///
-/// One task, so that a group's publications stay in order. It waits for room in a shard's inbox, where
-/// shards never wait for sockets, and after a loss for the layer's histories.
+/// One task, so that a group's publications stay in order. It waits for room in a shard's inbox,
+/// where shards never wait for sockets, and after a loss for the layer's histories.
 pub async fn dispatch(mut inbox: Inbox, hub: Hub, layer: Layer, pubsub: Option<PubsubDecoder>) {
     let mut batch = Vec::with_capacity(MAX_BATCH);
     while inbox.recv_many(&mut batch, MAX_BATCH).await > 0 {
@@ -50,8 +50,8 @@ pub async fn dispatch(mut inbox: Inbox, hub: Hub, layer: Layer, pubsub: Option<P
     }
 }
 
-/// The publication in an external message, if it has one. Anything may come from outside, so a panic
-/// costs this message alone.
+/// The publication of an external message, if there is one. The message may contain anything, so a
+/// panic in the decoder discards only this message.
 fn decode(
     pubsub: Option<&PubsubDecoder>,
     group: &GroupName,
@@ -59,12 +59,12 @@ fn decode(
 ) -> Option<Publication> {
     let decoding = AssertUnwindSafe(|| pubsub?.decode(group, payload));
     catch_unwind(decoding).unwrap_or_else(|_| {
-        tracing::error!(%group, "external message made the decoder panic; discarded");
+        tracing::error!(%group, "decoder panicked on an external message; message discarded");
         None
     })
 }
 
-/// Delivers what histories have of a loss, and notifies members of the rest.
+/// Recovers lost publications from histories, and reports the rest to members as gaps.
 async fn recover_loss(loss: Loss, hub: &Hub, layer: &Layer) {
     let groups: Option<Arc<[GroupName]>> = match loss {
         Loss::All => None,
@@ -81,7 +81,8 @@ async fn recover_loss(loss: Loss, hub: &Hub, layer: &Layer) {
     hub.notify_possible_gap(PossibleGap { groups, settled: Arc::new(settled) }).await;
 }
 
-/// Notifies members that publications may never have reached the layer: no history has them.
+/// Reports to members that publications may never have reached the layer, so that no history has
+/// them.
 async fn notify_possible_loss(loss: PossibleLoss, hub: &Hub) {
     let groups = match loss {
         PossibleLoss::Groups(groups) => groups,
@@ -91,7 +92,7 @@ async fn notify_possible_loss(loss: PossibleLoss, hub: &Hub) {
     hub.notify_possible_gap(PossibleGap { groups: Some(groups.into()), settled }).await;
 }
 
-/// The groups of which everything since their position could be delivered.
+/// Replays histories. Returns the groups for which nothing is missing.
 async fn catch_up(
     batch: &[(GroupName, Option<Position>)],
     hub: &Hub,
@@ -108,7 +109,7 @@ async fn catch_up(
         for ((group, since), answer) in pending.into_iter().zip(answers) {
             match answer {
                 Ok(recovery) if recovery.recovered == Some(true) => {
-                    // A shard recognizes by their positions those that it has already.
+                    // Shards drop those that they already have, by position.
                     for publication in recovery.replay {
                         hub.deliver(publication).await;
                     }

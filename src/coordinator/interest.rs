@@ -1,17 +1,17 @@
-//! Which groups are subscribed, as far as that differs from which groups have members.
+//! Tracks groups whose subscription differs from whether they have members.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::group::GroupName;
 
-/// The exceptions only: any other group is subscribed if it has members, and not if it has none.
+/// Only the exceptions: any other group is subscribed if and only if it has members.
 pub(super) struct Interest {
     linger: Duration,
     /// Subscribed groups without members, until when they may stay.
     lingering: HashMap<GroupName, Instant>,
-    /// Groups that may be subscribed or not, since the layer failed to answer. A member might receive
-    /// nothing, so the next join subscribes again.
+    /// Groups whose subscription is unknown since the layer failed to answer. The next join
+    /// subscribes again.
     uncertain: HashSet<GroupName>,
 }
 
@@ -20,7 +20,7 @@ impl Interest {
         Self { linger, lingering: HashMap::new(), uncertain: HashSet::new() }
     }
 
-    /// A connection joins `group`, perhaps as its first member: whether the group must be subscribed.
+    /// Called when a connection joins `group`. Returns whether the group must be subscribed.
     pub(super) fn wants(&mut self, group: &GroupName, first: bool) -> bool {
         let lingered = first && self.lingering.remove(group).is_some();
         (first && !lingered) || self.uncertain.contains(group)
@@ -93,10 +93,10 @@ mod tests {
         let (mut interest, now, g) = (Interest::new(LINGER), Instant::now(), group("g"));
         assert!(interest.wants(&g, true));
         interest.subscribed(vec![g.clone()], false);
-        assert!(interest.wants(&g, false), "by whoever joins before the refusal is carried out");
+        assert!(interest.wants(&g, false), "already requested by a join before the refusal");
         interest.subscribed(vec![g.clone()], false);
         interest.idle(g.clone(), now);
-        assert!(interest.wants(&g, true), "and by whoever joins within the linger");
+        assert!(interest.wants(&g, true), "by a join within the linger");
         interest.subscribed(vec![g.clone()], true);
         assert!(!interest.wants(&g, false));
     }
@@ -110,6 +110,6 @@ mod tests {
         assert!(interest.wants(&g, true));
         interest.idle(g.clone(), now);
         assert_eq!(interest.take_expired(now + LINGER), std::slice::from_ref(&g));
-        assert!(interest.uncertain.is_empty(), "what is given up is not remembered");
+        assert!(interest.uncertain.is_empty(), "groups given up are forgotten");
     }
 }

@@ -1,4 +1,4 @@
-//! The groups that this instance subscribes to, and their positions at a join.
+//! Subscribes to groups that have members, and gets their positions for joins.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -19,16 +19,16 @@ use crate::shutdown::{Phase, Shutdown};
 pub(super) struct Membership {
     hub: Hub,
     layer: Layer,
-    /// Registers groups where Django's senders look for them.
+    /// Registers groups for Django's senders.
     registrar: Option<GroupRegistrar>,
     interest: Interest,
     shutdown: Shutdown,
 }
 
-/// Requests taken at once: a wave of joins becomes few commands to the layer.
+/// Requests taken in one batch, so that a wave of joins becomes few commands to the layer.
 const MAX_BATCH: usize = 256;
 
-/// Between two searches for groups whose linger is over.
+/// Interval between two checks for groups whose linger is over.
 const TIDY_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Membership {
@@ -60,7 +60,7 @@ impl Membership {
         }
     }
 
-    /// Joins are gathered up to the next release, which must not overtake them.
+    /// Batches joins up to the next release, which must not overtake them.
     async fn handle(&mut self, batch: impl Iterator<Item = MembershipRequest>) {
         let mut joins = Vec::new();
         for request in batch {
@@ -87,8 +87,8 @@ impl Membership {
 
     /// Serves a batch of joins, asking the layer once to subscribe and once to recover.
     ///
-    /// Subscribed first, then asked for the position, then answered: whatever is published after the
-    /// answer arrives, and the shard holds back what came before it.
+    /// First it subscribes, then it asks for the position, then it answers. So whatever is
+    /// published after the answer arrives, and the shard holds back what arrives before it.
     async fn join(&mut self, joins: Vec<Join>) {
         if joins.is_empty() {
             return;
@@ -111,7 +111,7 @@ impl Membership {
         self.answer(joins, answers).await;
     }
 
-    /// Subscribed first: what senders send once they find a group arrives.
+    /// Called when the groups are subscribed, so that what is sent to a registered group arrives.
     async fn recover(
         &self,
         asked: &[(GroupName, Option<Position>)],
@@ -127,8 +127,8 @@ impl Membership {
         self.layer.recover(asked).await
     }
 
-    /// Unsubscribes the groups of which every join is refused: an instance that is subscribed without
-    /// members, perhaps as soon as it reconnects, would be sent what waits for members.
+    /// Unsubscribes the groups whose joins are all refused. An instance that stays subscribed
+    /// without members would be sent parked entries.
     async fn settle(
         &mut self,
         asked: &[(GroupName, Option<Position>)],
@@ -158,8 +158,8 @@ impl Membership {
         self.interest.subscribed(refused, false);
     }
 
-    /// Answers every join. The shards end the memberships that are refused and release their groups,
-    /// which also takes back the interest noted.
+    /// Answers every join. The shards end the memberships that are refused and release their
+    /// groups, which also takes back the interest noted.
     async fn answer(&self, joins: Vec<Join>, answers: Vec<Result<Recovery, LayerError>>) {
         if let Some(Err(error)) = answers.iter().find(|answer| answer.is_err()) {
             let refused = answers.iter().filter(|answer| answer.is_err()).count();
@@ -175,7 +175,7 @@ impl Membership {
         }
     }
 
-    /// A shard has no members of these groups left; with the last shard the linger begins.
+    /// A shard has no members of these groups any more. After the last shard the linger begins.
     fn release(&mut self, shard: usize, groups: Vec<GroupName>) {
         let now = Instant::now();
         for group in groups {
@@ -195,8 +195,8 @@ impl Membership {
         }
     }
 
-    /// Unsubscribes groups without members at once, since this instance stops. They stay registered: what
-    /// is sent to them waits for another instance or for the next start.
+    /// Unsubscribes all groups without members, since this instance stops. They stay registered, so
+    /// that what is sent to them waits for another instance or for the next start.
     async fn depart(&mut self) {
         let idle = self.interest.take_idle();
         self.unsubscribe(&idle).await;

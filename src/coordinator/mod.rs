@@ -1,5 +1,5 @@
-//! Connects the hub to the layer, the back end and the publisher: serves the requests of connections,
-//! and hands the hub what the layer delivers.
+//! Connects the hub to the layer, the back end and the publisher: serves the requests of
+//! connections, and hands the hub what the layer delivers.
 
 mod calls;
 mod confirm;
@@ -18,7 +18,7 @@ pub use serve::{Collaborators, Coordinator};
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// How long a group without members stays subscribed, so that a wave of reconnections does not
-    /// become a wave of subscriptions.
+    /// cause a wave of subscriptions.
     pub linger: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! Publishes for browsers: the sends of one connection in order, those of others beside them.
+//! Publishes the sends of browsers: in order for each connection, in parallel across connections.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use crate::hub::{Answer, Hub, RequestKind, Send};
 use crate::protocol::{Code, Refusal, outbound};
 use crate::publish::{DedupeKey, PublishError, PublishRequest, Publisher, Scope};
 
-/// A connection always has the same worker, so its sends stay in order, while one slow publication
-/// does not hold up everybody's.
+/// A connection always has the same worker, so its sends stay in order, and one slow publication
+/// does not delay those of all others.
 const WORKERS: usize = 4;
 
-/// Sends that may wait for one worker before reading from browsers pauses.
+/// Sends that may wait for one worker before connections stop being read.
 const WAITING: usize = 256;
 
 /// The workers; they end with it.

@@ -1,4 +1,4 @@
-//! Serves what the hub wants done elsewhere, each kind of request for itself.
+//! Serves the requests of the hub, each kind independently.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::publish::Publisher;
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 
-/// The one reader of the hub's requests.
+/// Serves all requests of the hub.
 pub struct Coordinator {
     membership: Membership,
     sends: SendWorkers,
@@ -27,9 +27,9 @@ pub struct Coordinator {
 pub struct Collaborators {
     /// For joins.
     pub layer: Layer,
-    /// For joins, where senders of other formats are to find the groups.
+    /// For joins, if Django's senders are to find the groups.
     pub registrar: Option<GroupRegistrar>,
-    /// Names connections for Django.
+    /// Gives connections their channel names for Django.
     pub mailboxes: Option<MailboxNames>,
     /// For sends.
     pub publisher: Arc<Publisher>,
@@ -54,7 +54,7 @@ impl Coordinator {
         Self { membership, sends, calls, confirmations }
     }
 
-    /// Serves until the hub ends. No kind waits for another.
+    /// Serves until the hub ends. No kind of request waits for another.
     pub async fn serve(mut self, requests: Requests) {
         let Requests { memberships, sends, calls, confirmations } = requests;
         tokio::join!(

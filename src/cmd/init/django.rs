@@ -1,4 +1,4 @@
-//! `groupcast init django`: the configuration, the helper and the secrets that both share.
+//! `groupcast init django`: writes the configuration, the helper and their shared secrets.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -13,8 +13,8 @@ use crate::cmd::{Failure, random_text};
 
 /// Write gateway.toml, groupcast.py and groupcast.env into a Django project
 ///
-/// What is there already is left alone. Only groupcast.py, in which nothing is yours, can be
-/// replaced by this version's, with --force.
+/// Existing files are left unchanged. With --force, groupcast.py, which contains no settings, is
+/// replaced by the one of this version.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -38,7 +38,7 @@ const SOURCE: u32 = 0o644;
 /// Readable by the owner alone.
 const SECRET: u32 = 0o600;
 
-/// What became of a file.
+/// What was done with a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum FileOutcome {
     Written,
@@ -50,7 +50,7 @@ impl Django {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let manage = fs::read_to_string(self.dir.join("manage.py")).map_err(|error| {
             let folder = self.dir.display();
-            let cause = format!("{folder} has no manage.py that can be read: {error}");
+            let cause = format!("{folder} has no readable manage.py: {error}");
             Failure::start(format!("{cause}; --dir names the folder of the Django project"))
         })?;
         let outcomes = self.write().map_err(Failure::start)?;
@@ -58,7 +58,7 @@ impl Django {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Each file with what became of it.
+    /// Writes the files. Returns what was done with each.
     fn write(&self) -> Result<[(&'static str, FileOutcome); 3], String> {
         let secrets = format!(
             "# For the gateway and for Django: the same in both. Not for version control.\n\
@@ -77,7 +77,7 @@ impl Django {
         ])
     }
 
-    /// Writes a file that is not there yet.
+    /// Writes a file unless it exists.
     fn create(&self, name: &str, content: &str, mode: u32) -> Result<FileOutcome, String> {
         let path = self.dir.join(name);
         let opened = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path);
@@ -102,9 +102,7 @@ impl Django {
             let word = match outcome {
                 FileOutcome::Written => language.pick("written", "escrito"),
                 FileOutcome::Replaced => language.pick("replaced", "renovado"),
-                FileOutcome::Kept => {
-                    language.pick("was there, left alone", "ya estaba, sin cambios")
-                }
+                FileOutcome::Kept => language.pick("existed, unchanged", "ya estaba, sin cambios"),
             };
             writeln!(out, "  {:<24} {word}", self.dir.join(name).display())?;
         }
@@ -114,7 +112,7 @@ impl Django {
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> String {
-    format!("{} cannot be written: {error}", path.display())
+    format!("cannot write {}: {error}", path.display())
 }
 
 /// The package of settings.py and urls.py, as manage.py names it.

@@ -1,4 +1,4 @@
-//! `groupcast init`: what a project needs to begin with, written into it.
+//! `groupcast init`: sets up a project.
 
 mod django;
 
@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 
 use super::Failure;
 
-/// Write what a project needs to begin with
+/// Set up a project
 #[derive(Debug, Args)]
 pub(super) struct Init {
     #[command(subcommand)]
