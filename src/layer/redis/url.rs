@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refuses_parts_of_an_address_that_would_be_ignored() {
+    fn refuses_parts_of_a_url_that_would_be_ignored() {
         for url in [
             "redis://127.0.0.1?db=3",
             "redis://127.0.0.1/3?timeout=5",
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_one_argument_each_of_an_inline_command() {
+    fn quotes_credentials_as_single_arguments_of_an_inline_command() {
         for (text, expected) in [
             ("secret", "secret"),
             ("contraseña", "contraseña"),
