@@ -7,6 +7,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
+import { minify } from 'terser';
 
 const at = (path) => fileURLToPath(new URL(path, import.meta.url));
 const VERSION = '0.1.0';
@@ -23,13 +24,15 @@ export const OUTPUT = at('dist/groupcast.js');
 
 // Members that no application sees. Theirs are the longest names that are left after minifying.
 const INTERNAL = [
-  'accept', 'accepted', 'announced', 'answered', 'ask', 'asked', 'awaited', 'begin', 'byServer', 'changed',
-  'connectSoon', 'connector', 'deliver', 'doubt', 'drain', 'emit', 'ended', 'fail', 'finishers', 'forget',
-  'gate', 'guard', 'handles', 'held', 'hold', 'idleSince', 'live', 'membership', 'nextId', 'notify', 'pacer',
-  'parked', 'present', 'probe', 'probed', 'received', 'refCount', 'refused', 'release', 'renew', 'renewable',
-  'reopen', 'repeatable', 'reset', 'resume', 'retryMs', 'sentSince', 'silent', 'spend', 'stable', 'starting',
-  'suspend', 'suspended', 'tried', 'uptimeMs', 'view', 'wake', 'wanted', 'wantedSince', 'welcomeNew',
-  'welcomed',
+  'accept', 'accepted', 'all', 'announced', 'answered', 'ask', 'asked', 'awaited', 'begin', 'byServer',
+  'bytes', 'callback', 'cancel', 'changed', 'check', 'connectSoon', 'controller', 'core', 'current', 'deliver',
+  'drain', 'due', 'emit', 'end', 'ended', 'fail', 'finishers', 'flush', 'forget', 'frame', 'gate', 'guard',
+  'handles', 'held', 'hello', 'hold', 'idleSince', 'joined', 'known', 'largest', 'left', 'link', 'live',
+  'members', 'membership', 'mostOpen', 'moved', 'nextId', 'notify', 'pacer', 'parked', 'pause', 'present',
+  'probe', 'promise', 'received', 'refCount', 'refused', 'remove', 'renew', 'renewable', 'reopen',
+  'repeatable', 'report', 'request', 'reset', 'resume', 'retryMs', 'run', 'sentSince', 'session', 'signedOut',
+  'spend', 'stable', 'stop', 'suspend', 'suspended', 'timer', 'tried', 'view', 'wake', 'wanted',
+  'wantedSince', 'welcome', 'welcomeNew', 'welcomed',
 ];
 
 async function bundle(options) {
@@ -40,10 +43,17 @@ async function bundle(options) {
     mangleProps: new RegExp(`^(${INTERNAL.join('|')})$`),
     target: 'es2022',
     write: false,
-    banner: { js: BANNER },
     ...options,
   });
-  return outputFiles[0].text;
+  const text = await smaller(outputFiles[0].text, options);
+  return `${BANNER}\n${text.trimEnd()}\n`;
+}
+
+/** Terser takes another 2 %, of what browsers load; Node's file would lose the names of its exports. */
+async function smaller(text, { format }) {
+  if (format === 'cjs') return text;
+  const { code } = await minify(text, { module: format === 'esm', ecma: 2020, compress: { passes: 3 } });
+  return code;
 }
 
 /** What the gateway serves, which is also compressed here and has an address with its hash. */

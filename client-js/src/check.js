@@ -2,66 +2,58 @@
 
 import { GroupcastError } from './errors.js';
 
-const NAME = /^(?!\.+$)[\w.-]{1,99}$/;
+const isText = (value) => typeof value === 'string';
 
 /** A value in an error: short, and safe whatever it is. */
 function shown(value) {
-  if (typeof value === 'string') return JSON.stringify(value.slice(0, 80));
+  if (isText(value)) return JSON.stringify(value.slice(0, 80));
   return typeof value === 'object' && value ? 'an object' : String(value);
 }
 
-const refuse = (code, what, value) => {
-  throw new GroupcastError(code, `${what}; got ${shown(value)}`);
-};
+/** @param {boolean} right */
+function check(right, code, what, value) {
+  if (!right) throw new GroupcastError(code, `${what}; got ${shown(value)}`);
+}
 
 export function checkName(name) {
-  if (typeof name !== 'string' || !NAME.test(name)) {
-    refuse('illegal_name', 'a group name is 1 to 99 of A-Z a-z 0-9 _ . - and not dots alone', name);
-  }
+  const right = isText(name) && /^(?!\.+$)[\w.-]{1,99}$/.test(name);
+  check(right, 'illegal_name', 'a group name is 1 to 99 of A-Z a-z 0-9 _ . - and not dots alone', name);
 }
 
 /** @returns {{epoch: string, offset: number} | undefined} a copy */
 export function checkSince(since) {
   if (since === undefined || since === null) return undefined;
   const { epoch, offset } = since;
-  if (typeof epoch !== 'string' || !Number.isSafeInteger(offset) || offset < 0) {
-    refuse('bad_request', '`since` is { epoch: string, offset: integer from 0 }', since);
-  }
+  const right = isText(epoch) && Number.isSafeInteger(offset) && offset >= 0;
+  check(right, 'bad_request', '`since` is { epoch: string, offset: integer from 0 }', since);
   return { epoch, offset };
 }
 
-/** Names that begin with `$`, and `*`, are the client's own: nobody may send them. */
-export const isReserved = (type) => type === '*' || type.startsWith('$');
-
 export function checkEvent(data) {
-  if (typeof data?.type !== 'string' || Array.isArray(data)) {
-    refuse('invalid_event', 'an event is an object with a string `type`', data);
-  }
-  if (isReserved(data.type)) {
-    refuse('invalid_event', 'types that begin with `$`, and `*`, are reserved', data.type);
-  }
+  const type = data?.type;
+  check(isText(type) && !Array.isArray(data), 'invalid_event', 'an event is an object with a string `type`', data);
+  // Names that begin with `$`, and `*`, are the client's own: nobody may send them.
+  check(type !== '*' && !type.startsWith('$'), 'invalid_event', 'types that begin with `$`, and `*`, are reserved', type);
 }
 
 /** Names of calls, event names and keys. */
 export function checkText(what, value) {
-  if (typeof value !== 'string' || value === '') refuse('bad_request', `${what} is a string`, value);
+  check(isText(value) && value, 'bad_request', `${what} is a string`, value);
 }
 
 export function checkTimeout(timeout) {
-  if (typeof timeout !== 'number' || !(timeout >= 0)) {
-    refuse('bad_request', '`timeout` is milliseconds, from 0', timeout);
-  }
+  check(typeof timeout === 'number' && timeout >= 0, 'bad_request', '`timeout` is milliseconds, from 0', timeout);
 }
 
+export const trimmed = (token) => (isText(token) ? token.trim() : token);
+
 /** Printable and without spaces; a page of HTML, JSON and a sentence are no tokens. */
-export const isToken = (text) => (
-  typeof text === 'string' && /^[!-~]+$/.test(text) && !/^(<[a-z!]+[>/]|[{["])/i.test(text)
-);
+export const isToken = (text) => isText(text) && /^[!-~]+$/.test(text) && !/^(<[a-z!]+[>/]|[{["])/i.test(text);
 
 /** @returns {string | undefined} */
-export function checkToken(token) {
-  if (token === undefined || token === null) return undefined;
-  const trimmed = typeof token === 'string' ? token.trim() : token;
-  if (!isToken(trimmed)) refuse('bad_token', 'a token is printable, without spaces', token);
-  return trimmed;
+export function checkToken(given) {
+  if (given === undefined || given === null) return undefined;
+  const token = trimmed(given);
+  check(isToken(token), 'bad_token', 'a token is printable, without spaces', given);
+  return token;
 }

@@ -3,10 +3,10 @@
 import { Backoff } from './backoff.js';
 import { clock } from './clock.js';
 import { deferred } from './deferred.js';
-import { GroupcastError, UnauthorizedError } from './errors.js';
+import { GroupcastError, UnauthorizedError, tooLarge } from './errors.js';
 import { Gate } from './gate.js';
 import { Pacer } from './pacer.js';
-import { BROKEN, CLIENT, MAX_BYTES, TOO_LARGE, UNAUTHORIZED, byteLength, mayReturn, socketUrl } from './protocol.js';
+import { BROKEN, CLIENT, MAX_BYTES, TOO_LARGE, UNAUTHORIZED, byteLength, mayReturn, parseReason, socketUrl } from './protocol.js';
 import { Renewal, tokenPause } from './renewal.js';
 import { PROBE_MS, Session } from './session.js';
 import { Tokens } from './token.js';
@@ -23,17 +23,18 @@ export class Connector {
   /** Why `state` is `closed`. */
   error = null;
   /** The largest message that the gateway takes, as the last `welcome` or refusal says. */
-  maxBytes = MAX_BYTES;
+  largest = MAX_BYTES;
   pacer = new Pacer();
   gate = new Gate();
+  /** The connection of the day. */
+  session = null;
 
   #url;
   #options;
-  #on;
+  #core;
   #tokens;
   #renewal;
   #backoff;
-  #session = null;
   #sentToken;
   /** Bytes to keep to if this hello is too large; undefined if nothing can be left out. */
   #nextHello;
@@ -44,43 +45,36 @@ export class Connector {
   #retryTimer;
   #dialledAt = 0;
   #wokenAt = -Infinity;
-  #stopWatching = () => {};
-  #ready = null;
+  #stopWatching;
+  #ready;
   #closeCode;
 
   /**
    * @param {string | URL} url
    * @param {object} options those of the client
-   * @param {object} on `starting()`, `since(maxBytes)` for hello, `welcomed(groups)` which returns the
-   *   notifications to run afterwards, `received(frame)`, `lost()`, `closed(error)`, `emit(event, value)`
+   * @param {import('./core.js').Core} core hears what happens to the connection
    */
-  constructor(url, options, on) {
+  constructor(url, options, core) {
     this.#url = url;
     this.#options = options;
-    this.#on = on;
+    this.#core = core;
     this.#tokens = new Tokens(options);
-    this.#renewal = new Renewal(this.#tokens, {
-      session: () => this.#session,
-      live: () => this.live(),
-      ask: (frame, answer) => this.ask(frame, answer),
-      report: (error) => on.emit('error', error),
-      signedOut: (error) => this.#signedOut(error),
-    });
+    this.#renewal = new Renewal(this.#tokens, this);
     this.#backoff = new Backoff(options.backoff);
   }
 
   get welcome() {
-    return this.#session?.welcome;
+    return this.session?.welcome;
   }
 
   /** Whether frames can be sent: welcomed, and a frame arrived lately. */
   live() {
-    return Boolean(this.welcome) && this.#session.check();
+    return Boolean(this.welcome) && this.session.check();
   }
 
   send(frame) {
     this.pacer.spend();
-    return this.#session?.send(frame) ?? false;
+    return this.session?.send(frame);
   }
 
   nextId() {
@@ -92,29 +86,22 @@ export class Connector {
     const id = this.nextId();
     const text = JSON.stringify({ ...frame, id });
     const bytes = byteLength(text);
-    if (bytes > this.maxBytes) {
-      const message = `${frame.type}: ${bytes} bytes; the gateway takes ${this.maxBytes}`;
-      return answer({ type: 'error', code: 'too_large', message, retry: false });
-    }
+    if (bytes > this.largest) return answer(Object.assign(tooLarge(bytes, this.largest), { type: 'error' }));
     this.#answers.set(id, answer);
     this.send(text);
   }
 
   connect() {
-    if (this.state !== 'idle' && this.state !== 'closed') return this.#ready.promise;
-    const ready = deferred();
-    this.#ready = ready;
-    this.#stopWatching = watchNetwork({
-      wake: () => this.wake(true),
-      doubt: () => this.#session?.probe(),
-      leave: () => this.#suspend(),
-    });
-    this.#backoff.reset();
-    this.#tokens.stable();
-    this.error = null;
-    this.#on.starting();
-    this.#dial();
-    return ready.promise;
+    if (this.state === 'idle' || this.state === 'closed') {
+      this.#ready = deferred();
+      this.#stopWatching = watchNetwork(this);
+      this.#backoff.reset();
+      this.#tokens.stable();
+      this.error = null;
+      this.#core.members.resume();
+      this.#dial();
+    }
+    return this.#ready.promise;
   }
 
   /** Connects at the end of this turn of the event loop, if nothing else was decided by then. */
@@ -125,7 +112,7 @@ export class Connector {
   }
 
   close(code) {
-    this.#session?.end(code);
+    this.session?.end(code);
     this.gate.clear();
     this.#end(code, new GroupcastError('closed', 'closed by the application'));
   }
@@ -138,12 +125,14 @@ export class Connector {
     if (this.state === 'closed' && this.#closeCode === UNAUTHORIZED) this.connect();
   }
 
+  // ===== for what watches the network =====
+
   /**
    * There may be a network again, or somebody asked: doubts a connection, cuts a wait short.
-   * @param {boolean} spread whether many clients are likely to do the same at this moment
+   * @param {boolean} [spread] whether many clients are likely to do the same at this moment
    */
   wake(spread) {
-    if (this.#session) return this.#session.probe();
+    if (this.session) return this.session.probe();
     if (this.state === 'waiting') return this.#dialEarly(spread);
     if (this.state !== 'connecting' || clock() - this.#dialledAt < PROBE_MS) return;
     // The site may be as unreachable as the gateway was: its token is asked for anew.
@@ -151,21 +140,116 @@ export class Connector {
     this.#dial();
   }
 
+  /** The page goes into the back/forward cache, which takes none that are connected. */
+  suspend() {
+    if (!this.session) return;
+    this.session.end();
+    this.gate.drain();
+    this.#teardown();
+    this.#wait(this.#backoff.next());
+  }
+
+  // ===== for the session and its token =====
+
+  hello() {
+    const frame = { type: 'hello', token: this.#sentToken, client: CLIENT };
+    const bare = byteLength(JSON.stringify(frame));
+    const since = this.#core.members.since(this.largest - bare - 16);
+    this.#nextHello = undefined;
+    if (Object.keys(since).length === 0) return frame;
+    const hello = JSON.stringify({ ...frame, since });
+    this.#nextHello = Math.max(bare, Math.floor(byteLength(hello) / 2));
+    return hello;
+  }
+
+  welcomed(welcome) {
+    let notifications;
+    const moved = this.#move('connected', () => {
+      this.largest = welcome.max_bytes;
+      this.pacer.begin(welcome);
+      this.#renewal.accepted(welcome.expires_in);
+      // Set after hello was sent.
+      if (this.#tokens.held !== this.#sentToken) this.setToken(this.#tokens.held);
+      notifications = this.#core.welcomed(welcome.groups);
+      this.#ready.resolve();
+      // Whoever awaits the connection adds listeners for what comes with it.
+      this.gate.hold();
+    });
+    const turn = this.#turn;
+    if (moved) for (const notify of notifications) if (this.#turn === turn) this.gate.run(notify);
+  }
+
+  received(frame) {
+    this.gate.run(() => {
+      if (frame.type === 'auth_due') return this.#renewal.due();
+      const answer = this.#answers.get(frame.id);
+      if (!answer) return this.#core.received(frame);
+      this.#answers.delete(frame.id);
+      answer(frame);
+    });
+  }
+
+  /**
+   * @param {number} code close code, 1006 if there was none
+   * @param {string} text of the close frame
+   * @param {boolean} silent whether this side gave up on a silent peer
+   * @param {boolean} probed whether it gave up because the network was in doubt
+   * @param {number} uptime how long it had been welcomed, ms
+   */
+  lost(code, text, silent, probed, uptime) {
+    // What arrived before counts.
+    const turn = this.#turn;
+    this.gate.drain();
+    if (this.#turn !== turn) return;
+    const { welcome } = this;
+    const { reason, retryMs } = parseReason(text);
+    this.#teardown();
+    if (this.#backoff.ended(uptime)) this.#tokens.stable();
+    if (!this.#mayReturn(code, welcome)) {
+      const kind = code === UNAUTHORIZED ? 'unauthorized' : 'closed';
+      const error = new GroupcastError(kind, reason || `closed with ${code}`);
+      error.closeCode = code;
+      return this.#end(code, error);
+    }
+    // What this side gave up on is this side's trouble alone: there is no herd to spread.
+    const hint = retryMs ?? (code === BROKEN && !silent ? welcome?.retry_ms : undefined);
+    this.#wait(this.#backoff.next(hint, retryMs));
+    if (probed) this.wake(true);
+  }
+
+  report(error) {
+    this.#core.emit('error', error);
+  }
+
+  signedOut(error) {
+    this.session?.end();
+    this.#end(UNAUTHORIZED, error);
+  }
+
+  // ===== the steps =====
+
   #dialEarly(spread) {
     this.#backoff.reset();
-    const pause = Math.max(0, this.#wokenAt + WAKE_PAUSE_MS - clock());
-    if (pause > 0 && !spread) return this.#dialIn(pause);
-    if (pause > 0) return;
+    const pause = this.#wokenAt + WAKE_PAUSE_MS - clock();
+    if (pause > 0) {
+      if (!spread) this.#dialIn(pause);
+      return;
+    }
     this.#wokenAt = clock();
     this.#dialIn(spread ? Math.random() * WAKE_SPREAD_MS : 0);
   }
 
-  /** Takes the step; the returned function notifies the listeners once everything is in order. */
-  #move(state) {
+  /**
+   * Takes the step, puts things in order, and tells the listeners.
+   * @returns {boolean} false if they decided otherwise
+   */
+  #move(state, settle) {
     const previous = this.state;
     this.state = state;
-    this.#turn += 1;
-    return () => previous !== state && this.#on.emit('state', { state, previous });
+    const turn = (this.#turn += 1);
+    settle?.();
+    if (previous !== state) this.#core.emit('state', { state, previous });
+    return this.#turn === turn;
   }
 
   #dialIn(delay) {
@@ -174,20 +258,21 @@ export class Connector {
   }
 
   async #dial() {
-    const announce = this.#move('connecting');
-    const turn = this.#turn;
     this.#dialledAt = clock();
-    announce();
+    if (!this.#move('connecting')) return;
+    const turn = this.#turn;
     let token;
     try {
-      if (this.#turn === turn) token = await this.#tokens.current();
+      token = await this.#tokens.current();
     } catch (error) {
-      if (this.#turn === turn) this.#tokenless(error);
-      return;
+      if (this.#turn !== turn) return;
+      if (error instanceof UnauthorizedError) return this.signedOut(error);
+      this.#wait(tokenPause());
+      return this.report(error);
     }
     if (this.#turn !== turn) return;
     try {
-      this.#session = this.#open(token);
+      this.#open(token);
     } catch (error) {
       // An address that is none, mixed content, no WebSockets: no later try would do better.
       this.#end(BROKEN, error);
@@ -195,131 +280,47 @@ export class Connector {
   }
 
   #open(token) {
-    const { connectTimeout, WebSocket = globalThis.WebSocket } = this.#options;
-    if (!WebSocket) {
-      throw new GroupcastError('no_websocket', 'there is no WebSocket here; give one, such as ws, as the option');
-    }
-    const hello = () => this.#hello();
+    const { connectTimeout = 10_000, WebSocket = globalThis.WebSocket } = this.#options;
+    if (!WebSocket) throw new GroupcastError('no_websocket', 'no WebSocket here; give one, such as ws, as an option');
     this.#sentToken = token;
-    return new Session(WebSocket, socketUrl(this.#url), hello, connectTimeout, {
-      welcome: (frame) => this.#welcomed(frame),
-      frame: (frame) => this.gate.run(() => this.#received(frame)),
-      lost: (loss) => this.#lost(loss),
-    });
-  }
-
-  #tokenless(error) {
-    if (error instanceof UnauthorizedError) return this.#signedOut(error);
-    this.#wait(tokenPause());
-    this.#on.emit('error', error);
-  }
-
-  #signedOut(error) {
-    this.#session?.end();
-    this.#end(UNAUTHORIZED, error);
-  }
-
-  #hello() {
-    const frame = { type: 'hello', token: this.#sentToken, client: CLIENT };
-    const bare = byteLength(JSON.stringify(frame));
-    const since = this.#on.since(this.maxBytes - bare - 16);
-    this.#nextHello = undefined;
-    if (Object.keys(since).length === 0) return frame;
-    const hello = JSON.stringify({ ...frame, since });
-    this.#nextHello = Math.max(bare, Math.floor(byteLength(hello) / 2));
-    return hello;
-  }
-
-  #welcomed(welcome) {
-    const announce = this.#move('connected');
-    const turn = this.#turn;
-    this.maxBytes = welcome.max_bytes;
-    this.pacer.begin(welcome);
-    this.#renewal.accepted(welcome.expires_in);
-    // Set after hello was sent.
-    if (this.#tokens.held !== this.#sentToken) this.setToken(this.#tokens.held);
-    const notifications = this.#on.welcomed(welcome.groups);
-    this.#ready.resolve();
-    // Whoever awaits the connection adds listeners for what comes with it.
-    this.gate.hold();
-    announce();
-    for (const notify of notifications) if (this.#turn === turn) this.gate.run(notify);
-  }
-
-  #received(frame) {
-    if (frame.type === 'auth_due') return this.#renewal.due();
-    const answer = this.#answers.get(frame.id);
-    if (!answer) return this.#on.received(frame);
-    this.#answers.delete(frame.id);
-    answer(frame);
-  }
-
-  #lost({ code, reason, retryMs, silent, probed, uptimeMs }) {
-    // What arrived before counts.
-    const turn = this.#turn;
-    this.gate.drain();
-    if (this.#turn !== turn) return;
-    const { welcome } = this;
-    this.#teardown();
-    if (this.#backoff.ended(uptimeMs)) this.#tokens.stable();
-    if (!this.#mayReturn(code, welcome)) {
-      const kind = code === UNAUTHORIZED ? 'unauthorized' : 'closed';
-      const error = new GroupcastError(kind, reason || `closed with ${code}`);
-      return this.#end(code, Object.assign(error, { closeCode: code }));
-    }
-    // What this side gave up on is this side's trouble alone: there is no herd to spread.
-    const hint = retryMs ?? (code === BROKEN && !silent ? welcome?.retry_ms : undefined);
-    this.#wait(this.#backoff.next(hint, retryMs));
-    if (probed) this.wake(true);
+    this.session = new Session(WebSocket, socketUrl(this.#url), connectTimeout, this);
   }
 
   #mayReturn(code, welcome) {
     if (code === UNAUTHORIZED) return this.#tokens.refused();
     // A gateway that takes less than its default says so before it could tell: ask for less.
     if (TOO_LARGE.includes(code) && !welcome && this.#nextHello) {
-      this.maxBytes = this.#nextHello;
+      this.largest = this.#nextHello;
       return true;
     }
     return mayReturn(code);
   }
 
-  /** The page goes into the back/forward cache, which takes none that are connected. */
-  #suspend() {
-    if (!this.#session) return;
-    this.#session.end();
-    this.gate.drain();
-    this.#teardown();
-    this.#wait(this.#backoff.next());
-  }
-
   #teardown() {
     clearTimeout(this.#retryTimer);
     this.#renewal.stop();
-    this.#session = null;
+    this.session = null;
     this.#answers.clear();
-    this.#on.lost();
+    this.#core.lost();
   }
 
   #wait(delay) {
     this.#dialIn(delay);
-    const announce = this.#move('waiting');
-    const turn = this.#turn;
-    announce();
-    if (this.#turn !== turn) return;
+    if (!this.#move('waiting')) return;
     const at = new Date(Date.now() + delay);
-    this.#on.emit('waiting', { attempt: this.#backoff.attempt, delay, at });
+    this.#core.emit('waiting', { attempt: this.#backoff.attempt, delay, at });
   }
 
   #end(code, error) {
     if (this.state === 'closed') return;
     this.#teardown();
-    this.#stopWatching();
+    this.#stopWatching?.();
     this.#tokens.cancel();
     this.error = error;
     this.#closeCode = code;
-    this.#on.closed(error);
+    this.#core.ended(error);
     this.#ready?.reject(error);
-    this.#move('closed')();
-    this.#on.emit('closed', { code, reason: error.message, error });
+    this.#move('closed');
+    this.#core.emit('closed', { code, reason: error.message, error });
   }
 }

@@ -1,8 +1,8 @@
 // What is behind a client: the connection, the groups and the requests, and what passes between them.
 
-import { checkEvent, checkName, checkSince, checkText, checkTimeout, isReserved } from './check.js';
+import { checkEvent, checkName, checkSince, checkText, checkTimeout } from './check.js';
 import { Connector } from './connector.js';
-import { Answer, onAbort } from './deferred.js';
+import { Answer, onAbort, within } from './deferred.js';
 import { GroupcastError } from './errors.js';
 import { Groups } from './groups.js';
 import { Listeners, guarded } from './listeners.js';
@@ -28,59 +28,87 @@ export class Core {
     this.#options = options;
     this.timeout = options.timeout ?? 10_000;
     checkTimeout(this.timeout);
-    this.connector = new Connector(url, { connectTimeout: 10_000, ...options }, {
-      starting: () => this.groups.resume(),
-      since: (maxBytes) => this.groups.since(maxBytes),
-      welcomed: (standings) => this.#welcomed(standings),
-      received: (frame) => this.#received(frame),
-      lost: () => this.#lost(),
-      closed: (error) => this.#closed(error),
-      emit: (event, value) => this.#emit(event, value),
-    });
-    this.groups = new Groups(this, this.connector);
-    this.#outbox = new Outbox(options.outbox, this.connector);
+    this.link = new Connector(url, options, this);
+    this.members = new Groups(this, this.link);
+    this.#outbox = new Outbox(options.outbox, this.link);
   }
 
-  /** Somebody waits for a connection. */
-  wanted() {
-    if (this.connector.state === 'idle') this.connector.connect();
+  // ===== for the application =====
+
+  /**
+   * Connects, and stays so until `close`. Resolves when first connected; rejects when closed, and with
+   * `timeout` when that takes long, while the client goes on trying.
+   */
+  connect({ timeout = this.timeout } = {}) {
+    checkTimeout(timeout);
+    return within(this.link.connect(), timeout, 'not connected');
   }
 
-  join(name, { since, signal, timeout = this.timeout }) {
+  /** Tries now instead of waiting, or makes sure that the connection lives. Begins anew after `closed`. */
+  reconnect() {
+    this.link.wake();
+    this.link.connect();
+  }
+
+  /** Ends the connection and everything that waits for it. `connect` begins anew. */
+  close(code = 1000) {
+    this.link.close(code);
+  }
+
+  /** Replaces the token; while connected, in band; after 4401, connects again. */
+  setToken(token) {
+    this.link.setToken(token);
+  }
+
+  /** Joins a group, now or when connected. Each join is a handle of its own. Connects if idle. */
+  join(name, options) {
+    const { since, signal, timeout = this.timeout } = options ?? {};
     checkName(name);
     checkTimeout(timeout);
-    const handle = this.groups.join(name, checkSince(since), timeout);
+    const handle = this.members.join(name, checkSince(since), timeout);
     onAbort(signal, () => handle.leave());
-    this.#connectSoon();
+    this.#joinedSoon();
     return handle.group;
   }
 
-  /** A page that is rendered on a server joins, too, and must not dial from there. */
-  #connectSoon() {
-    if (inBrowser() || this.#options.WebSocket) return this.connector.connectSoon();
-    if (saidNotConnecting || this.connector.state !== 'idle') return;
-    saidNotConnecting = true;
-    this.warn('server', 'outside of browsers join() does not connect by itself; call connect()');
+  /** Undoes every `join` of a name. */
+  leave(name) {
+    this.members.leave(name);
   }
 
-  send(group, data, { echo = true, key = newKey(), ...options } = {}) {
-    return this.#request(`send to ${String(group)}`, options, () => {
+  /**
+   * Publishes an event to a group, joined or not, where granted. Repeated after a lost connection with
+   * the same `key`, so that it is published once.
+   */
+  send(group, data, options) {
+    const { echo = true, key = newKey(), ...rest } = options ?? {};
+    return this.#request(`send to ${String(group)}`, rest, () => {
       checkName(group);
       checkEvent(data);
       return { type: 'send', group, data, echo: echo ? undefined : false, key };
     });
   }
 
-  call(name, data, { key, ...options } = {}) {
-    return this.#request(`call ${String(name)}`, options, () => {
+  /** Asks the back end. Repeated after a lost connection only with a `key`. */
+  call(name, data, options) {
+    const { key, ...rest } = options ?? {};
+    return this.#request(`call ${String(name)}`, rest, () => {
       checkText('the name of a call', name);
       return { type: 'call', name, data, key };
     });
   }
 
+  /** Listens to `state`, `waiting`, `closed`, `error`, `event` or `gap`; returns the remover. */
   on(event, callback, options) {
-    if (!EVENTS.includes(event)) this.warn(`on ${event}`, `client.on: ${event} is none of ${EVENTS.join(' ')}`);
+    this.known(EVENTS, event, 'client');
     return this.#listeners.on(event, callback, options);
+  }
+
+  // ===== for groups and requests =====
+
+  /** Somebody waits for a connection. */
+  wanted() {
+    if (this.link.state === 'idle') this.link.connect();
   }
 
   /** What nobody may have noticed, once. */
@@ -91,81 +119,88 @@ export class Core {
     globalThis.console?.warn(`groupcast: ${message}`, cause);
   }
 
+  /** A name that nothing is called by is never heard of. */
+  known(events, event, whose) {
+    const message = `${whose}.on: ${event} is none of ${events.join(' ')}`;
+    if (!events.includes(event)) this.warn(message, message);
+  }
+
+  // ===== for the connection =====
+
+  /** @returns {Array<() => void>} notifications, to be run once the connector is in order */
+  welcomed(standings) {
+    this.#everConnected = true;
+    const notifications = this.members.welcomed(standings);
+    this.#outbox.flush();
+    return notifications;
+  }
+
+  received(frame) {
+    const { type, id, group } = frame;
+    if (type === 'event') return this.#deliver(this.members.event(frame));
+    if (type === 'gap' || type === 'position') {
+      if (group !== undefined) return this.members.moved(frame);
+      // Events of no group were missed: the client's own affair.
+      const { reason, lost, possible = false } = frame;
+      return this.emit('gap', { reason, lost, possible });
+    }
+    if (type === 'result' || type === 'error') {
+      if (this.#outbox.answered(frame) || id !== undefined) return;
+      return this.emit('error', GroupcastError.from(frame));
+    }
+    if (id === undefined && (type === 'joined' || type === 'left')) this.members.changed(frame);
+  }
+
+  emit(event, value) {
+    if (this.#listeners.emit(event, value)) return;
+    const { code, reason, error, attempt, message } = value ?? {};
+    if (event === 'error') this.warn(`error ${message}`, 'an error that nothing listens to:', value);
+    // Closed by the gateway, or for want of a token or a WebSocket; not by the application.
+    if (event === 'closed' && (error.code !== 'closed' || error.closeCode)) {
+      this.warn(`closed ${code}`, `closed with ${code}, for good: ${reason}`, error);
+    }
+    if (attempt && !this.#everConnected && !this.#listeners.has('state')) {
+      this.warn(event, 'no connection: is the address right, and the gateway running? Trying again');
+    }
+  }
+
+  lost() {
+    this.members.lost();
+    this.#outbox.lost();
+  }
+
+  ended(error) {
+    this.members.suspend(error);
+    this.#outbox.close(error);
+  }
+
+  /** A page that is rendered on a server joins, too, and must not dial from there. */
+  #joinedSoon() {
+    if (inBrowser() || this.#options.WebSocket) return this.link.connectSoon();
+    if (saidNotConnecting || this.link.state !== 'idle') return;
+    saidNotConnecting = true;
+    this.warn('server', 'outside of browsers join() does not connect; call connect()');
+  }
+
   #request(what, { timeout = this.timeout, signal }, frame) {
     let answer;
     try {
       const request = frame();
       if (request.key !== undefined) checkText('`key`', request.key);
       checkTimeout(timeout);
-      if (this.connector.state === 'closed') throw new GroupcastError('closed', 'the client is closed');
+      if (this.link.state === 'closed') throw new GroupcastError('closed', 'the client is closed');
       answer = this.#outbox.request(request, timeout, signal);
-      this.connector.connectSoon();
+      this.link.connectSoon();
     } catch (error) {
       answer = Answer.reject(error);
     }
     return answer.guard((error) => this.warn(`${what} ${error.code}`, `${what} failed, and nothing awaits it:`, error));
   }
 
-  #welcomed(standings) {
-    this.#everConnected = true;
-    const notifications = this.groups.welcomed(standings);
-    this.#outbox.flush();
-    return notifications;
-  }
-
-  #received(frame) {
-    switch (frame.type) {
-      case 'event':
-        return this.#deliver(this.groups.event(frame));
-      case 'gap':
-        if (frame.group !== undefined) return this.groups.gap(frame);
-        return this.#missed(frame);
-      case 'position':
-        return this.groups.position(frame);
-      case 'joined':
-      case 'left':
-        return frame.id === undefined && this.groups.changed(frame);
-      case 'result':
-        return this.#outbox.answered(frame);
-      case 'error':
-        if (this.#outbox.answered(frame) || frame.id !== undefined) return;
-        this.#emit('error', GroupcastError.from(frame));
-    }
-  }
-
-  /** Events of no group were missed: the client's own affair. */
-  #missed({ reason, lost, possible = false }) {
-    this.#emit('gap', { reason, lost, possible });
-  }
-
   #deliver(message) {
     if (!message) return;
     if (this.#client.onmessage) guarded(this.#client.onmessage, message);
-    this.#emit('event', message);
-  }
-
-  #emit(event, value) {
-    if (this.#listeners.emit(event, value)) return;
-    if (event === 'error') this.warn(`error ${value?.message}`, 'an error that nothing listens to:', value);
-    if (event === 'closed' && value.error.code !== 'closed') this.#explainEnd(value);
-    if (event === 'closed' && value.error.closeCode) this.#explainEnd(value);
-    if (event === 'waiting' && value.attempt && !this.#everConnected && !this.#listeners.has('state')) {
-      this.warn('waiting', 'no connection: is the address right, and the gateway running? Trying again');
-    }
-  }
-
-  #explainEnd({ code, reason, error }) {
-    this.warn(`closed ${code}`, `closed with ${code}, and will not come back by itself: ${reason}`, error);
-  }
-
-  #lost() {
-    this.groups.lost();
-    this.#outbox.lost();
-  }
-
-  #closed(error) {
-    this.groups.suspend(error);
-    this.#outbox.close(error);
+    this.emit('event', message);
   }
 }
 

@@ -28,3 +28,7 @@ export class UnauthorizedError extends GroupcastError {
     this.name = 'UnauthorizedError';
   }
 }
+
+export const tooLarge = (bytes, most) => (
+  new GroupcastError('too_large', `${bytes} bytes; the gateway takes ${most}`)
+);

@@ -1,7 +1,6 @@
 // A group as one of its holders sees it.
 
-import { messages, once } from './iterate.js';
-import { behind, place } from './reach.js';
+import { behind, forward, place } from './reach.js';
 
 /** Made by each `client.join`, over one membership for all who joined the same name. */
 export class Group {
@@ -34,41 +33,9 @@ export class Group {
     return behind(this).ready;
   }
 
-  /**
-   * Listens to events by their `type`, to all (`*`: the message alone), or to what happens to the
-   * membership: `$joined`, `$gap`, `$left`.
-   * @returns {() => void} removes the listener
-   */
-  on(event, callback, options) {
-    return behind(this).on(event, callback, options);
-  }
-
-  /** The next event of a `type`, as a message; of `$joined` and `$gap` what their listeners get. */
-  once(event, options) {
-    return once(behind(this), event, options ?? {});
-  }
-
-  /** All messages from now on; `for await (const message of group)` is the same. */
-  messages(options) {
-    return messages(behind(this), options ?? {});
-  }
-
   [Symbol.asyncIterator]() {
     return this.messages();
   }
-
-  /** Publishes an event to the group, where granted. */
-  send(data, options) {
-    const { options: { send }, membership } = behind(this);
-    return send(membership.name, data, options);
-  }
-
-  /** Ends this `join` and its listeners, once; the last one of a name leaves the group. */
-  leave() {
-    behind(this).leave();
-  }
-
-  [Symbol.dispose ?? Symbol.for('Symbol.dispose')]() {
-    this.leave();
-  }
 }
+
+forward(Group, 'leave', ['on', 'once', 'messages', 'send', 'leave']);

@@ -10,24 +10,24 @@ import { Recent } from './recent.js';
 
 /** From the last `leave` to its frame: a page that swaps components leaves and joins at once. */
 const LINGER_MS = 250;
+/** In place of the `join` under way: refused for now, and asked for again later. */
+const POSTPONED = {};
 
 export class Groups {
   #core;
   #link;
   #members = new Map();
   #leaving = new Set();
-  // Names that nobody wants any more, until they are left; in the order of the last `leave`s.
+  // Memberships that nobody wants any more, until they are left; in the order of the last `leave`s.
   #idle = new Set();
   #idleTimer;
   #recent = new Recent();
   #scheduled = false;
-  // Names refused for now, and when they are asked for again.
-  #postponed = new Set();
   #retry;
   #backoff = new Backoff();
 
   /**
-   * @param {{wanted(): void, send: Function, warn(kind: string, message: string): void}} core
+   * @param {import('./core.js').Core} core
    * @param {import('./connector.js').Connector} link to the connection of the day
    */
   constructor(core, link) {
@@ -41,14 +41,17 @@ export class Groups {
   }
 
   join(name, since, timeout) {
-    const member = this.#members.get(name) ?? this.#create(name);
-    this.#idle.delete(name);
+    const member = this.#member(name);
+    this.#idle.delete(member);
     const handle = this.#handle(member, since, timeout);
     member.refCount += 1;
     if (this.#link.state === 'closed') member.close(this.#link.error, true);
     else if (member.state === 'closed') member.reopen();
-    if (member.state === 'joined') this.#welcomeSoon(member);
-    else this.#schedule();
+    if (member.state === 'joined') {
+      // Its listeners are added in this turn, or after `ready`.
+      this.#link.gate.hold();
+      this.#announce(member.welcomeNew());
+    } else this.#schedule();
     return handle;
   }
 
@@ -57,29 +60,9 @@ export class Groups {
     for (const handle of [...(this.#members.get(name)?.handles ?? [])]) handle.leave();
   }
 
-  #handle(member, since, timeout) {
-    const handle = new Handle(member, {
-      since,
-      timeout,
-      wanted: () => this.#core.wanted(),
-      send: (...args) => this.#core.send(...args),
-      warn: (message) => this.#core.warn(message, message),
-      leave: () => this.#left(member, handle),
-    });
-    member.handles.add(handle);
-    return handle;
-  }
-
-  /** What `client.groups` shows: listens, but does not keep the group. */
-  #view(member) {
-    if (!member.view) {
-      member.view = this.#handle(member, undefined, this.#core.timeout);
-      member.view.announced = member.state === 'joined';
-    }
-    return member.view;
-  }
-
-  #left(member, handle) {
+  /** A handle ended. */
+  left(handle) {
+    const member = handle.membership;
     member.handles.delete(handle);
     if (handle === member.view) {
       member.view = undefined;
@@ -88,38 +71,23 @@ export class Groups {
     member.refCount -= 1;
     if (member.refCount > 0 || this.#members.get(member.name) !== member) return;
     member.idleSince = clock();
-    this.#idle.add(member.name);
+    this.#idle.add(member);
     this.#awaitIdle();
   }
 
-  /** One timer for all, so that those left together leave together. */
-  #awaitIdle() {
-    if (this.#idleTimer || this.#idle.size === 0) return;
-    const [oldest] = this.#idle;
-    const rest = this.#members.get(oldest).idleSince + LINGER_MS - clock();
-    this.#idleTimer = setTimeout(() => {
-      this.#idleTimer = undefined;
-      // Timers may fire a little early.
-      const now = clock() + 5;
-      for (const name of [...this.#idle]) {
-        if (this.#members.get(name).idleSince + LINGER_MS <= now) this.#drop(name);
-      }
-      this.#awaitIdle();
-    }, Math.max(0, rest));
-  }
+  // ===== for the connection =====
 
-  /** Positions for `hello`, as many as fit into `maxBytes`: of what the server had joined, and new ones. */
-  since(maxBytes) {
+  /** Positions for `hello`, as many as fit into `room` bytes: of what the server had joined, and new ones. */
+  since(room) {
     const since = {};
-    let room = maxBytes;
+    let left = room;
     for (const member of this.#members.values()) {
       const { name, byServer, position, wantedSince } = member;
       // What the application asks for first may turn out to be joined by the server.
       if (!wantedSince || (position && !byServer)) continue;
-      room -= byteLength(JSON.stringify([name, wantedSince])) + 1;
-      if (room < 0) break;
-      since[name] = wantedSince;
-      member.sentSince = wantedSince;
+      left -= byteLength(JSON.stringify([name, wantedSince])) + 1;
+      if (left < 0) break;
+      since[name] = member.sentSince = wantedSince;
     }
     return since;
   }
@@ -132,10 +100,9 @@ export class Groups {
     const named = new Set(standings.map(({ group }) => group));
     for (const [name, member] of this.#members) {
       if (named.has(name)) continue;
-      member.byServer = false;
       member.sentSince = undefined;
       if (member.parked) member.reopen();
-      if (member.refCount === 0) this.#forget(member);
+      this.#notByServer(member);
     }
     const notifications = standings.flatMap((standing) => this.#byServer(standing));
     this.#flush();
@@ -145,12 +112,11 @@ export class Groups {
   /** The connection is gone; memberships are wanted as before. */
   lost() {
     clearTimeout(this.#retry);
-    this.#postponed.clear();
-    for (const name of [...this.#idle]) this.#drop(name);
+    this.#retry = undefined;
+    this.#dropIdle();
     this.#leaving.clear();
     for (const member of this.#members.values()) {
-      member.asked = null;
-      member.sentSince = undefined;
+      member.asked = member.sentSince = undefined;
       if (member.state === 'joined') member.reopen();
     }
   }
@@ -166,22 +132,24 @@ export class Groups {
   }
 
   /** `joined` and `left` that nobody asked for. */
-  changed({ type, groups, reason }) {
+  changed({ type, groups, reason = 'removed by the server' }) {
     for (const standing of groups) {
-      if (type === 'joined') this.#announce(this.#byServer(standing));
-      else this.#removed(standing.group, reason);
+      if (type === 'joined') {
+        this.#announce(this.#byServer(standing));
+        continue;
+      }
+      const member = this.#members.get(standing.group);
+      if (!member) continue;
+      this.#notByServer(member);
+      member.close(new GroupcastError('left', reason));
     }
     if (type === 'left') this.#unpark(groups.length);
   }
 
-  gap(frame) {
+  /** A `gap`, or the `position` of what is not for this connection. */
+  moved(frame) {
     const member = this.#members.get(frame.group);
-    if (member?.state === 'joined') member.gap(frame);
-  }
-
-  position(frame) {
-    const member = this.#members.get(frame.group);
-    if (member?.state === 'joined') member.passedOver(frame);
+    if (member?.state === 'joined') member.moved(frame);
   }
 
   /** @returns {object | null} the message for the client's own listeners */
@@ -197,17 +165,73 @@ export class Groups {
     return message;
   }
 
-  #create(name) {
-    const member = new Membership(name);
-    this.#members.set(name, member);
+  // ===== memberships =====
+
+  #member(name) {
+    let member = this.#members.get(name);
+    if (!member) this.#members.set(name, (member = new Membership(name)));
     return member;
   }
 
-  #byServer({ group, error, ...standing }) {
-    const member = this.#members.get(group) ?? this.#create(group);
-    member.byServer = !error;
-    if (!error) return this.#joined(member, standing);
+  #handle(member, since, timeout) {
+    const handle = new Handle(member, this.#core, since, timeout);
+    member.handles.add(handle);
+    return handle;
+  }
+
+  /** What `client.groups` shows: listens, but does not keep the group. */
+  #view(member) {
+    if (!member.view) {
+      member.view = this.#handle(member, undefined, this.#core.timeout);
+      member.view.announced = member.state === 'joined';
+    }
+    return member.view;
+  }
+
+  /** One timer for all, so that those left together leave together. */
+  #awaitIdle() {
+    if (this.#idleTimer || this.#idle.size === 0) return;
+    const [{ idleSince }] = this.#idle;
+    this.#idleTimer = setTimeout(() => {
+      this.#idleTimer = undefined;
+      // Timers may fire a little early.
+      this.#dropIdle(clock() + 5 - LINGER_MS);
+      this.#awaitIdle();
+    }, Math.max(0, idleSince + LINGER_MS - clock()));
+  }
+
+  /** Leaves what nobody has wanted since `until`, by the clock. */
+  #dropIdle(until = Infinity) {
+    for (const member of [...this.#idle]) {
+      if (member.idleSince > until) continue;
+      this.#idle.delete(member);
+      // What the server joined stays joined: the application only stopped listening.
+      if (member.byServer) continue;
+      if (member.state === 'joined' || member.asked) {
+        this.#leaving.add(member.name);
+        this.#schedule();
+      }
+      this.#forget(member);
+    }
+  }
+
+  /** Gone for good; a later join makes a new one. */
+  #forget(member) {
+    this.#members.delete(member.name);
+    this.#idle.delete(member);
+    member.view?.leave();
+  }
+
+  #notByServer(member) {
+    member.byServer = false;
     if (member.refCount === 0) this.#forget(member);
+  }
+
+  #byServer({ group, error, ...standing }) {
+    const member = this.#member(group);
+    member.byServer = true;
+    if (!error) return this.#joined(member, standing);
+    this.#notByServer(member);
     // What may be had later is asked for as the application's own join.
     return error.retry ? [] : [() => this.#refuse(member, error)];
   }
@@ -224,43 +248,12 @@ export class Groups {
     for (const notify of notifications) this.#link.gate.run(notify);
   }
 
-  /** For who joins what is held; its listeners are added in this turn, or after `ready`. */
-  #welcomeSoon(member) {
-    this.#link.gate.hold();
-    this.#announce(member.welcomeNew());
-  }
-
   #refuse(member, error) {
     const noticed = member.close(GroupcastError.from(error));
     if (!noticed) this.#core.warn(`refused ${member.name}`, `${member.name} was not joined: ${error.message}`);
   }
 
-  #removed(name, reason = 'removed by the server') {
-    const member = this.#members.get(name);
-    if (!member) return;
-    member.byServer = false;
-    if (member.refCount === 0) this.#forget(member);
-    member.close(new GroupcastError('left', reason));
-  }
-
-  #drop(name) {
-    this.#idle.delete(name);
-    const member = this.#members.get(name);
-    // What the server joined stays joined: the application only stopped listening.
-    if (!member || member.byServer || member.refCount > 0) return;
-    if (member.state === 'joined' || member.asked !== null) {
-      this.#leaving.add(name);
-      this.#schedule();
-    }
-    this.#forget(member);
-  }
-
-  /** Gone for good; a later join makes a new one. */
-  #forget(member) {
-    this.#members.delete(member.name);
-    this.#idle.delete(member.name);
-    member.view?.leave();
-  }
+  // ===== asking =====
 
   /** Joins of one turn of the event loop travel together. */
   #schedule() {
@@ -275,51 +268,50 @@ export class Groups {
   #flush() {
     if (!this.#link.live()) return;
     const wanted = [...this.#members.values()].filter(
-      ({ state, asked, refCount }) => state === 'joining' && asked === null && refCount > 0,
+      ({ state, asked, refCount }) => state === 'joining' && !asked && refCount > 0,
     );
     // What lingers would take the places of what is wanted.
-    if (wanted.length > 0) for (const name of [...this.#idle]) this.#drop(name);
+    if (wanted.length > 0) this.#dropIdle();
     // Leaves first: a group left and joined again within one turn ends joined.
-    for (const groups of this.#batches([...this.#leaving].map((group) => ({ group })))) {
-      this.#link.ask({ type: 'leave', groups }, (answer) => this.#unpark(answer.groups?.length ?? 0));
-    }
+    const leaving = [...this.#leaving].map((group) => ({ group }));
     this.#leaving.clear();
-    for (const groups of this.#batches(wanted.map((member) => this.#entry(member)))) this.#ask(groups);
+    this.#ask('leave', leaving, ({ groups = [] }) => this.#unpark(groups.length));
+    const asked = {};
+    const entries = wanted.map((member) => {
+      member.asked = asked;
+      return this.#entry(member);
+    });
+    this.#ask('join', entries, (answer, sent) => {
+      const standings = answer.groups ?? sent.map(({ group }) => ({ group, error: answer }));
+      this.#announce(standings.flatMap((standing) => this.#answered(standing, asked)));
+    });
+  }
+
+  #ask(type, entries, answered) {
+    for (const groups of batches(entries, this.#link.largest)) {
+      this.#link.ask({ type, groups }, (answer) => answered(answer, groups));
+    }
   }
 
   #entry(member) {
     const entry = { group: member.name, since: member.wantedSince };
     // Without its position rather than not at all: the answer then makes a `$gap`.
-    if (byteLength(JSON.stringify(entry)) + 64 > this.#link.maxBytes) delete entry.since;
+    if (byteLength(JSON.stringify(entry)) + 64 > this.#link.largest) delete entry.since;
     member.sentSince = entry.since;
     return entry;
   }
 
-  #batches(entries) {
-    return batches(entries, this.#link.maxBytes);
-  }
-
-  #ask(groups) {
-    const token = {};
-    for (const { group } of groups) this.#members.get(group).asked = token;
-    this.#link.ask({ type: 'join', groups }, (answer) => {
-      const refusal = answer.type === 'error' ? answer : undefined;
-      const standings = refusal ? groups.map(({ group }) => ({ group, error: refusal })) : answer.groups;
-      const notifications = standings.flatMap((standing) => this.#answered(standing, token));
-      this.#announce(notifications);
-    });
-  }
-
-  #answered({ group, error, ...standing }, token) {
+  #answered({ group, error, ...standing }, asked) {
     const member = this.#members.get(group);
     // Left, or left and joined again, since it was asked.
-    if (member?.asked !== token) return [];
+    if (member?.asked !== asked) return [];
     if (!error) {
       this.#backoff.reset();
       return this.#joined(member, standing);
     }
     if (error.retry) {
-      this.#postpone(group);
+      member.asked = POSTPONED;
+      this.#retryLater();
       return [];
     }
     return [() => {
@@ -335,15 +327,10 @@ export class Groups {
     if (parked.length > 0) this.#schedule();
   }
 
-  #postpone(name) {
-    this.#postponed.add(name);
-    if (this.#postponed.size > 1) return;
-    this.#retry = setTimeout(() => {
-      for (const waiting of this.#postponed) {
-        const member = this.#members.get(waiting);
-        if (member?.state === 'joining') member.asked = null;
-      }
-      this.#postponed.clear();
+  #retryLater() {
+    this.#retry ??= setTimeout(() => {
+      this.#retry = undefined;
+      for (const member of this.#members.values()) if (member.asked === POSTPONED) member.asked = undefined;
       this.#flush();
     }, this.#backoff.next());
   }

@@ -3,6 +3,7 @@
 import { checkText } from './check.js';
 import { GroupcastError } from './errors.js';
 import { Group } from './group.js';
+import { messages, once } from './iterate.js';
 import { Listeners } from './listeners.js';
 import { deferred, rejected, within } from './deferred.js';
 
@@ -23,17 +24,19 @@ export class Handle {
   #events = new Listeners();
   #lifecycle = new Listeners();
   #ready = null;
+  #timeout;
 
   /**
    * @param {import('./membership.js').Membership} membership
-   * @param {{since?: object, timeout: number, wanted(): void, leave(handle: Handle): void,
-   *   warn(message: string): void, send: Function}} options `since`: the position to go on from, until
-   *   it has been answered; `wanted` connects
+   * @param {import('./core.js').Core} core
+   * @param {object} [since] the position to go on from, until it has been answered
+   * @param {number} timeout of `ready`, ms
    */
-  constructor(membership, options) {
+  constructor(membership, core, since, timeout) {
     this.membership = membership;
-    this.options = options;
-    this.since = options.since;
+    this.core = core;
+    this.since = since;
+    this.#timeout = timeout;
     this.group = new Group(this);
   }
 
@@ -46,22 +49,52 @@ export class Handle {
   }
 
   get ready() {
-    const { state, error, options } = this;
-    if (state === 'joined') return Promise.resolve(this.group);
-    if (state === 'closed') return rejected(error);
-    options.wanted();
-    // Wanting may have failed at once.
+    if (this.state === 'joined') return Promise.resolve(this.group);
+    // Wanting may fail at once.
+    if (this.state !== 'closed') this.core.wanted();
     if (this.state === 'closed') return rejected(this.error);
     this.#ready ??= deferred();
-    return within(this.#ready.promise, options.timeout, `${this.membership.name} was not joined`);
+    return within(this.#ready.promise, this.#timeout, `${this.membership.name} was not joined`);
   }
 
+  /**
+   * Listens to events by their `type`, to all (`*`: the message alone), or to what happens to the
+   * membership: `$joined`, `$gap`, `$left`.
+   * @returns {() => void} removes the listener
+   */
   on(event, callback, options) {
     checkText('the name of an event', event);
     if (!event.startsWith('$') && event !== '*') return this.#events.on(plainName(event), callback, options);
-    if (!LIFECYCLE.includes(event)) this.options.warn(`group.on: ${event} is none of ${LIFECYCLE.join(' ')}`);
+    this.core.known(LIFECYCLE, event, 'group');
     return this.#lifecycle.on(event, callback, options);
   }
+
+  /** The next event of a `type`, as a message; of `$joined` and `$gap` what their listeners get. */
+  once(event, options) {
+    return once(this, event, options ?? {});
+  }
+
+  /** All messages from now on; `for await (const message of group)` is the same. */
+  messages(options) {
+    return messages(this, options ?? {});
+  }
+
+  /** Publishes an event to the group, where granted. */
+  send(data, options) {
+    return this.core.send(this.membership.name, data, options);
+  }
+
+  /** Ends this `join` and its listeners, once; the last one of a name leaves the group. */
+  leave() {
+    if (this.ended) return;
+    this.ended = new GroupcastError('closed', `left ${this.membership.name}`);
+    this.fail(this.ended);
+    this.#events.clear();
+    this.#lifecycle.clear();
+    this.core.members.left(this);
+  }
+
+  // ===== for the membership =====
 
   /** @returns {boolean} whether somebody waits for it */
   resolve() {
@@ -88,7 +121,7 @@ export class Handle {
   deliver(message) {
     if (this.ended || this.#seen(message.position)) return;
     this.#events.emit(plainName(message.event), message.data, message);
-    if (!this.ended) this.#lifecycle.emit('*', message);
+    this.notify('*', message);
   }
 
   /** Whether an event is not above the position that this holder gave. */
@@ -98,15 +131,5 @@ export class Handle {
     if (position.epoch === since.epoch && position.offset <= since.offset) return true;
     this.since = undefined;
     return false;
-  }
-
-  /** Its `leave`, once and for all; its listeners go with it. */
-  leave() {
-    if (this.ended) return;
-    this.ended = new GroupcastError('closed', `left ${this.membership.name}`);
-    this.fail(this.ended);
-    this.#events.clear();
-    this.#lifecycle.clear();
-    this.options.leave(this);
   }
 }

@@ -6,8 +6,14 @@ import { deferred, onAbort, within } from './deferred.js';
 /** Messages that wait for a slow reader. */
 const BUFFER = 256;
 
-/** Whether a sequence ends here by the application's own decision. */
-const isPlainEnd = ({ code, closeCode }) => code === 'closed' && closeCode === undefined;
+/** Runs `end` once the handle ends or `signal` aborts, at once if so already, and connects if not. */
+function watchEnd(handle, signal, end, stops) {
+  handle.finishers.add(end);
+  stops.push(() => handle.finishers.delete(end));
+  stops.push(onAbort(signal, () => end(signal.reason)));
+  if (handle.state === 'closed') end(handle.error);
+  else handle.core.wanted();
+}
 
 /**
  * @param {import('./handle.js').Handle} handle
@@ -32,43 +38,37 @@ export function messages(handle, { buffer = BUFFER, signal }) {
   const end = (error) => {
     if (ended) return;
     ended = true;
-    if (error && !isPlainEnd(error)) failure = error;
+    // What the application itself ended ends plainly.
+    if (error && !signal?.aborted && (error.code !== 'closed' || error.closeCode)) failure = error;
     for (const stop of stops) stop();
     waiting?.resolve();
   };
   const notice = (gap) => ({ group: handle.membership.name, event: '$gap', gap, recovered: false });
-  const stops = [
-    handle.on('*', push),
-    handle.on('$gap', (gap) => push(notice(gap))),
-    () => handle.finishers.delete(end),
-  ];
-  handle.finishers.add(end);
-  stops.push(onAbort(signal, () => end()));
-  if (handle.state === 'closed') end(handle.error);
-  else handle.options.wanted();
+  const stops = [handle.on('*', push), handle.on('$gap', (gap) => push(notice(gap)))];
+  watchEnd(handle, signal, end, stops);
 
-  const next = async () => {
-    while (queue.length === 0 && !ended) {
-      waiting = deferred();
-      await waiting.promise;
-    }
-    if (dropped > 0) {
-      const gap = { reason: 'buffer', possible: false, lost: dropped };
-      dropped = 0;
-      return { done: false, value: notice(gap) };
-    }
-    if (queue.length > 0) return { done: false, value: queue.shift() };
-    const error = failure;
-    failure = null;
-    if (error) throw error;
-    return { done: true, value: undefined };
-  };
+  const done = { done: true, value: undefined };
   return {
-    next,
-    return: async () => {
+    async next() {
+      while (queue.length === 0 && !ended) {
+        waiting = deferred();
+        await waiting.promise;
+      }
+      if (dropped > 0) {
+        const gap = { reason: 'buffer', possible: false, lost: dropped };
+        dropped = 0;
+        return { done: false, value: notice(gap) };
+      }
+      if (queue.length > 0) return { done: false, value: queue.shift() };
+      const error = failure;
+      failure = null;
+      if (error) throw error;
+      return done;
+    },
+    async return() {
       end();
       queue.length = dropped = 0;
-      return { done: true, value: undefined };
+      return done;
     },
     [Symbol.asyncIterator]() {
       return this;
@@ -77,17 +77,11 @@ export function messages(handle, { buffer = BUFFER, signal }) {
 }
 
 /** @param {{timeout?: number, signal?: AbortSignal}} options */
-export function once(handle, event, { timeout, signal }) {
-  if (timeout !== undefined) checkTimeout(timeout);
+export function once(handle, event, { timeout = Infinity, signal }) {
+  checkTimeout(timeout);
   const { promise, resolve, reject } = deferred();
-  const stops = [
-    handle.on(event, (value, message) => resolve(message ?? value), { once: true }),
-    () => handle.finishers.delete(reject),
-  ];
-  handle.finishers.add(reject);
-  stops.push(onAbort(signal, () => reject(signal.reason)));
-  if (handle.state === 'closed') reject(handle.error);
-  else handle.options.wanted();
+  const stops = [handle.on(event, (value, message) => resolve(message ?? value), { once: true })];
+  watchEnd(handle, signal, reject, stops);
   const settled = promise.finally(() => stops.forEach((stop) => stop()));
-  return within(settled, timeout ?? Infinity, `no ${event} came`);
+  return within(settled, timeout, `no ${event} came`);
 }

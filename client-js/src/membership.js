@@ -1,11 +1,12 @@
 // What the client knows of one group: who wants it, where it stands, what was seen of it.
 
-/** What of a group's past is between two positions: nothing, a number of events, or unknown. */
+/** The gap between two positions: none, a number of events, or unknown. */
 function missedBetween(from, to) {
-  if (!to || from.epoch !== to.epoch) return { possible: true, epoch: to?.epoch };
+  const reason = 'reconnect';
+  if (!to || from.epoch !== to.epoch) return { reason, possible: true, epoch: to?.epoch };
   const lost = to.offset - from.offset;
   if (lost <= 0) return null;
-  return { possible: false, lost, epoch: to.epoch, from: from.offset + 1, to: to.offset };
+  return { reason, possible: false, lost, epoch: to.epoch, from: from.offset + 1, to: to.offset };
 }
 
 export class Membership {
@@ -17,8 +18,8 @@ export class Membership {
   refCount = 0;
   /** Whether the gateway put the connection there by itself. */
   byServer = false;
-  /** Id of the `join` under way on this connection: answers to older ones don't count. */
-  asked = null;
+  /** Marks the `join` under way on this connection: answers to older ones don't count. */
+  asked;
   /** @type {{epoch: string, offset: number} | undefined} of the last event seen */
   position;
   /** The position that this connection asked to go on from. */
@@ -52,7 +53,7 @@ export class Membership {
   /** Wanted (again), and not known to be joined. */
   reopen() {
     this.state = 'joining';
-    this.asked = null;
+    this.asked = undefined;
     this.error = null;
     this.suspended = this.parked = false;
   }
@@ -62,48 +63,46 @@ export class Membership {
    * @returns {Array<() => void>} notify the listeners, later, once the client is consistent
    */
   joined({ epoch, offset, recovered }) {
-    this.asked = null;
+    this.asked = undefined;
     // Held all along (the server joined while the request was under way): nothing has changed.
     if (this.state === 'joined' && recovered === undefined) return this.welcomeNew();
     const standing = epoch === undefined ? undefined : { epoch, offset };
-    const before = this.position;
-    const begins = recovered && this.sentSince ? this.sentSince : standing;
-    const missed = this.#missed(before, begins, standing);
+    const begins = (recovered && this.sentSince) || standing;
+    const missed = this.#missed(begins, standing);
     this.state = 'joined';
     this.error = null;
     this.#joinedBefore = true;
     this.#replayedTo = recovered ? offset : 0;
     this.position = begins;
-    return [...this.handles].map((handle) => this.#welcome(handle, begins, recovered === true, missed));
+    return [...this.handles].map((handle) => this.#welcome(handle, recovered, missed));
   }
 
   /** @returns {Array<() => void>} notifications for holders that came while it was joined */
   welcomeNew() {
     const fresh = [...this.handles].filter(({ announced }) => !announced);
-    return fresh.map((handle) => this.#welcome(handle, this.position, false, null));
+    return fresh.map((handle) => this.#welcome(handle, false, null));
   }
 
   /** What those who were here before may have missed. */
-  #missed(before, begins, standing) {
+  #missed(begins, standing) {
+    const before = this.position;
     if (before && begins === this.sentSince && begins?.offset === before.offset) return null;
-    if (!this.#joinedBefore && !before) return null;
-    const missed = before ? missedBetween(before, standing) : { possible: true, epoch: standing?.epoch };
-    return missed && { reason: 'reconnect', ...missed };
+    if (before) return missedBetween(before, standing);
+    return this.#joinedBefore ? missedBetween({}, standing) : null;
   }
 
-  #welcome(handle, begins, recovered, missed) {
+  #welcome(handle, recovered, missed) {
     const { since, announced } = handle;
+    const { position } = this;
     let gap = announced ? missed : null;
-    let kept = recovered;
+    let kept = recovered === true;
     if (since && !announced) {
       // Whoever gave a position gets what came after it, or learns what it misses.
-      const lost = missedBetween(since, begins);
-      gap = lost && { reason: 'reconnect', ...lost };
+      gap = missedBetween(since, position);
       kept = !gap;
       if (gap) handle.since = undefined;
     }
     handle.announced = true;
-    const position = this.position;
     return () => {
       handle.notify('$joined', { recovered: kept, position });
       if (gap) handle.notify('$gap', gap);
@@ -114,7 +113,7 @@ export class Membership {
   close(error, suspended = false) {
     if (this.state === 'closed') return true;
     this.state = 'closed';
-    this.asked = null;
+    this.asked = undefined;
     this.error = error;
     this.suspended = suspended;
     let noticed = false;
@@ -129,26 +128,22 @@ export class Membership {
   accept({ offset, id, data }) {
     const message = { group: this.name, event: data.type, data, recovered: false };
     if (offset === undefined || !this.position) return { ...message, id };
-    const { epoch, offset: last } = this.position;
-    if (offset <= last) return null;
-    this.position = { epoch, offset };
-    if (offset > last + 1) {
-      const gap = { epoch, from: last + 1, to: offset - 1, lost: offset - last - 1 };
-      this.#notify('$gap', { reason: 'unannounced', possible: false, ...gap });
-    }
+    const last = this.position;
+    if (offset <= last.offset) return null;
+    this.position = { epoch: last.epoch, offset };
+    const skipped = missedBetween(last, { epoch: last.epoch, offset: offset - 1 });
+    if (skipped) this.#notify('$gap', { ...skipped, reason: 'unannounced' });
     return { ...message, position: this.position, recovered: offset <= this.#replayedTo };
   }
 
-  /** A loss announced by the gateway. */
-  gap({ reason, epoch, from, to, lost, possible = false }) {
-    if (epoch !== undefined) this.position = { epoch, offset: to ?? 0 };
-    this.#notify('$gap', { reason, possible, lost, epoch, from, to });
-  }
-
-  /** Up to `offset` nothing more is for this connection, such as its own `echo: false`. */
-  passedOver({ epoch, offset }) {
-    if (this.position?.epoch === epoch && offset <= this.position.offset) return;
-    this.position = { epoch, offset };
+  /** The gateway announces a loss, or that up to `offset` nothing more is for this connection. */
+  moved({ type, reason, epoch, offset, from, to, lost, possible = false }) {
+    if (type === 'gap') {
+      if (epoch !== undefined) this.position = { epoch, offset: to ?? 0 };
+      this.#notify('$gap', { reason, possible, lost, epoch, from, to });
+    } else if (this.position?.epoch !== epoch || offset > this.position.offset) {
+      this.position = { epoch, offset };
+    }
   }
 
   deliver(message) {

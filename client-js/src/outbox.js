@@ -1,7 +1,7 @@
 // Requests that the application waits for: bounded, in order, paced, kept across connections.
 
 import { Answer, MAX_TIMER_MS, onAbort } from './deferred.js';
-import { GroupcastError } from './errors.js';
+import { GroupcastError, tooLarge } from './errors.js';
 import { byteLength } from './protocol.js';
 
 /** @typedef {{maxMessages?: number, maxBytes?: number}} OutboxOptions */
@@ -17,11 +17,11 @@ export class Outbox {
 
   /**
    * @param {OutboxOptions} options
-   * @param {{nextId(): number, live(): boolean, maxBytes: number, send(text: string): boolean,
+   * @param {{nextId(): number, live(): boolean, largest: number, send(text: string): boolean,
    *   pacer: import('./pacer.js').Pacer}} link
    */
   constructor(options, link) {
-    this.#options = { maxMessages: 512, maxBytes: 1024 * 1024, ...options };
+    this.#options = options ?? {};
     this.#link = link;
   }
 
@@ -38,14 +38,14 @@ export class Outbox {
     return new Answer((resolve, reject) => {
       if (signal?.aborted) throw signal.reason;
       this.#admit(bytes);
-      const request = { text, bytes, repeatable: frame.key !== undefined, sent: false, tried: false, resolve };
+      const request = { frame: text, bytes, repeatable: frame.key !== undefined, sent: false, tried: false, resolve };
       request.forget = onAbort(signal, () => this.#fail(id, signal.reason));
       request.reject = (error) => {
         if (error instanceof GroupcastError) error.sent = request.tried;
         reject(error);
       };
       if (timeout < Infinity) {
-        request.timer = setTimeout(() => this.#late(id), Math.min(timeout, MAX_TIMER_MS));
+        request.timer = setTimeout(() => this.#fail(id, late(request)), Math.min(timeout, MAX_TIMER_MS));
       }
       this.#requests.set(id, request);
       this.#bytes += bytes;
@@ -54,33 +54,33 @@ export class Outbox {
   }
 
   #admit(bytes) {
-    const { maxMessages, maxBytes } = this.#options;
-    const most = this.#link.maxBytes;
-    if (bytes > most) throw tooLarge(bytes, most);
-    if (this.#requests.size < maxMessages && this.#bytes + bytes <= maxBytes) return;
-    const waiting = `${this.#requests.size} requests of ${this.#bytes} bytes wait already`;
-    throw new GroupcastError('outbox_full', waiting, true);
+    const { maxMessages = 512, maxBytes = 1024 * 1024 } = this.#options;
+    const { largest } = this.#link;
+    if (bytes > largest) throw tooLarge(bytes, largest);
+    const { size } = this.#requests;
+    if (size < maxMessages && this.#bytes + bytes <= maxBytes) return;
+    throw new GroupcastError('outbox_full', `${size} requests of ${this.#bytes} bytes wait already`, true);
   }
 
   /** Sends what has not been sent on this connection, as fast as the gateway takes it. */
   flush() {
     clearTimeout(this.#timer);
     if (!this.#link.live()) return;
-    const { pacer, maxBytes } = this.#link;
+    const { pacer, largest } = this.#link;
     for (const [id, request] of this.#requests) {
       if (request.sent) continue;
-      // The gateway would close, and the same message would close the next connection, too.
-      if (request.bytes > maxBytes) {
-        this.#fail(id, tooLarge(request.bytes, maxBytes));
+      if (request.bytes > largest) {
+        // The gateway would close, and the same message would close the next connection, too.
+        this.#fail(id, tooLarge(request.bytes, largest));
         continue;
       }
-      if (this.#unanswered >= pacer.window) return;
-      const delay = pacer.delay();
+      if (this.#unanswered >= pacer.mostOpen) return;
+      const delay = pacer.pause();
       if (delay > 0) {
         this.#timer = setTimeout(() => this.flush(), delay);
         return;
       }
-      if (!this.#link.send(request.text)) return;
+      if (!this.#link.send(request.frame)) return;
       request.sent = request.tried = true;
       this.#unanswered += 1;
     }
@@ -103,21 +103,13 @@ export class Outbox {
       if (!request.sent) continue;
       request.sent = false;
       if (request.repeatable) continue;
-      const message = 'the connection was lost before the answer; whether it was done is not known';
-      this.#fail(id, new GroupcastError('disconnected', message));
+      this.#fail(id, new GroupcastError('disconnected', `the connection was lost; ${UNKNOWN}`));
     }
   }
 
   close({ code, message }) {
     clearTimeout(this.#timer);
     for (const id of [...this.#requests.keys()]) this.#fail(id, new GroupcastError(code, message));
-  }
-
-  #late(id) {
-    const error = this.#requests.get(id).tried
-      ? new GroupcastError('timeout', 'no answer in time; whether it was done is not known', true)
-      : new GroupcastError('expired', 'no connection in time; nothing was sent', true);
-    this.#fail(id, error);
   }
 
   #fail(id, error) {
@@ -136,6 +128,9 @@ export class Outbox {
   }
 }
 
-const tooLarge = (bytes, most) => (
-  new GroupcastError('too_large', `${bytes} bytes; the gateway takes ${most}`)
+const UNKNOWN = 'whether it was done is not known';
+const late = ({ tried }) => (
+  tried
+    ? new GroupcastError('timeout', `no answer in time; ${UNKNOWN}`, true)
+    : new GroupcastError('expired', 'no connection in time; nothing was sent', true)
 );

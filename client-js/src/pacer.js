@@ -12,14 +12,14 @@ export class Pacer {
   #budget;
   #at;
   /** Most requests that may be unanswered: after a stall they all arrive at once. */
-  window;
+  mostOpen;
 
   /** A connection begins, with a full budget. */
   begin(welcome) {
     const { frames_per_second: rate, frame_burst: burst } = { ...DEFAULTS, ...welcome };
     this.#rate = (rate * MARGIN) / 1000;
-    this.window = Math.max(1, Math.floor(burst * MARGIN));
-    this.#budget = this.window;
+    this.mostOpen = Math.max(1, Math.floor(burst * MARGIN));
+    this.#budget = this.mostOpen;
     this.#at = clock();
   }
 
@@ -29,9 +29,9 @@ export class Pacer {
   }
 
   /** Milliseconds until the next request may go out. */
-  delay() {
+  pause() {
     const now = clock();
-    this.#budget = Math.min(this.window, this.#budget + (now - this.#at) * this.#rate);
+    this.#budget = Math.min(this.mostOpen, this.#budget + (now - this.#at) * this.#rate);
     this.#at = now;
     return this.#budget >= 1 ? 0 : Math.ceil((1 - this.#budget) / this.#rate);
   }

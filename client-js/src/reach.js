@@ -13,3 +13,15 @@ export function place(object, behind) {
 }
 
 export const behind = (object) => object[BEHIND]();
+
+/** Gives the class the methods of what is behind it, and `using` the one that ends it. */
+export function forward({ prototype }, end, names) {
+  const define = (name, method) => {
+    const value = function forwarded(...args) {
+      return behind(this)[method](...args);
+    };
+    Object.defineProperty(prototype, name, { value, configurable: true, writable: true });
+  };
+  for (const name of names) define(name, name);
+  define(Symbol.dispose ?? Symbol.for('Symbol.dispose'), end);
+}

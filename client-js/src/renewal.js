@@ -19,8 +19,7 @@ export class Renewal {
 
   /**
    * @param {import('./token.js').Tokens} tokens
-   * @param {{session(): object | null, live(): boolean, ask(frame: object, answer: Function): boolean,
-   *   report(error: Error): void, signedOut(error: Error): void}} link
+   * @param {import('./connector.js').Connector} link
    */
   constructor(tokens, link) {
     this.#tokens = tokens;
@@ -50,21 +49,21 @@ export class Renewal {
   }
 
   async #now() {
-    if (!this.#tokens.renewable) {
-      const message = 'the token runs out and there is no getToken; call setToken';
-      return this.#link.report(new GroupcastError('unauthorized', message));
-    }
-    const session = this.#link.session();
+    const link = this.#link;
+    const { session } = link;
     try {
+      if (!this.#tokens.renewable) {
+        throw new GroupcastError('unauthorized', 'the token runs out and there is no getToken; call setToken');
+      }
       const token = await this.#tokens.renew('expiring');
       // On another connection by now, `hello` carried the new token or will.
-      if (this.#link.session() === session && this.#link.live()) this.present(token);
+      if (link.session === session && link.live()) this.present(token);
     } catch (error) {
       // Cancelled by a token that the application set, or on a connection that is gone.
-      if (this.#link.session() !== session || error.code === 'closed') return;
-      if (error instanceof UnauthorizedError) return this.#link.signedOut(error);
+      if (link.session !== session || error?.code === 'closed') return;
+      if (error instanceof UnauthorizedError) return link.signedOut(error);
       this.#later(tokenPause());
-      this.#link.report(error);
+      link.report(error);
     }
   }
 

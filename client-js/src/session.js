@@ -1,24 +1,14 @@
 // One connection, from dial to loss. Whatever happens on it after its end counts for nothing.
 
 import { clock } from './clock.js';
-import { BROKEN, PING_GRACE_MS, SUBPROTOCOL, parseReason } from './protocol.js';
+import { BROKEN, PING_GRACE_MS, SUBPROTOCOL } from './protocol.js';
 
 /** How long a connection in doubt has to answer a ping, and an attempt in doubt to be welcomed, ms. */
 export const PROBE_MS = 2500;
 
-/**
- * @typedef {object} Loss
- * @property {number} code close code, 1006 if there was none
- * @property {string} reason
- * @property {number} [retryMs] window asked for by the gateway
- * @property {boolean} silent whether this side gave up on a silent peer
- * @property {boolean} probed whether it gave up because the network was in doubt
- * @property {number} uptimeMs how long it had been welcomed
- */
-
 export class Session {
   #socket;
-  #on;
+  #link;
   #timer;
   #startedAt = clock();
   #deadline;
@@ -30,17 +20,16 @@ export class Session {
   /**
    * @param {typeof WebSocket} WebSocketClass
    * @param {string} url
-   * @param {() => object} hello
    * @param {number} connectTimeout ms for open and welcome together
-   * @param {{welcome(frame: object): void, frame(frame: object): void, lost(loss: Loss): void}} on
+   * @param {import('./connector.js').Connector} link hears of it until it ends
    */
-  constructor(WebSocketClass, url, hello, connectTimeout, on) {
+  constructor(WebSocketClass, url, connectTimeout, link) {
     const socket = new WebSocketClass(url, SUBPROTOCOL);
     this.#socket = socket;
-    this.#on = on;
+    this.#link = link;
     this.#deadline = this.#startedAt + connectTimeout;
     this.#watch();
-    socket.onopen = () => this.send(hello());
+    socket.onopen = () => this.send(link.hello());
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code, reason }) => this.#lose(code, reason);
     // A close event always follows; Node's `ws` throws errors that nobody listens to.
@@ -59,10 +48,8 @@ export class Session {
    * socket says `OPEN` for minutes, so the clock is compared wherever it matters.
    */
   check() {
-    if (!this.#on) return false;
-    if (clock() <= this.#deadline) return true;
-    this.#lose(BROKEN, 'no frame arrived for too long', true);
-    return false;
+    if (this.#link && clock() > this.#deadline) this.#lose(BROKEN, 'no frame arrived for too long', true);
+    return Boolean(this.#link);
   }
 
   /** The network may have changed: what does not answer soon is given up, welcomed or not. */
@@ -87,33 +74,32 @@ export class Session {
   }
 
   #receive(data) {
-    if (!this.#on) return;
+    if (!this.#link) return;
     const probed = this.#probing;
-    if (this.welcome) {
-      this.#deadline = clock() + this.welcome.ping_ms + PING_GRACE_MS;
-      this.#probing = false;
-    }
+    if (this.welcome) this.#heard();
     let frame;
     try {
       frame = JSON.parse(data);
     } catch {
       return;
     }
-    if (typeof frame?.type !== 'string') return;
-    if (frame.type === 'ping') return void this.send({ type: 'pong' });
+    const type = frame?.type;
+    if (typeof type !== 'string') return;
+    if (type === 'ping') return void this.send({ type: 'pong' });
     // A gateway that does not know our ping answers with an error, which is a sign of life, too.
-    if (frame.type === 'pong' || (probed && frame.code === 'bad_request' && frame.id === undefined)) return;
-    if (this.welcome) return void this.#on.frame(frame);
-    if (frame.type === 'welcome') this.#begin(frame);
+    if (type === 'pong' || (probed && frame.code === 'bad_request' && frame.id === undefined)) return;
+    if (this.welcome) return this.#link.received(frame);
+    if (type !== 'welcome') return;
+    this.welcome = frame;
+    this.#welcomedAt = clock();
+    this.#heard();
+    this.#watch();
+    this.#link.welcomed(frame);
   }
 
-  #begin(frame) {
-    this.welcome = frame;
+  #heard() {
     this.#probing = false;
-    this.#welcomedAt = clock();
-    this.#deadline = this.#welcomedAt + frame.ping_ms + PING_GRACE_MS;
-    this.#watch();
-    this.#on.welcome(frame);
+    this.#deadline = clock() + this.welcome.ping_ms + PING_GRACE_MS;
   }
 
   /** One timer that looks at the clock when it fires, instead of one set anew by every frame. */
@@ -124,20 +110,19 @@ export class Session {
   }
 
   #detach() {
-    const on = this.#on;
-    this.#on = null;
+    const link = this.#link;
+    this.#link = null;
     clearTimeout(this.#timer);
     this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
-    return on;
+    return link;
   }
 
   #lose(code, text, silent = false) {
-    const on = this.#detach();
-    if (!on) return;
+    const link = this.#detach();
     // Chromium kept a black-holed socket in CLOSING, without an event, for as long as we watched:
     // the loss is reported now, not when the socket agrees.
     if (silent) this.#socket.close();
-    const uptimeMs = this.#welcomedAt === undefined ? 0 : clock() - this.#welcomedAt;
-    on.lost({ code, ...parseReason(text), silent, probed: silent && this.#probing, uptimeMs });
+    const uptime = this.welcome ? clock() - this.#welcomedAt : 0;
+    link?.lost(code, text, silent, silent && this.#probing, uptime);
   }
 }

@@ -1,13 +1,16 @@
 // Where the token comes from, how long it is good for, and when to give up on it.
 
-import { checkToken, isToken } from './check.js';
+import { checkToken, isToken, trimmed } from './check.js';
 import { clock } from './clock.js';
+import { onAbort } from './deferred.js';
 import { GroupcastError, UnauthorizedError } from './errors.js';
 
 /** Longest that `getToken` may take, ms. */
 const PATIENCE_MS = 10_000;
 
-const failure = (message) => new GroupcastError('bad_token', message, true);
+const failure = (message) => new GroupcastError('bad_token', `getToken: ${message}`, true);
+const unauthorized = (message) => new UnauthorizedError(`getToken: ${message}`);
+const wantsSignIn = (status) => status === 401 || status === 403;
 
 /**
  * A token from what `getToken` gave: text, `{ token }`, or the site's `Response`. A site that is out
@@ -15,31 +18,34 @@ const failure = (message) => new GroupcastError('bad_token', message, true);
  */
 async function tokenFrom(given) {
   let text = given?.token ?? given;
-  if (text === null) throw new UnauthorizedError('getToken gave null: nobody is signed in');
+  if (text === null) throw unauthorized('null: nobody is signed in');
   if (typeof text?.text === 'function') {
     const { status } = text;
-    if (status === 401 || status === 403) throw new UnauthorizedError(`the site answered ${status}`);
-    if (!text.ok) throw failure(`getToken: the site answered ${status}`);
+    if (wantsSignIn(status)) throw unauthorized(`status ${status}`);
+    if (!text.ok) throw failure(`status ${status}`);
     text = await text.text();
     if (/^\s*{/.test(text)) text = JSON.parse(text).token;
   }
-  const token = typeof text === 'string' ? text.trim() : text;
+  const token = trimmed(text);
   if (isToken(token)) return token;
-  if (/<(form|input)\b/i.test(token)) throw new UnauthorizedError('getToken gave a page with a form');
-  throw failure(`getToken gave no token: ${String(token).slice(0, 80)}`);
+  if (/<(form|input)\b/i.test(token)) throw unauthorized('a page with a form');
+  throw failure(`no token: ${String(token).slice(0, 80)}`);
 }
 
 export class Tokens {
+  /** The token at hand, good or not. */
+  held;
+
   #getToken;
-  #token;
   #dueAt = Infinity;
-  #inFlight = null;
+  /** The call of `getToken` under way. */
+  #flight = null;
   #rejected = false;
   /** @type {'initial' | 'expiring' | 'rejected'} why the next token is fetched */
   #reason = 'initial';
 
   constructor({ token, getToken }) {
-    this.#token = checkToken(token);
+    this.held = checkToken(token);
     this.#getToken = getToken;
   }
 
@@ -47,61 +53,46 @@ export class Tokens {
     return typeof this.#getToken === 'function';
   }
 
-  /** The token at hand, good or not. */
-  get held() {
-    return this.#token;
-  }
-
   /** A token for `hello`: the one at hand while it is good, `undefined` where none is configured. */
   async current() {
-    if (!this.renewable || (this.#token && clock() < this.#dueAt)) return this.#token;
-    return this.renew(this.#token ? 'expiring' : this.#reason);
+    if (!this.renewable || (this.held && clock() < this.#dueAt)) return this.held;
+    return this.renew(this.held ? 'expiring' : this.#reason);
   }
 
   /** Fetches a token; callers at the same time share one call of `getToken`. */
   renew(reason) {
-    this.#inFlight ??= this.#fetch(reason);
-    return this.#inFlight.promise;
+    let flight = this.#flight;
+    if (!flight) {
+      flight = this.#flight = { controller: new AbortController() };
+      flight.promise = this.#fetch(reason, flight);
+    }
+    return flight.promise;
   }
 
-  #fetch(reason) {
-    const controller = new AbortController();
-    const flight = { controller };
-    flight.promise = this.#ask(reason, controller).then(
-      (token) => {
-        if (this.#inFlight === flight) this.#keep(token);
-        return token;
-      },
-      (error) => {
-        if (this.#inFlight === flight) this.#inFlight = null;
-        // Clients of HTTP throw what others give back: 401 and 403 mean the same here.
-        const status = error?.status ?? error?.response?.status;
-        throw status === 401 || status === 403 ? new UnauthorizedError(error.message) : error;
-      },
-    );
-    return flight;
-  }
-
-  async #ask(reason, controller) {
+  async #fetch(reason, flight) {
+    const { controller } = flight;
     const { signal } = controller;
-    let timer;
-    const aborted = new Promise((_, reject) => {
-      signal.addEventListener('abort', () => reject(signal.reason));
-      timer = setTimeout(() => {
-        controller.abort(new GroupcastError('timeout', 'getToken took too long', true));
-      }, PATIENCE_MS);
-    });
-    const given = (async () => tokenFrom(await this.#getToken({ reason, signal })))();
+    const late = () => controller.abort(new GroupcastError('timeout', 'getToken took too long', true));
+    const timer = setTimeout(late, PATIENCE_MS);
     try {
-      return await Promise.race([given, aborted]);
+      const token = await Promise.race([
+        new Promise((_, reject) => onAbort(signal, () => reject(signal.reason))),
+        (async () => tokenFrom(await this.#getToken({ reason, signal })))(),
+      ]);
+      if (this.#flight === flight) this.#keep(token);
+      return token;
+    } catch (error) {
+      if (this.#flight === flight) this.#flight = null;
+      // Clients of HTTP throw what others give back: 401 and 403 mean the same here.
+      throw wantsSignIn(error?.status ?? error?.response?.status) ? new UnauthorizedError(error.message) : error;
     } finally {
       clearTimeout(timer);
     }
   }
 
   #keep(token) {
-    this.#inFlight = null;
-    this.#token = token;
+    this.#flight = null;
+    this.held = token;
     this.#dueAt = Infinity;
     this.#reason = 'expiring';
   }
@@ -120,12 +111,9 @@ export class Tokens {
    *   so that clients that connected together do not renew together; never more often than each second
    */
   accepted(expiresIn) {
-    if (expiresIn === undefined) {
-      this.#dueAt = Infinity;
-      return undefined;
-    }
-    const delay = Math.max(1000, expiresIn * 1000 * (0.8 + (Math.random() - 0.5) * 0.16));
-    this.#dueAt = clock() + delay;
+    const life = expiresIn * 1000 * (0.8 + (Math.random() - 0.5) * 0.16);
+    const delay = expiresIn === undefined ? undefined : Math.max(1000, life);
+    this.#dueAt = clock() + (delay ?? Infinity);
     return delay;
   }
 
@@ -134,11 +122,11 @@ export class Tokens {
    * @returns {boolean} whether another try makes sense: with a fresh token, and once
    */
   refused() {
-    this.#token = undefined;
+    this.held = undefined;
     this.#reason = 'rejected';
-    if (!this.renewable || this.#rejected) return false;
+    const again = this.renewable && !this.#rejected;
     this.#rejected = true;
-    return true;
+    return again;
   }
 
   /** A connection was stable: the next refusal is a first one again. */
@@ -148,7 +136,7 @@ export class Tokens {
 
   /** Nobody waits any more. */
   cancel() {
-    this.#inFlight?.controller.abort(new GroupcastError('closed', 'the client was closed'));
-    this.#inFlight = null;
+    this.#flight?.controller.abort(new GroupcastError('closed', 'the client was closed'));
+    this.#flight = null;
   }
 }

@@ -1,13 +1,14 @@
 // Tells when a page may have another network: back online, back in sight, back from sleep or history.
 
 /**
- * @param {{wake(): void, doubt(): void, leave(): void}} on `wake`: there may be a network again;
- *   `doubt`: there may be none; `leave`: the page goes into the back/forward cache
+ * @param {import('./connector.js').Connector} link
  * @returns {() => void} stops watching; until then the page keeps the client alive
  */
-export function watchNetwork({ wake, doubt, leave }) {
+export function watchNetwork(link) {
   const { document, navigator } = globalThis;
   const page = globalThis.window ?? globalThis;
+  const wake = () => link.wake(true);
+  const doubt = () => link.session?.probe();
   const visible = () => document.visibilityState !== 'hidden' && wake();
   // Workers hear of the network, too, but have no page.
   const watched = [
@@ -15,16 +16,17 @@ export function watchNetwork({ wake, doubt, leave }) {
     [page, 'offline', doubt],
     // Chromium tells of a change from one network to another, without `offline` between.
     [navigator?.connection, 'change', doubt],
-    [page, 'pagehide', ({ persisted }) => persisted && leave()],
+    [page, 'pagehide', ({ persisted }) => persisted && link.suspend()],
     [page, 'pageshow', ({ persisted }) => persisted && wake()],
     [document, 'visibilitychange', visible],
     // Chromium's thaw of a frozen page comes without a change of visibility.
     [document, 'resume', visible],
-  ].filter(([target]) => target?.addEventListener);
-  for (const [target, event, callback] of watched) target.addEventListener(event, callback);
-  return () => {
-    for (const [target, event, callback] of watched) target.removeEventListener(event, callback);
+  ];
+  const each = (method) => {
+    for (const [target, event, callback] of watched) target?.[method]?.(event, callback);
   };
+  each('addEventListener');
+  return () => each('removeEventListener');
 }
 
 /** Whether this is a browser's page or worker: elsewhere a page is only rendered, or a program runs. */
