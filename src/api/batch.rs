@@ -15,9 +15,9 @@ use serde_json::value::RawValue;
 
 use super::Api;
 use super::auth::Caller;
-use super::openapi::{self, BatchRefusals, KeyHeader};
 use super::receipt::ReceiptBody;
 use super::request::{body, except, expiry, idempotency_key};
+use super::schemas::{self, BatchRefusals, KeyHeader};
 use crate::event::{Event, Target};
 use crate::group::GroupName;
 use crate::http::{Problem, ProblemBody, ProblemKind};
@@ -48,18 +48,18 @@ pub(super) struct Batch<'a> {
 #[schema(as = BatchPublication)]
 struct Item<'a> {
     /// Groups that get it.
-    #[schema(min_items = 1, value_type = Vec<openapi::GroupName>)]
+    #[schema(min_items = 1, value_type = Vec<schemas::GroupName>)]
     groups: Vec<String>,
     /// The event, passed on byte for byte.
     #[serde(borrow)]
-    #[schema(value_type = openapi::Event)]
+    #[schema(value_type = schemas::Event)]
     event: &'a RawValue,
     /// Milliseconds after which it is no longer delivered.
     #[schema(minimum = 1, maximum = 86_400_000, value_type = Option<u64>)]
     expiry_ms: Option<Number>,
     /// Who does not get it.
     #[serde(default)]
-    #[schema(max_items = 100, value_type = Vec<openapi::Member>)]
+    #[schema(max_items = 100, value_type = Vec<schemas::Member>)]
     except: Vec<String>,
     /// Its own idempotency key. Without one it has a share in the request's, if that has one.
     #[schema(min_length = 1, max_length = 255)]

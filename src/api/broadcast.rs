@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::auth::Caller;
-use super::openapi::{self, BroadcastRefusals, Send};
 use super::receipt::ReceiptBody;
+use super::schemas::{self, BroadcastRefusals, Send};
 use super::send::SendRequest;
 use crate::event::{Event, Target};
 use crate::http::{Problem, ProblemKind};
@@ -25,7 +25,7 @@ pub(super) struct Broadcast<'a> {
     to: Recipients,
     /// The event, passed on byte for byte.
     #[serde(borrow)]
-    #[schema(value_type = openapi::Event)]
+    #[schema(value_type = schemas::Event)]
     event: &'a RawValue,
 }
 

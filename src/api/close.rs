@@ -6,8 +6,8 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 
 use super::Api;
-use super::openapi::{Close, CloseRefusals, CloseUser};
 use super::request::{Params, decode, user};
+use super::schemas::{Close, CloseRefusals, CloseUser};
 use crate::event::{Control, Member};
 use crate::excerpt::excerpt;
 use crate::http::{Problem, ProblemKind};
@@ -27,7 +27,7 @@ const CODES: [Disconnect; 4] = [
 /// Sent to every instance: 202 means accepted, not that there was such a connection.
 #[utoipa::path(
     post, path = "/users/{sub}/close", tag = "close", operation_id = "closeUser",
-    params(("sub" = inline(super::openapi::Sub), Path, description = "The user."), CloseUser),
+    params(("sub" = inline(super::schemas::Sub), Path, description = "The user."), CloseUser),
     responses((status = 202, description = "Accepted."), CloseRefusals),
 )]
 pub(super) async fn user_connections(
@@ -52,7 +52,7 @@ pub(super) async fn user_connections(
 #[utoipa::path(
     post, path = "/connections/{id}/close", tag = "close", operation_id = "closeConnection",
     params(
-        ("id" = inline(super::openapi::ConnectionId), Path, description = "The connection."),
+        ("id" = inline(super::schemas::ConnectionId), Path, description = "The connection."),
         Close,
     ),
     responses((status = 202, description = "Accepted."), CloseRefusals),

@@ -6,8 +6,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 
 use super::Api;
-use super::openapi::ChangeRefusals;
 use super::request::{Params, member};
+use super::schemas::ChangeRefusals;
 use crate::event::{Control, Member};
 use crate::group::GroupName;
 use crate::http::Problem;
@@ -19,8 +19,8 @@ use crate::identity::Right;
 #[utoipa::path(
     put, path = "/groups/{name}/members/{member}", tag = "members", operation_id = "addMember",
     params(
-        ("name" = inline(super::openapi::GroupName), Path, description = "The group."),
-        ("member" = inline(super::openapi::Member), Path, description = "Who."),
+        ("name" = inline(super::schemas::GroupName), Path, description = "The group."),
+        ("member" = inline(super::schemas::Member), Path, description = "Who."),
     ),
     responses((status = 202, description = "Accepted."), ChangeRefusals),
 )]
@@ -39,8 +39,8 @@ pub(super) async fn add(
     delete, path = "/groups/{name}/members/{member}", tag = "members",
     operation_id = "removeMember",
     params(
-        ("name" = inline(super::openapi::GroupName), Path, description = "The group."),
-        ("member" = inline(super::openapi::Member), Path, description = "Who."),
+        ("name" = inline(super::schemas::GroupName), Path, description = "The group."),
+        ("member" = inline(super::schemas::Member), Path, description = "Who."),
     ),
     responses((status = 202, description = "Accepted."), ChangeRefusals),
 )]

@@ -12,8 +12,10 @@ mod receipt;
 mod refusals;
 mod reports;
 mod request;
+mod schemas;
 mod send;
 mod settings;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -23,27 +25,12 @@ use axum::Router;
 use axum::http::{Method, Uri};
 use axum::routing::{get, post, put};
 
-use crate::channels::MailboxNames;
 use crate::excerpt::excerpt;
 use crate::http::{Problem, ProblemKind};
-use crate::hub::Hub;
-use crate::identity::ApiKeys;
-use crate::publish::Publisher;
-use crate::telemetry::Metrics;
 use layers::InFlight;
 pub(crate) use probes::Probes;
 pub use settings::Settings;
-
-/// What the endpoints use.
-pub(crate) struct Api {
-    pub(crate) publisher: Arc<Publisher>,
-    pub(crate) hub: Hub,
-    pub(crate) keys: ApiKeys,
-    /// Knows the names by which Django reaches connections.
-    pub(crate) mailboxes: Option<MailboxNames>,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) settings: Settings,
-}
+pub(crate) use state::Api;
 
 impl Api {
     /// The endpoints. What is merged with them shares their answer to unknown paths.

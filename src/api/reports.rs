@@ -8,8 +8,8 @@ use axum::http::HeaderMap;
 use serde::Serialize;
 
 use super::Api;
-use super::openapi::ReportRefusals;
 use super::request::{self, Params};
+use super::schemas::ReportRefusals;
 use crate::group::GroupName;
 use crate::http::{Problem, ProblemKind};
 use crate::hub::{ConnectionReport, Dropped, GroupReport};
@@ -96,7 +96,7 @@ struct ConnectionBody {
 /// What this instance knows of a group.
 #[utoipa::path(
     get, path = "/groups/{name}", tag = "report", operation_id = "reportGroup",
-    params(("name" = inline(super::openapi::GroupName), Path, description = "The group.")),
+    params(("name" = inline(super::schemas::GroupName), Path, description = "The group.")),
     responses((status = 200, description = "The report.", body = GroupBody), ReportRefusals),
 )]
 pub(super) async fn group(
@@ -122,7 +122,7 @@ pub(super) async fn group(
 /// What this instance knows of a user.
 #[utoipa::path(
     get, path = "/users/{sub}", tag = "report", operation_id = "reportUser",
-    params(("sub" = inline(super::openapi::Sub), Path, description = "The user.")),
+    params(("sub" = inline(super::schemas::Sub), Path, description = "The user.")),
     responses((status = 200, description = "The report.", body = UserBody), ReportRefusals),
 )]
 pub(super) async fn user(

@@ -11,9 +11,9 @@ use bytes::Bytes;
 
 use super::Api;
 use super::auth::Caller;
-use super::openapi::{self, Send, SendRefusals};
 use super::receipt::ReceiptBody;
 use super::request::{Params, SendQuery, body, idempotency_key, user};
+use super::schemas::{self, Send, SendRefusals};
 use crate::event::{ConnectionId, Event, Target};
 use crate::group::GroupName;
 use crate::http::Problem;
@@ -81,8 +81,8 @@ impl SendRequest {
 /// The body is the event: a JSON object with a string `type`, passed on byte for byte.
 #[utoipa::path(
     post, path = "/groups/{name}/send", tag = "send", operation_id = "sendToGroup",
-    params(("name" = inline(openapi::GroupName), Path, description = "The group."), Send),
-    request_body = openapi::Event,
+    params(("name" = inline(schemas::GroupName), Path, description = "The group."), Send),
+    request_body = schemas::Event,
     responses((status = 202, description = "Accepted.", body = ReceiptBody), SendRefusals),
 )]
 pub(super) async fn to_group(
@@ -100,8 +100,8 @@ pub(super) async fn to_group(
 /// Sends an event to all connections of a user.
 #[utoipa::path(
     post, path = "/users/{sub}/send", tag = "send", operation_id = "sendToUser",
-    params(("sub" = inline(openapi::Sub), Path, description = "The user."), Send),
-    request_body = openapi::Event,
+    params(("sub" = inline(schemas::Sub), Path, description = "The user."), Send),
+    request_body = schemas::Event,
     responses((status = 202, description = "Accepted.", body = ReceiptBody), SendRefusals),
 )]
 pub(super) async fn to_user(
@@ -118,8 +118,8 @@ pub(super) async fn to_user(
 /// Sends an event to one connection.
 #[utoipa::path(
     post, path = "/connections/{id}/send", tag = "send", operation_id = "sendToConnection",
-    params(("id" = inline(openapi::ConnectionId), Path, description = "The connection."), Send),
-    request_body = openapi::Event,
+    params(("id" = inline(schemas::ConnectionId), Path, description = "The connection."), Send),
+    request_body = schemas::Event,
     responses((status = 202, description = "Accepted.", body = ReceiptBody), SendRefusals),
 )]
 pub(super) async fn to_connection(

@@ -24,10 +24,11 @@ use utoipa::OpenApi;
 use super::*;
 use crate::event::{Control, Publication};
 use crate::group::{GroupName, GroupPattern};
-use crate::hub::{self, ShardConfig};
-use crate::identity::{self, ApiKeySettings, Policy, Right, Verifier};
+use crate::hub::{self, Hub, ShardConfig};
+use crate::identity::{self, ApiKeySettings, ApiKeys, Policy, Right, Verifier};
 use crate::layer::{Broker, Inbox, Incoming, Layer};
-use crate::publish;
+use crate::publish::{self, Publisher};
+use crate::telemetry::Metrics;
 
 /// May do everything.
 const SHOP: &str = "shop-shop-shop-shop";
