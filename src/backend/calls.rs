@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::client::{self, OutgoingRequest};
-use super::hook::path_header;
-use super::{BackendError, BackendResponse, Client, PATH, RequestError, Settings, advice};
+use super::path_header::{PATH, path_header};
+use super::{BackendError, BackendResponse, Client, RequestError, Settings, advice};
 use crate::event::ConnectionId;
 use crate::group::GroupName;
 use crate::identity::Identity;

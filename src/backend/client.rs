@@ -12,6 +12,7 @@ use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use super::path_header::PATH;
 use super::sign::{SIGNATURE, Signed, Signer};
 use super::{BackendError, Settings};
 use crate::clock;
@@ -148,7 +149,7 @@ impl Client {
     fn sign(&self, request: OutgoingRequest<'_>) -> Result<Request<Full<Bytes>>, RequestError> {
         let OutgoingRequest { method, target, headers, body } = request;
         let time = clock::unix_seconds();
-        let path = headers.get(super::PATH).map(HeaderValue::as_bytes).unwrap_or_default();
+        let path = headers.get(PATH).map(HeaderValue::as_bytes).unwrap_or_default();
         let method_name = method.as_str();
         let signature =
             self.signer.sign(&Signed { time, method: method_name, target, path, body: &body });

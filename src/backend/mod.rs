@@ -5,8 +5,10 @@
 
 mod advice;
 mod calls;
+mod check;
 mod client;
 mod hook;
+mod path_header;
 mod settings;
 mod sign;
 #[cfg(test)]
@@ -19,14 +21,9 @@ pub use settings::{BackendError, MIN_SECRET_LEN, Settings, SigningKey};
 
 use std::sync::Arc;
 
-use hyper::header::HeaderName;
-
 use crate::identity::Verifier;
 use crate::layer::Layer;
 use crate::telemetry::Metrics;
-
-/// Header with the path that the browser connected to.
-const PATH: HeaderName = HeaderName::from_static("groupcast-path");
 
 /// Hook and calls; either may be missing. Cloning is cheap.
 #[derive(Debug, Clone, Default)]

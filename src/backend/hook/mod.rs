@@ -30,7 +30,6 @@ use shared_cache::CachedVerdict;
 use verdict_cache::{Lookup, VerdictCache};
 
 pub use request::HookRequest;
-pub(super) use request::path_header;
 pub use verdict::{HookAcceptance, HookVerdict};
 
 /// Requests that may wait for their turn; more visitors are told to come back. Half of the default

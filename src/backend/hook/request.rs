@@ -9,9 +9,9 @@ use hyper::header::{
     ACCEPT_LANGUAGE, AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
     USER_AGENT,
 };
-use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::backend::PATH;
+use crate::backend::path_header::{PATH, path_header};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -33,9 +33,6 @@ const DECISIVE: [HeaderName; 4] = [HOST, COOKIE, AUTHORIZATION, PATH];
 
 /// Encoded in a query: all but the unreserved characters (RFC 3986, section 2.3).
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// Encoded in a header: all but visible ASCII.
-const HEADER: &AsciiSet = &CONTROLS.add(b' ');
 
 /// A visitor's request. Its headers are copies: the originals are views of a whole read buffer.
 #[derive(Debug, Clone)]
@@ -152,10 +149,4 @@ impl HookRequest {
         }
         Some(Self { query, headers })
     }
-}
-
-/// A path as a header can carry it: what is not visible ASCII is percent-encoded.
-pub(in crate::backend) fn path_header(path: &str) -> HeaderValue {
-    let text = utf8_percent_encode(path, HEADER).to_string();
-    HeaderValue::from_str(&text).expect("visible ASCII is legal in a header")
 }
