@@ -1,26 +1,26 @@
 //! The command line: one file per command, and what they share.
 
 mod check;
+mod config_file;
 mod dev;
 mod doctor;
 mod explain;
 mod failure;
 mod init;
 mod language;
+mod random;
 mod serve;
 mod signals;
 mod summary;
 mod token;
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use aws_lc_rs::rand;
-use clap::{Args, Parser, Subcommand};
-use data_encoding::BASE64URL_NOPAD;
-use groupcast::config::{Config, Variables};
+use clap::{Parser, Subcommand};
 
+use config_file::ConfigFile;
 pub(crate) use failure::Failure;
+use random::random_text;
 
 /// A real-time WebSocket channel-layer gateway for Django, Celery and any HTTP client
 #[derive(Debug, Parser)]
@@ -56,14 +56,6 @@ enum Command {
     Init(init::Init),
 }
 
-/// The option that names the configuration file.
-#[derive(Debug, Args)]
-struct ConfigFile {
-    /// The configuration file [default: gateway.toml, if it exists]
-    #[arg(long, short, value_name = "FILE")]
-    config: Option<PathBuf>,
-}
-
 /// Runs the command.
 pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
@@ -75,35 +67,4 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Explain(explain) => explain.run(),
         Command::Init(init) => init.run(),
     }
-}
-
-impl ConfigFile {
-    /// The file to read. One that is named must exist; the default one may be missing.
-    fn path(&self) -> Option<&Path> {
-        let usual = Path::new("gateway.toml");
-        self.config.as_deref().or_else(|| usual.exists().then_some(usual))
-    }
-
-    fn load(&self) -> Result<Config, Failure> {
-        Config::load(self.path(), variables()).map_err(Failure::configuration)
-    }
-}
-
-/// The process's environment, without variables that are not UTF-8.
-fn variables() -> Variables {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
-}
-
-/// Random bytes from the operating system.
-fn random<const N: usize>() -> Result<[u8; N], &'static str> {
-    let mut bytes = [0; N];
-    rand::fill(&mut bytes).map_err(|_| "the system random source is unavailable")?;
-    Ok(bytes)
-}
-
-/// A secret of `N` random bytes that can be typed.
-fn random_text<const N: usize>() -> Result<String, &'static str> {
-    random::<N>().map(|bytes| BASE64URL_NOPAD.encode(&bytes))
 }
