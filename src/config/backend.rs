@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::check::{period, seconds, within};
+use super::range::{period, seconds, within};
 use super::raw::{self, Raw};
 use super::secret::HasSecret;
 use super::units::Period;

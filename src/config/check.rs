@@ -1,10 +1,8 @@
 //! From the raw file to the settings of every room: every check that needs more than one value.
 
-use std::fmt::Display;
-use std::time::Duration;
-
+use super::range::{at_least_one, period, seconds, within};
 use super::raw::{self, Raw};
-use super::units::{Period, Size};
+use super::units::Size;
 use super::{Config, ConfigError, Context, backend, credentials, redis, routes};
 use crate::group::GroupPattern;
 use crate::socket;
@@ -14,12 +12,6 @@ use crate::{api, coordinator, hub, publish, server, telemetry};
 ///
 /// The sum is below 200; the rest is for routes that give events longer names.
 const FRAMING: usize = 1024;
-
-/// Shortest period: a zero where time is needed would end every connection at once.
-const SHORTEST: Period = Period(Duration::from_millis(1));
-
-/// Longest period, so that sums of periods with "now" stay far from overflow.
-const LONGEST: Period = Period(Duration::from_secs(24 * 3600));
 
 /// Builds the settings of all rooms.
 pub(super) fn check(raw: &Raw, context: &Context) -> Result<Config, ConfigError> {
@@ -176,37 +168,6 @@ fn log(log: &raw::LogSection) -> Result<telemetry::LogSettings, ConfigError> {
     Ok(settings)
 }
 
-pub(super) fn at_least_one<T: Copy + PartialOrd + Display + One>(
-    key: &str,
-    value: T,
-) -> Result<T, ConfigError> {
-    if value < T::ONE {
-        return Err(ConfigError::value(key, value, "at least 1"));
-    }
-    Ok(value)
-}
-
-pub(super) fn period(key: &str, value: Period) -> Result<Duration, ConfigError> {
-    within(key, value, SHORTEST, LONGEST).map(|period| period.0)
-}
-
-/// A period measured by a clock of whole seconds.
-pub(super) fn seconds(key: &str, value: Period) -> Result<Duration, ConfigError> {
-    within(key, value, Period(Duration::from_secs(1)), LONGEST).map(|period| period.0)
-}
-
-pub(super) fn within<T: Copy + PartialOrd + Display>(
-    key: &str,
-    value: T,
-    min: T,
-    max: T,
-) -> Result<T, ConfigError> {
-    if value < min || value > max {
-        return Err(ConfigError::value(key, value, format!("{min} to {max}")));
-    }
-    Ok(value)
-}
-
 /// An origin as a browser sends it (RFC 6454 section 6.2), since it is compared byte by byte.
 fn check_origin(key: &str, origin: &str) -> Result<(), ConfigError> {
     let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
@@ -233,21 +194,4 @@ fn check_name(key: &str, name: &str) -> Result<(), ConfigError> {
 fn is_level(directive: &str) -> bool {
     let levels = ["off", "error", "warn", "info", "debug", "trace"];
     levels.iter().any(|level| directive.trim().eq_ignore_ascii_case(level))
-}
-
-/// One, of types whose value must not be zero.
-pub(super) trait One {
-    const ONE: Self;
-}
-
-impl One for u32 {
-    const ONE: Self = 1;
-}
-
-impl One for usize {
-    const ONE: Self = 1;
-}
-
-impl One for Size {
-    const ONE: Self = Self(1);
 }

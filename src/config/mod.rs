@@ -5,9 +5,12 @@
 
 mod backend;
 mod check;
+mod context;
 mod credentials;
 mod environment;
 mod error;
+mod load;
+mod range;
 mod raw;
 mod redis;
 mod routes;
@@ -17,16 +20,15 @@ mod tests;
 mod units;
 mod warnings;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use context::Context;
+pub use context::Variables;
 pub use error::ConfigError;
 
 use crate::protocol::Shape;
 use crate::sources::SourceSettings;
 use crate::{api, coordinator, hub, identity, layer, publish, server, socket, telemetry};
-use environment::Overlaid;
 
 /// The whole configuration, room by room.
 #[derive(Debug, Clone, Default)]
@@ -58,39 +60,6 @@ pub struct Config {
     pub shapes: Vec<Shape>,
     /// Variables that begin with `GROUPCAST_` and name nothing of the configuration.
     pub ignored_variables: Vec<String>,
-}
-
-/// Variables of the environment, by name.
-pub type Variables = BTreeMap<String, String>;
-
-/// What the configuration's references are resolved against.
-pub(crate) struct Context {
-    pub(crate) folder: PathBuf,
-    pub(crate) variables: Variables,
-}
-
-impl Config {
-    /// Reads `file`, or the defaults if there is none, overlays `variables` and checks the result.
-    pub fn load(file: Option<&Path>, variables: Variables) -> Result<Self, ConfigError> {
-        let text = match file {
-            None => String::new(),
-            Some(path) => std::fs::read_to_string(path)
-                .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?,
-        };
-        Self::parse(file.unwrap_or(Path::new("gateway.toml")), &text, variables)
-    }
-
-    /// As [`Config::load`], of a file at `path` with this `text`.
-    fn parse(path: &Path, text: &str, variables: Variables) -> Result<Self, ConfigError> {
-        let inside = |error: toml::de::Error| ConfigError::parse(path, text, &error);
-        // Read as Raw first: only errors of the text itself have a line.
-        toml::from_str::<raw::Raw>(text).map_err(inside)?;
-        let Overlaid { raw, ignored } =
-            environment::overlay(toml::from_str(text).map_err(inside)?, &variables)?;
-        let folder = path.parent().map(Path::to_owned).unwrap_or_default();
-        let config = check::check(&raw, &Context { folder, variables })?;
-        Ok(Self { ignored_variables: ignored, ..config })
-    }
 }
 
 /// A time such as `15m`, as in the configuration; `None` if it is none.

@@ -1,6 +1,6 @@
 //! `[layer]` and `[channels]`: what uses Redis.
 
-use super::check::{at_least_one, period, within};
+use super::range::{at_least_one, period, within};
 use super::raw::{self, Keyword, Raw};
 use super::secret::HasSecret;
 use super::{ConfigError, Context, credentials};

@@ -3,16 +3,16 @@
 //! Only the form of each value is checked here; [`super::check`] checks values against each other.
 
 mod backend;
+mod keyword;
 mod layer;
 mod routes;
 
-use std::fmt::Display;
 use std::net::SocketAddr;
-use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 pub(crate) use backend::{BackendSection, SigningKeyTable};
+pub(crate) use keyword::Keyword;
 pub(crate) use layer::{ChannelsSection, LayerKind, LayerSection};
 pub(crate) use routes::{RouteList, RouteTable};
 
@@ -176,23 +176,6 @@ pub(crate) struct HubSection {
 pub(crate) struct LogSection {
     pub(crate) level: String,
     pub(crate) format: telemetry::LogFormat,
-}
-
-/// A value that a room parses itself; its error names what is allowed.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Keyword<T>(pub(crate) T);
-
-impl<T: Display> Serialize for Keyword<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
-impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Keyword<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map(Keyword).map_err(serde::de::Error::custom)
-    }
 }
 
 // ===== defaults of the rooms =====
