@@ -2,6 +2,7 @@
 
 mod host;
 mod page;
+mod routers;
 mod session;
 mod site;
 

@@ -4,19 +4,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use aws_lc_rs::rand;
-use axum::Router;
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::json;
 
-use super::host::only_local;
-use super::page;
-use super::site::{Site, SiteAddress};
+use super::site::SiteAddress;
 use crate::clock;
 use crate::config::Config;
 use crate::group::GroupPattern;
 use crate::identity::{self, ApiKeySettings, IdentityError, KeySettings, Right};
 use crate::layer::{self, RedisSettings};
-use crate::publish::Publisher;
 use crate::telemetry::LogFormat;
 
 /// How long the printed token is valid, seconds: a working day, since nobody renews it by hand.
@@ -55,7 +51,7 @@ pub struct Session {
     /// The site that answers everything else, in place of the page.
     pub site: Option<SiteAddress>,
     /// As in [`Options::hosts`].
-    hosts: Arc<[String]>,
+    pub(super) hosts: Arc<[String]>,
 }
 
 /// Why there is no session.
@@ -103,22 +99,6 @@ impl Session {
             site: options.site.clone(),
             hosts: options.hosts.clone().into(),
         })
-    }
-
-    /// Puts the page, or the site, on the public listener, and lets both listeners answer as this
-    /// machine alone. The API's listener is at `api`.
-    pub(crate) fn extend(
-        self,
-        (browsers, back_ends): (Router, Router),
-        publisher: &Arc<Publisher>,
-        api: SocketAddr,
-    ) -> (Router, Router) {
-        let browsers = match self.site.clone() {
-            Some(site) => Site::new(site).in_front_of(browsers),
-            None => browsers.merge(page::router(&self, Arc::clone(publisher), api)),
-        };
-        let hosts = &self.hosts;
-        (only_local(browsers, Arc::clone(hosts)), only_local(back_ends, Arc::clone(hosts)))
     }
 }
 

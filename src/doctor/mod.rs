@@ -4,6 +4,7 @@
 
 mod cluster;
 mod compare;
+mod error;
 mod finding;
 mod hook;
 mod machine;
@@ -19,32 +20,17 @@ mod tests;
 
 use std::time::Duration;
 
+pub use error::DoctorError;
 pub use finding::{Finding, Level};
 pub use hook::Browser;
 pub use sample::MessageFormat;
 pub use suggestion::Suggestion;
 pub use survey::{Survey, SurveyedGroup, SurveyedMailbox};
 
-use crate::backend::BackendError;
 use crate::channels::ChannelSettings;
 use crate::config::Config;
-use crate::identity::IdentityError;
-use crate::layer::{Kind, LayerError, RedisSettings, ScriptError, Session};
+use crate::layer::{Kind, RedisSettings, ScriptError, Session};
 use crate::server;
-
-/// Why a configuration cannot be examined.
-#[derive(Debug, thiserror::Error)]
-pub enum DoctorError {
-    /// An address of Redis is malformed.
-    #[error(transparent)]
-    Layer(#[from] LayerError),
-    /// The back end's settings are unusable.
-    #[error(transparent)]
-    Backend(#[from] BackendError),
-    /// The settings of tokens are unusable.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-}
 
 /// The result of one run.
 #[derive(Debug, Default)]
