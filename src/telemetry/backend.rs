@@ -7,7 +7,7 @@ use metrics::{Counter, Gauge};
 use super::family::{Counters, Label};
 use super::histogram::Histogram;
 use super::labels::{BackendOutcome, HookSource};
-use super::metrics::{MetricRegistry, header};
+use super::registry::{MetricRegistry, header};
 
 /// The handles of the connect hook and of calls.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use metrics::{Counter, Gauge};
 
 use super::family::Counters;
 use super::labels::{DjangoDrop, EntryFate};
-use super::metrics::MetricRegistry;
+use super::registry::MetricRegistry;
 
 /// The handles of the bridge.
 #[derive(Debug)]

@@ -4,14 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use metrics::{Counter, Gauge, Key, Level, Metadata, Recorder, Unit};
+use metrics::{Counter, Gauge, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use super::backend::BackendMetrics;
 use super::channels::ChannelsMetrics;
-use super::family::{Counters, Gauges, Label};
+use super::family::{Counters, Gauges};
 use super::histogram::Histogram;
 use super::labels::{AuthFailure, CallFailure, DropReason, Protocol, RefusalReason};
+use super::registry::{MetricRegistry, header};
 use super::requests::Requests;
 use crate::event::TargetKind;
 
@@ -92,14 +93,11 @@ pub struct ShardMetrics {
     pub inbox: Gauge,
 }
 
-/// Registers on one recorder, each name with its unit and its words.
-pub(super) struct MetricRegistry<'a>(&'a PrometheusRecorder);
-
 impl Metrics {
     /// Fresh metrics, all at zero, labelled ones with every value.
     pub fn new() -> Self {
         let recorder = PrometheusBuilder::new().build_recorder();
-        let to = MetricRegistry(&recorder);
+        let to = MetricRegistry::new(&recorder);
         let closes = "Connections ended by their close code.";
         let close = |code: &str| to.counter("closes_total", Unit::Count, closes, &[("code", code)]);
         let metrics = Self {
@@ -158,7 +156,7 @@ impl Metrics {
     }
 
     fn describe_process(&self) {
-        let to = MetricRegistry(&self.recorder);
+        let to = MetricRegistry::new(&self.recorder);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let words = "When the process started, seconds since 1970.";
         to.gauge("start_time_seconds", Unit::Seconds, words, &[]).set(now.as_secs_f64());
@@ -173,7 +171,12 @@ impl Metrics {
         let label = [("shard", number.to_string())];
         let label = label.each_ref().map(|(name, value)| (*name, value.as_str()));
         ShardMetrics {
-            inbox: MetricRegistry(&self.recorder).gauge("inbox_length", Unit::Count, words, &label),
+            inbox: MetricRegistry::new(&self.recorder).gauge(
+                "inbox_length",
+                Unit::Count,
+                words,
+                &label,
+            ),
         }
     }
 
@@ -193,7 +196,7 @@ impl Metrics {
         self.requests.count(route, status, elapsed, || {
             let labels = [("route", route), ("status", &status.to_string())];
             let words = "Requests to the API by route and status.";
-            MetricRegistry(&self.recorder).counter(
+            MetricRegistry::new(&self.recorder).counter(
                 "http_requests_total",
                 Unit::Count,
                 words,
@@ -214,65 +217,6 @@ impl Metrics {
         self.backend.render(&mut out);
         out
     }
-}
-
-pub(super) fn header(name: &str, words: &str, out: &mut String) {
-    out.push_str(&format!("# HELP {name} {words}\n# TYPE {name} histogram\n"));
-}
-
-impl MetricRegistry<'_> {
-    pub(super) fn counters<L: Label>(&self, name: &str, words: &'static str) -> Counters<L> {
-        Counters::new(|label: &L| {
-            self.counter(name, Unit::Count, words, &[(L::NAME, label.text())])
-        })
-    }
-
-    fn gauges<L: Label>(&self, name: &str, words: &'static str) -> Gauges<L> {
-        Gauges::new(|label: &L| self.gauge(name, Unit::Count, words, &[(L::NAME, label.text())]))
-    }
-
-    pub(super) fn count(&self, name: &str, words: &'static str) -> Counter {
-        self.counter(name, Unit::Count, words, &[])
-    }
-
-    pub(super) fn measure(&self, name: &str, words: &'static str) -> Gauge {
-        self.gauge(name, Unit::Count, words, &[])
-    }
-
-    fn counter(
-        &self,
-        name: &str,
-        unit: Unit,
-        words: &'static str,
-        labels: &[(&'static str, &str)],
-    ) -> Counter {
-        let key = key(name, labels);
-        self.0.describe_counter(key.name_shared(), Some(unit), words.into());
-        self.0.register_counter(&key, &METADATA)
-    }
-
-    fn gauge(
-        &self,
-        name: &str,
-        unit: Unit,
-        words: &'static str,
-        labels: &[(&'static str, &str)],
-    ) -> Gauge {
-        let key = key(name, labels);
-        self.0.describe_gauge(key.name_shared(), Some(unit), words.into());
-        self.0.register_gauge(&key, &METADATA)
-    }
-}
-
-static METADATA: Metadata<'static> =
-    Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
-
-fn key(name: &str, labels: &[(&'static str, &str)]) -> Key {
-    let labels: Vec<_> = labels
-        .iter()
-        .map(|(name, value)| metrics::Label::new(*name, (*value).to_owned()))
-        .collect();
-    Key::from_parts(format!("groupcast_{name}"), labels)
 }
 
 impl Default for Metrics {

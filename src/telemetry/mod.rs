@@ -12,6 +12,7 @@ mod labels;
 mod log;
 mod log_limit;
 mod metrics;
+mod registry;
 mod requests;
 #[cfg(test)]
 mod tests;
