@@ -92,8 +92,8 @@ fn panicked(_: Box<dyn Any + Send>) -> Response {
     ProblemKind::Internal.because("see the gateway's log for this request's id").into_response()
 }
 
-/// Everything logged about a request carries this, and the name of its key once that is known; never
-/// headers, query or body.
+/// Everything logged about a request carries this, and the name of its key once that is known;
+/// never headers, query or body.
 fn span(request: &Request) -> Span {
     let route = request.extensions().get::<MatchedPath>().map_or(NO_ROUTE, MatchedPath::as_str);
     let id = request.extensions().get::<RequestId>().map(RequestId::header_value);

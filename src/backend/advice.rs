@@ -4,8 +4,8 @@ use hyper::StatusCode;
 
 use super::BackendResponse;
 
-/// The answer and its likely cause, for logs: status, redirect and Django's setting. The body is left
-/// out, since it may hold anything.
+/// The answer and its likely cause, for logs: status, redirect and Django's setting. The body is
+/// left out, since it may hold anything.
 pub(super) fn explain(answer: &BackendResponse) -> String {
     let status = answer.status.as_u16();
     let location = answer.location.as_deref();

@@ -81,7 +81,8 @@ pub struct CallError {
     pub retry: bool,
     /// The label of the metric.
     pub failure: CallFailure,
-    /// For logs: the answer and the likely setting. `None` = an ordinary refusal, which is no fault.
+    /// For logs: the answer and the likely setting. `None` = an ordinary refusal, which is no
+    /// fault.
     pub cause: Option<String>,
 }
 

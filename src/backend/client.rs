@@ -1,4 +1,5 @@
-//! The HTTP client of the back end: requests signed, answers bounded in time and size, no redirects.
+//! The HTTP client of the back end: requests signed, answers bounded in time and size, no
+//! redirects.
 
 use std::error::Error;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Requests to the site: the connect hook, which authenticates visitors, and calls from browsers.
 //!
-//! Every request is signed, bounded in time and size, and never redirected. `docs/backend.md` is the
-//! contract.
+//! Every request is signed, bounded in time and size, and never redirected. `docs/backend.md` is
+//! the contract.
 
 mod advice;
 mod calls;

@@ -37,8 +37,8 @@ pub(crate) struct Overlaid {
 
 /// Applies the variables to the file.
 ///
-/// Each variable is first checked alone, so that an error names it and not a line of the whole. A name
-/// that is almost a key's is an error; any other is ignored, since others use the prefix, too:
+/// Each variable is first checked alone, so that an error names it and not a line of the whole. A
+/// name that is almost a key's is an error; any other is ignored, since others use the prefix, too:
 /// Kubernetes sets `GROUPCAST_PORT` and more for a Service called groupcast.
 pub(crate) fn overlay(file: Table, variables: &Variables) -> Result<Overlaid, ConfigError> {
     let keys = keys_by_variable();

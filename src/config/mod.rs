@@ -1,7 +1,7 @@
 //! Turns `gateway.toml` and the environment into the settings of every room, checked together.
 //!
-//! Two stages: `raw` has the form of the file, `check` the settings of the rooms. Nothing starts with
-//! an invalid value anywhere.
+//! Two stages: `raw` has the form of the file, `check` the settings of the rooms. Nothing starts
+//! with an invalid value anywhere.
 
 mod backend;
 mod check;
@@ -55,8 +55,9 @@ pub struct Config {
     pub identity: identity::Settings,
     /// Level and form of logs.
     pub log: telemetry::LogSettings,
-    /// Shapes of events on plain connections; [`server::Route::shape`] is an index into it. The first
-    /// leaves events unchanged; equal shapes are one, since each costs a frame per publication.
+    /// Shapes of events on plain connections; [`server::Route::shape`] is an index into it. The
+    /// first leaves events unchanged; equal shapes are one, since each costs a frame per
+    /// publication.
     pub shapes: Vec<Shape>,
     /// Variables that begin with `GROUPCAST_` and name nothing of the configuration.
     pub ignored_variables: Vec<String>,

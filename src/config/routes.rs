@@ -109,7 +109,8 @@ fn covers(earlier: &str, later: &str) -> bool {
     }
 }
 
-/// A path parameter, which the browser chooses, may fill a group name only where the file allows it.
+/// A path parameter, which the browser chooses, may fill a group name only where the file allows
+/// it.
 fn check_allow(
     at: &str,
     allow: Allow,

@@ -76,7 +76,8 @@ pub(crate) trait HasSecret {
     fn secret_keys(&self) -> SecretKeys<'_>;
 }
 
-/// serde cannot flatten a struct into one that denies unknown fields, so each table repeats the keys.
+/// serde cannot flatten a struct into one that denies unknown fields, so each table repeats the
+/// keys.
 macro_rules! has_secret {
     ($($table:ty),+) => {$(
         impl $crate::config::secret::HasSecret for $table {
@@ -99,8 +100,8 @@ impl SecretKeys<'_> {
         self.secret.is_some() || self.secret_file.is_some() || self.secret_env.is_some()
     }
 
-    /// The secret of the table at `key`, such as `auth.key[0]`. A file loses the line end that editors
-    /// put after it.
+    /// The secret of the table at `key`, such as `auth.key[0]`. A file loses the line end that
+    /// editors put after it.
     pub(crate) fn resolve(&self, key: &str, context: &Context) -> Result<Vec<u8>, ConfigError> {
         let bytes = match (self.secret, self.secret_file, self.secret_env) {
             (Some(secret), None, None) => secret.0.clone().into_bytes(),

@@ -6,7 +6,8 @@ use crate::channels::ChannelSettings;
 use crate::channels::agreement::{self, FORMAT};
 use crate::layer::{ScriptError, Session};
 
-/// Seconds since its last heartbeat after which an instance counts as stopped, as in `heartbeat.lua`.
+/// Seconds since its last heartbeat after which an instance counts as stopped, as in
+/// `heartbeat.lua`.
 const GONE: f64 = 4.0;
 
 /// The state that a cluster keeps in Redis.

@@ -41,8 +41,8 @@ pub struct Examination {
     pub survey: Option<Survey>,
 }
 
-/// Tries all that a gateway with this configuration needs, within a runtime. The hook is asked only in
-/// the place of a given `browser`.
+/// Tries all that a gateway with this configuration needs, within a runtime. The hook is asked only
+/// in the place of a given `browser`.
 pub async fn examine(
     config: &Config,
     browser: Option<&Browser>,

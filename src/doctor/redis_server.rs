@@ -19,7 +19,8 @@ const SLOW: Duration = Duration::from_millis(20);
 /// Seconds by which clocks may differ without a warning.
 const SKEW: f64 = 2.0;
 
-/// Seconds by which clocks may differ at most: Fernet's allowance, and the library's default `expiry`.
+/// Seconds by which clocks may differ at most: Fernet's allowance, and the library's default
+/// `expiry`.
 const MAX_SKEW: f64 = 60.0;
 
 /// Redis' default hard limit of a subscriber's buffer, bytes.

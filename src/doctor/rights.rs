@@ -1,4 +1,5 @@
-//! Whether Redis allows all that the layer and the channel layer do, tried without a lasting change.
+//! Whether Redis allows all that the layer and the channel layer do, tried without a lasting
+//! change.
 
 use bytes::Bytes;
 

@@ -1,4 +1,5 @@
-//! Finds the keys of a channel layer, within bounds: SCAN and never KEYS, which stops Redis for all.
+//! Finds the keys of a channel layer, within bounds: SCAN and never KEYS, which stops Redis for
+//! all.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! Findings for values that a current server does not show, and the trial of rights against the scripts.
+//! Findings for values that a current server does not show, and the trial of rights against the
+//! scripts.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
 //! The one pass over an event's JSON that decides whether it may travel.
 //!
-//! No tree is built: an event is passed on as it came, so all that is wanted of it is its `type` and
-//! that every reader will understand it alike.
+//! No tree is built: an event is passed on as it came, so all that is wanted of it is its `type`
+//! and that every reader will understand it alike.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -14,8 +14,8 @@ pub enum Member {
     Connection(ConnectionId),
 }
 
-/// A change that a back end asked for. It goes to every instance: only the one that holds a connection
-/// knows it.
+/// A change that a back end asked for. It goes to every instance: only the one that holds a
+/// connection knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Control {
     /// Make a member.

@@ -60,8 +60,9 @@ impl GroupName {
         Ok(Self(text.into()))
     }
 
-    /// Which of `of` equal shares of all names this one falls into, from 0; of none it is the first. It
-    /// is FNV-1a with 32 bits in every instance and release: external programs find mailboxes by it.
+    /// Which of `of` equal shares of all names this one falls into, from 0; of none it is the
+    /// first. It is FNV-1a with 32 bits in every instance and release: external programs find
+    /// mailboxes by it.
     pub fn share(&self, of: u16) -> u16 {
         let hash = self
             .0

@@ -1,4 +1,4 @@
-//! What a shard is to do, by the lane in which it waits.
+//! Commands to a shard, by the lane in which they wait.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,20 +11,21 @@ use super::request::{Answer, Confirmation, Joined, NewConnection};
 use crate::event::{ConnectionId, Control, Position, Publication};
 use crate::group::GroupName;
 
-/// What takes effect at its place among the publications.
+/// Commands that take effect in order with the publications.
 ///
-/// A leave that overtook a publication would hide it; a close would cut off the farewell before it.
+/// A leave that overtook a publication would hide it; a close would cut off the last event before
+/// it.
 pub(super) enum OrderedCommand {
     Deliver(Arc<Publication>),
     /// The change concerns the connections admitted before it was posted.
     Control(Control, PostedAt),
-    /// The answer to a call, behind the changes that came with it.
+    /// The answer to a call, after the membership changes that came with it.
     Answer(Answer),
     PossibleGap(PossibleGap),
     Positions(Option<Arc<[GroupName]>>, oneshot::Sender<Vec<(GroupName, Position)>>),
 }
 
-/// What has no place among the publications, and does not wait for them.
+/// Commands that need no order relative to publications and do not wait for them.
 pub(super) enum PromptCommand {
     Admit(Box<NewConnection>, PostedAt),
     Joined(Box<Joined>),
@@ -36,16 +37,15 @@ pub(super) enum PromptCommand {
     Drain { rate: u32, window: Duration, grace: Duration },
 }
 
-/// A moment in the order in which changes and connections came to one shard, whatever lane they
-/// waited in.
+/// Orders changes and new connections of one shard, across both lanes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PostedAt(pub(super) u64);
 
 /// Where the layer may have lost publications.
 #[derive(Debug, Clone)]
 pub struct PossibleGap {
-    /// Whose; `None` = everybody's, also those for users, connections and all.
+    /// In these groups; `None` = in all groups and for all other targets.
     pub groups: Option<Arc<[GroupName]>>,
-    /// Groups of which it is known by now that nothing is missing.
+    /// Groups that are known to miss nothing.
     pub settled: Arc<HashSet<GroupName>>,
 }

@@ -1,4 +1,4 @@
-//! What every step of a shard reads and none changes: configuration, ids, the time of the turn.
+//! What every step of a shard reads but does not change: configuration, ids, the time of the turn.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -8,7 +8,7 @@ use crate::event::InstanceId;
 use crate::socket::Millis;
 use crate::telemetry::Metrics;
 
-/// One shard's surroundings.
+/// The context of one shard.
 pub(super) struct Context {
     pub(super) index: usize,
     pub(super) instance: InstanceId,
@@ -23,12 +23,12 @@ pub(super) struct Clock {
     /// Seconds since 1970 when the shard started, to which monotonic time is added: tokens expire
     /// by the wall clock, but a step of it must not close every connection.
     started_unix: u64,
-    /// When the process last went on after a pause: since then what clients sent may be unread.
+    /// When the process last resumed after a pause. Input of clients may be unread since then.
     resumed: Instant,
 }
 
-/// Time between two turns that nothing but a pause of the process explains: the longest sleep is a
-/// second, and the longest turn far below.
+/// Time between two turns that only a pause of the process explains: the longest sleep is a second,
+/// and turns are much shorter.
 const PAUSE: Duration = Duration::from_secs(5);
 
 impl Context {
@@ -57,7 +57,7 @@ impl Clock {
         self.now
     }
 
-    /// The second, as in [`Clock::second`], in which the process last went on after a pause.
+    /// The second, as in [`Clock::second`], in which the process last resumed after a pause.
     pub(super) fn resumed(&self) -> u32 {
         self.resumed.duration_since(self.started).as_secs() as u32
     }
@@ -72,7 +72,7 @@ impl Clock {
         self.millis_at(self.now)
     }
 
-    /// Any moment on the shard's scale; before its start counts as its start.
+    /// A moment on the shard's scale. Moments before its start count as its start.
     pub(super) fn millis_at(&self, moment: Instant) -> Millis {
         Millis(moment.saturating_duration_since(self.started).as_millis() as u64)
     }

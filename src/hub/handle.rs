@@ -1,4 +1,4 @@
-//! The hub as the other rooms see it: posts to shards, holds no sockets.
+//! The hub's handle for other rooms: posts to shards, holds no sockets.
 
 use std::collections::HashMap;
 use std::io;
@@ -32,12 +32,12 @@ struct HubShared {
     serial: AtomicU64,
     settings: Settings,
     metrics: Arc<Metrics>,
-    /// Closed when the last shard's thread has ended; whoever drains takes it.
+    /// Closed when the last shard's thread has ended. Taken by the drain.
     ended: Mutex<Option<mpsc::Receiver<()>>>,
 }
 
-/// Ends the process if its thread panics: a shard is a share of all connections, and a gateway that
-/// goes on without it looks healthy while its groups are deaf. A supervisor starts a whole one.
+/// Aborts the process if its thread panics. A gateway without one of its shards looks healthy, but
+/// delivers nothing to that shard's connections. A process supervisor restarts it completely.
 struct AbortOnPanic;
 
 impl Drop for AbortOnPanic {
@@ -59,7 +59,7 @@ pub struct NotAdmitted {
 }
 
 impl Hub {
-    /// Starts the shards; what they want done elsewhere comes out of the channels.
+    /// Starts the shards. Their requests to other rooms come out of the channels.
     pub fn start(
         instance: InstanceId,
         settings: Settings,
@@ -112,7 +112,7 @@ impl Hub {
         ConnectionId { instance: self.0.instance, serial }
     }
 
-    /// Connections on all shards and on their way there.
+    /// Connections on all shards, including those being handed over.
     pub fn connections(&self) -> usize {
         self.0.registry.connections()
     }
@@ -134,8 +134,8 @@ impl Hub {
         }
         let least = self.0.shards.iter().min_by_key(|shard| shard.load.load(Ordering::Relaxed));
         let shard = least.expect("a hub has at least one shard");
-        // Counted at once, so that a wave of connections spreads before the shards have seen it; the
-        // shard counts down when the connection is gone.
+        // Counted here, so that a wave of connections spreads evenly before the shards have seen
+        // it. The shard counts it out when it ends.
         shard.load.fetch_add(1, Ordering::Relaxed);
         let command = PromptCommand::Admit(connection, shard.inbox.posted_at());
         match shard.inbox.try_send_promptly(command) {
@@ -159,10 +159,10 @@ impl Hub {
         self.wake();
     }
 
-    /// Posts a publication without waking anybody: [`Hub::wake`] must follow what is posted together,
-    /// so that no shard writes the first before the last is there.
+    /// Posts a publication without waking its shards: [`Hub::wake`] must follow a batch, so that no
+    /// shard writes the first before the last has arrived.
     ///
-    /// Waits for room in their inboxes, which is to say for CPU.
+    /// Waits for room in their inboxes, that is, for CPU time.
     pub async fn post(&self, publication: Arc<Publication>) {
         let kind = publication.target.kind();
         self.0.metrics.publications.of(kind).increment(1);
@@ -186,7 +186,7 @@ impl Hub {
         }
     }
 
-    /// Carries out a back end's change on whichever shard it concerns.
+    /// Posts a back end's change to the shards concerned.
     pub async fn control(&self, control: Control) {
         for shard in &self.0.shards {
             let command = OrderedCommand::Control(control.clone(), shard.inbox.posted_at());
@@ -194,15 +194,15 @@ impl Hub {
         }
     }
 
-    /// Notifies every connection concerned that publications may be missing here.
+    /// Reports to every connection concerned that publications may be missing here.
     pub async fn notify_possible_gap(&self, gap: PossibleGap) {
         for shard in &self.0.shards {
             shard.inbox.send(OrderedCommand::PossibleGap(gap.clone())).await;
         }
     }
 
-    /// How far these groups have come, or all if `None`, behind everything delivered so far: those
-    /// that keep a history. Where shards differ, what the slower one has.
+    /// The positions of these groups, or of all if `None`, after everything delivered so far, as
+    /// far as they keep a history. Where shards differ, that of the slowest.
     pub async fn positions(
         &self,
         groups: Option<Arc<[GroupName]>>,
@@ -221,17 +221,17 @@ impl Hub {
         slowest
     }
 
-    /// Notes that a shard has members of `group`; whether it is the first to have any.
+    /// Records that a shard has members of `group`. Returns whether it is the first.
     pub fn open(&self, group: &GroupName, shard: usize) -> bool {
         self.0.registry.open(group, shard)
     }
 
-    /// The groups with members here that `wanted` picks.
+    /// The groups with members here that `wanted` selects.
     pub fn groups_where(&self, wanted: impl Fn(&GroupName) -> bool) -> Vec<GroupName> {
         self.0.registry.groups_where(wanted)
     }
 
-    /// Notes that a shard has no members of `group` left; whether none has.
+    /// Records that a shard has no members of `group` left. Returns whether no shard has any.
     pub fn close(&self, group: &GroupName, shard: usize) -> bool {
         self.0.registry.close(group, shard)
     }
@@ -251,7 +251,7 @@ impl Hub {
         self.0.shards[shard].inbox.send_promptly(PromptCommand::Answer(answer)).await;
     }
 
-    /// As [`Hub::answer`], behind the changes that were asked for with [`Hub::control`] before.
+    /// As [`Hub::answer`], after the changes requested before with [`Hub::control`].
     pub async fn answer_in_order(&self, shard: usize, answer: Answer) {
         self.0.shards[shard].inbox.send(OrderedCommand::Answer(answer)).await;
     }
@@ -294,7 +294,7 @@ impl Hub {
         whole
     }
 
-    /// Bytes that wait in all outboxes.
+    /// Bytes queued in all outboxes.
     pub async fn outbox_bytes(&self) -> usize {
         let mut whole = 0;
         for shard in &self.0.shards {
@@ -305,13 +305,13 @@ impl Hub {
         whole
     }
 
-    /// Closes every connection at the configured rate and waits for the shards to end, at most
-    /// `grace`; whether every connection was closed in time.
+    /// Closes every connection at the configured rate and waits until the shards have ended, at
+    /// most `grace`. Returns whether every connection was closed in time.
     pub async fn drain(&self, grace: Duration) -> bool {
         let shards = self.0.shards.len() as u32;
         let left = self.connections();
         let rate = self.0.settings.drain_rate.max(1);
-        // At the configured rate if half the grace suffices for it, else as fast as that takes.
+        // At the configured rate, or faster if half the grace would not suffice.
         let seconds = (grace.as_secs_f64() / 2.0).max(0.1);
         let rate = rate.max((left as f64 / seconds).ceil() as u32).div_ceil(shards);
         let window = Duration::from_millis((left as u64).clamp(1_000, 30_000));
@@ -320,7 +320,7 @@ impl Hub {
         }
         let ended = self.0.ended.lock().take();
         if let Some(mut ended) = ended {
-            // Half a second for the shards' own deadline to come first.
+            // Half a second more, so that the shards' own deadline comes first.
             let _ = tokio::time::timeout(grace + Duration::from_millis(500), ended.recv()).await;
         }
         self.connections() == 0

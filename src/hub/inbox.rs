@@ -1,7 +1,7 @@
-//! The bounded way into a shard from any thread or task: two lanes and what wakes it.
+//! The bounded inbox of a shard, for any thread or task: two lanes and a waker.
 //!
-//! Publications can fill their lane for as long as a shard is busy. What nobody may wait that long
-//! for (admissions, answers, reports) has a lane of its own, which the shard empties first.
+//! Publications can fill their lane while a shard is busy. Commands that must not wait that long
+//! (admissions, answers, reports) have a separate lane, which the shard empties first.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
@@ -16,7 +16,7 @@ use super::command::{OrderedCommand, PostedAt, PromptCommand};
 pub(super) struct Inbox {
     ordered: mpsc::Sender<OrderedCommand>,
     prompt: mpsc::Sender<PromptCommand>,
-    /// Of changes and connections posted; see [`PostedAt`].
+    /// Counts changes and connections posted; see [`PostedAt`].
     posted: Arc<AtomicU64>,
     waker: Arc<ShardWaker>,
 }
@@ -27,10 +27,10 @@ pub(super) struct InboxReceiver {
     pub(super) prompt: mpsc::Receiver<PromptCommand>,
 }
 
-/// Wakes a shard that sleeps in its poll, and costs no system call while it is awake.
+/// Wakes a shard that sleeps in its poll. Costs no system call while it is awake.
 pub(super) struct ShardWaker {
     waker: Waker,
-    /// Set by the shard before it looks into its inbox for the last time and sleeps.
+    /// Set by the shard before it checks its inbox for the last time and sleeps.
     is_asleep: AtomicBool,
 }
 
@@ -48,28 +48,28 @@ impl Inbox {
         Arc::clone(&self.waker)
     }
 
-    /// The place of a change or a connection that is about to be sent.
+    /// The order number for a change or a connection that is about to be sent.
     pub(super) fn posted_at(&self) -> PostedAt {
         PostedAt(self.posted.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Waits for room: for the shard to work, never for a socket. A shard that has ended takes
-    /// nothing, which is as good as done: its connections are gone.
+    /// Waits for room: for the shard to work, never for a socket. If the shard has ended, the
+    /// command is dropped: its connections have ended, too.
     pub(super) async fn send(&self, command: OrderedCommand) {
         if self.ordered.send(command).await.is_ok() {
             self.waker.wake();
         }
     }
 
-    /// As [`Inbox::send`], in the lane that waits for no publication.
+    /// As [`Inbox::send`], in the lane without publications.
     pub(super) async fn send_promptly(&self, command: PromptCommand) {
         if self.prompt.send(command).await.is_ok() {
             self.waker.wake();
         }
     }
 
-    /// Waits for room without waking the shard, which [`Inbox::wake`] must do soon: only for lack of
-    /// room is it woken at once, or there would never be any.
+    /// Waits for room without waking the shard, which [`Inbox::wake`] must do soon. Without room
+    /// the shard is woken, or there would never be any.
     pub(super) async fn post(&self, command: OrderedCommand) {
         if let Err(TrySendError::Full(command)) = self.ordered.try_send(command) {
             self.waker.wake();
@@ -82,7 +82,7 @@ impl Inbox {
         self.waker.wake();
     }
 
-    /// Gives the command back if there is no room or nobody to take it.
+    /// Returns the command if there is no room or the shard has ended.
     pub(super) fn try_send_promptly(&self, command: PromptCommand) -> Result<(), PromptCommand> {
         match self.prompt.try_send(command) {
             Ok(()) => {
@@ -106,7 +106,7 @@ impl Inbox {
 }
 
 impl InboxReceiver {
-    /// Commands that wait, in both lanes.
+    /// Commands waiting in both lanes.
     pub(super) fn len(&self) -> usize {
         self.ordered.len() + self.prompt.len()
     }
@@ -115,7 +115,7 @@ impl InboxReceiver {
         self.len() == 0
     }
 
-    /// Whether nobody holds the other end any more.
+    /// Whether the other end was dropped.
     pub(super) fn is_closed(&self) -> bool {
         self.ordered.is_closed() && self.prompt.is_closed()
     }
@@ -124,16 +124,16 @@ impl InboxReceiver {
 impl ShardWaker {
     /// Wakes the shard if it sleeps or is about to.
     pub(super) fn wake(&self) {
-        // With the fence in `park`: either this sees `is_asleep`, or the shard's last look into the
+        // With the fence in `park`: either this sees `is_asleep`, or the shard's last check of the
         // inbox sees the command. Acquire and release alone would allow neither.
         fence(Ordering::SeqCst);
         if self.is_asleep.swap(false, Ordering::Relaxed) {
-            // The only error is a full eventfd counter, which is awake enough.
+            // The only error is a full eventfd counter, which wakes the shard as well.
             let _ = self.waker.wake();
         }
     }
 
-    /// Called by the shard before its last look into the inbox.
+    /// Called by the shard before its last check of the inbox.
     pub(super) fn park(&self) {
         self.is_asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);

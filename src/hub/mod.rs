@@ -40,12 +40,15 @@ pub struct Settings {
     pub shards: usize,
     /// Most connections of one `sub` on this instance.
     pub connections_per_user: u32,
-    /// Commands that may wait in each lane of one shard. When it is full the sender waits, in the end
-    /// the publisher: a shard never waits for a socket, so this is CPU, not slow readers.
+    /// Commands that may wait in each lane of one shard. When it is full the sender waits, and
+    /// finally the publisher. A shard never waits for a socket, so a full lane means lack of CPU
+    /// time, not slow readers.
     pub inbox: usize,
-    /// Requests of each kind (memberships, sends, calls, confirmations) of all shards that may wait.
+    /// Requests of each kind (memberships, sends, calls, confirmations) of all shards that may
+    /// wait.
     pub requests: usize,
-    /// Bytes that may wait in all outboxes; over it, the largest are closed.
+    /// Bytes queued in all outboxes. Beyond it the connections with the largest outboxes are
+    /// closed.
     pub total_outbox_bytes: usize,
     /// Rate at which connections are closed when draining, per second.
     pub drain_rate: u32,
@@ -55,9 +58,9 @@ pub struct Settings {
 pub struct ShardConfig {
     /// Bounds of connections.
     pub connection: socket::Settings,
-    /// How each route shows events to plain connections.
+    /// How each route shapes events for plain connections.
     pub shapes: Vec<Shape>,
-    /// What each route means for its connections.
+    /// The routes, as far as the hub needs them.
     pub routes: Vec<RouteConfig>,
     /// Checks renewals.
     pub verifier: Arc<Verifier>,
@@ -65,7 +68,7 @@ pub struct ShardConfig {
     pub policy: Arc<Policy>,
     /// Counts.
     pub metrics: Arc<Metrics>,
-    /// Sent in `welcome`: the window in which clients spread their return.
+    /// Sent in `welcome`: the window over which clients spread their reconnections.
     pub retry_window: Duration,
 }
 
@@ -89,7 +92,7 @@ impl Default for RouteConfig {
 }
 
 impl RouteConfig {
-    /// The path that a connection with these parameters came by, rebuilt rather than kept with each.
+    /// The path of a connection with these parameters. Rebuilt, to save memory per connection.
     fn path_with(&self, parameters: Option<&[(String, String)]>) -> Arc<str> {
         let Some(parameters) = parameters else { return Arc::clone(&self.path) };
         let mut path = self.path.to_string();

@@ -1,4 +1,5 @@
-//! What all shards of an instance share: which of them want a group, and how often a user is here.
+//! What all shards of an instance share: the shards of each group, and the connections of each
+//! user.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,7 +27,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Notes that `shard` has members of `group`; whether no shard had any before.
+    /// Records that `shard` has members of `group`. Returns whether no shard had any before.
     pub fn open(&self, group: &GroupName, shard: usize) -> bool {
         let mut shards = self.groups.entry(group.clone()).or_default();
         let first = shards.0 == 0;
@@ -34,7 +35,7 @@ impl Registry {
         first
     }
 
-    /// Notes that `shard` has no members of `group` left; whether no shard has.
+    /// Records that `shard` has no members of `group` left. Returns whether no shard has any.
     pub fn close(&self, group: &GroupName, shard: usize) -> bool {
         match self.groups.entry(group.clone()) {
             Entry::Vacant(_) => true,
@@ -54,7 +55,8 @@ impl Registry {
         self.groups.get(group).map_or(ShardSet::default(), |shards| *shards)
     }
 
-    /// The groups with members here that `wanted` picks. Walks all of them: for what happens rarely.
+    /// The groups with members here that `wanted` selects. Iterates over all groups, so for rare
+    /// events only.
     pub fn groups_where(&self, wanted: impl Fn(&GroupName) -> bool) -> Vec<GroupName> {
         let groups = self.groups.iter().filter(|entry| wanted(entry.key()));
         groups.map(|entry| entry.key().clone()).collect()
@@ -65,12 +67,13 @@ impl Registry {
         self.groups.len()
     }
 
-    /// Connections that entered and have not left, those on their way to a shard among them.
+    /// Connections, including those being handed to a shard.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Notes that a shard's outboxes hold `after` bytes in place of `before`; the bytes of all shards.
+    /// Records that a shard's outboxes hold `after` bytes instead of `before`. Returns the bytes of
+    /// all shards.
     pub(super) fn count_outbox_bytes(&self, before: usize, after: usize) -> usize {
         if before == after {
             return self.outbox_bytes.load(Ordering::Relaxed);
@@ -91,7 +94,7 @@ impl Registry {
         true
     }
 
-    /// Counts one connection of `sub` less.
+    /// Counts one connection of `sub` out.
     pub fn leave(&self, sub: &Arc<str>) {
         if let Entry::Occupied(mut entry) = self.users.entry(Arc::clone(sub)) {
             *entry.get_mut() -= 1;

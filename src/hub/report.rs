@@ -1,4 +1,4 @@
-//! Answers to "why did 7 not see it": what the shards know of a group or a user.
+//! Reports about groups and users, to answer why an event did not arrive.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub struct Dropped {
     pub capacity: u64,
     /// The outbox's byte bound was reached.
     pub bytes: u64,
-    /// They grew too old while waiting.
+    /// They expired while waiting.
     pub expired: u64,
     /// The route does not list the event.
     pub unlisted: u64,
@@ -21,13 +21,13 @@ pub struct Dropped {
     pub closed: u64,
 }
 
-/// What one instance knows of a group.
+/// The report of one instance about a group.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GroupReport {
     /// Members here.
     pub connections: u64,
-    /// Publications handed to members' connections, each counted once a member, since the group's
-    /// first member here. What was dropped afterwards is counted below.
+    /// Publications passed to members' connections, counted once per member, since the group's
+    /// first member here. Publications dropped afterwards are also counted below.
     pub sent: u64,
     /// Offset of the newest publication seen, if the group has positions.
     pub last_offset: Option<u64>,
@@ -35,27 +35,27 @@ pub struct GroupReport {
     pub dropped: Dropped,
 }
 
-/// What one instance knows of a user.
+/// The report of one instance about a user.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UserReport {
     /// The user's connections here.
     pub connections: Vec<ConnectionReport>,
-    /// The code with which the newest ended connection of this user ended, while it is remembered.
+    /// The close code of the user's last connection that ended, while it is remembered.
     pub last_close: Option<u16>,
 }
 
-/// What one instance knows of a connection.
+/// The report of one instance about a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionReport {
     /// The connection.
     pub id: ConnectionId,
-    /// Whether it speaks v1, else plain.
+    /// Whether it is a v1 connection, not a plain one.
     pub v1: bool,
     /// How long it has been open.
     pub age: Duration,
-    /// Groups that it holds.
+    /// Groups that it has joined.
     pub groups: Vec<GroupName>,
-    /// Frames given to its socket.
+    /// Frames written to its socket.
     pub sent: u64,
     /// Frames waiting in its outbox.
     pub waiting: usize,
@@ -66,7 +66,7 @@ pub struct ConnectionReport {
 }
 
 impl Dropped {
-    /// The account as metrics label it, without what is zero.
+    /// The counts by label of the metrics, without zeros.
     pub(super) fn by_reason(&self) -> impl Iterator<Item = (DropReason, u64)> {
         let all = [
             (DropReason::Capacity, self.capacity),
@@ -78,7 +78,7 @@ impl Dropped {
         all.into_iter().filter(|(_, count)| *count > 0)
     }
 
-    /// Adds another account to this one.
+    /// Adds other counts to these.
     pub fn add(&mut self, other: &Self) {
         self.capacity += other.capacity;
         self.bytes += other.bytes;

@@ -13,18 +13,18 @@ use crate::identity::Identity;
 use crate::protocol::outbound::{self, JoinOutcome};
 use crate::protocol::{Disconnect, Encoding, Refusal};
 
-/// An authenticated connection on its way to a shard.
+/// An authenticated connection to be handed to a shard.
 #[derive(Debug)]
 pub struct NewConnection {
     /// Given out by [`Hub::next_id`](super::Hub::next_id).
     pub id: ConnectionId,
-    /// The socket, behind its handshake.
+    /// The socket, after its handshake.
     pub stream: TcpStream,
-    /// Bytes read behind the handshake (and the hello) that belong to the conversation.
+    /// Bytes read after the handshake (and the hello).
     pub leftover: Vec<u8>,
     /// Who it is.
     pub identity: Identity,
-    /// How it speaks.
+    /// Its protocol and shape.
     pub encoding: Encoding,
     /// Index of its route among the hub's routes.
     pub route: u16,
@@ -41,15 +41,15 @@ pub struct NewConnection {
 pub enum Credential {
     /// By a token, which the client renews.
     Token,
-    /// By the connect hook, which the gateway asks again as long as the connection lasts.
+    /// By the connect hook, which the gateway asks again while the connection is open.
     Hook(HookIdentity),
 }
 
 /// What is kept of the connect hook's answer.
 #[derive(Debug)]
 pub struct HookIdentity {
-    /// Replayed to ask again; the hub does not look into it. It holds what the browser sent, since
-    /// nobody else could send it again later.
+    /// The stored hook request, opaque to the hub. It holds what the browser sent, which only the
+    /// browser could send again.
     pub request: Arc<[u8]>,
     /// When to ask, seconds since 1970.
     pub ask_at: u64,
@@ -57,22 +57,23 @@ pub struct HookIdentity {
     pub welcome: Option<Frame>,
 }
 
-/// What the hub wants done elsewhere. It leaves the hub by bounded channels, one per kind, so that no
-/// kind waits for another. Within a kind requests stay in order.
+/// Requests of the hub to other rooms. They leave by bounded channels, one per kind, so that no
+/// kind waits for another. Within a kind they stay in order.
 #[derive(Debug)]
 pub struct Requests {
     /// Groups to be joined and released.
     pub memberships: mpsc::Receiver<MembershipRequest>,
-    /// Browsers publish; answered with [`Hub::answer`](super::Hub::answer).
+    /// Publications by browsers; answered with [`Hub::answer`](super::Hub::answer).
     pub sends: mpsc::Receiver<Box<Send>>,
-    /// Browsers ask the back end; answered with [`Hub::answer`](super::Hub::answer).
+    /// Calls of browsers to the back end; answered with [`Hub::answer`](super::Hub::answer).
     pub calls: mpsc::Receiver<Box<Call>>,
-    /// The hook is to be asked about connections again; answered with
+    /// Requests to ask the hook about connections again; answered with
     /// [`Hub::confirmed`](super::Hub::confirmed).
     pub confirmations: mpsc::Receiver<Confirm>,
 }
 
-/// A change of the groups that a shard has members of. One kind: a release must not overtake a join.
+/// A change of the groups that a shard has members of. One kind: a release must not overtake a
+/// join.
 #[derive(Debug)]
 pub enum MembershipRequest {
     /// Memberships that wait for the layer; answered with [`Hub::joined`](super::Hub::joined).
@@ -99,7 +100,7 @@ pub struct Join {
     pub cause: Cause,
     /// Which, with the positions seen.
     pub groups: Vec<(GroupName, Option<Position>)>,
-    /// Those refused already, each with its place among all that were asked for.
+    /// Groups that were already refused, each with its index among all requested.
     pub refused: Vec<(usize, JoinOutcome)>,
 }
 
@@ -108,13 +109,13 @@ pub struct Join {
 pub enum Cause {
     /// The connection has just arrived: answered in `welcome`.
     NewConnection,
-    /// The client asked: answered with its id.
+    /// A request of the client: answered with its id.
     Client(u64),
-    /// The server did it: sent without an id, with this reason.
+    /// The server: sent without an id, with this reason.
     Server(&'static str),
 }
 
-/// The hook is to be asked about a connection again.
+/// A request to ask the hook about a connection again.
 #[derive(Debug)]
 pub struct Confirm {
     /// About whom.
@@ -135,9 +136,9 @@ pub enum Confirmation {
         /// When to ask again, seconds since 1970.
         ask_at: u64,
     },
-    /// The user is not, or may not be here any more.
+    /// The user is not authenticated or not allowed any more.
     Ended(Disconnect),
-    /// The hook failed; its last answer holds as long as it was meant to.
+    /// The hook failed; its last answer stays valid until it expires.
     Unknown {
         /// In how many seconds to ask again.
         after: u64,
@@ -193,7 +194,7 @@ pub struct Call {
     pub path: Arc<str>,
     /// How it is answered.
     pub reply: ReplyFormat,
-    /// What is asked.
+    /// What is called.
     pub name: Box<str>,
     /// With what.
     pub data: Option<Box<RawValue>>,

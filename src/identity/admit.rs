@@ -1,7 +1,7 @@
 //! Makes an identity of a token's claims or of the connect hook's answer.
 //!
-//! A claim of the wrong form refuses the whole token: half of a user's rights would be harder to notice
-//! than none. `null` counts as absent.
+//! A claim of the wrong form refuses the whole token: half of a user's rights would be harder to
+//! notice than none. `null` counts as absent.
 
 use std::sync::Arc;
 
@@ -35,8 +35,8 @@ pub struct HookClaims<'a> {
     pub expires_at: Option<u64>,
     /// Groups that the server joins.
     pub groups: &'a [String],
-    /// Values for templates, grants under the configured name, and whatever the back end wants to get
-    /// with each call: at most [`MAX_HOOK_CLAIMS_LEN`] bytes of JSON.
+    /// Values for templates, grants under the configured name, and whatever the back end wants to
+    /// get with each call: at most [`MAX_HOOK_CLAIMS_LEN`] bytes of JSON.
     pub claims: &'a Map<String, Value>,
     /// The back end's name for the session, opaque here: at most [`MAX_SESSION_LEN`] bytes.
     pub session: Option<&'a str>,

@@ -43,8 +43,8 @@ impl ApiKeys {
 
     /// The key that `bearer` is the secret of.
     ///
-    /// All digests are compared, in constant time, so that the time taken reveals neither the length of
-    /// a secret, nor how much of it was right, nor whose it is.
+    /// All digests are compared, in constant time, so that the time taken reveals neither the
+    /// length of a secret, nor how much of it was right, nor whose it is.
     pub fn authenticate(&self, bearer: &str) -> Option<&ApiKey> {
         let presented = digest(&SHA256, bearer.as_bytes());
         self.0.iter().fold(None, |found, key| if key.has(&presented) { Some(key) } else { found })

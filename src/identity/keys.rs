@@ -39,8 +39,8 @@ impl TokenKey {
     }
 }
 
-/// What jsonwebtoken checks: the algorithm, `aud` and `iss`. Times are checked here against the caller's
-/// clock (it would use the system's), `sub` and `exp` more strictly.
+/// What jsonwebtoken checks: the algorithm, `aud` and `iss`. Times are checked here against the
+/// caller's clock (it would use the system's), `sub` and `exp` more strictly.
 fn validation(algorithm: Algorithm, settings: &Settings) -> Validation {
     let mut validation = Validation::new(algorithm);
     validation.validate_exp = false;
@@ -59,8 +59,8 @@ fn validation(algorithm: Algorithm, settings: &Settings) -> Validation {
     validation
 }
 
-/// Installs the cryptography provider of the process. jsonwebtoken would otherwise infer it from its
-/// features, and panic at the first token if another crate's features made that ambiguous.
+/// Installs the cryptography provider of the process. jsonwebtoken would otherwise infer it from
+/// its features, and panic at the first token if another crate's features made that ambiguous.
 pub(super) fn install_provider() {
     // An error means that an earlier verifier has installed it.
     let _ = DEFAULT_PROVIDER.install_default();
@@ -111,8 +111,8 @@ fn check_secret(key: &KeySettings) -> Result<(), IdentityError> {
     }
 }
 
-/// Parses a public key and checks its kind, curve and size, which jsonwebtoken would report with every
-/// token, as a bad signature.
+/// Parses a public key and checks its kind, curve and size, which jsonwebtoken would report with
+/// every token, as a bad signature.
 fn public_key(key: &KeySettings, algorithm: Algorithm) -> Result<DecodingKey, IdentityError> {
     if holds(&key.material, "PRIVATE KEY-----") {
         return Err(IdentityError::PrivateKey(key.id.clone()));

@@ -8,9 +8,9 @@ pub const ALGORITHMS: [&str; 12] = [
     "ES384", "EdDSA",
 ];
 
-/// Shortest HMAC secret, bytes: the output of SHA-256 (RFC 7518, 3.2), which is also beyond guessing
-/// for HS384 and HS512. Their own outputs are not asked for, since the secrets of many sites, such
-/// as Django's `SECRET_KEY`, are 50 characters.
+/// Shortest HMAC secret, bytes: the output of SHA-256 (RFC 7518, 3.2), which is also beyond
+/// guessing for HS384 and HS512. Their own outputs are not asked for, since the secrets of many
+/// sites, such as Django's `SECRET_KEY`, are 50 characters.
 pub const MIN_SECRET_LEN: usize = 32;
 
 /// Shortest secret of an API key, bytes. 16 random characters of base64 are 96 bits.

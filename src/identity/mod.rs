@@ -1,7 +1,7 @@
 //! Authentication and authorisation: tokens, grants, API keys. Pure: no I/O, no clock of its own.
 //!
-//! Time is an argument in seconds since 1970, so that tests cover every boundary. The only room that
-//! uses jsonwebtoken.
+//! Time is an argument in seconds since 1970, so that tests cover every boundary. The only room
+//! that uses jsonwebtoken.
 
 mod admit;
 mod api_keys;
@@ -70,14 +70,14 @@ pub struct UnknownOperation(pub String);
 
 /// The user of a connection, with the rights from the token or the hook.
 ///
-/// There is one per connection, so it is 32 bytes and, as long as the token has only a `sub`, one heap
-/// allocation. Cloning shares it.
+/// There is one per connection, so it is 32 bytes and, as long as the token has only a `sub`, one
+/// heap allocation. Cloning shares it.
 #[derive(Clone)]
 pub struct Identity {
     /// The token's `sub`: 1 to 255 bytes without control characters.
     pub sub: Arc<str>,
-    /// The first second, since 1970, at which the identity is no longer valid: the token's `exp` plus
-    /// leeway; [`NEVER`] for a hook's answer without `expires_in`.
+    /// The first second, since 1970, at which the identity is no longer valid: the token's `exp`
+    /// plus leeway; [`NEVER`] for a hook's answer without `expires_in`.
     pub expires_at: u64,
     /// Everything beside `sub`; most tokens have nothing.
     details: Option<Arc<IdentityDetails>>,
@@ -136,15 +136,16 @@ impl Identity {
         self.details.as_deref()?.backend.as_deref()?.session.as_deref()
     }
 
-    /// The claims sent with calls: the hook's own, unchanged, or the kept ones of the token, as text.
+    /// The claims sent with calls: the hook's own, unchanged, or the kept ones of the token, as
+    /// text.
     pub fn claims(&self) -> impl Serialize + '_ {
         ClaimsOf(self.details.as_deref())
     }
 
     /// Groups that the server joins for this connection: the token's, then the route's, each once.
     ///
-    /// `parameters` are the path's. In a route's templates a parameter precedes a claim of the same name,
-    /// since the route declares both; `sub` is always the token's.
+    /// `parameters` are the path's. In a route's templates a parameter precedes a claim of the same
+    /// name, since the route declares both; `sub` is always the token's.
     pub fn groups_on_connect(
         &self,
         route_joins: &[Template],

@@ -36,15 +36,16 @@ impl Policy {
         policy
     }
 
-    /// Whether `identity` may do `operation` on `name`: a group's, or a call's for [`Operation::Call`].
+    /// Whether `identity` may do `operation` on `name`: a group's, or a call's for
+    /// [`Operation::Call`].
     ///
     /// Allocates only where a rule holds both a variable and a `*`.
     pub fn may(&self, identity: &Identity, operation: Operation, name: &str) -> bool {
         self.candidates(identity, operation).any(|candidate| candidate.allows(identity, name))
     }
 
-    /// Whether a membership from an earlier token is allowed by this one: the group may be joined, or is
-    /// among those that the server joins at connect.
+    /// Whether a membership from an earlier token is allowed by this one: the group may be joined,
+    /// or is among those that the server joins at connect.
     pub fn may_still_hold(
         &self,
         identity: &Identity,

@@ -15,8 +15,8 @@ use super::{Operation, PatternTemplate};
 pub struct Settings {
     /// Keys that verify tokens; none = no token is accepted, only the connect hook authenticates.
     pub keys: Vec<KeySettings>,
-    /// Tokens must name one of these in `aud`. Empty = `aud` is not required, and a token that has one
-    /// is refused, since it is for another recipient (RFC 7519, 4.1.3).
+    /// Tokens must name one of these in `aud`. Empty = `aud` is not required, and a token that has
+    /// one is refused, since it is for another recipient (RFC 7519, 4.1.3).
     pub audience: Vec<String>,
     /// Tokens must come from one of these (`iss`); empty = `iss` is not checked.
     pub issuer: Vec<String>,
@@ -26,7 +26,8 @@ pub struct Settings {
     pub groups_claim: String,
     /// Claim with the token's own grants: `{"join": ["pedido.*"], "send": "sala_1"}`.
     pub grants_claim: String,
-    /// Further claims to keep, named by templates of routes. Those that `grants` name are kept anyway.
+    /// Further claims to keep, named by templates of routes. Those that `grants` name are kept
+    /// anyway.
     pub claims: Vec<String>,
     /// Grants of every token, beside its own.
     pub grants: Vec<GrantRule>,

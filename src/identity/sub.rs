@@ -15,7 +15,8 @@ pub enum SubError {
     /// It would forge lines in logs.
     #[error("sub holds a control character")]
     ControlCharacter,
-    /// HTTP clients resolve such a path segment, so a request for the user would reach another path.
+    /// HTTP clients resolve such a path segment, so a request for the user would reach another
+    /// path.
     #[error("sub consists of dots, which HTTP clients resolve in a path")]
     Dots,
 }

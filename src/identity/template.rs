@@ -10,9 +10,10 @@ use super::limits::EXCERPT;
 
 /// A group name with variables in it.
 ///
-/// Values are inserted unchanged or not at all: a value that makes an illegal name is an error, never
-/// rewritten, since two users rewritten to one name would share a group. A separator that values may
-/// contain (`{a}_{b}` with `1_2` and `3`) lets different values make one name; choose another.
+/// Values are inserted unchanged or not at all: a value that makes an illegal name is an error,
+/// never rewritten, since two users rewritten to one name would share a group. A separator that
+/// values may contain (`{a}_{b}` with `1_2` and `3`) lets different values make one name; choose
+/// another.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Template {
     text: Box<str>,

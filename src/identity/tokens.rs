@@ -69,8 +69,8 @@ impl Verifier {
 
     /// The identity in an answer of the connect hook.
     ///
-    /// `sub`, groups and grants follow the rules of a token; no leeway is added, since no other clock
-    /// is involved.
+    /// `sub`, groups and grants follow the rules of a token; no leeway is added, since no other
+    /// clock is involved.
     pub fn hook_identity(&self, claims: HookClaims<'_>) -> Result<Identity, TokenError> {
         self.claims.hook_identity(claims)
     }
@@ -113,8 +113,8 @@ impl Verifier {
 
     /// Tests every key with a token whose outcome is known.
     ///
-    /// A secret is tested with a good and a forged token, a public key with a forged one only. A missing
-    /// cryptography provider shows here and not at the first visitor.
+    /// A secret is tested with a good and a forged token, a public key with a forged one only. A
+    /// missing cryptography provider shows here and not at the first visitor.
     fn check_keys(&self, settings: &Settings) -> Result<(), IdentityError> {
         let mut claims = serde_json::json!({ "sub": "self-check", "exp": 60 });
         for (claim, configured) in [("aud", &settings.audience), ("iss", &settings.issuer)] {

@@ -110,8 +110,8 @@ pub fn parse(text: &str) -> Result<ClientFrame<'_>, FrameError> {
     members.into_frame(&kind).map_err(|message| FrameError::Unusable { id, message })
 }
 
-/// Reads one text frame of the plain protocol; `None` = not a JSON object whose `action` or `type` is
-/// a string that is not empty.
+/// Reads one text frame of the plain protocol; `None` = not a JSON object whose `action` or `type`
+/// is a string that is not empty.
 ///
 /// An object that gives `action` or `type` twice is no call: what is granted here by the one could
 /// be done there by the other.

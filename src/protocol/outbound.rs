@@ -81,8 +81,8 @@ pub struct Gap {
     pub lost: Option<u64>,
     /// First and last missed offset, inclusive, with their epoch, where the group has positions.
     ///
-    /// A last before the first is an empty range: the epoch is new and nothing of it is missed, only
-    /// what came before it. The epoch is said, `from` and `to` are not.
+    /// A last before the first is an empty range: the epoch is new and nothing of it is missed,
+    /// only what came before it. The epoch is said, `from` and `to` are not.
     pub range: Option<(Position, u64)>,
     /// Only feared, not known.
     pub possible: bool,
@@ -140,8 +140,8 @@ pub fn left(id: Option<u64>, groups: &[JoinOutcome], reason: Option<&str>) -> Fr
 
 /// `event`, for a group's members; `group` is `None` for the other targets.
 ///
-/// Runs once per publication and encoding, whatever the number of receivers: the event's JSON, which
-/// has been checked, is copied as it is.
+/// Runs once per publication and encoding, whatever the number of receivers: the event's JSON,
+/// which has been checked, is copied as it is.
 pub fn event(group: Option<&GroupName>, publication: &Publication) -> Frame {
     let place = match &publication.position {
         Some(position) => format!(r#""offset":{},"data":"#, position.offset),

@@ -165,8 +165,8 @@ impl<'a> Batch<'a> {
         Examined { outcomes, claim }
     }
 
-    /// Sends what waits. Each key learns at once what was sent, so that it knows even if the caller is
-    /// cancelled in between.
+    /// Sends what waits. Each key learns at once what was sent, so that it knows even if the caller
+    /// is cancelled in between.
     async fn send(&mut self) {
         if self.waiting.is_empty() {
             return;

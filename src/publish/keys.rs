@@ -59,8 +59,8 @@ pub(super) enum Claim<'a> {
     OtherContent,
 }
 
-/// A key being published. Dropping it settles what was noted, or forgets the key if nothing was, and
-/// wakes those that wait: so a cancelled request leaves no key behind that nobody can use.
+/// A key being published. Dropping it settles what was noted, or forgets the key if nothing was,
+/// and wakes those that wait: so a cancelled request leaves no key behind that nobody can use.
 pub(super) struct Claimed<'a> {
     keys: &'a Keys,
     key: DedupeKey,
@@ -70,8 +70,8 @@ pub(super) struct Claimed<'a> {
 }
 
 impl Content {
-    /// Without the connections left out: a client that reconnects and repeats a `send` does so on another
-    /// connection, and means the same publication.
+    /// Without the connections left out: a client that reconnects and repeats a `send` does so on
+    /// another connection, and means the same publication.
     pub(super) fn of(targets: &[Target], request: &PublishRequest) -> Self {
         let addressed =
             format!("{targets:?} except {:?} within {:?}", request.except.users, request.expiry);

@@ -1,4 +1,5 @@
-//! The one way in: checks, deduplicates and accepts the events of the API, browsers and the ingress.
+//! The one way in: checks, deduplicates and accepts the events of the API, browsers and the
+//! ingress.
 
 mod batch;
 mod context;

@@ -1,4 +1,5 @@
-//! Takes requests, gives each publication an id and hands it to the layer; waits for room within bounds.
+//! Takes requests, gives each publication an id and hands it to the layer; waits for room within
+//! bounds.
 
 use tokio::time::timeout_at;
 
@@ -23,7 +24,8 @@ impl Publisher {
         Self { context: BatchContext::new(settings, layer) }
     }
 
-    /// The same publisher, which also forwards to Django's consumers what the layer accepts for groups.
+    /// The same publisher, which also forwards to Django's consumers what the layer accepts for
+    /// groups.
     pub fn with_forwarding(mut self, forward_queue: Option<ForwardQueue>) -> Self {
         self.context.forward_queue = forward_queue;
         self
@@ -36,8 +38,8 @@ impl Publisher {
 
     /// Publishes to one target.
     ///
-    /// Dropping the future before it answers publishes nothing and forgets the key; over Redis it may
-    /// have been sent, as with [`Layer::publish`].
+    /// Dropping the future before it answers publishes nothing and forgets the key; over Redis it
+    /// may have been sent, as with [`Layer::publish`].
     pub async fn publish(
         &self,
         target: Target,
@@ -53,9 +55,9 @@ impl Publisher {
     /// Publishes several requests, each to several targets, in the order given; the answer has the
     /// same shape.
     ///
-    /// After the first transient error nothing more is tried and the rest has the same outcome: a caller
-    /// that repeats what was not accepted, in order, keeps every group's order. Lasting errors concern
-    /// their request alone.
+    /// After the first transient error nothing more is tried and the rest has the same outcome: a
+    /// caller that repeats what was not accepted, in order, keeps every group's order. Lasting
+    /// errors concern their request alone.
     pub async fn publish_batch(&self, requests: &[(Vec<Target>, PublishRequest)]) -> Vec<Outcomes> {
         let mut batch = Batch::new(&self.context, requests.len());
         for (targets, request) in requests {

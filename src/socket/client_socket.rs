@@ -17,8 +17,8 @@ use crate::protocol::outbound::{Gap, Notice};
 /// One WebSocket behind its handshake.
 ///
 /// An idle one owns no buffer in either direction: input is decoded in the shard's scratch, output
-/// is written as it lies in the shard's batch, and only what is left over is kept here. In this order
-/// in memory: what a delivery looks at comes first.
+/// is written as it lies in the shard's batch, and only what is left over is kept here. In this
+/// order in memory: what a delivery looks at comes first.
 #[repr(C)]
 pub struct ClientSocket {
     stream: Stream,

@@ -13,8 +13,8 @@ use super::Settings;
 
 /// The bytes between a browser, or the proxy before it, and the gateway.
 ///
-/// Reads and writes end with [`ErrorKind::WouldBlock`] when the socket has nothing or takes nothing.
-/// Readiness is edge-triggered: whoever was told of an edge reads or writes until then.
+/// Reads and writes end with [`ErrorKind::WouldBlock`] when the socket has nothing or takes
+/// nothing. Readiness is edge-triggered: whoever was told of an edge reads or writes until then.
 #[derive(Debug)]
 pub enum Stream {
     /// TCP without encryption: behind a proxy, or in development.

@@ -1,4 +1,5 @@
-//! Metrics with one label of a fixed set: an array, so that the hot path indexes and never looks up.
+//! Metrics with one label of a fixed set: an array, so that the hot path indexes and never looks
+//! up.
 
 use std::marker::PhantomData;
 

@@ -1,7 +1,7 @@
 //! The fixed sets of label values.
 //!
-//! Rooms have richer types; these are what of them is counted. Telemetry comes before most rooms and
-//! cannot name their types, so the rooms map.
+//! Rooms have richer types; these are what of them is counted. Telemetry comes before most rooms
+//! and cannot name their types, so the rooms map.
 
 use super::Label;
 use crate::event::TargetKind;

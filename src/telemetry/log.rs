@@ -107,8 +107,8 @@ fn writer(to: impl io::Write + Send + 'static) -> (PrintableLines, WorkerGuard) 
     (PrintableLines(writer), guard)
 }
 
-/// Writes each event as one printable line, whatever its fields hold: a path, an origin or an answer
-/// of the back end must not forge a line, reverse one, or drive the operator's terminal.
+/// Writes each event as one printable line, whatever its fields hold: a path, an origin or an
+/// answer of the back end must not forge a line, reverse one, or drive the operator's terminal.
 #[derive(Clone)]
 struct PrintableLines(NonBlocking);
 

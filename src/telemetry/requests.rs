@@ -27,7 +27,8 @@ impl RouteLatency {
 }
 
 impl Requests {
-    /// Counts one request; `register` makes the counter of a route and status seen for the first time.
+    /// Counts one request; `register` makes the counter of a route and status seen for the first
+    /// time.
     pub(super) fn count(
         &self,
         route: &str,

@@ -1,4 +1,5 @@
-//! A circuit breaker: after failures in a row, one request at a time tests whether the site is back.
+//! A circuit breaker: after failures in a row, one request at a time tests whether the site is
+//! back.
 
 use std::time::{Duration, Instant};
 
@@ -52,8 +53,8 @@ impl Breaker {
         Self { state: Mutex::default(), timeout }
     }
 
-    /// Whether a request may be sent now. While open, that is a trial request, and no other is admitted
-    /// until it has ended, or should have.
+    /// Whether a request may be sent now. While open, that is a trial request, and no other is
+    /// admitted until it has ended, or should have.
     pub(super) fn admits(&self, now: Instant) -> bool {
         let mut state = self.state.lock();
         if state.open_until.is_some_and(|until| now < until) {

@@ -1,5 +1,5 @@
-//! The connect hook: the site authenticates visitors. Verdicts are cached, concurrent requests are few,
-//! and the same request is never in flight twice.
+//! The connect hook: the site authenticates visitors. Verdicts are cached, concurrent requests are
+//! few, and the same request is never in flight twice.
 
 mod breaker;
 mod request;
@@ -157,8 +157,9 @@ impl Fresh {
     }
 }
 
-/// Whose failure an undecided verdict is. The site's: it cannot be reached, answers 408, 429 or 5xx,
-/// redirects, or answers 200 with something else than a verdict. Any other 4xx is about this request.
+/// Whose failure an undecided verdict is. The site's: it cannot be reached, answers 408, 429 or
+/// 5xx, redirects, or answers 200 with something else than a verdict. Any other 4xx is about this
+/// request.
 fn blame(
     answer: &Result<BackendResponse, RequestError>,
     verdict: &HookVerdict,

@@ -88,8 +88,8 @@ impl HookRequest {
         Self { query, headers: copies }
     }
 
-    /// The request of a browser of which only this much is known. A host or cookie that no header can
-    /// carry is left out: no browser sends one.
+    /// The request of a browser of which only this much is known. A host or cookie that no header
+    /// can carry is left out: no browser sends one.
     pub fn described(path: &str, host: &str, cookie: Option<&str>) -> Self {
         let mut headers = HeaderMap::new();
         for (name, value) in [(HOST, Some(host)), (COOKIE, cookie)] {

@@ -1,4 +1,5 @@
-//! Verdicts shared by instances through the layer's Redis, so that a restart does not flood the site.
+//! Verdicts shared by instances through the layer's Redis, so that a restart does not flood the
+//! site.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! From a publication to its receivers: each is linked to its frame, or it waits, or it is too late.
+//! Delivers a publication to its receivers: links each to its frame, holds it back, or expires it.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ impl Delivery<'_> {
 
     fn fan_out_to_group(&mut self, key: GroupKey, publication: Arc<Publication>) {
         let Some(group) = self.groups.get(key) else { return };
-        // What the layer repeats, or an answered position has covered, is old to live members.
+        // Live members already have what the layer repeats or an answered position covers.
         let is_old = publication.position.as_ref().is_some_and(|own| group.has_reached(own));
         if !is_old && let Some(position) = &publication.position {
             self.notify_hole(key, position);
@@ -108,7 +108,7 @@ impl Delivery<'_> {
         publication.deadline.is_some_and(|deadline| deadline <= self.context.clock.now())
     }
 
-    /// Notifies a connection, in its place, of a publication that came too late.
+    /// Reports an expired publication to a connection, at its place.
     fn expire(&mut self, key: ConnectionKey, group: Option<GroupKey>, publication: &Publication) {
         let range = publication.position.clone().map(|position| {
             let last = position.offset;
@@ -118,7 +118,7 @@ impl Delivery<'_> {
         self.notify_gap(key, group, gap, &Dropped { expired: 1, ..Dropped::default() });
     }
 
-    /// For targets that are no group; such publications have limits of their own.
+    /// For targets other than groups, which have separate limits.
     fn fan_out_to_connections(&mut self, keys: &[ConnectionKey], publication: Arc<Publication>) {
         let limits = Limits::default();
         let bound = (limits.capacity, self.context.config.connection.outbox_bytes);
@@ -148,7 +148,7 @@ impl Delivery<'_> {
         publication: Arc<Publication>,
         replay: bool,
     ) {
-        // Those before may have closed it.
+        // Earlier publications may have closed it.
         if !self.connections.is_open(key) {
             return;
         }

@@ -1,4 +1,4 @@
-//! Notifying members of what the layer lost, at the place where it is missing.
+//! Reports publications lost by the layer to members, at the place of the loss.
 
 use super::Delivery;
 use crate::event::Position;
@@ -8,12 +8,12 @@ use crate::hub::report::Dropped;
 use crate::hub::store::{ConnectionKey, GroupKey, Groups};
 use crate::protocol::outbound::{Gap, GapReason};
 
-/// The gap where the layer may have lost publications: how many, and whether any, nobody knows.
+/// The gap for publications that the layer may have lost: it is unknown how many, or whether any.
 pub(in crate::hub) const POSSIBLE_GAP: Gap =
     Gap { reason: GapReason::Layer, lost: None, range: None, possible: true };
 
 impl Delivery<'_> {
-    /// Notifies every connection concerned that publications may be missing here.
+    /// Reports to every connection concerned that publications may be missing here.
     pub(in crate::hub) fn notify_possible_gap(&mut self, gap: &PossibleGap) {
         for key in self.groups.named(gap.groups.as_deref()) {
             let Some(group) = self.groups.get(key) else { continue };
@@ -32,15 +32,15 @@ impl Delivery<'_> {
         }
     }
 
-    /// A connection that awaits the answer to its join, or its welcome, is notified behind it.
+    /// A connection that awaits the answer to its join, or its welcome, gets the gap after it.
     fn notify_one_of_possible_gap(&mut self, key: ConnectionKey, group: Option<GroupKey>) {
         if !self.joins.note_possible_gap(key, group) {
             self.notify_gap(key, group, POSSIBLE_GAP, &Dropped::default());
         }
     }
 
-    /// Notifies the members of a group of what is missing before the publication at `position`,
-    /// which comes next. A member that awaits its join learns from the answer where it is.
+    /// Reports what is missing before the publication at `position` to the members of its group.
+    /// Members that await their join learn their position from its answer.
     pub(super) fn notify_hole(&mut self, key: GroupKey, position: &Position) {
         let Some(group) = self.groups.get(key) else { return };
         let Some(reached) = group.reached() else { return };
@@ -61,7 +61,7 @@ impl Delivery<'_> {
     }
 }
 
-/// How far these groups have come, or all if `None`: those that keep a history.
+/// The positions of these groups, or of all if `None`, as far as they keep a history.
 pub(in crate::hub) fn positions(
     groups: &Groups,
     names: Option<&[GroupName]>,
@@ -71,9 +71,9 @@ pub(in crate::hub) fn positions(
     held.filter_map(|group| Some((group.name.clone(), group.reached()?.clone()))).collect()
 }
 
-/// What is missing between two positions of a group that follow each other.
+/// What is missing between two successive positions of a group.
 ///
-/// A new epoch is a gap too, since nobody knows how much of the old one is missing.
+/// A new epoch is a gap, too, since it is unknown how much of the old one is missing.
 pub(in crate::hub) fn missing(before: &Position, after: &Position) -> Option<Gap> {
     let first = |offset| Position { offset, ..after.clone() };
     let last = after.offset.saturating_sub(1);

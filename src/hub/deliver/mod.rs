@@ -1,4 +1,4 @@
-//! From publications to sockets: frame once, link every receiver, write each socket once.
+//! Delivery: frames each publication once, links every receiver, writes each socket once.
 
 mod fan_out;
 mod gaps;
@@ -13,8 +13,8 @@ pub(super) use write::{finish_turn, group_of, source_of};
 
 /// All that a delivery changes.
 ///
-/// It has no way to the requests, the timers or the poll: a fan-out asks for nothing, and a
-/// connection that fails is marked in [`Connections`], not taken out.
+/// It has no access to requests, timers or the poll: a fan-out makes no requests, and a connection
+/// that fails is marked in [`Connections`], not removed.
 pub(super) struct Delivery<'a> {
     pub(super) context: &'a Context,
     pub(super) connections: &'a mut Connections,
@@ -23,7 +23,7 @@ pub(super) struct Delivery<'a> {
     pub(super) turn: &'a mut Turn,
 }
 
-/// Counts publications that a connection does not get: with it, its group and the process.
+/// Counts publications dropped for a connection: for it, its group and the process.
 pub(super) fn count_dropped(
     context: &Context,
     connections: &mut Connections,

@@ -1,4 +1,4 @@
-//! From links to sockets: write, keep what a socket does not take, count what is lost.
+//! Writes linked frames to sockets, queues what a socket does not take, counts losses.
 
 use std::io::{ErrorKind, IoSlice};
 
@@ -15,10 +15,10 @@ use crate::telemetry::Metrics;
 const MAX_SLICES: usize = 64;
 
 impl Delivery<'_> {
-    /// Step seven of the walk: writes what this turn has for a connection, and what waited before it.
+    /// Step seven of the walk: writes what was queued for a connection, then the frames of this
+    /// turn.
     ///
-    /// Also called before anything that ends a membership, so that what was linked before stands
-    /// before the `left`.
+    /// Also called before a membership ends, so that earlier frames precede the `left`.
     pub(in crate::hub) fn write_out(&mut self, key: ConnectionKey) {
         let Some(connection) = self.connections.get_mut(key).filter(|it| !it.is_gone()) else {
             return;
@@ -33,15 +33,15 @@ impl Delivery<'_> {
         self.flush(key);
     }
 
-    /// Writes the frames of `chain` as they lie in the batch; what is left goes to the outbox.
+    /// Writes the frames of `chain` from the batch; the rest goes to the outbox.
     fn write_chain(
         &mut self,
         key: ConnectionKey,
         mut chain: FrameChain,
     ) -> std::io::Result<FrameChain> {
         while !chain.is_empty() && self.connections[key].socket.is_clear() {
-            // Most turns have one frame for a connection; a kilobyte of slices would cost as much as
-            // the rest of its delivery.
+            // Most turns have one frame for a connection; a kilobyte of slices would cost as much
+            // as the rest of its delivery.
             let left = match chain.is_single() {
                 true => self.write_frames::<1>(key, chain),
                 false => self.write_frames::<MAX_SLICES>(key, chain),
@@ -57,7 +57,7 @@ impl Delivery<'_> {
         Ok(chain)
     }
 
-    /// Writes up to `N` frames of `chain` with one call; what is left of the chain.
+    /// Writes up to `N` frames of `chain` with one call. Returns the rest of the chain.
     fn write_frames<const N: usize>(
         &mut self,
         key: ConnectionKey,
@@ -130,13 +130,13 @@ impl Delivery<'_> {
         Ok(())
     }
 
-    /// Writes what waits in a connection's outbox, as far as the socket takes it.
+    /// Writes a connection's outbox until the socket takes no more.
     fn flush(&mut self, key: ConnectionKey) {
         let connection = &mut self.connections[key];
         if !connection.socket.has_waiting() {
             return self.connections.finish_closing(key);
         }
-        // Not before: the usual delivery has nothing waiting and needs no clock.
+        // Only now: the usual delivery has an empty outbox and needs no clock.
         let now = self.context.clock.millis();
         let groups = &*self.groups;
         let render = |source: Source, notice: &Notice| {
@@ -161,7 +161,7 @@ impl Delivery<'_> {
         self.connections.finish_closing(key);
     }
 
-    /// Counts a loss, and marks it behind what the connection has so far.
+    /// Counts a loss, and queues its gap after what the connection has so far.
     pub(in crate::hub) fn notify_gap(
         &mut self,
         key: ConnectionKey,
@@ -169,7 +169,7 @@ impl Delivery<'_> {
         gap: Gap,
         lost: &Dropped,
     ) {
-        // What is linked stands before the gap; else gaps beside each other become one.
+        // Linked frames precede the gap; otherwise adjacent gaps are merged.
         if self.connections.get(key).is_some_and(|it| !it.chain.is_empty()) {
             self.write_out(key);
         }
@@ -183,7 +183,7 @@ impl Delivery<'_> {
         }
     }
 
-    /// Notes behind what a connection has so far that a position of its group is not for it.
+    /// Queues the mark of a position that is not for this connection, after what it has so far.
     pub(in crate::hub) fn notify_position(
         &mut self,
         key: ConnectionKey,
@@ -201,8 +201,7 @@ impl Delivery<'_> {
     }
 }
 
-/// Ends the turn's batch: how long was each publication under way until it was written, or as far
-/// as the sockets took it.
+/// Ends the turn's batch, and records the latency of each publication until it was written.
 pub(in crate::hub) fn finish_turn(turn: &mut Turn, metrics: &Metrics) {
     if turn.items().is_empty() {
         return;
@@ -218,7 +217,7 @@ pub(in crate::hub) fn finish_turn(turn: &mut Turn, metrics: &Metrics) {
     turn.clear();
 }
 
-/// How the outbox knows a group, or the targets that are none.
+/// The outbox's source for a group, or for other targets.
 pub(in crate::hub) fn source_of(group: Option<GroupKey>) -> Source {
     group.map_or(Source::NONE, |key| Source(key.to_bits()))
 }

@@ -1,4 +1,4 @@
-//! The layer's answer to a join: what is answered, what is replayed, from where on it is live.
+//! Handles the layer's answer to a join: the answer to the client, the replay, the switch to live.
 
 use super::Memberships;
 use crate::event::{Position, Recovery};
@@ -15,7 +15,7 @@ use crate::protocol::{Code, Disconnect, Refusal};
 use crate::socket::Overflow;
 
 impl Memberships<'_> {
-    /// The answer first, then the replay, then what was held back, then live.
+    /// Sends the answer, then the replay, then what was held back; then the member is live.
     pub(in crate::hub) fn joined(&mut self, joined: Joined) {
         let Some(key) = self.connections.find(joined.to) else { return };
         if let Cause::Client(_) = joined.cause {
@@ -33,7 +33,7 @@ impl Memberships<'_> {
             let outcome = self.settle_one(key, joined.ticket, &name, outcome, &mut recovered);
             outcomes.push(JoinOutcome { group: name.as_str().into(), outcome });
         }
-        // By rising place, so each stands where it was asked for.
+        // In ascending order, so each is inserted where it was requested.
         for (place, refused) in joined.refused {
             outcomes.insert(place.min(outcomes.len()), refused);
         }
@@ -54,7 +54,7 @@ impl Memberships<'_> {
         }
     }
 
-    /// How the join of one group ended; those to be recovered go to `recovered`.
+    /// The outcome of the join of one group. Groups with a replay are added to `recovered`.
     fn settle_one(
         &mut self,
         key: ConnectionKey,
@@ -63,7 +63,12 @@ impl Memberships<'_> {
         outcome: Result<Recovery, Refusal>,
         recovered: &mut Vec<(GroupKey, Recovery)>,
     ) -> Result<Held, Refusal> {
-        let left = || Refusal::new(Code::NotJoined, format!("group {name} was left meanwhile"));
+        let left = || {
+            Refusal::new(
+                Code::NotJoined,
+                format!("group {name} was left before the join was answered"),
+            )
+        };
         let group = self.groups.held(self.connections, key, name).ok_or_else(left)?;
         match (self.joins.judge(key, group, ticket), outcome) {
             (JoinAnswer::Superseded, _) => Err(left()),
@@ -78,7 +83,7 @@ impl Memberships<'_> {
                 Err(refusal)
             }
             (JoinAnswer::AlreadyHeld, Ok(recovery)) => {
-                // The layer may be ahead of what this connection has been sent.
+                // The layer may be ahead of what this connection was sent.
                 let reached = || self.groups.get(group)?.reached();
                 let own = self.joins.catching_up(key, group).or_else(reached).cloned();
                 Ok(Held { position: own.or(recovery.position), recovered: None })
@@ -89,7 +94,7 @@ impl Memberships<'_> {
 
     fn answer_join(&mut self, key: ConnectionKey, cause: Cause, outcomes: &[JoinOutcome]) {
         let connection = &mut self.connections[key];
-        // Taken from those that are not sent it, too: it would be kept with them for ever.
+        // Also taken from connections that are not sent it: it would stay in memory with them.
         let own = connection.renewal.hook_mut().and_then(|hook| hook.welcome.take());
         let route = &self.context.config.routes[usize::from(connection.route)];
         let frame = match (connection.is_v1(), cause) {
@@ -113,7 +118,7 @@ impl Memberships<'_> {
             ping_ms: settings.ping.as_millis() as u64,
             max_bytes: settings.max_frame_bytes,
             frames: (settings.frames_per_second, settings.frame_burst),
-            // What the gateway renews by itself does not run out for the client.
+            // An identity that the gateway renews does not expire for the client.
             expires_in: match connection.renewal {
                 Renewal::Token { .. } => Some(left),
                 Renewal::Hook(_) => None,
@@ -123,7 +128,7 @@ impl Memberships<'_> {
         })
     }
 
-    /// Replay, then what was held back and is newer, then live.
+    /// Sends the replay, then what was held back and is newer; then the member is live.
     fn recover(&mut self, key: ConnectionKey, group: GroupKey, recovery: Recovery) {
         // A group named twice in one answer is recovered once.
         if !self.joins.is_awaiting(key, Some(group)) {
@@ -139,7 +144,8 @@ impl Memberships<'_> {
         self.deliver_buffer(key, Some(group), buffer, answered.as_ref());
     }
 
-    /// Lets live publications through: all, or those behind a position that they have yet to reach.
+    /// Makes the member live, immediately or once live publications have passed the answered
+    /// position.
     fn let_through(&mut self, key: ConnectionKey, group: GroupKey, answered: Option<&Position>) {
         let Some(held) = self.groups.get(group) else { return };
         if let Some(position) = answered.filter(|position| !held.has_reached(position)) {

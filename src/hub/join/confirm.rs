@@ -1,4 +1,4 @@
-//! Connections that the hook authenticated: it is asked again while they last.
+//! Confirms connections that the hook authenticated, by asking it again.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::hub::store::{ConnectionKey, Connections, Request, RequestQueue};
 use crate::identity::Identity;
 use crate::protocol::Disconnect;
 
-/// Has the hook asked again about a connection.
+/// Requests a confirmation of a connection from the hook.
 pub(in crate::hub) fn ask_to_confirm(
     context: &Context,
     connections: &mut Connections,
@@ -26,7 +26,7 @@ pub(in crate::hub) fn ask_to_confirm(
 }
 
 impl Memberships<'_> {
-    /// The hook's new answer takes the place of the old, or ends the connection.
+    /// Replaces the identity by the hook's new answer, or closes the connection.
     pub(in crate::hub) fn confirmed(&mut self, to: ConnectionId, outcome: Confirmation) {
         let key = self.connections.find(to).filter(|key| self.connections.is_open(*key));
         let Some(key) = key else { return };
@@ -35,7 +35,8 @@ impl Memberships<'_> {
         hook.is_asked = false;
         match outcome {
             Confirmation::StillValid { identity, ask_at } => {
-                // An answer that is old already would be asked for again in the same turn.
+                // Otherwise an answer that is already due would be requested again in the same
+                // turn.
                 hook.ask_at = ask_at.max(unix + 1);
                 self.replace_identity(key, identity);
             }
@@ -52,7 +53,7 @@ impl Memberships<'_> {
     fn replace_identity(&mut self, key: ConnectionKey, identity: Identity) {
         let connection = &self.connections[key];
         if identity.sub != connection.identity.sub {
-            tracing::info!(connection = %connection.id, "closing: the browser's cookies belong to another user now");
+            tracing::info!(connection = %connection.id, "closing: the browser's cookies now belong to another user");
             let changed = Disconnect::FORBIDDEN.because("user changed");
             return self.connections.close(key, changed, self.context);
         }

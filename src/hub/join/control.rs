@@ -1,4 +1,4 @@
-//! What back ends ask of connections: memberships and ends.
+//! Changes requested by back ends: memberships and closes.
 
 use super::Memberships;
 use super::request::BY_BACKEND;
@@ -10,7 +10,7 @@ use crate::hub::store::ConnectionKey;
 use crate::protocol::Disconnect;
 
 impl Memberships<'_> {
-    /// Carries out a change for the connections admitted before it was posted.
+    /// Applies a change to the connections admitted before it was posted.
     pub(in crate::hub) fn control(&mut self, control: Control, posted: PostedAt) {
         match control {
             Control::Join(member, group) => self.enlist(&member, &group, posted),
@@ -33,7 +33,7 @@ impl Memberships<'_> {
         }
     }
 
-    /// The connections here that a back end means.
+    /// The connections of this shard that a back end addresses.
     fn connections_of(&self, member: &Member, posted: PostedAt) -> Vec<ConnectionKey> {
         let mut keys: Vec<_> = match member {
             Member::User(sub) => self.connections.of_user(sub).collect(),
@@ -48,7 +48,7 @@ impl Memberships<'_> {
 
     fn close_all(&mut self, keys: &[ConnectionKey], code: u16) {
         for key in keys {
-            // What was answered before the end is not lost to it.
+            // Answers given before the close are still sent.
             self.delivery().write_out(*key);
             self.connections.close(*key, Disconnect::of_code(code), self.context);
         }

@@ -1,4 +1,4 @@
-//! Ends of memberships: by the client, by the server, with the connection.
+//! Ends memberships: by the client, by the server, with the connection.
 
 use super::Memberships;
 use crate::group::GroupName;
@@ -9,8 +9,8 @@ use crate::protocol::outbound::{self, Held, JoinOutcome};
 use crate::protocol::{Code, Refusal};
 
 impl Memberships<'_> {
-    /// Ends memberships; those that were held. Nothing if writing what stands before the leave ends
-    /// the connection.
+    /// Ends memberships. Returns those that were held; none if writing earlier frames closed the
+    /// connection.
     pub(in crate::hub) fn leave(
         &mut self,
         key: ConnectionKey,
@@ -33,8 +33,8 @@ impl Memberships<'_> {
         names.iter().map(end).collect()
     }
 
-    /// Ends memberships for a reason of the server's. Those whose join is not answered yet were never
-    /// announced, and their answer will say that they are gone.
+    /// Ends memberships by the server. Those whose join is not answered yet were never announced;
+    /// their answer will say that they were left.
     pub(in crate::hub) fn dismiss(
         &mut self,
         key: ConnectionKey,
@@ -53,7 +53,7 @@ impl Memberships<'_> {
         }
     }
 
-    /// Takes a membership away on both sides, with what waits for it.
+    /// Removes a membership from the connection and the group, with what is held back for it.
     pub(in crate::hub) fn end_one(&mut self, key: ConnectionKey, group: GroupKey) {
         let held_back = self.joins.end(key, Some(group)).len();
         let waiting = self.connections[key].socket.forget(source_of(Some(group)));

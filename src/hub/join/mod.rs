@@ -1,4 +1,4 @@
-//! Memberships: the wish to join, by whoever, the layer's answer to it, the leave.
+//! Memberships: requests to join, the layer's answers, leaves.
 
 mod answer;
 mod confirm;
@@ -13,7 +13,7 @@ use super::store::{Connections, Groups, Joins, RequestQueue, Turn};
 
 pub(super) use confirm::ask_to_confirm;
 
-/// All that a change of memberships changes: what a delivery does, and what is asked elsewhere.
+/// All stores that a change of memberships touches: those of a delivery, and the requests.
 pub(super) struct Memberships<'a> {
     pub(super) context: &'a Context,
     pub(super) connections: &'a mut Connections,

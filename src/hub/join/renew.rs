@@ -1,4 +1,4 @@
-//! A new identity for an open connection: its grants take the place of the old at once.
+//! Replaces the identity of an open connection; the new grants apply immediately.
 
 use super::Memberships;
 use crate::group::GroupName;
@@ -7,11 +7,11 @@ use crate::hub::store::{ConnectionKey, Renewal};
 use crate::identity::{FillError, Identity};
 use crate::protocol::outbound;
 
-/// The reason given with changes that new grants made.
+/// The reason reported for changes by new grants.
 const BY_GRANTS: &str = "grants";
 
 impl Memberships<'_> {
-    /// Puts the renewed identity in the place of the old, and its groups; `id` is what is answered.
+    /// Replaces the identity and its groups. `id` is that of the request to answer.
     pub(in crate::hub) fn renew(
         &mut self,
         key: ConnectionKey,
@@ -39,7 +39,7 @@ impl Memberships<'_> {
         self.join_more(key, wanted);
     }
 
-    /// The groups that a connection of this identity is to hold by its route and its grants.
+    /// The groups that a connection of this identity joins by its route and its token.
     pub(in crate::hub) fn groups_on_connect(
         &self,
         key: ConnectionKey,
@@ -51,7 +51,7 @@ impl Memberships<'_> {
         identity.groups_on_connect(&route.join, parameters)
     }
 
-    /// The groups that the connection holds by its old identity and may not hold by the new one.
+    /// The groups that the connection has joined and that the new identity does not allow.
     fn lost_by(
         &self,
         key: ConnectionKey,

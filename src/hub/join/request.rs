@@ -1,4 +1,4 @@
-//! The first step of a join: a member whose publications are held back, and a question.
+//! The first step of a join: adds a member whose publications are held back, and asks the layer.
 
 use super::Memberships;
 use crate::event::Position;
@@ -7,11 +7,11 @@ use crate::hub::request::{Cause, Join};
 use crate::hub::store::{ConnectionKey, Request};
 use crate::protocol::outbound::JoinOutcome;
 
-/// The reason given with changes that a back end made.
+/// The reason reported for changes by a back end.
 pub(super) const BY_BACKEND: &str = "backend";
 
 impl Memberships<'_> {
-    /// Makes `key` a member that is held back, and asks the layer for its groups' positions.
+    /// Adds pending members, whose publications are held back, and asks the layer for positions.
     pub(in crate::hub) fn ask_to_join(
         &mut self,
         key: ConnectionKey,
@@ -31,7 +31,7 @@ impl Memberships<'_> {
         match cause {
             Cause::NewConnection => self.joins.begin(key, None, ticket),
             Cause::Client(_) => connection.join_begins(),
-            // Not the client's request: what it may ask for does not depend on it.
+            // Not a request of the client, so it does not count towards its limit.
             Cause::Server(_) => {}
         }
         let shard = self.context.index;

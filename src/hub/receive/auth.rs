@@ -6,11 +6,11 @@ use crate::hub::store::{ConnectionKey, Renewal};
 use crate::protocol::{Code, Disconnect, Refusal};
 use crate::telemetry::AuthFailure;
 
-/// A failed renewal is answered and changes nothing: the old token runs out by itself.
+/// A failed renewal is answered and changes nothing: the old token stays valid until it expires.
 pub(super) fn handle_auth(on: &mut Memberships<'_>, key: ConnectionKey, id: u64, token: &str) {
     let connection = &on.connections[key];
     if let Renewal::Hook(_) = connection.renewal {
-        let message = "the back end vouches for this connection; no token is needed";
+        let message = "the back end authenticated this connection; it uses no token";
         return refuse(on, key, Some(id), &Refusal::new(Code::Unauthorized, message));
     }
     let renewed = match on.context.config.verifier.verify(token, on.context.clock.unix()) {
@@ -20,20 +20,20 @@ pub(super) fn handle_auth(on: &mut Memberships<'_>, key: ConnectionKey, id: u64,
                 on.context.metrics().auth_failures.of(failure).increment(1);
             }
             tracing::info!(connection = %connection.id, cause = refusal.cause(), "renewal refused");
-            let message = "the token is not accepted; the present one stays until it runs out";
+            let message = "token not accepted; the current one stays valid until it expires";
             return refuse(on, key, Some(id), &Refusal::new(Code::Unauthorized, message));
         }
     };
     if renewed.sub != connection.identity.sub {
         tracing::info!(connection = %connection.id, "closing: the new token has another sub");
-        let other = Disconnect::FORBIDDEN.because("the token is somebody else's");
+        let other = Disconnect::FORBIDDEN.because("the token belongs to another user");
         return on.connections.close(key, other, on.context);
     }
     match on.groups_on_connect(key, &renewed) {
         Ok(wanted) => on.renew(key, Some(id), renewed, wanted),
         Err(error) => {
             tracing::info!(connection = %connection.id, %error, "renewal refused: illegal group name");
-            let message = "the token does not fit this connection's groups";
+            let message = "the token makes an illegal group name";
             refuse(on, key, Some(id), &Refusal::new(Code::IllegalName, message));
         }
     }

@@ -1,4 +1,4 @@
-//! Calls of clients: a question to the back end, granted.
+//! Calls of clients: checks the grant and passes them on to the back end.
 
 use serde_json::value::RawValue;
 
@@ -10,11 +10,11 @@ use crate::identity::Operation;
 use crate::protocol::{Code, Refusal, parse_plain_call};
 use crate::telemetry::CallFailure;
 
-/// Calls of one user under way on one shard. All calls that wait share 1,024 places, so thirty-two
-/// users that ask without end are needed to fill them, not one with many connections.
+/// Calls in flight of one user on one shard. All waiting calls share 1,024 places, so one user with
+/// many connections cannot fill them.
 const MAX_CALLS_PER_USER: u32 = 32;
 
-/// What is asked.
+/// What is called.
 pub(super) struct RequestedCall {
     pub(super) name: Box<str>,
     pub(super) data: Option<Box<RawValue>>,
@@ -73,7 +73,7 @@ fn check_call(
         return Err((CallFailure::Forbidden, forbidden(Operation::Call, name)));
     }
     if on.connections.calls_of_user(&identity.sub) >= MAX_CALLS_PER_USER {
-        let many = format!("a user may have {MAX_CALLS_PER_USER} calls under way");
+        let many = format!("a user may have {MAX_CALLS_PER_USER} calls in flight");
         return Err((CallFailure::Limited, Refusal::new(Code::Limited, many)));
     }
     Ok(())

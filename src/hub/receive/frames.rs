@@ -1,4 +1,4 @@
-//! One message of a client: within its rate, of a kind that its protocol knows.
+//! Handles one message of a client: checks its rate and its type.
 
 use super::auth::handle_auth;
 use super::call::{RequestedCall, handle_call, handle_plain_call};
@@ -54,7 +54,7 @@ fn handle_v1(on: &mut Memberships<'_>, key: ConnectionKey, text: &str) {
         ClientFrame::Pong => {}
         ClientFrame::Ping => on.connections.answer(key, outbound::pong(), on.context),
         ClientFrame::Hello { .. } => {
-            let again = Refusal::new(Code::BadRequest, "hello was said already");
+            let again = Refusal::new(Code::BadRequest, "hello was already received");
             refuse(on, key, None, &again);
         }
         ClientFrame::Join { id, groups } => handle_join(on, key, id, &groups),

@@ -53,7 +53,7 @@ fn checked_join(
     }
     let most = config.connection.groups_per_connection;
     *room = room.checked_sub(1).ok_or_else(|| {
-        Refusal::new(Code::TooManyGroups, format!("a connection may hold {most} groups"))
+        Refusal::new(Code::TooManyGroups, format!("a connection may join at most {most} groups"))
     })?;
     let since = entry
         .since
@@ -70,7 +70,7 @@ pub(super) fn handle_leave(
 ) {
     let mut outcomes = Vec::with_capacity(entries.len());
     for entry in entries {
-        // A position that cannot be read matters as little here as one that can.
+        // Positions do not matter here, so an invalid one does not either.
         match legal(&entry.group) {
             Ok(name) => outcomes.append(&mut on.leave(key, &[name])),
             Err(refusal) => outcomes.push(refused_outcome(entry, refusal)),

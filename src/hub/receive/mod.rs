@@ -1,6 +1,6 @@
-//! What clients send: read from sockets, decoded, and carried out or refused.
+//! Reads from sockets, decodes frames, and handles or refuses them.
 //!
-//! Reading may change whatever a client's frame may, which is what memberships may.
+//! Frames of clients may change all that memberships may.
 
 mod auth;
 mod call;

@@ -1,4 +1,4 @@
-//! From edge-triggered sockets to whole messages, within each connection's share of a turn.
+//! Reads edge-triggered sockets into messages, within each connection's share of a turn.
 
 use std::io::ErrorKind;
 
@@ -7,10 +7,10 @@ use super::hang_up::hang_up;
 use crate::hub::join::Memberships;
 use crate::hub::store::ConnectionKey;
 
-/// Reads of one socket in one turn, so that one busy sender leaves the others their share.
+/// Reads of one socket in one turn, so that a busy sender does not starve others.
 const MAX_READS: usize = 4;
 
-/// Reads what a socket has into `scratch`, unless its connection must wait, and handles it.
+/// Reads a socket into `scratch` and handles the input, unless its connection must wait.
 pub(in crate::hub) fn read(
     on: &mut Memberships<'_>,
     key: ConnectionKey,
@@ -31,7 +31,7 @@ pub(in crate::hub) fn read(
                 break;
             }
             Ok(length) => {
-                connection.heard = on.context.clock.second();
+                connection.last_input = on.context.clock.second();
                 handle_input(on, key, &mut scratch[..length]);
                 if length < scratch.len() && !to_the_end {
                     break;
@@ -52,7 +52,7 @@ pub(in crate::hub) fn read(
     }
 }
 
-/// Goes on with a connection that had to wait.
+/// Resumes reading a connection that had to wait.
 pub(in crate::hub) fn resume_reading(
     on: &mut Memberships<'_>,
     (key, serial): (ConnectionKey, u64),
@@ -67,7 +67,7 @@ pub(in crate::hub) fn resume_reading(
     }
 }
 
-/// Decodes `input` and acts on each message; what must wait is kept with the connection.
+/// Decodes `input` and handles each message. What must wait is kept with the connection.
 fn handle_input(on: &mut Memberships<'_>, key: ConnectionKey, mut input: &mut [u8]) {
     let mut decoder = on.connections[key].socket.take_decoder();
     loop {

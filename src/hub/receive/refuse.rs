@@ -1,4 +1,4 @@
-//! Refusals: what is not legal, not granted, not allowed.
+//! Refusals of requests.
 
 use crate::group::GroupName;
 use crate::hub::join::Memberships;

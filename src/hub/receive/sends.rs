@@ -1,4 +1,4 @@
-//! `send` of clients: a publication, granted and checked.
+//! `send` of clients: checks the grant and the event, and passes the publication on.
 
 use bytes::Bytes;
 
@@ -52,8 +52,8 @@ fn checked_send(
     Ok((name, event))
 }
 
-/// Whether a listener for an event of this type would be one for what happens to the membership: a
-/// peer could pretend that messages were lost, or that somebody was removed.
+/// Whether the client library uses this type for events of the membership itself: a peer could
+/// otherwise fake a loss or a removal.
 fn is_reserved(kind: &str) -> bool {
     kind.starts_with('$') || kind == "*"
 }

@@ -1,4 +1,4 @@
-//! A connection comes to its shard.
+//! Admits a connection to its shard.
 
 use mio::{Registry, Token};
 
@@ -9,7 +9,7 @@ use crate::hub::store::{Connection, FrameBudget, Renewal};
 use crate::protocol::{Disconnect, Encoding};
 use crate::socket::{ClientSocket, GapPolicy};
 
-/// Takes a connection in and asks the layer for its groups; `false` = its socket is of no use.
+/// Adds a connection and asks the layer for its groups. `false` = its socket is unusable.
 pub(super) fn admit(
     on: &mut Memberships<'_>,
     registry: &Registry,

@@ -1,14 +1,14 @@
-//! How the last connections ended, for those who ask about a user.
+//! Remembers the last close code of users, for reports.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::bounded_map::{BoundedMap, MapLimits};
 
-/// Users whose last close is remembered: long enough to be asked about, bounded.
+/// Users whose last close code is remembered.
 pub(in crate::hub) const REMEMBERED: usize = 4096;
 
-/// The last close code of each of the [`REMEMBERED`] users whose connections were the last to end.
+/// The last close code of the [`REMEMBERED`] users whose connections ended last.
 pub(in crate::hub) struct ClosedUsers(BoundedMap<Arc<str>, (u16, Instant)>);
 
 impl ClosedUsers {

@@ -1,4 +1,4 @@
-//! Connections being closed at a rate, until none is left.
+//! Closes all connections at a rate.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use crate::hub::context::Context;
 use crate::hub::store::{ConnectionKey, Connections};
 use crate::protocol::Disconnect;
 
-/// A drain under way.
+/// A drain in progress.
 pub(super) struct Draining {
     queue: Vec<ConnectionKey>,
     rate: u32,
@@ -17,7 +17,7 @@ pub(super) struct Draining {
 }
 
 impl Draining {
-    /// Begins to close all connections, `rate` a second, each with `window` to come back in.
+    /// Starts to close all connections, `rate` per second, each with `window` to reconnect in.
     pub(super) fn begin(
         connections: &Connections,
         now: Instant,

@@ -1,4 +1,4 @@
-//! The end of a step: what has ended during it is taken out of every store.
+//! The end of a step: removes what has ended from every store.
 
 use super::closed_users::ClosedUsers;
 use crate::hub::context::Context;
@@ -8,7 +8,7 @@ use crate::hub::report::Dropped;
 use crate::hub::store::{Connection, ConnectionKey, Ended, GroupKey};
 use crate::socket::Source;
 
-/// Ends conversations and hands out the connections whose sockets are gone.
+/// Ends memberships of closed connections, and removes connections whose sockets have ended.
 pub(super) fn end_all(
     on: &mut Memberships<'_>,
     closed_users: &mut ClosedUsers,

@@ -1,7 +1,8 @@
-//! One thread that owns sockets: its turn is poll, take commands, fan out, write each socket once.
+//! One thread that owns sockets. A turn of its loop: poll, take commands, fan out, write each
+//! socket once.
 //!
-//! Everything here is synchronous and owned by the thread, so there is no lock between a publication
-//! and a socket, and no order of events to reason about but the order of this file.
+//! Everything here is synchronous and owned by the thread, so there is no lock between a
+//! publication and a socket, and no order of events to reason about but the order of this file.
 
 mod admission;
 mod closed_users;
@@ -46,10 +47,10 @@ pub(super) const WAKER: Token = Token(usize::MAX);
 /// Longest sleep: the timers run once a second.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
-/// Sleep while something waits for room elsewhere, or while connections are closed at a rate.
+/// Sleep while a request waits for room, or while connections are being drained.
 const SHORT_SLEEP: Duration = Duration::from_millis(5);
 
-/// Sockets written before reads and timers get their share again: about a millisecond of writing.
+/// Sockets written before reads and timers run again: about a millisecond of writing.
 const SLICE: usize = 256;
 
 /// Commands of each lane taken in one turn, whatever they are.
@@ -58,7 +59,7 @@ const MAX_COMMANDS: usize = 1024;
 /// Bytes of one read; a largest message and its header, so that most messages are never copied.
 const SCRATCH: usize = 16 * 1024 + 14;
 
-/// Lends a shard's stores while its other fields stay free.
+/// Borrows a shard's stores separately from its other fields.
 macro_rules! memberships {
     ($shard:ident) => {
         Memberships {
@@ -87,21 +88,21 @@ pub(super) struct Shard {
     timers: Timers,
     pub(super) requests: RequestQueue,
     closed_users: ClosedUsers,
-    /// Inbound bytes of the socket being read; what is incomplete moves to the connection.
+    /// Input of the socket being read. Incomplete messages move to the connection.
     scratch: Vec<u8>,
     outbox_share: OutboxShare,
     draining: Option<Draining>,
     gauges: ShardMetrics,
 }
 
-/// The way to a shard.
+/// The handle of a shard.
 pub(super) struct ShardHandle {
     pub(super) inbox: Inbox,
-    /// Connections of the shard and on their way to it.
+    /// Connections of the shard, including those being handed over.
     pub(super) load: Arc<AtomicUsize>,
 }
 
-/// A shard without its thread, and the way to it.
+/// Builds a shard, without its thread, and its handle.
 pub(super) fn build(
     index: usize,
     instance: InstanceId,
@@ -138,7 +139,7 @@ pub(super) fn build(
 }
 
 impl Shard {
-    /// Works until drained, or until nobody holds the other end of the inbox.
+    /// Runs until drained, or until the other end of the inbox was dropped.
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(1024);
         loop {
@@ -161,8 +162,7 @@ impl Shard {
         self.resume_reading();
         self.close_drained();
         self.keep_outbox_share();
-        // What was answered since the batch must not wait for the next turn, which may be a second
-        // away.
+        // Answers given since the batch must not wait for the next turn, up to a second later.
         self.write_answers();
         self.account();
     }
@@ -203,7 +203,7 @@ impl Shard {
 
     pub(super) fn poll_sockets(&mut self, events: &mut Events, timeout: Duration) {
         if let Err(error) = self.poll.poll(events, Some(timeout)) {
-            // A signal is no event; anything else is a fault of the gateway that a retry may outlive.
+            // Interruptions by signals are expected. Other errors are logged and retried.
             if error.kind() != io::ErrorKind::Interrupted {
                 tracing::error!(%error, shard = self.context.index, "polling failed");
             }
@@ -262,7 +262,7 @@ impl Shard {
             OrderedCommand::Answer(answer) => self.answer(answer),
             OrderedCommand::PossibleGap(gap) => self.delivery().notify_possible_gap(&gap),
             OrderedCommand::Positions(groups, reply) => {
-                // Whoever asks may be gone.
+                // The caller may have gone.
                 let _ = reply.send(positions(&self.groups, groups.as_deref()));
             }
         }
@@ -276,7 +276,7 @@ impl Shard {
             PromptCommand::Confirmed { to, outcome } => {
                 self.memberships().confirmed(to, outcome);
             }
-            // Whoever asks may be gone, here and below.
+            // The caller may have gone, here and below.
             PromptCommand::ReportGroup(name, reply) => {
                 let _ = reply.send(report_group(&self.groups, &name));
             }
@@ -312,7 +312,7 @@ impl Shard {
         }
     }
 
-    /// The answer to a call or send, made elsewhere.
+    /// Handles the answer to a call or send.
     fn answer(&mut self, answer: Answer) {
         let Some(key) = self.connections.find(answer.to) else { return };
         self.connections.request_answered(key, answer.kind);
@@ -321,7 +321,7 @@ impl Shard {
         }
     }
 
-    /// Writes every touched socket once, giving reads and timers their share in between.
+    /// Writes every touched socket once, with reads and timers in between.
     fn write_batch(&mut self, events: &mut Events) {
         let touched = self.turn.take_touched();
         for (written, key) in touched.iter().enumerate() {
@@ -332,14 +332,14 @@ impl Shard {
             self.delivery().write_out(*key);
             self.end_step();
         }
-        // Reads in between may have answered; nothing new was linked.
+        // Reads in between may have queued answers, but linked nothing.
         self.turn.give_touched(touched);
         self.write_answers();
         finish_turn(&mut self.turn, self.context.metrics());
     }
 
-    /// Writes the connections that have something to write but no links; one of them may be closed
-    /// by it, and then has its close frame to write.
+    /// Writes connections that have something queued but no links. Writing may close one, whose
+    /// close frame is then written, too.
     fn write_answers(&mut self) {
         while let Some(key) = self.connections.next_to_write() {
             self.delivery().write_out(key);
@@ -352,7 +352,7 @@ impl Shard {
         self.end_step();
     }
 
-    /// Goes on with connections that had to wait.
+    /// Resumes reading connections that had to wait.
     fn resume_reading(&mut self) {
         let mut scratch = std::mem::take(&mut self.scratch);
         for waiting in self.connections.take_to_read() {
@@ -369,13 +369,13 @@ impl Shard {
         }
     }
 
-    /// Closes the slowest connections where the outboxes of the process are over their bound.
+    /// Closes the slowest connections if the outboxes of the process exceed their limit.
     fn keep_outbox_share(&mut self) {
         self.outbox_share.keep(&self.registry, &mut self.connections, &self.context);
         self.end_step();
     }
 
-    /// Takes out what ended during a step, so that the next finds every store whole.
+    /// Removes what ended during a step, so that the next step finds consistent stores.
     fn end_step(&mut self) {
         if !self.connections.has_ended() {
             return;
@@ -387,7 +387,7 @@ impl Shard {
         });
     }
 
-    /// Adds what the turn counted to the metrics.
+    /// Adds the turn's counts to the metrics.
     fn account(&mut self) {
         self.gauges.inbox.set(self.inbox.len() as f64);
         let tally = std::mem::take(&mut self.turn.tally);
@@ -415,7 +415,7 @@ impl Shard {
     }
 }
 
-/// Counts a connection out of what admission sees: the shard's load, the user's count.
+/// Counts a connection out of the shard's load and the user's connections.
 fn count_out(registry: &Registry, load: &AtomicUsize, sub: &Arc<str>) {
     load.fetch_sub(1, Ordering::Relaxed);
     registry.leave(sub);

@@ -1,15 +1,15 @@
-//! The bound of all outboxes together: over it, the largest make room.
+//! Keeps the limit of all outboxes together: beyond it, the largest are closed.
 
 use crate::hub::Registry;
 use crate::hub::context::Context;
 use crate::hub::store::Connections;
 use crate::protocol::Disconnect;
 
-/// What one shard adds to the outboxes of the process.
+/// One shard's share of the outboxes of the process.
 pub(super) struct OutboxShare {
     /// Bytes that all outboxes of the process may hold.
     limit: usize,
-    /// Bytes of this shard that the registry knows of.
+    /// Bytes of this shard as last reported to the registry.
     reported: usize,
 }
 
@@ -18,12 +18,12 @@ impl OutboxShare {
         Self { limit, reported: 0 }
     }
 
-    /// Reports what waits here and, where the process is over its bound, closes the connections with
-    /// the largest outboxes until the shard is within its share: seven eighths of the bound, divided
-    /// as the bytes are now. The eighth is room until connections are searched again.
+    /// Reports this shard's bytes. If the process exceeds the limit, closes the connections with
+    /// the largest outboxes until the shard is within its share: seven eighths of the limit, in
+    /// proportion to its bytes. The remaining eighth is room until connections are searched again.
     ///
-    /// They are closed, not cut: what a reader that is this slow misses is better recovered from
-    /// history than fetched through the same slow connection.
+    /// They are closed rather than emptied: so slow a reader better recovers from history than
+    /// through the same slow connection.
     pub(super) fn keep(
         &mut self,
         registry: &Registry,

@@ -1,4 +1,4 @@
-//! Answers to those who ask what happened to a group or a user.
+//! Builds the reports about a group or a user.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ pub(super) fn report_group(groups: &Groups, name: &GroupName) -> GroupReport {
     }
 }
 
-/// What is known of a user, and when the last close was: several shards may know of one.
+/// The report about a user, with the time of the last close, since several shards may have one.
 pub(super) fn report_user(
     context: &Context,
     connections: &Connections,

@@ -1,4 +1,4 @@
-//! What a connection needs without any input: pings, the end of its token, its own end.
+//! Timers of connections: pings, expiry of tokens, silence, the end of a close.
 
 use super::wheel::TimerWheel;
 use crate::frame::Frame;
@@ -9,10 +9,10 @@ use crate::hub::store::{
 };
 use crate::protocol::{Disconnect, outbound};
 
-/// The timers of a shard: the next of each connection.
+/// The timers of a shard: for each connection the next one.
 pub(super) struct Timers {
     wheel: TimerWheel,
-    /// Scratch: the connections met in one turn.
+    /// Scratch: the connections due in one turn.
     due: Vec<ConnectionKey>,
 }
 
@@ -21,7 +21,7 @@ impl Timers {
         Self { wheel: TimerWheel::new(), due: Vec::new() }
     }
 
-    /// Sets the timers that were changed and runs those whose second has come.
+    /// Sets the timers that changed, and runs those that are due.
     pub(super) fn run(
         &mut self,
         context: &Context,
@@ -33,7 +33,7 @@ impl Timers {
         let mut due = std::mem::take(&mut self.due);
         self.wheel.turn(u64::from(second), &mut due);
         for key in due.drain(..) {
-            // An entry may outlive its connection; a reused key has its own, with its own second.
+            // An entry may outlive its connection; a reused key has its own entry.
             if connections.get(key).is_some_and(|it| it.due <= second && !it.is_gone()) {
                 run_timer(context, connections, requests, key);
             }
@@ -82,7 +82,7 @@ fn run_timer(
         return connections.close(key, late, context);
     }
     if is_arriving {
-        // Nothing comes before the welcome.
+        // Nothing is sent before the welcome.
         return connections.reschedule(key);
     }
     if connection.renewal.hook_mut().is_some_and(|hook| hook.is_due(unix)) {
@@ -101,8 +101,8 @@ fn run_timer(
     }
     if second >= connection.pinged + ping {
         connection.pinged = second;
-        // Also to one that reads slowly: it goes ahead of what waits, and without it a slow reader
-        // that sends nothing would pass for a dead one. Two wait at most.
+        // Also sent to slow readers, ahead of queued events: otherwise a slow reader that sends
+        // nothing would seem dead. At most two are queued.
         answers[1] = Some(if is_v1 { outbound::ping() } else { Frame::ping() });
     }
     for frame in answers.into_iter().flatten() {
@@ -113,16 +113,16 @@ fn run_timer(
 
 /// The second of the shard's clock at which a connection has been silent for too long.
 ///
-/// Silence is counted from the last input, or from the end of a pause of the process: what clients
-/// sent during it may be unread. A ping goes out within the first part of it, so the grace is time to
-/// answer one.
+/// Silence is counted from the last input, or from the end of a pause of the process, since input
+/// may still be unread then. A ping is sent before the grace begins, so the grace is the time to
+/// answer it.
 fn silent_at(context: &Context, connection: &Connection) -> u32 {
     let ping = context.config.connection.ping.as_secs() as u32;
     let grace = context.config.connection.ping_grace.as_secs() as u32;
-    connection.heard.max(context.clock.resumed()) + ping + grace
+    connection.last_input.max(context.clock.resumed()) + ping + grace
 }
 
-/// The second of the shard's clock at which something may have to be done for a connection.
+/// The second of the shard's clock at which a connection's next timer is due.
 fn due(context: &Context, connection: &Connection) -> u32 {
     let ping = context.config.connection.ping.as_secs() as u32;
     let (second, unix) = (context.clock.second(), context.clock.unix());

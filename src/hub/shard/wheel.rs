@@ -1,16 +1,15 @@
-//! When to run a timer: one coarse wheel per shard instead of a timer per connection.
+//! A coarse timer wheel per shard, instead of a timer per connection.
 
 use crate::hub::store::ConnectionKey;
 
-/// Slots of a second each. A connection due later is looked at once a round and put back: once a minute
-/// costs nothing, and an entry stays four bytes.
+/// Slots of one second each. A connection due later is checked once per round and put back, which
+/// costs little, and an entry needs four bytes only.
 const SLOTS: u64 = 64;
 
-/// The wheel. A connection put again (its timer was moved forward) leaves an entry behind, which its
-/// owner passes over.
+/// The wheel. Rescheduling a connection leaves its old entry behind, which the owner ignores.
 pub(super) struct TimerWheel {
     slots: Vec<Vec<ConnectionKey>>,
-    /// The second that was turned to last.
+    /// The second of the last turn of the wheel.
     second: u64,
 }
 
@@ -19,22 +18,22 @@ impl TimerWheel {
         Self { slots: vec![Vec::new(); SLOTS as usize], second: 0 }
     }
 
-    /// Puts `key` where it is met at `second`, or after one round if that is farther; the second at
-    /// which it is met.
+    /// Schedules `key` for `second`, or for the end of one round if that is later. Returns the
+    /// second.
     pub(super) fn put(&mut self, key: ConnectionKey, second: u64) -> u64 {
         let second = second.clamp(self.second + 1, self.second + SLOTS - 1);
         self.slots[(second % SLOTS) as usize].push(key);
         second
     }
 
-    /// Turns to `second`, collecting the connections met on the way into `due`.
+    /// Advances to `second`, and collects the connections of all passed slots in `due`.
     pub(super) fn turn(&mut self, second: u64, due: &mut Vec<ConnectionKey>) {
-        // After a pause longer than a round every slot is met once.
+        // After a pause longer than a round every slot is visited once.
         let from = (self.second + 1).max((second + 1).saturating_sub(SLOTS));
         for passed in from..=second {
             let slot = &mut self.slots[(passed % SLOTS) as usize];
             due.append(slot);
-            // A burst of arrivals must not stay resident as an empty slot.
+            // Memory of a burst of connections is released.
             if slot.capacity() > 1024 {
                 *slot = Vec::new();
             }

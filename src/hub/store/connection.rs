@@ -1,4 +1,4 @@
-//! What the hub knows of one connection.
+//! The state of one connection.
 
 use std::sync::Arc;
 
@@ -14,17 +14,17 @@ use crate::protocol::Encoding;
 use crate::socket::ClientSocket;
 use crate::telemetry::Protocol;
 
-/// Requests under way per connection before it is not read any more.
+/// Requests in flight per connection; beyond it reading pauses.
 const MAX_IN_FLIGHT: u8 = 16;
 
 /// One connection.
 ///
-/// In this order in memory: a delivery touches the chain, the encoding, the phase, the count and the
-/// beginning of the socket, which are its first bytes, and the system call between two connections
-/// leaves little of either in the nearest cache.
+/// The order in memory matters: a delivery touches the chain, the encoding, the phase, the count
+/// and the beginning of the socket. They come first and share cache lines, since the system call
+/// between two connections evicts much of the nearest cache.
 #[repr(C)]
 pub(in crate::hub) struct Connection {
-    /// What this turn has for it.
+    /// The frames of this turn for it.
     pub(in crate::hub) chain: FrameChain,
     pub(in crate::hub) encoding: Encoding,
     pub(super) phase: ConnectionPhase,
@@ -32,14 +32,14 @@ pub(in crate::hub) struct Connection {
     pub(in crate::hub) socket: ClientSocket,
     pub(in crate::hub) id: ConnectionId,
     pub(in crate::hub) identity: Identity,
-    /// Changes posted before it do not concern it.
+    /// Changes posted before it do not apply to it.
     pub(in crate::hub) posted: PostedAt,
     pub(in crate::hub) route: u16,
     /// Values of the route's path parameters; almost always none.
     pub(in crate::hub) parameters: Option<Box<[(String, String)]>>,
     pub(super) memberships: Vec<Membership>,
     pub(in crate::hub) renewal: Renewal,
-    /// Requests under way; reading pauses at a bound, so they need no queue of their own.
+    /// Requests in flight. Reading pauses at a limit, so they need no queue.
     pub(in crate::hub) in_flight: InFlight,
     /// Its requests that wait in the queue.
     pub(super) stalled: u32,
@@ -48,28 +48,28 @@ pub(in crate::hub) struct Connection {
     pub(in crate::hub) frames: FrameBudget,
     /// Seconds of the shard's clock: arrival, last input, last ping, next run of its timer.
     pub(in crate::hub) since: u32,
-    pub(in crate::hub) heard: u32,
+    pub(in crate::hub) last_input: u32,
     pub(in crate::hub) pinged: u32,
     pub(in crate::hub) due: u32,
     /// Bytes of its outbox as they were last counted.
     pub(super) counted_bytes: usize,
-    /// What it did not get, once there is something.
+    /// Dropped publications, once there are any.
     pub(in crate::hub) dropped: Option<Box<Dropped>>,
     /// The user's other connections.
     pub(super) next: Option<ConnectionKey>,
     pub(super) previous: Option<ConnectionKey>,
 }
 
-/// How far a connection is.
+/// The phase of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::hub) enum ConnectionPhase {
     /// Its first memberships are not answered yet; it is not read.
     Arriving,
-    /// It converses.
+    /// It exchanges messages.
     Open,
-    /// Its close frame is under way; its input is discarded, until this second at most.
+    /// Its close frame is being sent, and its input is discarded, at most until this second.
     Closing(u32),
-    /// Its socket is of no more use; it is taken out at the end of the step.
+    /// Its socket has ended; it is removed at the end of the step.
     Gone,
 }
 
@@ -84,7 +84,7 @@ pub(in crate::hub) enum Renewal {
     Hook(Box<HookRenewal>),
 }
 
-/// What is kept of a [`HookIdentity`].
+/// The stored part of a [`HookIdentity`].
 pub(in crate::hub) struct HookRenewal {
     /// Replayed to the hook.
     pub(in crate::hub) request: Arc<[u8]>,
@@ -99,7 +99,7 @@ pub(in crate::hub) struct HookRenewal {
 /// A connection's requests that are not answered yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::hub) enum InFlight {
-    /// v1: answers carry ids, so several may be under way.
+    /// v1: answers carry ids, so several may be in flight.
     Many {
         /// Calls among them.
         calls: u8,
@@ -108,7 +108,7 @@ pub(in crate::hub) enum InFlight {
     },
     /// Plain: one call at a time, since the client cannot tell the answers apart.
     One {
-        /// Whether a call is under way.
+        /// Whether a call is in flight.
         busy: bool,
     },
 }
@@ -117,7 +117,7 @@ pub(in crate::hub) enum InFlight {
 #[derive(Debug, Clone, Copy)]
 pub(in crate::hub) struct FrameBudget {
     left: u32,
-    /// Milliseconds of the shard's clock, wrapping after 49 days: differences hold all the same.
+    /// Milliseconds of the shard's clock, wrapping after 49 days; differences stay correct.
     filled: u32,
 }
 
@@ -165,7 +165,7 @@ impl Connection {
             joining: 0,
             frames,
             since: second,
-            heard: second,
+            last_input: second,
             pinged: second,
             due: u32::MAX,
             sent: 0,
@@ -192,8 +192,7 @@ impl Connection {
         &self.memberships
     }
 
-    /// Whether it is not to be read for now. One that is closing is read: its peer's close is
-    /// awaited.
+    /// Whether reading is paused. A closing connection is read, since its peer's close is awaited.
     pub(in crate::hub) fn must_wait(&self) -> bool {
         match self.phase {
             ConnectionPhase::Arriving => true,
@@ -202,7 +201,7 @@ impl Connection {
         }
     }
 
-    /// Whether it is in conversation, or about to be.
+    /// Whether it is open or arriving.
     pub(in crate::hub) fn is_open(&self) -> bool {
         matches!(self.phase, ConnectionPhase::Arriving | ConnectionPhase::Open)
     }
@@ -212,11 +211,11 @@ impl Connection {
     }
 }
 
-/// The longest before the end of a token at which a v1 client is told that it needs a new one.
+/// The longest time before the expiry of a token at which `auth_due` is sent.
 const AUTH_DUE_SECONDS: u64 = 60;
 
 impl Renewal {
-    /// `life`: seconds for which the identity is good.
+    /// `life`: seconds for which the identity is valid.
     pub(in crate::hub) fn of(credential: Credential, life: u64) -> Self {
         match credential {
             Credential::Token => Self::token(life),
@@ -226,8 +225,8 @@ impl Renewal {
         }
     }
 
-    /// Renewed by the client, which is asked for a new token when a fifth of its life is left: with a
-    /// fixed minute, tokens that live less are asked for again as soon as they are accepted.
+    /// Renewed by the client. `auth_due` is sent when a fifth of the token's life is left, since
+    /// with a fixed minute it would be sent immediately for tokens that live less.
     pub(in crate::hub) fn token(life: u64) -> Self {
         Self::Token { announce_before: (life / 5).clamp(1, AUTH_DUE_SECONDS) as u8 }
     }
@@ -245,7 +244,7 @@ impl HookRenewal {
         !self.is_asked && unix >= self.ask_at
     }
 
-    /// The second of the shard's clock at which it is due, which is `second` at `unix`.
+    /// The second of the shard's clock at which the renewal is due. `second` is the time at `unix`.
     pub(in crate::hub) fn due(&self, second: u32, unix: u64) -> u32 {
         if self.is_asked {
             return u32::MAX;
@@ -291,7 +290,7 @@ impl InFlight {
         }
     }
 
-    /// Calls under way.
+    /// Calls in flight.
     pub(in crate::hub) fn calls(self) -> u32 {
         match self {
             Self::Many { calls, .. } => calls.into(),
@@ -305,7 +304,7 @@ impl FrameBudget {
         Self { left: burst.saturating_mul(1000), filled: now_ms as u32 }
     }
 
-    /// Takes one frame; whether there was one to take.
+    /// Takes one frame from the budget. Returns whether there was one.
     pub(in crate::hub) fn take(&mut self, rate: u32, burst: u32, now_ms: u64) -> bool {
         let passed = (now_ms as u32).wrapping_sub(self.filled);
         self.filled = now_ms as u32;

@@ -1,9 +1,9 @@
-//! All connections of a shard, and the work that the end of a step owes them.
+//! All connections of a shard, and the work to be done for them at the end of a step.
 //!
-//! A connection that ends is marked where it happens and taken out at the end of the step
-//! ([`Connections::take_ended`]), with its memberships. So nothing that delivers, joins or reads
-//! sees a group or a connection disappear under it. The alternative, ending it at once, made every
-//! loop over members ask after each of them whether the group was still there.
+//! A connection that ends is marked immediately, and removed with its memberships at the end of the
+//! step ([`Connections::take_ended`]). So no group or connection disappears while something
+//! delivers, joins or reads. Removing it immediately would force every loop over members to check
+//! after each of them whether the group still exists.
 
 use std::collections::HashMap;
 use std::ops::{Index, IndexMut};
@@ -31,13 +31,13 @@ const ABNORMAL: u16 = 1006;
 pub(in crate::hub) struct Connections {
     connections: Slab<Connection>,
     by_serial: HashMap<u64, ConnectionKey>,
-    /// First of each user's connections; the others hang on it.
+    /// First of each user's connections; the others are linked from it.
     by_user: HashMap<Arc<str>, ConnectionKey>,
-    /// Have something to write that is linked to no frame of the turn.
+    /// Connections with something to write that is no frame of the turn.
     to_write: Vec<ConnectionKey>,
-    /// Their input waits and may be read.
+    /// Connections whose input waits and may be read.
     to_read: Vec<(ConnectionKey, u64)>,
-    /// Their next timer is to be set.
+    /// Connections whose next timer must be set.
     to_schedule: Vec<ConnectionKey>,
     ended: Vec<Ended>,
     waiting_bytes: usize,
@@ -45,15 +45,15 @@ pub(in crate::hub) struct Connections {
 
 /// What has ended during a step.
 pub(in crate::hub) enum Ended {
-    /// A conversation: memberships and what waits for them go.
+    /// The exchange of messages: memberships and queued events are dropped.
     Conversation {
         key: ConnectionKey,
         /// As counted and reported.
         code: u16,
-        /// Events that waited, by source.
+        /// Queued events, by source.
         lost: Vec<(Source, u32)>,
     },
-    /// The socket: the connection goes.
+    /// The socket: the connection is removed.
     Socket(ConnectionKey),
 }
 
@@ -107,7 +107,7 @@ impl Connections {
         std::iter::successors(first, |key| self[*key].next)
     }
 
-    /// Calls of one user under way from here.
+    /// Calls in flight of one user on this shard.
     pub(in crate::hub) fn calls_of_user(&self, sub: &str) -> u32 {
         self.of_user(sub).map(|key| self[key].in_flight.calls()).sum()
     }
@@ -120,16 +120,16 @@ impl Connections {
         self.connections.is_empty()
     }
 
-    /// Whether a connection is there and not at its end.
+    /// Whether a connection exists and is not closing.
     pub(in crate::hub) fn is_open(&self, key: ConnectionKey) -> bool {
         self.get(key).is_some_and(Connection::is_open)
     }
 
-    /// The conversation begins: from now on silence counts.
+    /// Opens a connection: silence counts from now on.
     pub(in crate::hub) fn open(&mut self, key: ConnectionKey, second: u32) {
         let connection = &mut self[key];
         connection.phase = ConnectionPhase::Open;
-        (connection.heard, connection.pinged) = (second, second);
+        (connection.last_input, connection.pinged) = (second, second);
         self.resume(key);
         self.reschedule(key);
     }
@@ -145,8 +145,8 @@ impl Connections {
         }
     }
 
-    /// Ends a conversation: the close frame takes the place of what waits, memberships end with the
-    /// step, the socket when the peer has answered or its time is over.
+    /// Closes a connection: the close frame replaces everything queued, memberships end with the
+    /// step, the socket ends when the peer has answered or its time is over.
     pub(in crate::hub) fn close(
         &mut self,
         key: ConnectionKey,
@@ -179,11 +179,11 @@ impl Connections {
         self.recount(key);
         self.reschedule(key);
         self.to_write.push(key);
-        // Its peer's close may stand in what waits, or behind it.
+        // Its peer's close may be in the input that waits, or after it.
         self.resume(key);
     }
 
-    /// Gives up a socket that is of no more use, with all that waits for it.
+    /// Abandons a socket that has failed, with everything queued for it.
     pub(in crate::hub) fn abandon(&mut self, key: ConnectionKey) {
         let Some(connection) = self.get_mut(key).filter(|connection| !connection.is_gone()) else {
             return;
@@ -198,8 +198,8 @@ impl Connections {
         self.ended.push(Ended::Socket(key));
     }
 
-    /// Counts what waits for a connection, after its outbox has changed. Connections whose sockets
-    /// keep up have none, so the usual delivery does not come here.
+    /// Updates the counted bytes after an outbox has changed. Connections whose sockets keep up
+    /// have no outbox, so the usual delivery does not call this.
     pub(in crate::hub) fn recount(&mut self, key: ConnectionKey) {
         let connection = &mut self.connections[key as usize];
         let bytes = connection.socket.waiting().1;
@@ -207,12 +207,12 @@ impl Connections {
         connection.counted_bytes = bytes;
     }
 
-    /// Bytes that wait in all outboxes.
+    /// Bytes queued in all outboxes.
     pub(in crate::hub) fn waiting_bytes(&self) -> usize {
         self.waiting_bytes
     }
 
-    /// The open connections for which something waits, largest first.
+    /// The open connections with queued events, largest first.
     pub(in crate::hub) fn by_waiting_bytes(&self) -> Vec<(usize, ConnectionKey)> {
         let all = self.connections.iter().filter(|(_, it)| it.counted_bytes > 0 && it.is_open());
         let mut waiting: Vec<_> =
@@ -231,33 +231,33 @@ impl Connections {
         }
     }
 
-    /// Has a connection written at the end of the turn although no frame of the turn is for it.
+    /// Schedules a connection to be written at the end of the turn, without a frame of the turn.
     pub(in crate::hub) fn write_later(&mut self, key: ConnectionKey) {
         self.to_write.push(key);
     }
 
-    /// Has a connection's input read before the shard sleeps.
+    /// Schedules a connection's waiting input to be read before the shard sleeps.
     pub(in crate::hub) fn resume(&mut self, key: ConnectionKey) {
         self.to_read.push((key, self[key].id.serial));
     }
 
-    /// Has a connection's next timer set before the shard sleeps.
+    /// Schedules a connection's next timer to be set before the shard sleeps.
     pub(in crate::hub) fn reschedule(&mut self, key: ConnectionKey) {
         self.to_schedule.push(key);
     }
 
-    /// A request of this connection was answered: one less is under way.
+    /// A request of this connection was answered.
     pub(in crate::hub) fn request_answered(&mut self, key: ConnectionKey, kind: RequestKind) {
         self[key].in_flight.end(kind);
         self.resume(key);
     }
 
-    /// A request of this connection waits for room, and so must the connection.
+    /// A request of this connection waits for room, so reading it pauses.
     pub(in crate::hub) fn request_stalled(&mut self, key: ConnectionKey) {
         self[key].stalled += 1;
     }
 
-    /// A request that waited has found room; the connection may be another's by now.
+    /// A request that waited has found room. The key may belong to another connection by now.
     pub(in crate::hub) fn request_placed(&mut self, key: ConnectionKey, serial: u64) {
         if let Some(connection) = self.get_mut(key).filter(|it| it.id.serial == serial) {
             connection.stalled -= 1;
@@ -290,8 +290,8 @@ impl Connections {
         !self.ended.is_empty()
     }
 
-    /// What ended during this step, in order. The caller ends the memberships and removes what has
-    /// no socket any more.
+    /// What ended during this step, in order. The caller ends memberships and removes connections
+    /// without a socket.
     pub(in crate::hub) fn take_ended(&mut self) -> Vec<Ended> {
         std::mem::take(&mut self.ended)
     }

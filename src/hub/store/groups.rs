@@ -1,4 +1,4 @@
-//! The groups of one shard and who is in them: dense, so that a fan-out walks an array.
+//! The groups of one shard and their members, in dense arrays for fast fan-out.
 
 use std::collections::HashMap;
 
@@ -19,16 +19,16 @@ pub(in crate::hub) struct Group {
     members: Vec<GroupMember>,
     sent: u64,
     dropped: Dropped,
-    /// The newest position that every live member has had, or need not have: seen live, or answered
-    /// to the first of them.
+    /// The newest position that every live member has passed: delivered live, or answered to the
+    /// first of them.
     reached: Option<Position>,
 }
 
-/// One member of a group: eight bytes, since a fan-out reads them all.
+/// One member of a group, in eight bytes, since a fan-out reads them all.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::hub) struct GroupMember {
     pub(in crate::hub) connection: ConnectionKey,
-    /// Where the connection's [`Membership`] of this group stands.
+    /// The index of the connection's [`Membership`] of this group.
     place: u16,
     /// Whether publications are held back for it: its state is in [`Joins`](super::Joins).
     pub(in crate::hub) is_joining: bool,
@@ -59,7 +59,7 @@ impl Groups {
         group.filter(|group| group.generation == key.generation)
     }
 
-    /// The limits of a group, or of the targets that are none.
+    /// The limits of a group, or of other targets.
     pub(in crate::hub) fn limits_of(&self, key: Option<GroupKey>) -> Limits {
         key.and_then(|key| self.get(key)).map_or_else(Limits::default, |group| group.limits)
     }
@@ -86,26 +86,26 @@ impl Groups {
         }
     }
 
-    /// Counts publications that members do not get.
+    /// Counts publications dropped for members.
     pub(in crate::hub) fn count_dropped(&mut self, key: GroupKey, dropped: &Dropped) {
         if let Some(group) = self.get_mut(key) {
             group.dropped.add(dropped);
         }
     }
 
-    /// Notes that every live member has had what stands up to `position`.
+    /// Records that every live member has passed `position`.
     pub(in crate::hub) fn reach(&mut self, key: GroupKey, position: &Position) {
         if let Some(group) = self.get_mut(key) {
             group.reached = Some(position.clone());
         }
     }
 
-    /// Finds or makes the group of this name.
+    /// Finds or creates the group of this name.
     fn ensure(&mut self, name: &GroupName, limits: impl FnOnce() -> Limits) -> GroupKey {
         if let Some(key) = self.find(name) {
             return key;
         }
-        // A key would have to be kept over four thousand million groups to be taken for another.
+        // A stale key could match only after four billion more groups.
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         let index = self.groups.insert(Group {
@@ -122,7 +122,7 @@ impl Groups {
         key
     }
 
-    /// Makes a member whose publications are held back; `None` if it is one already.
+    /// Adds a member whose publications are held back; `None` if it is a member already.
     pub(in crate::hub) fn join(
         &mut self,
         connections: &mut Connections,
@@ -157,7 +157,7 @@ impl Groups {
         memberships.iter().any(|m| m.group == key).then_some(key)
     }
 
-    /// Lets publications through to a member whose join is over.
+    /// Makes a member live whose join is complete.
     pub(in crate::hub) fn let_through(
         &mut self,
         connections: &Connections,
@@ -171,7 +171,7 @@ impl Groups {
         }
     }
 
-    /// Ends a membership; the group's name if that was its last member here.
+    /// Ends a membership. Returns the group's name if that was its last member here.
     pub(in crate::hub) fn leave(
         &mut self,
         connections: &mut Connections,
@@ -218,7 +218,7 @@ impl Group {
         &self.dropped
     }
 
-    /// Whether every live member has had `position`, or need not have it.
+    /// Whether every live member has passed `position`.
     pub(in crate::hub) fn has_reached(&self, position: &Position) -> bool {
         self.reached.as_ref().is_some_and(|reached| position.is_covered_by(reached))
     }

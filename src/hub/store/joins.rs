@@ -1,16 +1,12 @@
-//! Where each join stands that is not over, and what is held back for it.
+//! The state of each join in progress, and what is held back for it.
 //!
-//! A join has its live publications from the moment the shard knows of it, while its position and
-//! replay are still being fetched; held back until then, they follow the replay without gap,
-//! duplicate or reorder.
+//! A joining member receives live publications while its position and replay are still being
+//! fetched. They are held back, and follow the replay without gap, duplicate or reorder.
 //!
-//! ```text
-//! join ─► Awaiting ─┬─ answered ───────────────────────────────────────────► live
-//!                   ├─ answered ahead of here ─► CatchingUp ─ first newer ─► live
-//!                   └─ refused, left, closed ──────────────────────────────► no member
-//! ```
-//! Live members and those that are none have no state here: [`GroupMember::is_joining`] keeps
-//! a fan-out from asking for it.
+//! ```text join ─► Awaiting ─┬─ answered ───────────────────────────────────────────► live
+//! ├─ answered ahead of here ─► CatchingUp ─ first newer ─► live                   └─ refused,
+//! left, closed ──────────────────────────────► no member ``` Live members and non-members have no
+//! state here: [`GroupMember::is_joining`] keeps a fan-out from asking for it.
 //!
 //! [`GroupMember::is_joining`]: super::groups::GroupMember::is_joining
 
@@ -21,9 +17,9 @@ use super::keys::{ConnectionKey, GroupKey};
 use crate::event::{Position, Publication};
 use crate::protocol::outbound::{Gap, GapReason, Notice};
 
-/// The joins of one shard; empty but for their moments.
+/// The joins of one shard. Usually empty.
 ///
-/// `None` stands for what is addressed to an arriving connection itself, which has to follow its
+/// `None` stands for events addressed to an arriving connection itself, which must follow its
 /// `welcome`.
 #[derive(Default)]
 pub(in crate::hub) struct Joins {
@@ -32,30 +28,30 @@ pub(in crate::hub) struct Joins {
 }
 
 enum JoinState {
-    /// The layer was asked under this ticket; what is published meanwhile is buffered.
+    /// The layer was asked with this ticket. Publications are buffered meanwhile.
     Awaiting { ticket: u64, buffer: JoinBuffer },
-    /// Answered with a position that the live publications have not reached here: what comes up to
-    /// it was replayed, or is not wanted.
+    /// Answered with a position ahead of the live publications here. Those up to it are dropped,
+    /// since they were replayed or are not wanted.
     CatchingUp(Position),
 }
 
-/// What an answer means to a membership.
+/// How an answer relates to a membership.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::hub) enum JoinAnswer {
     /// It ends the join that awaits it.
     Expected,
     /// The group was left, and joined again since: the later join has its own answer.
     Superseded,
-    /// Held when it was asked for once more: nothing changes, and nothing is replayed.
+    /// The group was already joined: nothing changes, and nothing is replayed.
     AlreadyHeld,
 }
 
-/// What becomes of a publication for a member that is joining.
+/// What happens with a publication for a member that is joining.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::hub) enum Buffered {
-    /// It waits, or is known already.
+    /// It is buffered, or is already known.
     Held,
-    /// It is the first that is new: from now on everything is live.
+    /// It is the first new one: the member is live from now on.
     Live,
 }
 
@@ -65,7 +61,7 @@ pub(in crate::hub) struct JoinBuffer {
     /// Oldest first.
     pub(in crate::hub) publications: Vec<Arc<Publication>>,
     bytes: usize,
-    /// The publications behind those that were not kept, since a bound was reached.
+    /// The publications that were not kept, since a limit was reached.
     missed: Option<Missed>,
     /// Whether the layer may have lost some meanwhile.
     pub(in crate::hub) possible_gap: bool,
@@ -73,14 +69,14 @@ pub(in crate::hub) struct JoinBuffer {
 
 struct Missed {
     count: u64,
-    /// Those besides that are not for this member.
+    /// Further ones that are not for this member.
     left_out: u64,
     /// First and last, where the group has positions.
     range: Option<(Position, u64)>,
 }
 
 impl Joins {
-    /// A number by which the answer to a join is known.
+    /// A new number that identifies the answer to a join.
     pub(in crate::hub) fn next_ticket(&mut self) -> u64 {
         self.last_ticket += 1;
         self.last_ticket
@@ -122,7 +118,7 @@ impl Joins {
         }
     }
 
-    /// Lets nothing through up to `position`, which was answered ahead of the live publications.
+    /// Drops live publications up to `position`, which was answered ahead of them.
     pub(in crate::hub) fn catch_up(
         &mut self,
         connection: ConnectionKey,
@@ -157,8 +153,7 @@ impl Joins {
         Buffered::Held
     }
 
-    /// Notes for a member that awaits its answer that the layer may have lost publications; whether
-    /// it does await it.
+    /// Records a possible loss for a member that awaits its answer. Returns whether it does.
     pub(in crate::hub) fn note_possible_gap(
         &mut self,
         connection: ConnectionKey,
@@ -170,7 +165,7 @@ impl Joins {
         true
     }
 
-    /// The position that was answered to a member and that the live publications have yet to reach.
+    /// The answered position that live publications have not reached yet.
     pub(in crate::hub) fn catching_up(
         &self,
         connection: ConnectionKey,
@@ -182,14 +177,14 @@ impl Joins {
         }
     }
 
-    /// Ends a join, which is answered, refused or left; what was held back for it.
+    /// Ends a join that was answered, refused or left. Returns what was held back for it.
     pub(in crate::hub) fn end(
         &mut self,
         connection: ConnectionKey,
         group: Option<GroupKey>,
     ) -> JoinBuffer {
         let ended = self.states.remove(&(connection, group));
-        // A wave of arrivals must not stay resident as an empty table.
+        // Memory of a wave of joins is released.
         if self.states.capacity() > 1024 && self.states.is_empty() {
             self.states = HashMap::new();
         }
@@ -214,7 +209,7 @@ impl JoinBuffer {
     ) {
         let bytes = self.bytes + publication.event.json().len();
         let fits = self.publications.len() < capacity as usize && bytes <= max_bytes;
-        // Once one is missed, so are those behind it: the gap has one place.
+        // Once one is missed, later ones are missed, too: there is a single gap.
         if fits && self.missed.is_none() {
             self.bytes = bytes;
             self.publications.push(Arc::clone(publication));
@@ -233,12 +228,12 @@ impl JoinBuffer {
         }
     }
 
-    /// How many are lost if nothing of this is delivered.
+    /// The number of publications lost if this buffer is dropped.
     pub(in crate::hub) fn len(&self) -> u64 {
         self.publications.len() as u64 + self.missed.as_ref().map_or(0, |missed| missed.count)
     }
 
-    /// What stands behind the publications kept, without what stands in the replay up to `answered`.
+    /// The publications missed after those kept, without those in the replay up to `answered`.
     pub(in crate::hub) fn missed(self, answered: Option<&Position>) -> Option<Notice> {
         let Missed { count, left_out, mut range } = self.missed?;
         let mut lost = Some(count);
@@ -253,7 +248,7 @@ impl JoinBuffer {
             lost = match (left_out, is_cut) {
                 (0, _) => Some(*last - first.offset + 1),
                 (_, false) => Some(count),
-                // How many of them stand in the replay, nobody has noted.
+                // It is unknown how many of them are in the replay.
                 (_, true) => None,
             };
         }

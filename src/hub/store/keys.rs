@@ -4,8 +4,8 @@
 /// connection's id or serial beside it.
 pub(in crate::hub) type ConnectionKey = u32;
 
-/// A group of a shard. Outlives the group: a later group in the same place has another generation,
-/// so a key that was kept too long finds nothing instead of somebody else's group.
+/// A group of a shard. May outlive the group: a later group with the same index has another
+/// generation, so a stale key finds nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::hub) struct GroupKey {
     pub(super) index: u32,
@@ -16,7 +16,7 @@ pub(in crate::hub) struct GroupKey {
 #[derive(Debug, Clone, Copy)]
 pub(in crate::hub) struct Membership {
     pub(in crate::hub) group: GroupKey,
-    /// Where the group's member stands.
+    /// The index among the group's members.
     pub(super) place: u32,
     /// Whether a back end made it: a new token does not end it then.
     pub(in crate::hub) by_backend: bool,

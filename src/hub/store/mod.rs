@@ -1,4 +1,4 @@
-//! What a shard owns, each store with its own invariants and none with a way to the shard.
+//! The stores of a shard, each with its own invariants and without access to the shard.
 
 mod connection;
 mod connections;

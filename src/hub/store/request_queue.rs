@@ -1,4 +1,4 @@
-//! What a shard wants done elsewhere, waiting for room in the bounded channel of its kind.
+//! A shard's requests to other rooms, waiting for room in the bounded channel of their kind.
 
 use std::collections::VecDeque;
 
@@ -31,9 +31,9 @@ pub(in crate::hub) struct RequestSenders {
 
 /// The shard's side of the channels.
 ///
-/// Bounded without a loss: a connection whose request finds no room is not read until it does, so
-/// there is at most one of its own waiting per connection, and one about it; releases are at most
-/// the groups once held.
+/// Bounded without losses: a connection whose request finds no room is not read until it does. So
+/// at most one request of each connection waits, and one about it. Releases are bounded by the
+/// groups that were held.
 pub(in crate::hub) struct RequestQueue {
     senders: RequestSenders,
     shard: usize,
@@ -41,7 +41,7 @@ pub(in crate::hub) struct RequestQueue {
     sends: VecDeque<Waiting>,
     calls: VecDeque<Waiting>,
     confirmations: VecDeque<Waiting>,
-    /// Sends and calls of connections that have joins under way.
+    /// Sends and calls of connections with joins in flight.
     behind_joins: Vec<Waiting>,
     released: Vec<GroupName>,
 }
@@ -70,15 +70,15 @@ pub(in crate::hub) fn request_channels(capacity: usize) -> (RequestSenders, Requ
 }
 
 impl Request {
-    /// Whether it waits for earlier joins of its connection: a client that joins a group and then sends
-    /// to it expects to receive what it sent.
+    /// Whether it waits for earlier joins of its connection: a client that joins a group and then
+    /// sends to it expects to receive what it sent.
     fn follows_joins(&self) -> bool {
         matches!(self, Self::Send(_) | Self::Call(_))
     }
 }
 
 impl RequestSenders {
-    /// Gives the request back if there is no room.
+    /// Returns the request if there is no room.
     fn try_send(&self, request: Request) -> Result<(), Request> {
         match request {
             Request::Join(join) => {
@@ -105,7 +105,7 @@ impl RequestSenders {
     }
 }
 
-/// A closed channel takes everything: the gateway ends, and the connections with it.
+/// A closed channel drops requests: the gateway is ending, with all connections.
 fn give_back<T>(
     sent: Result<(), TrySendError<T>>,
     request: impl Fn(T) -> Request,
@@ -150,7 +150,7 @@ impl RequestQueue {
         }
     }
 
-    /// Notes that the last member of `group` on this shard is gone.
+    /// Records that the last member of `group` on this shard has left.
     pub(in crate::hub) fn release(&mut self, group: GroupName) {
         self.released.push(group);
     }
@@ -168,7 +168,7 @@ impl RequestQueue {
         lines.iter().any(|line| !line.is_empty()) || !self.released.is_empty()
     }
 
-    /// Sends what waits, as far as there is room.
+    /// Sends waiting requests, as far as there is room.
     pub(in crate::hub) fn send(&mut self, connections: &mut Connections, groups: &Groups) {
         for waiting in std::mem::take(&mut self.behind_joins) {
             let connection = connections.get(waiting.connection);
@@ -189,7 +189,7 @@ impl RequestQueue {
         }
     }
 
-    /// A group that has found a member again is not released: its join may have gone out before.
+    /// A group that has members again is not released: its join may already have been sent.
     fn send_released(&mut self, groups: &Groups) {
         self.released.retain(|name| groups.find(name).is_none());
         if self.released.is_empty() {
@@ -228,7 +228,7 @@ fn send_line(
             }
         }
     }
-    // What a wave of requests has needed is not kept.
+    // Memory of a wave of requests is released.
     if line.capacity() > 1024 {
         *line = VecDeque::new();
     }

@@ -1,4 +1,4 @@
-//! The batch of one turn: each publication framed once, each receiver a link of eight bytes.
+//! The batch of one turn: a frame per publication, a link of eight bytes per receiver.
 //!
 //! A turn takes what waits in the inbox, links every receiver to the frames it gets, then writes
 //! each touched socket once. Nothing here is allocated per receiver once the vectors have grown.
@@ -14,10 +14,10 @@ use crate::socket::Limits;
 /// End of a chain of links.
 const NONE: u32 = u32::MAX;
 
-/// Publications that one turn takes at most, so that reading and pings get their share.
+/// The most publications of one turn, so that reads and pings are not starved.
 pub(in crate::hub) const MAX_PUBLICATIONS: usize = 64;
 
-/// Bytes of events that one turn takes at most; the 65th small event or the fifth large one waits.
+/// The most bytes of events in one turn; the 65th small event or the fifth large one waits.
 pub(in crate::hub) const MAX_BYTES: usize = 256 * 1024;
 
 /// Links after which a turn takes no more publications: 512 KiB of links.
@@ -35,7 +35,7 @@ pub(in crate::hub) struct Turn {
     pub(in crate::hub) tally: Tally,
 }
 
-/// What a turn counted, added to the metrics at its end.
+/// The counts of a turn, added to the metrics at its end.
 #[derive(Default)]
 pub(in crate::hub) struct Tally {
     pub(in crate::hub) deliveries: u64,
@@ -46,10 +46,10 @@ pub(in crate::hub) struct Tally {
 /// One publication of the turn.
 pub(in crate::hub) struct TurnItem {
     pub(in crate::hub) publication: Arc<Publication>,
-    /// The group that it came by; `None` = another target.
+    /// Its group; `None` = another target.
     pub(in crate::hub) group: Option<GroupKey>,
     pub(in crate::hub) limits: Limits,
-    /// Whether it is sent again to one who missed it: its age counts from now.
+    /// Whether it is a replay, whose age counts from now.
     pub(in crate::hub) replay: bool,
     /// Connections that it was linked to.
     pub(in crate::hub) receivers: u64,
@@ -132,7 +132,7 @@ impl Turn {
         made
     }
 
-    /// Appends `frame` to what `connection` gets in this turn.
+    /// Appends `frame` to the chain of `connection` in this turn.
     pub(in crate::hub) fn link(
         &mut self,
         connection: ConnectionKey,
@@ -166,7 +166,7 @@ impl Turn {
         &self.items
     }
 
-    /// The bytes of a frame, and the publication that it shows.
+    /// A frame and its publication.
     pub(in crate::hub) fn framed(&self, frame: u32) -> (&Frame, &TurnItem) {
         let framed = &self.frames[frame as usize];
         (&framed.frame, &self.items[framed.item as usize])
@@ -177,17 +177,17 @@ impl Turn {
         self.items[item as usize].receivers
     }
 
-    /// The connections with links, lent for the time of writing.
+    /// The connections with links, taken for the time of writing.
     pub(in crate::hub) fn take_touched(&mut self) -> Vec<ConnectionKey> {
         std::mem::take(&mut self.touched)
     }
 
-    /// Gives the list of touched connections back, for its room.
+    /// Returns the list of touched connections, to reuse its memory.
     pub(in crate::hub) fn give_touched(&mut self, touched: Vec<ConnectionKey>) {
         self.touched = touched;
     }
 
-    /// Forgets the turn, keeping room for the next, but not for the largest there ever was.
+    /// Clears the turn. Keeps its memory for the next, except after a very large one.
     pub(in crate::hub) fn clear(&mut self) {
         self.items.clear();
         self.frames.clear();

@@ -28,7 +28,8 @@ fn aviso(n: u32) -> PublishRequest {
     PublishRequest::new(event(&format!(r#"{{"type":"aviso","n":{n}}}"#)))
 }
 
-/// A publisher with `settings`, and the inbox of the one instance, which holds the groups a, b and c.
+/// A publisher with `settings`, and the inbox of the one instance, which holds the groups a, b and
+/// c.
 async fn open(settings: Settings) -> (Arc<Publisher>, Inbox) {
     let (memory, inbox) = Arc::new(Broker::default()).attach();
     let layer = Layer::Memory(memory);

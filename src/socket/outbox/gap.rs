@@ -27,14 +27,14 @@ impl Mark {
         Self { notice, frame: None }
     }
 
-    /// Whether a neighbour can be sent as one with what stands at `next`: offsets of two epochs can't
-    /// be.
-    pub(super) fn meets(&self, next: Option<&Position>) -> bool {
+    /// Whether a neighbour can be sent as one with what stands at `next`: offsets of two epochs
+    /// can't be.
+    pub(super) fn adjoins(&self, next: Option<&Position>) -> bool {
         first_of(&self.notice).map(|first| &first.epoch) == next.map(|position| &position.epoch)
     }
 
-    /// Extends this notice by the one that follows it. A gap swallows the positions beside it: behind
-    /// it the client is at its last offset.
+    /// Extends this notice by the one that follows it. A gap swallows the positions beside it:
+    /// behind it the client is at its last offset.
     pub(super) fn absorb(&mut self, newer: Notice) {
         self.frame = None;
         match (&mut self.notice, newer) {

@@ -166,8 +166,8 @@ impl Outbox {
         self.merge_or_push(source, Notice::Gap(gap))
     }
 
-    /// Notes, behind all that waits, that `position` of `source` is not for this client. Nothing for
-    /// plain connections.
+    /// Notes, behind all that waits, that `position` of `source` is not for this client. Nothing
+    /// for plain connections.
     ///
     /// Where it would take a new mark and the lane is full, the client is left to take the offset
     /// that skips for a gap: closing it for what it need not have would be worse.
@@ -266,8 +266,8 @@ impl Outbox {
         if self.answers.len() + self.queue.marks() >= LANE { Err(Disconnect::SLOW) } else { Ok(()) }
     }
 
-    /// Takes a waiting event out and leaves a mark if the client is notified. Returns what now stands
-    /// in its place.
+    /// Takes a waiting event out and leaves a mark if the client is notified. Returns what now
+    /// stands in its place.
     fn lose(&mut self, key: NodeKey, reason: GapReason) -> Option<NodeKey> {
         match self.gaps {
             GapPolicy::Notify => self.queue.turn_into_mark(key, reason),

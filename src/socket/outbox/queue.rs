@@ -91,12 +91,12 @@ impl Queue {
     pub(super) fn needs_mark(&self, key: NodeKey) -> bool {
         let OutboxItem::Event(event) = &self.node(key).item else { return false };
         let links = self.node(key).in_line;
-        let meets = |beside: Option<NodeKey>| {
+        let adjoins = |beside: Option<NodeKey>| {
             beside
                 .and_then(|key| self.as_mark(key))
-                .is_some_and(|mark| mark.meets(event.position.as_ref()))
+                .is_some_and(|mark| mark.adjoins(event.position.as_ref()))
         };
-        !meets(links.ahead) && !meets(links.behind)
+        !adjoins(links.ahead) && !adjoins(links.behind)
     }
 
     /// Loses the event at `key`: in its place, or in the marks that it stood between, remains a
@@ -108,13 +108,13 @@ impl Queue {
 
         let Links { ahead, behind } = self.node(key).in_line;
         if let Some(newer) = behind
-            && self.as_mark(newer).is_some_and(|newer| newer.meets(position.as_ref()))
+            && self.as_mark(newer).is_some_and(|newer| newer.adjoins(position.as_ref()))
             && let OutboxItem::Mark(newer) = self.remove(newer)
         {
             mark.absorb(newer.notice);
         }
         if let Some(older) = ahead.and_then(|older| self.as_mark_mut(older))
-            && older.meets(position.as_ref())
+            && older.adjoins(position.as_ref())
         {
             older.absorb(mark.notice);
             let next = self.behind(key);
@@ -155,7 +155,7 @@ impl Queue {
     /// The last of `source`, if it is a mark that `notice` can be sent with.
     pub(super) fn newest_mark(&mut self, source: Source, notice: &Notice) -> Option<&mut Mark> {
         let newest = self.line(source)?.ends.back?;
-        self.as_mark_mut(newest).filter(|mark| mark.meets(first_of(notice)))
+        self.as_mark_mut(newest).filter(|mark| mark.adjoins(first_of(notice)))
     }
 
     /// The event of `source` that has waited longest.

@@ -23,8 +23,8 @@ struct View {
     closed: bool,
     /// Whether it ever asked for a group whose overflow closes.
     strict: bool,
-    /// In the order in which they were asked for; the first, without a name, is what is addressed to
-    /// the connection itself.
+    /// In the order in which they were asked for; the first, without a name, is what is addressed
+    /// to the connection itself.
     memberships: Vec<Membership>,
 }
 
@@ -169,8 +169,8 @@ impl Oracle {
         view.closed = true;
     }
 
-    /// Whether the gateway may let go of it: after a close frame, which it does not wait for for ever
-    /// to be read.
+    /// Whether the gateway may let go of it: after a close frame, which it does not wait for for
+    /// ever to be read.
     pub(super) fn may_end(&self, id: ConnectionId) -> bool {
         self.views[&id].closed || self.views[&id].strict
     }
@@ -243,8 +243,8 @@ impl Membership {
         Self { name, phase, told: false, from: None, owed: VecDeque::new() }
     }
 
-    /// A gap accounts for what was missed, and includes the positions beside it. Of several positions
-    /// it need only include the last.
+    /// A gap accounts for what was missed, and includes the positions beside it. Of several
+    /// positions it need only include the last.
     fn misses(&mut self, frame: &Value) {
         let (from, to) = (frame["from"].as_u64(), frame["to"].as_u64());
         let lost = frame["lost"].as_u64();
