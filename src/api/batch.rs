@@ -35,7 +35,7 @@ const BODY_EVENTS: usize = 16;
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Batch)]
-pub(super) struct Batch<'a> {
+pub(super) struct BatchRequest<'a> {
     /// At most 1000 pairs of event and group.
     #[serde(borrow)]
     #[schema(min_items = 1, max_items = 1000)]
@@ -82,14 +82,14 @@ struct ResultBody<'a> {
     /// The group.
     group: &'a str,
     #[serde(flatten)]
-    outcome: Outcome<'a>,
+    outcome: OutcomeBody<'a>,
 }
 
 /// Accepted, with an `id`, or refused, with a `problem`.
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(untagged)]
 #[schema(as = BatchOutcome)]
-enum Outcome<'a> {
+enum OutcomeBody<'a> {
     Accepted {
         #[serde(flatten)]
         receipt: ReceiptBody<'a>,
@@ -105,7 +105,7 @@ enum Outcome<'a> {
     },
 }
 
-impl<'a> From<&'a Result<Receipt, Problem>> for Outcome<'a> {
+impl<'a> From<&'a Result<Receipt, Problem>> for OutcomeBody<'a> {
     fn from(result: &'a Result<Receipt, Problem>) -> Self {
         match result {
             Ok(receipt) => Self::Accepted {
@@ -123,7 +123,7 @@ impl<'a> From<&'a Result<Receipt, Problem>> for Outcome<'a> {
 /// is tried: repeating what was not accepted, in order, keeps the order too.
 #[utoipa::path(
     post, path = "/batch", tag = "send", operation_id = "sendBatch", params(KeyHeader),
-    request_body = Batch,
+    request_body = BatchRequest,
     responses(
         (status = 202, description = "All were accepted.", body = Results),
         (status = 207, description = "Not all were accepted.", body = Results),
@@ -207,8 +207,8 @@ fn milliseconds(number: &Number) -> Result<Duration, Problem> {
     expiry(millis.ok_or_else(|| ProblemKind::BadBatch.because(detail))?, ProblemKind::BadBatch)
 }
 
-fn read(content: &[u8]) -> Result<Batch<'_>, Problem> {
-    let batch: Batch<'_> = serde_json::from_slice(content)
+fn read(content: &[u8]) -> Result<BatchRequest<'_>, Problem> {
+    let batch: BatchRequest<'_> = serde_json::from_slice(content)
         .map_err(|e| ProblemKind::BadBatch.because(e.to_string()))?;
     let count: usize = batch.publications.iter().map(|item| item.groups.len()).sum();
     if batch.publications.iter().any(|item| item.groups.is_empty()) {
@@ -222,7 +222,7 @@ fn read(content: &[u8]) -> Result<Batch<'_>, Problem> {
     Ok(batch)
 }
 
-fn respond(batch: &Batch<'_>, outcomes: &[Result<Receipt, Problem>]) -> Response {
+fn respond(batch: &BatchRequest<'_>, outcomes: &[Result<Receipt, Problem>]) -> Response {
     let names = batch.publications.iter().enumerate();
     let names = names.flat_map(|(i, item)| item.groups.iter().map(move |group| (i, group)));
     let results = names.zip(outcomes).map(|((publication, group), outcome)| ResultBody {

@@ -38,19 +38,19 @@ const MAX_REQUEST_ID: usize = 128;
 pub(super) const MAX_IN_FLIGHT: usize = 256;
 
 /// Bounds and counts the requests in progress.
-pub(super) struct InFlight {
+pub(super) struct InFlightRequests {
     pub(super) slots: Semaphore,
     metrics: Arc<Metrics>,
 }
 
-impl InFlight {
+impl InFlightRequests {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
         Self { slots: Semaphore::new(MAX_IN_FLIGHT), metrics }
     }
 }
 
 /// Puts the layers around `router`, the outermost first.
-pub(super) fn surround(router: Router, in_flight: &Arc<InFlight>) -> Router {
+pub(super) fn surround(router: Router, in_flight: &Arc<InFlightRequests>) -> Router {
     router.layer(
         ServiceBuilder::new()
             .layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION]))
@@ -70,7 +70,11 @@ pub(super) fn surround(router: Router, in_flight: &Arc<InFlight>) -> Router {
 }
 
 /// Refuses a request beyond the limit, and counts every one by route and status.
-async fn bounded(State(in_flight): State<Arc<InFlight>>, request: Request, next: Next) -> Response {
+async fn bounded(
+    State(in_flight): State<Arc<InFlightRequests>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let began = Instant::now();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let response = match in_flight.slots.try_acquire() {

@@ -27,7 +27,7 @@ use axum::routing::{get, post, put};
 
 use crate::excerpt::excerpt;
 use crate::http::{Problem, ProblemKind};
-use layers::InFlight;
+use layers::InFlightRequests;
 pub(crate) use probes::Probes;
 pub use settings::Settings;
 pub(crate) use state::Api;
@@ -35,12 +35,12 @@ pub(crate) use state::Api;
 impl Api {
     /// The endpoints. What is merged with them shares their answer to unknown paths.
     pub(crate) fn router(self) -> Router {
-        let in_flight = Arc::new(InFlight::new(Arc::clone(&self.metrics)));
+        let in_flight = Arc::new(InFlightRequests::new(Arc::clone(&self.metrics)));
         routes(Arc::new(self), &in_flight)
     }
 }
 
-fn routes(api: Arc<Api>, in_flight: &Arc<InFlight>) -> Router {
+fn routes(api: Arc<Api>, in_flight: &Arc<InFlightRequests>) -> Router {
     let router = Router::new()
         .route("/groups/{name}", get(reports::group))
         .route("/groups/{name}/send", post(send::to_group))

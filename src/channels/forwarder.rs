@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aws_lc_rs::rand;
 use bytes::Bytes;
 
-use super::codec::{Channel, Codec};
+use super::codec::{Codec, MessageChannels};
 use super::forward_queue::{DropCounter, ForwardJob, ForwardJobs};
 use super::{ChannelSettings, MailboxNames};
 use crate::clock;
@@ -151,7 +151,7 @@ impl Forwarder {
     fn message(&self, event: &Event, mailbox: &Mailbox) -> Bytes {
         let mut prefix = vec![0; self.settings.codec.random_prefix];
         rand::fill(&mut prefix).expect("the operating system has random bytes");
-        let names = Channel::Many(&mailbox.names);
+        let names = MessageChannels::Many(&mailbox.names);
         self.codec.write(event, names, &prefix, random_iv(), clock::unix_seconds()).into()
     }
 

@@ -6,7 +6,7 @@ use super::range::{period, seconds, within};
 use super::raw::{self, Raw};
 use super::secret::HasSecret;
 use super::units::Period;
-use super::{ConfigError, Context};
+use super::{ConfigError, ReferenceContext};
 use crate::backend::{BackendError, Settings, SigningKey};
 
 /// Most requests at once, of either kind: each is a descriptor out of the reserve.
@@ -16,7 +16,7 @@ const MAX_PARALLEL: usize = 128;
 const LONGEST_CACHE: Period = Period(Duration::from_secs(3600));
 
 /// The settings of `backend`, checked by it, so that nothing is refused later at the start.
-pub(super) fn backend(raw: &Raw, context: &Context) -> Result<Settings, ConfigError> {
+pub(super) fn backend(raw: &Raw, context: &ReferenceContext) -> Result<Settings, ConfigError> {
     let written = &raw.backend;
     let key = |(index, key): (usize, &raw::SigningKeyTable)| signing_key(index, key, context);
     let settings = Settings {
@@ -40,7 +40,7 @@ pub(super) fn backend(raw: &Raw, context: &Context) -> Result<Settings, ConfigEr
 fn signing_key(
     index: usize,
     key: &raw::SigningKeyTable,
-    context: &Context,
+    context: &ReferenceContext,
 ) -> Result<SigningKey, ConfigError> {
     let secret = key.secret_keys().resolve(&format!("backend.key[{index}]"), context)?;
     Ok(SigningKey { id: key.id.clone(), secret })

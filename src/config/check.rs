@@ -3,7 +3,7 @@
 use super::range::{at_least_one, period, seconds, within};
 use super::raw::{self, Raw};
 use super::units::Size;
-use super::{Config, ConfigError, Context, backend, credentials, redis, routes};
+use super::{Config, ConfigError, ReferenceContext, backend, credentials, redis, routes};
 use crate::group::GroupPattern;
 use crate::socket;
 use crate::{api, coordinator, hub, publish, server, telemetry};
@@ -14,7 +14,7 @@ use crate::{api, coordinator, hub, publish, server, telemetry};
 const FRAMING: usize = 1024;
 
 /// Builds the settings of all rooms.
-pub(super) fn check(raw: &Raw, context: &Context) -> Result<Config, ConfigError> {
+pub(super) fn check(raw: &Raw, context: &ReferenceContext) -> Result<Config, ConfigError> {
     let backend = backend::backend(raw, context)?;
     let routes::CheckedRoutes { routes, shapes, claims } =
         routes::build(&raw.route.0, backend.has_hook())?;

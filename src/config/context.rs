@@ -7,7 +7,7 @@ use std::path::PathBuf;
 pub type Variables = BTreeMap<String, String>;
 
 /// Where files are, and what the variables hold.
-pub(crate) struct Context {
+pub(crate) struct ReferenceContext {
     pub(crate) folder: PathBuf,
     pub(crate) variables: Variables,
 }

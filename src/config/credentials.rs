@@ -2,7 +2,7 @@
 
 use super::raw::{self, Keyword};
 use super::secret::{self, HasSecret};
-use super::{ConfigError, Context};
+use super::{ConfigError, ReferenceContext};
 use crate::group::GroupPattern;
 use crate::identity::{
     self, ApiKeySettings, ApiKeys, GrantRule, KeySettings, Operation, PatternTemplate, Template,
@@ -13,7 +13,7 @@ use crate::identity::{
 pub(super) fn identity(
     raw: &raw::Raw,
     claims: Vec<String>,
-    context: &Context,
+    context: &ReferenceContext,
 ) -> Result<identity::Settings, ConfigError> {
     let auth = &raw.auth;
     let keys = auth.key.iter().enumerate().map(|(index, key)| token_key(index, key, context));
@@ -37,7 +37,7 @@ pub(super) fn identity(
 fn token_key(
     index: usize,
     key: &raw::AuthKeyTable,
-    context: &Context,
+    context: &ReferenceContext,
 ) -> Result<KeySettings, ConfigError> {
     let at = format!("auth.key[{index}]");
     let secret = key.secret_keys();
@@ -58,7 +58,7 @@ fn token_key(
 fn api_key(
     index: usize,
     key: &raw::ApiKeyTable,
-    context: &Context,
+    context: &ReferenceContext,
 ) -> Result<ApiKeySettings, ConfigError> {
     let at = format!("api.key[{index}]");
     let secret = String::from_utf8(key.secret_keys().resolve(&at, context)?).map_err(|_| {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::context::{Context, Variables};
+use super::context::{ReferenceContext, Variables};
 use super::environment::Overlaid;
 use super::{Config, ConfigError, check, environment, raw};
 
@@ -29,7 +29,7 @@ impl Config {
         let Overlaid { raw, ignored } =
             environment::overlay(toml::from_str(text).map_err(inside)?, &variables)?;
         let folder = path.parent().map(Path::to_owned).unwrap_or_default();
-        let config = check::check(&raw, &Context { folder, variables })?;
+        let config = check::check(&raw, &ReferenceContext { folder, variables })?;
         Ok(Self { ignored_variables: ignored, ..config })
     }
 }

@@ -22,7 +22,7 @@ mod warnings;
 
 use std::time::Duration;
 
-use context::Context;
+use context::ReferenceContext;
 pub use context::Variables;
 pub use error::ConfigError;
 

@@ -3,7 +3,7 @@
 use super::range::{at_least_one, period, within};
 use super::raw::{self, Keyword, Raw};
 use super::secret::HasSecret;
-use super::{ConfigError, Context, credentials};
+use super::{ConfigError, ReferenceContext, credentials};
 use crate::channels::{self, Receive};
 use crate::group::GroupPattern;
 use crate::layer;
@@ -48,7 +48,10 @@ fn redis(raw: &Raw, sources: &SourceSettings) -> Result<layer::RedisSettings, Co
     Ok(redis)
 }
 
-pub(super) fn sources(raw: &Raw, context: &Context) -> Result<SourceSettings, ConfigError> {
+pub(super) fn sources(
+    raw: &Raw,
+    context: &ReferenceContext,
+) -> Result<SourceSettings, ConfigError> {
     let written = &raw.channels;
     let receives = |what| written.receive.contains(&Keyword(what));
     if !written.receive.is_empty() && raw.layer.kind == raw::LayerKind::Memory {

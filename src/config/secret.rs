@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::de::{Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
 
-use super::{ConfigError, Context};
+use super::{ConfigError, ReferenceContext};
 
 /// A secret written in the configuration itself. Neither `Debug` nor an error shows it.
 #[derive(Clone, PartialEq)]
@@ -102,7 +102,11 @@ impl SecretKeys<'_> {
 
     /// The secret of the table at `key`, such as `auth.key[0]`. A file loses the line end that
     /// editors put after it.
-    pub(crate) fn resolve(&self, key: &str, context: &Context) -> Result<Vec<u8>, ConfigError> {
+    pub(crate) fn resolve(
+        &self,
+        key: &str,
+        context: &ReferenceContext,
+    ) -> Result<Vec<u8>, ConfigError> {
         let bytes = match (self.secret, self.secret_file, self.secret_env) {
             (Some(secret), None, None) => secret.0.clone().into_bytes(),
             (None, Some(file), None) => {
@@ -144,7 +148,11 @@ impl SecretKeys<'_> {
 }
 
 /// Reads a file named in the configuration, relative to the configuration's own folder.
-pub(crate) fn read(key: &str, file: &str, context: &Context) -> Result<Vec<u8>, ConfigError> {
+pub(crate) fn read(
+    key: &str,
+    file: &str,
+    context: &ReferenceContext,
+) -> Result<Vec<u8>, ConfigError> {
     let path = context.folder.join(Path::new(file));
     std::fs::read(&path).map_err(|source| ConfigError::File { key: key.to_owned(), path, source })
 }

@@ -16,7 +16,7 @@ use crate::protocol::{Code, Refusal};
 use crate::shutdown::{Phase, Shutdown};
 
 /// Keeps the layer's subscriptions equal to the groups that have members, with a linger.
-pub(super) struct Membership {
+pub(super) struct MembershipHandler {
     hub: Hub,
     layer: Layer,
     /// Registers groups for Django's senders.
@@ -31,7 +31,7 @@ const MAX_BATCH: usize = 256;
 /// Interval between two checks for groups whose linger is over.
 const TIDY_INTERVAL: Duration = Duration::from_secs(1);
 
-impl Membership {
+impl MembershipHandler {
     pub(super) fn new(
         hub: Hub,
         layer: Layer,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Settings;
 use super::calls::CallQueue;
 use super::confirm::Confirmations;
-use super::membership::Membership;
+use super::membership::MembershipHandler;
 use super::sends::SendWorkers;
 use crate::backend::BackEnd;
 use crate::channels::{GroupRegistrar, MailboxNames};
@@ -17,7 +17,7 @@ use crate::telemetry::Metrics;
 
 /// Serves all requests of the hub.
 pub struct Coordinator {
-    membership: Membership,
+    membership: MembershipHandler,
     sends: SendWorkers,
     calls: CallQueue,
     confirmations: Confirmations,
@@ -50,7 +50,7 @@ impl Coordinator {
         let sends = SendWorkers::new(&hub, &publisher);
         let calls = CallQueue::new(backend.calls, mailboxes.clone(), hub.clone(), metrics);
         let confirmations = Confirmations::new(backend.hook, mailboxes, hub.clone());
-        let membership = Membership::new(hub, layer, registrar, settings.linger, shutdown);
+        let membership = MembershipHandler::new(hub, layer, registrar, settings.linger, shutdown);
         Self { membership, sends, calls, confirmations }
     }
 

@@ -4,7 +4,7 @@ use super::Finding;
 use super::redis_server::{RedisInfo, span, time};
 use crate::channels::ChannelSettings;
 use crate::channels::agreement::{self, FORMAT};
-use crate::layer::{ScriptError, Session};
+use crate::layer::{RedisSession, ScriptError};
 
 /// Seconds since its last heartbeat after which an instance counts as stopped, as in
 /// `heartbeat.lua`.
@@ -25,7 +25,7 @@ pub(super) struct ClusterState {
 
 impl ClusterState {
     /// Reads the state of the cluster `name`.
-    pub(super) async fn read(session: &Session, name: &str) -> Result<Self, ScriptError> {
+    pub(super) async fn read(session: &RedisSession, name: &str) -> Result<Self, ScriptError> {
         let key = |kind: &str| format!("{name}:{kind}");
         let agreed: Vec<Option<String>> =
             session.ask(&["HMGET", &key("bridge"), "boxes", "format"]).await?;
@@ -58,7 +58,7 @@ impl ClusterState {
 /// Compares the cluster with the configuration.
 pub(super) async fn examine(
     channels: &ChannelSettings,
-    session: &Session,
+    session: &RedisSession,
     findings: &mut Vec<Finding>,
 ) {
     let name = session.names().cluster();

@@ -29,7 +29,7 @@ pub use survey::{Survey, SurveyedGroup, SurveyedMailbox};
 
 use crate::channels::ChannelSettings;
 use crate::config::Config;
-use crate::layer::{Kind, RedisSettings, ScriptError, Session};
+use crate::layer::{Kind, RedisSession, RedisSettings, ScriptError};
 use crate::server;
 
 /// The result of one run.
@@ -119,8 +119,8 @@ async fn examine_redis(
 }
 
 impl Examination {
-    async fn connect(&mut self, redis: &RedisSettings) -> Option<Session> {
-        let error = match Session::open(redis).await {
+    async fn connect(&mut self, redis: &RedisSettings) -> Option<RedisSession> {
+        let error = match RedisSession::open(redis).await {
             Ok(session) => return Some(session),
             Err(error) => error,
         };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Finding;
 use crate::clock;
-use crate::layer::{ScriptError, Session};
+use crate::layer::{RedisSession, ScriptError};
 
 /// ZADD GT and EXPIRE by scripts under ACLs are of this version.
 const OLDEST: (u32, u32) = (6, 2);
@@ -39,7 +39,7 @@ impl RedisInfo {
         Self(pairs.map(|(key, value)| (key.to_owned(), value.trim().to_owned())).collect())
     }
 
-    pub(super) async fn ask(session: &Session) -> Result<Self, ScriptError> {
+    pub(super) async fn ask(session: &RedisSession) -> Result<Self, ScriptError> {
         Ok(Self::parse(&session.ask::<String>(&["INFO"]).await?))
     }
 
@@ -65,7 +65,7 @@ impl RedisInfo {
 }
 
 /// Everything that needs no rights beyond INFO, PING and TIME.
-pub(super) async fn examine(session: &Session, findings: &mut Vec<Finding>) {
+pub(super) async fn examine(session: &RedisSession, findings: &mut Vec<Finding>) {
     match RedisInfo::ask(session).await {
         Ok(info) => {
             findings.push(version(&info));
@@ -170,7 +170,7 @@ fn connections(info: &RedisInfo) -> Option<Finding> {
     })
 }
 
-async fn round_trip(session: &Session) -> Option<Finding> {
+async fn round_trip(session: &RedisSession) -> Option<Finding> {
     let mut took = Vec::with_capacity(PINGS);
     for _ in 0..PINGS {
         let begun = Instant::now();
@@ -190,7 +190,7 @@ async fn round_trip(session: &Session) -> Option<Finding> {
     })
 }
 
-async fn clock_of(session: &Session) -> Option<Finding> {
+async fn clock_of(session: &RedisSession) -> Option<Finding> {
     let before = now();
     let there = time(session).await.ok()?;
     let after = now();
@@ -214,7 +214,7 @@ pub(super) fn clock_difference(difference: f64, uncertain: f64) -> Finding {
     }
 }
 
-async fn subscriber_buffer(session: &Session) -> Finding {
+async fn subscriber_buffer(session: &RedisSession) -> Finding {
     let name = "client-output-buffer-limit";
     let limits = session.ask::<Vec<String>>(&["CONFIG", "GET", name]).await;
     match limits.ok().and_then(|answer| answer.get(1).cloned()) {
@@ -246,7 +246,7 @@ pub(super) fn buffer_limits(limits: &str) -> Finding {
 }
 
 /// The server's clock, seconds since 1970.
-pub(super) async fn time(session: &Session) -> Result<f64, ScriptError> {
+pub(super) async fn time(session: &RedisSession) -> Result<f64, ScriptError> {
     let (seconds, micros) = session.ask::<(f64, f64)>(&["TIME"]).await?;
     Ok(seconds + micros / 1e6)
 }

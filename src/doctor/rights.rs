@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::Finding;
 use crate::channels::{ChannelSettings, MailboxNames};
 use crate::group::GroupName;
-use crate::layer::{Names, RedisSettings, Script, ScriptError, Session};
+use crate::layer::{Names, RedisSession, RedisSettings, Script, ScriptError};
 
 /// Tries every command that a script of the gateway calls.
 pub(super) const SCRIPT: &str = include_str!("rights.lua");
@@ -19,7 +19,7 @@ pub(super) async fn examine(
     redis: &RedisSettings,
     settings: &ChannelSettings,
     ingress: bool,
-    session: &Session,
+    session: &RedisSession,
     findings: &mut Vec<Finding>,
 ) {
     let mut refused = commands(session).await;
@@ -33,7 +33,7 @@ pub(super) async fn examine(
 }
 
 /// Commands sent outside scripts. That the session connected shows hello, auth, select and ping.
-async fn commands(session: &Session) -> Vec<RefusedCommand> {
+async fn commands(session: &RedisSession) -> Vec<RefusedCommand> {
     let mut refused = Vec::new();
     for words in [&["EVAL", "return 1", "0"][..], &["EVALSHA", "", "0"]] {
         match session.ask::<Option<u64>>(words).await {
@@ -50,7 +50,7 @@ async fn commands(session: &Session) -> Vec<RefusedCommand> {
 async fn scripts(
     settings: &ChannelSettings,
     ingress: bool,
-    session: &Session,
+    session: &RedisSession,
 ) -> Vec<RefusedCommand> {
     let names = session.names();
     let mailboxes = MailboxNames::new(settings, names.cluster());
@@ -91,7 +91,7 @@ async fn channels(
     let mut refused = Vec::new();
     for (command, channel) in subscribing.chain([("UNSUBSCRIBE", names.of_group(&unused_group()))])
     {
-        let tried = match Session::open(redis).await {
+        let tried = match RedisSession::open(redis).await {
             Ok(session) => session.try_channel(command, &channel).await,
             Err(error) => Err(error),
         };
@@ -103,7 +103,7 @@ async fn channels(
 }
 
 /// Without it sources are polled, which costs commands and some milliseconds.
-async fn tracking(redis: &RedisSettings, writer: &Session) -> Finding {
+async fn tracking(redis: &RedisSettings, writer: &RedisSession) -> Finding {
     let key = own_key(writer);
     let write = async {
         writer.ask::<()>(&["SET", &key, "", "PX", "1"]).await?;
@@ -111,7 +111,7 @@ async fn tracking(redis: &RedisSettings, writer: &Session) -> Finding {
         let _ = writer.ask::<()>(&["DEL", &key]).await;
         Ok(())
     };
-    let heard = match Session::open(redis).await {
+    let heard = match RedisSession::open(redis).await {
         Ok(listener) => listener.hears_writing(&key, write).await,
         Err(error) => Err(error),
     };
@@ -136,7 +136,7 @@ fn joined(refused: &[RefusedCommand]) -> String {
     sentences.collect::<Vec<_>>().join("; ")
 }
 
-async fn whoami(session: &Session) -> String {
+async fn whoami(session: &RedisSession) -> String {
     session.ask::<String>(&["ACL", "WHOAMI"]).await.unwrap_or_else(|_| "<user>".to_owned())
 }
 
@@ -147,7 +147,7 @@ fn advice(user: &str) -> String {
     )
 }
 
-fn own_key(session: &Session) -> String {
+fn own_key(session: &RedisSession) -> String {
     session.names().key("doctor")
 }
 

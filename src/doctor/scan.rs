@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::layer::{ScriptError, Session};
+use crate::layer::{RedisSession, ScriptError};
 
 /// Most keys that are read.
 pub(super) const MOST_KEYS: usize = 10_000;
@@ -28,7 +28,7 @@ pub(super) struct LayerKeys {
 }
 
 impl LayerKeys {
-    pub(super) async fn find(session: &Session, prefix: &str) -> Result<Self, ScriptError> {
+    pub(super) async fn find(session: &RedisSession, prefix: &str) -> Result<Self, ScriptError> {
         let pattern = format!("{}*", escape(prefix));
         let mut keys = Self::default();
         let mut cursor = "0".to_owned();

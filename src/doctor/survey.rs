@@ -9,7 +9,7 @@ use super::cluster::ClusterState;
 use super::redis_server::{RedisInfo, time};
 use super::sample::MessageFormat;
 use super::scan::LayerKeys;
-use crate::layer::{Reply, ScriptError, Session};
+use crate::layer::{RedisSession, Reply, ScriptError};
 
 /// Index of the last member of one group that is sampled.
 const MEMBERS: &str = "999";
@@ -95,7 +95,7 @@ pub struct SurveyedMailbox {
 
 impl Survey {
     /// Reads everything under `prefix`, within bounds.
-    pub(super) async fn read(session: &Session, prefix: &str) -> Result<Self, ScriptError> {
+    pub(super) async fn read(session: &RedisSession, prefix: &str) -> Result<Self, ScriptError> {
         let keys = LayerKeys::find(session, prefix).await?;
         let mut survey = Self {
             prefix: prefix.to_owned(),
@@ -121,7 +121,11 @@ impl Survey {
         self.boxes.iter().filter(|found| found.unread && is_consumer(&found.channel))
     }
 
-    async fn read_boxes(&mut self, session: &Session, keys: &LayerKeys) -> Result<(), ScriptError> {
+    async fn read_boxes(
+        &mut self,
+        session: &RedisSession,
+        keys: &LayerKeys,
+    ) -> Result<(), ScriptError> {
         let names: Vec<_> = keys.boxes.iter().collect();
         for batch in names.chunks(BATCH) {
             let now = time(session).await?;
@@ -160,7 +164,7 @@ impl Survey {
 
     async fn read_groups(
         &mut self,
-        session: &Session,
+        session: &RedisSession,
         keys: &LayerKeys,
     ) -> Result<(), ScriptError> {
         let unread: BTreeSet<_> = self.dead_boxes().map(|found| found.channel.clone()).collect();
@@ -194,7 +198,7 @@ impl Survey {
 
     async fn read_inflight(
         &mut self,
-        session: &Session,
+        session: &RedisSession,
         keys: &LayerKeys,
     ) -> Result<(), ScriptError> {
         let names: Vec<_> = keys.inflight.iter().collect();
@@ -209,7 +213,7 @@ impl Survey {
         Ok(())
     }
 
-    async fn read_clusters(&mut self, session: &Session) {
+    async fn read_clusters(&mut self, session: &RedisSession) {
         let members = self.groups.iter().flat_map(|group| &group.members_seen);
         let names: BTreeSet<_> = members.filter_map(|member| cluster_of(member)).collect();
         let names: Vec<_> = names.into_iter().map(str::to_owned).collect();
@@ -221,7 +225,7 @@ impl Survey {
         }
     }
 
-    async fn read_pubsub(&mut self, session: &Session) -> Result<(), ScriptError> {
+    async fn read_pubsub(&mut self, session: &RedisSession) -> Result<(), ScriptError> {
         let beginning = format!("{}__group__", self.prefix);
         let pattern = format!("{beginning}*");
         let channels: Vec<String> = match session.ask(&["PUBSUB", "CHANNELS", &pattern]).await {
@@ -242,7 +246,7 @@ impl Survey {
         Ok(())
     }
 
-    async fn read_clients(&mut self, session: &Session) {
+    async fn read_clients(&mut self, session: &RedisSession) {
         let Ok(list) = session.ask::<String>(&["CLIENT", "LIST"]).await else { return };
         let (waiting, versions) = waiting_consumers(&list);
         (self.waiting, self.redis_py) = (Some(waiting), versions);
@@ -321,7 +325,10 @@ fn query(words: &[&str]) -> Vec<Bytes> {
 }
 
 /// All answers, or the first error.
-async fn answers(session: &Session, asked: Vec<Vec<Bytes>>) -> Result<Vec<Reply>, ScriptError> {
+async fn answers(
+    session: &RedisSession,
+    asked: Vec<Vec<Bytes>>,
+) -> Result<Vec<Reply>, ScriptError> {
     session.ask_all(asked).await.into_iter().collect()
 }
 

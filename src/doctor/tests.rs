@@ -10,7 +10,7 @@ use super::redis_server::{
 };
 use super::survey::{cluster_of, waiting_consumers};
 use super::{Level, MessageFormat, rights};
-use crate::channels::codec::{Channel, Codec, CodecSettings, Serializer};
+use crate::channels::codec::{Codec, CodecSettings, MessageChannels, Serializer};
 use crate::event::Event;
 
 fn info(lines: &str) -> RedisInfo {
@@ -140,7 +140,7 @@ fn messages(settings: &CodecSettings) -> Vec<Bytes> {
         let event = Event::parse(Bytes::copy_from_slice(text.as_bytes())).unwrap();
         let prefix: Vec<u8> =
             (0..settings.random_prefix).map(|i| (i * 37 + seed * 101) as u8).collect();
-        codec.write(&event, Channel::None, &prefix, [seed as u8; 16], 1_700_000_000).into()
+        codec.write(&event, MessageChannels::None, &prefix, [seed as u8; 16], 1_700_000_000).into()
     };
     events.iter().enumerate().map(write).collect()
 }

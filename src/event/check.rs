@@ -54,7 +54,7 @@ pub(super) fn check(json: &[u8]) -> Result<(Range<usize>, Arc<str>), EventError>
     }
     let mut findings = Findings::default();
     let mut deserializer = serde_json::Deserializer::from_str(object);
-    let read = Node { findings: &mut findings, depth: 0 }.deserialize(&mut deserializer);
+    let read = ValueReader { findings: &mut findings, depth: 0 }.deserialize(&mut deserializer);
     let read = read.and_then(|()| deserializer.end());
     match (read, findings.fault) {
         (Err(_), Some(fault)) => Err(fault),
@@ -81,24 +81,24 @@ struct Findings<'de> {
 }
 
 /// One value that is about to be read.
-struct Node<'f, 'de> {
+struct ValueReader<'f, 'de> {
     findings: &'f mut Findings<'de>,
     /// Arrays and objects around it.
     depth: usize,
 }
 
-impl<'de> Node<'_, 'de> {
+impl<'de> ValueReader<'_, 'de> {
     fn fail<E: Error>(self, fault: EventError) -> E {
         self.findings.fault = Some(fault);
         E::custom("fault")
     }
 
-    fn child(&mut self) -> Node<'_, 'de> {
-        Node { findings: self.findings, depth: self.depth + 1 }
+    fn child(&mut self) -> ValueReader<'_, 'de> {
+        ValueReader { findings: self.findings, depth: self.depth + 1 }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Node<'_, 'de> {
+impl<'de> DeserializeSeed<'de> for ValueReader<'_, 'de> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -106,7 +106,7 @@ impl<'de> DeserializeSeed<'de> for Node<'_, 'de> {
     }
 }
 
-impl<'de> Visitor<'de> for Node<'_, 'de> {
+impl<'de> Visitor<'de> for ValueReader<'_, 'de> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -150,7 +150,7 @@ impl<'de> Visitor<'de> for Node<'_, 'de> {
             return Err(self.fail(EventError::TooDeep));
         }
         let first = self.findings.keys.len();
-        while let Some(Key(key)) = map.next_key()? {
+        while let Some(ObjectKey(key)) = map.next_key()? {
             if self.depth == 0 && key == "type" {
                 let value: &RawValue = map.next_value()?;
                 match kind_of(value) {
@@ -172,12 +172,12 @@ impl<'de> Visitor<'de> for Node<'_, 'de> {
 
 /// serde borrows a `Cow` only where a field says so.
 #[derive(serde::Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+struct ObjectKey<'a>(#[serde(borrow)] Cow<'a, str>);
 
 fn kind_of(value: &RawValue) -> Result<Arc<str>, EventError> {
     let one_line = |c: char| if c.is_control() { ' ' } else { c };
     let bad = || EventError::BadType(value.get().chars().take(40).map(one_line).collect());
-    let Key(kind) = serde_json::from_str(value.get()).map_err(|_| bad())?;
+    let ObjectKey(kind) = serde_json::from_str(value.get()).map_err(|_| bad())?;
     if kind.is_empty() || kind.len() > MAX_KIND {
         return Err(bad());
     }

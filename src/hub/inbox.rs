@@ -13,7 +13,7 @@ use super::command::{OrderedCommand, PostedAt, PromptCommand};
 
 /// The sending end of a shard's inbox.
 #[derive(Clone)]
-pub(super) struct Inbox {
+pub(super) struct ShardInbox {
     ordered: mpsc::Sender<OrderedCommand>,
     prompt: mpsc::Sender<PromptCommand>,
     /// Counts changes and connections posted; see [`PostedAt`].
@@ -34,7 +34,7 @@ pub(super) struct ShardWaker {
     is_asleep: AtomicBool,
 }
 
-impl Inbox {
+impl ShardInbox {
     /// An inbox with room for `capacity` commands in each lane.
     pub(super) fn new(capacity: usize, waker: Waker) -> (Self, InboxReceiver) {
         let (ordered, ordered_receiver) = mpsc::channel(capacity);
@@ -61,14 +61,14 @@ impl Inbox {
         }
     }
 
-    /// As [`Inbox::send`], in the lane without publications.
+    /// As [`ShardInbox::send`], in the lane without publications.
     pub(super) async fn send_promptly(&self, command: PromptCommand) {
         if self.prompt.send(command).await.is_ok() {
             self.waker.wake();
         }
     }
 
-    /// Waits for room without waking the shard, which [`Inbox::wake`] must do soon. Without room
+    /// Waits for room without waking the shard, which [`ShardInbox::wake`] must do soon. Without room
     /// the shard is woken, or there would never be any.
     pub(super) async fn post(&self, command: OrderedCommand) {
         if let Err(TrySendError::Full(command)) = self.ordered.try_send(command) {

@@ -25,7 +25,7 @@ pub struct Verifier {
 /// The members of a token's header that are read. `jku`, `jwk`, `x5c` and the like name keys
 /// of the sender's own choice and are ignored.
 #[derive(Deserialize)]
-struct Header<'a> {
+struct TokenHeader<'a> {
     #[serde(borrow)]
     alg: Cow<'a, str>,
     #[serde(borrow, default)]
@@ -85,7 +85,7 @@ impl Verifier {
         let header = BASE64URL_NOPAD
             .decode(header.as_bytes())
             .map_err(|_| TokenError::malformed("the header is not base64url"))?;
-        let header: Header<'_> = serde_json::from_slice(&header).map_err(|_| {
+        let header: TokenHeader<'_> = serde_json::from_slice(&header).map_err(|_| {
             TokenError::malformed("the header is not an object with alg and a string kid")
         })?;
         if header.crit.is_some() {

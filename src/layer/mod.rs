@@ -19,8 +19,8 @@ pub use history::{History, Retention};
 pub use incoming::{INCOMING, Inbox, Incoming, Loss};
 pub use memory::{Broker, Memory};
 pub use redis::{
-    ChangedKeys, FromReply, KeyChanges, NUMBERING, Names, Redis, RedisHandle, Reply, Script,
-    ScriptError, Session, overflow_field,
+    ChangedKeys, FromReply, KeyChanges, NUMBERING, Names, Redis, RedisHandle, RedisSession, Reply,
+    Script, ScriptError, overflow_field,
 };
 pub use settings::{External, Kind, RedisSettings, Settings};
 

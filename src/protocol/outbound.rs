@@ -240,9 +240,9 @@ pub fn sent(id: u64, publication: PublicationId, position: Option<&Position>) ->
         #[serde(serialize_with = "as_text")]
         id: PublicationId,
         #[serde(flatten, skip_serializing_if = "Option::is_none")]
-        position: Option<Place<'a>>,
+        position: Option<PositionBody<'a>>,
     }
-    let data = Sent { id: publication, position: position.map(Place::from) };
+    let data = Sent { id: publication, position: position.map(PositionBody::from) };
     json(&Body { r#type: "result", id, data })
 }
 
@@ -302,7 +302,7 @@ pub fn pong() -> Frame {
 struct Entry<'a> {
     group: &'a str,
     #[serde(flatten)]
-    position: Option<Place<'a>>,
+    position: Option<PositionBody<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     recovered: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -310,7 +310,7 @@ struct Entry<'a> {
 }
 
 #[derive(Serialize)]
-struct Place<'a> {
+struct PositionBody<'a> {
     epoch: &'a str,
     offset: u64,
 }
@@ -349,14 +349,14 @@ impl<'a> From<&'a JoinOutcome> for Entry<'a> {
         let held = outcome.as_ref().ok();
         Self {
             group,
-            position: held.and_then(|held| held.position.as_ref()).map(Place::from),
+            position: held.and_then(|held| held.position.as_ref()).map(PositionBody::from),
             recovered: held.and_then(|held| held.recovered),
             error: outcome.as_ref().err().map(Refused::from),
         }
     }
 }
 
-impl<'a> From<&'a Position> for Place<'a> {
+impl<'a> From<&'a Position> for PositionBody<'a> {
     fn from(position: &'a Position) -> Self {
         Self { epoch: &position.epoch, offset: position.offset }
     }

@@ -19,8 +19,8 @@ pub(super) struct Batch<'a> {
     deadline: Deadline,
     /// The requests examined, in order.
     requests: Vec<Examined<'a>>,
-    /// To be sent, in order, each with its place among the requests.
-    waiting: Vec<(Publication, Place)>,
+    /// To be sent, in order, each with the slot of its outcome.
+    waiting: Vec<(Publication, OutcomeSlot)>,
     /// The error after which nothing more is tried.
     stopped: Option<PublishError>,
 }
@@ -34,7 +34,7 @@ struct Examined<'a> {
 }
 
 /// Where the outcome of a publication belongs.
-struct Place {
+struct OutcomeSlot {
     id: PublicationId,
     request: usize,
     target: usize,
@@ -159,7 +159,8 @@ impl<'a> Batch<'a> {
                 _ => None,
             };
             let request = self.requests.len();
-            self.waiting.push((publication, Place { id, request, target: index, for_consumers }));
+            self.waiting
+                .push((publication, OutcomeSlot { id, request, target: index, for_consumers }));
             outcomes.push(Err(self.context.busy()));
         }
         Examined { outcomes, claim }
@@ -171,17 +172,17 @@ impl<'a> Batch<'a> {
         if self.waiting.is_empty() {
             return;
         }
-        let (publications, places): (Vec<_>, Vec<_>) = self.waiting.drain(..).unzip();
-        let mut places = places.into_iter();
+        let (publications, slots): (Vec<_>, Vec<_>) = self.waiting.drain(..).unzip();
+        let mut slots = slots.into_iter();
         let forward_queue = self.context.forward_queue.as_ref();
         let requests = &mut self.requests;
         let published = |position| {
-            let place = places.next().expect("the layer publishes each publication once");
-            if let (Some(queue), Some((group, event))) = (forward_queue, &place.for_consumers) {
+            let slot = slots.next().expect("the layer publishes each publication once");
+            if let (Some(queue), Some((group, event))) = (forward_queue, &slot.for_consumers) {
                 queue.offer(group, event);
             }
-            let receipt = Receipt { id: place.id, position, repeated: false };
-            requests[place.request].accept(place.target, receipt);
+            let receipt = Receipt { id: slot.id, position, repeated: false };
+            requests[slot.request].accept(slot.target, receipt);
         };
         let sending = self.context.layer.publish_many(publications, published);
         let error = match timeout_at(self.deadline, sending).await {
@@ -189,17 +190,17 @@ impl<'a> Batch<'a> {
             Ok(Err(error)) => Some(error.into()),
             Err(_) => Some(self.context.busy()),
         };
-        if let (Some(first), Some(error)) = (places.next(), &error) {
+        if let (Some(first), Some(error)) = (slots.next(), &error) {
             self.refuse_from(&first, error);
         }
         self.requests.iter_mut().for_each(|request| request.claim = None);
         self.stopped = error;
     }
 
-    /// Answers `error` for the publication at `place` and for all behind it.
-    fn refuse_from(&mut self, place: &Place, error: &PublishError) {
-        self.requests[place.request].refuse(place.target, error);
-        for request in &mut self.requests[place.request + 1..] {
+    /// Answers `error` for the publication of `slot` and for all behind it.
+    fn refuse_from(&mut self, slot: &OutcomeSlot, error: &PublishError) {
+        self.requests[slot.request].refuse(slot.target, error);
+        for request in &mut self.requests[slot.request + 1..] {
             request.refuse(0, error);
         }
     }

@@ -21,18 +21,18 @@ pub(super) struct Content([u8; 32]);
 #[derive(Debug)]
 pub(super) struct Keys {
     window: Duration,
-    memory: Mutex<Memory>,
+    memory: Mutex<KeyTable>,
 }
 
 #[derive(Debug)]
-struct Memory {
+struct KeyTable {
     /// Keys that are being published: as many as there are publishers at it.
-    claimed: HashMap<DedupeKey, InFlight>,
+    claimed: HashMap<DedupeKey, PendingKey>,
     settled: ExpiringMap<DedupeKey, Settled>,
 }
 
 #[derive(Debug)]
-struct InFlight {
+struct PendingKey {
     content: Content,
     /// Closes when publishing ends.
     released: watch::Receiver<()>,
@@ -84,7 +84,7 @@ impl Content {
 impl Keys {
     pub(super) fn new(window: Duration, capacity: usize) -> Self {
         let settled = ExpiringMap::new(MapLimits::entries(capacity));
-        Self { window, memory: Mutex::new(Memory { claimed: HashMap::new(), settled }) }
+        Self { window, memory: Mutex::new(KeyTable { claimed: HashMap::new(), settled }) }
     }
 
     /// Claims `key` for a publication to `targets` targets.
@@ -115,7 +115,7 @@ impl Keys {
         }
         memory.settled.remove(key, now);
         let (release, released) = watch::channel(());
-        memory.claimed.insert(key.clone(), InFlight { content: content.clone(), released });
+        memory.claimed.insert(key.clone(), PendingKey { content: content.clone(), released });
         Claim::Mine(Claimed {
             keys: self,
             key: key.clone(),
@@ -150,7 +150,7 @@ impl Claimed<'_> {
 impl Drop for Claimed<'_> {
     fn drop(&mut self) {
         let mut memory = self.keys.memory.lock();
-        let Some(InFlight { content, .. }) = memory.claimed.remove(&self.key) else { return };
+        let Some(PendingKey { content, .. }) = memory.claimed.remove(&self.key) else { return };
         let accepted = std::mem::take(&mut self.accepted);
         if accepted.iter().all(Option::is_none) {
             return;

@@ -18,7 +18,7 @@ const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// What was read from one source.
 #[derive(Debug)]
-pub(super) struct Batch {
+pub(super) struct EntryBatch {
     pub(super) index: usize,
     pub(super) entries: Vec<SourceEntry>,
     /// Whether there is more than was read.
@@ -38,13 +38,13 @@ pub(super) struct DecodedBatch {
 }
 
 /// How a batch ended.
-pub(super) struct Outcome {
-    pub(super) batch: Batch,
+pub(super) struct BatchOutcome {
+    pub(super) batch: EntryBatch,
     pub(super) decoded: DecodedBatch,
     pub(super) reply: Result<Result<DrainReply, NotDrained>, ScriptError>,
 }
 
-impl Batch {
+impl EntryBatch {
     /// Decodes all entries, or as many as one script takes: the others are left for the next batch.
     pub(super) fn decode(&mut self, decoder: &EntryDecoder, seen: &Seen) -> DecodedBatch {
         let now = Instant::now();
@@ -84,7 +84,7 @@ impl DecodedBatch {
     }
 }
 
-impl Outcome {
+impl BatchOutcome {
     /// What Django's consumers may be sent of it: events for groups that did not come from Django.
     pub(super) fn for_consumers(
         &self,

@@ -23,12 +23,12 @@ const MAX_BYTES: u64 = 256 * 1024;
 const MAX_LOOK_BYTES: u64 = 1024 * 1024;
 
 /// Keys and arguments of a script.
-pub(super) type Command = (Vec<String>, Vec<Bytes>);
+pub(super) type ScriptCall = (Vec<String>, Vec<Bytes>);
 
 /// `look.lua`: of each source either a whole batch or its first entry.
 pub(super) fn look<'a>(
     wanted: impl Iterator<Item = (DurableSource, &'a str, &'a SourceState, bool)>,
-) -> Command {
+) -> ScriptCall {
     let mut keys = Vec::new();
     let mut arguments = vec![number(MAX_LOOK_BYTES), number(MAX_BYTES)];
     for (source, key, state, whole) in wanted {
@@ -59,7 +59,7 @@ impl DrainCommand<'_> {
         state: &SourceState,
         entries: &[SourceEntry],
         decoded: &DecodedBatch,
-    ) -> Command {
+    ) -> ScriptCall {
         let names = self.redis.names();
         let mut keys = ScriptKeys::new(vec![names.generation(), key.to_owned()]);
         let mut arguments = Vec::with_capacity(1 + entries.len());

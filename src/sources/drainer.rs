@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tokio::time::{sleep, sleep_until};
 
-use super::batch::{Batch, Outcome};
+use super::batch::{BatchOutcome, EntryBatch};
 use super::bounds::Bounds;
 use super::command::{self, DrainCommand};
 use super::decoder::EntryDecoder;
@@ -167,7 +167,7 @@ impl Drainer {
     }
 
     /// Notes what a look found; the batch to drain, if this instance is to.
-    fn batch(&self, index: usize, look: Look, state: &mut DrainState) -> Option<Batch> {
+    fn batch(&self, index: usize, look: Look, state: &mut DrainState) -> Option<EntryBatch> {
         let key = self.sources.at(index).1;
         let (entries, skipped, length) = match look {
             // It stays due, and comes before those that were reached.
@@ -191,11 +191,11 @@ impl Drainer {
             return None;
         }
         let more = length > (skipped + entries.len()) as u64;
-        Some(Batch { index, entries, more })
+        Some(EntryBatch { index, entries, more })
     }
 
     /// Publishes and removes one batch.
-    async fn drain(&self, mut batch: Batch, state: &DrainState) -> Outcome {
+    async fn drain(&self, mut batch: EntryBatch, state: &DrainState) -> BatchOutcome {
         let (source, key) = self.sources.at(batch.index);
         let known = &state.sources[batch.index];
         let decoded = batch.decode(&self.decoder, &known.seen);
@@ -203,12 +203,12 @@ impl Drainer {
         let command = DrainCommand { redis, addresses, bounds };
         let (keys, arguments) = command.build(source, key, known, &batch.entries, &decoded);
         let reply = self.redis.run(&self.scripts.drain, keys, arguments).await;
-        Outcome { batch, decoded, reply }
+        BatchOutcome { batch, decoded, reply }
     }
 
     /// Notes how a batch ended.
-    fn settle(&self, outcome: &Outcome, state: &mut DrainState) {
-        let Outcome { batch, decoded, reply } = outcome;
+    fn settle(&self, outcome: &BatchOutcome, state: &mut DrainState) {
+        let BatchOutcome { batch, decoded, reply } = outcome;
         let (source, key) = self.sources.at(batch.index);
         let retry = Instant::now() + BACK_OFF;
         let reply = match reply {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::batch::Batch;
+use super::batch::EntryBatch;
 use super::reply::DrainReply;
 use super::schedule::DrainSchedule;
 use super::seen::Seen;
@@ -82,7 +82,7 @@ impl SourceState {
     }
 
     /// Notes what became of a batch.
-    pub(super) fn drained(&mut self, batch: &Batch, reply: &DrainReply) {
+    pub(super) fn drained(&mut self, batch: &EntryBatch, reply: &DrainReply) {
         for (entry, fate) in batch.entries.iter().zip(&reply.fates) {
             match fate {
                 EntryFate::LeftInSource => {

@@ -13,7 +13,7 @@ use super::family::{Counters, Gauges};
 use super::histogram::Histogram;
 use super::labels::{AuthFailure, CallFailure, DropReason, Protocol, RefusalReason};
 use super::registry::{MetricRegistry, header};
-use super::requests::Requests;
+use super::requests::RequestMetrics;
 use crate::event::TargetKind;
 
 /// The close codes that are told apart; any other is counted as `other`.
@@ -62,7 +62,7 @@ pub struct Metrics {
     pub channels: Arc<ChannelsMetrics>,
     closes: [Counter; CLOSE_CODES.len()],
     closes_other: Counter,
-    requests: Requests,
+    requests: RequestMetrics,
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
 }
@@ -147,7 +147,7 @@ impl Metrics {
             refusals: to.counters("refusals_total", "Connections turned away at the front door."),
             closes: CLOSE_CODES.map(|code| close(&code.to_string())),
             closes_other: close("other"),
-            requests: Requests::default(),
+            requests: RequestMetrics::default(),
             handle: recorder.handle(),
             recorder,
         };

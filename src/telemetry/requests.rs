@@ -10,7 +10,7 @@ use super::histogram::Histogram;
 
 /// By route template. Requests, not deliveries: a read lock each is nothing.
 #[derive(Debug, Default)]
-pub(super) struct Requests(RwLock<BTreeMap<Box<str>, RouteLatency>>);
+pub(super) struct RequestMetrics(RwLock<BTreeMap<Box<str>, RouteLatency>>);
 
 #[derive(Debug, Default)]
 struct RouteLatency {
@@ -26,7 +26,7 @@ impl RouteLatency {
     }
 }
 
-impl Requests {
+impl RequestMetrics {
     /// Counts one request; `register` makes the counter of a route and status seen for the first
     /// time.
     pub(super) fn count(

@@ -87,7 +87,7 @@ async fn answers_503_with_retry_after_when_there_is_no_room() {
 #[tokio::test]
 async fn answers_503_beyond_the_limit_of_requests_in_flight() {
     let (api, inbox, metrics) = api(publish::Settings::default(), LONG).await;
-    let in_flight = Arc::new(InFlight::new(Arc::clone(&metrics)));
+    let in_flight = Arc::new(InFlightRequests::new(Arc::clone(&metrics)));
     let gateway = Gateway { router: routes(Arc::new(api), &in_flight), inbox, metrics };
     let stalled = || Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
     let mut held = tokio::task::JoinSet::new();
@@ -110,7 +110,7 @@ async fn a_panic_fails_only_its_own_request() {
         panic!("on purpose")
     }
     let (_, inbox, metrics) = api(publish::Settings::default(), LONG).await;
-    let in_flight = Arc::new(InFlight::new(Arc::clone(&metrics)));
+    let in_flight = Arc::new(InFlightRequests::new(Arc::clone(&metrics)));
     let router = Router::new().route("/users/7/send", axum::routing::post(faulty));
     let gateway = Gateway { router: layers::surround(router, &in_flight), inbox, metrics };
     let answer = gateway.call(post("/users/7/send", AVISO)).await;

@@ -5,7 +5,7 @@ pub(super) const CHANNELS_KEY: &str = "__asgi_channel__";
 
 /// Which channels a message names.
 #[derive(Debug, Clone, Copy)]
-pub enum Channel<'a> {
+pub enum MessageChannels<'a> {
     /// None: for a channel without `!` in its name, and for the pub/sub layer.
     None,
     /// One, as `send` writes it.

@@ -6,7 +6,7 @@
 use std::io::Write;
 
 use super::CodecError;
-use super::channel::{CHANNELS_KEY, Channel};
+use super::channel::{CHANNELS_KEY, MessageChannels};
 use crate::event::Event;
 
 /// The compact JSON of `message` without its channels, and those.
@@ -22,7 +22,7 @@ pub(super) fn read(message: &[u8]) -> Result<(Vec<u8>, Vec<String>), CodecError>
 }
 
 /// `event` and `channel` as one object, behind `prefix`.
-pub(super) fn write(event: &Event, channel: Channel<'_>, prefix: &[u8]) -> Vec<u8> {
+pub(super) fn write(event: &Event, channel: MessageChannels<'_>, prefix: &[u8]) -> Vec<u8> {
     let json = event.json();
     let mut out = Vec::with_capacity(prefix.len() + json.len() + json.len() / 4 + 64);
     out.extend_from_slice(prefix);
@@ -30,9 +30,9 @@ pub(super) fn write(event: &Event, channel: Channel<'_>, prefix: &[u8]) -> Vec<u
     pass.run(json).expect("an event is checked JSON");
     let mut out = pass.out;
     let names = match channel {
-        Channel::None => return out,
-        Channel::One(name) => serde_json::to_vec(name),
-        Channel::Many(names) => serde_json::to_vec(names),
+        MessageChannels::None => return out,
+        MessageChannels::One(name) => serde_json::to_vec(name),
+        MessageChannels::Many(names) => serde_json::to_vec(names),
     };
     let names = names.expect("memory takes every string");
     out.pop();

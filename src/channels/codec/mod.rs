@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-pub use channel::Channel;
+pub use channel::MessageChannels;
 pub use error::CodecError;
 use fernet::Fernet;
 
@@ -132,7 +132,7 @@ impl Codec {
     pub fn write(
         &self,
         event: &Event,
-        channel: Channel<'_>,
+        channel: MessageChannels<'_>,
         prefix: &[u8],
         iv: [u8; 16],
         now: u64,
@@ -145,7 +145,7 @@ impl Codec {
 
     /// Writes what the pub/sub layer publishes.
     pub fn write_bare(&self, event: &Event, iv: [u8; 16], now: u64) -> Vec<u8> {
-        self.write(event, Channel::None, &[], iv, now)
+        self.write(event, MessageChannels::None, &[], iv, now)
     }
 
     fn open<'a>(&self, payload: &'a [u8]) -> Result<Opened<'a>, CodecError> {
@@ -170,7 +170,7 @@ impl Codec {
     }
 
     /// The message in clear, behind `prefix`.
-    fn encode(&self, event: &Event, channel: Channel<'_>, prefix: &[u8]) -> Vec<u8> {
+    fn encode(&self, event: &Event, channel: MessageChannels<'_>, prefix: &[u8]) -> Vec<u8> {
         match self.serializer {
             Serializer::MsgPack => msgpack::write(event, channel, prefix),
             Serializer::Json => json::write(event, channel, prefix),

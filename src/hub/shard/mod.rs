@@ -27,7 +27,7 @@ pub(super) use closed_users::REMEMBERED;
 use super::command::{OrderedCommand, PostedAt, PromptCommand};
 use super::context::{Clock, Context};
 use super::deliver::{Delivery, finish_turn, positions};
-use super::inbox::{Inbox, InboxReceiver, ShardWaker};
+use super::inbox::{InboxReceiver, ShardInbox, ShardWaker};
 use super::join::Memberships;
 use super::receive::{read, resume_reading};
 use super::request::{Answer, NewConnection};
@@ -97,7 +97,7 @@ pub(super) struct Shard {
 
 /// The handle of a shard.
 pub(super) struct ShardHandle {
-    pub(super) inbox: Inbox,
+    pub(super) inbox: ShardInbox,
     /// Connections of the shard, including those being handed over.
     pub(super) load: Arc<AtomicUsize>,
 }
@@ -113,7 +113,7 @@ pub(super) fn build(
 ) -> io::Result<(ShardHandle, Shard)> {
     let poll = Poll::new()?;
     let waker = Waker::new(poll.registry(), WAKER)?;
-    let (inbox, receiver) = Inbox::new(settings.inbox, waker);
+    let (inbox, receiver) = ShardInbox::new(settings.inbox, waker);
     let load = Arc::new(AtomicUsize::new(0));
     let gauges = config.metrics.shard(index);
     let shard = Shard {

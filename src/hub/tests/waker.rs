@@ -9,7 +9,7 @@ use mio::{Events, Poll, Waker};
 use tokio::sync::oneshot;
 
 use crate::hub::command::PromptCommand;
-use crate::hub::inbox::Inbox;
+use crate::hub::inbox::ShardInbox;
 use crate::hub::shard::WAKER;
 
 /// Far longer than any thread waits to be scheduled: a sleep of this length is a lost wake-up.
@@ -25,7 +25,7 @@ const TIME: Duration = Duration::from_secs(1);
 fn a_command_always_wakes_the_shard() {
     let mut poll = Poll::new().unwrap();
     let waker = Waker::new(poll.registry(), WAKER).unwrap();
-    let (inbox, mut receiver) = Inbox::new(16, waker);
+    let (inbox, mut receiver) = ShardInbox::new(16, waker);
     let waker = inbox.waker();
     let (taken, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let sender = thread::spawn({

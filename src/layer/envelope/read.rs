@@ -63,7 +63,7 @@ fn decode_unguarded(
         Some(version) => return Err(EnvelopeError::Version(*version)),
         None => return Err(EnvelopeError::Malformed("version")),
     }
-    let mut reader = Reader(bytes);
+    let mut reader = EnvelopeReader(bytes);
     let kind = reader.byte("kind")?;
     if !is_carried(origin, kind) {
         return Err(EnvelopeError::Kind(kind));
@@ -136,9 +136,9 @@ pub(in crate::layer) fn parse_position(text: &str) -> Option<Position> {
     Some(Position { epoch: epoch.into(), offset: offset.parse().ok()? })
 }
 
-struct Reader(Bytes);
+struct EnvelopeReader(Bytes);
 
-impl Reader {
+impl EnvelopeReader {
     fn take(&mut self, count: usize, what: &'static str) -> Result<Bytes, EnvelopeError> {
         if self.0.len() < count {
             return Err(EnvelopeError::Malformed(what));

@@ -50,12 +50,12 @@ pub(super) struct InstanceHeartbeat {
 }
 
 /// When all connections may be renewed again.
-struct Renewal {
+struct RenewalBackoff {
     due: Instant,
     delay: Duration,
 }
 
-impl Renewal {
+impl RenewalBackoff {
     fn new() -> Self {
         Self { due: Instant::now(), delay: MIN_RENEWAL_DELAY }
     }
@@ -79,7 +79,7 @@ impl InstanceHeartbeat {
         let mut ticks = interval(RETRY_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut number, mut since_last) = (0, Duration::ZERO);
-        let mut renewal = Renewal::new();
+        let mut renewal = RenewalBackoff::new();
         loop {
             tokio::select! {
                 _ = ticks.tick() => {
@@ -110,7 +110,7 @@ impl InstanceHeartbeat {
                 continue;
             }
             self.redis_health.accepted();
-            renewal = Renewal::new();
+            renewal = RenewalBackoff::new();
             if self.redis_health.is_unresponsive()
                 && self.subscriber.send(SubscriptionChange::Renew).await.is_err()
             {

@@ -38,7 +38,7 @@ pub use key_changes::{ChangedKeys, KeyChanges};
 pub use names::{Names, overflow_field};
 pub use reply::{FromReply, Reply};
 pub use script::{NUMBERING, Script, ScriptError};
-pub use session::Session;
+pub use session::RedisSession;
 pub(super) use url::check_url;
 
 use super::history::History;

@@ -22,7 +22,7 @@ use crate::layer::{LayerError, RedisSettings};
 const EVENTS: usize = 256;
 
 /// A connection of whoever only looks.
-pub struct Session {
+pub struct RedisSession {
     client: Client,
     commands: Commands,
     names: Names,
@@ -31,7 +31,7 @@ pub struct Session {
     _connection: AbortOnDrop<Result<(), Error>>,
 }
 
-impl Session {
+impl RedisSession {
     /// Connects, or says why not; within a runtime.
     ///
     /// # Errors
@@ -143,8 +143,8 @@ fn command(mut words: impl Iterator<Item = Bytes>) -> (CustomCommand, Vec<Value>
     (CustomCommand::new(name, ClusterHash::FirstKey, false), words.map(Value::Bytes).collect())
 }
 
-impl std::fmt::Debug for Session {
+impl std::fmt::Debug for RedisSession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("names", &self.names).finish_non_exhaustive()
+        f.debug_struct("RedisSession").field("names", &self.names).finish_non_exhaustive()
     }
 }

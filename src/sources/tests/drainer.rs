@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::super::state::DrainState;
 use super::*;
 use crate::channels::Codec;
-use crate::channels::codec::Channel;
+use crate::channels::codec::MessageChannels;
 use crate::event::{Position, Recovery};
 
 /// The mailbox of all groups.
@@ -403,7 +403,7 @@ async fn delivers_binary_messages_unchanged() {
         // Prefixes that are text, that are none, and that end lines and protocols.
         let prefix = [n * 13, 0, 255, b'\r', b'\n', n, 128, b'$', 10, 200, n, 1];
         let names = [SALA.to_owned()];
-        let entry = codec.write(&event, Channel::Many(&names), &prefix, [0; 16], 0);
+        let entry = codec.write(&event, MessageChannels::Many(&names), &prefix, [0; 16], 0);
         let literal: String = entry.iter().map(|byte| format!("\\{byte:03}")).collect();
         let script = format!("return redis.call('ZADD', KEYS[1], {n}.123456, '{literal}')");
         assert_eq!(server.ask(&["EVAL", &script, "1", BOX]), ":1\r\n");

@@ -9,13 +9,13 @@ use rmp::encode::{
 };
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::channels::codec::channel::{CHANNELS_KEY, Channel};
+use crate::channels::codec::channel::{CHANNELS_KEY, MessageChannels};
 use crate::event::Event;
 
 /// `event` and `channel` as one map, behind `prefix`.
 pub(in crate::channels::codec) fn write(
     event: &Event,
-    channel: Channel<'_>,
+    channel: MessageChannels<'_>,
     prefix: &[u8],
 ) -> Vec<u8> {
     let json = event.json();
@@ -23,20 +23,20 @@ pub(in crate::channels::codec) fn write(
     let mut out = Vec::with_capacity(prefix.len() + json.len() + 64);
     out.extend_from_slice(prefix);
     let mut out = ByteBuf::from_vec(out);
-    Node { out: &mut out, outermost: Some(channel) }
+    ValueWriter { out: &mut out, outermost: Some(channel) }
         .deserialize(&mut serde_json::Deserializer::from_slice(json))
         .expect("an event is checked JSON");
     out.into_vec()
 }
 
 /// One value that is about to be written.
-struct Node<'w, 'c> {
+struct ValueWriter<'w, 'c> {
     out: &'w mut ByteBuf,
     /// Of the outermost map: the channels it ends with.
-    outermost: Option<Channel<'c>>,
+    outermost: Option<MessageChannels<'c>>,
 }
 
-impl<'de> DeserializeSeed<'de> for Node<'_, '_> {
+impl<'de> DeserializeSeed<'de> for ValueWriter<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -44,7 +44,7 @@ impl<'de> DeserializeSeed<'de> for Node<'_, '_> {
     }
 }
 
-impl<'de> Visitor<'de> for Node<'_, '_> {
+impl<'de> Visitor<'de> for ValueWriter<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -85,7 +85,7 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         let header = Header::reserve(self.out);
         let mut len = 0;
-        while seq.next_element_seed(Node { out: self.out, outermost: None })?.is_some() {
+        while seq.next_element_seed(ValueWriter { out: self.out, outermost: None })?.is_some() {
             len += 1;
         }
         header.fill(self.out, len, Marker::FixArray, |out, len| {
@@ -98,12 +98,12 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
         let header = Header::reserve(self.out);
         let left_out = self.outermost.map(|_| CHANNELS_KEY);
         let mut len = 0;
-        while let Some(written) = map.next_key_seed(Key { out: self.out, left_out })? {
+        while let Some(written) = map.next_key_seed(KeyWriter { out: self.out, left_out })? {
             if !written {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             }
-            map.next_value_seed(Node { out: self.out, outermost: None })?;
+            map.next_value_seed(ValueWriter { out: self.out, outermost: None })?;
             len += 1;
         }
         if let Some(channel) = self.outermost {
@@ -117,12 +117,12 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
 }
 
 /// Writes a key, unless it is the one left out; tells whether it did.
-struct Key<'w> {
+struct KeyWriter<'w> {
     out: &'w mut ByteBuf,
     left_out: Option<&'static str>,
 }
 
-impl<'de> DeserializeSeed<'de> for Key<'_> {
+impl<'de> DeserializeSeed<'de> for KeyWriter<'_> {
     type Value = bool;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
@@ -130,7 +130,7 @@ impl<'de> DeserializeSeed<'de> for Key<'_> {
     }
 }
 
-impl Visitor<'_> for Key<'_> {
+impl Visitor<'_> for KeyWriter<'_> {
     type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -147,15 +147,15 @@ impl Visitor<'_> for Key<'_> {
 }
 
 /// Entries added to the map: one, or none.
-fn write_channel(out: &mut ByteBuf, channel: Channel<'_>) -> usize {
+fn write_channel(out: &mut ByteBuf, channel: MessageChannels<'_>) -> usize {
     let names = match channel {
-        Channel::None => return 0,
-        Channel::One(name) => {
+        MessageChannels::None => return 0,
+        MessageChannels::One(name) => {
             let Ok(()) = write_str(out, CHANNELS_KEY);
             let Ok(()) = write_str(out, name);
             return 1;
         }
-        Channel::Many(names) => names,
+        MessageChannels::Many(names) => names,
     };
     let Ok(()) = write_str(out, CHANNELS_KEY);
     let Ok(_) = write_array_len(out, len32(names.len()));

@@ -6,7 +6,7 @@ const KEYS: [&str; 2] = ["clave-nueva", "clave-vieja"];
 
 fn written(keys: &[&str]) -> Vec<u8> {
     let event = event(r#"{"type":"aviso"}"#);
-    codec(Serializer::MsgPack, keys).write(&event, Channel::None, &[], [7; 16], THEN)
+    codec(Serializer::MsgPack, keys).write(&event, MessageChannels::None, &[], [7; 16], THEN)
 }
 
 #[test]

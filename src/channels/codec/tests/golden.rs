@@ -61,7 +61,7 @@ fn stored(done: &str, key: &str) -> Vec<u8> {
 }
 
 /// Both serializers read what Python wrote and write the same.
-fn holds_both_ways(name: &str, expected: &Received, channel: Channel<'_>) {
+fn holds_both_ways(name: &str, expected: &Received, channel: MessageChannels<'_>) {
     let sample = sample(name);
     let msgpack = codec(Serializer::MsgPack, &[]);
     let bytes = hex(&sample.msgpack_hex);
@@ -78,27 +78,27 @@ fn holds_both_ways(name: &str, expected: &Received, channel: Channel<'_>) {
 #[test]
 fn decodes_a_message_without_a_channel() {
     let expected = received(r#"{"type":"imagen_procesada","id":42,"ok":true}"#, &[]);
-    holds_both_ways("simple", &expected, Channel::None);
+    holds_both_ways("simple", &expected, MessageChannels::None);
 }
 
 #[test]
 fn decodes_a_message_for_all_members_of_a_mailbox() {
     let names = ["gw.a1!g1", "gw.a1!g2"];
     let expected = received(r#"{"type":"imagen_procesada","id":42}"#, &names);
-    holds_both_ways("group_batch", &expected, Channel::Many(&names.map(str::to_owned)));
+    holds_both_ways("group_batch", &expected, MessageChannels::Many(&names.map(str::to_owned)));
 }
 
 #[test]
 fn decodes_a_message_for_one_channel() {
     let expected = received(r#"{"type":"aviso"}"#, &["gw.a1!g1"]);
-    holds_both_ways("direct", &expected, Channel::One("gw.a1!g1"));
+    holds_both_ways("direct", &expected, MessageChannels::One("gw.a1!g1"));
 }
 
 #[test]
 fn decodes_strings_of_every_length() {
     let [short, long, longest] = [31, 32, 256].map(|len| "a".repeat(len));
     let text = format!(r#"{{"type":"s","s31":"{short}","s32":"{long}","s256":"{longest}"}}"#);
-    holds_both_ways("str_lengths", &received(&text, &[]), Channel::None);
+    holds_both_ways("str_lengths", &received(&text, &[]), MessageChannels::None);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn decodes_values_of_every_type() {
     assert_eq!(codec.read(&bytes, THEN).unwrap(), received(expected, &[]));
 
     // Binary has become text, and is text on the way back; all else is as it was.
-    let written = codec.write(&event(expected), Channel::None, &[], [0; 16], THEN);
+    let written = codec.write(&event(expected), MessageChannels::None, &[], [0; 16], THEN);
     let text = sample("types").msgpack_hex.replace("c40200ff", "a44150383d");
     assert_eq!(written, hex(&text));
 }
@@ -135,7 +135,8 @@ fn decrypts_tokens_of_every_key() {
         let iv = hex(&sample.iv_hex).try_into().unwrap();
         let keys = vec![sample.key.into_bytes()];
         let own = Codec::new(&CodecSettings { keys, ..settings.clone() });
-        let written = own.write(&expected.event, Channel::None, &[0; 12], iv, sample.timestamp);
+        let written =
+            own.write(&expected.event, MessageChannels::None, &[0; 12], iv, sample.timestamp);
         assert_eq!(written, entry);
         assert_eq!(own.write_bare(&expected.event, iv, THEN), sample.token.as_bytes());
     }
@@ -150,10 +151,10 @@ fn decodes_entries_of_mailboxes() {
     let processed = event(r#"{"type":"imagen_procesada","id":42}"#);
     let own = ["gw.a1!g1".to_owned(), "gw.a1!g2".to_owned()];
     for (done, key, event, channel) in [
-        ("group_send_plain", "asgigw.a1!", &processed, Channel::Many(&own)),
-        ("group_send_plain", &box_of_consumers, &processed, Channel::Many(&[consumer])),
-        ("send", "asgigw.a1!", &event(r#"{"type":"directo"}"#), Channel::One("gw.a1!g1")),
-        ("send", "asgitareas", &event(r#"{"type":"normal"}"#), Channel::None),
+        ("group_send_plain", "asgigw.a1!", &processed, MessageChannels::Many(&own)),
+        ("group_send_plain", &box_of_consumers, &processed, MessageChannels::Many(&[consumer])),
+        ("send", "asgigw.a1!", &event(r#"{"type":"directo"}"#), MessageChannels::One("gw.a1!g1")),
+        ("send", "asgitareas", &event(r#"{"type":"normal"}"#), MessageChannels::None),
     ] {
         let entry = stored(done, key);
         assert_eq!(codec.write(event, channel, &prefix, [0; 16], THEN), entry);
@@ -176,8 +177,13 @@ fn decodes_another_serializer_and_prefix_length() {
     let channel = ["gw.a1!g1".to_owned()];
     for text in [r#"{"type":"aviso","texto":"se\u00f1al"}"#, r#"{"type":"aviso","texto":"señal"}"#]
     {
-        let written =
-            codec.write(&event(text), Channel::Many(&channel), &[0, 1, 2, 3], [0; 16], THEN);
+        let written = codec.write(
+            &event(text),
+            MessageChannels::Many(&channel),
+            &[0, 1, 2, 3],
+            [0; 16],
+            THEN,
+        );
         assert_eq!(written, entry);
     }
 }

@@ -207,7 +207,7 @@ proptest! {
         prop_assert!(memory_of_reading(&message) <= allowance(message.len()));
         if let Ok(first) = read(&message) {
             let codec = codec(Serializer::MsgPack, &[]);
-            let again = codec.write(&first.event, Channel::Many(&first.channels), &[], [0; 16], 0);
+            let again = codec.write(&first.event, MessageChannels::Many(&first.channels), &[], [0; 16], 0);
             prop_assert_eq!(codec.read(&again, 0).unwrap(), first);
         }
     }

@@ -54,7 +54,8 @@ fn an_event_must_not_name_a_channel() {
             let codec = codec(serializer, &[]);
             let bare = codec.write_bare(&event(forged), [0; 16], THEN);
             assert_eq!(bare, codec.write_bare(&event(clean), [0; 16], THEN));
-            let entry = codec.write(&event(forged), Channel::One("gw!1"), &[], [0; 16], THEN);
+            let entry =
+                codec.write(&event(forged), MessageChannels::One("gw!1"), &[], [0; 16], THEN);
             assert_eq!(codec.read(&entry, THEN).unwrap().channels, ["gw!1"]);
         }
     }

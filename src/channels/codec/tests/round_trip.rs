@@ -86,15 +86,15 @@ proptest! {
             ..CodecSettings::default()
         });
         let event = event(&text);
-        let channels = [Channel::None, Channel::Many(&names)];
-        let one = names.first().map(|name| Channel::One(name));
+        let channels = [MessageChannels::None, MessageChannels::Many(&names)];
+        let one = names.first().map(|name| MessageChannels::One(name));
         for channel in channels.into_iter().chain(one) {
             let read = codec.read(&codec.write(&event, channel, &prefix, iv, now), now).unwrap();
             prop_assert_eq!(plain(&read.event), text.as_str());
             let expected = match channel {
-                Channel::None => &[],
-                Channel::One(_) => &names[..1],
-                Channel::Many(names) => names,
+                MessageChannels::None => &[],
+                MessageChannels::One(_) => &names[..1],
+                MessageChannels::Many(names) => names,
             };
             prop_assert_eq!(read.channels, expected);
         }
