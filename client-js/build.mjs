@@ -11,7 +11,7 @@ import { minify } from 'terser';
 
 const at = (path) => fileURLToPath(new URL(path, import.meta.url));
 const VERSION = '0.1.0';
-const BANNER = `// Groupcast client ${VERSION}, MIT OR Apache-2.0. Built from client-js/src; do not edit.`;
+const BANNER = `// Groupcast client ${VERSION}, MIT OR Apache-2.0`;
 
 /** File, and what esbuild makes it with. */
 export const OUTPUTS = {

@@ -17,7 +17,7 @@ function check(right, code, what, value) {
 
 export function checkName(name) {
   const right = isText(name) && /^(?!\.+$)[\w.-]{1,99}$/.test(name);
-  check(right, 'illegal_name', 'a group name is 1 to 99 of A-Z a-z 0-9 _ . - and not dots alone', name);
+  check(right, 'illegal_name', 'a group name is 1 to 99 of A-Z a-z 0-9 _ . -, not only dots', name);
 }
 
 /** @returns {{epoch: string, offset: number} | undefined} a copy */
@@ -25,7 +25,7 @@ export function checkSince(since) {
   if (since === undefined || since === null) return undefined;
   const { epoch, offset } = since;
   const right = isText(epoch) && Number.isSafeInteger(offset) && offset >= 0;
-  check(right, 'bad_request', '`since` is { epoch: string, offset: integer from 0 }', since);
+  check(right, 'bad_request', '`since` is { epoch, offset }', since);
   return { epoch, offset };
 }
 
@@ -33,7 +33,7 @@ export function checkEvent(data) {
   const type = data?.type;
   check(isText(type) && !Array.isArray(data), 'invalid_event', 'an event is an object with a string `type`', data);
   // Names that begin with `$`, and `*`, are the client's own: nobody may send them.
-  check(type !== '*' && !type.startsWith('$'), 'invalid_event', 'types that begin with `$`, and `*`, are reserved', type);
+  check(type !== '*' && !type.startsWith('$'), 'invalid_event', '`*` and types with `$` in front are reserved', type);
 }
 
 /** Names of calls, event names and keys. */
@@ -42,7 +42,7 @@ export function checkText(what, value) {
 }
 
 export function checkTimeout(timeout) {
-  check(typeof timeout === 'number' && timeout >= 0, 'bad_request', '`timeout` is milliseconds, from 0', timeout);
+  check(typeof timeout === 'number' && timeout >= 0, 'bad_request', '`timeout` is milliseconds', timeout);
 }
 
 export const trimmed = (token) => (isText(token) ? token.trim() : token);
@@ -54,6 +54,6 @@ export const isToken = (text) => isText(text) && /^[!-~]+$/.test(text) && !/^(<[
 export function checkToken(given) {
   if (given === undefined || given === null) return undefined;
   const token = trimmed(given);
-  check(isToken(token), 'bad_token', 'a token is printable, without spaces', given);
+  check(isToken(token), 'bad_token', 'a token has no spaces', given);
   return token;
 }

@@ -281,7 +281,7 @@ export class Connector {
 
   #open(token) {
     const { connectTimeout = 10_000, WebSocket = globalThis.WebSocket } = this.#options;
-    if (!WebSocket) throw new GroupcastError('no_websocket', 'no WebSocket here; give one, such as ws, as an option');
+    if (!WebSocket) throw new GroupcastError('no_websocket', 'no WebSocket here; give one as an option');
     this.#sentToken = token;
     this.session = new Session(WebSocket, socketUrl(this.#url), connectTimeout, this);
   }

@@ -154,13 +154,13 @@ export class Core {
   emit(event, value) {
     if (this.#listeners.emit(event, value)) return;
     const { code, reason, error, attempt, message } = value ?? {};
-    if (event === 'error') this.warn(`error ${message}`, 'an error that nothing listens to:', value);
+    if (event === 'error') this.warn(`error ${message}`, 'an error that nothing hears:', value);
     // Closed by the gateway, or for want of a token or a WebSocket; not by the application.
     if (event === 'closed' && (error.code !== 'closed' || error.closeCode)) {
       this.warn(`closed ${code}`, `closed with ${code}, for good: ${reason}`, error);
     }
     if (attempt && !this.#everConnected && !this.#listeners.has('state')) {
-      this.warn(event, 'no connection: is the address right, and the gateway running? Trying again');
+      this.warn(event, 'no connection yet; is the address right, and the gateway running?');
     }
   }
 
@@ -179,7 +179,7 @@ export class Core {
     if (inBrowser() || this.#options.WebSocket) return this.link.connectSoon();
     if (saidNotConnecting || this.link.state !== 'idle') return;
     saidNotConnecting = true;
-    this.warn('server', 'outside of browsers join() does not connect; call connect()');
+    this.warn('server', 'outside of browsers, call connect()');
   }
 
   #request(what, { timeout = this.timeout, signal }, frame) {
@@ -207,5 +207,5 @@ export class Core {
 /** Unique among the requests of one `sub` within the window in which keys are remembered. */
 function newKey() {
   // Pages without TLS have `crypto` but no `randomUUID`.
-  return globalThis.crypto?.randomUUID?.() ?? `${Date.now()}-${Math.random()}-${Math.random()}`;
+  return globalThis.crypto?.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
 }

@@ -12,7 +12,7 @@ export class Listeners {
    * @returns {() => void} removes it
    */
   on(event, callback, options) {
-    if (typeof callback !== 'function') throw new TypeError('a listener must be a function');
+    if (typeof callback !== 'function') throw new TypeError('a listener is a function');
     const { once = false, signal } = options ?? {};
     const list = this.#lists.get(event) ?? new Set();
     this.#lists.set(event, list);

@@ -59,7 +59,7 @@ export class Outbox {
     if (bytes > largest) throw tooLarge(bytes, largest);
     const { size } = this.#requests;
     if (size < maxMessages && this.#bytes + bytes <= maxBytes) return;
-    throw new GroupcastError('outbox_full', `${size} requests of ${this.#bytes} bytes wait already`, true);
+    throw new GroupcastError('outbox_full', `${size} requests of ${this.#bytes} bytes wait`, true);
   }
 
   /** Sends what has not been sent on this connection, as fast as the gateway takes it. */
@@ -128,9 +128,9 @@ export class Outbox {
   }
 }
 
-const UNKNOWN = 'whether it was done is not known';
+const UNKNOWN = 'it may have been done';
 const late = ({ tried }) => (
   tried
     ? new GroupcastError('timeout', `no answer in time; ${UNKNOWN}`, true)
-    : new GroupcastError('expired', 'no connection in time; nothing was sent', true)
+    : new GroupcastError('expired', 'no connection in time; not sent', true)
 );

@@ -53,7 +53,7 @@ export class Renewal {
     const { session } = link;
     try {
       if (!this.#tokens.renewable) {
-        throw new GroupcastError('unauthorized', 'the token runs out and there is no getToken; call setToken');
+        throw new GroupcastError('unauthorized', 'the token runs out; call setToken');
       }
       const token = await this.#tokens.renew('expiring');
       // On another connection by now, `hello` carried the new token or will.

@@ -48,7 +48,7 @@ export class Session {
    * socket says `OPEN` for minutes, so the clock is compared wherever it matters.
    */
   check() {
-    if (this.#link && clock() > this.#deadline) this.#lose(BROKEN, 'no frame arrived for too long', true);
+    if (this.#link && clock() > this.#deadline) this.#lose(BROKEN, 'no frame in time', true);
     return Boolean(this.#link);
   }
 

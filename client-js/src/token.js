@@ -18,7 +18,7 @@ const wantsSignIn = (status) => status === 401 || status === 403;
  */
 async function tokenFrom(given) {
   let text = given?.token ?? given;
-  if (text === null) throw unauthorized('null: nobody is signed in');
+  if (text === null) throw unauthorized('null');
   if (typeof text?.text === 'function') {
     const { status } = text;
     if (wantsSignIn(status)) throw unauthorized(`status ${status}`);
@@ -72,7 +72,7 @@ export class Tokens {
   async #fetch(reason, flight) {
     const { controller } = flight;
     const { signal } = controller;
-    const late = () => controller.abort(new GroupcastError('timeout', 'getToken took too long', true));
+    const late = () => controller.abort(new GroupcastError('timeout', 'getToken: too slow', true));
     const timer = setTimeout(late, PATIENCE_MS);
     try {
       const token = await Promise.race([
@@ -136,7 +136,7 @@ export class Tokens {
 
   /** Nobody waits any more. */
   cancel() {
-    this.#flight?.controller.abort(new GroupcastError('closed', 'the client was closed'));
+    this.#flight?.controller.abort(new GroupcastError('closed', 'the client is closed'));
     this.#flight = null;
   }
 }
