@@ -18,6 +18,12 @@ pub(crate) struct GroupAddresses {
 }
 
 impl GroupAddresses {
+    /// The mailbox into which senders write events for `group`.
+    pub(super) fn mailbox(&self, group: &GroupName) -> Option<String> {
+        let mailboxes = self.mailboxes.as_ref()?;
+        Some(mailboxes.of_groups(group.share(mailboxes.count())))
+    }
+
     /// The key in which senders look for `group` and the member they find; `None` if they are not to
     /// find it.
     pub(crate) fn of(&self, group: &GroupName) -> Option<(String, String)> {

@@ -16,6 +16,10 @@ pub struct MailboxNames {
     boxes: u16,
 }
 
+/// Begins an entry that instances write into mailboxes themselves: behind it, events of the group that
+/// follows may be missing. Entries of channels_redis begin with 12 random bytes or a serialized message.
+const LOSS_MARK: &str = "groupcast:loss:";
+
 impl MailboxNames {
     pub(crate) fn new(settings: &ChannelSettings, cluster: &str) -> Self {
         Self {
@@ -71,6 +75,17 @@ impl MailboxNames {
         format!("{}{}!{group}", self.stem, group.share(self.boxes))
     }
 
+    /// The entry that marks a possible loss of `group` at its place among the entries of its mailbox.
+    pub(super) fn loss_mark(group: &GroupName) -> String {
+        [LOSS_MARK, group.as_str()].concat()
+    }
+
+    /// The group of a mark that `entry` is.
+    pub(crate) fn read_loss_mark(entry: &[u8]) -> Option<GroupName> {
+        let name = entry.strip_prefix(LOSS_MARK.as_bytes())?;
+        GroupName::parse(std::str::from_utf8(name).ok()?).ok()
+    }
+
     /// What a channel name stands for; `None` = nothing of this cluster.
     pub(crate) fn target(&self, channel: &str) -> Option<Target> {
         let (number, local) = channel.strip_prefix(&*self.stem)?.split_once('!')?;
@@ -95,7 +110,9 @@ mod tests {
         for name in ["usuario_7", "pedido.42", "a", &"x".repeat(99)] {
             let group = GroupName::parse(name).unwrap();
             let member = mailboxes.member(&group);
-            assert_eq!(mailboxes.target(&member), Some(Target::Group(group)));
+            assert_eq!(mailboxes.target(&member), Some(Target::Group(group.clone())));
+            let mark = MailboxNames::loss_mark(&group);
+            assert_eq!(MailboxNames::read_loss_mark(mark.as_bytes()), Some(group));
         }
         let connection: ConnectionId = "k3f5a2bq-70".parse().unwrap();
         let channel = mailboxes.channel(connection);

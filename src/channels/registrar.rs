@@ -11,6 +11,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::sleep;
 
+use super::MailboxNames;
 use super::addresses::{GroupAddresses, lifetimes};
 use super::parking::PARKING;
 use super::refusals::Refusals;
@@ -223,6 +224,11 @@ impl GroupRegistrar {
                 .number("held_ms", millis(held_for))
                 .number("parked", keys.place(names.waiting(group)))
                 .text("loss", loss);
+            if let Some(mailbox) = self.0.addresses.mailbox(group) {
+                table = table
+                    .number("mailbox", keys.place(mailbox))
+                    .text("mark", MailboxNames::loss_mark(group));
+            }
             if redis.history().of(group).is_some() {
                 table = table
                     .number("numbering", keys.place(names.numbering(group)))

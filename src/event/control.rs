@@ -42,6 +42,11 @@ pub enum PossibleLoss {
     },
 }
 
+impl PossibleLoss {
+    /// Those of all groups.
+    pub const ALL: Self = Self::Share { number: 0, of: 1 };
+}
+
 /// Where a group stands at a join, and what was missed before it.
 #[derive(Debug, Clone, Default)]
 pub struct Recovery {

@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use super::decoder::EntryDecoder;
-use super::entry::SourceEntry;
+use super::entry::{EntryAction, SourceEntry, UndecodableEntry};
 use super::reply::{DrainReply, NotDrained};
 use super::seen::Seen;
 use super::source::DurableSource;
-use crate::event::{Event, Publication, Target};
+use crate::event::{Event, PossibleLoss, Target};
 use crate::group::GroupName;
 use crate::layer::ScriptError;
 use crate::telemetry::EntryFate;
@@ -28,13 +28,21 @@ pub(super) struct EntryBatch {
 /// The same, decoded.
 #[derive(Debug, Default)]
 pub(super) struct DecodedBatch {
-    /// Of each entry the publications; none of one that is only to be removed.
-    pub(super) publications: Vec<Vec<Publication>>,
+    /// Of each entry.
+    pub(super) actions: Vec<EntryAction>,
     /// Entries that this instance has removed before.
     pub(super) duplicates: u64,
-    /// Entries that cannot be decoded, and the error of the last.
+    /// Entries that cannot be decoded, and the last of them.
     pub(super) undecodable: u64,
-    pub(super) error: Option<String>,
+    pub(super) error: Option<UndecodableReport>,
+}
+
+/// What the log shows of an entry that cannot be decoded.
+#[derive(Debug)]
+pub(super) struct UndecodableReport {
+    pub(super) error: String,
+    /// For whom it was, as far as that could be read.
+    pub(super) targets: Vec<Target>,
 }
 
 /// How a batch ended.
@@ -46,7 +54,15 @@ pub(super) struct BatchOutcome {
 
 impl EntryBatch {
     /// Decodes all entries, or as many as one script takes: the others are left for the next batch.
-    pub(super) fn decode(&mut self, decoder: &EntryDecoder, seen: &Seen) -> DecodedBatch {
+    ///
+    /// An undecodable entry is told to its groups; one of which not even that can be read to those in
+    /// `share`, all that the source may be for, if that is due.
+    pub(super) fn decode(
+        &mut self,
+        decoder: &EntryDecoder,
+        seen: &Seen,
+        share: &mut Option<PossibleLoss>,
+    ) -> DecodedBatch {
         let now = Instant::now();
         let mut decoded = DecodedBatch::default();
         let mut bytes = 0;
@@ -54,12 +70,12 @@ impl EntryBatch {
             if bytes > MAX_BYTES {
                 break;
             }
-            let publications = decoded.add(entry, decoder, seen, now);
-            bytes += publications.iter().map(|it| it.event.json().len()).sum::<usize>();
-            decoded.publications.push(publications);
+            let action = decoded.add(entry, decoder, seen, share, now);
+            bytes += action.publications().iter().map(|it| it.event.json().len()).sum::<usize>();
+            decoded.actions.push(action);
         }
-        self.more |= decoded.publications.len() < self.entries.len();
-        self.entries.truncate(decoded.publications.len());
+        self.more |= decoded.actions.len() < self.entries.len();
+        self.entries.truncate(decoded.actions.len());
         decoded
     }
 }
@@ -70,17 +86,37 @@ impl DecodedBatch {
         entry: &SourceEntry,
         decoder: &EntryDecoder,
         seen: &Seen,
+        share: &mut Option<PossibleLoss>,
         now: Instant,
-    ) -> Vec<Publication> {
+    ) -> EntryAction {
         if seen.contains(entry.id()) {
             self.duplicates += 1;
-            return Vec::new();
+            return EntryAction::Remove;
         }
-        decoder.decode(entry, now).unwrap_or_else(|error| {
+        decoder.decode(entry, now).unwrap_or_else(|undecodable| {
             self.undecodable += 1;
-            self.error = Some(error.to_string());
-            Vec::new()
+            let UndecodableEntry { error, targets } = undecodable;
+            let loss = loss_of(&targets, share);
+            self.error = Some(UndecodableReport { error: error.to_string(), targets });
+            loss.map_or(EntryAction::Remove, EntryAction::ReportLoss)
         })
+    }
+}
+
+/// Who is told that an entry for `targets` is lost.
+fn loss_of(targets: &[Target], share: &mut Option<PossibleLoss>) -> Option<PossibleLoss> {
+    let mut groups = Vec::new();
+    for target in targets {
+        match target {
+            Target::Group(group) => groups.push(group.clone()),
+            Target::All => return Some(PossibleLoss::ALL),
+            // A gap is of groups; the log names the user or the connection.
+            Target::User(_) | Target::Connection(_) => {}
+        }
+    }
+    match targets.is_empty() {
+        true => share.take(),
+        false => (!groups.is_empty()).then_some(PossibleLoss::Groups(groups)),
     }
 }
 
@@ -92,12 +128,12 @@ impl BatchOutcome {
     ) -> impl Iterator<Item = (&GroupName, &Event)> {
         let reply = self.reply.iter().flatten().filter(move |_| source == DurableSource::Ingress);
         let fates = reply.flat_map(|reply| &reply.fates);
-        let published = self.decoded.publications.iter().zip(fates);
+        let published = self.decoded.actions.iter().zip(fates);
         published
             .filter(|(_, fate)| {
                 matches!(fate, EntryFate::Sent | EntryFate::Parked | EntryFate::NoListener)
             })
-            .flat_map(|(publications, _)| publications)
+            .flat_map(|(action, _)| action.publications())
             .filter_map(|publication| match &publication.target {
                 Target::Group(group) => Some((group, &publication.event)),
                 Target::User(_) | Target::Connection(_) | Target::All => None,

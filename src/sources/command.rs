@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::batch::DecodedBatch;
 use super::bounds::Bounds;
-use super::entry::SourceEntry;
+use super::entry::{EntryAction, SourceEntry};
 use super::source::DurableSource;
 use super::state::SourceState;
 use crate::channels::GroupAddresses;
@@ -64,9 +64,17 @@ impl DrainCommand<'_> {
         let mut keys = ScriptKeys::new(vec![names.generation(), key.to_owned()]);
         let mut arguments = Vec::with_capacity(1 + entries.len());
         arguments.push(self.settings(source, state).pack());
-        for (entry, publications) in entries.iter().zip(&decoded.publications) {
-            let publications = publications.iter();
-            let tables = publications.map(|it| self.publication(it, &mut keys)).collect();
+        for (entry, action) in entries.iter().zip(&decoded.actions) {
+            let tables = match action {
+                EntryAction::Publish(publications) => {
+                    publications.iter().map(|it| self.publication(it, &mut keys)).collect()
+                }
+                EntryAction::ReportLoss(PossibleLoss::Groups(groups)) => {
+                    groups.iter().map(|group| self.loss_of_group(group, &mut keys)).collect()
+                }
+                EntryAction::ReportLoss(share) => vec![self.loss(share)],
+                EntryAction::Remove => Vec::new(),
+            };
             let table = LuaTable::new().text("key", &entry.key).tables("publications", tables);
             arguments.push(table.pack());
         }
@@ -116,6 +124,22 @@ impl DrainCommand<'_> {
             Target::Connection(_) => table.text("kind", "connection"),
             Target::User(_) | Target::All => table.text("kind", "everywhere"),
         }
+    }
+
+    fn loss_of_group(&self, group: &GroupName, keys: &mut ScriptKeys) -> LuaTable {
+        let names = self.redis.names();
+        let table = self.loss(&PossibleLoss::Groups(vec![group.clone()]));
+        let table = table.text("channel", names.of_group(group));
+        match self.redis.history().of(group) {
+            Some(_) => table
+                .number("numbering", keys.place(names.numbering(group)))
+                .number("log", keys.place(names.log(group))),
+            None => table,
+        }
+    }
+
+    fn loss(&self, loss: &PossibleLoss) -> LuaTable {
+        LuaTable::new().text("kind", "loss").text("envelope", self.redis.possible_loss(loss))
     }
 
     fn for_group(&self, group: &GroupName, table: LuaTable, keys: &mut ScriptKeys) -> LuaTable {

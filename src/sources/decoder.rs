@@ -1,13 +1,16 @@
 //! Decodes entries into publications, each source's in its own format.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::entry::{DecodedEntry, EntryContent, EntryError, SourceEntry};
+use super::entry::{
+    DecodedEntry, EntryAction, EntryContent, EntryError, SourceEntry, UndecodableEntry,
+};
 use super::stream;
 use crate::channels::{Codec, MailboxNames};
 use crate::clock;
-use crate::event::{Publication, Target};
+use crate::event::{PossibleLoss, Publication, Target};
 use crate::excerpt::excerpt;
 
 /// Longest channel name that an error shows, characters.
@@ -21,8 +24,35 @@ pub(super) struct EntryDecoder {
 }
 
 impl EntryDecoder {
-    /// The publications of an entry, one for each of its targets, accepted now.
+    /// What an entry asks for; publications are accepted now.
     pub(super) fn decode(
+        &self,
+        entry: &SourceEntry,
+        now: Instant,
+    ) -> Result<EntryAction, UndecodableEntry> {
+        if let Some(group) = MailboxNames::read_loss_mark(&entry.key) {
+            return Ok(EntryAction::ReportLoss(PossibleLoss::Groups(vec![group])));
+        }
+        // Anything may come from outside, so a panic costs this entry alone.
+        let decoding = AssertUnwindSafe(|| self.publications(entry, now));
+        let decoded = catch_unwind(decoding).unwrap_or(Err(EntryError::Panic));
+        decoded.map(EntryAction::Publish).map_err(|error| {
+            let targets = catch_unwind(AssertUnwindSafe(|| self.targets_of_undecodable(entry)));
+            UndecodableEntry { error, targets: targets.unwrap_or_default() }
+        })
+    }
+
+    fn targets_of_undecodable(&self, entry: &SourceEntry) -> Vec<Target> {
+        match &entry.content {
+            EntryContent::Score(_) => {
+                let channels = self.codec.channels_of_unreadable(&entry.key);
+                channels.iter().filter_map(|name| self.mailboxes.target(name)).collect()
+            }
+            EntryContent::Fields(fields) => stream::target(fields).into_iter().collect(),
+        }
+    }
+
+    fn publications(
         &self,
         entry: &SourceEntry,
         now: Instant,

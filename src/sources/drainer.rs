@@ -10,18 +10,18 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tokio::time::{sleep, sleep_until};
 
-use super::batch::{BatchOutcome, EntryBatch};
+use super::batch::{BatchOutcome, DecodedBatch, EntryBatch, UndecodableReport};
 use super::bounds::Bounds;
 use super::command::{self, DrainCommand};
 use super::decoder::EntryDecoder;
 use super::health::DrainHealth;
 use super::reply::{DrainReply, Look, NotDrained, read_look};
 use super::schedule::DrainDecision;
-use super::source::SourceList;
+use super::source::{DurableSource, SourceList};
 use super::state::DrainState;
 use crate::channels::{ForwardQueue, GroupAddresses, PARKING};
 use crate::failpoint;
-use crate::layer::{KeyChanges, NUMBERING, RedisHandle, Script, ScriptError};
+use crate::layer::{KeyChanges, NUMBERING, PossibleLoss, RedisHandle, Script, ScriptError};
 use crate::telemetry::{ChannelsMetrics, LogLimit};
 
 /// Sources in one look.
@@ -29,6 +29,10 @@ const MAX_SOURCES: usize = 256;
 
 /// Reading sources as such, as logs call it.
 const READING: &str = "reading sources";
+
+/// Between two announcements to all groups of a source that it held entries whose groups could not be
+/// read: foreign bytes must not become a flood of gaps.
+const SHARE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Wait after Redis did not answer, or while the layer does not deliver.
 const BACK_OFF: Duration = Duration::from_millis(50);
@@ -116,6 +120,9 @@ impl Drainer {
     fn take_changes(&mut self, state: &mut DrainState) {
         let changes = self.changes.take();
         let now = Instant::now();
+        if changes.flushed {
+            self.redis.check_generation();
+        }
         if changes.all {
             state.schedule.wake_all(now);
         }
@@ -145,7 +152,9 @@ impl Drainer {
             found.filter_map(|(index, look)| self.batch(*index, look, state)).collect();
         self.metrics.waiting.set(state.backlog() as f64);
         failpoint::pass("before-commit");
-        let draining = batches.into_iter().map(|batch| self.drain(batch, state));
+        let decoded: Vec<_> = batches.into_iter().map(|batch| self.decode(batch, state)).collect();
+        let draining =
+            decoded.into_iter().map(|(batch, decoded)| self.drain(batch, decoded, state));
         let outcomes = join_all(draining).await;
         failpoint::pass("after-commit");
         for outcome in outcomes {
@@ -194,11 +203,35 @@ impl Drainer {
         Some(EntryBatch { index, entries, more })
     }
 
+    fn decode(&self, mut batch: EntryBatch, state: &mut DrainState) -> (EntryBatch, DecodedBatch) {
+        let known = &mut state.sources[batch.index];
+        let mut share = match self.sources.at(batch.index).0 {
+            DurableSource::GroupMailbox(number) => {
+                Some(PossibleLoss::Share { number, of: self.bounds.boxes })
+            }
+            DurableSource::Ingress => Some(PossibleLoss::ALL),
+            DurableSource::ConnectionMailbox => None,
+        };
+        let now = Instant::now();
+        let due = known.unattributed_reported.is_none_or(|at| now - at >= SHARE_INTERVAL);
+        share = share.filter(|_| due);
+        let was_due = share.is_some();
+        let decoded = batch.decode(&self.decoder, &known.seen, &mut share);
+        if was_due && share.is_none() {
+            known.unattributed_reported = Some(now);
+        }
+        (batch, decoded)
+    }
+
     /// Publishes and removes one batch.
-    async fn drain(&self, mut batch: EntryBatch, state: &DrainState) -> BatchOutcome {
+    async fn drain(
+        &self,
+        batch: EntryBatch,
+        decoded: DecodedBatch,
+        state: &DrainState,
+    ) -> BatchOutcome {
         let (source, key) = self.sources.at(batch.index);
         let known = &state.sources[batch.index];
-        let decoded = batch.decode(&self.decoder, &known.seen);
         let (redis, addresses, bounds) = (&self.redis, &self.addresses, &self.bounds);
         let command = DrainCommand { redis, addresses, bounds };
         let (keys, arguments) = command.build(source, key, known, &batch.entries, &decoded);
@@ -238,10 +271,10 @@ impl Drainer {
         if reply.full {
             self.metrics.boxes_full.increment(1);
         }
-        self.log(key, reply, decoded.error.as_deref());
+        self.log(key, reply, decoded.error.as_ref());
     }
 
-    fn log(&self, key: &str, reply: &DrainReply, malformed: Option<&str>) {
+    fn log(&self, key: &str, reply: &DrainReply, malformed: Option<&UndecodableReport>) {
         if reply.full && self.log_limits.full.allows() {
             let capacity = self.bounds.capacity;
             tracing::warn!(
@@ -254,7 +287,8 @@ impl Drainer {
         if let Some(error) = malformed
             && self.log_limits.malformed.allows()
         {
-            tracing::warn!(source = key, error, "malformed entry discarded");
+            let UndecodableReport { error, targets } = error;
+            tracing::warn!(source = key, error, ?targets, "malformed entry discarded");
         }
         if !reply.cause.is_empty() && self.log_limits.left.allows() {
             tracing::error!(source = key, error = reply.cause, "entries left in their source");

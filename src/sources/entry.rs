@@ -6,7 +6,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 
 use crate::channels::codec::CodecError;
-use crate::event::{Event, EventError, PublicationId, Target};
+use crate::event::{Event, EventError, PossibleLoss, Publication, PublicationId, Target};
 
 /// An entry as it was found.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +28,26 @@ pub(super) enum EntryContent {
     Fields(Vec<Bytes>),
 }
 
+/// What is to be done about an entry before it is removed.
+#[derive(Debug)]
+pub(super) enum EntryAction {
+    /// Published to each of its targets. At least one.
+    Publish(Vec<Publication>),
+    /// What it held, or what should stand in its place, may be missing: told to those concerned.
+    ReportLoss(PossibleLoss),
+    /// Nothing.
+    Remove,
+}
+
+impl EntryAction {
+    pub(super) fn publications(&self) -> &[Publication] {
+        match self {
+            Self::Publish(publications) => publications,
+            Self::ReportLoss(_) | Self::Remove => &[],
+        }
+    }
+}
+
 /// What an entry asks for.
 #[derive(Debug)]
 pub(super) struct DecodedEntry {
@@ -36,6 +56,14 @@ pub(super) struct DecodedEntry {
     pub(super) event: Event,
     /// From when it was written.
     pub(super) expiry: Option<Duration>,
+}
+
+/// An entry that cannot be decoded.
+#[derive(Debug)]
+pub(super) struct UndecodableEntry {
+    pub(super) error: EntryError,
+    /// For whom it was, as far as that can be read.
+    pub(super) targets: Vec<Target>,
 }
 
 /// Why an entry cannot be decoded. It is removed all the same: it would block its source for ever.
@@ -58,6 +86,9 @@ pub(super) enum EntryError {
     /// Addressed to no group and no connection of this cluster.
     #[error("message is for {0:?}; a channel name of this cluster is required")]
     ForeignChannel(String),
+    /// A fault of ours.
+    #[error("entry made the decoder panic")]
+    Panic,
     /// Fields of a stream entry.
     #[error("stream entry has {0}; one of group, user, connection or all, and event are required")]
     Fields(String),

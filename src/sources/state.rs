@@ -33,6 +33,8 @@ pub(super) struct SourceState {
     last_left: Option<Bytes>,
     /// Their channels: entries for one of these are left as well, or they would overtake.
     blocked: HashSet<String>,
+    /// When everybody was last notified of entries whose groups could not be read.
+    pub(super) unattributed_reported: Option<Instant>,
 }
 
 impl DrainState {

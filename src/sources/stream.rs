@@ -33,6 +33,16 @@ pub(super) fn decode(fields: &[Bytes]) -> Result<DecodedEntry, EntryError> {
     Ok(DecodedEntry { targets: vec![target], event, expiry: found.expiry })
 }
 
+/// The target of fields that cannot be decoded as a whole.
+pub(super) fn target(fields: &[Bytes]) -> Option<Target> {
+    let mut found = Fields::default();
+    for pair in fields.chunks_exact(2).filter(|pair| &*pair[0] != b"event") {
+        // Whatever else is wrong does not matter here.
+        let _ = found.add(&pair[0], &pair[1]);
+    }
+    found.target
+}
+
 impl Fields {
     fn add(&mut self, name: &[u8], value: &Bytes) -> Result<(), EntryError> {
         match name {

@@ -3,6 +3,7 @@
 
 mod drainer;
 mod instances;
+mod losses;
 mod registrar;
 
 use std::time::Duration;
@@ -88,6 +89,7 @@ impl TestInstance {
                 Incoming::Loss(Loss::Possible(PossibleLoss::Groups(groups))) => {
                     format!("gap in {groups:?}")
                 }
+                Incoming::Loss(Loss::Possible(PossibleLoss::ALL)) => "gap in all".to_owned(),
                 Incoming::Loss(loss) => format!("{loss:?}"),
                 other => panic!("nobody sent this: {other:?}"),
             };

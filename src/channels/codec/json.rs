@@ -21,6 +21,27 @@ pub(super) fn read(message: &[u8]) -> Result<(Vec<u8>, Vec<String>), CodecError>
     Ok((pass.out, channels.unwrap_or_default()))
 }
 
+/// The channels whose key ends where `rest` begins.
+pub(super) fn read_channels(rest: &[u8]) -> Result<Vec<String>, CodecError> {
+    let truncated = CodecError::Truncated { what: "a key", at: 0 };
+    let value = rest.strip_prefix(b"\"").ok_or_else(|| truncated.clone())?.trim_ascii_start();
+    let value = value.strip_prefix(b":").ok_or_else(|| truncated.clone())?;
+    let mut values = serde_json::Deserializer::from_slice(value).into_iter::<ChannelsValue>();
+    match values.next() {
+        Some(Ok(ChannelsValue::Many(names))) => Ok(names),
+        Some(Ok(ChannelsValue::One(name))) => Ok(vec![name]),
+        _ => Err(truncated),
+    }
+}
+
+/// Channels as Python writes them.
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum ChannelsValue {
+    One(String),
+    Many(Vec<String>),
+}
+
 /// `event` and `channel` as one object, behind `prefix`.
 pub(super) fn write(event: &Event, channel: MessageChannels<'_>, prefix: &[u8]) -> Vec<u8> {
     let json = event.json();

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use channel::CHANNELS_KEY;
 pub use channel::MessageChannels;
 pub use error::CodecError;
 use fernet::Fernet;
@@ -116,6 +117,22 @@ impl Codec {
             fernet::check_age(written, now, self.max_age)?;
         }
         self.decode(&message.bytes)
+    }
+
+    /// The channels that a message names which cannot be read as a whole: whose members miss it. None
+    /// if not even that can be read.
+    pub fn channels_of_unreadable(&self, entry: &[u8]) -> Vec<String> {
+        let opened = entry.get(self.random_prefix..).and_then(|payload| self.open(payload).ok());
+        let Some(Opened { bytes, .. }) = opened else { return Vec::new() };
+        // Senders add it to the message, so that it stands last.
+        let found = bytes.windows(CHANNELS_KEY.len()).rposition(|at| at == CHANNELS_KEY.as_bytes());
+        let Some(at) = found else { return Vec::new() };
+        let rest = &bytes[at + CHANNELS_KEY.len()..];
+        let channels = match self.serializer {
+            Serializer::MsgPack => msgpack::read_channels(rest),
+            Serializer::Json => json::read_channels(rest),
+        };
+        channels.unwrap_or_default()
     }
 
     /// Reads what the pub/sub layer publishes: without prefix, of any age.

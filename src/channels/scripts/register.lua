@@ -7,6 +7,7 @@
 --   parked             what is parked for it
 --   channel            where its publications go
 --   loss               the envelope that announces possible losses of the group
+--   mailbox, mark      where senders write events for it, and the entry that announces the same there
 local member_expiry = ARGV[1] -- seconds after which senders forget a member
 local control = ARGV[2] -- channel
 local expected = ARGV[3] == '1' -- whether members should be there already
@@ -15,6 +16,17 @@ local FIRST_GROUP = 4
 local time = redis.call('TIME')
 local now = time[1] .. '.' .. string.format('%06d', time[2])
 local missing = 0
+
+-- Behind what senders have written already: they found the group then, and not afterwards.
+local function announce_loss(group)
+  local mailbox = KEYS[group.mailbox]
+  local newest = redis.call('ZRANGE', mailbox, -1, -1, 'WITHSCORES')
+  if newest[2] then
+    redis.call('ZADD', mailbox, string.format('%.17g', newest[2] + 0.000001), group.mark)
+  else
+    redis.call('PUBLISH', control, group.loss)
+  end
+end
 
 local function register(group)
   local held, parked = KEYS[group.held], KEYS[group.parked]
@@ -32,7 +44,7 @@ local function register(group)
       if group.numbering then redis.call('DEL', KEYS[group.numbering], KEYS[group.log]) end
       if was_held or expected then
         missing = missing + 1
-        redis.call('PUBLISH', control, group.loss)
+        announce_loss(group)
       end
     end
   end

@@ -93,9 +93,16 @@ impl RedisHandle {
         Bytes::from(self.0.layer.redis_health.generation().to_string())
     }
 
-    /// A script found another generation: nothing counts as delivered until the next heartbeat.
+    /// A script found another generation: nothing counts as delivered until the next heartbeat, which
+    /// comes at once.
     pub fn generation_changed(&self) {
         self.0.layer.redis_health.set_answering(false);
+        self.0.layer.redis_health.want_heartbeat();
+    }
+
+    /// Redis may have lost its data: the next heartbeat, which looks, comes at once.
+    pub fn check_generation(&self) {
+        self.0.layer.redis_health.want_heartbeat();
     }
 
     /// The instances that deliver, this one perhaps among them.

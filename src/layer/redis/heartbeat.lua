@@ -10,6 +10,9 @@ local probe_channel = ARGV[4]
 local probe = ARGV[5]
 -- Seconds that publications wait outside the layer while no instance runs; 0 = nothing waits.
 local max_absence = tonumber(ARGV[6])
+local control_channel = ARGV[7]
+-- The envelope that announces possible losses of all groups.
+local loss = ARGV[8]
 
 -- An instance that does not deliver is a member, too, under a name of its own.
 local function member(of_delivering)
@@ -18,7 +21,8 @@ end
 
 local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
 local stored = redis.call('HMGET', generation_key, 'run', 'n')
-local now = tonumber(redis.call('TIME')[1])
+local time = redis.call('TIME')
+local now = tonumber(time[1])
 local newest = redis.call('ZREVRANGE', instances_key, 0, 0, 'WITHSCORES')
 local absence = now - tonumber(newest[2] or 0)
 
@@ -29,12 +33,14 @@ redis.call('ZREMRANGEBYSCORE', instances_key, '-inf', now - math.max(60, max_abs
 
 local n = tonumber(stored[2] or 0)
 local same_server = stored[1] == run_id
+local data_lost = not stored[1]
 local something_expired = max_absence > 0 and absence > max_absence
 if not same_server or something_expired then
   n = math.max(n, known_generation) + 1
-  -- Greater than any generation that was lost with the data.
-  if not stored[1] then n = math.max(n, now) end
-  redis.call('HSET', generation_key, 'run', run_id, 'n', n)
+  -- Greater than any generation that was lost with the data, in microseconds: data may be lost twice
+  -- in a second, and whoever knows the first loss must not take the second for it.
+  if data_lost then n = math.max(n, time[1] * 1e6 + time[2]) end
+  redis.call('HSET', generation_key, 'run', run_id, 'n', string.format('%.0f', n))
 end
 
 -- Present from its first heartbeat on, delivering or not: what it drains does not expire.
@@ -43,6 +49,13 @@ redis.call('EXPIRE', instances_key, 120 + max_absence)
 local delivering = {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', instances_key, now - 4, '+inf')) do
   if string.sub(id, 1, 1) ~= '-' then delivering[#delivering + 1] = id end
+end
+-- What waited outside the layer is gone with the data. Nothing is drained or numbered in the new
+-- generation before this script has begun it, so the announcement precedes whatever follows the loss.
+-- A Redis that was empty from the start has lost nothing, and no other instance listens to it.
+if data_lost then
+  local subscribers = tonumber(redis.call('PUBSUB', 'NUMSUB', control_channel)[2])
+  if known_generation > 0 or subscribers > 1 then redis.call('PUBLISH', control_channel, loss) end
 end
 redis.call('PUBLISH', probe_channel, probe)
 return { n, delivering }

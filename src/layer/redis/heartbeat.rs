@@ -16,7 +16,7 @@ use super::names::Names;
 use super::redis_health::RedisHealth;
 use super::script::{Script, ScriptError, layer_error};
 use super::subscriber::SubscriptionChange;
-use crate::event::InstanceId;
+use crate::event::{InstanceId, PossibleLoss};
 use crate::layer::{LayerError, envelope};
 
 /// Between two heartbeats.
@@ -88,6 +88,7 @@ impl InstanceHeartbeat {
                         continue;
                     }
                 }
+                () = self.redis_health.heartbeat_wanted() => {}
                 _ = self.reconnects.recv() => {}
                 error = self.errors.recv() => {
                     self.redis_health.set_answering(false);
@@ -142,6 +143,8 @@ impl InstanceHeartbeat {
             Bytes::from(self.names.instance().to_owned()),
             Bytes::from(envelope::probe(self.instance, number)),
             Bytes::from(self.max_absence.map_or(0, |span| span.as_secs()).to_string()),
+            Bytes::from(self.names.control().to_owned()),
+            Bytes::from(envelope::possible_loss(self.instance, &PossibleLoss::ALL)),
         ];
         self.redis_health.probe_sent(number);
         let (generation, instances): (u64, Vec<String>) =

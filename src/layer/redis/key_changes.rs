@@ -32,12 +32,15 @@ pub struct ChangedKeys {
     pub keys: HashSet<String>,
     /// Whether any other may have been, too.
     pub all: bool,
+    /// Whether all keys were deleted, by FLUSHALL or FLUSHDB.
+    pub flushed: bool,
 }
 
 impl ChangedKeys {
     fn add(&mut self, written: &Invalidation) {
-        // FLUSHALL names no key.
-        self.all |= written.keys.is_empty();
+        // FLUSHALL and FLUSHDB name no key.
+        let flushed = written.keys.is_empty();
+        (self.all, self.flushed) = (self.all | flushed, self.flushed | flushed);
         self.keys.extend(written.keys.iter().filter_map(|key| key.as_str().map(str::to_owned)));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::event::InstanceId;
 use crate::layer::Health;
@@ -32,6 +32,8 @@ pub(super) struct RedisHealth {
     resubscriptions: watch::Sender<u64>,
     /// How often all connections were to be renewed.
     renewals: watch::Sender<u64>,
+    /// Something suggests that Redis holds other data than before.
+    heartbeat_wanted: Notify,
     metrics: Arc<Metrics>,
 }
 
@@ -64,6 +66,7 @@ impl RedisHealth {
             state: Mutex::default(),
             resubscriptions: watch::Sender::default(),
             renewals: watch::Sender::default(),
+            heartbeat_wanted: Notify::new(),
             metrics,
         }
     }
@@ -93,6 +96,16 @@ impl RedisHealth {
 
     pub(super) fn set_answering(&self, answering: bool) {
         self.answering.store(answering, Ordering::Release);
+    }
+
+    /// The next heartbeat is to come at once.
+    pub(super) fn want_heartbeat(&self) {
+        self.heartbeat_wanted.notify_one();
+    }
+
+    /// Waits until a heartbeat is wanted at once.
+    pub(super) async fn heartbeat_wanted(&self) {
+        self.heartbeat_wanted.notified().await;
     }
 
     /// Redis refuses, in these words. Logged once, and again when the reason changes.

@@ -200,10 +200,30 @@ async fn publishes_a_batch_completely_or_not_at_all_after_redis_lost_its_scripts
         Err(_) => assert_eq!(taken, 0),
     }
     one.delivering().await;
-    for _ in 0..taken {
-        one.next_publication().await;
+    let (mut publications, mut announced) = (0, false);
+    while (publications, announced) != (taken, true) {
+        match one.next().await {
+            Incoming::Publication(_) => publications += 1,
+            Incoming::Loss(Loss::Possible(PossibleLoss::ALL)) => announced = true,
+            other => panic!("{other:?}"),
+        }
     }
     one.has_nothing().await;
+}
+
+#[tokio::test]
+async fn lost_data_is_announced_once_to_every_instance_however_often_it_is_lost_in_a_second() {
+    let server = RedisServer::start();
+    let (mut one, mut two) = (over(&server, |_| {}).await, over(&server, |_| {}).await);
+    for _ in 0..4 {
+        server.ask(&["FLUSHALL"]);
+        for instance in [&mut one, &mut two] {
+            let announced = Incoming::Loss(Loss::Possible(PossibleLoss::ALL));
+            assert_eq!(format!("{:?}", instance.next().await), format!("{announced:?}"));
+        }
+    }
+    one.has_nothing().await;
+    two.has_nothing().await;
 }
 
 #[tokio::test]

@@ -20,11 +20,13 @@
 --   parked_ms      for how long they are
 --   blocked        channels of what was left in front of these entries
 -- Then one for each entry: its key in the source and its publications. A publication:
---   kind           'group', 'history' (a group with history), 'connection' or 'everywhere'
---   channel, envelope
+--   kind           'group', 'history' (a group with history), 'connection', 'everywhere', or 'loss': an
+--                  announcement of possible losses, on the control channel
+--   channel, envelope   (the channel of a loss is that of its group, nil = no single one)
 --   held           of groups: marks the group as held
 --   parked         of groups: what is parked for it
 --   registry, member   of groups: what senders find (nil = nothing)
+--   numbering, log                 of a loss: of its group's history (nil = it has none)
 --   numbering, log, size, log_ms, numbering_ms, overflow_field   of groups with history: see numbering.lua
 local generation_key = KEYS[1]
 local source = KEYS[2]
@@ -107,6 +109,15 @@ function publish.everywhere(publication)
   return receivers > 0 and 'sent' or 'left_in_source'
 end
 
+function publish.loss(publication)
+  -- What is lost is in no history: positions from before are worth nothing.
+  if publication.numbering then
+    redis.call('DEL', KEYS[publication.numbering], KEYS[publication.log])
+  end
+  redis.call('PUBLISH', settings.control, publication.envelope)
+  return 'removed'
+end
+
 -- Channels of what was left: what comes later for the same must not overtake it.
 local blocked, newly_blocked = {}, {}
 for _, channel in ipairs(settings.blocked) do blocked[channel] = true end
@@ -125,7 +136,7 @@ local function is_delivered(fate) return fate == 'sent' or fate == 'parked' end
 local torn = false
 local function deliver(publications)
   for _, publication in ipairs(publications) do
-    if blocked[publication.channel] then return 'left_in_source' end
+    if publication.channel and blocked[publication.channel] then return 'left_in_source' end
   end
   local fate = 'removed'
   for _, publication in ipairs(publications) do
@@ -145,6 +156,7 @@ end
 local function block(publications)
   for _, publication in ipairs(publications) do
     local channel = publication.channel
+    if not channel then break end
     if not blocked[channel] then newly_blocked[#newly_blocked + 1] = channel end
     blocked[channel] = true
   end

@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use super::*;
 
 /// An instance with all of its parts.
-struct Running {
-    instance: TestInstance,
-    django: DjangoLayer,
+pub(super) struct Running {
+    pub(super) instance: TestInstance,
+    pub(super) django: DjangoLayer,
     sources: Sources,
 }
 
-async fn start(server: &RedisServer, settings: &SourceSettings) -> Running {
+pub(super) async fn start(server: &RedisServer, settings: &SourceSettings) -> Running {
     let instance = test_instance(server, settings).await;
     let (django, connection) = instance.parts(settings);
     let (metrics, supervisor) = (&instance.metrics.channels, &instance.supervisor);
@@ -19,20 +19,24 @@ async fn start(server: &RedisServer, settings: &SourceSettings) -> Running {
     Running { instance, django, sources }
 }
 
-async fn draining(server: &RedisServer, settings: &SourceSettings) -> Running {
+pub(super) async fn draining(server: &RedisServer, settings: &SourceSettings) -> Running {
     let running = start(server, settings).await;
     until("it drains", || running.sources.is_draining()).await;
     running
 }
 
 impl Running {
-    async fn hold(&self, names: &[GroupName]) {
+    pub(super) async fn hold(&self, names: &[GroupName]) {
         self.instance.layer.subscribe(names).await.unwrap();
         self.django.registrar.register(names).await.unwrap();
     }
 }
 
-fn only_ingress() -> SourceSettings {
+/// Of one mailbox.
+pub(super) const BOX: &str = "asgigroupcast.groupcast.0!";
+pub(super) const SALA: &str = "groupcast.groupcast.0!sala_1";
+
+pub(super) fn only_ingress() -> SourceSettings {
     SourceSettings { ingress: true, channels: ChannelSettings::default() }
 }
 
@@ -162,6 +166,11 @@ async fn registers_groups_again_in_a_redis_that_returns_empty() {
     let found = || server.ask(&["ZCARD", "asgi:group:sala_1"]) == ":1\r\n";
     until("senders find the group again", found).await;
     write(&server, "asgigroupcast.groupcast.0!", 1..=3, &[&["groupcast.groupcast.0!sala_1"]]);
-    assert_eq!(running.instance.next().await, "gap in [\"sala_1\"]");
+    let mut first = running.instance.next().await;
+    if first == "gap in all" {
+        // It was subscribed again when the loss of the data was announced.
+        first = running.instance.next().await;
+    }
+    assert_eq!(first, "gap in [\"sala_1\"]");
     assert_eq!(running.instance.take(3).await, numbers(1..=3));
 }

@@ -6,5 +6,5 @@
 mod read;
 mod write;
 
-pub(super) use read::read;
+pub(super) use read::{read, read_channels};
 pub(super) use write::write;

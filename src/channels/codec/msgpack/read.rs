@@ -29,6 +29,11 @@ pub(in crate::channels::codec) fn read(
     }
 }
 
+/// The channels whose key ends where `rest` begins.
+pub(in crate::channels::codec) fn read_channels(rest: &[u8]) -> Result<Vec<String>, CodecError> {
+    Reader { message: rest, at: 0, json: Vec::new() }.channels()
+}
+
 struct Reader<'m> {
     message: &'m [u8],
     /// The next byte to be read.
