@@ -115,7 +115,7 @@ fn to_channel(name: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn counts_malformed_entries_and_delivers_those_after_them() {
+async fn reports_malformed_entries_and_delivers_those_after_them() {
     let server = RedisServer::start();
     let django = Django::core(&server);
     let gateway = Gateway::with(&django.gateway()).await;
@@ -150,7 +150,10 @@ async fn counts_malformed_entries_and_delivers_those_after_them() {
         .await;
     }
     for oracle in clients.finish(expected_of_all(&summaries)).await {
-        assert_eq!((oracle.events, oracle.gaps), (24, 0));
+        // Four name the group. The other four name none; within ten seconds they are one gap of all
+        // groups that share the mailbox.
+        assert_eq!(oracle.events, 24);
+        assert!((5..=8).contains(&oracle.gaps), "{}", oracle.gaps);
     }
     assert_eq!(server.ask(&["EXISTS", &key]), ":0\r\n", "the mailbox is empty");
     assert_eq!(gateway.strict().await, 200);

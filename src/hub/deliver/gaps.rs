@@ -17,11 +17,12 @@ impl Delivery<'_> {
     pub(in crate::hub) fn notify_possible_gap(&mut self, gap: &PossibleGap) {
         for key in self.groups.named(gap.groups.as_deref()) {
             let Some(group) = self.groups.get(key) else { continue };
-            if gap.settled.contains(&group.name) {
+            if gap.settled.contains(&group.name) || !self.groups.note_possible_gap(key) {
                 continue;
             }
             // Copied: notifying counts with the group.
-            for member in group.members().to_vec() {
+            let members = self.groups.get(key).map_or(&[][..], |group| group.members()).to_vec();
+            for member in members {
                 self.notify_one_of_possible_gap(member.connection, Some(key));
             }
         }

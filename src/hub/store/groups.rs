@@ -22,6 +22,8 @@ pub(in crate::hub) struct Group {
     /// The newest position that every live member has passed: delivered live, or answered to the
     /// first of them.
     reached: Option<Position>,
+    /// Whether the last that its members had is a possible gap: another one would say nothing new.
+    ends_in_gap: bool,
 }
 
 /// One member of a group, in eight bytes, since a fan-out reads them all.
@@ -83,6 +85,7 @@ impl Groups {
     pub(in crate::hub) fn count_sent(&mut self, key: GroupKey, receivers: u64) {
         if let Some(group) = self.get_mut(key) {
             group.sent += receivers;
+            group.ends_in_gap = false;
         }
     }
 
@@ -98,6 +101,11 @@ impl Groups {
         if let Some(group) = self.get_mut(key) {
             group.reached = Some(position.clone());
         }
+    }
+
+    /// Notes that the members are notified of a possible gap; whether that says anything new.
+    pub(in crate::hub) fn note_possible_gap(&mut self, key: GroupKey) -> bool {
+        self.get_mut(key).is_some_and(|group| !std::mem::replace(&mut group.ends_in_gap, true))
     }
 
     /// Finds or creates the group of this name.
@@ -116,6 +124,7 @@ impl Groups {
             sent: 0,
             dropped: Dropped::default(),
             reached: None,
+            ends_in_gap: false,
         });
         let key = GroupKey { index: index as u32, generation };
         self.by_name.insert(name.clone(), key);
@@ -135,7 +144,9 @@ impl Groups {
             return None;
         }
         let key = self.ensure(name, limits);
-        let members = &mut self.groups[key.index as usize].members;
+        let group = &mut self.groups[key.index as usize];
+        group.ends_in_gap = false;
+        let members = &mut group.members;
         let memberships = &mut connections[connection].memberships;
         let place = members.len() as u32;
         memberships.push(Membership { group: key, place, by_backend });

@@ -318,3 +318,32 @@ fn an_excluded_member_whose_join_is_pending_receives_the_position_too() {
     );
     assert_eq!(peer.drain(), []);
 }
+
+#[test]
+fn notifies_a_group_of_a_possible_gap_once_until_it_has_another_event_or_member() {
+    let mut bench = Bench::new();
+    let mut first = bench.seat("1", &["g"]);
+    let lose_twice = |bench: &mut Bench| {
+        for _ in 0..2 {
+            let (groups, settled) = (Some([group("g")].into()), Arc::default());
+            bench.post_in_order(OrderedCommand::PossibleGap(PossibleGap { groups, settled }));
+        }
+    };
+    lose_twice(&mut bench);
+    bench.publish(bench.to_group("g", 1));
+    bench.turn();
+    first.expect("gap");
+    first.expect("event");
+    lose_twice(&mut bench);
+    bench.turn();
+    first.expect("gap");
+    let mut second = bench.seat("2", &["g"]);
+    lose_twice(&mut bench);
+    bench.turn();
+    first.expect("gap");
+    second.expect("gap");
+    bench.publish(bench.to_group("g", 2));
+    bench.turn();
+    first.expect("event");
+    second.expect("event");
+}
