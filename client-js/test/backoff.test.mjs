@@ -24,13 +24,13 @@ test('delays fill their window evenly, and the window doubles up to 20 s', () =>
   }
 });
 
-test("the gateway's window rules the first try, and is never undercut when it closed", () => {
+test("the first attempt uses the window of the gateway, and never less after a close", () => {
   assert.ok(draws(0, 5000).some((value) => value > 5000));
   assert.ok(draws(1, 5000).every((value) => value <= 2250), 'a hint is for the first try only');
   assert.ok(draws(1, 30_000, 30_000).some((value) => value > 29_000));
 });
 
-test('only a stable connection starts the count again', () => {
+test('only a stable connection resets the backoff', () => {
   const backoff = new Backoff();
   backoff.next();
   backoff.next();
@@ -40,7 +40,7 @@ test('only a stable connection starts the count again', () => {
   assert.equal(backoff.attempt, 0);
 });
 
-test('a gateway that accepts and closes at once is dialled less and less often', async (t) => {
+test('a gateway that closes immediately is tried less and less often', async (t) => {
   const world = start(t, { random: 1 });
   const delays = [];
   world.client.on('waiting', ({ delay }) => delays.push(delay));
@@ -52,7 +52,7 @@ test('a gateway that accepts and closes at once is dialled less and less often',
   assert.deepEqual(delays, [1250, 2250, 4250, 8250, 16_250, 20_250]);
 });
 
-test('a broken connection uses the window of welcome, a silent one its own', async (t) => {
+test('a broken connection uses the window of welcome, a silent one that of the client', async (t) => {
   const world = start(t, { random: 1 });
   const delays = [];
   world.client.on('waiting', ({ delay }) => delays.push(delay));
@@ -65,7 +65,7 @@ test('a broken connection uses the window of welcome, a silent one its own', asy
   assert.deepEqual(delays, [5250, 1250]);
 });
 
-test('close codes say whether to come back', () => {
+test('close codes decide whether to reconnect', () => {
   for (const code of [1000, 1001, 1005, 1006, 1011, 1012, 1013, 4000, 4399, 4500, 4503, 4504, 4508, 4529, 4999]) {
     assert.ok(mayReturn(code), `${code}`);
   }
@@ -74,7 +74,7 @@ test('close codes say whether to come back', () => {
   }
 });
 
-test('close reasons of anybody are read', () => {
+test('reads close reasons of other servers, too', () => {
   assert.deepEqual(parseReason('{"reason":"draining","retry_ms":62000}'), { reason: 'draining', retryMs: 62_000 });
   for (const text of ['', 'going away', 'null', '[]', '{"retry_ms":"soon"}', '{"retry_ms":-1}']) {
     assert.deepEqual(parseReason(text), { reason: text, retryMs: undefined });

@@ -79,7 +79,7 @@ test('the printed curl line reaches the page, and so does the one on the page', 
   assert.deepEqual(page.complaints, []);
 });
 
-test('groups are joined and left on the page; events of others do not arrive', async (t) => {
+test('joins and leaves groups on the page; events of others do not arrive', async (t) => {
   const page = await open(t);
   await page.fill('#join-group', 'sala 1');
   await page.click('#join button');
@@ -123,7 +123,7 @@ test('a page of another origin imports the client from the gateway', async (t) =
   assert.deepEqual(result.message.data, { type: 'saludo', texto: 'hola' });
 });
 
-test('shows what is wrong in the form beside the field', async (t) => {
+test('shows errors of the form beside the field', async (t) => {
   const page = await open(t);
   await page.fill('#fields', '[1]');
   await page.fill('#type', '');
@@ -134,7 +134,7 @@ test('shows what is wrong in the form beside the field', async (t) => {
   assert.equal(await page.locator('.event').count(), 0);
 });
 
-test('everything can be done with the keyboard alone', async (t) => {
+test('works with the keyboard alone', async (t) => {
   const page = await open(t);
   const reached = [];
   for (let n = 0; n < 40; n += 1) {
@@ -175,7 +175,7 @@ test('a long stream keeps the page bounded', async (t) => {
   assert.match(await page.locator('.event').first().innerText(), /259/);
 });
 
-test('a gateway that restarts finds the page again, and the page says what may be missing', async (t) => {
+test('the page reconnects to a restarted gateway and reports a possible gap', async (t) => {
   const page = await open(t);
   await gateway.stop();
   await page.waitForSelector('#state:not([data-state=connected])');
@@ -222,7 +222,7 @@ for (const locale of ['en-GB', 'es-CO']) {
   }
 }
 
-test('language and appearance can be chosen and are kept', async (t) => {
+test('language and appearance can be chosen and are stored', async (t) => {
   const page = await open(t);
   await page.selectOption('#language', 'es');
   await page.selectOption('#theme', 'dark');
@@ -236,7 +236,7 @@ test('language and appearance can be chosen and are kept', async (t) => {
   assert.notEqual(await ground(), dark);
 });
 
-test('text and edges keep their contrast in both appearances', async (t) => {
+test('text and edges have enough contrast in both appearances', async (t) => {
   for (const colorScheme of ['light', 'dark']) {
     const page = await open(t, { colorScheme });
     const low = await page.evaluate(measureContrasts);

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { WELCOME, joined, record, settle, start } from './support/gateway.mjs';
 
 const event = (more) => ({ type: 'event', data: { type: 'e', ...more.data }, ...more });
-test('joins before and after connect travel in one frame each turn', async (t) => {
+test('joins of one turn share a frame', async (t) => {
   const world = start(t);
   const a = world.client.join('a');
   world.client.join('b');
@@ -19,7 +19,7 @@ test('joins before and after connect travel in one frame each turn', async (t) =
   assert.equal(socket.frames('join')[1].id !== socket.frames('join')[0].id, true);
 });
 
-test('a join is sent in frames that the gateway takes', async (t) => {
+test('splits a join into frames that the gateway accepts', async (t) => {
   const world = start(t);
   for (let n = 0; n < 500; n += 1) world.client.join(`grupo_${n}`.padEnd(99, 'x'));
   const socket = await world.welcome({ max_bytes: 4096 });
@@ -29,7 +29,7 @@ test('a join is sent in frames that the gateway takes', async (t) => {
   assert.ok(frames.length <= 17);
 });
 
-test('an event reaches its listeners in order: by type, by star, by the client', async (t) => {
+test('calls listeners in order: by type, by star, of the client', async (t) => {
   const world = start(t);
   const group = world.client.join('a');
   const seen = [];
@@ -47,7 +47,7 @@ test('an event reaches its listeners in order: by type, by star, by the client',
   ]);
 });
 
-test('events without a group reach the client alone', async (t) => {
+test('events without a group reach only the client', async (t) => {
   const world = start(t);
   const seen = record(world.client, 'event');
   const socket = await world.welcome();
@@ -67,7 +67,7 @@ test('events before joined and of groups not held are not delivered', async (t) 
   assert.deepEqual(seen.map(([, { id }]) => id), ['3']);
 });
 
-test('a refusal closes the group, says why and stays one', async (t) => {
+test('a refusal closes the group with its reason, permanently', async (t) => {
   const world = start(t);
   const group = world.client.join('a');
   const seen = record(group, '$joined', '$left');
@@ -86,7 +86,7 @@ test('a refusal closes the group, says why and stays one', async (t) => {
   assert.equal((await group.ready).state, 'joined');
 });
 
-test('a refusal that may pass is asked again, later and together', async (t) => {
+test('temporary refusals are retried later, in one frame', async (t) => {
   const world = start(t);
   world.client.join('a');
   const socket = await world.welcome();
@@ -110,7 +110,7 @@ test('an error for a whole join refuses each of its groups', async (t) => {
   await assert.rejects(group.ready, { code: 'bad_request' });
 });
 
-test('leaves when the last handle is left, a moment later, in which a page may change its mind', async (t) => {
+test('leaves shortly after the last handle is left, unless it is joined again', async (t) => {
   const world = start(t);
   const first = world.client.join('a');
   const second = world.client.join('a');
@@ -142,7 +142,7 @@ test('leaves when the last handle is left, a moment later, in which a page may c
   assert.equal(world.client.groups.size, 0);
 });
 
-test('the answer to a join that was left meanwhile does not count for the next one', async (t) => {
+test('ignores the answer to a join that was left meanwhile', async (t) => {
   const world = start(t);
   world.client.join('a').leave();
   const socket = await world.welcome();
@@ -163,7 +163,7 @@ test('the answer to a join that was left meanwhile does not count for the next o
   await assert.rejects(first.ready, { code: 'closed' });
 });
 
-test('what was seen is dropped, by offset and by id', async (t) => {
+test('drops duplicates by offset and by id', async (t) => {
   const world = start(t);
   const seen = record(world.client, 'event');
   world.client.join('con');
@@ -198,7 +198,7 @@ test('reports every gap: announced, unannounced, and of a new epoch', async (t) 
   assert.equal(gaps.length, 3);
 });
 
-test('takes an event that is not for this connection for no gap', async (t) => {
+test('does not report a gap for an event that is not for this connection', async (t) => {
   const world = start(t);
   const group = world.client.join('a');
   const gaps = record(group, '$gap');
@@ -225,7 +225,7 @@ test('reports a gap outside of groups at the client', async (t) => {
   assert.deepEqual(ofGroup, []);
 });
 
-test('after a loss positions go along, and replayed events say so', async (t) => {
+test('rejoins with positions, and marks replayed events', async (t) => {
   const world = start(t);
   const group = world.client.join('a');
   const seen = record(group, '$joined', '$gap', '*');
@@ -246,7 +246,7 @@ test('after a loss positions go along, and replayed events say so', async (t) =>
   ]);
 });
 
-test('what cannot be recovered is a gap, and one that is empty is none', async (t) => {
+test('reports a gap if recovery fails, unless nothing was missed', async (t) => {
   const world = start(t);
   const group = world.client.join('a');
   const gaps = record(group, '$gap');
@@ -271,7 +271,7 @@ test('what cannot be recovered is a gap, and one that is empty is none', async (
   assert.deepEqual(group.position, { epoch: '2.1', offset: 0 });
 });
 
-test('groups of the server are held without asking and never left by the application', async (t) => {
+test('groups joined by the server need no join and are never left by the application', async (t) => {
   const world = start(t);
   const seen = record(world.client, 'event');
   const socket = await world.welcome({ groups: [{ group: 'usuario_7' }] });
@@ -306,7 +306,7 @@ test('reports a removal by the server, and stays out until the application joins
   assert.equal(socket.frames('join').length, 0);
 });
 
-test('a group that the server no longer joins is asked for only if somebody holds it', async (t) => {
+test('joins a group that the server no longer joins only if it has a handle', async (t) => {
   const world = start(t);
   let socket = await world.welcome({ groups: [{ group: 'a' }, { group: 'b' }] });
   world.client.join('a');
@@ -319,7 +319,7 @@ test('a group that the server no longer joins is asked for only if somebody hold
   assert.deepEqual([...world.client.groups.keys()], ['a']);
 });
 
-test('close and connect again joins what is held', async (t) => {
+test('connect after close joins all groups with handles', async (t) => {
   const world = start(t);
   const group = world.client.join('a');
   joined(await world.welcome());
@@ -343,7 +343,7 @@ test('asks for the position given to join, and reports a gap if it is gone', asy
   assert.equal(gaps.length, 1);
 });
 
-test('hello stays within what a gateway takes before welcome', async (t) => {
+test('keeps hello within the limits before welcome', async (t) => {
   const world = start(t, { token: 'x'.repeat(8000) });
   const groups = Array.from({ length: 200 }, (_, n) => ({
     group: `grupo_${n}`.padEnd(90, 'y'), epoch: '123456.1234567', offset: 1e9,

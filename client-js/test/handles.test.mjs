@@ -6,7 +6,7 @@ const event = (group, offset, type = 'e') => ({ type: 'event', group, offset, da
 const since = (offset, epoch = '1.1') => ({ epoch, offset });
 const refusal = (code, retry = false) => ({ error: { code, message: code, retry } });
 
-test('reports what a position given for a group already joined misses, to its holder alone', async (t) => {
+test('reports what a handle with its own position misses only to that handle', async (t) => {
   const world = start(t);
   const first = record(world.client.join('a'), '$gap', '$joined');
   const socket = await world.welcome();
@@ -32,7 +32,7 @@ test('reports a possible gap where a position is of another epoch or the group k
   assert.equal(socket.frames('join').length, 0);
 });
 
-test('goes on from the earliest position of a turn, and gives each holder what it has not seen', async (t) => {
+test('replays from the earliest position of a turn, and gives each handle what it has not seen', async (t) => {
   const world = start(t);
   const seen = { early: [], late: [] };
   for (const [name, offset] of [['late', 6], ['early', 4]]) {
@@ -50,7 +50,7 @@ test('goes on from the earliest position of a turn, and gives each holder what i
   assert.deepEqual(seen.late, [7, 8, 'gap', 1], 'a position of an old epoch holds nothing back');
 });
 
-test('reports what a position given while a join is under way misses', async (t) => {
+test('reports what a position given during a join misses', async (t) => {
   const world = start(t);
   world.client.join('a');
   const socket = await world.welcome();
@@ -60,7 +60,7 @@ test('reports what a position given while a join is under way misses', async (t)
   assert.deepEqual(gaps.map(([, { from, to }]) => [from, to]), [[3, 5]]);
 });
 
-test('asks in hello for what may turn out to be joined by the server', async (t) => {
+test('asks in hello for groups that the server may join', async (t) => {
   const world = start(t);
   const group = world.client.join('usuario_7', { since: since(4) });
   const seen = record(group, '$joined', '$gap', 'e');
@@ -70,7 +70,7 @@ test('asks in hello for what may turn out to be joined by the server', async (t)
   assert.deepEqual(seen.map(([name]) => name), ['$joined', 'e']);
 });
 
-test('events named like what happens to a membership reach no listener of that', async (t) => {
+test('events named like membership events do not reach their listeners', async (t) => {
   const world = start(t);
   const group = world.client.join('a');
   const lifecycle = record(group, '$joined', '$left', '$gap');
@@ -86,7 +86,7 @@ test('events named like what happens to a membership reach no listener of that',
   assert.equal(heard.length, 6);
 });
 
-test('what belongs to a join reaches listeners that are added after its promise resolves', async (t) => {
+test('listeners added after the promise of a join still get its events', async (t) => {
   const world = start(t);
   const open = async () => {
     const group = world.client.join('a', { since: since(1, '0.9') });
@@ -107,7 +107,7 @@ test('what belongs to a join reaches listeners that are added after its promise 
   assert.equal(seen.length, 102);
 });
 
-test('what arrives with the welcome reaches listeners that are added after connect resolves', async (t) => {
+test('listeners added after connect resolves still get events that came with the welcome', async (t) => {
   const world = start(t);
   const seen = [];
   const connected = world.client.connect().then(() => {
@@ -123,7 +123,7 @@ test('what arrives with the welcome reaches listeners that are added after conne
   assert.deepEqual(seen.sort(), ['$joined', 'e']);
 });
 
-test('what arrived before a loss is delivered before it', async (t) => {
+test('delivers what arrived before a loss', async (t) => {
   const world = start(t);
   const group = world.client.join('a');
   const seen = record(group, 'e');
@@ -136,7 +136,7 @@ test('what arrived before a loss is delivered before it', async (t) => {
   assert.deepEqual(group.position, { epoch: '1.1', offset: 1 });
 });
 
-test('leaves before it joins, all in one frame each, so that nothing lingers in the way', async (t) => {
+test('sends leaves before joins, one frame each', async (t) => {
   const world = start(t);
   const old = Array.from({ length: 100 }, (_, n) => world.client.join(`old_${n}`));
   const socket = await world.welcome();
@@ -147,7 +147,7 @@ test('leaves before it joins, all in one frame each, so that nothing lingers in 
   assert.deepEqual(socket.sent.slice(2).map(({ type, groups }) => [type, groups.length]), [['leave', 100], ['join', 100]]);
 });
 
-test('leaves that lapse together leave in one frame', async (t) => {
+test('leaves that are due together share a frame', async (t) => {
   const world = start(t);
   const held = Array.from({ length: 30 }, (_, n) => world.client.join(`g_${n}`));
   const socket = await world.welcome();
@@ -157,7 +157,7 @@ test('leaves that lapse together leave in one frame', async (t) => {
   assert.deepEqual(socket.frames('leave').map(({ groups }) => groups.length), [30]);
 });
 
-test('asks again for as many refused places as become free', async (t) => {
+test('retries as many refused groups as places become free', async (t) => {
   const world = start(t);
   const held = world.client.join('held');
   const socket = await world.welcome();
@@ -180,7 +180,7 @@ test('asks again for as many refused places as become free', async (t) => {
   assert.deepEqual(socket.frames('join').at(-1).groups, [{ group: 'late_2' }]);
 });
 
-test('a listener that is removed or left during an event does not run for it', async (t) => {
+test('a listener removed during an event does not run for it', async (t) => {
   const world = start(t);
   const group = world.client.join('a');
   const seen = [];
@@ -198,7 +198,7 @@ test('a listener that is removed or left during an event does not run for it', a
   assert.deepEqual(seen, []);
 });
 
-test('ready settles in time, while the client goes on trying', async (t) => {
+test('ready settles within its timeout, while the client keeps trying', async (t) => {
   const world = start(t, { timeout: 3000 });
   const group = world.client.join('a');
   const late = assert.rejects(group.ready, { code: 'timeout', retry: true });
@@ -212,7 +212,7 @@ test('ready settles in time, while the client goes on trying', async (t) => {
   assert.equal((await again).state, 'joined');
 });
 
-test('an abort leaves a join and ends its promise', async (t) => {
+test('an abort leaves the group and rejects the promise', async (t) => {
   const world = start(t);
   const controller = new AbortController();
   const group = world.client.join('a', { signal: controller.signal });

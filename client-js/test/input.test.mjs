@@ -7,7 +7,7 @@ const NAMES = [undefined, null, {}, [], 7, '', 'sin espacio', 'x'.repeat(100), '
 const POSITIONS = ['x', 7, {}, { epoch: 1, offset: 2 }, { epoch: 'e' }, { epoch: 'e', offset: -1 }, { epoch: 'e', offset: 1.5 },
   { epoch: 'e', offset: NaN }, { epoch: 'e', offset: '3' }];
 
-test('refuses a bad join at once, and only that one', async (t) => {
+test('refuses an invalid join immediately, and no other', async (t) => {
   const world = start(t);
   const good = world.client.join('a');
   for (const name of NAMES) {
@@ -24,7 +24,7 @@ test('refuses a bad join at once, and only that one', async (t) => {
   for (const event of [undefined, null, 7, '', {}]) assert.throws(() => good.on(event, () => {}), { code: 'bad_request' });
 });
 
-test('refuses a bad request at once, as a rejection', async (t) => {
+test('rejects an invalid request immediately', async (t) => {
   const world = start(t);
   const socket = await world.welcome();
   const circle = { type: 'e' };
@@ -50,7 +50,7 @@ test('refuses a bad request at once, as a rejection', async (t) => {
   assert.equal(world.client.state, 'connected');
 });
 
-test('refuses tokens that are none, and options that are none', () => {
+test('refuses invalid tokens and options', () => {
   for (const token of [7, {}, '', 'two words', '<html>', '{"token":1}']) {
     assert.throws(() => new GroupcastClient('/ws', { token }), { code: 'bad_token' }, String(token));
     assert.throws(() => new GroupcastClient('/ws').setToken(token), { code: 'bad_token' });
@@ -73,7 +73,7 @@ const SIGN_IN = {
   'the error of a client of HTTP with 401': () => { throw Object.assign(new Error('401'), { response: { status: 401 } }); },
 };
 for (const [what, getToken] of Object.entries(SIGN_IN)) {
-  test(`${what} asks to sign in`, async (t) => {
+  test(`${what} closes the client with 4401`, async (t) => {
     const world = start(t, { getToken });
     const closed = record(world.client, 'closed');
     await assert.rejects(world.client.connect(), { code: 'unauthorized' });
@@ -95,7 +95,7 @@ const OUTAGE = {
   'a failed fetch': () => { throw new TypeError('fetch failed'); },
 };
 for (const [what, getToken] of Object.entries(OUTAGE)) {
-  test(`${what} in place of a token is tried again, and said`, async (t) => {
+  test(`${what} in place of a token is reported and retried`, async (t) => {
     const answers = [getToken, () => page(200, '{"token": "good"}')];
     const world = start(t, { getToken: () => answers.shift()() });
     const errors = record(world.client, 'error');

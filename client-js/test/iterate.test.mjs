@@ -12,7 +12,7 @@ async function opened(t) {
   return { world, group, socket };
 }
 
-test('a loop gets every message in order, and what was missed at its place', async (t) => {
+test('a loop gets messages in order, and gaps in their place', async (t) => {
   const { group, socket } = await opened(t);
   const seen = [];
   const loop = (async () => {
@@ -29,7 +29,7 @@ test('a loop gets every message in order, and what was missed at its place', asy
   assert.deepEqual(seen, [['e', 1], ['$gap', 'slow'], ['$gap', 2], ['e', 3]]);
 });
 
-test('a slow loop loses the oldest, and is told how many', async (t) => {
+test('a slow loop loses the oldest messages and gets their number', async (t) => {
   const { group, socket } = await opened(t);
   const messages = group.messages({ buffer: 10 });
   for (let n = 0; n < 25; n += 1) socket.say(event(n));
@@ -40,7 +40,7 @@ test('a slow loop loses the oldest, and is told how many', async (t) => {
   assert.deepEqual(await messages.next(), { done: true, value: undefined });
 });
 
-test('a loop ends quietly when the application ends it, after what had arrived', async (t) => {
+test('a loop ended by the application delivers what had arrived', async (t) => {
   for (const end of [({ group }) => group.leave(), ({ world }) => world.client.close(), (_, controller) => controller.abort()]) {
     await t.test(String(end), async (t) => {
       const all = await opened(t);
@@ -54,7 +54,7 @@ test('a loop ends quietly when the application ends it, after what had arrived',
   }
 });
 
-test('a loop throws when the group is refused or taken away, or the client is sent away', async (t) => {
+test('a loop throws when the group is refused or removed, or the client is closed', async (t) => {
   for (const end of [
     ({ socket }) => socket.say({ type: 'left', groups: [{ group: 'a' }], reason: 'grants' }),
     ({ socket }) => socket.lose(4403, '{"reason":"not allowed"}'),
@@ -90,7 +90,7 @@ test('once resolves with the next message, or rejects when there can be none', a
   await assert.rejects(group.once('e'), { code: 'closed' });
 });
 
-test('an abort ends a request: one not sent never is, one that was sent is not waited for', async (t) => {
+test('an abort rejects a request, and prevents sending it if it was not sent', async (t) => {
   const world = start(t);
   const controller = new AbortController();
   const options = { signal: controller.signal };

@@ -14,7 +14,7 @@ function surroundings(t, { worker = false } = {}) {
 }
 
 for (const worker of [false, true]) {
-  test(`a dead connection is found within 2.5 s of an event of the network ${worker ? 'in a worker' : 'in a page'}`, async (t) => {
+  test(`a dead connection is detected within 2.5 s of a network event ${worker ? 'in a worker' : 'in a page'}`, async (t) => {
     const { say } = surroundings(t, { worker });
     const world = start(t);
     await world.welcome();
@@ -36,7 +36,7 @@ for (const [name, ask] of Object.entries({
   'a thaw': ({ document }) => document.dispatchEvent(new Event('resume')),
   'reconnect()': (_, client) => client.reconnect(),
 })) {
-  test(`${name} doubts a connection, and any frame clears it`, async (t) => {
+  test(`${name} probes the connection, and any frame answers the probe`, async (t) => {
     const page = surroundings(t);
     const world = start(t);
     const errors = record(world.client, 'error');
@@ -65,7 +65,7 @@ for (const [name, ask] of Object.entries({
   });
 }
 
-test('an attempt that just began gets its 2.5 s', async (t) => {
+test('an attempt that has just started gets 2.5 s', async (t) => {
   const { say } = surroundings(t);
   const world = start(t);
   world.client.connect();
@@ -105,7 +105,7 @@ test('online ends a getToken that hangs', async (t) => {
   assert.equal(world.sockets.length, 1);
 });
 
-test('a page lets go of its connection for the back/forward cache and is joined again within a second', async (t) => {
+test('a page in the back/forward cache disconnects, and rejoins within a second when restored', async (t) => {
   const { say } = surroundings(t);
   const world = start(t);
   const group = world.client.join('a');
@@ -125,7 +125,7 @@ test('a page lets go of its connection for the back/forward cache and is joined 
   assert.equal(group.state, 'joined');
 });
 
-test('reconnect makes the next attempt at once, but not twice in two seconds', async (t) => {
+test('reconnect starts the next attempt immediately, at most once in two seconds', async (t) => {
   const world = start(t);
   await world.welcome();
   world.socket.lose(1006);
@@ -140,7 +140,7 @@ test('reconnect makes the next attempt at once, but not twice in two seconds', a
   assert.equal(world.sockets.length, 3);
 });
 
-test('a clock that is set back hides no silence', async (t) => {
+test('detects silence although the clock is set back', async (t) => {
   const world = start(t);
   await world.welcome();
   let steady = performance.now();

@@ -12,7 +12,7 @@ test('requests wait for the connection and go out in order, after the joins', as
   assert.equal((await Promise.all(answers)).length, 3);
 });
 
-test('send and call say what the protocol says, and results arrive by id', async (t) => {
+test('send and call follow the protocol, and results are matched by id', async (t) => {
   const world = start(t);
   const socket = await world.welcome();
   const sent = world.client.send('sala_1', { type: 'm' }, { echo: false, key: 'k' });
@@ -30,7 +30,7 @@ test('send and call say what the protocol says, and results arrive by id', async
   await assert.rejects(refused, { code: 'no_backend', retry: false });
 });
 
-test('after a loss sends are repeated with their key, calls only with one of their own', async (t) => {
+test('after a loss repeats sends with their key, and calls only if they have one', async (t) => {
   const world = start(t, { timeout: 60_000 });
   let socket = await world.welcome();
   const send = world.client.send('sala_1', { type: 'm' });
@@ -47,7 +47,7 @@ test('after a loss sends are repeated with their key, calls only with one of the
   await Promise.all([send, keyed]);
 });
 
-test('promises settle in time, and say whether anything was sent', async (t) => {
+test('promises settle within their timeout, and tell whether anything was sent', async (t) => {
   const world = start(t);
   const waiting = assert.rejects(world.client.call('a', null, { timeout: 400 }), { code: 'expired', retry: true });
   await world.tick(400);
@@ -60,7 +60,7 @@ test('promises settle in time, and say whether anything was sent', async (t) => 
   socket.say({ type: 'result', id: socket.frames('call')[0].id, data: 1 });
 });
 
-test('the outbox is bounded by number and by bytes, and frees what is answered', async (t) => {
+test('bounds the outbox in number and bytes, and frees answered requests', async (t) => {
   const world = start(t, { outbox: { maxMessages: 3, maxBytes: 1000 } });
   const kept = [1, 2, 3].map((n) => world.client.call('n', n));
   await assert.rejects(world.client.call('n', 4), { code: 'outbox_full', retry: true });
@@ -74,7 +74,7 @@ test('the outbox is bounded by number and by bytes, and frees what is answered',
   assert.deepEqual(ends.map(({ status, reason }) => reason?.code ?? status), ['fulfilled', 'disconnected', 'disconnected', 'disconnected']);
 });
 
-test('a message larger than the gateway takes is refused here, by bytes of UTF-8', async (t) => {
+test('refuses a message over the limit of the gateway, in bytes of UTF-8', async (t) => {
   const world = start(t);
   const socket = await world.welcome({ max_bytes: 1000 });
   await assert.rejects(world.client.call('n', 'ñ'.repeat(490)), { code: 'too_large', retry: false });
@@ -82,7 +82,7 @@ test('a message larger than the gateway takes is refused here, by bytes of UTF-8
   assert.equal(socket.frames('call').length, 1);
 });
 
-test('a closed client refuses at once', async (t) => {
+test('a closed client rejects immediately', async (t) => {
   const world = start(t);
   await world.welcome();
   world.client.close();
@@ -90,7 +90,7 @@ test('a closed client refuses at once', async (t) => {
   assert.equal(world.client.state, 'closed');
 });
 
-test('before sending, a connection that is silent for too long is given up', async (t) => {
+test('before sending, abandons a connection that was silent for too long', async (t) => {
   const world = start(t);
   const socket = await world.welcome();
   // A frozen page: the clock went on, no timer ran.

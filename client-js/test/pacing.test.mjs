@@ -43,7 +43,7 @@ for (const [rate, burst, told] of [[50, 200, false], [5, 10, true], [500, 1000, 
   });
 }
 
-test('never has more unanswered than a stall may deliver at once', async (t) => {
+test('limits unanswered frames to what may arrive in one burst after a stall', async (t) => {
   const world = start(t, { timeout: 60_000 });
   const socket = await world.welcome();
   const sends = Array.from({ length: 400 }, (_, n) => world.client.send('a', { type: 'e', n }).catch(() => {}));
@@ -57,7 +57,7 @@ test('never has more unanswered than a stall may deliver at once', async (t) => 
   await Promise.all(sends);
 });
 
-test('what became too large for the gateway is refused alone', async (t) => {
+test('refuses only the message that became too large for the gateway', async (t) => {
   const world = start(t, { timeout: 600_000 });
   await world.welcome({ max_bytes: 16_384 });
   world.socket.lose(1006);
@@ -75,7 +75,7 @@ test('what became too large for the gateway is refused alone', async (t) => {
   assert.deepEqual(await small, { id: 'p' });
 });
 
-test('hello keeps to the limit of the last welcome, and a position left out makes a gap', async (t) => {
+test('hello respects the limit of the last welcome, and an omitted position becomes a gap', async (t) => {
   const world = start(t);
   const names = Array.from({ length: 20 }, (_, n) => `grupo_${n}`.padEnd(90, 'x'));
   const standings = (offset) => names.map((group) => ({ group, epoch: '1.1', offset }));
@@ -92,7 +92,7 @@ test('hello keeps to the limit of the last welcome, and a position left out make
   assert.deepEqual(gaps, new Array(20).fill(2));
 });
 
-test('a hello that is too large for a gateway not yet known is made smaller', async (t) => {
+test('shrinks a hello that is too large for an unknown gateway', async (t) => {
   const world = start(t);
   for (let n = 0; n < 60; n += 1) world.client.join(`g_${n}`, { since: { epoch: '1.1', offset: n } });
   world.client.connect();
@@ -108,7 +108,7 @@ test('a hello that is too large for a gateway not yet known is made smaller', as
   assert.ok(rounds > 0 && rounds < 5, `${rounds}`);
 });
 
-test('a join whose position does not fit is asked without it', async (t) => {
+test('omits the position of a join that does not fit', async (t) => {
   const world = start(t);
   const group = world.client.join('a', { since: { epoch: 'e'.repeat(300), offset: 3 } });
   const gaps = [];

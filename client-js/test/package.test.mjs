@@ -14,7 +14,7 @@ test('dist is what src builds to: run `npm run build` and commit it', async () =
   for (const [path, text] of Object.entries(await contents())) assert.equal(read(`../${path}`), text, path);
 });
 
-test('what is served is compressed beforehand', () => {
+test('the served files are compressed in advance', () => {
   for (const name of SERVED) {
     const bytes = (suffix) => readFileSync(new URL(`../dist/${name}${suffix}`, import.meta.url));
     assert.deepEqual(gunzipSync(bytes('.gz')), bytes(''));
@@ -33,24 +33,24 @@ test('the built file exports what the types promise', () => {
   assert.deepEqual(Object.keys(built).sort(), promised.sort());
 });
 
-test('the version is one everywhere, and nothing is needed at run time', () => {
+test('the version is the same everywhere, and there are no dependencies', () => {
   assert.equal(CLIENT, `groupcast-js/${version}`);
   assert.ok(read('../dist/groupcast.js').startsWith(`// Groupcast client ${version},`));
   assert.equal(dependencies, undefined);
 });
 
-test('the lockfile names no host: packages come from wherever the reader gets packages', () => {
+test('the lockfile names no registry host', () => {
   const { packages } = JSON.parse(read('../package-lock.json'));
   assert.deepEqual(Object.values(packages).filter(({ resolved }) => resolved), []);
 });
 
-test('source files stay small enough to read at once', () => {
+test('source files stay short', () => {
   for (const name of readdirSync(new URL('../src', import.meta.url))) {
     assert.ok(read(`../src/${name}`).split('\n').length <= 351, name);
   }
 });
 
-test('the close codes of the norm mean the same here', () => {
+test('the close codes agree with the specification', () => {
   const rows = [...norm.matchAll(/^\| (4\d{3}) \| [^|]+ \| (yes|no) \|/gm)];
   assert.equal(rows.length, 12);
   for (const [, code, comeBack] of rows) assert.equal(mayReturn(Number(code)), comeBack === 'yes', code);

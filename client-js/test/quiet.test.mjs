@@ -46,21 +46,21 @@ const CAUSES = {
 };
 
 for (const [what, [pattern, happen, options]] of Object.entries(CAUSES)) {
-  test(`${what} is said once where nobody listens`, async (t) => {
+  test(`${what} is printed once without a listener`, async (t) => {
     const lines = warnings(t);
     await happen(start(t, options));
     assert.equal(lines.length, 1, lines.join('\n'));
     assert.match(lines[0], pattern);
   });
 
-  test(`${what} is not said if warnings are switched off`, async (t) => {
+  test(`${what} is not printed if warnings are switched off`, async (t) => {
     const lines = warnings(t);
     await happen(start(t, { ...options, warnings: false }));
     assert.deepEqual(lines, []);
   });
 }
 
-test('what is listened to is not said', async (t) => {
+test('nothing with a listener is printed', async (t) => {
   const lines = warnings(t);
   const world = start(t);
   world.client.on('closed', () => {});
@@ -96,7 +96,7 @@ test('after 4401 a new token connects again, and until then a join fails at once
   await Promise.all([before.ready, refused.ready, late.ready]);
 });
 
-test('a join outside of a browser does not dial by itself; waiting for it does', async (t) => {
+test('outside of a browser a join alone does not connect; awaiting it does', async (t) => {
   const dialled = [];
   class WebSocket {
     constructor(url) {
@@ -119,7 +119,7 @@ test('a join outside of a browser does not dial by itself; waiting for it does',
   client.close();
 });
 
-test('a throwing listener and an unawaited rejection do not end a Node process', () => {
+test('a throwing listener or an unawaited rejection does not end a Node process', () => {
   const program = fileURLToPath(new URL('support/careless.mjs', import.meta.url));
   const { status, stderr, stdout } = spawnSync(process.execPath, [program], { encoding: 'utf8', timeout: 20_000 });
   assert.equal(status, 0, stderr);

@@ -76,7 +76,7 @@ test('announces states in order, each with the previous one', async (t) => {
   assert.equal(seen.at(-1)[1].reason, 'replaced');
 });
 
-test('what an abandoned socket still says counts for nothing', async (t) => {
+test('ignores frames of an abandoned socket', async (t) => {
   const world = start(t);
   const events = record(world.client, 'event');
   const old = await world.welcome();
@@ -104,7 +104,7 @@ test('a ping is answered, and any frame keeps the connection alive', async (t) =
   assert.equal(world.client.state, 'waiting');
 });
 
-test('a handshake that hangs is given up', async (t) => {
+test('abandons a handshake that hangs', async (t) => {
   const world = start(t, { connectTimeout: 3000 });
   world.client.connect();
   await settle();
@@ -143,13 +143,13 @@ test('connect resolves on welcome and rejects on a close that is final', async (
   await assert.rejects(second, { code: 'closed', message: 'bad frame', closeCode: 4400 });
 });
 
-test('an address that is none ends the client instead of being tried for ever', async (t) => {
+test('an invalid address closes the client', async (t) => {
   const world = start(t, { WebSocket: class { constructor() { throw new SyntaxError('bad url'); } } });
   await assert.rejects(world.client.connect(), SyntaxError);
   assert.equal(world.client.state, 'closed');
 });
 
-test('a page that wakes skips the wait, at most once in two seconds', async (t) => {
+test('a page that wakes up reconnects immediately, at most once in two seconds', async (t) => {
   const page = new EventTarget();
   const document = Object.assign(new EventTarget(), { visibilityState: 'visible' });
   Object.assign(globalThis, { window: page, document });
@@ -175,7 +175,7 @@ test('a page that wakes skips the wait, at most once in two seconds', async (t) 
   await world.welcome();
 });
 
-test('global listeners live only while the client does', async (t) => {
+test('global listeners exist only while the client is open', async (t) => {
   const counted = () => {
     const target = new EventTarget();
     target.count = 0;

@@ -21,12 +21,12 @@ test('the token travels in hello, never in the address', async (t) => {
   assert.equal(socket.protocol, 'groupcast.v1.json');
 });
 
-test('without a token hello has none: a cookie may do', async (t) => {
+test('sends hello without a token if there is none', async (t) => {
   const world = start(t);
   assert.deepEqual((await world.welcome()).sent[0], { type: 'hello', client: 'groupcast-js/0.1.0' });
 });
 
-test('a token that is good is used again when coming back', async (t) => {
+test('reuses a valid token to reconnect', async (t) => {
   const { reasons, getToken } = source();
   const world = start(t, { getToken });
   await world.welcome({ expires_in: 3600 });
@@ -36,7 +36,7 @@ test('a token that is good is used again when coming back', async (t) => {
   assert.deepEqual(reasons, ['initial']);
 });
 
-test('a token past most of its life is replaced before coming back', async (t) => {
+test('replaces an old token before reconnecting', async (t) => {
   const { reasons, getToken } = source();
   const world = start(t, { getToken, backoff: { min: 3_000_000 } });
   await world.welcome({ expires_in: 3600 });
@@ -46,7 +46,7 @@ test('a token past most of its life is replaced before coming back', async (t) =
   assert.deepEqual(reasons, ['initial', 'expiring']);
 });
 
-test('a token is renewed in band at four fifths of its life', async (t) => {
+test('renews a token on the open connection after four fifths of its life', async (t) => {
   const { reasons, getToken } = source();
   const world = start(t, { getToken });
   const socket = await world.welcome({ expires_in: 10, ping_ms: 100_000 });
@@ -90,7 +90,7 @@ test('auth_due and the timer share one call of getToken', async (t) => {
   assert.ok(socket.frames('auth').every(({ token }) => token === 't2'));
 });
 
-test('4401 asks for a new token once; a second one ends the client', async (t) => {
+test('4401 fetches a new token once; a second 4401 closes the client', async (t) => {
   const { reasons, getToken } = source();
   const world = start(t, { getToken });
   const closed = record(world.client, 'closed');
@@ -120,7 +120,7 @@ test('answers 4401 with a fresh token again after a stable connection', async (t
   assert.deepEqual(reasons, ['initial', 'rejected', 'rejected', 'rejected']);
 });
 
-test('a fixed token that is refused ends the client, and setToken lets it begin anew', async (t) => {
+test('a refused fixed token closes the client, and setToken reconnects', async (t) => {
   const world = start(t, { token: 'old' });
   world.client.connect();
   await settle();
@@ -134,7 +134,7 @@ for (const [what, getToken] of [
   ['null', async () => null],
   ['UnauthorizedError', async () => { throw new UnauthorizedError(); }],
 ]) {
-  test(`getToken giving ${what} ends the client without a connection`, async (t) => {
+  test(`getToken giving ${what} closes the client without connecting`, async (t) => {
     const world = start(t, { getToken });
     await assert.rejects(world.client.connect(), { code: 'unauthorized' });
     assert.equal(world.client.state, 'closed');
@@ -142,7 +142,7 @@ for (const [what, getToken] of [
   });
 }
 
-test('any other failure of getToken is tried again after 5 to 15 s', async (t) => {
+test('retries any other failure of getToken after 5 to 15 s', async (t) => {
   let calls = 0;
   const getToken = async () => {
     calls += 1;
@@ -169,7 +169,7 @@ test('a getToken that never answers is aborted after 10 s', async (t) => {
   assert.equal(world.client.state, 'waiting');
 });
 
-test('a renewal that fails leaves the connection and is tried again', async (t) => {
+test('retries a failed renewal and keeps the connection', async (t) => {
   let calls = 0;
   const getToken = async () => {
     calls += 1;
@@ -190,7 +190,7 @@ test('a renewal that fails leaves the connection and is tried again', async (t) 
   assert.equal(world.client.state, 'connected');
 });
 
-test('signing out during a renewal ends the client', async (t) => {
+test('signing out during a renewal closes the client', async (t) => {
   let calls = 0;
   const world = start(t, { getToken: async () => ((calls += 1) === 1 ? 't' : null) });
   const socket = await world.welcome({ expires_in: 10 });
@@ -199,7 +199,7 @@ test('signing out during a renewal ends the client', async (t) => {
   assert.equal(socket.closedWith, 1000);
 });
 
-test('a token that arrives for a connection that is gone is kept for the next', async (t) => {
+test('keeps a token that arrives after its connection has ended', async (t) => {
   let calls = 0;
   let give;
   const getToken = () => ((calls += 1) === 1 ? 't1' : new Promise((resolve) => { give = resolve; }));

@@ -6,7 +6,7 @@ from django.contrib.auth.models import Group
 import groupcast
 
 
-def test_a_handler_has_user_data_and_connection(call, user):
+def test_a_handler_receives_user_data_and_connection(call, user):
     answer = call("who", {"id": 31}, sub=str(user.pk), headers={"Idempotency-Key": "k-1"})
     assert answer.status_code == 200
     assert answer.json()["result"] == {
@@ -22,27 +22,27 @@ def test_a_handler_has_user_data_and_connection(call, user):
     }
 
 
-def test_what_need_not_be_there_may_be_missing(ask, user):
+def test_optional_members_may_be_missing(ask, user):
     body = {"call": "who", "connection": "k3f5a2bq-17", "sub": str(user.pk), "path": "/ws/"}
     result = ask("POST", "/groupcast/call", body).json()["result"]
     assert (result["data"], result["channel"], result["claims"]) == (None, "", None)
 
 
 @pytest.mark.parametrize("sub", ["999", "visitor-1", "", "7" * 300])
-def test_a_user_who_is_not_there_is_refused_where_a_login_is_needed(call, user, sub):
+def test_refuses_an_unknown_user_where_a_login_is_required(call, user, sub):
     answer = call("nothing", sub=sub)
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
     assert call("anybody", sub=sub).json() == {"result": False}
 
 
-def test_a_user_who_was_deactivated_is_refused(call, user):
+def test_refuses_a_deactivated_user(call, user):
     assert call("nothing", sub=str(user.pk)).status_code == 204
     user.is_active = False
     user.save()
     assert call("nothing", sub=str(user.pk)).status_code == 403
 
 
-def test_results_are_what_django_can_write(call, user):
+def test_results_are_whatever_django_can_serialize(call, user):
     answer = call("rich", sub=str(user.pk))
     assert answer.json() == {"result": {"day": "2026-05-01", "amount": "9.50"}}
 
@@ -58,7 +58,7 @@ def test_an_answer_changes_memberships(call, user, groupcast_sent):
     assert groupcast_sent.to_group("room_3") == [{"type": "entered"}]
 
 
-def test_an_answer_can_close(call, user):
+def test_an_answer_can_close_the_connection(call, user):
     assert call("eject", sub=str(user.pk)).json() == {"close": 4403}
 
 
@@ -70,18 +70,18 @@ def test_an_answer_can_close(call, user):
         ("invalid", 400, "bad_request", "a room is needed"),
     ],
 )
-def test_a_refusal_has_its_words_and_leaves_nothing_behind(call, user, way, status, code, message):
+def test_a_refusal_passes_its_message_on_and_rolls_back(call, user, way, status, code, message):
     answer = call("refuse", way, sub=str(user.pk))
     assert (answer.status_code, answer.json()) == (status, {"code": code, "message": message})
     assert not Group.objects.exists(), "the transaction of the request is rolled back"
 
 
-def test_a_response_of_ones_own_is_passed_on(call, user):
+def test_a_custom_response_is_passed_on(call, user):
     answer = call("refuse", "conflict", sub=str(user.pk))
     assert (answer.status_code, answer.json()["code"]) == (409, "already_read")
 
 
-def test_a_mistake_is_djangos_to_log_and_says_nothing(call, user, client):
+def test_an_exception_is_logged_and_its_text_is_not_sent(call, user, client):
     client.raise_request_exception = False
     answer = call("refuse", "broken", sub=str(user.pk))
     assert answer.status_code == 500
@@ -97,12 +97,12 @@ def test_an_unknown_call_is_404(call, user):
     )
 
 
-def test_the_cookie_of_a_call_is_of_no_account(call, client, user, django_user_model):
+def test_ignores_the_cookie_of_a_call(call, client, user, django_user_model):
     client.force_login(django_user_model.objects.create_user("eva"))
     assert call("who", sub=str(user.pk)).json()["result"]["user"] == "ana"
 
 
-def test_a_handler_stays_a_function_to_be_tested(user):
+def test_a_handler_can_be_called_as_a_function_in_tests(user):
     @groupcast.call("twice")
     def twice(request, data):
         return 2 * data

@@ -17,7 +17,7 @@ def handler(monkeypatch):
     return groupcast.connect
 
 
-def test_a_user_is_known_by_the_session_cookie(ask, client, user):
+def test_identifies_a_user_by_the_session_cookie(ask, client, user):
     client.force_login(user)
     answer = ask("GET", HOOK)
     assert answer.status_code == 200
@@ -30,19 +30,19 @@ def test_a_user_is_known_by_the_session_cookie(ask, client, user):
     assert ask("GET", HOOK).json()["session"] != told["session"]
 
 
-def test_nobody_is_401_and_not_a_redirect(ask, db):
+def test_answers_401_without_a_redirect_when_not_logged_in(ask, db):
     answer = ask("GET", HOOK)
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
 
 
-def test_a_user_who_was_deactivated_is_nobody(ask, client, user):
+def test_a_deactivated_user_counts_as_not_logged_in(ask, client, user):
     client.force_login(user)
     user.is_active = False
     user.save()
     assert ask("GET", HOOK).status_code == 401
 
 
-def test_the_handler_sees_user_parameters_and_path(ask, client, user, handler):
+def test_the_handler_receives_user_parameters_and_path(ask, client, user, handler):
     seen = {}
 
     @handler
@@ -56,14 +56,14 @@ def test_the_handler_sees_user_parameters_and_path(ask, client, user, handler):
     assert seen == {"room": "3", "user": user, "path": "/ws/chat/3/"}
 
 
-def test_parameters_that_nothing_looks_at_are_not_confirmed(ask, client, user, handler):
+def test_does_not_confirm_parameters_without_a_handler(ask, client, user, handler):
     client.force_login(user)
     assert ask("GET", f"{HOOK}?room=3", ws_path="/ws/chat/3/").status_code == 403
     handler(lambda request: None)
     assert ask("GET", f"{HOOK}?room=3", ws_path="/ws/chat/3/").status_code == 200
 
 
-def test_a_dict_is_told_as_it_is(ask, client, user, handler):
+def test_a_dict_is_returned_unchanged(ask, client, user, handler):
     handler(lambda request: {"claims": {"tenant": "norte"}, "expires_in": 60, "welcome": None})
     client.force_login(user)
     told = ask("GET", HOOK).json()
@@ -72,12 +72,12 @@ def test_a_dict_is_told_as_it_is(ask, client, user, handler):
     assert told == expected, "None is not told"
 
 
-def test_a_visitor_is_admitted_by_a_sub_of_its_own(ask, handler):
+def test_admits_a_visitor_with_a_sub_from_the_handler(ask, handler):
     handler(lambda request: {"sub": "visitor-1", "groups": ["news"]})
     assert ask("GET", HOOK).json() == {"sub": "visitor-1", "groups": ["news"]}
 
 
-def test_groups_alone_admit_nobody(ask, handler):
+def test_groups_without_a_sub_admit_no_visitor(ask, handler):
     handler(lambda request: ["news"])
     assert ask("GET", HOOK).status_code == 401
 
@@ -95,12 +95,12 @@ def test_a_handler_refuses_by_exception_or_response(ask, client, user, handler):
     assert ask("GET", HOOK).status_code == 401
 
 
-def test_login_required_around_a_handler_redirects_as_it_does(ask, handler):
+def test_login_required_around_a_handler_redirects(ask, handler):
     handler(login_required(lambda request: None))
     assert ask("GET", HOOK).status_code == 302, "the gateway logs what that means"
 
 
-def test_production_settings_are_passed_by_what_the_gateway_passes_on(ask, client, user):
+def test_the_headers_of_the_gateway_satisfy_production_settings(ask, client, user):
     client.force_login(user)
     assert client.cookies["sessionid"]["secure"]
     assert ask("GET", HOOK).status_code == 200

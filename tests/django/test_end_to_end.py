@@ -115,7 +115,7 @@ def members(group):
     return eventually(lambda: groupcast._request("GET", f"/groups/{group}")["connections"])
 
 
-def test_a_session_cookie_opens_and_send_arrives(start, client, user):
+def test_a_session_cookie_connects_and_a_sent_event_arrives(start, client, user):
     gateway = start()
     client.force_login(user)
     with browser(gateway, client, "/ws/") as page, browser(gateway, client, "/ws/room/3/") as room:
@@ -128,7 +128,7 @@ def test_a_session_cookie_opens_and_send_arrives(start, client, user):
         assert said(page) == said(room) == {"type": "to both"}
 
 
-def test_nobody_is_4401_and_whoever_may_not_is_4403(start, client, user):
+def test_closes_4401_without_a_login_and_4403_without_permission(start, client, user):
     gateway = start()
     with browser(gateway, client) as page:
         assert code(page) == 4401
@@ -157,7 +157,7 @@ def test_calls_reach_their_handler_as_the_user(start, client, user):
         assert code(page) == 4403
 
 
-def test_a_setting_that_is_in_the_way_is_named_in_the_log(start, client, user):
+def test_the_log_names_a_setting_that_breaks_the_hook(start, client, user):
     gateway = start(headers="{}")
     client.force_login(user)
     with browser(gateway, client, scheme="http") as page:
@@ -165,7 +165,7 @@ def test_a_setting_that_is_in_the_way_is_named_in_the_log(start, client, user):
     assert eventually(lambda: "SECURE_SSL_REDIRECT" in gateway.log.read_text())
 
 
-def test_a_logout_closes_that_browser_and_its_cookie_opens_no_other(start, client, user):
+def test_a_logout_closes_its_browser_and_invalidates_the_cookie(start, client, user):
     here = partial(browser, start())
     elsewhere = Client()
     for each in (client, elsewhere):

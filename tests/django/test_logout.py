@@ -7,7 +7,7 @@ import groupcast
 pytestmark = pytest.mark.django_db
 
 
-def test_a_logout_closes_after_the_session_is_gone(client, user, groupcast_sent, monkeypatch):
+def test_a_logout_closes_after_the_session_was_deleted(client, user, groupcast_sent, monkeypatch):
     client.force_login(user)
     held = []
     monkeypatch.setattr(
@@ -19,7 +19,7 @@ def test_a_logout_closes_after_the_session_is_gone(client, user, groupcast_sent,
     assert "_auth_user_id" not in session
 
 
-def test_only_the_one_who_logged_out_is_closed_and_once(client, user, groupcast_sent):
+def test_a_logout_closes_only_its_session_and_only_once(client, user, groupcast_sent):
     client.force_login(user)
     client.post("/logout", secure=True)
     client.get("/", secure=True)
@@ -27,13 +27,13 @@ def test_only_the_one_who_logged_out_is_closed_and_once(client, user, groupcast_
     assert groupcast_sent.disconnected == [str(user.pk)]
 
 
-def test_a_gateway_that_is_away_stops_no_logout(client, user, caplog):
+def test_an_unreachable_gateway_does_not_prevent_a_logout(client, user, caplog):
     client.force_login(user)
     assert client.post("/logout", secure=True).status_code == 302
     assert f"user {user.pk} logged out, but is connected" in caplog.text
 
 
-def test_a_real_gateway_takes_it(client, user, gateway, caplog):
+def test_a_real_gateway_accepts_the_request(client, user, gateway, caplog):
     client.force_login(user)
     client.post("/logout", secure=True)
     assert not caplog.records

@@ -13,7 +13,7 @@ import groupcast
 pytestmark = pytest.mark.django_db
 
 
-def test_everything_sent_is_recorded_as_browsers_get_it(groupcast_sent):
+def test_records_events_as_browsers_receive_them(groupcast_sent):
     groupcast.send("usuario_7", {"type": "x", "day": date(2026, 5, 1)})
     groupcast.send_user(7, {"type": "y"})
     groupcast.send_connection("k3f5a2bq-17", {"type": "z"})
@@ -44,15 +44,15 @@ def test_recordings_nest(groupcast_sent):
 
 
 class ShopTest(groupcast.GroupcastTestMixin, TestCase):
-    def test_a_sale_is_told(self):
+    def test_a_sale_sends_an_event(self):
         self.client.get("/sale", secure=True)
         assert self.groupcast.to_group("seller_1") == [{"type": "sale", "amount": 5}]
 
-    def test_each_test_begins_empty(self):
+    def test_each_test_starts_without_events(self):
         assert self.groupcast.sent == []
 
 
-def test_it_is_imported_without_pytest_and_before_the_apps():
+def test_can_be_imported_without_pytest_and_before_the_apps():
     code = "import sys; sys.modules['pytest'] = None; import groupcast"
     command = [sys.executable, "-B", "-W", "error", "-c", code]
     where = groupcast.__file__.rsplit("/", 1)[0]

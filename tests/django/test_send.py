@@ -105,7 +105,7 @@ BUSY = (
 )
 
 
-def test_events_go_to_groups_users_connections_and_several_at_once(gateway):
+def test_sends_to_groups_users_connections_and_batches(gateway):
     before = accepted(gateway)
     groupcast.send("usuario_7", {"type": "a", "amount": Decimal("1.5")}, on_commit=False)
     assert accepted(gateway) == before + 1
@@ -117,7 +117,7 @@ def test_events_go_to_groups_users_connections_and_several_at_once(gateway):
     groupcast.disconnect(7)
 
 
-def test_options_are_told(script):
+def test_passes_options_to_the_gateway(script):
     server = script(TAKEN)
     groupcast.send(
         "a",
@@ -134,7 +134,7 @@ def test_options_are_told(script):
     assert body == '{"type":"é"}'.encode()
 
 
-def test_the_gateway_understands_the_options(gateway):
+def test_the_gateway_applies_the_options(gateway):
     before = accepted(gateway)
     options = {"expiry": 30, "exclude": ["user:7", "k3f5a2bq-17"], "on_commit": False}
     groupcast.send("a", {"type": "x"}, **options)
@@ -149,20 +149,20 @@ def test_the_gateway_understands_the_options(gateway):
         ("g", {"type": "x", "big": "x" * 70_000}, 413, "bytes"),
     ],
 )
-def test_a_refusal_is_an_error_with_the_gateways_words(gateway, group, event, status, words):
+def test_a_refusal_raises_the_gateways_error(gateway, group, event, status, words):
     with pytest.raises(groupcast.GroupcastError, match=words) as refused:
         groupcast.send(group, event, on_commit=False)
     assert refused.value.status == status
     assert refused.value.code
 
 
-def test_one_refused_of_several_is_an_error(gateway):
+def test_one_refused_item_of_a_batch_raises(gateway):
     with pytest.raises(groupcast.GroupcastError) as refused:
         groupcast.send_many([("fine", {"type": "x"}), ("no group", {"type": "x"})], on_commit=False)
     assert (refused.value.status, refused.value.code) == (422, "bad_group")
 
 
-def test_a_key_that_is_wrong_is_an_error(gateway, settings):
+def test_a_wrong_key_raises(gateway, settings):
     settings.GROUPCAST = gateway.settings(KEY="somebody else's key")
     with pytest.raises(groupcast.GroupcastError) as refused:
         groupcast.send("g", {"type": "x"}, on_commit=False)
@@ -170,19 +170,19 @@ def test_a_key_that_is_wrong_is_an_error(gateway, settings):
 
 
 @pytest.mark.parametrize("event", [{}, {"type": 1}, ["type"], "type", None])
-def test_what_is_no_event_is_told_to_the_caller(event):
+def test_a_malformed_event_raises_in_the_caller(event):
     with pytest.raises(TypeError, match="'type'"):
         groupcast.send("g", event)
     with pytest.raises(TypeError, match="'type'"):
         groupcast.send_many([("g", event)])
 
 
-def test_nan_is_told_to_the_caller():
+def test_nan_raises_in_the_caller():
     with pytest.raises(ValueError, match="JSON"):
         groupcast.send("g", {"type": "x", "n": float("nan")})
 
 
-def test_nobody_there_is_an_error_without_a_status(settings):
+def test_an_unreachable_gateway_raises_without_a_status(settings):
     with pytest.raises(groupcast.GroupcastError, match="cannot be reached") as refused:
         groupcast.send("g", {"type": "x"}, on_commit=False)
     assert refused.value.status is None
@@ -192,7 +192,7 @@ def test_nobody_there_is_an_error_without_a_status(settings):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_send_waits_for_the_commit_and_dies_with_a_rollback(gateway):
+def test_sends_after_the_commit_and_not_after_a_rollback(gateway):
     before = accepted(gateway)
     with transaction.atomic():
         event = {"type": "x", "n": 1}
@@ -209,7 +209,7 @@ def test_a_send_waits_for_the_commit_and_dies_with_a_rollback(gateway):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_failure_after_the_commit_is_logged_and_stops_nothing(settings, caplog):
+def test_a_failure_after_the_commit_is_logged_only(settings, caplog):
     done = []
     with transaction.atomic():
         groupcast.send("g", {"type": "x"})  # nobody is there
@@ -219,7 +219,7 @@ def test_a_failure_after_the_commit_is_logged_and_stops_nothing(settings, caplog
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_transaction_of_a_request_decides(gateway, client):
+def test_waits_for_the_transaction_of_a_request(gateway, client):
     before = accepted(gateway)
     assert client.get("/sale", secure=True).status_code == 200
     assert accepted(gateway) == before + 1
@@ -231,7 +231,7 @@ def test_the_transaction_of_a_request_decides(gateway, client):
 # ===== connections =====
 
 
-def test_a_thread_keeps_its_connection(script):
+def test_a_thread_reuses_its_connection(script):
     server = script(*[TAKEN] * 6)
     for _ in range(3):
         groupcast.send("g", {"type": "x"}, on_commit=False)
@@ -248,7 +248,7 @@ def test_a_thread_keeps_its_connection(script):
     assert (server.connections, len(server.asked)) == (2, 6)
 
 
-def test_many_threads_and_forks_send_at_once(gateway):
+def test_many_threads_and_forks_send_in_parallel(gateway):
     """As a worker that forks after it has sent: nobody reads the answer to somebody else."""
     before = accepted(gateway)
     groupcast.send("g", {"type": "parent"}, on_commit=False)
@@ -288,7 +288,7 @@ def test_many_threads_and_forks_send_at_once(gateway):
     assert accepted(gateway) == before + 202
 
 
-def test_a_connection_that_was_closed_while_it_rested_is_replaced_once(script):
+def test_replaces_a_connection_closed_while_idle_once(script):
     server = script(TAKEN, (None, {}, b""), TAKEN)
     groupcast.send("g", {"type": "x"}, on_commit=False)
     groupcast.send("g", {"type": "y"}, on_commit=False)
@@ -296,14 +296,14 @@ def test_a_connection_that_was_closed_while_it_rested_is_replaced_once(script):
     assert server.keys[1] == server.keys[2] != server.keys[0], "no event can be delivered twice"
 
 
-def test_a_new_connection_that_breaks_is_an_error(script):
+def test_a_new_connection_that_breaks_raises(script):
     server = script((None, {}, b""))
     with pytest.raises(groupcast.GroupcastError, match="cannot be reached"):
         groupcast.send("g", {"type": "x"}, on_commit=False)
     assert len(server.asked) == 1
 
 
-def test_a_gateway_that_was_restarted_is_found_again(tmp_path, settings):
+def test_reconnects_to_a_restarted_gateway(tmp_path, settings):
     first = Gateway(tmp_path)
     settings.GROUPCAST = first.settings()
     groupcast.send("g", {"type": "x"}, on_commit=False)
@@ -315,7 +315,7 @@ def test_a_gateway_that_was_restarted_is_found_again(tmp_path, settings):
     again.end()
 
 
-def test_no_room_is_waited_for_under_the_same_key(script):
+def test_retries_a_busy_gateway_with_the_same_key(script):
     server = script(BUSY, TAKEN)
     began = time.monotonic()
     groupcast.send("g", {"type": "x"}, on_commit=False)
@@ -323,7 +323,7 @@ def test_no_room_is_waited_for_under_the_same_key(script):
     assert server.keys[0] == server.keys[1]
 
 
-def test_no_room_for_part_of_a_batch_is_waited_for(script):
+def test_retries_the_rest_of_a_batch(script):
     part = {"results": [{"id": "x"}, {"problem": {"status": 503, "detail": "no room"}}]}
     half = (207, {"Content-Type": "application/json"}, json.dumps(part).encode())
     server = script(half, TAKEN)
@@ -331,7 +331,7 @@ def test_no_room_for_part_of_a_batch_is_waited_for(script):
     assert server.keys[0] == server.keys[1]
 
 
-def test_waiting_ends_with_the_time_allowed(script):
+def test_stops_retrying_after_the_timeout(script):
     server = script(*[BUSY] * 9)
     began = time.monotonic()
     with pytest.raises(groupcast.GroupcastError, match="no room") as refused:
@@ -341,7 +341,7 @@ def test_waiting_ends_with_the_time_allowed(script):
     assert 2 <= len(server.asked) <= 4
 
 
-def test_silence_ends_with_the_time_allowed(settings):
+def test_stops_waiting_for_an_answer_after_the_timeout(settings):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         settings.GROUPCAST = {**settings.GROUPCAST, "API": address, "TIMEOUT": 0.3}
@@ -351,13 +351,13 @@ def test_silence_ends_with_the_time_allowed(settings):
         assert time.monotonic() - began < 2
 
 
-def test_a_page_of_a_proxys_is_an_error(script):
+def test_an_error_page_of_a_proxy_raises(script):
     script((502, {"Content-Type": "text/html"}, b"<h1>Bad Gateway</h1>"))
     with pytest.raises(groupcast.GroupcastError, match="answered 502"):
         groupcast.send("g", {"type": "x"}, on_commit=False)
 
 
-def test_what_interrupts_a_send_takes_the_connection_with_it(script, monkeypatch):
+def test_an_interrupted_send_discards_its_connection(script, monkeypatch):
     """As Celery's time limit does: the answer that comes later is nobody's."""
     server = script(TAKEN, TAKEN)
     read = http.client.HTTPResponse.read
@@ -373,7 +373,7 @@ def test_what_interrupts_a_send_takes_the_connection_with_it(script, monkeypatch
     assert server.connections == 2
 
 
-def test_without_a_key_the_settings_are_to_blame(settings):
+def test_a_missing_key_is_reported_as_a_settings_error(settings):
     from django.core.exceptions import ImproperlyConfigured
 
     settings.GROUPCAST = {"SECRET": "s" * 32}

@@ -10,7 +10,7 @@ import groupcast
 TARGET = "/groupcast/connect?sala=a%20b&x=%C3%B1"
 
 
-def test_the_example_of_the_documentation_in_spanish():
+def test_signs_the_example_of_the_spanish_documentation():
     body = (
         b'{"call":"marcar_leida","data":{"id":31},"connection":"k3f5a2bq-17","sub":"7","claims":{},'
         b'"session":null,"path":"/ws/notificaciones/"}'
@@ -36,12 +36,12 @@ def test_the_example_of_the_documentation_in_spanish():
         "t=1,t=2,kid=1",
     ],
 )
-def test_what_is_no_signature_is_refused(ask, change):
+def test_refuses_a_malformed_signature(ask, change):
     answer = ask("GET", TARGET, signature=change.encode().decode("latin-1"))
     assert (answer.status_code, answer.json()["code"]) == (401, "bad_signature")
 
 
-def test_a_signature_holds_for_method_target_path_body_and_key_alone(ask, user, client):
+def test_a_signature_covers_method_target_path_body_and_key(ask, user, client):
     client.force_login(user)
     body = b'{"call":"nothing"}'
     good = ("POST", "/groupcast/call", body, "/ws/")
@@ -58,20 +58,20 @@ def test_a_signature_holds_for_method_target_path_body_and_key_alone(ask, user, 
 
 
 @pytest.mark.parametrize(("off", "status"), [(-290, 200), (290, 200), (-310, 401), (310, 401)])
-def test_a_signature_is_good_for_five_minutes(ask, client, user, off, status):
+def test_a_signature_is_valid_for_five_minutes(ask, client, user, off, status):
     client.force_login(user)
     signature = groupcast.sign("GET", TARGET, ws_path="/ws/", at=int(time.time()) + off)
     assert ask("GET", TARGET, signature=signature).status_code == status
 
 
-def test_an_unsigned_request_is_refused_before_anything_is_done(client, user):
+def test_refuses_an_unsigned_request_before_any_work(client, user):
     client.force_login(user)
     for url in ("/groupcast/connect", "/groupcast/call"):
         assert client.get(url, secure=True).status_code == 401
         assert client.post(url, {"call": "nothing"}, secure=True).status_code == 401
 
 
-def test_keys_are_changed_by_having_both(ask, client, user, settings):
+def test_accepts_both_keys_during_a_rotation(ask, client, user, settings):
     client.force_login(user)
     old = settings.GROUPCAST
     settings.GROUPCAST = {**old, "SECRET": "", "KEYS": {"2": "n" * 32, "1": old["SECRET"]}}
@@ -80,7 +80,7 @@ def test_keys_are_changed_by_having_both(ask, client, user, settings):
         assert ask("GET", TARGET, signature=signature).status_code == 200
 
 
-def test_the_target_counts_as_it_was_sent(ask, client, user):
+def test_the_signature_covers_the_target_as_sent(ask, client, user):
     client.force_login(user)
     # Django decodes the path; gunicorn and uWSGI tell what it was.
     sent = "/groupcast/connect?sala=%7e"
@@ -106,7 +106,7 @@ def test_the_target_counts_as_it_was_sent(ask, client, user):
         ({"SECRET": "s" * 32, "KEYS": {"2": "x"}}, "key '2' has 1 bytes"),
     ],
 )
-def test_wrong_settings_are_named(settings, given, words):
+def test_names_the_wrong_setting(settings, given, words):
     settings.GROUPCAST = given
     with pytest.raises(ImproperlyConfigured, match=words):
         groupcast.sign("GET", "/")

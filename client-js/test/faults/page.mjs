@@ -57,7 +57,7 @@ async function opened(t, options) {
   return page;
 }
 
-test('a page from the back/forward cache is joined again within a second, and misses nothing', async (t) => {
+test('a page restored from the back/forward cache rejoins within a second and misses nothing', async (t) => {
   // Playwright switches the cache off; without it this would test an ordinary load.
   const page = await opened(t, { ignoreDefaultArgs: ['--disable-back-forward-cache'] });
   await page.evaluate(async ({ url, good }) => {
@@ -85,7 +85,7 @@ test('a page from the back/forward cache is joined again within a second, and mi
   assert.deepEqual(await page.evaluate(() => window.seen), [1, 2]);
 });
 
-test('a dead connection is found soon after the network comes back', async (t) => {
+test('a dead connection is detected soon after the network returns', async (t) => {
   const page = await opened(t);
   await page.evaluate(async ({ url, good }) => {
     const { GroupcastClient } = await import('/groupcast.js');

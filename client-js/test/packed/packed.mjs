@@ -123,7 +123,7 @@ test('Vite bundles it', () => {
   assert.equal(status, 0, stdout + stderr);
 });
 
-test('esbuild leaves out what is not used', async () => {
+test('esbuild removes unused code', async () => {
   const bundled = async (entry) => {
     const { outputFiles } = await build({ entryPoints: [join(project, entry)], bundle: true, format: 'esm', minify: true, write: false });
     return outputFiles[0].text;
@@ -158,7 +158,7 @@ describe('types hold for', () => {
   }
 });
 
-test('the package holds what it names, and nothing else', () => {
+test('the package contains exactly the files that it names', () => {
   const at = (path) => join(project, 'node_modules/groupcast', path);
   const { exports, main, module, types, unpkg } = JSON.parse(readFileSync(at('package.json'), 'utf8'));
   const named = [main, module, types, unpkg, ...Object.values(exports['.']).flatMap((condition) => Object.values(condition))];

@@ -41,7 +41,7 @@ test('consumers and gateways get each event once, in order', async (t) => {
   }
 });
 
-test('a consumer marks as read what the gateway brought, and the gateway tells', async (t) => {
+test('a consumer marks an event of the gateway as read, and the gateway delivers that', async (t) => {
   const before = await shop.enter('ana', { path: 'antes/' });
   const now = await shop.enter('ana');
   const bea = await shop.enter('bea');

@@ -27,7 +27,7 @@ async function enter(t, name, options) {
   return page;
 }
 
-test('a sale pops up at the seller, and is counted and heard', async (t) => {
+test('a sale appears at the seller, is counted and plays a sound', async (t) => {
   const ana = await enter(t, 'ana');
   const bea = await enter(t, 'bea', { colorScheme: 'dark' });
   await ana.click('#sonido');
@@ -49,7 +49,7 @@ test('a sale pops up at the seller, and is counted and heard', async (t) => {
   assert.deepEqual([...ana.complaints, ...bea.complaints], []);
 });
 
-test('a bare WebSocket is greeted, and gets the same sale, as its route shapes it', async (t) => {
+test('a bare WebSocket gets a welcome and the sale, shaped by its route', async (t) => {
   const ana = await enter(t, 'ana', { path: 'simple/' });
   const bea = await enter(t, 'bea');
   await ana.waitForFunction(() => /Ana\. Las ventas/.test(document.querySelector('#saludo').textContent));
@@ -63,7 +63,7 @@ test('a bare WebSocket is greeted, and gets the same sale, as its route shapes i
   assert.deepEqual([...ana.complaints, ...bea.complaints], []);
 });
 
-test('what is marked as read is stored, and read in every tab', async (t) => {
+test('marking as read is stored and shown in every tab', async (t) => {
   const ana = await enter(t, 'ana');
   const tab = await ana.context().newPage();
   await tab.goto(shop.facts.url);
@@ -79,7 +79,7 @@ test('what is marked as read is stored, and read in every tab', async (t) => {
   assert.equal(stored.notificaciones.find((notice) => notice.id === id).leida, true);
 });
 
-test('a photo becomes a picture while its progress is shown', async (t) => {
+test('shows the progress of a photo and then the picture', async (t) => {
   const ana = await enter(t, 'ana');
   await ana.click('#ejemplo');
   await ana.waitForSelector('[data-foto] [data-paso][data-estado=listo]');
@@ -96,7 +96,7 @@ test('a photo becomes a picture while its progress is shown', async (t) => {
   assert.deepEqual(ana.complaints, []);
 });
 
-test('a file of any name is taken, and what is no photo is refused in words', async (t) => {
+test('accepts any file name, and refuses other files with a message', async (t) => {
   const ana = await enter(t, 'ana');
   const photo = await ana.evaluate(() => fetch('/fotos/ejemplo/9.jpg').then((answer) => answer.arrayBuffer()).then((bytes) => [...new Uint8Array(bytes)]));
   await ana.setInputFiles('#archivo', { name: '写真 año.jpg', mimeType: 'image/jpeg', buffer: Buffer.from(photo) });
@@ -105,7 +105,7 @@ test('a file of any name is taken, and what is no photo is refused in words', as
   await ana.waitForSelector('#error-foto:has-text("No es una foto")');
 });
 
-test('a photo whose check keeps failing says so, and none of another user can be seen', async (t) => {
+test('reports a photo whose check keeps failing, and shows no photo of another user', async (t) => {
   const ana = await enter(t, 'ana');
   await ana.click('#ejemplo-falla');
   const [{ imagen_id: id }] = await until('the errback', async () => {
@@ -118,7 +118,7 @@ test('a photo whose check keeps failing says so, and none of another user can be
   assert.equal(await bea.evaluate((photo) => fetch(`/fotos/${photo}/`).then((answer) => answer.status), id), 404);
 });
 
-test('the summary comes to everybody by POST', async (t) => {
+test('the summary reaches everyone by POST', async (t) => {
   const ana = await enter(t, 'ana');
   const bea = await enter(t, 'bea');
   await buy(bea, 'Lámpara de mesa');
@@ -170,7 +170,7 @@ test('logging out closes the socket, in every tab', async (t) => {
   assert.ok(!other.url().includes('entrar'), 'another session of hers stays');
 });
 
-test('everything can be done with the keyboard, and nothing is wider than a phone', async (t) => {
+test('works with the keyboard alone, and fits a phone', async (t) => {
   const ana = await enter(t, 'ana', { colorScheme: 'dark', viewport: { width: 390, height: 844 } });
   const reached = new Set();
   for (let n = 0; n < 40; n += 1) {
@@ -191,7 +191,7 @@ test('everything can be done with the keyboard, and nothing is wider than a phon
   await picture(ana, 'phone');
 });
 
-test('what the docs say of the move is what the shop is', async () => {
+test('the documented diff is up to date', async () => {
   await promisify(execFile)(process.env.SHOP_PYTHON ?? 'python3', [fileURLToPath(new URL('../antes/diff.py', import.meta.url)), '--check']);
 });
 
