@@ -115,12 +115,16 @@ test('the contract holds in WebKitGTK', { timeout: 180_000 }, async (t) => {
   const binary = ['4.1', '4.0', '6.0'].map((version) => `/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu/webkit2gtk-${version}/MiniBrowser`)
     .concat('/usr/lib/x86_64-linux-gnu/webkitgtk-6.0/MiniBrowser').find(existsSync);
   const screen = spawn('Xvfb', ['-displayfd', '3', '-screen', '0', '1024x768x24'], { stdio: ['ignore', 'ignore', 'ignore', 'pipe'] });
-  t.after(() => screen.kill());
+  // The last started ends first: the browser, its driver, the screen.
+  const ends = [() => screen.kill()];
+  t.after(async () => {
+    for (const end of ends.reverse()) await end();
+  });
   const [display] = await once(screen.stdio[3], 'data');
   const env = { ...process.env, DISPLAY: `:${String(display).trim()}`, WEBKIT_DISABLE_COMPOSITING_MODE: '1' };
   if (process.getuid?.() === 0) env.WEBKIT_FORCE_SANDBOX = '0';
   const driver = spawn('WebKitWebDriver', [`--port=${port}`], { stdio: 'ignore', env });
-  t.after(() => driver.kill());
+  ends.push(() => driver.kill());
   const ask = async (method, path, body) => {
     const response = await fetch(`http://127.0.0.1:${port}${path}`, { method, body: body && JSON.stringify(body) });
     const { value } = await response.json();
@@ -131,7 +135,7 @@ test('the contract holds in WebKitGTK', { timeout: 180_000 }, async (t) => {
   const options = { 'webkitgtk:browserOptions': { binary, args: ['--automation'] } };
   const { sessionId } = await ask('POST', '/session', { capabilities: { alwaysMatch: options } });
   const path = `/session/${sessionId}`;
-  t.after(() => ask('DELETE', path));
+  ends.push(() => ask('DELETE', path));
   await ask('POST', `${path}/url`, { url: page });
   check(await until(async () => {
     const title = await ask('GET', `${path}/title`);
