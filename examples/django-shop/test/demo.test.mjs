@@ -38,10 +38,13 @@ test('a sale appears at the seller, is counted and plays a sound', async (t) => 
   await ana.waitForSelector('.globo:has-text("Bea compró «Lámpara de mesa»")');
   assert.equal(await heard(), 2);
   assert.equal(await ana.textContent('#sin-leer'), '1');
+  await bea.waitForSelector('.globo:has-text("Compra hecha"):has-text("Lámpara de mesa")');
   const [sale] = await arrived(ana, 'notificacion_nueva');
   assert.deepEqual([sale.titulo, sale.monto], ['¡Nueva venta!', 129_900]);
   await buy(bea, 'Taza de barro');
   await ana.waitForSelector('.globo:has-text("Taza de barro")');
+  // Both are counted at once, not when the next minute is over.
+  await ana.waitForFunction(() => Number(document.querySelector('#resumen-ventas').textContent) >= 2);
   await picture(ana, 'sale');
   await picture(bea, 'buyer-dark');
   // Everybody sees how many are left: that came by the ingress stream.
@@ -165,7 +168,9 @@ test('logging out closes the socket, in every tab', async (t) => {
   const other = await enter(t, 'ana');
   await ana.click('#salir');
   await ana.waitForURL('**/entrar/**');
+  assert.equal(await ana.locator('.nota').count(), 0, 'nothing of another tab where she left herself');
   await tab.waitForURL('**/entrar/?cerrada=1');
+  assert.ok(!ana.url().includes('cerrada'), ana.url());
   await live(other);
   assert.ok(!other.url().includes('entrar'), 'another session of hers stays');
 });
@@ -187,6 +192,15 @@ test('works with the keyboard alone, and fits a phone', async (t) => {
   for (const name of ['sonido', 'tema', 'salir', 'Comprar Mochila wayuu', 'archivo', 'ejemplo']) assert.ok(reached.has(name), name);
   const overflow = await ana.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   assert.ok(overflow <= 0, `${overflow}px wider than the screen`);
+  const titles = await ana.locator('main h2:visible').allTextContents();
+  assert.ok(titles.indexOf('Mis ventas') < titles.indexOf('Catálogo'), `what was sold comes first: ${titles}`);
+  const broken = await ana.evaluate(() => [...document.querySelectorAll('.precio, .monto b, dt, dd, .salir, nav a, button')].filter((element) => {
+    const range = document.createRange();
+    range.selectNodeContents(element);
+    const lines = new Set([...range.getClientRects()].filter(({ width }) => width > 1).map(({ bottom }) => Math.round(bottom / 12)));
+    return lines.size > 1;
+  }).map(({ textContent }) => textContent.trim()));
+  assert.deepEqual(broken, [], 'prices, names and buttons are in one line each');
   await ana.evaluate(() => scrollTo(0, 0));
   await picture(ana, 'phone');
 });

@@ -7,7 +7,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from fotos.models import Imagen
 from ventas.models import Notificacion, Producto, Venta
-from ventas.tasks import avisar_venta, publicar_existencias
+from ventas.tasks import avisar_venta, publicar_existencias, publicar_resumen
 
 
 def estado(usuario):
@@ -61,4 +61,5 @@ def comprar(request, producto_id):
         venta = Venta.objects.create(producto=producto, comprador=request.user, monto=producto.precio)
         transaction.on_commit(lambda: avisar_venta.delay(venta.id))
         transaction.on_commit(lambda: publicar_existencias.delay(producto.id))
+        transaction.on_commit(publicar_resumen.delay)
     return JsonResponse({"venta": venta.id}, status=201)
