@@ -176,7 +176,7 @@ export interface Gap {
    * offset was skipped; `buffer`: a loop was too slow.
    */
   reason: 'slow' | 'expired' | 'layer' | 'history' | 'reconnect' | 'unannounced' | 'buffer';
-  /** Feared, not known. */
+  /** True where events may have been lost; false where they were. */
   possible: boolean;
   /** How many events, where that is known. */
   lost?: number;
