@@ -113,7 +113,8 @@ fn an_explanation_shows_every_grant_that_was_checked() {
 yes: \"7\" join \"usuario_7\"
   group in the token \"avisos\": does not match
   grant in the token \"pedido.*\": does not match
-  configured grant[1] \"sede_{sede}\" (template \"sede_{sede}\" needs {sede}, which is missing): does not match
+  configured grant[1] \"sede_{sede}\" (template \"sede_{sede}\" needs {sede}, \
+which is missing): does not match
   configured grant[1] \"usuario_{sub}\" = \"usuario_7\": allows
   configured grant[2] \"usuario_*\": would allow";
     assert_eq!(yes.to_string(), expected);
@@ -156,7 +157,12 @@ proptest! {
     #[test]
     fn an_explanation_agrees_with_the_decision(
         rules in proptest::collection::vec(
-            (0..5usize, proptest::sample::select(vec!["a_{sub}", "{sub}*", "a*", "{sub}", "b_{sub}.*", "*"])),
+            (
+                0..5usize,
+                proptest::sample::select(vec![
+                    "a_{sub}", "{sub}*", "a*", "{sub}", "b_{sub}.*", "*",
+                ]),
+            ),
             0..5,
         ),
         sub in proptest::sample::select(vec!["a", "b", "ab", "*", "a b", "a_b"]),

@@ -98,11 +98,16 @@ fn ping(payload: &[u8]) -> Inbound<'static> {
     owned(Inbound::Ping(Cow::Borrowed(payload)))
 }
 
+fn assert_decoded<const N: usize>(table: [(&str, Vec<u8>, Vec<Inbound<'static>>); N]) {
+    for (case, bytes, messages) in table {
+        assert_eq!(hear_whole(&bytes), Heard { messages, refused: None }, "{case}");
+    }
+}
+
 #[test]
-fn decodes_what_a_client_may_send() {
+fn decodes_messages_in_one_frame() {
     let long = "x".repeat(MAX);
-    let eight: Vec<u8> = [frame(TEXT_BEGINS, b""), frame(CONTINUES, b"").repeat(254)].concat();
-    for (case, bytes, messages) in [
+    assert_decoded([
         (
             "5.7: the masked example",
             b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58".to_vec(),
@@ -117,6 +122,13 @@ fn decodes_what_a_client_may_send() {
             [frame(TEXT, b"one"), frame(TEXT, b"two")].concat(),
             vec![text("one"), text("two")],
         ),
+    ]);
+}
+
+#[test]
+fn decodes_messages_in_fragments() {
+    let most: Vec<u8> = [frame(TEXT_BEGINS, b""), frame(CONTINUES, b"").repeat(254)].concat();
+    assert_decoded([
         (
             "5.4: fragments, one of them empty",
             [frame(TEXT_BEGINS, b"He"), frame(CONTINUES, b""), frame(ENDS, b"llo")].concat(),
@@ -129,7 +141,7 @@ fn decodes_what_a_client_may_send() {
         ),
         (
             "5.4: as many fragments as allowed",
-            [eight, frame(ENDS, b"Hello")].concat(),
+            [most, frame(ENDS, b"Hello")].concat(),
             vec![text("Hello")],
         ),
         (
@@ -149,6 +161,12 @@ fn decodes_what_a_client_may_send() {
             .concat(),
             vec![ping(b"1"), Inbound::Pong, text("Hello"), ping(b"")],
         ),
+    ]);
+}
+
+#[test]
+fn decodes_control_frames() {
+    assert_decoded([
         ("5.5.2: the longest ping", frame(PING, &[7; 125]), vec![ping(&[7; 125])]),
         ("5.5.1: a close without a code", frame(CLOSE, b""), vec![Inbound::Close(None)]),
         (
@@ -166,16 +184,26 @@ fn decodes_what_a_client_may_send() {
             [frame(TEXT_BEGINS, b"He"), frame(CLOSE, b"")].concat(),
             vec![Inbound::Close(None)],
         ),
-    ] {
-        assert_eq!(hear_whole(&bytes), Heard { messages, refused: None }, "{case}");
+    ]);
+}
+
+const BAD: Disconnect = Disconnect::BAD_FRAME;
+
+fn assert_refused<const N: usize>(table: [(&str, Vec<u8>, Disconnect); N]) {
+    for (case, bytes, refusal) in table {
+        let whole = Heard { refused: Some(refusal), ..hear_whole(&bytes) };
+        assert_eq!(hear_whole(&bytes), whole, "{case}");
+        assert_eq!(hear(&mut Decoder::new(MAX), bytes.chunks(1)), whole, "{case}, byte by byte");
+        // What came before was heard; what comes after is not.
+        let around = [frame(TEXT, b"before"), bytes, frame(TEXT, b"after")].concat();
+        assert_eq!(hear_whole(&around).messages.first(), Some(&text("before")), "{case}");
+        assert!(!hear_whole(&around).messages.contains(&text("after")), "{case}");
     }
 }
 
 #[test]
-fn refuses_what_a_client_may_not_send() {
-    const BAD: Disconnect = Disconnect::BAD_FRAME;
-    let too_many = [frame(TEXT_BEGINS, b""), frame(CONTINUES, b"").repeat(256)].concat();
-    for (case, bytes, refusal) in [
+fn refuses_headers_that_the_protocol_forbids() {
+    assert_refused([
         ("5.1: no mask", b"\x81\x02hi".to_vec(), BAD.because("client frame without a mask")),
         (
             "5.2: RSV1",
@@ -208,6 +236,13 @@ fn refuses_what_a_client_may_not_send() {
         ),
         ("5.2: 2^63 bytes", header(TEXT, 1 << 63), Disconnect::TOO_LARGE),
         ("5.2: 2^64 - 1 bytes", header(TEXT, u64::MAX), Disconnect::TOO_LARGE),
+    ]);
+}
+
+#[test]
+fn refuses_messages_beyond_the_limits() {
+    let too_many = [frame(TEXT_BEGINS, b""), frame(CONTINUES, b"").repeat(256)].concat();
+    assert_refused([
         ("one byte too many", header(TEXT, MAX as u64 + 1), Disconnect::TOO_LARGE),
         (
             "one byte too many over all fragments",
@@ -219,6 +254,12 @@ fn refuses_what_a_client_may_not_send() {
             too_many,
             Disconnect::TOO_LARGE.because("message in too many fragments"),
         ),
+    ]);
+}
+
+#[test]
+fn refuses_fragments_out_of_order_and_control_frames_that_are_too_long() {
+    assert_refused([
         (
             "5.4: nothing to continue",
             frame(CONTINUES, b"x"),
@@ -245,6 +286,12 @@ fn refuses_what_a_client_may_not_send() {
             header(CLOSE, 1 << 40),
             BAD.because("control frame over 125 bytes"),
         ),
+    ]);
+}
+
+#[test]
+fn refuses_payloads_that_are_no_text() {
+    assert_refused([
         (
             "5.6: binary",
             frame(BINARY, b"x"),
@@ -264,15 +311,7 @@ fn refuses_what_a_client_may_not_send() {
             frame(CLOSE, b"\x03\xe8\xff"),
             BAD.because("close reason that is not UTF-8"),
         ),
-    ] {
-        let whole = Heard { refused: Some(refusal), ..hear_whole(&bytes) };
-        assert_eq!(hear_whole(&bytes), whole, "{case}");
-        assert_eq!(hear(&mut Decoder::new(MAX), bytes.chunks(1)), whole, "{case}, byte by byte");
-        // What came before was heard; what comes after is not.
-        let around = [frame(TEXT, b"before"), bytes, frame(TEXT, b"after")].concat();
-        assert_eq!(hear_whole(&around).messages.first(), Some(&text("before")), "{case}");
-        assert!(!hear_whole(&around).messages.contains(&text("after")), "{case}");
-    }
+    ]);
 }
 
 #[test]
