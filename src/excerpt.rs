@@ -10,7 +10,10 @@ pub fn excerpt(text: &str, max_chars: usize) -> String {
 
 /// `c`, or a space in its place where it could forge a log line or drive a terminal.
 pub(crate) fn printable(c: char) -> char {
-    let changes_direction = matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let changes_direction = matches!(
+        c,
+        '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
     let separates_lines = matches!(c, '\u{2028}' | '\u{2029}');
     if c.is_control() || changes_direction || separates_lines { ' ' } else { c }
 }

@@ -28,7 +28,10 @@ impl Modify for Bearer {
 /// The document.
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Groupcast", description = "Send events to browsers, and see what became of them."),
+    info(
+        title = "Groupcast",
+        description = "Send events to browsers, and see what became of them.",
+    ),
     paths(
         send::to_group, send::to_user, send::to_connection, broadcast::broadcast, batch::send,
         members::add, members::remove, close::user_connections, close::connection, reports::group,

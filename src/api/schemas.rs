@@ -28,7 +28,8 @@ pub(super) struct ConnectionId(#[allow(dead_code, reason = "a schema only")] Str
 /// like a connection's id is a user all the same.
 #[derive(ToSchema)]
 #[schema(
-    pattern = r"^(user:(?!\.+$)([ -~]{1,255}|[^\u0000-\u001f\u007f-\u009f]{1,63})|[a-z2-7]{8}-[1-9][0-9]{0,18})$",
+    pattern = "^(user:(?!\\.+$)([ -~]{1,255}|[^\\u0000-\\u001f\\u007f-\\u009f]{1,63})\
+               |[a-z2-7]{8}-[1-9][0-9]{0,18})$",
     example = "user:7"
 )]
 pub(super) struct Member(#[allow(dead_code, reason = "a schema only")] String);

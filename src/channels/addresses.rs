@@ -24,8 +24,8 @@ impl GroupAddresses {
         Some(mailboxes.of_groups(group.share(mailboxes.count())))
     }
 
-    /// The key in which senders look for `group` and the member they find; `None` if they are not to
-    /// find it.
+    /// The key in which senders look for `group` and the member they find; `None` if they are not
+    /// to find it.
     pub(crate) fn of(&self, group: &GroupName) -> Option<(String, String)> {
         let mailboxes = self.mailboxes.as_ref()?;
         let received = self.settings.receives(group);

@@ -13,8 +13,8 @@ pub(crate) const FORMAT: u32 = 1;
 pub enum AgreementError {
     /// Senders would be sent to mailboxes that the other instances do not read.
     #[error(
-        "channels.boxes is {here}, but the cluster has {there}: give all instances the same number, or \
-         stop all of them and delete the key {key}"
+        "channels.boxes is {here}, but the cluster has {there}: give all instances the same \
+         number, or stop all of them and delete the key {key}"
     )]
     Boxes {
         /// As configured.
@@ -63,7 +63,8 @@ impl Agreement {
     }
 }
 
-/// Why this instance cannot work with what was agreed, if so; `here` = its mailboxes, if it has any.
+/// Why this instance cannot work with what was agreed, if so; `here` = its mailboxes, if it has
+/// any.
 pub(crate) fn compare(
     here: Option<u16>,
     boxes: &str,

@@ -226,7 +226,8 @@ impl<'a> MessageBatch<'a> {
     }
 }
 
-/// Groups members by mailbox: names that are equal up to a `!` share one, each other name is its own.
+/// Groups members by mailbox: names that are equal up to a `!` share one, each other name is its
+/// own.
 fn by_mailbox(prefix: &str, names: impl Iterator<Item = String>) -> Vec<Mailbox> {
     let mut mailboxes: Vec<Mailbox> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();

@@ -16,8 +16,9 @@ pub struct MailboxNames {
     boxes: u16,
 }
 
-/// Begins an entry that instances write into mailboxes themselves: behind it, events of the group that
-/// follows may be missing. Entries of channels_redis begin with 12 random bytes or a serialized message.
+/// Begins an entry that instances write into mailboxes themselves: behind it, events of the group
+/// that follows may be missing. Entries of channels_redis begin with 12 random bytes or a
+/// serialized message.
 const LOSS_MARK: &str = "groupcast:loss:";
 
 impl MailboxNames {
@@ -75,7 +76,8 @@ impl MailboxNames {
         format!("{}{}!{group}", self.stem, group.share(self.boxes))
     }
 
-    /// The entry that marks a possible loss of `group` at its place among the entries of its mailbox.
+    /// The entry that marks a possible loss of `group` at its place among the entries of its
+    /// mailbox.
     pub(super) fn loss_mark(group: &GroupName) -> String {
         [LOSS_MARK, group.as_str()].concat()
     }

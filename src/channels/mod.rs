@@ -1,5 +1,5 @@
-//! Django's channel layer (channels_redis): its message format, its names in Redis, the registration
-//! of groups that its senders find, and the forwarding of events to its consumers.
+//! Django's channel layer (channels_redis): its message format, its names in Redis, the
+//! registration of groups that its senders find, and the forwarding of events to its consumers.
 //!
 //! What its senders write is taken from Redis by `sources`.
 
@@ -41,7 +41,8 @@ pub use settings::{ChannelSettings, Receive};
 pub struct DjangoLayer {
     /// Registers groups, for whoever subscribes to them.
     pub registrar: GroupRegistrar,
-    /// Names connections for Django's `channel_layer.send`; `None` where mailboxes are not received.
+    /// Names connections for Django's `channel_layer.send`; `None` where mailboxes are not
+    /// received.
     pub mailboxes: Option<MailboxNames>,
     /// Decodes messages of the pub/sub layer.
     pub pubsub: PubsubDecoder,

@@ -34,7 +34,8 @@ impl PubsubDecoder {
         Self { codec, max_event_bytes, metrics }
     }
 
-    /// The publication in a message to `group`, accepted now; `None` = undecodable, which is counted.
+    /// The publication in a message to `group`, accepted now; `None` = undecodable, which is
+    /// counted.
     pub fn decode(&self, group: &GroupName, payload: &[u8]) -> Option<Publication> {
         let event = match self.event(payload) {
             Ok(event) => event,

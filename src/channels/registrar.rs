@@ -1,7 +1,7 @@
 //! Registers the groups that are held here, so that senders find them.
 //!
-//! A registration is forgotten by senders, by keys that expire and by `FLUSHDB`. It is therefore made
-//! again each minute, and at once when the layer has resubscribed.
+//! A registration is forgotten by senders, by keys that expire and by `FLUSHDB`. It is therefore
+//! made again each minute, and at once when the layer has resubscribed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -45,7 +45,8 @@ struct Shared {
     addresses: GroupAddresses,
     refusals: Refusals,
     metrics: Arc<ChannelsMetrics>,
-    /// When each held group was last registered; `None` = Redis refused. Never locked across an await.
+    /// When each held group was last registered; `None` = Redis refused. Never locked across an
+    /// await.
     held: Mutex<HashMap<GroupName, Option<Instant>>>,
     /// Under which server and subscription all of them are registered.
     registered: Mutex<Option<Epoch>>,
@@ -160,8 +161,8 @@ impl GroupRegistrar {
             due.map(|(group, _)| group.clone()).collect()
         };
         let outcome = self.write(&due, Registration::Refresh).await;
-        // A group that was left meanwhile has been registered, perhaps after it was unregistered. An
-        // instance that has joined it again listens already, and then it stays.
+        // A group that was left meanwhile has been registered, perhaps after it was unregistered.
+        // An instance that has joined it again listens already, and then it stays.
         let left: Vec<_> = {
             let held = self.held();
             due.into_iter().filter(|group| !held.contains_key(group)).collect()

@@ -8,7 +8,8 @@ use super::codec::{CodecSettings, Serializer};
 use crate::group::{GroupName, GroupPattern};
 use crate::layer::{External, RedisSettings};
 
-/// Django's channel layer. It rests on the gateway's own Redis; with the memory layer there is none.
+/// Django's channel layer. It rests on the gateway's own Redis; with the memory layer there is
+/// none.
 #[derive(Clone)]
 pub struct ChannelSettings {
     /// Whether `channels_redis.core` is received.

@@ -322,7 +322,8 @@ fn refuses_a_path_that_is_not_of_whole_segments() {
 #[test]
 fn a_welcome_keeps_the_order_of_its_members() {
     let config = load(
-        "[[route]]\npath = \"/ws\"\nwelcome = { type = \"hola\", b = 1, a = [true, { z = 1.5, c = \"ñ\" }] }",
+        "[[route]]\npath = \"/ws\"\n\
+         welcome = { type = \"hola\", b = 1, a = [true, { z = 1.5, c = \"ñ\" }] }",
     )
     .unwrap();
     let expected = r#"{"type":"hola","b":1,"a":[true,{"z":1.5,"c":"ñ"}]}"#;
@@ -376,7 +377,8 @@ fn periods_and_sizes_are_written_as_read() {
 #[test]
 fn warns_of_settings_that_may_be_mistakes() {
     let text = format!(
-        "[auth]\nurl_parameter = \"token\"\n[[auth.key]]\nalgorithm = \"HS512\"\nsecret = \"{SECRET}\"\n\
+        "[auth]\nurl_parameter = \"token\"\n\
+         [[auth.key]]\nalgorithm = \"HS512\"\nsecret = \"{SECRET}\"\n\
          [listen]\napi = \"0.0.0.0:8081\""
     );
     let warnings = load(&text).unwrap().warnings().join("\n");

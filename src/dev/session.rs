@@ -144,7 +144,9 @@ fn token(
         "sub": sub,
         "exp": clock::unix_seconds() + TOKEN_LIFETIME,
         (settings.groups_claim.as_str()): [group],
-        (settings.grants_claim.as_str()): {"join": "*", "send": "*", "presence": "*", "history": "*"},
+        (settings.grants_claim.as_str()): {
+            "join": "*", "send": "*", "presence": "*", "history": "*"
+        },
     });
     for (name, accepted) in [("aud", &settings.audience), ("iss", &settings.issuer)] {
         if let Some(first) = accepted.first() {

@@ -91,8 +91,8 @@ impl Site {
             Err(error) => {
                 tracing::warn!(site = %self.authority, %error, "site unreachable");
                 let text = format!(
-                    "groupcast dev: nothing answers at http://{}.\nStart the site there, for example: \
-                     python manage.py runserver {}\n",
+                    "groupcast dev: nothing answers at http://{}.\nStart the site there, for \
+                     example: python manage.py runserver {}\n",
                     self.authority, self.authority
                 );
                 (StatusCode::BAD_GATEWAY, text).into_response()

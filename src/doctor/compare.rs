@@ -110,6 +110,7 @@ fn describe(writing: &MessageFormat, here: Serializer) -> String {
         if writing.encrypted { "the [[channels.key]] of Django" } else { "no [[channels.key]]" };
     let prefix = writing.random_prefix;
     format!(
-        "waiting messages look like serializer = {serializer:?}, random_prefix_length = {prefix}, {keys}"
+        "waiting messages look like serializer = {serializer:?}, random_prefix_length = {prefix}, \
+         {keys}"
     )
 }

@@ -59,7 +59,8 @@ fn backlog(limit: i32) -> Finding {
     }
     let found = format!("{limit}, less than the {LISTEN_BACKLOG} asked for");
     let advice = format!(
-        "sysctl -w net.core.somaxconn={LISTEN_BACKLOG}: a wave of reconnections overflows a shorter queue"
+        "sysctl -w net.core.somaxconn={LISTEN_BACKLOG}: a wave of reconnections overflows a \
+         shorter queue"
     );
     Finding::warn("somaxconn", found, advice)
 }
@@ -88,7 +89,8 @@ fn port(key: &'static str, address: SocketAddr, bound: io::Result<()>, known: &s
             format!("no interface of this machine has that address; 0.0.0.0 in {key} means all")
         }
         io::ErrorKind::PermissionDenied => format!(
-            "choose a port from 1024 on in {key}, or AmbientCapabilities=CAP_NET_BIND_SERVICE (systemd)"
+            "choose a port from 1024 on in {key}, or AmbientCapabilities=CAP_NET_BIND_SERVICE \
+             (systemd)"
         ),
         _ => format!("change {key}"),
     };

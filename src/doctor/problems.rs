@@ -95,7 +95,8 @@ fn elsewhere(survey: &Survey) -> Finding {
             format!("databases with keys: {}", found.join(", "))
         }
     };
-    let advice = "give the database and prefix of CHANNEL_LAYERS, and run this while consumers are connected";
+    let advice = "give the database and prefix of CHANNEL_LAYERS, and run this while consumers are \
+                  connected";
     Finding::warn("where", databases, advice)
 }
 
@@ -130,8 +131,8 @@ fn dead(survey: &Survey) -> Finding {
     Finding::warn(
         "dead members",
         found,
-        "processes that ended without leaving; each group_send writes to them until group_expiry has \
-         passed. ZREM them, or wait; a gateway leaves none behind",
+        "processes that ended without leaving; each group_send writes to them until group_expiry \
+         has passed. ZREM them, or wait; a gateway leaves none behind",
     )
 }
 
@@ -162,9 +163,9 @@ fn capacity(survey: &Survey, assumed: u64) -> Finding {
     if assumed > CAPACITY { finding } else { finding.hint(CHANNEL_CAPACITY) }
 }
 
-const CHANNEL_CAPACITY: &str = "\"channel_capacity\": {\"groupcast.*\": 10000} in CHANNEL_LAYERS, and \
-    channels.capacity = 10000: a gateway's mailboxes serve all browsers, and messages to a full one \
-    are lost without an error";
+const CHANNEL_CAPACITY: &str = "\"channel_capacity\": {\"groupcast.*\": 10000} in CHANNEL_LAYERS, \
+    and channels.capacity = 10000: a gateway's mailboxes serve all browsers, and messages to a \
+    full one are lost without an error";
 
 fn gateways(survey: &Survey) -> Option<Finding> {
     let standing =
@@ -209,8 +210,8 @@ fn group_expiry(survey: &Survey) -> Option<Finding> {
     let expiry = survey.group_expiry?;
     let found = span(expiry as f64);
     Some(if expiry < LEAST_GROUP_EXPIRY {
-        let advice = "raise group_expiry in CHANNEL_LAYERS to 24 h, its default: members are refreshed \
-                      each minute, and consumers not at all";
+        let advice = "raise group_expiry in CHANNEL_LAYERS to 24 h, its default: members are \
+                      refreshed each minute, and consumers not at all";
         Finding::warn("group_expiry", found, advice)
     } else {
         Finding::ok("group_expiry", found)
@@ -243,8 +244,9 @@ fn sender_clock(survey: &Survey) -> Option<Finding> {
 fn consumers(survey: &Survey) -> Option<Finding> {
     let waiting = survey.waiting.filter(|waiting| *waiting > 0)?;
     let found = format!("{} waiting for messages", numbered(waiting));
-    let advice = "redis-py 8 gives up reading after 5 s by default, as long as a consumer blocks, so idle \
-                  WebSockets close: {\"address\": …, \"socket_timeout\": None} in hosts. Sending is not affected";
+    let advice = "redis-py 8 gives up reading after 5 s by default, as long as a consumer blocks, \
+                  so idle WebSockets close: {\"address\": …, \"socket_timeout\": None} in hosts. \
+                  Sending is not affected";
     let versions: Vec<_> = survey.redis_py.iter().map(String::as_str).collect();
     let major = |version: &&str| version.split('.').next()?.parse::<u32>().ok();
     if versions.iter().filter_map(major).any(|major| major >= 8) {

@@ -238,8 +238,9 @@ pub(super) fn buffer_limits(limits: &str) -> Finding {
     };
     let found = format!("{}, {} for {seconds} s", mebibytes(hard), mebibytes(soft));
     if (1..SUBSCRIBER_BUFFER).contains(&hard) {
-        let advice = "CONFIG SET client-output-buffer-limit \"pubsub 33554432 8388608 60\" or more: \
-                      Redis disconnects an instance that is that far behind, and all its groups get a gap";
+        let advice = "CONFIG SET client-output-buffer-limit \"pubsub 33554432 8388608 60\" or \
+                      more: Redis disconnects an instance that is that far behind, and all its \
+                      groups get a gap";
         return Finding::warn("pub/sub buffer", found, advice);
     }
     Finding::ok("pub/sub buffer", found)

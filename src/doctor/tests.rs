@@ -88,8 +88,10 @@ fn warns_of_a_buffer_smaller_than_the_default() {
 #[test]
 fn counts_clients_that_block_on_a_mailbox_as_consumers() {
     let list = "id=3 addr=127.0.0.1:1 cmd=bzpopmin user=default lib-name=redis-py lib-ver=8.0.1\n\
-                id=4 addr=127.0.0.1:2 cmd=bzpopmin user=default lib-name=redis-py(x) lib-ver=5.2.0\n\
-                id=5 addr=127.0.0.1:3 cmd=client|list user=default lib-name=redis-py lib-ver=7.1.0\n";
+                id=4 addr=127.0.0.1:2 cmd=bzpopmin user=default lib-name=redis-py(x) \
+                lib-ver=5.2.0\n\
+                id=5 addr=127.0.0.1:3 cmd=client|list user=default lib-name=redis-py \
+                lib-ver=7.1.0\n";
     let (waiting, versions) = waiting_consumers(list);
     assert_eq!(waiting, 2);
     assert_eq!(versions, BTreeSet::from(["5.2.0".to_owned(), "8.0.1".to_owned()]));

@@ -154,7 +154,8 @@ proptest! {
             let kind = tree.get("type").and_then(Value::as_str).unwrap_or("");
             tree.is_object() && !kind.is_empty() && depth(tree) <= Event::MAX_DEPTH
         });
-        prop_assert_eq!(ours.as_ref().ok().map(Event::kind), tree.as_ref().map(|tree| tree["type"].as_str().unwrap()));
+        let kind = tree.as_ref().map(|tree| tree["type"].as_str().unwrap());
+        prop_assert_eq!(ours.as_ref().ok().map(Event::kind), kind);
     }
 
     #[test]
@@ -163,7 +164,11 @@ proptest! {
     }
 
     #[test]
-    fn parses_the_ids_that_it_writes(random in any::<[u8; 5]>(), serial in 1..=u64::MAX, id in any::<u128>()) {
+    fn parses_the_ids_that_it_writes(
+        random in any::<[u8; 5]>(),
+        serial in 1..=u64::MAX,
+        id in any::<u128>(),
+    ) {
         let connection = ConnectionId { instance: InstanceId::from_random(random), serial };
         prop_assert_eq!(connection.to_string().parse(), Ok(connection));
         prop_assert_eq!(PublicationId(id).to_string().parse(), Ok(PublicationId(id)));

@@ -18,7 +18,8 @@ pub enum PatternError {
     Empty,
     /// The text holds a character that no group name can hold.
     #[error(
-        "group pattern {pattern:?} holds {found:?}; letters, digits, '_', '.', '-' and '*' are allowed"
+        "group pattern {pattern:?} holds {found:?}; letters, digits, '_', '.', '-' and '*' are \
+         allowed"
     )]
     Illegal {
         /// The whole text.

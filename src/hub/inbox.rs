@@ -68,8 +68,8 @@ impl ShardInbox {
         }
     }
 
-    /// Waits for room without waking the shard, which [`ShardInbox::wake`] must do soon. Without room
-    /// the shard is woken, or there would never be any.
+    /// Waits for room without waking the shard, which [`ShardInbox::wake`] must do soon. Without
+    /// room the shard is woken, or there would never be any.
     pub(super) async fn post(&self, command: OrderedCommand) {
         if let Err(TrySendError::Full(command)) = self.ordered.try_send(command) {
             self.waker.wake();

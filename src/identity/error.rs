@@ -26,7 +26,8 @@ pub enum IdentityError {
     },
     /// An HMAC key is a PEM text: a public key in the place of a secret, known to everybody.
     #[error(
-        "key {key:?} has the algorithm {algorithm} and a PEM text as its secret; a PEM key goes with RS, PS, ES or EdDSA"
+        "key {key:?} has the algorithm {algorithm} and a PEM text as its secret; a PEM key goes \
+         with RS, PS, ES or EdDSA"
     )]
     PemAsSecret {
         /// The key's id.

@@ -37,7 +37,8 @@ pub enum TemplateError {
     Brace(String),
     /// A variable has no name, or one with other characters.
     #[error(
-        "template {template:?} names the variable {variable:?}; letters, digits, '_' and '-' are allowed"
+        "template {template:?} names the variable {variable:?}; letters, digits, '_' and '-' are \
+         allowed"
     )]
     Variable {
         /// The whole text.
@@ -61,7 +62,8 @@ pub enum TemplateError {
     },
     /// Too long before anything is filled in.
     #[error(
-        "template {template:?} has {len} characters beside its variables; a group name has at most {MAX_NAME_LEN}"
+        "template {template:?} has {len} characters beside its variables; a group name has at most \
+         {MAX_NAME_LEN}"
     )]
     TooLong {
         /// The whole text.
@@ -84,7 +86,8 @@ pub enum FillError {
     },
     /// The value would make an illegal name.
     #[error(
-        "template {template:?} cannot take {value:?} for {{{variable}}}; 1 to 99 of letters, digits, '_', '.', '-' are allowed"
+        "template {template:?} cannot take {value:?} for {{{variable}}}; 1 to 99 of letters, \
+         digits, '_', '.', '-' are allowed"
     )]
     Value {
         /// The template as written.

@@ -20,8 +20,8 @@ pub struct Retention {
 #[derive(Debug, Clone, Default)]
 pub struct History(Vec<(GroupPattern, Retention)>);
 
-/// How long the numbering of a group outlives its publications, so that a quiet group keeps its epoch.
-/// It takes about a hundred bytes a group.
+/// How long the numbering of a group outlives its publications, so that a quiet group keeps its
+/// epoch. It takes about a hundred bytes a group.
 pub(super) const NUMBERING: Duration = Duration::from_secs(24 * 3600);
 
 impl History {

@@ -10,8 +10,8 @@ use crate::group::GroupName;
 
 /// Messages that may wait for the coordinator of one instance before publishers wait.
 ///
-/// A message is at most one event (64 KiB by default), so at worst this is 64 MiB. The coordinator is
-/// far faster than any publisher, so the channel is usually empty.
+/// A message is at most one event (64 KiB by default), so at worst this is 64 MiB. The coordinator
+/// is far faster than any publisher, so the channel is usually empty.
 pub const INCOMING: usize = 1024;
 
 /// What arrives at an instance.

@@ -75,9 +75,9 @@ impl Layer {
     /// Sends publications in the order given; `published` is called for each that was sent, in that
     /// order, with its position.
     ///
-    /// After an error nothing more is sent. As with [`Layer::publish`], a future dropped in memory has
-    /// not sent the next one; over Redis, where up to 256 go together, a lost answer or a future
-    /// dropped leaves open whether those were sent.
+    /// After an error nothing more is sent. As with [`Layer::publish`], a future dropped in memory
+    /// has not sent the next one; over Redis, where up to 256 go together, a lost answer or a
+    /// future dropped leaves open whether those were sent.
     pub async fn publish_many(
         &self,
         publications: Vec<Publication>,
@@ -104,8 +104,8 @@ impl Layer {
 
     /// Subscribes to `groups`: every publication accepted after the answer arrives.
     ///
-    /// After an error they stay wanted until [`Layer::unsubscribe`]: they arrive once the layer can be
-    /// reached again.
+    /// After an error they stay wanted until [`Layer::unsubscribe`]: they arrive once the layer can
+    /// be reached again.
     pub async fn subscribe(&self, groups: &[GroupName]) -> Result<(), LayerError> {
         match self {
             Self::Memory(memory) => {

@@ -45,8 +45,9 @@ pub struct RedisSettings {
     pub backlog_bytes: usize,
     /// Channels of an external program that are subscribed beside the groups' own.
     pub external: Option<External>,
-    /// How many shares group names are divided into, if senders can find a share full: then a group's
-    /// history ends when its share overflows. See [`GroupName::share`](crate::group::GroupName::share).
+    /// How many shares group names are divided into, if senders can find a share full: then a
+    /// group's history ends when its share overflows. See
+    /// [`GroupName::share`](crate::group::GroupName::share).
     pub shares: Option<u16>,
     /// How long publications wait outside the layer while no instance runs. After a longer absence
     /// some have expired, so all histories end; `None` = nothing waits outside.

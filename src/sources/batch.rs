@@ -55,8 +55,8 @@ pub(super) struct BatchOutcome {
 impl EntryBatch {
     /// Decodes all entries, or as many as one script takes: the others are left for the next batch.
     ///
-    /// An undecodable entry is told to its groups; one of which not even that can be read to those in
-    /// `share`, all that the source may be for, if that is due.
+    /// An undecodable entry is told to its groups; one of which not even that can be read to those
+    /// in `share`, all that the source may be for, if that is due.
     pub(super) fn decode(
         &mut self,
         decoder: &EntryDecoder,

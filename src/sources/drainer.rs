@@ -2,7 +2,8 @@
 //!
 //! Removing is the fence. The script publishes only what is still there, in the order in which it
 //! stands there, and nothing comes between the two: an instance that was stopped for a while finds
-//! its entries gone, and one that ends before or after the script loses nothing and repeats nothing.
+//! its entries gone, and one that ends before or after the script loses nothing and repeats
+//! nothing.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,8 +31,8 @@ const MAX_SOURCES: usize = 256;
 /// Reading sources as such, as logs call it.
 const READING: &str = "reading sources";
 
-/// Between two announcements to all groups of a source that it held entries whose groups could not be
-/// read: foreign bytes must not become a flood of gaps.
+/// Between two announcements to all groups of a source that it held entries whose groups could not
+/// be read: foreign bytes must not become a flood of gaps.
 const SHARE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Wait after Redis did not answer, or while the layer does not deliver.

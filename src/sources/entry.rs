@@ -108,8 +108,8 @@ impl SourceEntry {
         Self { key: id, content: EntryContent::Fields(fields), waited }
     }
 
-    /// The same however often the entry is found, also on a Redis that took over. A message that was
-    /// sent twice has two, by its score or stream id.
+    /// The same however often the entry is found, also on a Redis that took over. A message that
+    /// was sent twice has two, by its score or stream id.
     pub(super) fn id(&self) -> PublicationId {
         let mut text = self.key.to_vec();
         match &self.content {

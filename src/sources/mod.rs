@@ -112,8 +112,8 @@ impl Sources {
     }
 }
 
-/// Asks until the cluster agrees. Never returns if it does not: whoever waits for the disagreement ends
-/// the process.
+/// Asks until the cluster agrees. Never returns if it does not: whoever waits for the disagreement
+/// ends the process.
 async fn agree(
     agreement: &Agreement,
     drainer: &Drainer,

@@ -54,8 +54,8 @@ impl DrainSchedule {
         Self { me, instances: Vec::new(), slots, next_look: now }
     }
 
-    /// Shares the sources among `instances` by rendezvous hashing: one that joins or leaves moves only
-    /// its own.
+    /// Shares the sources among `instances` by rendezvous hashing: one that joins or leaves moves
+    /// only its own.
     pub(super) fn share(&mut self, mut instances: Vec<InstanceId>) {
         instances.sort_unstable();
         if instances == self.instances {

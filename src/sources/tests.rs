@@ -1,5 +1,5 @@
-//! Draining and registration over a real Redis: step by step where the order of steps matters, whole
-//! instances elsewhere.
+//! Draining and registration over a real Redis: step by step where the order of steps matters,
+//! whole instances elsewhere.
 
 mod drainer;
 mod instances;
@@ -78,8 +78,8 @@ impl TestInstance {
         (django, connection)
     }
 
-    /// What arrives next: the type of an event, or a gap. On a slow machine the layer may resubscribe,
-    /// which is not tested here.
+    /// What arrives next: the type of an event, or a gap. On a slow machine the layer may
+    /// resubscribe, which is not tested here.
     async fn next(&mut self) -> String {
         loop {
             let incoming = timeout(LONG, self.inbox.recv()).await.expect("something arrives");
@@ -131,8 +131,8 @@ fn numbers(range: std::ops::RangeInclusive<usize>) -> Vec<String> {
     range.map(|n| format!("n{n}")).collect()
 }
 
-/// Writes messages into the mailbox `key`, as if by `group_send`: for each number one to each of the
-/// lists of names, called `n<number>`.
+/// Writes messages into the mailbox `key`, as if by `group_send`: for each number one to each of
+/// the lists of names, called `n<number>`.
 fn write(
     server: &RedisServer,
     key: &str,

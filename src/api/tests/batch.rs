@@ -30,7 +30,8 @@ async fn delivers_a_batch_in_order_and_byte_for_byte() {
     let mut gateway = gateway().await;
     let body = r#"{"publications": [
         {"groups": ["pedido.42", "sala_1"], "event": { "type":"uno", "n":1.10 }},
-        {"groups": ["sala_1"], "event": {"type":"dos"}, "expiry_ms": 500.0, "key": null, "except": ["user:7"]}
+        {"groups": ["sala_1"], "event": {"type":"dos"}, "expiry_ms": 500.0, "key": null,
+         "except": ["user:7"]}
     ]}"#;
     let answer = gateway.call(post("/batch", body)).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.json);

@@ -287,8 +287,8 @@ impl HookState {
         if self.breaker.record(blame, Instant::now()) {
             self.metrics.backend.breaks.increment(1);
             tracing::error!(
-                "circuit breaker open: the connect hook failed repeatedly; browsers without a token \
-                 are told to come back until it answers"
+                "circuit breaker open: the connect hook failed repeatedly; browsers without a \
+                 token are told to come back until it answers"
             );
         }
     }

@@ -66,8 +66,8 @@ impl CachedVerdict {
         let (tag, text) = entry.split_at_checked(TAG_LEN)?;
         if hmac::verify(secret, &signed(key, text), tag).is_err() {
             tracing::warn!(
-                "cached hook response has an invalid signature; is the first backend.key the same on all \
-                 instances?"
+                "cached hook response has an invalid signature; is the first backend.key the same \
+                 on all instances?"
             );
             return None;
         }

@@ -42,7 +42,10 @@ async fn outcome(status: u16, json: bool, body: &'static str) -> Result<CallRepl
 
 #[tokio::test]
 async fn reads_result_memberships_and_close_code_of_an_answer() {
-    let body = r#"{"result":{"leidas":[31,1.50]},"join":["pedido.42"],"leave":["sala_1"],"close":4403,"x":1}"#;
+    let body = concat!(
+        r#"{"result":{"leidas":[31,1.50]},"join":["pedido.42"],"leave":["sala_1"],"#,
+        r#""close":4403,"x":1}"#
+    );
     let reply = outcome(200, true, body).await.unwrap();
     assert_eq!(reply.result.unwrap().get(), r#"{"leidas":[31,1.50]}"#, "as it was written");
     assert_eq!((reply.join[0].as_str(), reply.leave[0].as_str()), ("pedido.42", "sala_1"));

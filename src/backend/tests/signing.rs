@@ -10,7 +10,11 @@ const EXAMPLE: Signed<'_> = Signed {
     method: "POST",
     target: "/groupcast/call",
     path: b"/ws/notifications/",
-    body: br#"{"call":"mark_read","data":{"id":31},"connection":"k3f5a2bq-17","sub":"7","claims":{},"session":null,"path":"/ws/notifications/"}"#,
+    body: concat!(
+        r#"{"call":"mark_read","data":{"id":31},"connection":"k3f5a2bq-17","sub":"7","#,
+        r#""claims":{},"session":null,"path":"/ws/notifications/"}"#
+    )
+    .as_bytes(),
 };
 
 #[test]

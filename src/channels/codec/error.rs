@@ -8,7 +8,8 @@ use crate::event::{Event, EventError};
 pub enum CodecError {
     /// Less than the random prefix.
     #[error(
-        "entry has {len} bytes, less than a random prefix of {prefix}; random_prefix_length must be as in Django"
+        "entry has {len} bytes, less than a random prefix of {prefix}; random_prefix_length must \
+         be as in Django"
     )]
     Short {
         /// Its length.
@@ -18,12 +19,14 @@ pub enum CodecError {
     },
     /// Encrypted, and nobody gave a key.
     #[error(
-        "message is encrypted and no key is configured; symmetric_encryption_keys must be as in Django"
+        "message is encrypted and no key is configured; symmetric_encryption_keys must be as in \
+         Django"
     )]
     Encrypted,
     /// In clear, and keys are configured.
     #[error(
-        "message is not encrypted and keys are configured; keys and random_prefix_length must be as in Django"
+        "message is not encrypted and keys are configured; keys and random_prefix_length must be \
+         as in Django"
     )]
     NotEncrypted,
     /// Begins as a Fernet token and goes on otherwise.
@@ -58,7 +61,8 @@ pub enum CodecError {
     },
     /// Something else than a map.
     #[error(
-        "message is {0}, a map is required; serializer and random_prefix_length must be as in Django"
+        "message is {0}, a map is required; serializer and random_prefix_length must be as in \
+         Django"
     )]
     NotMap(&'static str),
     /// Cut off.
@@ -82,7 +86,8 @@ pub enum CodecError {
     },
     /// An extension type, such as a timestamp: JSON has nothing like it.
     #[error(
-        "message has a value of extension type {kind} at byte {at}; nil, booleans, numbers, strings, binary, arrays and maps are allowed"
+        "message has a value of extension type {kind} at byte {at}; nil, booleans, numbers, \
+         strings, binary, arrays and maps are allowed"
     )]
     Extension {
         /// The application's number for it.

@@ -14,8 +14,8 @@ use data_encoding::BASE64URL;
 
 use super::CodecError;
 
-/// How every token begins: the version and the upper 22 bits of the time, which stay zero for another
-/// hundred thousand years.
+/// How every token begins: the version and the upper 22 bits of the time, which stay zero for
+/// another hundred thousand years.
 pub(super) const BEGINNING: &[u8] = b"gAAAA";
 
 const VERSION: u8 = 0x80;

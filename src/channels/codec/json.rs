@@ -83,7 +83,8 @@ const PYTHON: Style = Style { comma: b", ", colon: b": ", string: push_ascii };
 
 /// Tokens on their way to `out`, the outermost object's channels taken out.
 ///
-/// Nothing is done that could make JSON of what is none: whatever goes wrong is still wrong in `out`.
+/// Nothing is done that could make JSON of what is none: whatever goes wrong is still wrong in
+/// `out`.
 struct Pass {
     style: &'static Style,
     out: Vec<u8>,

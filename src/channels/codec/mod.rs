@@ -119,8 +119,8 @@ impl Codec {
         self.decode(&message.bytes)
     }
 
-    /// The channels that a message names which cannot be read as a whole: whose members miss it. None
-    /// if not even that can be read.
+    /// The channels that a message names which cannot be read as a whole: whose members miss it.
+    /// None if not even that can be read.
     pub fn channels_of_unreadable(&self, entry: &[u8]) -> Vec<String> {
         let opened = entry.get(self.random_prefix..).and_then(|payload| self.open(payload).ok());
         let Some(Opened { bytes, .. }) = opened else { return Vec::new() };

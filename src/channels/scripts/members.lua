@@ -1,5 +1,5 @@
--- Members of groups in Django, without this cluster's own. KEYS: the registries of the groups. Returns
--- for each the members, oldest first, or why it cannot be read.
+-- Members of groups in Django, without this cluster's own. KEYS: the registries of the groups.
+-- Returns for each the members, oldest first, or why it cannot be read.
 local registries = KEYS
 local expiry = tonumber(ARGV[1]) -- seconds after which a member is forgotten
 local own_stem = ARGV[2]

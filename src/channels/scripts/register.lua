@@ -7,7 +7,8 @@
 --   parked             what is parked for it
 --   channel            where its publications go
 --   loss               the envelope that announces possible losses of the group
---   mailbox, mark      where senders write events for it, and the entry that announces the same there
+--   mailbox, mark      where senders write events for it, and the entry that announces the same
+--                      there
 local member_expiry = ARGV[1] -- seconds after which senders forget a member
 local control = ARGV[2] -- channel
 local expected = ARGV[3] == '1' -- whether members should be there already
@@ -31,8 +32,8 @@ end
 local function register(group)
   local held, parked = KEYS[group.held], KEYS[group.parked]
   local was_held = redis.call('EXISTS', held) == 1
-  -- Takes no memory, and lifts the check of 'maxmemory' from what follows: a group that is not found
-  -- when Redis is full would not be found afterwards either.
+  -- Takes no memory, and lifts the check of 'maxmemory' from what follows: a group that is not
+  -- found when Redis is full would not be found afterwards either.
   redis.call('PEXPIRE', held, group.held_ms)
   redis.call('SET', held, '', 'PX', group.held_ms)
   if group.registry then

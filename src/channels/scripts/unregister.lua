@@ -1,5 +1,5 @@
--- Groups are not held here any more. KEYS: what the groups name by place. ARGV: a packed table for each
--- group:
+-- Groups are not held here any more. KEYS: what the groups name by place. ARGV: a packed table for
+-- each group:
 --   registry, member   where senders look for it, and what they find there (nil = they do not)
 --   held               the key that marks it as held
 --   history_ms         for how long its history is of use to somebody (0 = it has none)

@@ -1,6 +1,6 @@
 -- Writes messages for Django's consumers, each to its mailbox. KEYS: the mailbox of each message.
--- Returns the microseconds of the last score written, why something was refused (or empty), then what
--- became of each message: 'sent', 'full' (the mailbox is at its capacity) or 'refused'.
+-- Returns the microseconds of the last score written, why something was refused (or empty), then
+-- what became of each message: 'sent', 'full' (the mailbox is at its capacity) or 'refused'.
 local mailboxes = KEYS
 local capacity = tonumber(ARGV[1])
 local expiry = tonumber(ARGV[2]) -- seconds that messages wait
@@ -11,8 +11,8 @@ local time = redis.call('TIME')
 local micros = time[1] * 1e6 + time[2]
 local stale = time[1] - expiry
 
--- Messages of one score are read in the order of their random beginnings, so no two have the same. A
--- last score far ahead is from before a clock was set back.
+-- Messages of one score are read in the order of their random beginnings, so no two have the same.
+-- A last score far ahead is from before a clock was set back.
 if last_score >= micros and last_score < micros + 1e6 then micros = last_score + 1 end
 
 local function write(mailbox, text)

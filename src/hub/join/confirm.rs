@@ -53,14 +53,21 @@ impl Memberships<'_> {
     fn replace_identity(&mut self, key: ConnectionKey, identity: Identity) {
         let connection = &self.connections[key];
         if identity.sub != connection.identity.sub {
-            tracing::info!(connection = %connection.id, "closing: the browser's cookies now belong to another user");
+            tracing::info!(
+                connection = %connection.id,
+                "closing: the browser's cookies now belong to another user"
+            );
             let changed = Disconnect::FORBIDDEN.because("user changed");
             return self.connections.close(key, changed, self.context);
         }
         match self.groups_on_connect(key, &identity) {
             Ok(wanted) => self.renew(key, None, identity, wanted),
             Err(error) => {
-                tracing::warn!(connection = %connection.id, %error, "closing: the hook's answer makes an illegal group name");
+                tracing::warn!(
+                    connection = %connection.id,
+                    %error,
+                    "closing: the hook's answer makes an illegal group name"
+                );
                 let illegal = Disconnect::FORBIDDEN.because("a group name is not legal");
                 self.connections.close(key, illegal, self.context);
             }

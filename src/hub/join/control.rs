@@ -64,7 +64,11 @@ impl Memberships<'_> {
             if connection.memberships().len()
                 >= self.context.config.connection.groups_per_connection
             {
-                tracing::warn!(connection = %connection.id, %group, "not joined: limits.groups_per_connection reached");
+                tracing::warn!(
+                    connection = %connection.id,
+                    %group,
+                    "not joined: limits.groups_per_connection reached"
+                );
                 continue;
             }
             let groups = vec![(group.clone(), None)];

@@ -32,7 +32,11 @@ pub(super) fn handle_auth(on: &mut Memberships<'_>, key: ConnectionKey, id: u64,
     match on.groups_on_connect(key, &renewed) {
         Ok(wanted) => on.renew(key, Some(id), renewed, wanted),
         Err(error) => {
-            tracing::info!(connection = %connection.id, %error, "renewal refused: illegal group name");
+            tracing::info!(
+                connection = %connection.id,
+                %error,
+                "renewal refused: illegal group name"
+            );
             let message = "the token makes an illegal group name";
             refuse(on, key, Some(id), &Refusal::new(Code::IllegalName, message));
         }

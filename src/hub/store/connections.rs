@@ -156,7 +156,8 @@ impl Connections {
         let Some(connection) = self.get(key).filter(|connection| connection.is_open()) else {
             return;
         };
-        tracing::debug!(connection = %connection.id, code = disconnect.code, reason = disconnect.reason, "closing");
+        let Disconnect { code, reason, .. } = disconnect;
+        tracing::debug!(connection = %connection.id, code, reason, "closing");
         let disconnect = match disconnect.retry {
             None if disconnect.may_return() => disconnect.within(context.config.retry_window),
             _ => disconnect,

@@ -128,8 +128,8 @@ impl Joins {
         self.states.insert((connection, Some(group)), JoinState::CatchingUp(position));
     }
 
-    /// Offers a publication to a member that is joining; at most so many and so many bytes are kept.
-    /// One that is not for this member is kept, too, for its position.
+    /// Offers a publication to a member that is joining; at most so many and so many bytes are
+    /// kept. One that is not for this member is kept, too, for its position.
     pub(in crate::hub) fn offer(
         &mut self,
         connection: ConnectionKey,

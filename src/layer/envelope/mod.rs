@@ -10,17 +10,18 @@
 //! - publications (0 to 3): id (16 bytes), age in ms, flags (1 byte: 1 = deadline, 2 = except), the
 //!   time left to the deadline in ms, connections and users left out, the target, the event;
 //! - changes (4 to 6): the member, then the group or the close code; the end of a session (9): its
-//!   `sub`, its name, the close code; a probe (7): a number; a possible loss (8): 0 and group names, or
-//!   1, a share's number and how many there are.
+//!   `sub`, its name, the close code; a probe (7): a number; a possible loss (8): 0 and group
+//!   names, or 1, a share's number and how many there are.
 //!
 //! Numbers are LEB128, texts have their length before them. The channel names the group, not this.
-//! Times are spans, subtracted from and added to the clocks of the instances; no wall clock travels.
+//! Times are spans, subtracted from and added to the clocks of the instances; no wall clock
+//! travels.
 //!
 //! A publication of a group with history has its position before all that, written by a script:
 //! byte 2, then `<epoch> <offset>` and a line feed.
 //!
-//! One that waited until an instance listened has the ms that it waited before all that: byte 3, then
-//! decimal digits and a line feed.
+//! One that waited until an instance listened has the ms that it waited before all that: byte 3,
+//! then decimal digits and a line feed.
 //!
 //! Each kind has its channel: a group's carries that group's publications and nothing else, that of
 //! users kind 1, an instance's 2 and 7, the control channel the rest. Elsewhere it is discarded.

@@ -25,7 +25,8 @@ const MAX_LINE: usize = 96;
 /// Reads a message that was found at `origin` and arrived at `now`. A bare event may have at most
 /// `max_event_bytes`.
 ///
-/// Anything may come from outside, so a panic here is a discarded message, not the end of the process.
+/// Anything may come from outside, so a panic here is a discarded message, not the end of the
+/// process.
 pub(in crate::layer) fn decode(
     origin: Origin<'_>,
     bytes: Bytes,
@@ -87,8 +88,8 @@ fn decode_unguarded(
     Ok(Decoded::From(instance, message))
 }
 
-/// Whether messages of `kind` are sent by way of `origin`. Any program that may publish on one channel
-/// could otherwise do there what only another channel's rights allow.
+/// Whether messages of `kind` are sent by way of `origin`. Any program that may publish on one
+/// channel could otherwise do there what only another channel's rights allow.
 fn is_carried(origin: Origin<'_>, kind: u8) -> bool {
     match origin {
         Origin::Group(_) => kind == kind::GROUP,

@@ -255,7 +255,10 @@ proptest! {
             Control::CloseSession(sub.as_str().into(), session.as_str().into(), code),
         ] {
             let read = read_from(Origin::Control, &control(instance(), &change), Instant::now());
-            prop_assert!(matches!(read, Ok(Decoded::From(_, Message::Control(read))) if read == change));
+            let Ok(Decoded::From(_, Message::Control(read))) = read else {
+                return Err(TestCaseError::fail("no change was read"));
+            };
+            prop_assert_eq!(read, change);
         }
     }
 

@@ -86,8 +86,8 @@ impl Broker {
         self.rings.lock()
     }
 
-    /// Numbers and sends under one lock: every instance receives a group's publications in the order of
-    /// their offsets, and after reading a position receives all that follow it.
+    /// Numbers and sends under one lock: every instance receives a group's publications in the
+    /// order of their offsets, and after reading a position receives all that follow it.
     async fn publish_kept(
         &self,
         group: GroupName,

@@ -20,9 +20,10 @@ pub(super) enum Backlogged {
     Message(Channel, Bytes),
     /// Messages were lost here.
     Gap(PendingGap),
-    /// What follows is from a new connection, whose subscription is not complete yet. It is held until [`Backlogged::Resubscribed`], so
-    /// that it comes behind the gap. A gap reported now would make clients look elsewhere for what they
-    /// missed while they could still miss something.
+    /// What follows is from a new connection, whose subscription is not complete yet. It is held
+    /// until [`Backlogged::Resubscribed`], so that it comes behind the gap. A gap reported now
+    /// would make clients look elsewhere for what they missed while they could still miss
+    /// something.
     Resubscribing,
     /// The subscription is complete again: now comes the gap, then what was held.
     Resubscribed,

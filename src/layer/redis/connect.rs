@@ -15,22 +15,22 @@ use tokio::time::sleep;
 use super::url;
 use crate::layer::{LayerError, RedisSettings};
 
-/// A client whose commands fail at once without a connection instead of waiting for one: every caller
-/// has a better place to wait, and a bound for it.
+/// A client whose commands fail at once without a connection instead of waiting for one: every
+/// caller has a better place to wait, and a bound for it.
 pub(super) type Commands = WithOptions<Client>;
 
 /// First wait before connecting again.
 const MIN_DELAY_MS: u32 = 20;
 
-/// Longest wait before connecting again: delivery is back within two seconds of Redis, and subscribing
-/// and a probe come after connecting.
+/// Longest wait before connecting again: delivery is back within two seconds of Redis, and
+/// subscribing and a probe come after connecting.
 const MAX_DELAY_MS: u32 = 700;
 
 /// Added at random to each wait, so that instances do not reconnect in step.
 const JITTER_MS: u32 = 100;
 
-/// Wait before starting again when the client gives up for good, as it does when its buffer is full at
-/// the moment the connection is lost.
+/// Wait before starting again when the client gives up for good, as it does when its buffer is full
+/// at the moment the connection is lost.
 const RESTART: Duration = Duration::from_millis(200);
 
 /// What fred's event channels hold. The one that carries publications is read by a task that does
@@ -106,8 +106,8 @@ pub(super) fn commands(client: &Client, settings: &RedisSettings) -> Commands {
     })
 }
 
-/// Keeps `client` connected. Its own policy reconnects for as long as it runs; this starts it again when
-/// it ends. `connection` is its name in logs.
+/// Keeps `client` connected. Its own policy reconnects for as long as it runs; this starts it again
+/// when it ends. `connection` is its name in logs.
 pub(super) async fn keep_connected(client: Client, connection: &'static str) {
     loop {
         let mut task = AbortOnDrop(client.connect());

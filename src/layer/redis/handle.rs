@@ -1,6 +1,7 @@
 //! A further connection to the layer's Redis, for rooms that feed the layer from elsewhere.
 //!
-//! It runs scripts that number and publish as the layer does, and is notified when keys are written.
+//! It runs scripts that number and publish as the layer does, and is notified when keys are
+//! written.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -93,8 +94,8 @@ impl RedisHandle {
         Bytes::from(self.0.layer.redis_health.generation().to_string())
     }
 
-    /// A script found another generation: nothing counts as delivered until the next heartbeat, which
-    /// comes at once.
+    /// A script found another generation: nothing counts as delivered until the next heartbeat,
+    /// which comes at once.
     pub fn generation_changed(&self) {
         self.0.layer.redis_health.set_answering(false);
         self.0.layer.redis_health.want_heartbeat();

@@ -26,8 +26,8 @@ local now = tonumber(time[1])
 local newest = redis.call('ZREVRANGE', instances_key, 0, 0, 'WITHSCORES')
 local absence = now - tonumber(newest[2] or 0)
 
--- Removals first: they lift Redis' check of 'maxmemory' from the rest. Otherwise nothing would empty a
--- full Redis, since no instance would count as present to drain it.
+-- Removals first: they lift Redis' check of 'maxmemory' from the rest. Otherwise nothing would
+-- empty a full Redis, since no instance would count as present to drain it.
 redis.call('ZREM', instances_key, member(not delivers))
 redis.call('ZREMRANGEBYSCORE', instances_key, '-inf', now - math.max(60, max_absence + 60))
 
@@ -37,8 +37,8 @@ local data_lost = not stored[1]
 local something_expired = max_absence > 0 and absence > max_absence
 if not same_server or something_expired then
   n = math.max(n, known_generation) + 1
-  -- Greater than any generation that was lost with the data, in microseconds: data may be lost twice
-  -- in a second, and whoever knows the first loss must not take the second for it.
+  -- Greater than any generation that was lost with the data, in microseconds: data may be lost
+  -- twice in a second, and whoever knows the first loss must not take the second for it.
   if data_lost then n = math.max(n, time[1] * 1e6 + time[2]) end
   redis.call('HSET', generation_key, 'run', run_id, 'n', string.format('%.0f', n))
 end
@@ -51,8 +51,9 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', instances_key, now - 4, '+inf'))
   if string.sub(id, 1, 1) ~= '-' then delivering[#delivering + 1] = id end
 end
 -- What waited outside the layer is gone with the data. Nothing is drained or numbered in the new
--- generation before this script has begun it, so the announcement precedes whatever follows the loss.
--- A Redis that was empty from the start has lost nothing, and no other instance listens to it.
+-- generation before this script has begun it, so the announcement precedes whatever follows the
+-- loss. A Redis that was empty from the start has lost nothing, and no other instance listens to
+-- it.
 if data_lost then
   local subscribers = tonumber(redis.call('PUBSUB', 'NUMSUB', control_channel)[2])
   if known_generation > 0 or subscribers > 1 then redis.call('PUBLISH', control_channel, loss) end

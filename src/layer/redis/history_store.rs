@@ -93,7 +93,8 @@ impl HistoryStore {
         }
     }
 
-    /// Publishes a batch of groups with and without history, and calls `published` for each that was.
+    /// Publishes a batch of groups with and without history, and calls `published` for each that
+    /// was.
     pub(super) async fn commit_many(
         &self,
         batch: ScriptBatch<'_>,
@@ -121,8 +122,8 @@ impl HistoryStore {
         }
     }
 
-    /// The position of each group, and what was missed, or why that cannot be known: a failure is that of
-    /// its group alone. Equal questions are asked once.
+    /// The position of each group, and what was missed, or why that cannot be known: a failure is
+    /// that of its group alone. Equal questions are asked once.
     pub(super) async fn recover(
         &self,
         asked: &[(GroupName, Option<Position>)],
@@ -178,7 +179,8 @@ impl HistoryStore {
         if let Some(replay) = replay.collect() {
             return Ok(Recovery { position: Some(position), recovered, replay });
         }
-        // What is unreadable is lost to everybody: the join succeeds, and its history is incomplete.
+        // What is unreadable is lost to everybody: the join succeeds, and its history is
+        // incomplete.
         self.redis_health.count_unreadable();
         if self.unreadable_log.allows() {
             tracing::warn!(%group, "malformed entry in a history; what was missed is not replayed");

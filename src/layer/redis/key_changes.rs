@@ -1,4 +1,5 @@
-//! Notifications that keys were written (CLIENT TRACKING in broadcast mode). They take nothing away.
+//! Notifications that keys were written (CLIENT TRACKING in broadcast mode). They take nothing
+//! away.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -73,7 +74,8 @@ impl KeyChanges {
     }
 }
 
-/// Tracks keys with these prefixes on each connection of `client`; `tracking` tells whether it does.
+/// Tracks keys with these prefixes on each connection of `client`; `tracking` tells whether it
+/// does.
 pub(super) async fn track(client: Client, prefixes: Vec<String>, tracking: Arc<AtomicBool>) {
     let mut reconnects = client.reconnect_rx();
     let mut errors = client.error_rx();

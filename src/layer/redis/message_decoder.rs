@@ -33,7 +33,8 @@ struct InboxClosed;
 impl MessageDecoder {
     /// Decodes until the reader or the coordinator is gone.
     pub(super) async fn run(mut self) {
-        // Messages since Resubscribing. The gap that comes before them covers what finds no room here.
+        // Messages since Resubscribing. The gap that comes before them covers what finds no room
+        // here.
         let mut held: Option<Vec<(Channel, Bytes)>> = None;
         while let Some(entry) = self.backlog.recv().await {
             let handed_on = match (entry, &mut held) {

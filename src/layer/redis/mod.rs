@@ -1,9 +1,9 @@
 //! The layer over Redis, on two connections: one that subscribes, one for everything else.
 //!
-//! A publication is one PUBLISH, or one of many in a script; a group with members here is one channel
-//! subscribed. Redis keeps nothing of what it passes on, so what it passes on while an instance is not
-//! subscribed is lost: each loss of the subscription is reported as a gap. Groups with history are
-//! numbered and kept as well.
+//! A publication is one PUBLISH, or one of many in a script; a group with members here is one
+//! channel subscribed. Redis keeps nothing of what it passes on, so what it passes on while an
+//! instance is not subscribed is lost: each loss of the subscription is reported as a gap. Groups
+//! with history are numbered and kept as well.
 
 mod backlog;
 mod cache;
@@ -227,8 +227,8 @@ impl Redis {
         Ok(answers)
     }
 
-    /// A further connection to the same Redis, for rooms that feed the layer; must be called within a
-    /// runtime. Writes to keys with these prefixes are notified.
+    /// A further connection to the same Redis, for rooms that feed the layer; must be called within
+    /// a runtime. Writes to keys with these prefixes are notified.
     pub fn handle(&self, prefixes: Vec<String>) -> Result<(RedisHandle, KeyChanges), LayerError> {
         let state = LayerState {
             names: Arc::clone(&self.0.names),

@@ -59,8 +59,8 @@ impl Names {
         [&self.user, &self.instance, &self.control]
     }
 
-    /// Subscribed first on a new connection. What an instance publishes there to itself comes behind
-    /// everything from the connection before, and before everything else from the new one.
+    /// Subscribed first on a new connection. What an instance publishes there to itself comes
+    /// behind everything from the connection before, and before everything else from the new one.
     pub(super) fn boundary(&self) -> &str {
         &self.boundary
     }
@@ -151,8 +151,8 @@ impl Names {
         self.group_key("numbering", group)
     }
 
-    /// The field of [`Names::generation`] that counts how often the share of `group` was found full;
-    /// empty = no share can be.
+    /// The field of [`Names::generation`] that counts how often the share of `group` was found
+    /// full; empty = no share can be.
     pub(crate) fn overflow_field(&self, group: &GroupName) -> String {
         self.shares.map_or(String::new(), |shares| overflow_field(group.share(shares)))
     }
@@ -188,7 +188,8 @@ impl Names {
     }
 }
 
-/// The field that counts how often this share of the groups was found full. Stored under its first name.
+/// The field that counts how often this share of the groups was found full. Stored under its first
+/// name.
 pub fn overflow_field(share: u16) -> String {
     format!("doubt{share}")
 }

@@ -1,7 +1,7 @@
 -- Functions of the scripts that number publications; this text precedes each of them.
 
--- Whether Redis is the server and holds the data that the caller knows. Every script asks, not only the
--- heartbeat: a server that has just taken over with old data must not give out an offset twice.
+-- Whether Redis is the server and holds the data that the caller knows. Every script asks, not only
+-- the heartbeat: a server that has just taken over with old data must not give out an offset twice.
 local function is_current_generation(generation_key, generation)
   local stored = redis.call('HMGET', generation_key, 'run', 'n')
   local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
@@ -15,11 +15,11 @@ end
 
 -- The position of a group. 'history' is a table of
 --   generation_key, numbering, log   keys
---   overflow_field                   the field of the generation that counts how often the group's share
---                                    was found full; empty = no share can be
+--   overflow_field                   the field of the generation that counts how often the group's
+--                                    share was found full; empty = no share can be
 --   random                           the random part of an epoch that begins now
--- Returns epoch, offset and that count, all texts. An epoch ends with its generation, and when the count
--- changes: publications that nobody has must not look like none.
+-- Returns epoch, offset and that count, all texts. An epoch ends with its generation, and when the
+-- count changes: publications that nobody has must not look like none.
 local function read_position(generation, history)
   local overflows = '0'
   if history.overflow_field ~= '' then
@@ -38,13 +38,14 @@ end
 --   size         publications kept
 --   log_ms       how long they are
 --   numbering_ms how long their numbering is
--- Returns epoch, offset and the number of receivers. Whatever can fail fails before the first write,
--- except for missing rights.
+-- Returns epoch, offset and the number of receivers. Whatever can fail fails before the first
+-- write, except for missing rights.
 local function append_and_publish(generation, history, channel, envelope)
   local epoch, offset, overflows = read_position(generation, history)
   local next_offset = string.format('%.0f', tonumber(offset) + 1)
   local now = string.format('%.0f', now_ms())
-  redis.call('XADD', history.log, 'MAXLEN', history.size, next_offset .. '-0', 't', now, 'e', envelope)
+  local id = next_offset .. '-0'
+  redis.call('XADD', history.log, 'MAXLEN', history.size, id, 't', now, 'e', envelope)
   redis.call('PEXPIRE', history.log, history.log_ms)
   redis.call('HSET', history.numbering, 'epoch', epoch, 'offset', next_offset, 'doubt', overflows)
   redis.call('PEXPIRE', history.numbering, history.numbering_ms)

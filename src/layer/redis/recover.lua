@@ -1,6 +1,6 @@
--- The position of a group, and the publications after an earlier one. Returns epoch and offset; '1' or
--- '0' for recovered or not, empty if no position was given; then age in ms and envelope of each missed
--- publication. Nothing if the generation has changed.
+-- The position of a group, and the publications after an earlier one. Returns epoch and offset; '1'
+-- or '0' for recovered or not, empty if no position was given; then age in ms and envelope of each
+-- missed publication. Nothing if the generation has changed.
 local generation_key = KEYS[1]
 local history = {
   generation_key = generation_key,

@@ -11,8 +11,8 @@ use crate::event::InstanceId;
 use crate::layer::Health;
 use crate::telemetry::Metrics;
 
-/// Age of the newest probe that returned beyond which nothing counts as delivered: two were missed, so
-/// a lost delivery shows within three seconds.
+/// Age of the newest probe that returned beyond which nothing counts as delivered: two were missed,
+/// so a lost delivery shows within three seconds.
 const STALE: Duration = Duration::from_millis(2200);
 
 /// How long a loss shows in [`Health::lossless`]: a prober that asks each second sees it.
@@ -22,10 +22,11 @@ const REMEMBER_LOSS: Duration = Duration::from_secs(3);
 pub(super) struct RedisHealth {
     /// Whether everything wanted is subscribed.
     subscribed: AtomicBool,
-    /// Whether the latest heartbeat was answered and the connection for commands was not lost since.
+    /// Whether the latest heartbeat was answered and the connection for commands was not lost
+    /// since.
     ///
-    /// fred's own state comes late: while it waits to reconnect for the first time it still counts as
-    /// connected, and commands wait with it.
+    /// fred's own state comes late: while it waits to reconnect for the first time it still counts
+    /// as connected, and commands wait with it.
     answering: AtomicBool,
     state: Mutex<State>,
     /// How often the subscription has become complete.
@@ -202,8 +203,8 @@ impl RedisHealth {
             && self.state.lock().returned.is_some_and(|at| at.elapsed() < STALE)
     }
 
-    /// Whether the subscription seems complete and yet no probe returns. `true` at most once in twice
-    /// [`STALE`], since the caller renews the connection then.
+    /// Whether the subscription seems complete and yet no probe returns. `true` at most once in
+    /// twice [`STALE`], since the caller renews the connection then.
     pub(super) fn is_unresponsive(&self) -> bool {
         if !self.is_subscribed() {
             return false;

@@ -1,7 +1,7 @@
 //! What Redis answers, as the rooms that run scripts and commands read it.
 //!
-//! The client library's own value has twice as many cases and converts with rules of its own, such as
-//! flattening a list that holds one list. Nothing outside the layer is to depend on either.
+//! The client library's own value has twice as many cases and converts with rules of its own, such
+//! as flattening a list that holds one list. Nothing outside the layer is to depend on either.
 
 use bytes::Bytes;
 use fred::types::Value;

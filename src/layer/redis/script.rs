@@ -27,7 +27,8 @@ pub const NUMBERING: &str = include_str!("numbering.lua");
 /// Why Redis did not do what a script or a command asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScriptError {
-    /// It cannot be reached, does not answer or refuses for a while; the same may work a moment later.
+    /// It cannot be reached, does not answer or refuses for a while; the same may work a moment
+    /// later.
     #[error(transparent)]
     Away(LayerError),
     /// It refuses: rights, a key of the wrong type, a full memory.

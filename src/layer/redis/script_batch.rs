@@ -1,5 +1,5 @@
-//! Publications that one script sends, with one command and one answer. A PUBLISH for each would cost
-//! the gateway some 20 µs.
+//! Publications that one script sends, with one command and one answer. A PUBLISH for each would
+//! cost the gateway some 20 µs.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -18,7 +18,8 @@ use crate::layer::history::{self, History};
 /// history took 0.4 ms on one busy core.
 const MAX_WEIGHT: usize = 256;
 
-/// Weight of a publication of a group with history, which is also numbered and kept: 12 µs against 1.5.
+/// Weight of a publication of a group with history, which is also numbered and kept: 12 µs against
+/// 1.5.
 const KEPT_WEIGHT: usize = 8;
 
 /// Most bytes of channels and envelopes in a batch; a larger publication goes alone.

@@ -91,12 +91,12 @@ impl RedisSession {
         script.run(&self.commands, keys, arguments).await
     }
 
-    /// Whether `command`, SUBSCRIBE or UNSUBSCRIBE, is allowed on a channel. It is the last that the
-    /// session does.
+    /// Whether `command`, SUBSCRIBE or UNSUBSCRIBE, is allowed on a channel. It is the last that
+    /// the session does.
     ///
-    /// fred answers these before Redis does and drops a refusal that comes while nothing is asked, so
-    /// they go as any other command with a PING behind. Redis pushes its answer to what it allows,
-    /// which is no reply, so the PONG arrives in its place; a refusal is a reply.
+    /// fred answers these before Redis does and drops a refusal that comes while nothing is asked,
+    /// so they go as any other command with a PING behind. Redis pushes its answer to what it
+    /// allows, which is no reply, so the PONG arrives in its place; a refusal is a reply.
     pub async fn try_channel(self, command: &str, channel: &str) -> Result<(), ScriptError> {
         let words = [command, channel];
         let asked = self.ask::<()>(&words);

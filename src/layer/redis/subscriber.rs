@@ -2,8 +2,8 @@
 //!
 //! fred answers SUBSCRIBE before Redis does and drops Redis' own answers. So a PING with a number
 //! follows each change: Redis carries out the commands of a connection in order, and the number it
-//! returns is the proof. Any other answer means that replies are out of step (a refused SUBSCRIBE has a
-//! reply that nobody expects), and the connection is renewed.
+//! returns is the proof. Any other answer means that replies are out of step (a refused SUBSCRIBE
+//! has a reply that nobody expects), and the connection is renewed.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -28,8 +28,8 @@ use crate::layer::LayerError;
 /// Names in one SUBSCRIBE.
 const CHUNK: usize = 512;
 
-/// Longest wait until the boundary of a connection is in the backlog. It is behind all messages of the
-/// connection before, and the backlog may be full.
+/// Longest wait until the boundary of a connection is in the backlog. It is behind all messages of
+/// the connection before, and the backlog may be full.
 const BOUNDARY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Between two attempts to subscribe again while the connection is up.
@@ -166,8 +166,9 @@ impl Subscriber {
         }
     }
 
-    /// Subscribes everything again on a connection that is new or uncertain. The gap is reported behind
-    /// that: a client that then looks elsewhere for what it missed will find what follows here.
+    /// Subscribes everything again on a connection that is new or uncertain. The gap is reported
+    /// behind that: a client that then looks elsewhere for what it missed will find what follows
+    /// here.
     async fn renew(&mut self) {
         if !self.client.is_connected() {
             return;
@@ -201,8 +202,8 @@ impl Subscriber {
         self.subscribe_channels(names).await
     }
 
-    /// Marks in the backlog where the messages of this connection begin. Messages of the one before may
-    /// not have been read yet: the gap between the two must not come before them.
+    /// Marks in the backlog where the messages of this connection begin. Messages of the one before
+    /// may not have been read yet: the gap between the two must not come before them.
     async fn mark_boundary(&mut self) -> Result<(), LayerError> {
         let channel = self.names.boundary().to_owned();
         self.subscribe_channels(vec![channel.clone()]).await?;

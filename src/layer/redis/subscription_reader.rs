@@ -1,7 +1,8 @@
-//! Reads the subscription as fast as it can, and never waits: what fred cannot hand over it overwrites.
+//! Reads the subscription as fast as it can, and never waits: what fred cannot hand over it
+//! overwrites.
 //!
-//! It hands over to a backlog with two bounds, messages and bytes. A message that finds no room there
-//! is lost, and a gap for its group alone takes its place.
+//! It hands over to a backlog with two bounds, messages and bytes. A message that finds no room
+//! there is lost, and a gap for its group alone takes its place.
 
 use std::sync::Arc;
 
@@ -34,8 +35,8 @@ pub(super) struct SubscriptionReader {
 struct Unsent {
     /// Messages lost, before the boundary.
     gap: PendingGap,
-    /// The boundary of the connection with this number. The gap that the boundary begins covers what is
-    /// lost behind it.
+    /// The boundary of the connection with this number. The gap that the boundary begins covers
+    /// what is lost behind it.
     boundary: Option<u64>,
 }
 
@@ -84,8 +85,9 @@ impl SubscriptionReader {
         let mut unsent = Unsent::default();
         let mut own = OwnMessages::default();
         loop {
-            // A boundary waits for room alone. With less than half of the bytes free the message behind
-            // a gap would be lost as well, and each loss would be a gap in every member's outbox.
+            // A boundary waits for room alone. With less than half of the bytes free the message
+            // behind a gap would be lost as well, and each loss would be a gap in every member's
+            // outbox.
             let may_send = unsent.boundary.is_some() || self.budget.is_half_free();
             tokio::select! {
                 // Looked for first, so that a gap stands at its place.

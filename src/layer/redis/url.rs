@@ -30,8 +30,8 @@ pub(super) fn parse(url: &str) -> Result<Config, LayerError> {
     Ok(Config { username: username.map(inline), password: password.map(inline), ..config })
 }
 
-/// `text` as one argument of an inline command. The client library authenticates by one (`HELLO 3 AUTH
-/// user password`), where Redis splits at spaces and reads quotes and escapes.
+/// `text` as one argument of an inline command. The client library authenticates by one (`HELLO 3
+/// AUTH user password`), where Redis splits at spaces and reads quotes and escapes.
 fn inline(text: &str) -> String {
     let plain = |c: char| !c.is_ascii_whitespace() && !c.is_control() && !"\"'\\".contains(c);
     if text.chars().all(plain) {

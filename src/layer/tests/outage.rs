@@ -288,7 +288,8 @@ async fn a_groups_channel_delivers_only_to_that_group() {
     let mut one = over(&server, |_| {}).await;
     one.subscribe(&["usuario_7"]).await;
     let channel = "groupcast:group:usuario_7";
-    // For all, for a user, a close and a leave of a user, as an instance would write them elsewhere.
+    // For all, for a user, a close and a leave of a user, as an instance would write them
+    // elsewhere.
     let header = "0123456789abcdef\x00\x00";
     server.ask(&["PUBLISH", channel, &format!("\x01\x03aaaaaaaa{header}{{\"type\":\"a\"}}")]);
     server.ask(&["PUBLISH", channel, &format!("\x01\x01aaaaaaaa{header}\x017{{\"type\":\"a\"}}")]);

@@ -22,12 +22,18 @@ fn since<'a>(group: &'a str, epoch: &'a str, offset: u64) -> JoinEntry<'a> {
 
 #[test]
 fn parses_every_frame() {
-    let hello = r#"{"type":"hello","token":"t","client":"groupcast-js/1.0.0","since":{"usuario_7":{"epoch":"1.1","offset":118}}}"#;
+    let hello = concat!(
+        r#"{"type":"hello","token":"t","client":"groupcast-js/1.0.0","#,
+        r#""since":{"usuario_7":{"epoch":"1.1","offset":118}}}"#
+    );
     let Ok(ClientFrame::Hello { token, client, since: positions }) = parse(hello) else { panic!() };
     assert_eq!((token.as_deref(), client.as_deref()), (Some("t"), Some("groupcast-js/1.0.0")));
     assert_eq!(positions, [since("usuario_7", "1.1", 118)]);
 
-    let join = r#"{"type":"join","id":1,"groups":["a",{"group":"b"},{"group":"c","since":null},{"group":"d","since":{"offset":0,"epoch":"2.1"}}]}"#;
+    let join = concat!(
+        r#"{"type":"join","id":1,"groups":["a",{"group":"b"},{"group":"c","since":null},"#,
+        r#"{"group":"d","since":{"offset":0,"epoch":"2.1"}}]}"#
+    );
     let Ok(ClientFrame::Join { id: 1, groups }) = parse(join) else { panic!() };
     assert_eq!(groups, [bare("a"), bare("b"), bare("c"), since("d", "2.1", 0)]);
 
@@ -35,7 +41,10 @@ fn parses_every_frame() {
     let Ok(ClientFrame::Leave { id: 2, groups }) = parse(leave) else { panic!() };
     assert_eq!(groups, [bare("a")]);
 
-    let send = r#"{"type":"send","id":3,"group":"sala_1","data":{"type":"a", "n":1.0},"echo":false,"key":"k"}"#;
+    let send = concat!(
+        r#"{"type":"send","id":3,"group":"sala_1","data":{"type":"a", "n":1.0},"#,
+        r#""echo":false,"key":"k"}"#
+    );
     let Ok(ClientFrame::Send { id: 3, group, data, echo: false, key }) = parse(send) else {
         panic!()
     };
@@ -71,13 +80,19 @@ fn missing_and_null_members_have_their_defaults() {
 
 #[test]
 fn ignores_unknown_members_and_those_of_other_frames() {
-    let text = r#"{"type":"join","id":1,"v":{"x":[1]},"echo":5,"token":{},"groups":[{"group":"a","x":1}]}"#;
+    let text = concat!(
+        r#"{"type":"join","id":1,"v":{"x":[1]},"echo":5,"token":{},"#,
+        r#""groups":[{"group":"a","x":1}]}"#
+    );
     assert!(matches!(parse(text), Ok(ClientFrame::Join { id: 1, groups }) if groups.len() == 1));
 }
 
 #[test]
 fn borrows_texts_without_escapes() {
-    let text = r#"{"type":"join","id":1,"groups":["a",{"group":"b","since":{"epoch":"1.1","offset":1}},"\u0061",{"group":"\u0062"}]}"#;
+    let text = concat!(
+        r#"{"type":"join","id":1,"groups":["a",{"group":"b","since":{"epoch":"1.1","offset":1}},"#,
+        r#""\u0061",{"group":"\u0062"}]}"#
+    );
     let Ok(ClientFrame::Join { groups, .. }) = parse(text) else { panic!() };
     let borrowed = |text: &Cow<'_, str>| matches!(text, Cow::Borrowed(_));
     assert_eq!(groups.iter().map(|e| &*e.group).collect::<Vec<_>>(), ["a", "b", "a", "b"]);

@@ -165,12 +165,18 @@ fn answers_repeat_the_id() {
     );
     assert_eq!(
         text(&sent(3, PublicationId(0), Some(&position("1.1", 5)))),
-        r#"{"type":"result","id":3,"data":{"id":"AAAAAAAAAAAAAAAAAAAAAA","epoch":"1.1","offset":5}}"#
+        concat!(
+            r#"{"type":"result","id":3,"#,
+            r#""data":{"id":"AAAAAAAAAAAAAAAAAAAAAA","epoch":"1.1","offset":5}}"#
+        )
     );
     let refusal = Refusal::new(Code::Forbidden, "no grant to send to \"sala_1\"");
     assert_eq!(
         text(&error(Some(4), &refusal)),
-        r#"{"type":"error","id":4,"code":"forbidden","message":"no grant to send to \"sala_1\"","retry":false}"#
+        concat!(
+            r#"{"type":"error","id":4,"code":"forbidden","#,
+            r#""message":"no grant to send to \"sala_1\"","retry":false}"#
+        )
     );
     assert_eq!(
         text(&error(None, &Refusal::new(Code::Unavailable, "layer"))),

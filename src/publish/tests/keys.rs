@@ -74,7 +74,8 @@ proptest! {
         let names: Vec<_> = (0..3)
             .map(|i| DedupeKey::new(Scope::User("7"), &format!("k{i}")).expect("a legal key"))
             .collect();
-        let contents: Vec<_> = (0..2).map(|n| Content::of(&[to("a"), to("b")], &aviso(n))).collect();
+        let content = |n| Content::of(&[to("a"), to("b")], &aviso(n));
+        let contents: Vec<_> = (0..2).map(content).collect();
         let mut model: HashMap<usize, Remembered> = HashMap::new();
         let mut holders: Vec<(usize, Claimed<'_>)> = Vec::new();
         let (mut now, mut ids) = (0, 0);

@@ -2,14 +2,15 @@
 --   { 'stale_generation' }
 --   { 'refused', why }      nothing can be removed, so nothing was published
 --   { 'drained', fates, full, cause, blocked }
--- with a fate for each entry (see below), 1 if the source was found at its capacity, why something was
--- left in the source ('' = nothing was), and the channels of what was left, as far as they are news.
+-- with a fate for each entry (see below), 1 if the source was found at its capacity, why something
+-- was left in the source ('' = nothing was), and the channels of what was left, as far as they are
+-- news.
 --
 -- Fates: 'sent', 'parked' until somebody listens, 'no_listener', 'removed' without being published,
 -- 'taken_elsewhere' by another drainer, 'left_in_source'.
 --
--- KEYS: generation, source, then what publications name by place. ARGV: two packed tables or more. The
--- first:
+-- KEYS: generation, source, then what publications name by place. ARGV: two packed tables or more.
+-- The first:
 --   generation     the one known
 --   type           of the source: 'set' or 'stream'
 --   capacity       entries at which senders drop messages (nil = they never do)
@@ -20,20 +21,23 @@
 --   parked_ms      for how long they are
 --   blocked        channels of what was left in front of these entries
 -- Then one for each entry: its key in the source and its publications. A publication:
---   kind           'group', 'history' (a group with history), 'connection', 'everywhere', or 'loss': an
---                  announcement of possible losses, on the control channel
+--   kind           'group', 'history' (a group with history), 'connection', 'everywhere', or
+--                  'loss': an announcement of possible losses, on the control channel
 --   channel, envelope   (the channel of a loss is that of its group, nil = no single one)
 --   held           of groups: marks the group as held
 --   parked         of groups: what is parked for it
 --   registry, member   of groups: what senders find (nil = nothing)
 --   numbering, log                 of a loss: of its group's history (nil = it has none)
---   numbering, log, size, log_ms, numbering_ms, overflow_field   of groups with history: see numbering.lua
+--   numbering, log, size, log_ms, numbering_ms, overflow_field   of groups with history: see
+--                                                                numbering.lua
 local generation_key = KEYS[1]
 local source = KEYS[2]
 local settings = cmsgpack.unpack(ARGV[1])
 local FIRST_ENTRY = 2
 
-if not is_current_generation(generation_key, settings.generation) then return { 'stale_generation' } end
+if not is_current_generation(generation_key, settings.generation) then
+  return { 'stale_generation' }
+end
 
 local set = {
   try_removing = function() return redis.pcall('ZREM', source, '') end,
@@ -49,8 +53,9 @@ local stream = {
 }
 local entries = settings.type == 'set' and set or stream
 
--- Whether removing is allowed is known before anything is published. As the first that writes it also
--- lifts the check of 'maxmemory', which would stop what only moves data from one key to another.
+-- Whether removing is allowed is known before anything is published. As the first that writes it
+-- also lifts the check of 'maxmemory', which would stop what only moves data from one key to
+-- another.
 local allowed = entries.try_removing()
 if type(allowed) == 'table' and allowed.err then return { 'refused', allowed.err } end
 
@@ -91,7 +96,8 @@ function publish.history(publication)
   }
   local _, _, receivers =
     append_and_publish(settings.generation, history, publication.channel, publication.envelope)
-  if receivers == 0 and publication.registry and redis.call('EXISTS', KEYS[publication.held]) == 0 then
+  if receivers == 0 and publication.registry
+    and redis.call('EXISTS', KEYS[publication.held]) == 0 then
     redis.call('ZREM', KEYS[publication.registry], publication.member)
   end
   return 'sent'
@@ -132,7 +138,8 @@ end
 
 local function is_delivered(fate) return fate == 'sent' or fate == 'parked' end
 
--- Publishes all of an entry. Its fate is that of its publications; one listener of several is enough.
+-- Publishes all of an entry. Its fate is that of its publications; one listener of several is
+-- enough.
 local torn = false
 local function deliver(publications)
   for _, publication in ipairs(publications) do

@@ -1,9 +1,10 @@
--- Reads some sources without removing anything. KEYS: the sources. Returns the present in ms, then for
--- each source one of
+-- Reads some sources without removing anything. KEYS: the sources. Returns the present in ms, then
+-- for each source one of
 --   { 'unreached' }         the sources before it took all that one look reads
 --   { 'refused', why }
---   { 'read', length, skipped, … }   length = entries in it, skipped = those behind which it was read;
---                                    then in turn an entry and its score, or its id and its fields
+--   { 'read', length, skipped, … }   length = entries in it, skipped = those behind which it was
+--                                    read; then in turn an entry and its score, or its id and its
+--                                    fields
 -- ARGV: see below, then a packed table for each source:
 --   type        'set' or 'stream'
 --   left        entries at its head that were left there before

@@ -1,5 +1,5 @@
--- Whether Redis allows what draining needs, tried without changing anything: the only key written is
--- deleted again. Returns pairs of a command and why it was refused.
+-- Whether Redis allows what draining needs, tried without changing anything: the only key written
+-- is deleted again. Returns pairs of a command and why it was refused.
 local mailbox = KEYS[1]
 local registry = KEYS[2] -- of a group that nobody holds
 local stream = KEYS[3]

@@ -1,4 +1,5 @@
-//! What a source held and nobody can have is told to those concerned, at its place among the events.
+//! What a source held and nobody can have is told to those concerned, at its place among the
+//! events.
 
 use super::drainer::{bench, card};
 use super::instances::{BOX, SALA, draining, only_ingress};

@@ -1,6 +1,7 @@
 //! From msgpack to compact JSON in one pass.
 //!
-//! A length in the bytes only ever says how often to look on; memory is taken for what has been seen.
+//! A length in the bytes only ever says how often to look on; memory is taken for what has been
+//! seen.
 
 use data_encoding::BASE64;
 use rmp::Marker;

@@ -207,7 +207,8 @@ proptest! {
         prop_assert!(memory_of_reading(&message) <= allowance(message.len()));
         if let Ok(first) = read(&message) {
             let codec = codec(Serializer::MsgPack, &[]);
-            let again = codec.write(&first.event, MessageChannels::Many(&first.channels), &[], [0; 16], 0);
+            let channels = MessageChannels::Many(&first.channels);
+            let again = codec.write(&first.event, channels, &[], [0; 16], 0);
             prop_assert_eq!(codec.read(&again, 0).unwrap(), first);
         }
     }
