@@ -9,15 +9,6 @@ const MAX_MEDIAN: usize = 170;
 const MAX_FUNCTION: usize = 70;
 const MAX_COLUMNS: usize = 100;
 
-/// Functions that are still longer. Nothing may be added.
-const LEFT: [&str; 5] = [
-    " refuses_an_invalid_token_with_the_cause ",
-    " run ",
-    " start ",
-    " decodes_what_a_client_may_send ",
-    " refuses_what_a_client_may_not_send ",
-];
-
 fn length(source: &Source) -> usize {
     source.text.lines().count()
 }
@@ -72,37 +63,13 @@ fn files_have_at_most_450_lines_and_a_median_of_170() {
 
 #[test]
 fn functions_have_at_most_70_lines() {
-    let mut complaints = long_functions(&rust());
-    complaints.retain(|complaint| !LEFT.iter().any(|name| complaint.contains(name)));
-    assert_none(&complaints);
+    assert_none(&long_functions(&rust()));
 }
-
-/// Rooms with longer lines from before this was checked. Nothing may be added.
-const WIDE: [&str; 17] = [
-    "api/",
-    "backend/",
-    "channels/",
-    "config/",
-    "dev/",
-    "doctor/",
-    "event/",
-    "excerpt.rs",
-    "group/",
-    "hub/",
-    "identity/",
-    "layer/",
-    "protocol/",
-    "publish/",
-    "socket/",
-    "sources/",
-    "telemetry/",
-];
 
 #[test]
 fn lines_have_at_most_100_columns() {
     let mut sources = rust();
     sources.extend(read_all("src", "lua"));
-    sources.retain(|source| !WIDE.iter().any(|room| source.below_src().starts_with(room)));
     sources.extend(["tests", "loadtest"].iter().flat_map(|folder| read_all(folder, "py")));
     sources.retain(|source| !source.path.starts_with("tests/docs/"));
     assert_none(&long_lines(&sources));
