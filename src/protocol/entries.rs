@@ -1,4 +1,4 @@
-//! The two ways in which a client names groups with positions: a list and a map.
+//! Parses the two forms of groups with positions: a list and a map.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,15 +14,15 @@ pub const MAX_GROUPS: usize = 1024;
 /// One group of a `join`, `leave` or `hello.since`: a bare name or an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JoinEntry<'a> {
-    /// As written; not yet checked.
+    /// As sent; not checked yet.
     pub group: Cow<'a, str>,
     /// The last position that the client has seen: epoch and offset.
     pub since: Option<(Cow<'a, str>, u64)>,
-    /// Why this entry cannot be used; the others of its frame can.
+    /// Why this entry is invalid; the others of its frame may be valid.
     pub fault: Option<String>,
 }
 
-/// What may stand in `groups`, for messages.
+/// What is allowed in `groups`, for messages.
 pub(super) const LIST: &str = "a list of 1 to 1024 groups";
 
 const ENTRY: &str = r#"a name or {"group":"a","since":{"epoch":"1.1","offset":0}}"#;
@@ -51,7 +51,7 @@ pub(super) fn map(raw: &RawValue) -> Result<Vec<JoinEntry<'_>>, String> {
     Ok(pairs.into_iter().map(|(group, raw)| with_position(group, Some(raw))).collect())
 }
 
-/// One entry, whatever it is: a client's mistake in one group must not cost it the others.
+/// Parses one entry. An invalid entry must not affect the others.
 fn entry(raw: &RawValue) -> JoinEntry<'_> {
     #[derive(serde::Deserialize)]
     struct Full<'a> {
@@ -96,7 +96,7 @@ fn read_position<'a>(group: &str, raw: &'a RawValue) -> Result<(Cow<'a, str>, u6
     }
 }
 
-/// An object's members in order; a map type would hide one given twice.
+/// An object's members in order; a map type would hide repeated ones.
 struct Pairs<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {

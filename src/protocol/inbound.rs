@@ -1,4 +1,4 @@
-//! What a client may say: one JSON object a frame, discriminated by `type`.
+//! Frames of clients: one JSON object each, distinguished by `type`.
 
 use std::borrow::Cow;
 
@@ -11,23 +11,23 @@ use super::json::{cut, object, string};
 /// A frame of `groupcast.v1.json`, borrowing from the text where it can.
 #[derive(Debug)]
 pub enum ClientFrame<'a> {
-    /// Always first.
+    /// Always the first frame.
     Hello {
-        /// Left out if the handshake authenticated.
+        /// Absent if the handshake authenticated.
         token: Option<Cow<'a, str>>,
         /// Name and version of the client library.
         client: Option<Cow<'a, str>>,
         /// The last position seen of each group; groups joined by the server recover from here.
         since: Vec<JoinEntry<'a>>,
     },
-    /// Become a member.
+    /// Join groups.
     Join {
         /// Repeated by the answer.
         id: u64,
         /// At least one, at most [`MAX_GROUPS`](super::MAX_GROUPS).
         groups: Vec<JoinEntry<'a>>,
     },
-    /// Cease to be a member.
+    /// Leave groups.
     Leave {
         /// Repeated by the answer.
         id: u64,
@@ -38,22 +38,22 @@ pub enum ClientFrame<'a> {
     Send {
         /// Repeated by the answer.
         id: u64,
-        /// Where to; not yet checked.
+        /// The target group; not checked yet.
         group: Cow<'a, str>,
-        /// The event; well-formed JSON, not yet checked as an event.
+        /// The event: well-formed JSON, not checked as an event yet.
         data: &'a RawValue,
-        /// Whether the sender gets it too; true if not said, as in every chat that people know.
+        /// Whether the sender receives it, too; true by default.
         echo: bool,
         /// Deduplicates for two minutes per (`sub`, key).
         key: Option<Cow<'a, str>>,
     },
-    /// Ask the back end.
+    /// Call the back end.
     Call {
         /// Repeated by the answer.
         id: u64,
-        /// What is asked.
+        /// The name of the call.
         name: Cow<'a, str>,
-        /// With what; absent = null.
+        /// The data of the call; absent = null.
         data: Option<&'a RawValue>,
         /// Passed on as `Idempotency-Key`.
         key: Option<Cow<'a, str>>,
@@ -67,7 +67,7 @@ pub enum ClientFrame<'a> {
     },
     /// The answer to a ping.
     Pong,
-    /// Asks for a sign of life, where the client doubts its network.
+    /// Checks the connection, when the network may have changed.
     Ping,
 }
 
@@ -75,13 +75,13 @@ pub enum ClientFrame<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FrameError {
     /// No JSON object with a string `type`, or a member of the protocol given twice: the peer does
-    /// not speak the protocol; close 4400.
+    /// not follow the protocol; closed 4400.
     NotAFrame,
-    /// A frame of the protocol that cannot be used; answered with an error, never a close.
+    /// An invalid frame of the protocol; answered with an error, never closed.
     Unusable {
         /// The frame's `id`, if it has a usable one.
         id: Option<u64>,
-        /// What is wrong, which value, what is allowed.
+        /// What is wrong, the value, what is allowed.
         message: String,
     },
 }
@@ -91,18 +91,18 @@ pub enum FrameError {
 pub struct PlainCall<'a> {
     /// The object's `action`, else its `type`.
     pub name: Cow<'a, str>,
-    /// The whole object, as the browser wrote it: consumers look for their own members in it.
+    /// The whole object, as the browser wrote it.
     pub data: &'a RawValue,
 }
 
-/// Largest `id`: what every JavaScript number holds exactly.
+/// The largest `id`: the largest integer that JavaScript represents exactly.
 pub const MAX_ID: u64 = (1 << 53) - 1;
 
-/// Reads one text frame of `groupcast.v1.json`.
+/// Parses one text frame of `groupcast.v1.json`.
 ///
-/// One pass over the text that leaves every value unread, then only those that the frame's type
-/// needs: so each complaint can show the value, and members of other types are never looked at.
-/// Unread values are skipped without recursion, however deep they are.
+/// One pass over the text leaves every value unparsed; then only those that the frame's type needs
+/// are parsed. So each error can show the value, and members of other types are ignored. Unparsed
+/// values are skipped without recursion, at any depth.
 pub fn parse(text: &str) -> Result<ClientFrame<'_>, FrameError> {
     let members: Members<'_> = object(text).ok_or(FrameError::NotAFrame)?;
     let kind = members.kind.and_then(string).ok_or(FrameError::NotAFrame)?;
@@ -110,11 +110,11 @@ pub fn parse(text: &str) -> Result<ClientFrame<'_>, FrameError> {
     members.into_frame(&kind).map_err(|message| FrameError::Unusable { id, message })
 }
 
-/// Reads one text frame of the plain protocol; `None` = not a JSON object whose `action` or `type`
+/// Parses one text frame of the plain protocol; `None` = not a JSON object whose `action` or `type`
 /// is a string that is not empty.
 ///
-/// An object that gives `action` or `type` twice is no call: what is granted here by the one could
-/// be done there by the other.
+/// An object with `action` or `type` twice is no call: the gateway could grant by the one while the
+/// back end acts by the other.
 pub fn parse_plain_call(text: &str) -> Option<PlainCall<'_>> {
     #[derive(Deserialize)]
     struct Named<'a> {
@@ -129,7 +129,7 @@ pub fn parse_plain_call(text: &str) -> Option<PlainCall<'_>> {
     Some(PlainCall { name, data: serde_json::from_str(text).ok()? })
 }
 
-/// Every member of any frame, unread; `null` counts as absent.
+/// Every member of any frame, unparsed; `null` counts as absent.
 #[derive(Deserialize)]
 struct Members<'a> {
     #[serde(borrow, rename = "type")]
@@ -210,7 +210,7 @@ impl<'a> Members<'a> {
         optional("key", self.key, string, "a string")
     }
 
-    /// The message does not show the value: whatever shape it has, there may be a secret in it.
+    /// The message does not show the value, which may be a secret.
     fn token(&self) -> Result<Option<Cow<'a, str>>, String> {
         let Some(raw) = self.token else { return Ok(None) };
         string(raw).map(Some).ok_or_else(|| "\"token\" is not a string".to_owned())

@@ -1,11 +1,11 @@
-//! Values of a client's JSON, read one at a time and quoted in messages.
+//! Parses single JSON values of clients, and quotes them in messages.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// A JSON object; serde alone would also fill a struct from an array.
+/// Parses a JSON object. serde alone would also fill a struct from an array.
 pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
     if json.trim_ascii_start().starts_with('{') { serde_json::from_str(json).ok() } else { None }
 }
@@ -20,7 +20,7 @@ pub(super) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
     serde_json::from_str(raw.get()).ok().map(|Text(text)| text)
 }
 
-/// The beginning of a value, on one line, for a message: a frame may be 16 KiB, and messages are
+/// The beginning of a value, on one line, for a message: frames may be large, and messages are
 /// logged.
 pub(super) fn cut(text: &str) -> String {
     text.chars().take(60).map(|c| if c.is_control() { ' ' } else { c }).collect()

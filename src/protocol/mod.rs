@@ -1,7 +1,7 @@
-//! What is said on a WebSocket: the frames of both protocols and the reasons for ending it.
+//! The client protocols: the frames of both, and the reasons for closing.
 //!
-//! `docs/protocol.md` is the norm. This room turns texts into values and values into [`Frame`]s; it
-//! decides nothing.
+//! `docs/protocol.md` is the specification. This room converts text into values and values into
+//! [`Frame`]s; it makes no decisions.
 //!
 //! [`Frame`]: crate::frame::Frame
 
@@ -24,7 +24,7 @@ pub use shape::{EventShape, Shape, ShapeError};
 /// The subprotocol that a browser offers to speak v1.
 pub const V1: &str = "groupcast.v1.json";
 
-/// How a connection speaks.
+/// The protocol of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Encoding {
     /// `groupcast.v1.json`.

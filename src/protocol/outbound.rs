@@ -1,4 +1,4 @@
-//! What the gateway says in `groupcast.v1.json`: each function gives one finished frame.
+//! Frames of the gateway in `groupcast.v1.json`: each function builds one complete frame.
 
 use std::sync::LazyLock;
 
@@ -10,16 +10,16 @@ use crate::event::{ConnectionId, Position, Publication, PublicationId};
 use crate::frame::Frame;
 use crate::group::GroupName;
 
-/// How one group of a join or leave ended.
+/// The outcome of one group of a join or leave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JoinOutcome {
-    /// The group, as the client wrote it: a refused name need not be legal.
+    /// The group as the client wrote it; a refused name may be illegal.
     pub group: Box<str>,
-    /// Held (or left), or refused.
+    /// Joined (or left), or refused.
     pub outcome: Result<Held, Refusal>,
 }
 
-/// A group that is held.
+/// A group that was joined.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Held {
     /// The group's position at the join, if it keeps history.
@@ -28,20 +28,20 @@ pub struct Held {
     pub recovered: Option<bool>,
 }
 
-/// What `welcome` says.
+/// The content of `welcome`.
 #[derive(Debug)]
 pub struct Welcome<'a> {
-    /// This connection's id; `instance` is said beside it.
+    /// This connection's id; `instance` is derived from it.
     pub connection: ConnectionId,
     /// Milliseconds between the gateway's pings.
     pub ping_ms: u64,
     /// Largest frame that the client may send, bytes.
     pub max_bytes: usize,
-    /// Frames a second that the client may send, and how many at once: over it, 4529.
+    /// Frames per second that the client may send, and its burst; beyond them 4529.
     pub frames: (u32, u32),
-    /// Seconds until the token runs out.
+    /// Seconds until the token expires.
     pub expires_in: Option<u64>,
-    /// The window in which to come back after a loss of the connection, milliseconds.
+    /// The window in which to reconnect after a loss of the connection, milliseconds.
     pub retry_ms: u64,
     /// The groups joined by the server.
     pub groups: &'a [JoinOutcome],
@@ -52,7 +52,7 @@ pub struct Welcome<'a> {
 pub enum GapReason {
     /// The connection reads too slowly.
     Slow,
-    /// They grew too old while waiting.
+    /// They expired while queued.
     Expired,
     /// The layer lost them.
     Layer,
@@ -61,7 +61,7 @@ pub enum GapReason {
 }
 
 impl GapReason {
-    /// The reason as it is sent, and as metrics label it.
+    /// The reason as sent, and as the label of metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Slow => "slow",
@@ -72,28 +72,28 @@ impl GapReason {
     }
 }
 
-/// A place where publications of a group were missed.
+/// A gap: publications of a group were missed here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
     /// Why.
     pub reason: GapReason,
-    /// How many, if known.
+    /// The number of missed publications, if known.
     pub lost: Option<u64>,
     /// First and last missed offset, inclusive, with their epoch, where the group has positions.
     ///
-    /// A last before the first is an empty range: the epoch is new and nothing of it is missed,
-    /// only what came before it. The epoch is said, `from` and `to` are not.
+    /// A last offset before the first is an empty range: the epoch is new and nothing of it is
+    /// missed, only what preceded it. Then the epoch is sent, but not `from` and `to`.
     pub range: Option<(Position, u64)>,
-    /// Only feared, not known.
+    /// Whether the loss is only possible.
     pub possible: bool,
 }
 
-/// What stands in the place of an event that a connection does not get.
+/// A notice in place of an event that a connection does not receive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
     /// It was missed.
     Gap(Gap),
-    /// It is not for this connection, which is at this position now.
+    /// It is not for this connection, which is now at this position.
     Position(Position),
 }
 
@@ -128,20 +128,20 @@ pub fn welcome(welcome: &Welcome<'_>) -> Frame {
     })
 }
 
-/// `joined`: the answer to `join`, or without `id` and with a `reason` what the server did.
+/// `joined`: the answer to `join`, or, without `id` and with a `reason`, a change by the server.
 pub fn joined(id: Option<u64>, groups: &[JoinOutcome], reason: Option<&str>) -> Frame {
     membership("joined", id, groups, reason)
 }
 
-/// `left`: the answer to `leave`, or without `id` and with a `reason` what the server did.
+/// `left`: the answer to `leave`, or, without `id` and with a `reason`, a change by the server.
 pub fn left(id: Option<u64>, groups: &[JoinOutcome], reason: Option<&str>) -> Frame {
     membership("left", id, groups, reason)
 }
 
 /// `event`, for a group's members; `group` is `None` for the other targets.
 ///
-/// Runs once per publication and encoding, whatever the number of receivers: the event's JSON,
-/// which has been checked, is copied as it is.
+/// Runs once per publication and encoding. The event's JSON, which was checked, is copied
+/// unchanged.
 pub fn event(group: Option<&GroupName>, publication: &Publication) -> Frame {
     let place = match &publication.position {
         Some(position) => format!(r#""offset":{},"data":"#, position.offset),
@@ -149,7 +149,7 @@ pub fn event(group: Option<&GroupName>, publication: &Publication) -> Frame {
     };
     let data = publication.event.json();
     match group {
-        // A legal name holds nothing that JSON escapes.
+        // A legal name contains nothing that JSON escapes.
         Some(group) => Frame::text_of(&[
             br#"{"type":"event","group":""#,
             group.as_str().as_bytes(),
@@ -162,7 +162,7 @@ pub fn event(group: Option<&GroupName>, publication: &Publication) -> Frame {
     }
 }
 
-/// `gap` or `position`, at the place of what the connection does not get.
+/// `gap` or `position`, in place of what the connection does not receive.
 pub fn notice(group: Option<&GroupName>, notice: &Notice) -> Frame {
     match notice {
         Notice::Gap(lost) => gap(group, lost),
@@ -170,7 +170,7 @@ pub fn notice(group: Option<&GroupName>, notice: &Notice) -> Frame {
     }
 }
 
-/// `position`: what stands there is not for this connection.
+/// `position`: the publication there is not for this connection.
 fn position(group: Option<&GroupName>, position: &Position) -> Frame {
     #[derive(Serialize)]
     struct Body<'a> {
@@ -221,13 +221,13 @@ pub fn gap(group: Option<&GroupName>, gap: &Gap) -> Frame {
     })
 }
 
-/// `result` of a call; `data` is passed on as it is.
+/// `result` of a call; `data` is passed on unchanged.
 pub fn result(id: u64, data: &RawValue) -> Frame {
     let head = format!(r#"{{"type":"result","id":{id},"data":"#);
     Frame::text_of(&[head.as_bytes(), data.get().as_bytes(), b"}"])
 }
 
-/// `result` of a send: what was published, and where if the group keeps history.
+/// `result` of a send: the publication's id, and its position if the group keeps history.
 pub fn sent(id: u64, publication: PublicationId, position: Option<&Position>) -> Frame {
     #[derive(Serialize)]
     struct Body<'a> {
@@ -279,13 +279,13 @@ pub fn authed(id: u64, expires_in: u64) -> Frame {
     Frame::text(text.as_bytes())
 }
 
-/// `auth_due`: the token runs out soon.
+/// `auth_due`: the token expires soon.
 pub fn auth_due() -> Frame {
     static FRAME: LazyLock<Frame> = LazyLock::new(|| Frame::text(br#"{"type":"auth_due"}"#));
     FRAME.clone()
 }
 
-/// `ping`: asks for a sign of life.
+/// `ping`: expects any answer.
 pub fn ping() -> Frame {
     static FRAME: LazyLock<Frame> = LazyLock::new(|| Frame::text(br#"{"type":"ping"}"#));
     FRAME.clone()

@@ -1,60 +1,61 @@
-//! Why something asked for is not done: the codes of every `error`, for programs.
+//! Refusals of requests: the codes of every `error`.
 
-/// Why something asked for is not done; the body of every `error`.
+/// The refusal of a request; the body of every `error`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// For programs.
     pub code: Code,
-    /// For people: what, which value, what is allowed.
+    /// For people: what is wrong, the value, what is allowed.
     pub message: String,
 }
 
 impl Refusal {
-    /// A refusal with its words.
+    /// A refusal with its message.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
 }
 
-/// What kind of refusal; clients decide by it alone, so a code has one answer to "again?".
+/// The code of a refusal. Clients decide by it alone, so each code has one value of `retry`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Code {
-    /// The frame cannot be used: a member is missing or of the wrong kind, the type is unknown.
+    /// The frame is invalid: a member is missing or of the wrong type, or the `type` is unknown.
     BadRequest,
-    /// No legal group name, or one that a token or a parameter made illegal.
+    /// The group name is illegal, perhaps because of a token or a parameter.
     IllegalName,
-    /// The `data` of a `send` is no event.
+    /// The `data` of a `send` is not an event.
     InvalidEvent,
-    /// The event or the call is over its limit in bytes.
+    /// The event or the call exceeds its byte limit.
     TooLarge,
-    /// The key was used within the window for something else.
+    /// The key was used for something else within its window.
     DuplicateKey,
-    /// The token of an `auth` is not accepted; the old one goes on until it runs out.
+    /// The token of an `auth` is not accepted; the old one stays valid until it expires.
     Unauthorized,
     /// No grant for it.
     Forbidden,
-    /// The connection holds as many groups as it may.
+    /// The connection is in as many groups as it may be.
     TooManyGroups,
-    /// The connection does not hold the group.
+    /// The connection is not in the group.
     NotJoined,
     /// Calls are not configured.
     NoBackend,
     /// The back end knows no call of this name.
     NotFound,
-    /// The call contradicts what has happened meanwhile.
+    /// The call conflicts with the current state.
     Conflict,
-    /// The back end takes no more calls of this user for now.
+    /// The back end accepts no more calls of this user for now.
     Limited,
-    /// The back end refused the call in some other way, or gave an answer that is none.
+    /// The back end refused the call in another way, or its answer was invalid.
     CallFailed,
-    /// The layer or the back end cannot be reached, or too much waits already.
+    /// The layer or the back end cannot be reached, or too many requests are waiting.
     Unavailable,
-    /// No answer in time. Whether it was done is not known: to ask again safely takes a `key`.
+    /// No answer in time. The request may have been carried out, so a safe repetition needs a
+    /// `key`.
     Timeout,
 }
 
 impl Code {
-    /// Every code, for the documentation and the client's table to be checked against.
+    /// Every code, to check the documentation and the client's table against.
     pub const ALL: [Self; 16] = [
         Self::BadRequest,
         Self::IllegalName,

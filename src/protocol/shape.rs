@@ -1,4 +1,4 @@
-//! How a route shows events to its plain connections.
+//! How a route shapes events for its plain connections.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -11,30 +11,30 @@ use super::json::{Text, string};
 use crate::event::Event;
 use crate::frame::Frame;
 
-/// What a route makes of events.
+/// The shapes of events on a route.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shape {
     /// Events listed, by name with `.` turned into `_`; `None` = every event, verbatim.
     events: Option<HashMap<String, EventShape>>,
 }
 
-/// What a route makes of one kind of event.
+/// The shape of one kind of event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventShape {
-    /// The `type` that the browser sees in place of the event's own.
+    /// The `type` that the browser receives instead of the event's own.
     pub rename: Option<String>,
     /// The members that are passed on beside `type`, in the event's own order; `None` = all.
     pub keep: Option<Vec<String>>,
     /// The one member whose value is sent alone, in place of the object: what a consumer does with
     /// `send(text_data=event["message"])`. A string is sent as its bare text, anything else (`null`
-    /// too) as JSON. An event without the member is not shown, as if it were not listed.
+    /// too) as JSON. An event without the member is not sent, as if it were not listed.
     pub body: Option<String>,
 }
 
-/// Why listed events make no shape.
+/// Why a list of events is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ShapeError {
-    /// Two names that Channels takes for one.
+    /// Two names that are equal in Channels.
     #[error("events {0:?} and {1:?} are the same, since '.' and '_' are equal; list one of them")]
     SameName(String, String),
     /// `body` sends no object, so there is nothing to rename or keep.
@@ -45,7 +45,7 @@ pub enum ShapeError {
 }
 
 impl Shape {
-    /// Every event, as it is.
+    /// Every event, unchanged.
     pub fn verbatim() -> Self {
         Self { events: None }
     }
@@ -67,9 +67,9 @@ impl Shape {
         Ok(Self { events: Some(listed) })
     }
 
-    /// The frame in which `event` is shown; `None` = it is not shown here.
+    /// The frame for `event`; `None` = it is not sent here.
     ///
-    /// Runs once per publication and shape. Values pass as the sender wrote them.
+    /// Runs once per publication and shape. Values are passed on as the sender wrote them.
     pub fn encode(&self, event: &Event) -> Option<Frame> {
         let Some(events) = &self.events else { return Some(Frame::text(event.json())) };
         let shape = events.get(&*plain_name(event.kind()))?;

@@ -1,5 +1,4 @@
-//! Several requests on their way through the publisher: those that wait for no key go to the layer
-//! together.
+//! A batch of requests in the publisher: those that wait for no key are sent to the layer together.
 
 use std::time::Instant;
 
@@ -15,19 +14,19 @@ use crate::group::GroupName;
 /// A batch, of which the first requests have been examined.
 pub(super) struct Batch<'a> {
     context: &'a BatchContext,
-    /// When the caller's `publish_timeout` ends; one for the whole batch.
+    /// The end of the caller's `publish_timeout`, for the whole batch.
     deadline: Deadline,
     /// The requests examined, in order.
     requests: Vec<Examined<'a>>,
-    /// To be sent, in order, each with the slot of its outcome.
+    /// Publications to be sent, in order, each with the slot of its outcome.
     waiting: Vec<(Publication, OutcomeSlot)>,
-    /// The error after which nothing more is tried.
+    /// The error after which the rest is not tried.
     stopped: Option<PublishError>,
 }
 
 /// A request that has been examined.
 struct Examined<'a> {
-    /// For each target. [`PublishError::Busy`] as long as its publication waits.
+    /// For each target. [`PublishError::Busy`] while its publication waits.
     outcomes: Outcomes,
     /// Its key, while any of its publications waits.
     claim: Option<Claimed<'a>>,
@@ -38,7 +37,7 @@ struct OutcomeSlot {
     id: PublicationId,
     request: usize,
     target: usize,
-    /// What Django's consumers are sent once the layer has accepted it.
+    /// The event to forward to Django's consumers once the layer has accepted it.
     for_consumers: Option<(GroupName, Event)>,
 }
 
@@ -50,7 +49,7 @@ impl Examined<'_> {
         self.outcomes[target] = Ok(receipt);
     }
 
-    /// Answers `error` for every target from `first` on that has no receipt.
+    /// Sets `error` for every target from `first` on that has no receipt.
     fn refuse(&mut self, first: usize, error: &PublishError) {
         for outcome in self.outcomes[first..].iter_mut().filter(|outcome| outcome.is_err()) {
             *outcome = Err(error.clone());
@@ -88,7 +87,7 @@ impl<'a> Batch<'a> {
         self.requests.push(examined);
     }
 
-    /// What is known of a request before it is sent; what is to be sent waits.
+    /// Determines the outcomes known before sending, and enqueues the rest.
     async fn examine(
         &mut self,
         targets: &[Target],
@@ -112,13 +111,14 @@ impl<'a> Batch<'a> {
                 }
                 Claim::OtherContent => return Err(self.context.key_reused()),
                 Claim::Taken(mut released) => {
-                    // Nothing waits for a key while it holds one: two batches with the same keys in
-                    // different order would wait for each other. And this batch may hold it itself.
+                    // A batch never waits for a key while it holds another: two batches with the
+                    // same keys in different order would deadlock. It may also hold this key
+                    // itself.
                     self.send().await;
                     if let Some(error) = &self.stopped {
                         return Err(error.clone());
                     }
-                    // An error here is the release: the holder has dropped its end.
+                    // An error means released: the holder has dropped its end.
                     if timeout_at(self.deadline, released.changed()).await.is_err() {
                         return Err(self.context.busy());
                     }
@@ -166,8 +166,8 @@ impl<'a> Batch<'a> {
         Examined { outcomes, claim }
     }
 
-    /// Sends what waits. Each key learns at once what was sent, so that it knows even if the caller
-    /// is cancelled in between.
+    /// Sends the waiting publications. Each is recorded under its key immediately, in case the
+    /// caller is cancelled in between.
     async fn send(&mut self) {
         if self.waiting.is_empty() {
             return;
@@ -197,7 +197,7 @@ impl<'a> Batch<'a> {
         self.stopped = error;
     }
 
-    /// Answers `error` for the publication of `slot` and for all behind it.
+    /// Sets `error` for the publication of `slot` and all after it.
     fn refuse_from(&mut self, slot: &OutcomeSlot, error: &PublishError) {
         self.requests[slot.request].refuse(slot.target, error);
         for request in &mut self.requests[slot.request + 1..] {

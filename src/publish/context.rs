@@ -12,28 +12,28 @@ use crate::channels::ForwardQueue;
 use crate::event::PublicationId;
 use crate::layer::Layer;
 
-/// Bounds, ids, keys, and where publications go.
+/// Limits, ids, keys, and the layer.
 #[derive(Debug)]
 pub(super) struct BatchContext {
     pub(super) settings: Settings,
     pub(super) layer: Layer,
-    /// Forwards to Django's consumers what the layer accepts for groups.
+    /// Forwards events to groups to Django's consumers once the layer has accepted them.
     pub(super) forward_queue: Option<ForwardQueue>,
     pub(super) ids: PublicationIds,
     pub(super) keys: Keys,
 }
 
-/// Ids that no other instance gives out: 64 random bits of this process, then a count from 1.
+/// Unique ids: 64 random bits of this process, then a count from 1.
 #[derive(Debug)]
 pub(super) struct PublicationIds {
     process: u64,
     count: AtomicU64,
 }
 
-/// When a caller's `publish_timeout` ends; one for everything it hands in at once.
+/// The end of a caller's `publish_timeout`; one per batch.
 pub(super) type Deadline = time::Instant;
 
-/// How one request ended, for each of its targets in order.
+/// The outcome of one request, for each of its targets in order.
 pub(super) type Outcomes = Vec<Result<Receipt, PublishError>>;
 
 impl BatchContext {

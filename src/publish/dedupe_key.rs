@@ -1,10 +1,10 @@
-//! Idempotency keys, as callers choose them.
+//! Idempotency keys of callers.
 
 use std::fmt;
 
 use aws_lc_rs::digest::{Context, SHA256};
 
-/// Whose key it is: equal texts of two scopes are two keys.
+/// The owner of a key: equal texts of two scopes are different keys.
 #[derive(Debug, Clone, Copy)]
 pub enum Scope<'a> {
     /// A back end, by the name of its API key.
@@ -13,17 +13,18 @@ pub enum Scope<'a> {
     User(&'a str),
 }
 
-/// A key that a caller chose for one publication. Kept as a SHA-256: its length costs nothing.
+/// A key that a caller chose for one publication. Stored as a SHA-256, so its length does not
+/// matter.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct DedupeKey([u8; 32]);
 
-/// Why a text is no idempotency key.
+/// Why a text is not an idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("idempotency key has {0} bytes; 1 to {max} are allowed", max = DedupeKey::MAX_LEN)]
 pub struct KeyError(usize);
 
 impl DedupeKey {
-    /// Longest text of a key, bytes.
+    /// The longest text of a key, in bytes.
     pub const MAX_LEN: usize = 255;
 
     /// The key `text` of `scope`.
@@ -38,13 +39,13 @@ impl DedupeKey {
         Ok(Self(sha256(&[kind.as_bytes(), owner.as_bytes(), text.as_bytes()])))
     }
 
-    /// The key of the publication at `index` of a batch that has this key as a whole.
+    /// The key of the publication at `index` of a batch that has this key.
     pub fn of_part(&self, index: usize) -> Self {
         Self(sha256(&[b"part", &self.0, &(index as u64).to_be_bytes()]))
     }
 }
 
-/// Digest of a list: the length before each part keeps `("a", "bc")` apart from `("ab", "c")`.
+/// Digest of a list. The length before each part distinguishes `("a", "bc")` from `("ab", "c")`.
 pub(super) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut context = Context::new(&SHA256);
     for part in parts {

@@ -1,4 +1,4 @@
-//! The idempotency keys in use: the publication that each was used for, and its receipts.
+//! The idempotency keys in use, each with its publication and receipts.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,11 +13,11 @@ use super::request::PublishRequest;
 use crate::bounded_map::{ExpiringMap, MapLimits};
 use crate::event::Target;
 
-/// What a key stands for: all of a publication that the publisher chose.
+/// What a key identifies: everything that the caller chose for a publication.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Content([u8; 32]);
 
-/// The keys in use and the keys remembered.
+/// The keys being published and the keys remembered.
 #[derive(Debug)]
 pub(super) struct Keys {
     window: Duration,
@@ -26,7 +26,7 @@ pub(super) struct Keys {
 
 #[derive(Debug)]
 struct KeyTable {
-    /// Keys that are being published: as many as there are publishers at it.
+    /// Keys being published, bounded by the number of concurrent callers.
     claimed: HashMap<DedupeKey, PendingKey>,
     settled: ExpiringMap<DedupeKey, Settled>,
 }
@@ -42,25 +42,25 @@ struct PendingKey {
 struct Settled {
     content: Content,
     claimed_at: Instant,
-    /// For each target, what it was answered.
+    /// The receipt for each target.
     accepted: Vec<Option<Receipt>>,
 }
 
 /// The answer to a claim.
 pub(super) enum Claim<'a> {
-    /// Publish what was not accepted earlier.
+    /// Publish the targets that were not accepted earlier.
     Mine(Claimed<'a>),
-    /// All of it was: the answers, for each target. Not a [`Claimed`] that is noted again, or one
-    /// key repeated often would push out all the others.
+    /// All were accepted: the receipts, for each target. It is not recorded again, or one key
+    /// repeated often would evict all others.
     Known(Vec<Receipt>),
     /// Another request is publishing it: wait for the channel to close, then claim again.
     Taken(watch::Receiver<()>),
-    /// The key stands for something else.
+    /// The key was used for something else.
     OtherContent,
 }
 
-/// A key being published. Dropping it settles what was noted, or forgets the key if nothing was,
-/// and wakes those that wait: so a cancelled request leaves no key behind that nobody can use.
+/// A key being published. Dropping it stores the recorded receipts, or forgets the key if there are
+/// none, and wakes waiting requests. So a cancelled request never blocks a key.
 pub(super) struct Claimed<'a> {
     keys: &'a Keys,
     key: DedupeKey,
@@ -70,8 +70,8 @@ pub(super) struct Claimed<'a> {
 }
 
 impl Content {
-    /// Without the connections left out: a client that reconnects and repeats a `send` does so on
-    /// another connection, and means the same publication.
+    /// Without excluded connections: a client that reconnects repeats a `send` on another
+    /// connection, and means the same publication.
     pub(super) fn of(targets: &[Target], request: &PublishRequest) -> Self {
         let addressed =
             format!("{targets:?} except {:?} within {:?}", request.except.users, request.expiry);
@@ -125,7 +125,7 @@ impl Keys {
         })
     }
 
-    /// How many keys are held.
+    /// The number of keys.
     #[cfg(test)]
     pub(super) fn remembered(&self) -> usize {
         let memory = self.memory.lock();
@@ -136,12 +136,12 @@ impl Keys {
 // ===== impl Claimed =====
 
 impl Claimed<'_> {
-    /// What the target at `index` was answered under this key before.
+    /// The earlier receipt of the target at `index` under this key.
     pub(super) fn earlier(&self, index: usize) -> Option<Receipt> {
         self.accepted[index].clone()
     }
 
-    /// Remembers what the target at `index` was answered.
+    /// Records the receipt of the target at `index`.
     pub(super) fn note(&mut self, index: usize, accepted: &Receipt) {
         self.accepted[index] = Some(accepted.clone());
     }

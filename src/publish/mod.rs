@@ -1,5 +1,4 @@
-//! The one way in: checks, deduplicates and accepts the events of the API, browsers and the
-//! ingress.
+//! The entry point of all events of the API, browsers and sources: checks, deduplicates, publishes.
 
 mod batch;
 mod context;

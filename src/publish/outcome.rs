@@ -1,23 +1,24 @@
-//! How a publication ended: with a receipt, or with why it was not accepted.
+//! The outcome of a publication: a receipt, or why it was not accepted.
 
 use std::time::Duration;
 
 use crate::event::{Position, PublicationId};
 use crate::layer::LayerError;
 
-/// The publication was accepted and is on its way.
+/// The receipt of an accepted publication.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
     /// The publication's id.
     pub id: PublicationId,
     /// Its position, if the group keeps a history.
     pub position: Option<Position>,
-    /// Whether this is the answer to an earlier publication with the same key: nothing was sent.
+    /// Whether this is the receipt of an earlier publication with the same key, so that nothing was
+    /// sent.
     pub repeated: bool,
 }
 
 /// Why a publication was not accepted. Nothing was sent, except perhaps with [`Self::Busy`] and
-/// [`Self::Layer`] over Redis, where only the answer may be lost.
+/// [`Self::Layer`] over Redis, where only the answer may have been lost.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
     /// The event is over [`super::Settings::max_event_bytes`].
@@ -31,7 +32,7 @@ pub enum PublishError {
     /// The key was used for another publication.
     #[error("idempotency key was used for another publication less than {} s ago", .0.as_secs())]
     KeyReused(Duration),
-    /// There was no room for so long; the caller may retry.
+    /// There was no room within the timeout; the caller may retry.
     #[error("no room for the publication within {} ms", .0.as_millis())]
     Busy(Duration),
     /// The layer did not accept it; the caller may retry.

@@ -1,5 +1,4 @@
-//! Takes requests, gives each publication an id and hands it to the layer; waits for room within
-//! bounds.
+//! Accepts requests, gives each publication an id and passes it to the layer, within limits.
 
 use tokio::time::timeout_at;
 
@@ -12,7 +11,7 @@ use crate::channels::ForwardQueue;
 use crate::event::Target;
 use crate::layer::{Control, Layer};
 
-/// The publisher of one instance. Its callers share it: the API, browsers' `send`, drained sources.
+/// The publisher of one instance, shared by its callers.
 #[derive(Debug)]
 pub struct Publisher {
     context: BatchContext,
@@ -24,8 +23,7 @@ impl Publisher {
         Self { context: BatchContext::new(settings, layer) }
     }
 
-    /// The same publisher, which also forwards to Django's consumers what the layer accepts for
-    /// groups.
+    /// The same publisher, which also forwards accepted events to Django's consumers.
     pub fn with_forwarding(mut self, forward_queue: Option<ForwardQueue>) -> Self {
         self.context.forward_queue = forward_queue;
         self
@@ -38,8 +36,8 @@ impl Publisher {
 
     /// Publishes to one target.
     ///
-    /// Dropping the future before it answers publishes nothing and forgets the key; over Redis it
-    /// may have been sent, as with [`Layer::publish`].
+    /// Dropping the future before it completes publishes nothing and forgets the key. Over Redis
+    /// the publication may have been sent, as with [`Layer::publish`].
     pub async fn publish(
         &self,
         target: Target,
@@ -55,9 +53,9 @@ impl Publisher {
     /// Publishes several requests, each to several targets, in the order given; the answer has the
     /// same shape.
     ///
-    /// After the first transient error nothing more is tried and the rest has the same outcome: a
-    /// caller that repeats what was not accepted, in order, keeps every group's order. Lasting
-    /// errors concern their request alone.
+    /// After the first transient error the rest is not tried and has the same outcome. So a caller
+    /// that repeats what was not accepted, in order, keeps every group's order. Permanent errors
+    /// concern only their request.
     pub async fn publish_batch(&self, requests: &[(Vec<Target>, PublishRequest)]) -> Vec<Outcomes> {
         let mut batch = Batch::new(&self.context, requests.len());
         for (targets, request) in requests {

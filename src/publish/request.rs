@@ -1,25 +1,25 @@
-//! What is to be published.
+//! A request to publish.
 
 use std::time::Duration;
 
 use super::dedupe_key::DedupeKey;
 use crate::event::{Event, Except};
 
-/// What is to be published, without its targets.
+/// A request to publish, without its targets.
 #[derive(Debug, Clone)]
 pub struct PublishRequest {
     /// The event.
     pub event: Event,
-    /// The connections and users left out.
+    /// The excluded connections and users.
     pub except: Except,
-    /// Longest that it may take from acceptance to a socket; `None` = the group's own limit alone.
+    /// The longest time from acceptance to a socket; `None` = only the group's own limit applies.
     pub expiry: Option<Duration>,
-    /// Makes a repetition harmless.
+    /// Makes repetitions harmless.
     pub key: Option<DedupeKey>,
 }
 
 impl PublishRequest {
-    /// `event` for everybody in the target, with the expiry of the receiving group.
+    /// `event` without exclusions, with the expiry of the receiving group.
     pub fn new(event: Event) -> Self {
         Self { event, except: Except::default(), expiry: None, key: None }
     }

@@ -1,15 +1,16 @@
-//! Bounds at the publisher.
+//! Limits of the publisher.
 
 use std::time::Duration;
 
-/// Bounds at the publisher.
+/// Limits of the publisher.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Largest event, bytes of JSON. Below `outbox_bytes`, so that an empty outbox takes any event.
+    /// The largest event, in bytes of JSON. Below `outbox_bytes`, so that an empty outbox takes any
+    /// event.
     pub max_event_bytes: usize,
     /// How long an idempotency key is remembered.
     pub idempotency_window: Duration,
-    /// Most idempotency keys remembered; the oldest go first.
+    /// The most idempotency keys remembered; the oldest are dropped first.
     pub idempotency_keys: usize,
     /// How long a caller waits for room before it is refused (503).
     pub publish_timeout: Duration,

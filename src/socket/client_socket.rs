@@ -1,4 +1,4 @@
-//! A connection: a stream, what is incomplete of its input, and what waits of its output.
+//! A connection: a stream, incomplete input, and queued output.
 
 use std::io::{self, IoSlice};
 use std::net::TcpStream;
@@ -14,39 +14,39 @@ use crate::frame::Frame;
 use crate::protocol::Disconnect;
 use crate::protocol::outbound::{Gap, Notice};
 
-/// One WebSocket behind its handshake.
+/// One WebSocket after its handshake.
 ///
-/// An idle one owns no buffer in either direction: input is decoded in the shard's scratch, output
-/// is written as it lies in the shard's batch, and only what is left over is kept here. In this
-/// order in memory: what a delivery looks at comes first.
+/// An idle one owns no buffer in either direction: input is decoded in the shard's scratch buffer,
+/// output is written from the shard's batch, and only the rest is kept here. The order in memory
+/// matters: fields that a delivery reads come first.
 #[repr(C)]
 pub struct ClientSocket {
     stream: Stream,
-    /// What a socket did not take.
+    /// Frames that the socket did not take.
     outbox: Option<Box<Outbox>>,
     sending: SendingSide,
     gaps: GapPolicy,
-    /// Whether input may be there that no event will announce again.
+    /// Whether there may be input that no further event will announce.
     is_readable: bool,
     decoder: Decoder,
-    /// Input that came while the connection had to wait; at most one read of it.
+    /// Input received while the connection had to wait; at most one read.
     backlog: Vec<u8>,
     outbox_bytes: usize,
 }
 
-/// How far the sending side is.
+/// The state of the sending side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SendingSide {
-    /// The last write was taken whole, or the socket has reported room since.
+    /// The last write was complete, or the socket has reported room since.
     Ready,
-    /// The socket took less than it was given; an edge will report room.
+    /// The last write was partial; an edge will report room.
     Full,
     /// The close frame is written: nothing follows.
     Shut,
 }
 
 impl ClientSocket {
-    /// Takes over a socket behind its handshake, with the bytes that were read too much.
+    /// Takes over a socket after its handshake, with the bytes read beyond it.
     pub fn new(
         socket: TcpStream,
         leftover: Vec<u8>,
@@ -70,30 +70,30 @@ impl ClientSocket {
         self.stream.register(registry, token)
     }
 
-    /// Reads once. Until [`ClientSocket::note_readable`] nothing is known to be left.
+    /// Reads once. Clears the mark that more input may be there.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.is_readable = false;
         self.stream.try_read(buffer)
     }
 
-    /// Notes that input may be there that no event will announce again.
+    /// Marks that there may be input that no further event will announce.
     pub fn note_readable(&mut self) {
         self.is_readable = true;
     }
 
-    /// Whether input may be there that no event will announce again.
+    /// Whether there may be input that no further event will announce.
     pub fn is_readable(&self) -> bool {
         self.is_readable
     }
 
-    /// Notes that the socket has reported room.
+    /// Marks that the socket has reported room.
     pub fn note_writable(&mut self) {
         if self.sending == SendingSide::Full {
             self.sending = SendingSide::Ready;
         }
     }
 
-    /// Whether frames may be written directly: nothing waits before them and the socket takes more.
+    /// Whether frames may be written directly: nothing is queued and the socket takes more.
     pub fn is_clear(&self) -> bool {
         self.sending == SendingSide::Ready && self.outbox.is_none()
     }
@@ -114,7 +114,7 @@ impl ClientSocket {
         self.outbox().put_back(frame, written);
     }
 
-    /// Queues an event behind what waits.
+    /// Queues an event after what is queued.
     pub fn queue(
         &mut self,
         source: Source,
@@ -124,34 +124,34 @@ impl ClientSocket {
         self.outbox().push(source, event, limits)
     }
 
-    /// Queues an answer before the events that wait.
+    /// Queues an answer before queued events.
     pub fn answer(&mut self, frame: Frame) -> Result<(), Disconnect> {
         self.outbox().push_answer(frame)
     }
 
-    /// Notes a gap behind what waits.
+    /// Queues a gap after what is queued.
     pub fn mark(&mut self, source: Source, gap: Gap) -> Result<(), Disconnect> {
         self.outbox().mark(source, gap)
     }
 
-    /// Notes behind what waits that a position is not for this client.
+    /// Queues the mark of a position that is not for this client.
     pub fn mark_position(&mut self, source: Source, position: Position) {
         self.outbox().mark_position(source, position);
     }
 
-    /// Drops what waits of a group that was left; how many events.
+    /// Drops queued events of a group that was left. Returns how many.
     pub fn forget(&mut self, source: Source) -> u32 {
         self.outbox.as_mut().map_or(0, |outbox| outbox.forget(source))
     }
 
-    /// Puts the close frame in the place of all that waits; what is lost by it, by source.
+    /// Replaces everything queued by the close frame. Returns the events lost, by source.
     pub fn finish(&mut self, close: Frame) -> Vec<(Source, u32)> {
         let lost = self.backlog_of_events();
         self.outbox().finish(close);
         lost
     }
 
-    /// Drops all that waits, since the connection is at its end; what is lost by it, by source.
+    /// Drops everything queued, since the connection ends. Returns the events lost, by source.
     pub fn discard(&mut self) -> Vec<(Source, u32)> {
         let lost = self.backlog_of_events();
         self.outbox = None;
@@ -162,19 +162,19 @@ impl ClientSocket {
         self.outbox.as_ref().map_or(Vec::new(), |outbox| outbox.backlog().collect())
     }
 
-    /// Whether something waits to be written.
+    /// Whether something is queued.
     pub fn has_waiting(&self) -> bool {
         self.outbox.is_some()
     }
 
-    /// Frames and bytes that wait.
+    /// Frames and bytes queued.
     pub fn waiting(&self) -> (usize, usize) {
         self.outbox.as_ref().map_or((0, 0), |outbox| (outbox.len(), outbox.bytes()))
     }
 
-    /// Writes what waits, as far as the socket takes it, and lets go of an outbox that is empty.
+    /// Writes the outbox until the socket takes no more, and drops the outbox once empty.
     ///
-    /// `None` = nothing waits, or the socket has not reported room.
+    /// `None` = nothing is queued, or the socket has not reported room.
     pub fn flush(
         &mut self,
         now: Millis,
@@ -194,7 +194,7 @@ impl ClientSocket {
         Ok(Some(flushed))
     }
 
-    /// Takes the decoder out, so that the connection can be acted on while its input is decoded.
+    /// Takes the decoder out, so that the connection can be changed while its input is decoded.
     pub fn take_decoder(&mut self) -> Decoder {
         std::mem::replace(&mut self.decoder, Decoder::new(0))
     }
@@ -204,7 +204,7 @@ impl ClientSocket {
         self.decoder = decoder;
     }
 
-    /// Keeps input for when the connection need not wait any more.
+    /// Keeps input until the connection need not wait any more.
     pub fn keep_backlog(&mut self, input: &[u8]) {
         self.backlog.extend_from_slice(input);
     }
@@ -219,7 +219,8 @@ impl ClientSocket {
         std::mem::take(&mut self.backlog)
     }
 
-    /// Ends the sending side once the close frame is out: what follows is the peer's close or end.
+    /// Shuts the sending side down once the close frame is written. The peer's close or end
+    /// follows.
     pub fn shut_down(&mut self) -> io::Result<()> {
         if self.sending == SendingSide::Shut {
             return Ok(());

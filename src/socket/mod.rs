@@ -1,4 +1,4 @@
-//! One client's byte stream: its bytes in, its bounded queue out.
+//! One client's byte stream: decoding of its input, and its bounded output queue.
 
 mod client_socket;
 mod decoder;
@@ -19,22 +19,22 @@ use crate::group::{GroupName, GroupPattern};
 /// Bounds of every connection.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Most bytes that may wait in one outbox.
+    /// The most bytes in one outbox.
     ///
-    /// The bound that protects memory: counts alone do not, since events differ in size.
+    /// The limit that protects memory: counts alone do not, since events differ in size.
     pub outbox_bytes: usize,
     /// Largest inbound message, bytes. Commands are small; this is also what a connection can make
     /// the gateway hold while a message is incomplete.
     pub max_frame_bytes: usize,
-    /// Inbound frames a second that a connection may send for long.
+    /// Inbound frames per second, sustained.
     pub frames_per_second: u32,
-    /// Inbound frames that a connection may send at once after silence.
+    /// Inbound frames in a burst, after silence.
     pub frame_burst: u32,
-    /// Most groups that one connection may hold.
+    /// The most groups that one connection may join.
     pub groups_per_connection: usize,
     /// Unsent bytes the kernel takes before it reports a socket as full (`TCP_NOTSENT_LOWAT`).
     ///
-    /// Without it the kernel swallows megabytes of messages past any capacity or expiry.
+    /// Without it the kernel buffers megabytes, to which no capacity or expiry applies.
     pub notsent_lowat: u32,
     /// Time between two pings.
     pub ping: Duration,
@@ -44,14 +44,14 @@ pub struct Settings {
     pub group_limits: Vec<(GroupPattern, Limits)>,
 }
 
-/// What may wait for one connection, of one group.
+/// Limits of one group in the outbox of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Most publications of the group waiting for one connection.
+    /// The most queued publications of the group.
     pub capacity: u32,
-    /// Longest that a publication may wait, counted from its acceptance.
+    /// The longest wait of a publication, counted from its acceptance.
     pub expiry: Duration,
-    /// What happens to the publication too many.
+    /// What happens when the capacity is exceeded.
     pub overflow: Overflow,
 }
 
@@ -59,12 +59,12 @@ pub struct Limits {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Overflow {
-    /// The oldest waiting one of the group goes: for feeds, where the newest state counts.
+    /// Drops the oldest queued one of the group: for feeds, where the newest state counts.
     #[default]
     DropOldest,
-    /// The arriving one goes: the tradition of channel layers.
+    /// Drops the arriving one, as channel layers do.
     DropNewest,
-    /// The connection is closed with 4508: for streams that make no sense with holes.
+    /// Closes the connection with 4508: for streams that are useless with gaps.
     Close,
 }
 

@@ -3,10 +3,14 @@
 //! A joining member receives live publications while its position and replay are still being
 //! fetched. They are held back, and follow the replay without gap, duplicate or reorder.
 //!
-//! ```text join ─► Awaiting ─┬─ answered ───────────────────────────────────────────► live
-//! ├─ answered ahead of here ─► CatchingUp ─ first newer ─► live                   └─ refused,
-//! left, closed ──────────────────────────────► no member ``` Live members and non-members have no
-//! state here: [`GroupMember::is_joining`] keeps a fan-out from asking for it.
+//! ```text
+//! join ─► Awaiting ─┬─ answered ───────────────────────────────────────────► live
+//!                   ├─ answered ahead of here ─► CatchingUp ─ first newer ─► live
+//!                   └─ refused, left, closed ──────────────────────────────► no member
+//! ```
+//!
+//! Live members and non-members have no state here: [`GroupMember::is_joining`] keeps a fan-out
+//! from asking for it.
 //!
 //! [`GroupMember::is_joining`]: super::groups::GroupMember::is_joining
 

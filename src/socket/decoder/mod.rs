@@ -1,9 +1,9 @@
-//! Inbound bytes into messages: RFC 6455 as a server has to read it, text only.
+//! Decodes inbound bytes into messages, as RFC 6455 requires of a server; text only.
 //!
-//! Frame headers are parsed by tungstenite; the rest is done here, because its context reserves a
-//! buffer per connection and keeps one as large as the largest message for ever: the token in a
-//! hello would stay resident for hours. Here the shard's scratch buffer serves all connections, a
-//! message that lies in it whole is borrowed from it, and an idle connection owns no buffer at all.
+//! Frame headers are parsed by tungstenite. The rest is done here, because tungstenite's context
+//! keeps a buffer of the largest message per connection: the token of a hello would stay in memory
+//! for hours. Here all connections share the shard's scratch buffer, complete messages are borrowed
+//! from it, and an idle connection owns no buffer at all.
 
 mod inbound;
 mod payload;
@@ -27,7 +27,7 @@ use payload::{Payload, PayloadKind};
 /// Longest frame header: two bytes, a 64-bit length, a mask (RFC 6455 section 5.2).
 const MAX_HEADER: usize = 14;
 
-/// Most frames that one message may come in.
+/// The most frames of one message.
 ///
 /// Browsers send one, or a few for large messages. Empty fragments cost a sender six bytes and
 /// would otherwise keep a message open, and a decoder busy, without end.
@@ -37,23 +37,22 @@ const MAX_FRAGMENTS: u16 = 256;
 ///
 /// Owns heap only while a header, a payload or a fragmented message is incomplete: then at most
 /// `max_message` bytes of text and 125 of a control frame that came between its fragments. The
-/// default admits no text: it stands in for a decoder that is taken out while its messages are
-/// acted on.
+/// default accepts no text: it replaces a decoder that is taken out while its messages are handled.
 #[derive(Debug, Default)]
 pub struct Decoder {
     max_message: usize,
     partial: Option<Box<Partial>>,
-    /// After a close or a violation: the framing of what follows is not to be trusted.
+    /// After a close or a violation, when the framing cannot be trusted any more.
     ended: bool,
 }
 
-/// What has come of something incomplete.
+/// The incomplete part of the input.
 #[derive(Debug, Default)]
 struct Partial {
-    /// The bytes of a header cut short; `header_len` of them.
+    /// The first `header_len` bytes of an incomplete header.
     header: [u8; MAX_HEADER],
     header_len: usize,
-    /// The frame whose payload is not all there.
+    /// The frame whose payload is incomplete.
     payload: Option<Payload>,
     /// The text so far, unmasked, of all fragments.
     message: Vec<u8>,
@@ -69,10 +68,10 @@ impl Decoder {
         Self { max_message, partial: None, ended: false }
     }
 
-    /// Takes the next message out of `input`, which shrinks from the front.
+    /// Takes the next message from the front of `input`.
     ///
     /// Call until `Ok(None)`: then `input` is used up and may be overwritten. Payloads are unmasked
-    /// where they lie. After a [`Inbound::Close`] or an error all further input is thrown away.
+    /// in place. After an [`Inbound::Close`] or an error all further input is discarded.
     ///
     /// # Errors
     /// [`Disconnect::BAD_FRAME`] for what RFC 6455 forbids a client, and for binary messages;
@@ -112,7 +111,7 @@ impl Decoder {
         Ok(None)
     }
 
-    /// The frame under way, or the next one if its header is all there.
+    /// The current frame, or the next one if its header is complete.
     fn begin_frame(&mut self, input: &mut &mut [u8]) -> Result<Option<Payload>, Disconnect> {
         let (mut header, held) = match &mut self.partial {
             Some(partial) => match partial.payload.take() {
@@ -147,7 +146,7 @@ impl Decoder {
         self.admit(&parsed, length).map(Some)
     }
 
-    /// Judges a header: everything that can be known before a byte of the payload is kept.
+    /// Checks a header, before any byte of the payload is kept.
     fn admit(&mut self, header: &FrameHeader, length: u64) -> Result<Payload, Disconnect> {
         let bad = |why| Err(Disconnect::BAD_FRAME.because(why));
         let Some(mask) = header.mask else {
@@ -176,7 +175,7 @@ impl Decoder {
                 PayloadKind::Data
             }
         };
-        // Both bounds above lie far below the range of usize.
+        // Both limits above are far below the range of usize.
         Ok(Payload { kind, last: header.is_final, mask, left: length as usize })
     }
 
@@ -203,7 +202,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Keeps unmasked `bytes` of an incomplete frame or message.
+    /// Stores unmasked `bytes` of an incomplete frame or message.
     fn hold(&mut self, payload: &Payload, bytes: &[u8]) {
         let partial = self.partial.get_or_insert_default();
         let (held, most) = match payload.kind {
@@ -211,7 +210,7 @@ impl Decoder {
             _ => (&mut partial.control, MAX_CONTROL_PAYLOAD),
         };
         let needed = held.len() + bytes.len();
-        // Grows with what has come, not with what a header promises, and never past the limit.
+        // Grows with the bytes received, not with the length in a header, and never past the limit.
         if needed > held.capacity() {
             let room = needed.max(most.min(2 * held.capacity()));
             held.reserve_exact(room - held.len());
@@ -219,7 +218,8 @@ impl Decoder {
         held.extend_from_slice(bytes);
     }
 
-    /// A frame is all there, its last `bytes` unmasked in the input: is a message?
+    /// Completes a frame, whose last `bytes` are unmasked in the input. Returns a message if it is
+    /// one.
     fn end_frame<'a>(
         &mut self,
         payload: &Payload,
@@ -240,7 +240,7 @@ impl Decoder {
         payload.kind.inbound(whole).map(Some)
     }
 
-    /// What was held of a frame that is complete now, if anything; frees what is no longer needed.
+    /// Takes what was stored of a frame that is complete now, and frees memory no longer needed.
     fn take_held(&mut self, kind: PayloadKind) -> Option<Vec<u8>> {
         let partial = self.partial.as_mut()?;
         let held = match kind {
@@ -259,7 +259,7 @@ impl Decoder {
 
 /// The `Sec-WebSocket-Accept` that answers a `Sec-WebSocket-Key` (RFC 6455 section 4.2.2).
 ///
-/// Lent to the front door, which makes the handshake itself.
+/// For the handshake, which `server` answers itself.
 pub fn accept_key(request_key: &[u8]) -> String {
     derive_accept_key(request_key)
 }

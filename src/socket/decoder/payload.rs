@@ -1,4 +1,4 @@
-//! The payload of one frame: its mask, and what it says once it is whole.
+//! The payload of one frame: its mask, and its meaning once complete.
 
 use std::borrow::Cow;
 
@@ -6,19 +6,19 @@ use crate::protocol::Disconnect;
 
 use super::Inbound;
 
-/// A frame whose header has been admitted.
+/// A frame whose header was accepted.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Payload {
     pub(super) kind: PayloadKind,
     /// Whether the message ends with this frame.
     pub(super) last: bool,
-    /// The mask, turned so that it fits the next byte to come.
+    /// The mask, rotated to fit the next byte.
     pub(super) mask: [u8; 4],
     /// Bytes still to come.
     pub(super) left: usize,
 }
 
-/// What a frame is part of. Only text messages are admitted, so data is text.
+/// The kind of a payload. Only text messages are accepted, so data is text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PayloadKind {
     Data,
@@ -44,7 +44,7 @@ impl Payload {
 }
 
 impl PayloadKind {
-    /// The message that `whole`, the unmasked payload, is.
+    /// The message in `whole`, the complete unmasked payload.
     pub(super) fn inbound(self, whole: Cow<'_, [u8]>) -> Result<Inbound<'_>, Disconnect> {
         match self {
             Self::Data => text(whole).map(Inbound::Text),

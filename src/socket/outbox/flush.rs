@@ -1,4 +1,4 @@
-//! Emptying an outbox into a socket: batches of borrowed frames, one vectored write each.
+//! Writes an outbox to a socket: batches of borrowed frames, one vectored write each.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::mem;
@@ -9,25 +9,25 @@ use crate::protocol::outbound::{GapReason, Notice};
 use super::queue::OutboxItem;
 use super::{FrameKind, Head, Millis, Outbox, Source};
 
-/// Most frames of one write: their slices lie on the stack, 1 KiB. Sixteen already share a write's
-/// cost so well that more changes little.
+/// The most frames of one write: 1 KiB of slices on the stack. More than sixteen change the cost of
+/// a write per frame only little.
 const BATCH_FRAMES: usize = 64;
 
-/// Bytes after which a write takes no further frame: several times what a socket takes at once.
+/// Bytes after which no further frame is added to a write: several times what a socket takes.
 const BATCH_BYTES: usize = 256 * 1024;
 
-/// What a flush did.
+/// The outcome of a flush.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Flushed {
-    /// Events of which the last byte was written; answers and gaps are none.
+    /// Events written completely, without answers and gaps.
     pub events: u64,
-    /// Gaps of which the last byte was written.
+    /// Gaps written completely.
     pub gaps: u64,
     /// Bytes written, of frames of every kind.
     pub bytes: u64,
-    /// Writes that the socket took something of.
+    /// Writes of which the socket took at least a byte.
     pub writes: u64,
-    /// Events that had waited too long, by source. Allocates only if there are any.
+    /// Expired events, by source. Allocates only if there are any.
     pub expired: Vec<(Source, u32)>,
 }
 
@@ -35,11 +35,11 @@ impl Outbox {
     /// Writes until everything is written ([`Outbox::is_empty`]) or the socket takes no more.
     ///
     /// `write` is a vectored write that never blocks. `render` makes the frame of a notice; it is
-    /// asked again if the notice grows before it is written.
+    /// called again if the notice grows before it is written.
     ///
     /// # Errors
-    /// Those of `write`, except that it would block; [`ErrorKind::WriteZero`] if it takes nothing
-    /// without saying why. Events found expired stay in [`Outbox::backlog`] then.
+    /// Those of `write`, except that it would block; [`ErrorKind::WriteZero`] if it takes
+    /// nothing without an error. Expired events stay in [`Outbox::backlog`] then.
     pub fn flush(
         &mut self,
         now: Millis,
@@ -68,10 +68,10 @@ impl Outbox {
         Ok(done)
     }
 
-    /// Loses the expired among the events that the next batch can reach.
+    /// Drops the expired events within reach of the next batch.
     ///
-    /// Their marks may exceed the lane by less than a batch: each takes the place of an event, so
-    /// nothing grows, and they are the first to be written.
+    /// Their marks may exceed the lane by less than a batch: each replaces an event, so the queue
+    /// does not grow, and they are written first.
     fn expire(&mut self, now: Millis) {
         let mut next = self.queue.front();
         let mut reached = 0;
@@ -107,7 +107,7 @@ impl Outbox {
         }
     }
 
-    /// One write of what comes first.
+    /// Writes the next batch.
     fn write_batch(
         &self,
         write: &mut impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
@@ -127,7 +127,7 @@ impl Outbox {
         write(&slices[..frames])
     }
 
-    /// Drops what was written, counting what was finished.
+    /// Removes what was written, and counts completed frames.
     fn advance(&mut self, mut written: usize, done: &mut Flushed) {
         while written > 0 {
             let head = self.head.take().unwrap_or_else(|| self.pop());
@@ -145,7 +145,7 @@ impl Outbox {
         }
     }
 
-    /// What comes after the head.
+    /// Takes the frame after the head.
     fn pop(&mut self) -> Head {
         if let Some(frame) = self.answers.pop_front() {
             self.answer_bytes -= frame.len();

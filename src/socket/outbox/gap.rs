@@ -1,15 +1,15 @@
-//! Marks: the places in a queue where a source has something other than an event, merged where they
-//! meet: events that were lost, or a position that is not for this connection.
+//! Marks: entries of a queue in place of events, for a loss or for a position that is not for this
+//! connection. Adjacent marks of a source are merged.
 
 use crate::event::Position;
 use crate::frame::Frame;
 use crate::protocol::outbound::{Gap, GapReason, Notice};
 
-/// A notice that waits to be sent.
+/// A queued notice.
 #[derive(Debug)]
 pub(super) struct Mark {
     pub(super) notice: Notice,
-    /// Its frame, once a flush got this far. Made anew if the notice grows before it is written.
+    /// Its frame, once a flush has reached it. Discarded if the notice grows before it is written.
     pub(super) frame: Option<Frame>,
 }
 
@@ -33,8 +33,8 @@ impl Mark {
         first_of(&self.notice).map(|first| &first.epoch) == next.map(|position| &position.epoch)
     }
 
-    /// Extends this notice by the one that follows it. A gap swallows the positions beside it:
-    /// behind it the client is at its last offset.
+    /// Extends this notice by the one that follows it. A gap absorbs adjacent positions: after it
+    /// the client is at its last offset.
     pub(super) fn absorb(&mut self, newer: Notice) {
         self.frame = None;
         match (&mut self.notice, newer) {
@@ -48,7 +48,7 @@ impl Mark {
                 }
                 self.notice = Notice::Gap(newer);
             }
-            // Without a range a gap meets no position.
+            // A gap without a range adjoins no position.
             (Notice::Gap(_) | Notice::Position(_), newer @ Notice::Position(_)) => {
                 self.notice = newer;
             }
@@ -64,12 +64,12 @@ pub(super) fn first_of(notice: &Notice) -> Option<&Position> {
     }
 }
 
-/// Extends a gap by the one that follows it. The first reason stands.
+/// Extends a gap by the one that follows it. The first reason is kept.
 fn extend(gap: &mut Gap, newer: Gap) {
     gap.lost = gap.lost.zip(newer.lost).map(|(older, newer)| older + newer);
     if let (Some((_, last)), Some((_, newer_last))) = (&mut gap.range, newer.range) {
         *last = newer_last;
     }
-    // Something certainly missed makes the whole certain.
+    // A certain loss makes the merged gap certain.
     gap.possible &= newer.possible;
 }

@@ -36,7 +36,7 @@ impl NodeKey {
     }
 }
 
-/// Puts the node `key`, so far in no such list, behind all others.
+/// Appends the node `key`, which must not be in such a list.
 pub(super) fn append<T>(
     nodes: &mut Slab<T>,
     list: &mut Ends,
@@ -51,7 +51,7 @@ pub(super) fn append<T>(
     }
 }
 
-/// Takes the node `key` out of a list.
+/// Removes the node `key` from a list.
 pub(super) fn unlink<T>(
     nodes: &mut Slab<T>,
     list: &mut Ends,

@@ -1,8 +1,8 @@
 //! The bounded queue of one connection, which exists only while its socket does not keep up.
 //!
-//! Pure: time, socket and settings are arguments, losses are return values. What leaves first:
-//! the frame that is partly written, then answers, then events in the order they came, with a
-//! gap mark wherever some of a source's were lost.
+//! Pure: time, socket and settings are arguments, losses are return values. Order of output: the
+//! partly written frame, then answers, then events in order of arrival, with a gap mark in place of
+//! lost ones.
 
 mod flush;
 mod gap;
@@ -27,31 +27,31 @@ use list::NodeKey;
 use queue::{OutboxItem, Queue};
 pub use queued_event::{Millis, QueuedEvent, Source};
 
-/// Most answers and gap marks that wait together.
+/// The most queued answers and gap marks.
 ///
-/// Both are owed to the client and cannot be dropped, so a client that does not fetch this many is
-/// closed. A browser has a handful of requests open; marks of one group merge.
+/// Neither can be dropped, so a client that does not read this many is closed. Browsers have a
+/// handful of requests in flight, and marks of one group are merged.
 const LANE: usize = 64;
 
-/// What becomes of losses, by protocol.
+/// How losses are handled, by protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GapPolicy {
     /// The client is sent a `gap` at the place of the loss: `groupcast.v1.json`.
     Notify,
-    /// They are counted only: the plain protocol has no frame for them.
+    /// They are only counted: the plain protocol has no frame for them.
     Count,
 }
 
-/// Events lost by one push, all of the source that was pushed to.
+/// Events lost by one push, all of the pushed source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lost {
-    /// For [`Limits::capacity`].
+    /// By [`Limits::capacity`].
     pub capacity: u32,
-    /// For the bytes that an outbox may hold.
+    /// By the byte limit of the outbox.
     pub bytes: u32,
 }
 
-/// What waits for one connection.
+/// The queue of one connection.
 #[derive(Debug)]
 pub struct Outbox {
     /// Partly written: must be finished before anything else, is never dropped.
@@ -59,7 +59,7 @@ pub struct Outbox {
     answers: VecDeque<Frame>,
     answer_bytes: usize,
     queue: Queue,
-    /// Events found expired and not reported yet.
+    /// Expired events that are not reported yet.
     expired: Vec<(Source, u32)>,
     gaps: GapPolicy,
     max_bytes: usize,
@@ -72,7 +72,7 @@ struct Head {
     kind: FrameKind,
 }
 
-/// What a frame is to those who count.
+/// The kind of a frame, for counting.
 #[derive(Debug, Clone, Copy)]
 enum FrameKind {
     Answer,
@@ -80,7 +80,7 @@ enum FrameKind {
     Gap,
 }
 
-/// The bound that an arriving event runs into.
+/// The limit that an arriving event exceeds.
 enum Bound {
     Capacity,
     Bytes,
@@ -89,8 +89,8 @@ enum Bound {
 impl Outbox {
     /// An empty outbox that holds events of at most `max_bytes` and as much again of answers.
     ///
-    /// Answers have bytes of their own, or a feed that fills its share would close the connection
-    /// by the next answer.
+    /// Answers have a separate byte limit: otherwise the next answer would close a connection whose
+    /// feed has filled the outbox.
     pub fn new(max_bytes: usize, gaps: GapPolicy) -> Self {
         Self {
             head: None,
@@ -103,24 +103,23 @@ impl Outbox {
         }
     }
 
-    /// Takes over an event's frame of which the socket took the first `written` bytes only.
+    /// Takes over an event's frame, of which the first `written` bytes were written.
     ///
-    /// For an outbox made because a direct write was cut short; nothing may be partly written yet.
+    /// For a new outbox after a partial direct write; no other frame may be partly written.
     pub fn put_back(&mut self, frame: Frame, written: usize) {
         debug_assert!(self.head.is_none(), "two frames partly written");
         debug_assert!(written < frame.len(), "nothing left of the frame");
         self.head = Some(Head { frame, written, kind: FrameKind::Event });
     }
 
-    /// Queues an event of `source`, and says which events were lost for it.
+    /// Queues an event of `source`. Returns the events lost for it.
     ///
-    /// [`Overflow::DropOldest`] makes room by the oldest waiting events of the same source. If not
-    /// even all of them would make room (other sources hold the bytes), only the arriving one is
-    /// lost: losing the others too would help nobody.
+    /// [`Overflow::DropOldest`] drops the oldest queued events of the same source. If dropping all
+    /// of them would not make room (other sources use the bytes), only the arriving one is dropped.
     ///
     /// # Errors
-    /// [`Disconnect::SLOW`] by [`Overflow::Close`], or if a new mark finds the lane full. The
-    /// outbox is then only good for [`Outbox::finish`].
+    /// [`Disconnect::SLOW`] by [`Overflow::Close`], or if a new mark finds the lane full.
+    /// Only [`Outbox::finish`] may be called then.
     pub fn push(
         &mut self,
         source: Source,
@@ -154,8 +153,8 @@ impl Outbox {
         Ok(lost)
     }
 
-    /// Notes, behind all that waits, that publications of `source` were missed: the layer's losses
-    /// and, by [`Outbox::push`], the outbox's own. Nothing for plain connections.
+    /// Queues a gap of `source`: for losses of the layer and, by [`Outbox::push`], of the outbox.
+    /// Does nothing for plain connections.
     ///
     /// # Errors
     /// [`Disconnect::SLOW`] if it takes a new mark and the lane is full.
@@ -166,11 +165,11 @@ impl Outbox {
         self.merge_or_push(source, Notice::Gap(gap))
     }
 
-    /// Notes, behind all that waits, that `position` of `source` is not for this client. Nothing
-    /// for plain connections.
+    /// Queues the mark that `position` of `source` is not for this client. Does nothing for plain
+    /// connections.
     ///
-    /// Where it would take a new mark and the lane is full, the client is left to take the offset
-    /// that skips for a gap: closing it for what it need not have would be worse.
+    /// If it needs a new mark and the lane is full, the mark is omitted, and the client takes the
+    /// skipped offset for a gap. Closing the connection would be worse.
     pub fn mark_position(&mut self, source: Source, position: Position) {
         if self.gaps == GapPolicy::Notify {
             let _ = self.merge_or_push(source, Notice::Position(position));
@@ -187,13 +186,13 @@ impl Outbox {
         Ok(())
     }
 
-    /// Queues an answer, a ping or a pong: ahead of all events, behind a partly written frame.
+    /// Queues an answer, a ping or a pong: before all events, after a partly written frame.
     ///
     /// # Errors
-    /// [`Disconnect::SLOW`] if 64 answers and marks wait, or answers of `max_bytes`.
+    /// [`Disconnect::SLOW`] if 64 answers and marks are queued, or `max_bytes` of answers.
     pub fn push_answer(&mut self, frame: Frame) -> Result<(), Disconnect> {
         self.check_lane()?;
-        // Checked before the frame is counted: one large answer must reach a reader of any speed.
+        // Checked before the frame is counted: a single large answer is always accepted.
         if self.answer_bytes >= self.max_bytes {
             return Err(Disconnect::SLOW);
         }
@@ -202,14 +201,15 @@ impl Outbox {
         Ok(())
     }
 
-    /// Drops what waits of a source that the connection has left; no event may follow its `left`.
+    /// Drops queued events of a source that the connection has left; no event may follow its
+    /// `left`.
     ///
-    /// Returns how many events that were.
+    /// Returns how many.
     pub fn forget(&mut self, source: Source) -> u32 {
         self.queue.forget(source)
     }
 
-    /// Drops all that waits and puts `frame`, the close, in its place: nothing may follow it.
+    /// Replaces everything queued by `frame`, the close: nothing may follow it.
     pub fn finish(&mut self, frame: Frame) {
         self.queue = Queue::default();
         self.answers.clear();
@@ -217,14 +217,14 @@ impl Outbox {
         self.answers.push_back(frame);
     }
 
-    /// Events of `source` that wait.
+    /// Queued events of `source`.
     pub fn waiting(&self, source: Source) -> u32 {
         self.queue.waiting(source)
     }
 
-    /// The events that are lost if the connection ends now, by source, perhaps in several parts.
+    /// The events lost if the connection ends now, by source; a source may occur several times.
     ///
-    /// One that is partly written is not among them: the peer may yet get the rest.
+    /// Without a partly written one, which the peer may still receive.
     pub fn backlog(&self) -> impl Iterator<Item = (Source, u32)> {
         self.queue.backlog().chain(self.expired.iter().copied())
     }
@@ -234,7 +234,7 @@ impl Outbox {
         usize::from(self.head.is_some()) + self.answers.len() + self.queue.len()
     }
 
-    /// Bytes of frames held, marks apart.
+    /// Bytes of queued frames, without marks.
     pub fn bytes(&self) -> usize {
         self.head_bytes() + self.answer_bytes + self.queue.bytes()
     }
@@ -248,7 +248,7 @@ impl Outbox {
         self.head.as_ref().map_or(0, |head| head.frame.len())
     }
 
-    /// The bound that keeps `len` more bytes of `source` out, if one does.
+    /// The limit that `len` more bytes of `source` would exceed, if any.
     fn bound(&self, source: Source, len: usize, limits: &Limits) -> Option<Bound> {
         if self.queue.waiting(source) >= limits.capacity {
             return Some(Bound::Capacity);
@@ -256,7 +256,7 @@ impl Outbox {
         (self.head_bytes() + self.queue.bytes() + len > self.max_bytes).then_some(Bound::Bytes)
     }
 
-    /// Whether there are bytes for `len` more if nothing of `source` waits.
+    /// Whether `len` more bytes fit if all events of `source` are dropped.
     fn can_fit(&self, source: Source, len: usize) -> bool {
         let others = self.queue.bytes() - self.queue.bytes_of(source);
         self.head_bytes() + others + len <= self.max_bytes
@@ -266,8 +266,7 @@ impl Outbox {
         if self.answers.len() + self.queue.marks() >= LANE { Err(Disconnect::SLOW) } else { Ok(()) }
     }
 
-    /// Takes a waiting event out and leaves a mark if the client is notified. Returns what now
-    /// stands in its place.
+    /// Drops a queued event, and leaves a mark if the client is notified. Returns the next entry.
     fn lose(&mut self, key: NodeKey, reason: GapReason) -> Option<NodeKey> {
         match self.gaps {
             GapPolicy::Notify => self.queue.turn_into_mark(key, reason),

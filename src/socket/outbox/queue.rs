@@ -1,8 +1,8 @@
-//! The order of waiting events and marks: a list of all, and through it one list per source.
+//! The queue of events and marks: one list of all, and one per source through the same nodes.
 //!
-//! Losses strike the oldest event of a source, wherever it stands among those of others, so every
-//! step is a relinking of neighbours: a ring would have to move, or keep holes in, up to a whole
-//! queue for each loss, just when a reader is slow.
+//! Losses remove the oldest event of a source from between those of others, so lists are relinked.
+//! A ring buffer would have to move, or keep holes in, up to the whole queue for each loss, just
+//! when a reader is slow.
 
 use std::iter;
 
@@ -14,7 +14,7 @@ use super::{QueuedEvent, Source};
 use crate::frame::Frame;
 use crate::protocol::outbound::{GapReason, Notice};
 
-/// What waits in one place.
+/// One queued item.
 #[derive(Debug)]
 pub(super) enum OutboxItem {
     Event(QueuedEvent),
@@ -27,7 +27,7 @@ pub(super) enum OutboxItem {
 pub(super) struct Queue {
     nodes: Slab<Node>,
     all: Ends,
-    /// The sources that have something here. One or two as a rule, 128 at most: searched in turn.
+    /// The sources with queued items: usually one or two, at most 128, so searched linearly.
     lines: Vec<Line>,
     bytes: usize,
     marks: usize,
@@ -41,7 +41,7 @@ struct Node {
     in_line: Links,
 }
 
-/// What waits of one source, oldest first; never empty.
+/// The items of one source, oldest first; never empty.
 #[derive(Debug)]
 struct Line {
     source: Source,
@@ -51,7 +51,7 @@ struct Line {
 }
 
 impl Queue {
-    /// Puts `item` behind everything.
+    /// Appends `item`.
     pub(super) fn push(&mut self, source: Source, item: OutboxItem) {
         let at = self.lines.iter().position(|line| line.source == source).unwrap_or_else(|| {
             self.lines.push(Line { source, ends: Ends::default(), events: 0, bytes: 0 });
@@ -72,7 +72,7 @@ impl Queue {
         append(&mut self.nodes, &mut line.ends, key, |node| &mut node.in_line);
     }
 
-    /// Takes out whatever stands at `key`.
+    /// Removes the item at `key`.
     pub(super) fn remove(&mut self, key: NodeKey) -> OutboxItem {
         self.uncount_event(key);
         unlink(&mut self.nodes, &mut self.all, key, |node| &mut node.in_all);
@@ -87,7 +87,7 @@ impl Queue {
         item
     }
 
-    /// Whether losing the event at `key` takes a mark of its own, for want of one beside it.
+    /// Whether losing the event at `key` needs a new mark, since no adjacent one fits.
     pub(super) fn needs_mark(&self, key: NodeKey) -> bool {
         let OutboxItem::Event(event) = &self.node(key).item else { return false };
         let links = self.node(key).in_line;
@@ -99,8 +99,8 @@ impl Queue {
         !adjoins(links.ahead) && !adjoins(links.behind)
     }
 
-    /// Loses the event at `key`: in its place, or in the marks that it stood between, remains a
-    /// gap. Returns what now stands in its place in the order of all.
+    /// Replaces the event at `key` by a gap, or merges the gap into adjacent marks. Returns the
+    /// item that is now next in the order of all.
     pub(super) fn turn_into_mark(&mut self, key: NodeKey, reason: GapReason) -> Option<NodeKey> {
         let OutboxItem::Event(event) = &self.node(key).item else { return Some(key) };
         let position = event.position.clone();
@@ -127,7 +127,7 @@ impl Queue {
         Some(key)
     }
 
-    /// Drops all that waits of `source`; returns how many events that were.
+    /// Drops all items of `source`. Returns how many events.
     pub(super) fn forget(&mut self, source: Source) -> u32 {
         let events = self.waiting(source);
         while let Some(line) = self.line(source)
@@ -138,7 +138,7 @@ impl Queue {
         events
     }
 
-    /// Takes out what stands first.
+    /// Removes the first item.
     pub(super) fn pop(&mut self) -> Option<OutboxItem> {
         self.all.front.map(|front| self.remove(front))
     }
@@ -152,16 +152,16 @@ impl Queue {
         })
     }
 
-    /// The last of `source`, if it is a mark that `notice` can be sent with.
+    /// The last item of `source`, if it is a mark that `notice` can be merged into.
     pub(super) fn newest_mark(&mut self, source: Source, notice: &Notice) -> Option<&mut Mark> {
         let newest = self.line(source)?.ends.back?;
         self.as_mark_mut(newest).filter(|mark| mark.adjoins(first_of(notice)))
     }
 
-    /// The event of `source` that has waited longest.
+    /// The oldest event of `source`.
     pub(super) fn oldest_event(&self, source: Source) -> Option<NodeKey> {
         let mut next = self.line(source)?.ends.front;
-        // At most one mark per epoch stands before it.
+        // At most one mark per epoch precedes it.
         while let Some(key) = next {
             if let OutboxItem::Event(_) = self.node(key).item {
                 break;
@@ -171,17 +171,17 @@ impl Queue {
         next
     }
 
-    /// What stands first.
+    /// The first item.
     pub(super) fn front(&self) -> Option<NodeKey> {
         self.all.front
     }
 
-    /// What stands behind `key`, of whatever source.
+    /// The item after `key`, of any source.
     pub(super) fn behind(&self, key: NodeKey) -> Option<NodeKey> {
         self.node(key).in_all.behind
     }
 
-    /// What stands at `key`, and whose it is.
+    /// The item at `key`, and its source.
     pub(super) fn get(&self, key: NodeKey) -> (Source, &OutboxItem) {
         let node = self.node(key);
         (node.source, &node.item)
@@ -195,17 +195,17 @@ impl Queue {
         }
     }
 
-    /// Waiting events of `source`.
+    /// Queued events of `source`.
     pub(super) fn waiting(&self, source: Source) -> u32 {
         self.line(source).map_or(0, |line| line.events)
     }
 
-    /// Bytes of the waiting events of `source`.
+    /// Bytes of the queued events of `source`.
     pub(super) fn bytes_of(&self, source: Source) -> usize {
         self.line(source).map_or(0, |line| line.bytes)
     }
 
-    /// The sources with waiting events, and how many.
+    /// The sources with queued events, and how many.
     pub(super) fn backlog(&self) -> impl Iterator<Item = (Source, u32)> {
         self.lines.iter().filter(|line| line.events > 0).map(|line| (line.source, line.events))
     }
@@ -215,7 +215,7 @@ impl Queue {
         self.nodes.len()
     }
 
-    /// Bytes of all waiting events.
+    /// Bytes of all queued events.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -232,7 +232,7 @@ impl Queue {
         }
     }
 
-    /// The event at `key`, if that is one, is about to go.
+    /// Counts the event at `key` out, if it is one.
     fn uncount_event(&mut self, key: NodeKey) {
         let OutboxItem::Event(event) = &self.node(key).item else { return };
         let (len, at) = (event.frame.len(), self.line_at(key));

@@ -1,28 +1,28 @@
-//! An event that is to wait: where it comes from, and until when it is of use.
+//! An event to be queued: its source, its expiry, its position.
 
 use crate::event::Position;
 use crate::frame::Frame;
 
-/// The group, in a shard's own numbering, that a frame comes from.
+/// The group of a frame, in the shard's own numbering.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Source(pub u64);
 
 impl Source {
-    /// Frames for a user, a connection or everybody: one more source, counted by itself.
+    /// Frames for a user, a connection or all: a further source, counted separately.
     pub const NONE: Self = Self(u64::MAX);
 }
 
-/// Milliseconds on a shard's monotonic clock, since whatever instant it chose; read once a tick.
+/// Milliseconds on a shard's monotonic clock, read once per turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Millis(pub u64);
 
-/// An event's frame on its way into the queue.
+/// An event's frame, to be queued.
 #[derive(Debug, Clone)]
 pub struct QueuedEvent {
     /// The bytes, shared with all other receivers.
     pub frame: Frame,
-    /// Not to be written once this has come.
+    /// When it expires.
     pub expires: Millis,
-    /// Where the event stands in its group's history, for the gap that its loss would be.
+    /// The event's position in its group's history, for the gap if it is lost.
     pub position: Option<Position>,
 }
