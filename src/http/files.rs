@@ -4,7 +4,7 @@ use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::routing::{MethodRouter, get};
 
-/// Nothing inline, nothing from elsewhere.
+/// No inline scripts, nothing from other origins.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
                       connect-src 'self' ws: wss:; img-src 'self' data:; base-uri 'none'; \
                       frame-ancestors 'none'; form-action 'none'";

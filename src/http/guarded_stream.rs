@@ -1,7 +1,7 @@
-//! A TCP stream that fails when a request's head, or the reading of an answer, takes too long.
+//! A TCP stream that fails if a request's head is late or the response is not read in time.
 //!
-//! hyper bounds the time to a head only together with the idle time before it, and the time of a
-//! write not at all.
+//! hyper limits the time for a head only together with the idle time before it, and does not limit
+//! the time of writes.
 
 use std::future::Future;
 use std::io;
@@ -15,14 +15,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-/// How long a head may take from its first byte, and how long a peer may not read.
+/// The longest time for a head from its first byte, and for a peer not to read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timeouts {
     pub(crate) head: Duration,
     pub(crate) write: Duration,
 }
 
-/// Counts the begins and ends of requests: odd while one is being answered.
+/// Counts starts and ends of requests: odd while one is in progress.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RequestCounter(Arc<AtomicU64>);
 
@@ -38,7 +38,7 @@ pub(crate) struct GuardedStream {
 }
 
 impl RequestCounter {
-    /// To be called when a head is complete, and again when its answer is made.
+    /// To be called when a head is complete, and again when its response is ready.
     pub(crate) fn advance(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
@@ -58,7 +58,7 @@ impl GuardedStream {
         self.stream
     }
 
-    /// Fails once the head under way is late.
+    /// Fails if the current head is late.
     fn check_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let count = self.requests.count();
         match &mut self.head {
@@ -73,7 +73,7 @@ impl GuardedStream {
         }
     }
 
-    /// Passes on what a write came to; fails once the peer has not read for too long.
+    /// Returns the result of a write. Fails if the peer has not read for too long.
     fn check_write(
         &mut self,
         cx: &mut Context<'_>,

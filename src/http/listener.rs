@@ -1,4 +1,4 @@
-//! Accept loops of our own: axum's keeps the socket and does not bound heads and handshakes.
+//! Accept loops. axum's own keeps the socket and does not limit heads and handshakes.
 
 use std::convert::Infallible;
 use std::io;
@@ -33,32 +33,32 @@ pub const LISTEN_BACKLOG: i32 = 4096;
 /// Longest request head, bytes. Cookies of a busy site fit; a token is 1 to 8 KiB.
 const MAX_HEAD: usize = 32 * 1024;
 
-/// Most header lines; hyper's own default, repeated here because CVE-2023-43669 was its absence.
+/// Most header lines; hyper's default, explicit here because of CVE-2023-43669.
 const MAX_HEADERS: usize = 100;
 
-/// Pause after an accept that failed for want of descriptors: retrying at once only burns CPU.
+/// Pause after an accept failed for lack of descriptors: an immediate retry would only use CPU.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long a peer may leave an answer unread.
+/// How long a peer may leave a response unread.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Between two looks for silent connections while others wait for their places.
+/// Interval between checks for silent connections while others wait for places.
 const RELIEF: Duration = Duration::from_millis(250);
 
-/// Time for the last answer of a connection that has lived long enough.
+/// Time for the last response of a connection that reached its maximum age.
 const LAST_ANSWER: Duration = Duration::from_secs(10);
 
 /// Opens a listening socket. Port 0 takes any free one.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    // A restart must not wait for the last run's connections to leave TIME_WAIT.
+    // A restart must not wait for connections in TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(LISTEN_BACKLOG)?;
     Ok(socket.into())
 }
 
-/// One listening socket and what is served on it.
+/// One listening socket and its router.
 pub(crate) struct Listener {
     name: &'static str,
     socket: TcpListener,
@@ -69,18 +69,18 @@ pub(crate) struct Listener {
     evictions: Counter,
 }
 
-/// What bounds the connections of a listener.
+/// Limits of the connections of a listener.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ListenerLimits {
-    /// Connections that speak HTTP at once.
+    /// Concurrent HTTP connections.
     pub(crate) connections: usize,
     /// Accepted connections that wait for a place; further ones are closed.
     pub(crate) waiting: usize,
     /// Time for a request's head, from its first byte on.
     pub(crate) head: Duration,
-    /// Time from the opening, or from an answer, to the end of the next head.
+    /// Time from the opening, or from a response, to the end of the next head.
     pub(crate) idle: Duration,
-    /// Time after which a connection gets no further request; upgraded ones are not concerned.
+    /// Time after which a connection accepts no further request; does not apply to upgraded ones.
     pub(crate) life: Duration,
 }
 
@@ -99,7 +99,7 @@ impl Listener {
         Ok(Self { name, socket, router, places, limits, evictions })
     }
 
-    /// Accepts until the process reaches `until`; connections that are open then end by themselves.
+    /// Accepts until the process reaches `until`. Open connections end by themselves.
     pub(crate) async fn serve(self, shutdown: Shutdown, until: Phase) {
         tokio::select! {
             () = self.accept() => {}
@@ -149,7 +149,7 @@ impl Listener {
     }
 }
 
-/// Serves the requests of one connection, until an upgrade takes it away.
+/// Serves the requests of one connection, until it is upgraded.
 async fn converse(stream: TcpStream, place: Place, router: Router, limits: ListenerLimits) {
     let requests = RequestCounter::default();
     let timeouts = Timeouts { head: limits.head, write: WRITE_TIMEOUT };
@@ -186,17 +186,17 @@ async fn converse(stream: TcpStream, place: Place, router: Router, limits: Liste
     }
 }
 
-/// The TCP stream of an upgraded connection, and what was read behind its request.
+/// The TCP stream of an upgraded connection, and the bytes read after its request.
 pub(crate) fn into_tcp(upgraded: Upgraded) -> Option<(TcpStream, Vec<u8>)> {
     let parts = upgraded.downcast::<TokioIo<GuardedStream>>().ok()?;
-    // A copy: the buffer itself is a view that keeps 8 KiB alive (measured).
+    // A copy: the buffer itself is a view of 8 KiB (measured).
     let leftover = parts.read_buf.to_vec();
     Some((parts.io.into_inner().into_inner(), leftover))
 }
 
 /// Logs a failed accept, and waits before the next where waiting helps.
 async fn report(error: &io::Error) {
-    // The peer was gone before it was accepted, which is no fault here.
+    // The peer disconnected before it was accepted, which is no error here.
     if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
         return;
     }

@@ -1,4 +1,4 @@
-//! HTTP/1.1 for `server` and `api` alike: bounded listeners, static files, problem details.
+//! HTTP/1.1 for `server` and `api`: bounded listeners, static files, problem details.
 
 mod files;
 mod guarded_stream;

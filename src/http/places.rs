@@ -1,9 +1,9 @@
-//! Places of connections that speak HTTP: who holds one, and who loses one when they run out.
+//! Places for HTTP connections: who gets one, and who loses one when they run out.
 //!
-//! One address must not shut a listener for everybody. So connections are accepted at once; those
-//! that find no place wait, and addresses take turns. When places run short, the address with most
-//! silent connections loses its oldest one. Only silence counts: a request in progress, or a
-//! question to the back end, never loses its place.
+//! One address must not block a listener for everyone. So connections are accepted immediately;
+//! those without a place wait, and addresses take turns. When places run short, the address with
+//! the most silent connections loses its oldest one. Only silent connections count: one with a
+//! request in progress never loses its place.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
-/// How long a connection may be silent and be safe: a slow network, or a burst of many users behind
-/// one address, must not look like an attack.
+/// How long a connection may be silent without losing its place: a slow network, or many users
+/// behind one address, must not look like an attack.
 const MIN_SILENCE: Duration = Duration::from_secs(3);
 
 /// The places of one listener. Clones share them.
@@ -45,7 +45,7 @@ struct Occupancy {
     evict: watch::Sender<bool>,
 }
 
-/// Connections without a place, by address; the addresses take turns.
+/// Waiting connections, by address; addresses take turns.
 #[derive(Default)]
 struct WaitingQueue {
     count: usize,
@@ -53,8 +53,8 @@ struct WaitingQueue {
     turns: VecDeque<Address>,
 }
 
-/// What a connection counts as: its IPv4 address, or its IPv6 network of 64 bits, since one
-/// subscriber has a whole one.
+/// The address of a connection: its IPv4 address, or its IPv6 /64 network, since one subscriber has
+/// a whole one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Address(IpAddr);
 
@@ -69,13 +69,13 @@ struct Holder {
     evicted: watch::Receiver<bool>,
 }
 
-/// While it lives, its connection is not silent.
+/// Marks the connection as busy until it is dropped.
 pub(crate) struct Busy(Place);
 
-/// What a new connection gets.
+/// The answer to a request for a place.
 pub(crate) enum Granted {
     Now(Place),
-    /// Once others are done. Closed if too many wait.
+    /// A place later. The channel closes if too many wait.
     Later(oneshot::Receiver<Place>),
 }
 
@@ -90,7 +90,7 @@ impl Places {
         Self(Arc::new(Shared { capacity, max_waiting, min_silence, table }))
     }
 
-    /// A place for a connection of `peer`, and how many others lose theirs for it.
+    /// Requests a place for a connection of `peer`. Returns also how many others lose theirs.
     pub(crate) fn ask(&self, peer: IpAddr) -> (Granted, usize) {
         let mut table = self.0.table.lock();
         let short = table.held.len() >= self.0.capacity - self.0.capacity / 4;
@@ -106,7 +106,7 @@ impl Places {
         (Granted::Later(granted), evicted)
     }
 
-    /// Evicts for those who wait; to be called now and then. How many lose their place.
+    /// Evicts connections for waiting ones; to be called regularly. Returns how many.
     pub(crate) fn relieve(&self) -> usize {
         let mut table = self.0.table.lock();
         let wanted = table.waiting.count;
@@ -124,8 +124,8 @@ impl Table {
         Place(Arc::new(Holder { shared: Arc::clone(shared), id, peer, evicted }))
     }
 
-    /// Tells the oldest silent connection of the address with most of them to go, if it has been
-    /// silent for long enough. It keeps its place until it has gone, and is not told twice.
+    /// Evicts the oldest silent connection of the address with the most, if it has been silent for
+    /// long enough. It keeps its place until it has ended, and is evicted only once.
     fn evict(&mut self, min_silence: Duration) -> bool {
         let Some((address, _)) = self.silent.iter().max_by_key(|(_, count)| **count) else {
             return false;
@@ -164,7 +164,7 @@ impl WaitingQueue {
         self.count += 1;
     }
 
-    /// The next connection, of the address whose turn it is.
+    /// The next waiting connection, of the address whose turn it is.
     fn pop(&mut self) -> Option<(IpAddr, oneshot::Sender<Place>)> {
         let address = self.turns.pop_front()?;
         let queue = self.by_address.get_mut(&address)?;
@@ -177,7 +177,7 @@ impl WaitingQueue {
         next
     }
 
-    /// Closes the newest of the address with most: it is the one that fills the queue.
+    /// Closes the newest waiting connection of the address with the most.
     fn drop_one(&mut self) {
         let Some((address, queue)) = self.by_address.iter_mut().max_by_key(|(_, q)| q.len()) else {
             return;
@@ -192,12 +192,12 @@ impl WaitingQueue {
 }
 
 impl Place {
-    /// The other end of the connection: a browser, or the proxy in front of the gateway.
+    /// The peer of the connection: a browser, or the proxy in front of the gateway.
     pub(crate) fn peer(&self) -> IpAddr {
         self.0.peer
     }
 
-    /// Keeps the place safe while the gateway is at work for the connection.
+    /// Protects the place while the gateway works for the connection.
     pub(crate) fn busy(&self) -> Busy {
         let mut table = self.0.shared.table.lock();
         if let Some(held) = table.held.get_mut(&self.0.id) {

@@ -1,4 +1,4 @@
-//! Every HTTP refusal, as problem details (RFC 9457): one place for statuses, codes and titles.
+//! HTTP errors as problem details (RFC 9457), with statuses, codes and titles.
 
 use std::borrow::Cow;
 
@@ -10,18 +10,18 @@ use serde::Serialize;
 /// The media type of every refusal.
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 
-/// Seconds after which a temporary refusal is worth another try. The shortest that the header can
-/// express: queues have room again within milliseconds.
+/// Seconds after which a temporary refusal should be retried: the shortest that the header can
+/// express, since queues have room again within milliseconds.
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
-/// One refusal: its kind, and what was wrong this time.
+/// A problem: its kind and its detail.
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
     kind: ProblemKind,
     detail: Cow<'static, str>,
 }
 
-/// A problem as it is sent.
+/// The body of a problem.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Problem)]
 pub(crate) struct ProblemBody<'a> {
@@ -29,14 +29,14 @@ pub(crate) struct ProblemBody<'a> {
     #[serde(rename = "type")]
     #[schema(value_type = String)]
     uri: TypeUri<'a>,
-    /// What kind of problem it is, for people; the same for every case.
+    /// The kind of problem, for people.
     title: &'a str,
     /// The HTTP status.
     #[schema(minimum = 400, maximum = 599)]
     status: u16,
-    /// What was wrong this time, which value, what is allowed.
+    /// What was wrong, the value, what is allowed.
     detail: &'a str,
-    /// What kind of problem it is, for programs.
+    /// The kind of problem, for programs.
     code: &'a str,
 }
 
@@ -45,7 +45,7 @@ struct TypeUri<'a>(&'a str);
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident = $status:ident $code:literal $title:literal;)+) => {
-        /// A kind of refusal.
+        /// The kinds of problems.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum ProblemKind { $($(#[$doc])* $kind,)+ }
 
@@ -54,7 +54,7 @@ macro_rules! kinds {
             #[cfg(test)]
             pub(crate) const ALL: &'static [Self] = &[$(Self::$kind,)+];
 
-            /// The status that it is answered with.
+            /// The HTTP status.
             pub(crate) const fn status(self) -> StatusCode {
                 match self { $(Self::$kind => StatusCode::$status,)+ }
             }
@@ -83,7 +83,7 @@ kinds! {
     BadBody = BAD_REQUEST "bad_body" "Incomplete body";
     /// The request has no API key.
     KeyMissing = UNAUTHORIZED "key_missing" "API key required";
-    /// The API key is none of those configured.
+    /// The API key is not configured.
     KeyUnknown = UNAUTHORIZED "key_unknown" "Unknown API key";
     /// The API key lacks the right.
     Forbidden = FORBIDDEN "forbidden" "Not allowed for this API key";
@@ -105,11 +105,11 @@ kinds! {
     BadGroup = UNPROCESSABLE_ENTITY "bad_group" "Invalid group name";
     /// Illegal user or connection id.
     BadMember = UNPROCESSABLE_ENTITY "bad_member" "Invalid user or connection";
-    /// The body is no event.
+    /// The body is not an event.
     BadEvent = UNPROCESSABLE_ENTITY "bad_event" "Invalid event";
-    /// The body is no batch.
+    /// The body is not a batch.
     BadBatch = UNPROCESSABLE_ENTITY "bad_batch" "Invalid batch";
-    /// The body is no broadcast.
+    /// The body is not a broadcast.
     BadBroadcast = UNPROCESSABLE_ENTITY "bad_broadcast" "Invalid broadcast";
     /// Illegal idempotency key.
     BadKey = UNPROCESSABLE_ENTITY "bad_idempotency_key" "Invalid idempotency key";
@@ -131,7 +131,7 @@ impl ProblemKind {
 }
 
 impl Problem {
-    /// The problem as it is sent.
+    /// The body of the response.
     pub(crate) fn body(&self) -> ProblemBody<'_> {
         ProblemBody {
             uri: TypeUri(self.kind.code()),
@@ -156,8 +156,8 @@ impl Serialize for TypeUri<'_> {
 }
 
 impl IntoResponse for Problem {
-    /// The response also carries the [`ProblemKind`] as an extension, so that the log can name the
-    /// cause and nothing of the request.
+    /// The response also has the [`ProblemKind`] as an extension, so that the log can name the
+    /// cause without anything of the request.
     fn into_response(self) -> Response {
         let body = serde_json::to_vec(&self).expect("texts and a number always become JSON");
         let mut response = (self.kind.status(), body).into_response();

@@ -16,7 +16,7 @@ use crate::protocol::{Disconnect, Encoding};
 use crate::shutdown::Phase;
 use crate::telemetry::{AuthFailure, RefusalReason};
 
-/// A browser that may come in, and what its connection begins with.
+/// An admitted browser, with what its connection needs.
 pub(super) struct Admission {
     pub(super) id: ConnectionId,
     pub(super) authenticated: Authenticated,
@@ -28,11 +28,11 @@ pub(super) struct Admission {
     pub(super) groups: Vec<(GroupName, Option<Position>)>,
 }
 
-/// Why a WebSocket does not become a connection.
+/// Why a WebSocket is not admitted.
 pub(super) enum AdmissionError {
     /// It gets a close frame.
     Rejected(Rejection),
-    /// The peer closed, or is gone: there is nobody to send anything to.
+    /// The peer has closed or disconnected.
     Disconnected,
 }
 
@@ -43,8 +43,8 @@ impl From<Rejection> for AdmissionError {
 }
 
 impl Handshakes {
-    /// Checks what is cheap first; nothing is asked of the back end for a connection that could
-    /// not come in anyway.
+    /// Makes the cheap checks first, so that the back end is not asked about connections that are
+    /// refused anyway.
     pub(super) async fn admit(
         &self,
         session: &mut PreSession,
@@ -60,9 +60,9 @@ impl Handshakes {
             Offer::V1 => (Encoding::V1, self.hello(session).await?),
             _ => (Encoding::Plain(route.shape), ParsedHello::default()),
         };
-        // From here on it is the gateway's turn: nothing more is expected of the client.
+        // From here on nothing more is expected of the client.
         let _busy = place.busy();
-        // Again: others may have come in while this one's hello was awaited.
+        // Again, since others may have been admitted while the hello was awaited.
         self.check_capacity()?;
         let id = self.server.hub.next_id();
         let authenticated = self.authenticate(request, route, id, hello.token.as_deref()).await?;

@@ -1,4 +1,4 @@
-//! Who is connecting: by token, else by the connect hook.
+//! Authenticates browsers: by token, else by the connect hook.
 
 use super::rejection::Rejection;
 use super::settings::{Allow, Route};
@@ -19,8 +19,8 @@ pub(super) struct Authenticated {
 }
 
 impl Handshakes {
-    /// By the hello's token, the handshake's, or the hook; on a route for the hook by the hook
-    /// alone, since it has to confirm the path parameters.
+    /// Authenticates by the token of the hello, that of the handshake, or the hook; on a route for
+    /// the hook only by the hook, since it must confirm the path parameters.
     pub(super) async fn authenticate(
         &self,
         request: &UpgradeRequest,
@@ -49,7 +49,7 @@ impl Handshakes {
                 cause,
             ));
         };
-        // The hook goes by cookies, which a browser sends for any page.
+        // The hook relies on cookies, which a browser sends for any page.
         self.check_origin(request)?;
         self.ask(hook, request, id).await
     }

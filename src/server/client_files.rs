@@ -1,5 +1,5 @@
-//! The client library as browsers load it: compressed beforehand, with validators, at addresses
-//! that may be cached for ever.
+//! Serves the client library: compressed in advance, with ETags, and at addresses that may be
+//! cached for ever.
 
 use axum::Router;
 use axum::http::header::{
@@ -17,7 +17,7 @@ pub(crate) const CLIENT_PATH: &str = "/client/v1/";
 /// Addresses and hashes of the files, written by the build of the client.
 const MANIFEST: &str = include_str!("../../client-js/dist/manifest.json");
 
-/// `v1` in the path promises compatibility, not the same bytes: looked up again after an hour.
+/// `v1` in the path promises compatibility, not identical bytes: revalidated after an hour.
 const CACHE: &str = "public, max-age=3600";
 /// The address has the content's hash in it.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
@@ -59,7 +59,7 @@ struct Listed {
     integrity: String,
 }
 
-/// Each file at a lasting address and at one with its hash, the types, and the manifest.
+/// Each file at a stable address and at one with its hash, the types, and the manifest.
 pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let manifest: Manifest = serde_json::from_str(MANIFEST).expect("a test reads the manifest");
     let mut router = Router::new()
@@ -119,7 +119,7 @@ fn open() -> (HeaderName, HeaderValue) {
     (ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"))
 }
 
-/// Whether the client has what `tag` names. Proxies that compress make it a weak one.
+/// Whether the client has the version of `tag`. Proxies that compress make the tag weak.
 fn holds(asked: &HeaderMap, tag: &HeaderValue) -> bool {
     let tags = asked.get_all(IF_NONE_MATCH).into_iter().filter_map(|tags| tags.to_str().ok());
     let mut tags = tags.flat_map(|tags| tags.split(',')).map(str::trim);

@@ -1,27 +1,27 @@
-//! How the limit on open files is shared between WebSockets, handshakes and the API.
+//! Divides the limit on open files between WebSockets, handshakes and the API.
 
 use std::io;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Descriptors for the log, Redis, the back end, epoll and files that are opened for a moment.
+/// Descriptors for the log, Redis, the back end, epoll and temporary files.
 const RESERVE: u64 = 256;
 
-/// Most connections to the API that are open at once. Each is a descriptor and a buffer; requests
-/// in progress have a tighter limit of their own.
+/// The most open connections to the API. Each needs a descriptor and a buffer; requests in progress
+/// have a lower limit.
 const API_CONNECTIONS: u64 = 1024;
 
-/// Accepted connections that wait for a place on either listener, at most: what the kernel's queue
-/// would hold of them.
+/// The most accepted connections that wait for a place on each listener, as many as the kernel's
+/// queue would hold.
 const WAITING: u64 = 4096;
 
 /// How many descriptors each kind of connection may use. The kinds do not borrow from each other,
-/// so a crowd of browsers leaves the API its own, and the probes with it.
+/// so many browsers cannot take the descriptors of the API and its probes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Descriptors {
-    /// WebSockets with a hello.
+    /// Admitted WebSockets.
     pub sockets: usize,
-    /// Connections of browsers before that.
+    /// Connections of browsers before admission.
     pub handshakes: usize,
     /// Connections to the API.
     pub api: usize,
@@ -30,7 +30,7 @@ pub struct Descriptors {
 }
 
 impl Descriptors {
-    /// Shares `limit` open files, `handshakes` of them for handshakes if there are enough.
+    /// Divides `limit` open files, with `handshakes` for handshakes if there are enough.
     pub fn within(limit: u64, handshakes: usize) -> Self {
         let handshakes = (handshakes as u64).min(limit / 8).max(1);
         let api = API_CONNECTIONS.min(limit / 16).max(1);
@@ -47,8 +47,8 @@ impl Descriptors {
         }
     }
 
-    /// Raises the soft limit to the hard one and shares it; `sockets` = 0 asks for as many
-    /// WebSockets as possible.
+    /// Raises the soft limit to the hard one and divides it; `sockets` = 0: as many WebSockets as
+    /// possible.
     pub fn raise(sockets: usize, handshakes: usize) -> io::Result<Self> {
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         let limit = match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {

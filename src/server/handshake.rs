@@ -1,7 +1,7 @@
 //! The opening handshake of RFC 6455, section 4.2, by hand: four headers and a digest.
 //!
-//! axum's own `ws` is off: it would bring a second WebSocket stack and keep the socket for itself,
-//! while here it goes to a shard.
+//! axum's own `ws` is off: it would add a second WebSocket stack and keep the socket, which here
+//! goes to a shard.
 
 use axum::http::header::{
     AUTHORIZATION, CONNECTION, HOST, HeaderMap, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
@@ -13,26 +13,26 @@ use data_encoding::BASE64;
 use crate::protocol::V1;
 use crate::socket::accept_key;
 
-/// A handshake that may be answered with 101.
+/// A valid handshake.
 #[derive(Debug)]
 pub(super) struct Handshake {
     accept: String,
     pub(super) offer: Offer,
 }
 
-/// What the client offers to speak.
+/// The subprotocols that the client offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Offer {
-    /// Nothing: bare events.
+    /// None: the plain protocol.
     Plain,
     /// v1, alone or among others.
     V1,
-    /// Only others, of which this is the first. The answer takes it all the same: a browser fails a
-    /// connection that takes none of its offers, and would never see the close code.
+    /// Only others, of which this is the first. The response selects it nevertheless: a browser
+    /// fails a connection that selects none of its offers, and would never see the close code.
     Unknown(HeaderValue),
 }
 
-/// Why a request is no handshake.
+/// Why a request is not a handshake.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum HandshakeError {
     /// An ordinary request, such as a typed address or a health check.
@@ -44,7 +44,7 @@ pub(super) enum HandshakeError {
     Version,
     #[error("Sec-WebSocket-Key must be 16 bytes in base64")]
     Key,
-    /// Programs differ on which of several lines they believe.
+    /// Programs differ in which of several lines they use.
     #[error("{0} appears more than once")]
     Repeated(HeaderName),
     #[error("Sec-WebSocket-Protocol must name protocols, separated by commas")]
@@ -76,7 +76,7 @@ impl Handshake {
         Ok(Self { accept, offer: Offer::of(headers)? })
     }
 
-    /// The 101 that takes the client's offer.
+    /// The 101 that selects the client's offer.
     pub(super) fn response<B: Default>(&self) -> Response<B> {
         let mut response = Response::new(B::default());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -112,8 +112,8 @@ impl Offer {
 
 /// Whether a comma-separated header, however often it is given, names `wanted`.
 ///
-/// Field values of Upgrade and Connection compare without case (RFC 9110, section 7.6 and 7.8);
-/// our subprotocol has no capitals, so one comparison serves all.
+/// Values of Upgrade and Connection are case-insensitive (RFC 9110, sections 7.6 and 7.8); our
+/// subprotocol has no capitals, so one comparison suffices.
 fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(wanted))

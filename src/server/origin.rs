@@ -1,4 +1,4 @@
-//! Whether a page of this origin may use a browser's cookies here.
+//! Whether a page's origin may use a browser's cookies here.
 
 use axum::http::HeaderMap;
 use axum::http::header::{HOST, ORIGIN};
@@ -14,8 +14,9 @@ pub(crate) struct WrongOrigin {
 
 /// Compares Origin with Host, then with the allow-list, exactly.
 ///
-/// Without an Origin header it passes: browsers always send one with a WebSocket (RFC 6455, section
-/// 10.2), and other programs hold no cookies of their users. `null` is an origin like any other.
+/// A request without an Origin header passes: browsers always send one with a WebSocket (RFC 6455,
+/// section 10.2), and other programs have no cookies of their users. `null` is an origin like any
+/// other.
 pub(crate) fn check(headers: &HeaderMap, allowed: &[String]) -> Result<(), WrongOrigin> {
     let mut origins = headers.get_all(ORIGIN).iter();
     let Some(origin) = origins.next() else { return Ok(()) };
@@ -28,8 +29,8 @@ pub(crate) fn check(headers: &HeaderMap, allowed: &[String]) -> Result<(), Wrong
     Err(WrongOrigin { origin: excerpt(text, 200), host: excerpt(host, 200) })
 }
 
-/// Whether `origin` is `http(s)://` and this very Host. The scheme cannot be compared: behind a
-/// proxy that ends TLS it is not known here.
+/// Whether `origin` is `http(s)://` and this Host. The scheme is not compared: behind a proxy that
+/// terminates TLS it is unknown here.
 fn is_of_host(origin: &str, host: &str) -> bool {
     let named = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
     named.is_some_and(|named| !named.is_empty() && named.eq_ignore_ascii_case(host))

@@ -26,7 +26,7 @@ impl RoutePath {
 
     /// The parameters' values if the whole of `path` is this route; a parameter is never empty.
     ///
-    /// Compared as received: no character that needs percent-encoding is legal in a group name, so
+    /// Compared as received: characters that need percent-encoding are illegal in group names, so
     /// nothing that needs decoding can match.
     pub(super) fn matches(&self, path: &str) -> Option<Parameters> {
         let mut parameters = Parameters::new();

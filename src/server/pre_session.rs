@@ -13,14 +13,14 @@ use crate::socket::{Decoder, Inbound};
 /// Time for a refused client to read its close frame and disconnect.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Pings, pongs and the close that may come before the hello. A client sends its hello at once; an
-/// endless run of control frames would only keep a place busy.
+/// Control frames allowed before the hello. Clients send their hello immediately; endless control
+/// frames would only occupy a place.
 const MAX_CONTROL_FRAMES: usize = 8;
 
 /// Bytes of one read while waiting for the hello.
 const READ: usize = 4096;
 
-/// What a hello holds. The token lives no longer than this.
+/// The content of a hello. The token is dropped with it.
 #[derive(Default)]
 pub(super) struct ParsedHello {
     pub(super) token: Option<String>,
@@ -31,7 +31,7 @@ pub(super) struct ParsedHello {
 pub(super) enum HelloError {
     /// The peer sent something else.
     Invalid(Disconnect),
-    /// The peer closed, or is gone.
+    /// The peer has closed or disconnected.
     Disconnected,
 }
 
@@ -55,7 +55,7 @@ impl PreSession {
 
     /// Waits for the hello, which must come first.
     ///
-    /// Decoded here, so that buffers that a large token made grow end with the session.
+    /// Decoded here, so that buffers grown by a large token are freed with the session.
     pub(super) async fn hello(&mut self) -> Result<ParsedHello, HelloError> {
         let mut input = std::mem::take(&mut self.leftover);
         let mut control_frames = 0;
@@ -84,7 +84,7 @@ impl PreSession {
                     Inbound::Close(code) => {
                         let echo =
                             code.map_or_else(Frame::close_empty, |code| Frame::close(code, ""));
-                        // Whether it arrives does not matter: the peer is done.
+                        // Whether it arrives does not matter: the peer is closing.
                         let _ = self.stream.write_all(echo.bytes()).await;
                         return Err(HelloError::Disconnected);
                     }
@@ -113,7 +113,7 @@ impl PreSession {
             while self.stream.read(&mut discarded).await? > 0 {}
             std::io::Result::Ok(())
         };
-        // A peer that does not read it has lost only the reason.
+        // A peer that does not read it only misses the reason.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
     }
 }

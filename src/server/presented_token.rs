@@ -1,4 +1,4 @@
-//! Where a handshake may carry a token, and whether a browser adds it by itself.
+//! Finds the token of a handshake, and whether browsers send it automatically.
 
 use axum::http::header::{AUTHORIZATION, COOKIE, HeaderMap};
 
@@ -8,7 +8,7 @@ use super::Settings;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct PresentedToken {
     pub(super) token: String,
-    /// Whether a browser adds it by itself, for any page: then the page's origin must be checked.
+    /// Whether browsers send it automatically for any page, so that the origin must be checked.
     pub(super) ambient: bool,
 }
 
@@ -34,7 +34,7 @@ pub(super) fn find(
         return None;
     }
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    // A JWT is made of characters that no URL encodes.
+    // A JWT consists of characters that URLs do not encode.
     let (_, token) = pairs.find(|(key, _)| key == name)?;
     Some(PresentedToken { token: token.to_owned(), ambient: false })
 }

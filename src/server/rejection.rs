@@ -1,9 +1,9 @@
-//! A WebSocket that is refused: its close frame, and what is counted and logged.
+//! The refusal of a WebSocket: its close frame, metric and log line.
 
 use crate::protocol::Disconnect;
 use crate::telemetry::RefusalReason;
 
-/// The close frame for a WebSocket, and what is counted and logged.
+/// The close frame, the label of the metric, the cause for the log.
 pub(super) struct Rejection {
     pub(super) disconnect: Disconnect,
     pub(super) reason: RefusalReason,

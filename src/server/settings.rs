@@ -14,7 +14,7 @@ pub struct Settings {
     pub public: SocketAddr,
     /// Most WebSockets; 0 = as many as the limit on open files allows, after a reserve.
     pub max_connections: usize,
-    /// Most connections that have not become a WebSocket yet; more wait in the listen queue.
+    /// The most connections that are not a WebSocket yet; more wait in the listen queue.
     pub max_handshakes: usize,
     /// Time for a request's headers to arrive.
     pub header_timeout: Duration,
@@ -24,7 +24,7 @@ pub struct Settings {
     pub token_cookie: String,
     /// Query parameter that may carry the token; empty = none. URLs end up in logs.
     pub token_parameter: String,
-    /// Origins that browsers may come from beside the request's own Host, exact, such as
+    /// Allowed origins in addition to the request's own Host, exact, such as
     /// `https://tienda.example`.
     pub allowed_origins: Vec<String>,
     /// The time within which clients reconnect, milliseconds in `welcome.retry_ms`.
@@ -46,9 +46,9 @@ pub struct Route {
     pub allow: Allow,
     /// Whether plain connections receive the errors of their calls.
     pub call_errors: bool,
-    /// Sent to plain connections first, as it is: one JSON object.
+    /// Sent first to plain connections, unchanged: one JSON object.
     pub welcome: Option<String>,
-    /// How plain connections see events: an index into the hub's shapes.
+    /// The shape of events on plain connections: an index into the hub's shapes.
     pub shape: u16,
 }
 
@@ -61,7 +61,7 @@ pub enum Allow {
     Token,
     /// As before, and any authenticated browser may choose path parameters in `join`.
     Anyone,
-    /// The hook alone. It sees the path and its parameters, and accepting confirms them.
+    /// Only the hook. It receives the path and its parameters, and confirms them by accepting.
     Hook,
 }
 

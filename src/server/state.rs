@@ -1,4 +1,4 @@
-//! What every handshake uses.
+//! Shared state of all handshakes.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use crate::shutdown::Shutdown;
 use crate::socket;
 use crate::telemetry::Metrics;
 
-/// The rooms and settings that the public listener works with.
+/// The rooms and settings that the public listener uses.
 pub(crate) struct Server {
     pub(crate) settings: Settings,
-    /// Limits of every connection, in force from its first frame on.
+    /// Limits of every connection, from its first frame on.
     pub(crate) connection: socket::Settings,
     /// Most WebSockets, after the limit on open files.
     pub(crate) max_connections: usize,
@@ -28,7 +28,7 @@ pub(crate) struct Server {
     pub(crate) shutdown: Shutdown,
 }
 
-/// A [`Server`] with its routes' paths split into segments once.
+/// A [`Server`] with parsed route paths.
 pub(super) struct Handshakes {
     pub(super) server: Server,
     paths: Vec<RoutePath>,

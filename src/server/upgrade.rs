@@ -1,4 +1,4 @@
-//! What is kept of a handshake's request, whose headers must not live as long as a socket.
+//! The stored part of a handshake's request, whose headers must not stay in memory with the socket.
 
 use std::net::IpAddr;
 
@@ -16,13 +16,13 @@ use crate::excerpt::excerpt;
 /// Characters of a path that logs and errors repeat.
 const PATH_EXCERPT: usize = 120;
 
-/// A handshake that was answered with 101, and is yet to be admitted.
+/// A handshake that was answered with 101 and is not admitted yet.
 pub(super) struct UpgradeRequest {
     /// Index of the route, and the values of its path parameters.
     pub(super) route: Option<(usize, Parameters)>,
     pub(super) token: Option<PresentedToken>,
     pub(super) origin: Result<(), WrongOrigin>,
-    /// What the hook would be asked; kept only where it may be asked.
+    /// The hook request; stored only if the hook may be asked.
     pub(super) hook_request: Option<HookRequest>,
     pub(super) offer: Offer,
     /// An excerpt, for the log.
@@ -56,7 +56,7 @@ impl UpgradeRequest {
     }
 }
 
-/// As much of a path as logs and errors repeat.
+/// The excerpt of a path for logs and errors.
 pub(super) fn path_excerpt(path: &str) -> String {
     excerpt(path, PATH_EXCERPT)
 }

@@ -1,4 +1,4 @@
-//! A WebSocket's way in: answers the handshake, then hands the socket to a shard or closes it.
+//! Answers WebSocket handshakes, then hands the socket to a shard or closes it.
 
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ use crate::http::{Place, ProblemKind, into_tcp};
 use crate::hub::NewConnection;
 use crate::telemetry::RefusalReason;
 
-/// Answers a handshake with 101 and decides the rest behind it: a browser cannot read the status or
-/// body of a handshake that fails, but it can read a close code.
+/// Answers a handshake with 101 before any other decision: a browser cannot read the status or body
+/// of a failed handshake, but it can read a close code.
 pub(super) async fn websocket(
     State(handshakes): State<Arc<Handshakes>>,
     mut request: Request,
@@ -37,7 +37,7 @@ pub(super) async fn websocket(
         let Ok(upgraded) = upgrade.await else { return };
         tokio::select! {
             () = handshakes.receive(upgraded, upgrade_request, &place) => {}
-            // It had not said its hello, and others need the place.
+            // It has not sent its hello, and others need the place.
             () = place.evicted() => {}
         }
     });
@@ -45,7 +45,7 @@ pub(super) async fn websocket(
 }
 
 impl Handshakes {
-    /// The HTTP error for a request that is no handshake.
+    /// The HTTP error for a request that is not a handshake.
     fn refuse_http(&self, request: &Request, error: HandshakeError) -> Response {
         let path = request.uri().path();
         if error == HandshakeError::NotAnUpgrade && self.route(path).is_none() {

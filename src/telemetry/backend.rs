@@ -1,4 +1,4 @@
-//! What is counted of requests to the back end.
+//! Metrics of requests to the back end.
 
 use std::time::Duration;
 
@@ -12,17 +12,17 @@ use super::registry::{MetricRegistry, header};
 /// The handles of the connect hook and of calls.
 #[derive(Debug)]
 pub struct BackendMetrics {
-    /// Calls that the back end is busy with.
+    /// Calls in flight.
     pub calls_in_flight: Gauge,
-    /// Calls that wait for their turn.
+    /// Calls waiting to be sent.
     pub calls_waiting: Gauge,
-    /// Connect hooks that the back end is busy with.
+    /// Hook requests in flight.
     pub hooks_in_flight: Gauge,
-    /// Connections that wait for theirs.
+    /// Hook requests waiting to be sent.
     pub hooks_waiting: Gauge,
-    /// Where the words on connections came from.
+    /// Hook verdicts, by source.
     pub hooks: Counters<HookSource>,
-    /// Times that the back end was given a rest after failing again and again.
+    /// How often the circuit breaker opened.
     pub breaks: Counter,
     /// By outcome, never by name: names of calls come from browsers.
     calls: Latencies,
@@ -35,34 +35,34 @@ type Latencies = [Histogram; BackendOutcome::ALL.len()];
 impl BackendMetrics {
     pub(super) fn new(to: &MetricRegistry<'_>) -> Self {
         Self {
-            calls_in_flight: to.measure("calls_in_flight", "Calls the back end is busy with."),
-            calls_waiting: to.measure("calls_waiting", "Calls that wait for their turn."),
-            hooks_in_flight: to.measure("hooks_in_flight", "Hooks the back end is busy with."),
-            hooks_waiting: to.measure("hooks_waiting", "Connections that wait for their hook."),
-            hooks: to.counters("hooks_total", "Words on connections by where they came from."),
-            breaks: to.count("hook_breaks_total", "Rests given to a back end that failed."),
+            calls_in_flight: to.measure("calls_in_flight", "Calls in flight."),
+            calls_waiting: to.measure("calls_waiting", "Calls waiting to be sent."),
+            hooks_in_flight: to.measure("hooks_in_flight", "Hook requests in flight."),
+            hooks_waiting: to.measure("hooks_waiting", "Hook requests waiting to be sent."),
+            hooks: to.counters("hooks_total", "Hook verdicts, by source."),
+            breaks: to.count("hook_breaks_total", "How often the circuit breaker opened."),
             calls: Latencies::default(),
             hook_answers: Latencies::default(),
         }
     }
 
-    /// Counts a call that took so long.
+    /// Records a call and its duration.
     pub fn called(&self, outcome: BackendOutcome, elapsed: Duration) {
         self.calls[outcome.index()].record(elapsed);
     }
 
-    /// Counts a hook that took so long.
+    /// Records a hook request and its duration.
     pub fn hooked(&self, outcome: BackendOutcome, elapsed: Duration) {
         self.hook_answers[outcome.index()].record(elapsed);
     }
 
     pub(super) fn render(&self, out: &mut String) {
         let both = [
-            ("groupcast_call_seconds", "Time of the back end for a call.", &self.calls),
-            ("groupcast_hook_seconds", "Time of the back end for a hook.", &self.hook_answers),
+            ("groupcast_call_seconds", "Duration of calls to the back end.", &self.calls),
+            ("groupcast_hook_seconds", "Duration of hook requests.", &self.hook_answers),
         ];
-        for (name, words, latencies) in both {
-            header(name, words, out);
+        for (name, description, latencies) in both {
+            header(name, description, out);
             for outcome in BackendOutcome::ALL {
                 let label = format!("outcome=\"{}\",", outcome.text());
                 latencies[outcome.index()].render(name, &label, out);

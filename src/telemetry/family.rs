@@ -1,11 +1,10 @@
-//! Metrics with one label of a fixed set: an array, so that the hot path indexes and never looks
-//! up.
+//! Metrics with one label of a fixed set: an array, so that the hot path needs no look-up.
 
 use std::marker::PhantomData;
 
 use metrics::{Counter, Gauge};
 
-/// A label whose values are known beforehand.
+/// A label with a fixed set of values.
 pub trait Label: Copy + 'static {
     /// The label's name in the exposition.
     const NAME: &'static str;
@@ -25,7 +24,7 @@ pub struct Counters<L>(Box<[Counter]>, PhantomData<fn(L)>);
 #[derive(Debug)]
 pub struct Gauges<L>(Box<[Gauge]>, PhantomData<fn(L)>);
 
-/// Counts one in a gauge for as long as it lives, however its holder ends.
+/// Counts one in a gauge until it is dropped.
 #[derive(Debug)]
 pub(crate) struct GaugeGuard(Gauge);
 

@@ -1,7 +1,7 @@
 //! A histogram of fixed size.
 //!
-//! The exporter's own keeps every sample until somebody asks for the metrics, so an instance that
-//! nobody scrapes would grow for ever, and it allocates on the way. This one is a row of atomics.
+//! The exporter's histogram keeps every sample until the metrics are scraped, so it allocates, and
+//! grows without limit if nothing scrapes. This one is an array of atomics.
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -16,7 +16,7 @@ const BOUNDS: [u64; 16] = [
 /// Durations, counted by size.
 #[derive(Debug, Default)]
 pub struct Histogram {
-    /// Samples up to each bound and above the one before; the last is for all beyond.
+    /// Samples per bucket; the last bucket has no upper bound.
     buckets: [AtomicU64; BOUNDS.len() + 1],
     sum_nanos: AtomicU64,
 }
@@ -27,7 +27,7 @@ impl Histogram {
         self.record_many(duration, 1);
     }
 
-    /// Counts one duration for each of `times` samples: a tick writes many publications of one age.
+    /// Records a duration `times` times: a turn writes many publications of one age.
     pub fn record_many(&self, duration: Duration, times: u64) {
         let micros = duration.as_micros() as u64;
         let bucket = BOUNDS.partition_point(|bound| *bound < micros);

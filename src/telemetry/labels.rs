@@ -1,7 +1,7 @@
 //! The fixed sets of label values.
 //!
-//! Rooms have richer types; these are what of them is counted. Telemetry comes before most rooms
-//! and cannot name their types, so the rooms map.
+//! Telemetry comes before most rooms and cannot name their types, so rooms map their types to
+//! these.
 
 use super::Label;
 use crate::event::TargetKind;
@@ -31,7 +31,7 @@ macro_rules! label {
 }
 
 label! {
-    /// How a connection speaks.
+    /// The protocol of a connection.
     Protocol = "protocol" {
         /// `groupcast.v1.json`.
         V1 = "v1",
@@ -59,19 +59,19 @@ impl Label for TargetKind {
 }
 
 label! {
-    /// Why a publication did not reach a connection that it was for.
+    /// Why a publication did not reach a receiver.
     DropReason = "reason" {
-        /// Too many of the group were waiting.
+        /// The group's capacity in the outbox was exceeded.
         Capacity = "capacity",
-        /// Too many bytes were waiting.
+        /// The byte limit of the outbox was exceeded.
         Bytes = "bytes",
-        /// It grew too old while waiting.
+        /// It expired in the outbox.
         Expired = "expired",
-        /// The route lists other events.
+        /// The route does not list the event.
         Unlisted = "unlisted",
-        /// The connection had not said its hello yet.
+        /// The connection had not sent its hello yet.
         Inactive = "inactive",
-        /// The connection ended while it was waiting.
+        /// The connection ended while it was queued.
         Closed = "closed",
     }
 }
@@ -83,71 +83,71 @@ label! {
         Missing = "missing",
         /// `exp` has passed.
         Expired = "expired",
-        /// `nbf` is to come.
+        /// `nbf` is in the future.
         NotYet = "not_yet",
-        /// Signed by somebody else, or altered.
+        /// Signed with another key, or altered.
         BadSignature = "bad_signature",
-        /// The header names another algorithm than the key's.
+        /// The header names a different algorithm than the key's.
         WrongAlgorithm = "wrong_algorithm",
         /// No key has the token's `kid`.
         UnknownKey = "unknown_key",
-        /// Meant for somebody else.
+        /// For another audience.
         WrongAudience = "wrong_audience",
-        /// Issued by somebody else.
+        /// From another issuer.
         WrongIssuer = "wrong_issuer",
-        /// A required claim is not there.
+        /// A required claim is missing.
         MissingClaim = "missing_claim",
-        /// No token, or a claim of the wrong form.
+        /// Not a token, or a claim of the wrong form.
         Malformed = "malformed",
         /// Longer than a token may be.
         TooLarge = "too_large",
         /// The claims make an illegal group name.
         IllegalName = "illegal_name",
-        /// The page is from somewhere else.
+        /// The page's origin is not allowed.
         Origin = "origin",
-        /// The connect hook said no.
+        /// The connect hook refused.
         Hook = "hook",
-        /// No back end has this key.
+        /// The API key is unknown.
         ApiKey = "api_key",
-        /// The key may not do this.
+        /// The API key lacks the right.
         ApiRight = "api_right",
     }
 }
 
 label! {
-    /// Why a call of a client came to nothing. Plain clients are not told, so it is counted.
+    /// Why a call failed. Plain clients are not notified, so it is counted.
     CallFailure = "reason" {
-        /// A plain frame that names nothing to call.
+        /// A plain frame that is not a call.
         NotACall = "not_a_call",
         /// No grant for it.
         Forbidden = "forbidden",
         /// No back end is configured.
         NoBackend = "no_backend",
-        /// Too many calls wait already.
+        /// Too many calls are waiting.
         Busy = "busy",
-        /// Too many calls of this user are under way.
+        /// Too many calls of this user are in flight.
         Limited = "limited",
         /// The back end refused it (4xx).
         Refused = "refused",
-        /// The back end failed at it (5xx).
+        /// The back end failed (5xx).
         Failed = "failed",
         /// The back end did not answer in time.
         Timeout = "timeout",
         /// The back end cannot be reached.
         Unreachable = "unreachable",
-        /// The back end answered something that is no answer to a call.
+        /// The back end's answer was invalid.
         BadAnswer = "bad_answer",
     }
 }
 
 label! {
-    /// How a request to the back end ended.
+    /// The outcome of a request to the back end.
     BackendOutcome = "outcome" {
-        /// It did what was asked, or said who it is.
+        /// Carried out, or the user was identified.
         Accepted = "accepted",
         /// It refused (4xx).
         Refused = "refused",
-        /// It failed (5xx), or its answer is of no use.
+        /// It failed (5xx), or its answer was invalid.
         Failed = "failed",
         /// It did not answer in time.
         Timeout = "timeout",
@@ -157,55 +157,55 @@ label! {
 }
 
 label! {
-    /// Where the word on a connection came from.
+    /// The source of a hook verdict.
     HookSource = "source" {
         /// The back end was asked.
         Asked = "asked",
-        /// It was asked for another connection at the same moment.
+        /// A request for another connection was in flight.
         Shared = "shared",
-        /// It was asked a short while ago.
+        /// Cached by this instance.
         Cached = "cached",
-        /// Another instance asked a short while ago.
+        /// Cached by another instance.
         Recalled = "recalled",
-        /// Nobody was asked: too many wait, or the back end does not answer anybody.
+        /// Not asked: too many requests wait, or the circuit breaker is open.
         Nowhere = "nowhere",
     }
 }
 
 label! {
-    /// What became of an entry of a durable source.
+    /// The outcome of an entry of a durable source.
     EntryFate = "fate" {
         /// Sent to the group, user or connection that it was for.
         Sent = "sent",
-        /// Waits for somebody to listen again.
+        /// Parked until an instance listens.
         Parked = "parked",
-        /// Nobody listens, nor did lately.
+        /// No listener, now or recently.
         NoListener = "no_listener",
-        /// Removed without being sent: it says nothing, or was sent before.
+        /// Removed without being sent: malformed, or sent before.
         Removed = "removed",
         /// Another instance was faster.
         TakenElsewhere = "taken_elsewhere",
-        /// Stays where it is; counted each time.
+        /// Could not be sent and stays; counted each time.
         LeftInSource = "left_in_source",
     }
 }
 
 label! {
-    /// Why Django's consumers were not sent an event.
+    /// Why an event was not sent to Django's consumers.
     DjangoDrop = "reason" {
         /// Too many events waited to be sent.
         Queue = "queue",
-        /// Its `type` names no handler of a project.
+        /// Its `type` names no handler.
         Type = "type",
         /// A mailbox was at Django's capacity; counted for each mailbox.
         Capacity = "capacity",
-        /// Redis refused, or did not answer; then it may have been sent.
+        /// Redis refused it, or did not answer; then it may have been sent.
         Redis = "redis",
     }
 }
 
 label! {
-    /// Why a connection was turned away at the front door.
+    /// Why a connection was refused.
     RefusalReason = "reason" {
         /// The instance is full.
         Full = "full",
@@ -215,21 +215,21 @@ label! {
         NoRoute = "no_route",
         /// The request is no WebSocket handshake.
         BadHandshake = "bad_handshake",
-        /// Token or origin were not accepted; [`AuthFailure`] says why.
+        /// Token or origin were not accepted; see [`AuthFailure`].
         Unauthorized = "unauthorized",
-        /// The headers did not come in time.
+        /// The headers did not arrive in time.
         Timeout = "timeout",
         /// It was silent while others needed its place.
         Silent = "silent",
-        /// The instance is going away.
+        /// The instance is shutting down.
         Draining = "draining",
-        /// The back end could not say who it is.
+        /// The connect hook failed.
         Backend = "backend",
     }
 }
 
 impl AuthFailure {
-    /// The value whose text is `cause`, such as one of the identity room's words.
+    /// The value whose text is `cause`.
     pub fn from_cause(cause: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|failure| failure.text() == cause)
     }

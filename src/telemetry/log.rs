@@ -1,4 +1,4 @@
-//! How logs are written: one line an event, as text for people or JSON for machines.
+//! Logs: one line per event, as text for people or JSON for machines.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::excerpt::printable;
 
-/// Lines that wait for a slow reader of the log: about a megabyte.
+/// Lines queued for a slow reader of the log: about a megabyte.
 ///
 /// A pipe that nobody reads must not stop shards: more lines than this are dropped.
 const WAITING_LINES: usize = 8192;
@@ -19,17 +19,18 @@ const WAITING_LINES: usize = 8192;
 pub struct LogSettings {
     /// A level, or directives such as `info,groupcast::hub=debug`.
     pub filter: String,
-    /// For whom.
+    /// The format.
     pub format: LogFormat,
 }
 
-/// Who reads the logs.
+/// The format of the logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
-    /// People. To stderr, so that a command's own output can be piped.
+    /// For people. Written to stderr, so that a command's own output can be piped.
     Text,
-    /// Machines. To stdout, one object a line; the first one names the listeners' addresses.
+    /// For machines. Written to stdout, one object per line; the first one has the listeners'
+    /// addresses.
     Json,
 }
 
@@ -43,15 +44,15 @@ pub enum LogError {
     Filter {
         /// As given.
         filter: String,
-        /// What the reader says.
+        /// The parser's error.
         source: tracing_subscriber::filter::ParseError,
     },
-    /// Somebody else logs in this process already.
+    /// A logger was already installed in this process.
     #[error("logging is already set up in this process")]
     AlreadySet(#[source] tracing_subscriber::util::TryInitError),
 }
 
-/// Keeps the log being written; what waits is written when it is dropped, within a second.
+/// Keeps the log open. Dropping it writes queued lines, within a second.
 #[derive(Debug)]
 #[must_use = "the log ends when this is dropped"]
 pub struct LogGuard(#[expect(dead_code, reason = "held for its drop")] WorkerGuard);
@@ -63,12 +64,12 @@ impl Default for LogSettings {
 }
 
 impl LogSettings {
-    /// Whether the filter can be read.
+    /// Checks the filter.
     pub fn check(&self) -> Result<(), LogError> {
         self.env_filter().map(drop)
     }
 
-    /// Logs from here on, for the whole process, from a thread of its own.
+    /// Starts logging for the whole process, on a separate thread.
     pub fn start(&self) -> Result<LogGuard, LogError> {
         use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -107,8 +108,8 @@ fn writer(to: impl io::Write + Send + 'static) -> (PrintableLines, WorkerGuard) 
     (PrintableLines(writer), guard)
 }
 
-/// Writes each event as one printable line, whatever its fields hold: a path, an origin or an
-/// answer of the back end must not forge a line, reverse one, or drive the operator's terminal.
+/// Writes each event as one printable line. A path, an origin or an answer of the back end must not
+/// forge or reverse a line, or control the operator's terminal.
 #[derive(Clone)]
 struct PrintableLines(NonBlocking);
 
@@ -121,7 +122,7 @@ impl<'a> MakeWriter<'a> for PrintableLines {
 }
 
 impl io::Write for PrintableLines {
-    /// The subscriber writes a whole event at a time.
+    /// The subscriber writes one complete event per call.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         self.0.write_all(printable_line(&String::from_utf8_lossy(event)).as_bytes())?;
         Ok(event.len())
@@ -132,7 +133,7 @@ impl io::Write for PrintableLines {
     }
 }
 
-/// `event` with its final line break alone, and colours the only escape sequences.
+/// `event` without line breaks but the last, and without escape sequences except colours.
 fn printable_line(event: &str) -> String {
     let text = event.strip_suffix('\n').unwrap_or(event);
     let mut line = String::with_capacity(event.len());
@@ -151,7 +152,7 @@ fn printable_line(event: &str) -> String {
     line
 }
 
-/// Bytes of the escape sequence for a colour with which `text` begins, 0 if it begins with none.
+/// The length of the colour escape sequence at the beginning of `text`; 0 = none.
 fn colour_len(text: &str) -> usize {
     let Some(parameters) = text.strip_prefix("\u{1b}[") else { return 0 };
     let length = parameters.find(|c: char| !c.is_ascii_digit() && c != ';');

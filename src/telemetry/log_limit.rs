@@ -1,4 +1,4 @@
-//! A limit on log lines about what foreign input causes: one a second, however much of it arrives.
+//! Limits log lines caused by external input to one per second.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,18 +7,18 @@ use std::time::{Duration, Instant};
 /// Shortest time between two lines.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Any moment that is not after the first use.
+/// A moment before the first use.
 static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// Lets one line of a kind pass each second. What it holds back is counted in metrics.
+/// Allows one line of a kind per second. What it suppresses is counted in metrics.
 #[derive(Debug, Default)]
 pub(crate) struct LogLimit {
-    /// Milliseconds after the origin before which nothing passes.
+    /// Milliseconds after the origin until which lines are suppressed.
     closed_until: AtomicU64,
 }
 
 impl LogLimit {
-    /// Whether a line may be written now; the next one then waits for a second.
+    /// Whether a line may be written now. If so, further lines are suppressed for a second.
     pub(crate) fn allows(&self) -> bool {
         self.allows_at(ORIGIN.elapsed())
     }

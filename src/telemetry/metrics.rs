@@ -16,13 +16,13 @@ use super::registry::{MetricRegistry, header};
 use super::requests::RequestMetrics;
 use crate::event::TargetKind;
 
-/// The close codes that are told apart; any other is counted as `other`.
+/// The close codes with their own label; any other is counted as `other`.
 const CLOSE_CODES: [u16; 18] = [
     1000, 1001, 1002, 1005, 1006, 1007, 1009, 1012, 4400, 4401, 4403, 4409, 4413, 4500, 4503, 4504,
     4508, 4529,
 ];
 
-/// The handles of one gateway. Rooms share it in an `Arc` and count on its fields.
+/// The handles of one gateway, shared by its rooms.
 pub struct Metrics {
     /// Open WebSockets.
     pub connections: Gauges<Protocol>,
@@ -30,19 +30,19 @@ pub struct Metrics {
     pub groups: Gauge,
     /// Bytes waiting in all outboxes.
     pub outbox_bytes: Gauge,
-    /// Requests of connections (joins, sends, calls) that wait to be served.
+    /// Requests of connections (joins, sends, calls) waiting to be served.
     pub requests_waiting: Gauge,
     /// Publications that arrived at the hub.
     pub publications: Counters<TargetKind>,
-    /// Publications handed to sockets, one for each connection.
+    /// Publications written to sockets, counted per connection.
     pub deliveries: Counter,
     /// Publications that did not reach a connection.
     pub dropped: Counters<DropReason>,
-    /// Groups in which a connection was told of a gap.
+    /// Gaps sent to connections.
     pub gaps: Counter,
-    /// Calls that came to nothing.
+    /// Failed calls.
     pub calls_failed: Counters<CallFailure>,
-    /// Memberships begun.
+    /// Memberships started.
     pub joins: Counter,
     /// Write calls on sockets.
     pub writes: Counter,
@@ -52,13 +52,13 @@ pub struct Metrics {
     pub publish_to_write: Histogram,
     /// Tokens, keys and origins that were not accepted.
     pub auth_failures: Counters<AuthFailure>,
-    /// Connections turned away at the front door.
+    /// Refused connections.
     pub refusals: Counters<RefusalReason>,
-    /// What the layer counts.
+    /// Metrics of the layer.
     pub layer: LayerMetrics,
-    /// What is counted of the back end.
+    /// Metrics of the back end.
     pub backend: BackendMetrics,
-    /// What the bridge counts.
+    /// Metrics of sources and Django's channel layer.
     pub channels: Arc<ChannelsMetrics>,
     closes: [Counter; CLOSE_CODES.len()],
     closes_other: Counter,
@@ -70,17 +70,17 @@ pub struct Metrics {
 /// The handles of the channel layer.
 #[derive(Debug, Clone)]
 pub struct LayerMetrics {
-    /// 1 while publications come back from the layer.
+    /// 1 while probes return through the layer.
     pub delivering: Gauge,
-    /// Between the sending of the newest probe and its return.
+    /// Round trip of the latest probe.
     pub probe_seconds: Gauge,
-    /// Counts the Redis servers, and the data sets, that the cluster has seen.
+    /// Changes whenever Redis or its data is replaced.
     pub generation: Gauge,
     /// Other instances that deliver.
     pub peers: Gauge,
-    /// Messages that arrived and found no room.
+    /// Messages dropped for lack of room.
     pub lost: Counter,
-    /// Times that the subscription was lost, each a gap in every group.
+    /// How often the subscription was lost; each is a gap in every group.
     pub resubscribed: Counter,
     /// Messages that are neither an envelope nor an event.
     pub unreadable: Counter,
@@ -94,16 +94,16 @@ pub struct ShardMetrics {
 }
 
 impl Metrics {
-    /// Fresh metrics, all at zero, labelled ones with every value.
+    /// New metrics, all at zero, with every label value.
     pub fn new() -> Self {
         let recorder = PrometheusBuilder::new().build_recorder();
         let to = MetricRegistry::new(&recorder);
-        let closes = "Connections ended by their close code.";
+        let closes = "Closed connections, by close code.";
         let close = |code: &str| to.counter("closes_total", Unit::Count, closes, &[("code", code)]);
         let metrics = Self {
             connections: to.gauges("connections", "Open WebSockets."),
             groups: to.gauge("groups", Unit::Count, "Groups with a connection here.", &[]),
-            outbox_bytes: to.gauge("outbox_bytes", Unit::Bytes, "Bytes waiting in outboxes.", &[]),
+            outbox_bytes: to.gauge("outbox_bytes", Unit::Bytes, "Bytes queued in outboxes.", &[]),
             requests_waiting: to.gauge(
                 "requests_waiting",
                 Unit::Count,
@@ -111,11 +111,11 @@ impl Metrics {
                 &[],
             ),
             publications: to.counters("publications_total", "Publications that arrived here."),
-            deliveries: to.count("deliveries_total", "Publications handed to sockets."),
-            dropped: to.counters("dropped_total", "Publications that missed a connection."),
-            gaps: to.count("gaps_total", "Gaps told to connections."),
-            calls_failed: to.counters("calls_failed_total", "Calls that came to nothing."),
-            joins: to.count("joins_total", "Memberships begun."),
+            deliveries: to.count("deliveries_total", "Publications written to sockets."),
+            dropped: to.counters("dropped_total", "Publications that did not reach a connection."),
+            gaps: to.count("gaps_total", "Gaps sent to connections."),
+            calls_failed: to.counters("calls_failed_total", "Failed calls."),
+            joins: to.count("joins_total", "Memberships started."),
             writes: to.count("writes_total", "Write calls on sockets."),
             bytes_written: to.counter(
                 "bytes_written_total",
@@ -129,14 +129,15 @@ impl Metrics {
                 probe_seconds: to.gauge(
                     "layer_probe_seconds",
                     Unit::Seconds,
-                    "From the sending of the newest probe to its return.",
+                    "Round trip of the latest probe.",
                     &[],
                 ),
-                generation: to.measure("layer_generation", "Redis servers and data sets seen."),
+                generation: to
+                    .measure("layer_generation", "Changes whenever Redis or its data is replaced."),
                 peers: to.measure("layer_peers", "Other instances that deliver."),
-                lost: to.count("layer_lost_total", "Messages that found no room on arrival."),
+                lost: to.count("layer_lost_total", "Messages dropped for lack of room."),
                 resubscribed: to.count("layer_subscription_lost_total", "Subscriptions lost."),
-                unreadable: to.count("layer_unreadable_total", "Messages that say nothing."),
+                unreadable: to.count("layer_unreadable_total", "Malformed messages."),
             },
             backend: BackendMetrics::new(&to),
             channels: Arc::new(ChannelsMetrics::new(&to)),
@@ -144,7 +145,7 @@ impl Metrics {
                 "auth_failures_total",
                 "Tokens, keys and origins that were not accepted.",
             ),
-            refusals: to.counters("refusals_total", "Connections turned away at the front door."),
+            refusals: to.counters("refusals_total", "Refused connections."),
             closes: CLOSE_CODES.map(|code| close(&code.to_string())),
             closes_other: close("other"),
             requests: RequestMetrics::default(),
@@ -158,23 +159,23 @@ impl Metrics {
     fn describe_process(&self) {
         let to = MetricRegistry::new(&self.recorder);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let words = "When the process started, seconds since 1970.";
-        to.gauge("start_time_seconds", Unit::Seconds, words, &[]).set(now.as_secs_f64());
+        let description = "When the process started, seconds since 1970.";
+        to.gauge("start_time_seconds", Unit::Seconds, description, &[]).set(now.as_secs_f64());
         let version = [("version", env!("CARGO_PKG_VERSION"))];
-        to.gauge("build_info", Unit::Count, "Always 1; the label tells the build.", &version)
+        to.gauge("build_info", Unit::Count, "Always 1; the label has the version.", &version)
             .set(1.0);
     }
 
     /// The handles of the shard with this number.
     pub fn shard(&self, number: usize) -> ShardMetrics {
-        let words = "Commands and publications waiting for a shard.";
+        let description = "Commands and publications waiting for a shard.";
         let label = [("shard", number.to_string())];
         let label = label.each_ref().map(|(name, value)| (*name, value.as_str()));
         ShardMetrics {
             inbox: MetricRegistry::new(&self.recorder).gauge(
                 "inbox_length",
                 Unit::Count,
-                words,
+                description,
                 &label,
             ),
         }
@@ -190,16 +191,16 @@ impl Metrics {
 
     /// Counts one request that was answered with `status` after `elapsed`.
     ///
-    /// `route` is the template, such as `/groups/{name}/send`; a path as it came would let anyone
-    /// make time series without end.
+    /// `route` is the template, such as `/groups/{name}/send`: with real paths anyone could create
+    /// unlimited time series.
     pub fn http_request(&self, route: &str, status: u16, elapsed: Duration) {
         self.requests.count(route, status, elapsed, || {
             let labels = [("route", route), ("status", &status.to_string())];
-            let words = "Requests to the API by route and status.";
+            let description = "Requests to the API by route and status.";
             MetricRegistry::new(&self.recorder).counter(
                 "http_requests_total",
                 Unit::Count,
-                words,
+                description,
                 &labels,
             )
         });

@@ -1,7 +1,7 @@
-//! What the gateway tells its operators: metrics by name, and how logs are written.
+//! Metrics and logs.
 //!
-//! Metrics are handles, made once and handed to the rooms. The global recorder stays unused:
-//! several gateways may live in one process, and a look-up per delivery would cost more than the
+//! Metrics are handles, created once and passed to the rooms. The global recorder is unused:
+//! several gateways may run in one process, and a look-up per delivery would cost more than the
 //! delivery.
 
 mod backend;

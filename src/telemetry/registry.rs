@@ -1,11 +1,11 @@
-//! Makes the handles of metrics, and describes each where it is made.
+//! Creates the handles of metrics with their descriptions.
 
 use metrics::{Counter, Gauge, Key, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::PrometheusRecorder;
 
 use super::family::{Counters, Gauges, Label};
 
-/// Registers on one recorder, each name with its unit and its words.
+/// Registers metrics on one recorder, with unit and description.
 pub(super) struct MetricRegistry<'a>(&'a PrometheusRecorder);
 
 impl<'a> MetricRegistry<'a> {
@@ -13,33 +13,35 @@ impl<'a> MetricRegistry<'a> {
         Self(recorder)
     }
 
-    pub(super) fn counters<L: Label>(&self, name: &str, words: &'static str) -> Counters<L> {
+    pub(super) fn counters<L: Label>(&self, name: &str, description: &'static str) -> Counters<L> {
         Counters::new(|label: &L| {
-            self.counter(name, Unit::Count, words, &[(L::NAME, label.text())])
+            self.counter(name, Unit::Count, description, &[(L::NAME, label.text())])
         })
     }
 
-    pub(super) fn gauges<L: Label>(&self, name: &str, words: &'static str) -> Gauges<L> {
-        Gauges::new(|label: &L| self.gauge(name, Unit::Count, words, &[(L::NAME, label.text())]))
+    pub(super) fn gauges<L: Label>(&self, name: &str, description: &'static str) -> Gauges<L> {
+        Gauges::new(|label: &L| {
+            self.gauge(name, Unit::Count, description, &[(L::NAME, label.text())])
+        })
     }
 
-    pub(super) fn count(&self, name: &str, words: &'static str) -> Counter {
-        self.counter(name, Unit::Count, words, &[])
+    pub(super) fn count(&self, name: &str, description: &'static str) -> Counter {
+        self.counter(name, Unit::Count, description, &[])
     }
 
-    pub(super) fn measure(&self, name: &str, words: &'static str) -> Gauge {
-        self.gauge(name, Unit::Count, words, &[])
+    pub(super) fn measure(&self, name: &str, description: &'static str) -> Gauge {
+        self.gauge(name, Unit::Count, description, &[])
     }
 
     pub(super) fn counter(
         &self,
         name: &str,
         unit: Unit,
-        words: &'static str,
+        description: &'static str,
         labels: &[(&'static str, &str)],
     ) -> Counter {
         let key = key(name, labels);
-        self.0.describe_counter(key.name_shared(), Some(unit), words.into());
+        self.0.describe_counter(key.name_shared(), Some(unit), description.into());
         self.0.register_counter(&key, &METADATA)
     }
 
@@ -47,11 +49,11 @@ impl<'a> MetricRegistry<'a> {
         &self,
         name: &str,
         unit: Unit,
-        words: &'static str,
+        description: &'static str,
         labels: &[(&'static str, &str)],
     ) -> Gauge {
         let key = key(name, labels);
-        self.0.describe_gauge(key.name_shared(), Some(unit), words.into());
+        self.0.describe_gauge(key.name_shared(), Some(unit), description.into());
         self.0.register_gauge(&key, &METADATA)
     }
 }
@@ -67,7 +69,7 @@ fn key(name: &str, labels: &[(&'static str, &str)]) -> Key {
     Key::from_parts(format!("groupcast_{name}"), labels)
 }
 
-/// Appends the head of a histogram, which the recorder does not know.
-pub(super) fn header(name: &str, words: &str, out: &mut String) {
-    out.push_str(&format!("# HELP {name} {words}\n# TYPE {name} histogram\n"));
+/// Appends the head of a histogram, which the recorder does not manage.
+pub(super) fn header(name: &str, description: &str, out: &mut String) {
+    out.push_str(&format!("# HELP {name} {description}\n# TYPE {name} histogram\n"));
 }

@@ -1,4 +1,4 @@
-//! Requests to the API: how many by route and status, and how long they took.
+//! Metrics of API requests: number by route and status, and duration.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,15 +8,14 @@ use parking_lot::RwLock;
 
 use super::histogram::Histogram;
 
-/// By route template. Requests, not deliveries: a read lock each is nothing.
+/// By route template. A read lock per request is cheap.
 #[derive(Debug, Default)]
 pub(super) struct RequestMetrics(RwLock<BTreeMap<Box<str>, RouteLatency>>);
 
 #[derive(Debug, Default)]
 struct RouteLatency {
     latency: Histogram,
-    /// The few statuses with which it has answered. Registering a counter writes and hashes its
-    /// description and labels, so that is done once.
+    /// The statuses it has answered. Registering a counter is expensive, so it is done once.
     statuses: Vec<(u16, Counter)>,
 }
 
@@ -27,8 +26,7 @@ impl RouteLatency {
 }
 
 impl RequestMetrics {
-    /// Counts one request; `register` makes the counter of a route and status seen for the first
-    /// time.
+    /// Counts one request. `register` creates the counter of a new route and status.
     pub(super) fn count(
         &self,
         route: &str,
