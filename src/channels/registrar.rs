@@ -224,6 +224,7 @@ impl GroupRegistrar {
                 .address(group, &mut keys)
                 .number("held_ms", millis(held_for))
                 .number("parked", keys.place(names.waiting(group)))
+                .number("parked_mark", keys.place(names.waited(group)))
                 .text("loss", loss);
             if let Some(mailbox) = self.0.addresses.mailbox(group) {
                 table = table

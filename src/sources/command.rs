@@ -146,7 +146,8 @@ impl DrainCommand<'_> {
         let names = self.redis.names();
         let table = table
             .number("held", keys.place(names.held(group)))
-            .number("parked", keys.place(names.waiting(group)));
+            .number("parked", keys.place(names.waiting(group)))
+            .number("parked_mark", keys.place(names.waited(group)));
         let table = match self.addresses.of(group) {
             Some((registry, member)) => {
                 table.number("registry", keys.place(registry)).text("member", member)

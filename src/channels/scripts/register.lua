@@ -4,7 +4,7 @@
 --   registry, member   where senders look for it, and what they find there (nil = they are not to)
 --   held, held_ms      the key that marks it as held, and for how long
 --   numbering, log     its history (nil = it has none)
---   parked             what is parked for it
+--   parked, parked_mark   what is parked for it, and that something is or was
 --   channel            where its publications go
 --   loss               the envelope that announces possible losses of the group
 --   mailbox, mark      where senders write events for it, and the entry that announces the same
@@ -30,7 +30,8 @@ local function announce_loss(group)
 end
 
 local function register(group)
-  local held, parked = KEYS[group.held], KEYS[group.parked]
+  local held = KEYS[group.held]
+  local parked, parked_mark = KEYS[group.parked], KEYS[group.parked_mark]
   local was_held = redis.call('EXISTS', held) == 1
   -- Takes no memory, and lifts the check of 'maxmemory' from what follows: a group that is not
   -- found when Redis is full would not be found afterwards either.
@@ -50,8 +51,12 @@ local function register(group)
     end
   end
   -- A refresh may come while this instance's own subscription is lost.
-  if redis.call('EXISTS', parked) == 1 and listeners(group.channel) > 0 then
-    release(group.channel, parked)
+  if listeners(group.channel) > 0 then
+    if expired_unseen(parked, parked_mark) then
+      redis.call('PUBLISH', control, group.loss)
+    elseif redis.call('EXISTS', parked) == 1 then
+      release(group.channel, parked, parked_mark)
+    end
   end
 end
 

@@ -167,6 +167,12 @@ impl Names {
         self.group_key("waiting", group)
     }
 
+    /// A string with a time to live, longer than that of [`Names::waiting`]: publications wait there,
+    /// or did until they expired.
+    pub(crate) fn waited(&self, group: &GroupName) -> String {
+        self.group_key("waited", group)
+    }
+
     /// A string with a time to live: an instance holds the group, or did until lately.
     pub(crate) fn held(&self, group: &GroupName) -> String {
         self.group_key("held", group)

@@ -38,8 +38,8 @@ end
 --   size         publications kept
 --   log_ms       how long they are
 --   numbering_ms how long their numbering is
--- Returns epoch, offset and the number of receivers. Whatever can fail fails before the first
--- write, except for missing rights.
+-- Returns epoch and offset. Whatever can fail fails before the first write,
+-- except for missing rights.
 local function append_and_publish(generation, history, channel, envelope)
   local epoch, offset, overflows = read_position(generation, history)
   local next_offset = string.format('%.0f', tonumber(offset) + 1)
@@ -50,6 +50,6 @@ local function append_and_publish(generation, history, channel, envelope)
   redis.call('HSET', history.numbering, 'epoch', epoch, 'offset', next_offset, 'doubt', overflows)
   redis.call('PEXPIRE', history.numbering, history.numbering_ms)
   local positioned = '\2' .. epoch .. ' ' .. next_offset .. '\n' .. envelope
-  local receivers = redis.call('PUBLISH', channel, positioned)
-  return epoch, next_offset, receivers
+  redis.call('PUBLISH', channel, positioned)
+  return epoch, next_offset
 end

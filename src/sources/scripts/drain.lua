@@ -25,7 +25,7 @@
 --                  'loss': an announcement of possible losses, on the control channel
 --   channel, envelope   (the channel of a loss is that of its group, nil = no single one)
 --   held           of groups: marks the group as held
---   parked         of groups: what is parked for it
+--   parked, parked_mark   of groups: what is parked for it, and that something is or was
 --   registry, member   of groups: what senders find (nil = nothing)
 --   numbering, log                 of a loss: of its group's history (nil = it has none)
 --   numbering, log, size, log_ms, numbering_ms, overflow_field   of groups with history: see
@@ -71,7 +71,7 @@ local function park_or_drop(publication)
   end
   local parked = KEYS[publication.parked]
   if redis.call('LLEN', parked) >= settings.max_parked then return 'left_in_source' end
-  park(parked, publication.envelope, settings.parked_ms)
+  park(parked, KEYS[publication.parked_mark], publication.envelope, settings.parked_ms)
   return 'parked'
 end
 
@@ -79,12 +79,12 @@ local publish = {}
 
 function publish.group(publication)
   local channel, parked = publication.channel, KEYS[publication.parked]
+  if listeners(channel) == 0 then return park_or_drop(publication) end
   if redis.call('EXISTS', parked) == 1 then
-    if listeners(channel) == 0 then return park_or_drop(publication) end
-    release(channel, parked)
+    release(channel, parked, KEYS[publication.parked_mark])
   end
-  if redis.call('PUBLISH', channel, publication.envelope) > 0 then return 'sent' end
-  return park_or_drop(publication)
+  redis.call('PUBLISH', channel, publication.envelope)
+  return 'sent'
 end
 
 function publish.history(publication)
@@ -94,9 +94,9 @@ function publish.history(publication)
     numbering_ms = publication.numbering_ms, overflow_field = publication.overflow_field,
     generation_key = generation_key, random = settings.random,
   }
-  local _, _, receivers =
-    append_and_publish(settings.generation, history, publication.channel, publication.envelope)
-  if receivers == 0 and publication.registry
+  local channel = publication.channel
+  append_and_publish(settings.generation, history, channel, publication.envelope)
+  if publication.registry and listeners(channel) == 0
     and redis.call('EXISTS', KEYS[publication.held]) == 0 then
     redis.call('ZREM', KEYS[publication.registry], publication.member)
   end
@@ -105,14 +105,16 @@ end
 
 -- A connection is there or not.
 function publish.connection(publication)
-  local receivers = redis.call('PUBLISH', publication.channel, publication.envelope)
-  return receivers > 0 and 'sent' or 'no_listener'
+  if listeners(publication.channel) == 0 then return 'no_listener' end
+  redis.call('PUBLISH', publication.channel, publication.envelope)
+  return 'sent'
 end
 
 -- Every instance listens, unless it is just coming back.
 function publish.everywhere(publication)
-  local receivers = redis.call('PUBLISH', publication.channel, publication.envelope)
-  return receivers > 0 and 'sent' or 'left_in_source'
+  if listeners(publication.channel) == 0 then return 'left_in_source' end
+  redis.call('PUBLISH', publication.channel, publication.envelope)
+  return 'sent'
 end
 
 function publish.loss(publication)

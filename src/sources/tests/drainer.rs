@@ -11,7 +11,7 @@ use crate::event::{Position, Recovery};
 /// The mailbox of all groups.
 const BOX: &str = "asgigroupcast.groupcast.0!";
 const SALA: &str = "groupcast.groupcast.0!sala_1";
-const OTRA: &str = "groupcast.groupcast.0!sala_2";
+pub(super) const OTRA: &str = "groupcast.groupcast.0!sala_2";
 const PEDIDO: &str = "groupcast.groupcast.0!pedido.1";
 const NUMBERING: &str = "groupcast:numbering:{pedido.1}";
 

@@ -1,7 +1,9 @@
 //! What a source held and nobody can have is told to those concerned, at its place among the
 //! events.
 
-use super::drainer::{bench, card};
+use std::io::Write as _;
+
+use super::drainer::{OTRA, bench, card};
 use super::instances::{BOX, SALA, draining, only_ingress};
 use super::*;
 
@@ -117,4 +119,45 @@ async fn a_missing_member_is_a_gap_behind_what_senders_wrote_while_it_was_there(
     let expected = ["n1", "n2", r#"gap in ["sala_1"]"#, "n4"];
     assert_eq!(bench.instance.take(4).await, expected);
     assert_eq!(card(&server), ":0\r\n");
+}
+
+#[tokio::test]
+async fn parked_entries_that_expired_are_a_gap_for_those_who_come_back() {
+    let server = RedisServer::start();
+    let mut bench = bench(&server).await;
+    let registrar = bench.registrar();
+    // As an instance leaves it that was killed.
+    server.ask(&["SET", "groupcast:held:{sala_1}", ""]);
+    server.ask(&["ZADD", "asgi:group:sala_1", "1", SALA]);
+    write(&server, BOX, 1..=2, &[&[SALA]]);
+    bench.look().await;
+    assert_eq!(bench.instance.count("parked"), 2);
+    assert_eq!(server.ask(&["PEXPIRE", "groupcast:waiting:{sala_1}", "1"]), ":1\r\n");
+    until("they expire", || server.ask(&["EXISTS", "groupcast:waiting:{sala_1}"]) == ":0\r\n")
+        .await;
+    bench.listen(&["sala_1"]).await;
+    registrar.register(&groups(&["sala_1"])).await.unwrap();
+    assert_eq!(bench.instance.next().await, r#"gap in ["sala_1"]"#);
+    registrar.refresh(true).await.unwrap();
+    write(&server, BOX, 3..=3, &[&[SALA]]);
+    bench.look().await;
+    assert_eq!(bench.instance.next().await, "n3", "reported once");
+}
+
+#[tokio::test]
+async fn a_foreign_subscriber_of_patterns_is_no_listener() {
+    let server = RedisServer::start();
+    let mut bench = bench(&server).await;
+    let address = server.url().rsplit('/').next().unwrap().to_owned();
+    let mut monitor = std::net::TcpStream::connect(address).unwrap();
+    monitor.write_all(b"PSUBSCRIBE *\r\n").unwrap();
+    until("it subscribes", || server.ask(&["PUBSUB", "NUMPAT"]) == ":1\r\n").await;
+    server.ask(&["SET", "groupcast:held:{sala_1}", ""]);
+    write(&server, BOX, 1..=2, &[&[SALA, OTRA]]);
+    bench.look().await;
+    assert_eq!((bench.instance.count("parked"), bench.instance.count("sent")), (2, 0));
+    bench.listen(&["sala_1"]).await;
+    write(&server, BOX, 3..=3, &[&[SALA]]);
+    bench.look().await;
+    assert_eq!(bench.instance.take(3).await, numbers(1..=3));
 }
