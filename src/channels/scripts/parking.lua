@@ -1,7 +1,7 @@
 -- Publications that are parked until somebody listens to their group.
 
--- Subscribers of a channel: instances. What PUBLISH returns counts those of patterns as well, such as a
--- monitoring tool's PSUBSCRIBE *.
+-- Subscribers of a channel: instances. What PUBLISH returns counts those of patterns as well, such
+-- as a monitoring tool's PSUBSCRIBE *.
 local function listeners(channel)
   return tonumber(redis.call('PUBSUB', 'NUMSUB', channel)[2])
 end

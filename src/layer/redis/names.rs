@@ -167,8 +167,8 @@ impl Names {
         self.group_key("waiting", group)
     }
 
-    /// A string with a time to live, longer than that of [`Names::waiting`]: publications wait there,
-    /// or did until they expired.
+    /// A string with a longer time to live than [`Names::waiting`]: publications wait there, or did
+    /// until they expired.
     pub(crate) fn waited(&self, group: &GroupName) -> String {
         self.group_key("waited", group)
     }
