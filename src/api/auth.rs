@@ -19,7 +19,7 @@ pub(super) struct Caller<'a> {
 }
 
 impl Api {
-    /// The owner of the key in these `headers`.
+    /// The caller identified by the key in `headers`.
     pub(super) fn caller(&self, headers: &HeaderMap) -> Result<Caller<'_>, Problem> {
         let Some(authorization) = headers.get(AUTHORIZATION) else {
             self.metrics.auth_failures.of(AuthFailure::Missing).increment(1);

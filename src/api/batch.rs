@@ -24,14 +24,14 @@ use crate::http::{Problem, ProblemBody, ProblemKind};
 use crate::identity::Right;
 use crate::publish::{DedupeKey, PublishRequest, Receipt, Scope};
 
-/// Most publications of a batch, one for each event and group: a batch is answered as a whole, and
-/// this is about what one takes in a few milliseconds.
+/// The most publications of a batch, counted per event and group: about what is published in a few
+/// milliseconds, since a batch is answered as a whole.
 const MAX_PUBLICATIONS: usize = 1000;
 
-/// How many of the largest events a batch may hold, in bytes of its body.
+/// The size of a batch's body, in events of the largest size.
 const BODY_EVENTS: usize = 16;
 
-/// A batch. Publications are taken in the order given.
+/// A batch. Publications are published in the order given.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Batch)]
@@ -47,7 +47,7 @@ pub(super) struct BatchRequest<'a> {
 #[serde(deny_unknown_fields)]
 #[schema(as = BatchPublication)]
 struct Item<'a> {
-    /// Groups that get it.
+    /// The groups to send it to.
     #[schema(min_items = 1, value_type = Vec<schemas::GroupName>)]
     groups: Vec<String>,
     /// The event, passed on byte for byte.
@@ -57,23 +57,23 @@ struct Item<'a> {
     /// Milliseconds after which it is no longer delivered.
     #[schema(minimum = 1, maximum = 86_400_000, value_type = Option<u64>)]
     expiry_ms: Option<Number>,
-    /// Who does not get it.
+    /// Connections and users that do not receive it.
     #[serde(default)]
     #[schema(max_items = 100, value_type = Vec<schemas::Member>)]
     except: Vec<String>,
-    /// Its own idempotency key. Without one it has a share in the request's, if that has one.
+    /// Its own idempotency key. Without one, that of the request covers it, if there is one.
     #[schema(min_length = 1, max_length = 255)]
     key: Option<String>,
 }
 
-/// The answer: one result for each event and group, in the order of the batch.
+/// The response: one result for each event and group, in the order of the batch.
 #[derive(Serialize, utoipa::ToSchema)]
 #[schema(as = BatchResults)]
 pub(super) struct Results<'a> {
     results: Vec<ResultBody<'a>>,
 }
 
-/// How one event for one group ended.
+/// The result of one event for one group.
 #[derive(Serialize, utoipa::ToSchema)]
 #[schema(as = BatchResult)]
 struct ResultBody<'a> {
@@ -93,7 +93,7 @@ enum OutcomeBody<'a> {
     Accepted {
         #[serde(flatten)]
         receipt: ReceiptBody<'a>,
-        /// Set if it had been accepted before, under the same key: nothing was sent.
+        /// Set if it was accepted before under the same key, so that nothing was sent.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schema(nullable = false)]
         repeated: Option<bool>,
@@ -119,8 +119,8 @@ impl<'a> From<&'a Result<Receipt, Problem>> for OutcomeBody<'a> {
 
 /// Sends several events to several groups.
 ///
-/// Every group's order is kept. After the first refusal that may pass by itself (503) nothing more
-/// is tried: repeating what was not accepted, in order, keeps the order too.
+/// Every group's order is kept. After the first temporary refusal (503) the rest is not tried, so
+/// that repeating what was not accepted, in order, keeps the order, too.
 #[utoipa::path(
     post, path = "/batch", tag = "send", operation_id = "sendBatch", params(KeyHeader),
     request_body = BatchRequest,
@@ -157,11 +157,10 @@ pub(super) async fn send(
     Ok(respond(&batch, &outcomes))
 }
 
-/// One event with the groups that it can go to.
+/// One event with the groups that it may be sent to.
 type Ready = (Vec<Target>, PublishRequest);
 
-/// What of one publication can be handed in: for each group the problem that it has, and the
-/// targets of those without.
+/// Prepares one publication: the problem of each group, and the targets without a problem.
 fn prepare(
     item: &Item<'_>,
     share: Option<DedupeKey>,
@@ -190,7 +189,7 @@ fn publish_request(
 ) -> Result<PublishRequest, Problem> {
     let own = item.key.as_ref().map(|key| DedupeKey::new(Scope::ApiKey(caller.name()), key));
     Ok(PublishRequest {
-        // A copy: a slice would keep the whole batch alive as long as one event waits.
+        // A copy: a slice would keep the whole batch in memory while one event waits.
         event: Event::parse(Bytes::copy_from_slice(item.event.get().as_bytes()))?,
         except: except(&item.except)?,
         expiry: item.expiry_ms.as_ref().map(milliseconds).transpose()?,
@@ -198,7 +197,7 @@ fn publish_request(
     })
 }
 
-/// An expiry that may be written `1500.0`: a whole number to JSON Schema, and what comes of
+/// An expiry, which may be written `1500.0`: a whole number to JSON Schema, and the result of
 /// `timedelta(…).total_seconds() * 1000` in Python.
 fn milliseconds(number: &Number) -> Result<Duration, Problem> {
     let whole = |float: f64| (float.fract() == 0.0 && float >= 0.0).then_some(float as u64);

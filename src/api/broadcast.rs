@@ -1,8 +1,8 @@
 //! One event to every connection: `POST /broadcast`.
 //!
-//! The recipients stand in the body, not in the path alone. HTTP clients resolve `..` before they
-//! send, so a path that only lacked a group or a user would broadcast what was meant for one of
-//! them: `POST /groups/../send` arrives as `POST /send`.
+//! The body names the recipients, so that no path alone reaches all. HTTP clients resolve `..` in a
+//! path: `POST /groups/../send` arrives as `POST /send`, and would broadcast what was meant for a
+//! group.
 
 use axum::response::Response;
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use crate::identity::Right;
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Broadcast<'a> {
-    /// Who gets it.
+    /// The recipients.
     to: Recipients,
     /// The event, passed on byte for byte.
     #[serde(borrow)]
@@ -29,7 +29,7 @@ pub(super) struct Broadcast<'a> {
     event: &'a RawValue,
 }
 
-/// Who gets a broadcast.
+/// The recipients of a broadcast.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = BroadcastRecipients)]

@@ -1,4 +1,4 @@
-//! Closing connections: of users who logged out or lost a permission.
+//! Closes connections, for example of users who logged out or lost a permission.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ const CODES: [Disconnect; 4] = [
     Disconnect::UNAVAILABLE,
 ];
 
-/// Closes the present connections of a user, all or those of one session.
+/// Closes the current connections of a user, all or those of one session.
 ///
 /// Sent to every instance: 202 means accepted, not that there was such a connection.
 #[utoipa::path(
@@ -72,8 +72,8 @@ pub(super) async fn connection(
     Ok(StatusCode::ACCEPTED)
 }
 
-/// Reads `code=<number>` and `session=<name>`. Anything else is refused: a misspelt parameter must
-/// not close more than was meant.
+/// Parses `code=<number>` and `session=<name>`. Anything else is refused: a misspelt parameter must
+/// not close more than intended.
 fn read(query: &str) -> Result<(u16, Option<Arc<str>>), Problem> {
     let (mut code, mut session) = (None, None);
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {

@@ -1,4 +1,4 @@
-//! What surrounds every request to the API: its id, its limits, its line in log and metrics.
+//! Middleware of the API: request ids, limits, log and metrics.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -25,19 +25,19 @@ use tracing::{Span, info, info_span};
 use crate::http::ProblemKind;
 use crate::telemetry::Metrics;
 
-/// The template that stands for every path without an endpoint.
+/// The template for all paths without an endpoint.
 const NO_ROUTE: &str = "none";
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Longest request id that is repeated, bytes: a UUID has 36, a W3C trace context 55.
+/// The longest request id that is returned, in bytes: a UUID has 36, a W3C trace context 55.
 const MAX_REQUEST_ID: usize = 128;
 
-/// Most requests in progress. Each may hold a body, at most 1 MiB by default, so this is at worst
-/// 256 MiB, for callers whose key is known; others get 503.
+/// The most requests in progress; others get 503. Each may hold a body of at most 1 MiB by default,
+/// so this is at most 256 MiB, and only for callers with a key.
 pub(super) const MAX_IN_FLIGHT: usize = 256;
 
-/// Bounds and counts the requests in progress.
+/// Limits and counts the requests in progress.
 pub(super) struct InFlightRequests {
     pub(super) slots: Semaphore,
     metrics: Arc<Metrics>,
@@ -49,7 +49,7 @@ impl InFlightRequests {
     }
 }
 
-/// Puts the layers around `router`, the outermost first.
+/// Adds the middleware to `router`, the outermost first.
 pub(super) fn surround(router: Router, in_flight: &Arc<InFlightRequests>) -> Router {
     router.layer(
         ServiceBuilder::new()
@@ -85,7 +85,7 @@ async fn bounded(
     let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
     in_flight.metrics.http_request(route, status.as_u16(), began.elapsed());
     if let Some(kind) = response.extensions().get::<ProblemKind>() {
-        // The kind alone: details may quote the request.
+        // Only the kind: details may quote the request.
         info!(status = status.as_u16(), code = kind.code(), "request refused");
     }
     response
@@ -96,16 +96,16 @@ fn panicked(_: Box<dyn Any + Send>) -> Response {
     ProblemKind::Internal.because("see the gateway's log for this request's id").into_response()
 }
 
-/// Everything logged about a request carries this, and the name of its key once that is known;
-/// never headers, query or body.
+/// The span of a request's log lines. It also gets the name of the key, once known; never headers,
+/// query or body.
 fn span(request: &Request) -> Span {
     let route = request.extensions().get::<MatchedPath>().map_or(NO_ROUTE, MatchedPath::as_str);
     let id = request.extensions().get::<RequestId>().map(RequestId::header_value);
     info_span!("request", method = %request.method(), route, id = ?id, key = Empty)
 }
 
-/// Removes a request id that would be repeated in every log line of the request and is not fit for
-/// it; the request then gets a number, as one without an id does.
+/// Removes a request id that must not appear in log lines. The request then gets a number, like one
+/// without an id.
 async fn drop_unusable_request_id(mut request: Request) -> Request {
     let legal = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-:/+=@".contains(byte);
     let usable = |id: &HeaderValue| {
@@ -120,7 +120,7 @@ async fn drop_unusable_request_id(mut request: Request) -> Request {
     request
 }
 
-/// Numbers requests that carry no id.
+/// Numbers requests without an id.
 #[derive(Debug, Clone, Default)]
 struct Numbered(Arc<AtomicU64>);
 

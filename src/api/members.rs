@@ -1,4 +1,4 @@
-//! Memberships changed by a back end, as `group_add` and `group_discard` do in Channels.
+//! Changes memberships, as `group_add` and `group_discard` do in Channels.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::group::GroupName;
 use crate::http::Problem;
 use crate::identity::Right;
 
-/// Makes a connection, or all present connections of a user, members of a group.
+/// Adds a connection, or all current connections of a user, to a group.
 ///
 /// Sent to every instance: 202 means accepted, not that such a connection exists.
 #[utoipa::path(
@@ -34,7 +34,7 @@ pub(super) async fn add(
     Ok(StatusCode::ACCEPTED)
 }
 
-/// Ends the membership of a connection, or of all present connections of a user.
+/// Removes a connection, or all current connections of a user, from a group.
 #[utoipa::path(
     delete, path = "/groups/{name}/members/{member}", tag = "members",
     operation_id = "removeMember",

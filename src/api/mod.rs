@@ -33,7 +33,7 @@ pub use settings::Settings;
 pub(crate) use state::Api;
 
 impl Api {
-    /// The endpoints. What is merged with them shares their answer to unknown paths.
+    /// The endpoints. Routers merged with this one share its answer to unknown paths.
     pub(crate) fn router(self) -> Router {
         let in_flight = Arc::new(InFlightRequests::new(Arc::clone(&self.metrics)));
         routes(Arc::new(self), &in_flight)

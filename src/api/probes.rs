@@ -1,4 +1,4 @@
-//! What operators and orchestrators ask: is it alive, does it deliver, what has it counted.
+//! Endpoints for operators and orchestrators: liveness, readiness, metrics.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -25,10 +25,10 @@ const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// How long shards may take to report their outboxes; scrapers give up after 10 s by default.
 const SHARD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Characters of Redis' own words that a probe shows.
+/// The most characters of Redis' error that a probe shows.
 const MAX_REFUSAL: usize = 200;
 
-/// What the probes look at.
+/// The state that the probes report.
 pub(crate) struct Probes {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) hub: Hub,
@@ -47,11 +47,11 @@ impl Probes {
             .with_state(Arc::new(self))
     }
 
-    /// Why this instance is not ready, if it is not; `strict` also counts losses that no other
-    /// instance would avoid.
+    /// Why this instance is not ready, if it is not. `strict` also reports losses that another
+    /// instance would not avoid.
     ///
-    /// When no instance can deliver, refusing this one helps nobody: its connections are useful
-    /// from the moment at which the layer is back.
+    /// When no instance can deliver, this one stays ready: its connections are useful as soon as
+    /// the layer is back.
     fn not_ready(&self, strict: bool) -> Option<Cow<'static, str>> {
         let health = self.layer.health();
         if strict && let Some(words) = self.layer.refusal() {
@@ -82,7 +82,7 @@ async fn metrics(State(probes): State<Arc<Probes>>) -> Response {
     let health = probes.layer.health();
     probes.metrics.layer.delivering.set(if health.delivering { 1.0 } else { 0.0 });
     if let Some(sources) = &probes.sources {
-        // Sets the metric.
+        // Updates the metric.
         sources.is_draining();
     }
     probes.metrics.groups.set(probes.hub.groups() as f64);

@@ -1,4 +1,4 @@
-//! The members by which an accepted publication is known, alone or as one result of a batch.
+//! The members of an accepted publication, alone or as one result of a batch.
 
 use serde::Serialize;
 

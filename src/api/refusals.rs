@@ -1,4 +1,4 @@
-//! Which problem each error of the other rooms becomes.
+//! Converts errors of other rooms into problems.
 
 use crate::event::{EventError, IdError};
 use crate::group::NameError;

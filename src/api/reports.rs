@@ -1,4 +1,4 @@
-//! What this instance knows of a group or a user, to answer "why did 7 not see it".
+//! Reports about a group or a user on this instance, to answer why an event did not arrive.
 
 use std::sync::Arc;
 
@@ -21,13 +21,13 @@ use crate::identity::Right;
 pub(super) struct DroppedBody {
     /// The group's capacity in the connection's outbox was reached.
     capacity: u64,
-    /// The outbox's bytes were reached.
+    /// The outbox's byte limit was reached.
     bytes: u64,
-    /// They grew too old while waiting.
+    /// They expired in the outbox.
     expired: u64,
     /// The connection's route does not list the event.
     unlisted: u64,
-    /// The connection ended, or left the group, while they waited.
+    /// The connection ended, or left the group, while they were queued.
     closed: u64,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct GroupBody {
     group: String,
     /// Connections that are members.
     connections: u64,
-    /// Frames given to their sockets since the group has had members here.
+    /// Publications passed to their connections since the group has had members here.
     sent: u64,
     /// Number of the newest publication, where the group keeps a history.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,7 +60,7 @@ pub(super) struct UserBody {
     sub: String,
     /// The user's open connections.
     connections: Vec<ConnectionBody>,
-    /// The code with which the last of this user's ended connections was closed, while remembered.
+    /// The close code of the user's last connection that ended, while remembered.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     last_close: Option<u16>,
@@ -80,11 +80,11 @@ struct ConnectionBody {
     protocol: &'static str,
     /// Milliseconds since it was opened.
     age_ms: u64,
-    /// Groups that it holds, of those that the key may read.
+    /// Its groups, of those that the key may read.
     groups: Vec<String>,
-    /// How many more it holds.
+    /// The number of its other groups.
     other_groups: usize,
-    /// Frames given to its socket.
+    /// Frames written to its socket.
     sent: u64,
     /// Frames waiting.
     waiting: usize,
@@ -93,7 +93,7 @@ struct ConnectionBody {
     dropped: DroppedBody,
 }
 
-/// What this instance knows of a group.
+/// Reports about a group on this instance.
 #[utoipa::path(
     get, path = "/groups/{name}", tag = "report", operation_id = "reportGroup",
     params(("name" = inline(super::schemas::GroupName), Path, description = "The group.")),
@@ -119,7 +119,7 @@ pub(super) async fn group(
     }))
 }
 
-/// What this instance knows of a user.
+/// Reports about a user on this instance.
 #[utoipa::path(
     get, path = "/users/{sub}", tag = "report", operation_id = "reportUser",
     params(("sub" = inline(super::schemas::Sub), Path, description = "The user.")),
@@ -159,7 +159,7 @@ pub(super) async fn user(
     }))
 }
 
-/// Shards answer between two turns; one that does not answer in time is short of CPU.
+/// Shards answer between two turns; one that does not answer in time lacks CPU time.
 async fn answer_in_time<T>(api: &Api, report: impl Future<Output = T>) -> Result<T, Problem> {
     let answer = tokio::time::timeout(api.settings.timeout, report).await;
     answer.map_err(|_| ProblemKind::Busy.because("the shards did not answer in time"))

@@ -1,4 +1,4 @@
-//! Reads requests: path, query, headers and body, each refused with a problem that says why.
+//! Parses requests: path, query, headers and body, each refused with a problem.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use crate::http::{Problem, ProblemKind};
 use crate::identity::check_sub;
 use crate::publish::{DedupeKey, Scope};
 
-/// Longest expiry that a publisher can ask for. The group's own limit ends a wait much earlier;
-/// this only rejects numbers that were meant as a point in time.
+/// The longest expiry of a request. The group's own limit is usually much shorter; this only
+/// rejects numbers that were meant as a point in time.
 pub(super) const MAX_EXPIRY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Most names in one `except`: each is compared with every receiver.
+/// The most names in one `except`, since each is compared with every receiver.
 pub(super) const MAX_EXCEPT: usize = 100;
 
 /// The header that makes a repetition safe (draft-ietf-httpapi-idempotency-key-header).
@@ -56,7 +56,7 @@ pub(super) struct SendQuery {
 }
 
 impl SendQuery {
-    /// Reads `expiry_ms=<number>` and any number of `except=<connection id or user:sub>`.
+    /// Parses `expiry_ms=<number>` and any number of `except=<connection id or user:sub>`.
     ///
     /// An unknown parameter is refused: `expiry=5000` must not silently mean "no expiry".
     pub(super) fn parse(query: &str) -> Result<Self, Problem> {
@@ -98,7 +98,7 @@ pub(super) fn expiry(millis: u64, kind: ProblemKind) -> Result<Duration, Problem
     Ok(expiry)
 }
 
-/// Who is left out, by [`member`]'s names.
+/// Parses excluded members, as in [`member`].
 pub(super) fn except<T: AsRef<str>>(names: &[T]) -> Result<Except, Problem> {
     if names.len() > MAX_EXCEPT {
         let detail = format!("except names {}; at most {MAX_EXCEPT} are allowed", names.len());
@@ -114,8 +114,8 @@ pub(super) fn except<T: AsRef<str>>(names: &[T]) -> Result<Except, Problem> {
     Ok(except)
 }
 
-/// `user:<sub>` or a connection's id. No connection id holds a colon, so a `sub` that looks like
-/// one, written `user:k3f5a2bq-17`, still is a user.
+/// `user:<sub>` or a connection's id. Connection ids have no colon, so `user:k3f5a2bq-17` is always
+/// a user.
 pub(super) fn member(name: &str) -> Result<Member, Problem> {
     match name.strip_prefix("user:") {
         Some(sub) => user(sub).map(Member::User),
@@ -125,13 +125,13 @@ pub(super) fn member(name: &str) -> Result<Member, Problem> {
     }
 }
 
-/// A `sub`, held to what tokens are held to: no other can be connected.
+/// Parses a `sub`, by the rules of tokens: no other can be connected.
 pub(super) fn user(sub: &str) -> Result<Arc<str>, Problem> {
     check_sub(sub).map_err(|error| ProblemKind::BadMember.because(error.to_string()))?;
     Ok(sub.into())
 }
 
-/// The request's idempotency key within `owner`'s, if it has one.
+/// The request's idempotency key in the scope of `owner`, if it has one.
 pub(super) fn idempotency_key(
     headers: &HeaderMap,
     owner: &str,
@@ -146,10 +146,11 @@ pub(super) fn idempotency_key(
     Ok(Some(DedupeKey::new(Scope::ApiKey(owner), key)?))
 }
 
-/// The whole body, if it is declared as what it can be, has at most `most` bytes and comes in time.
+/// Reads the whole body, if its media type is accepted, it has at most `most` bytes and it arrives
+/// in time.
 ///
-/// The time limit is here, not around the whole request: what follows has its own, so a 408 always
-/// means that nothing was done.
+/// The time limit is here, not around the whole request: later steps have their own, so a 408
+/// always means that nothing was done.
 pub(super) async fn body(
     api: &Api,
     headers: &HeaderMap,
@@ -177,8 +178,8 @@ pub(super) async fn body(
     })
 }
 
-/// Accepts JSON, no declaration at all, and the one that curl's `-d` and Python's urllib add by
-/// themselves: the bytes are checked to be JSON anyway.
+/// Accepts JSON, no media type, and the one that curl's `-d` and Python's urllib add: the bytes are
+/// checked to be JSON anyway.
 fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
     if let Some(encoding) = headers.get(CONTENT_ENCODING)
         && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
@@ -197,7 +198,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// Decodes one part of a query: `+` is a space, `%XX` a byte, the whole must be UTF-8.
+/// Decodes one part of a query: `+` is a space, `%XX` a byte, the result must be UTF-8.
 pub(super) fn decode(part: &str) -> Result<Cow<'_, str>, Problem> {
     if !part.contains(['%', '+']) {
         return Ok(Cow::Borrowed(part));

@@ -25,7 +25,7 @@ pub(super) struct Sub(#[allow(dead_code, reason = "a schema only")] String);
 pub(super) struct ConnectionId(#[allow(dead_code, reason = "a schema only")] String);
 
 /// A connection by its id, or a user written `user:<sub>`. The prefix decides: a `sub` that looks
-/// like a connection's id is a user all the same.
+/// like a connection's id is still a user.
 #[derive(ToSchema)]
 #[schema(
     pattern = "^(user:(?!\\.+$)([ -~]{1,255}|[^\\u0000-\\u001f\\u007f-\\u009f]{1,63})\
@@ -38,7 +38,7 @@ pub(super) struct Member(#[allow(dead_code, reason = "a schema only")] String);
 #[derive(ToSchema)]
 #[schema(example = json!({"type": "imagen_procesada", "imagen_id": 42}))]
 pub(super) struct Event {
-    /// What kind of event it is, 1 to 128 bytes; the rest is the application's.
+    /// The kind of event, 1 to 128 bytes; the rest belongs to the application.
     #[schema(pattern = r"^([ -~]{1,128}|[\s\S]{1,32})$")]
     #[allow(dead_code, reason = "a schema only")]
     r#type: String,
@@ -54,7 +54,7 @@ struct SendQuery {
     #[param(minimum = 1, maximum = 86_400_000, nullable = false)]
     #[allow(dead_code, reason = "a schema only")]
     expiry_ms: Option<u64>,
-    /// Who does not get it; may be repeated: `except=k3f5a2bq-17&except=user:7`.
+    /// Who does not receive it; may be repeated: `except=k3f5a2bq-17&except=user:7`.
     #[param(max_items = 100, nullable = false, value_type = Option<Vec<Member>>)]
     #[allow(dead_code, reason = "a schema only")]
     except: Option<Vec<String>>,
@@ -64,7 +64,7 @@ struct SendQuery {
 #[into_params(parameter_in = Header)]
 pub(super) struct KeyHeader {
     /// Makes repeating the request safe while the key is remembered: the same key gets the first
-    /// answer, with `idempotency-replayed: true`, and nothing is sent.
+    /// response, with `idempotency-replayed: true`, and nothing is sent.
     #[param(
         rename = "Idempotency-Key", pattern = "^[!-~]{1,255}$", nullable = false,
         value_type = Option<String>
@@ -87,9 +87,9 @@ impl IntoParams for Send {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Close {
-    /// The close code, which decides whether clients reconnect by themselves: after 4503 they do,
-    /// and are authenticated again; after 4401 only with a fresh token; after 4403, the default,
-    /// and 4409 they do not.
+    /// The close code, which decides whether clients reconnect automatically: after 4503 they do,
+    /// and are authenticated again; after 4401 only with a new token; after 4403, the default, and
+    /// 4409 they do not.
     #[param(pattern = "^(4401|4403|4409|4503)$", nullable = false, value_type = Option<String>)]
     #[allow(dead_code, reason = "a schema only")]
     code: Option<u16>,

@@ -20,16 +20,16 @@ use crate::http::Problem;
 use crate::identity::Right;
 use crate::publish::{PublishRequest, Receipt};
 
-/// Marks an answer that repeats an earlier one: nothing was sent.
+/// Marks a response that repeats an earlier one: nothing was sent.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// What may surround an event beside [`max_event_bytes`]: a final line break, or the members of a
+/// Bytes allowed in a body beyond [`max_event_bytes`]: a final line break, or the members of a
 /// broadcast.
 ///
 /// [`max_event_bytes`]: crate::publish::Settings::max_event_bytes
 const SLACK: usize = 1024;
 
-/// All of a request but its path, which alone differs between the targets.
+/// A request without its path, which differs between the targets.
 pub(super) struct SendRequest {
     api: Arc<Api>,
     request: Request,
@@ -49,15 +49,15 @@ impl SendRequest {
         self,
         authorize: impl FnOnce(Caller<'_>) -> Result<Target, Problem>,
     ) -> Result<Response, Problem> {
-        // A copy of its own: the body may be a slice of the connection's read buffer, which a
-        // waiting event would keep alive.
+        // A copy: the body may be a slice of the connection's read buffer, which a queued event
+        // would keep in memory.
         let event = |content: &Bytes| Ok(Event::parse(Bytes::copy_from_slice(content))?);
         self.publish_from(authorize, event).await
     }
 
     /// As [`SendRequest::publish`], with the event that `event` finds in the body.
     ///
-    /// The body is read last: a caller without the right does not make the gateway hold one.
+    /// The body is read last, so that callers without the right cannot make the gateway buffer one.
     pub(super) async fn publish_from(
         self,
         authorize: impl FnOnce(Caller<'_>) -> Result<Target, Problem>,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Where back ends connect, and how long a request may take.
+/// The listener for back ends, and the time limit of requests.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Where back ends publish and metrics are read; loopback by default.

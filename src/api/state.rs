@@ -1,4 +1,4 @@
-//! What the endpoints use.
+//! Shared state of the endpoints.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use crate::identity::ApiKeys;
 use crate::publish::Publisher;
 use crate::telemetry::Metrics;
 
-/// The rooms that requests are passed on to, and whose keys are accepted.
+/// The rooms that serve requests, and the accepted keys.
 pub(crate) struct Api {
     pub(crate) publisher: Arc<Publisher>,
     pub(crate) hub: Hub,
     pub(crate) keys: ApiKeys,
-    /// Knows the names by which Django reaches connections.
+    /// Gives connections their channel names for Django.
     pub(crate) mailboxes: Option<MailboxNames>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) settings: Settings,

@@ -1,4 +1,4 @@
-//! The likely cause of an unusable answer of the back end, with the setting to check.
+//! Explains unusable answers of the back end: the likely cause and the setting to check.
 
 use hyper::StatusCode;
 

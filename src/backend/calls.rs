@@ -1,4 +1,4 @@
-//! Calls from browsers: posting them to the back end, and reading the answers.
+//! Posts calls of browsers to the back end, and parses the answers.
 
 use std::borrow::Cow;
 
@@ -47,7 +47,7 @@ pub struct CallRequest<'a> {
     pub data: Option<&'a RawValue>,
     /// The calling connection.
     pub connection: ConnectionId,
-    /// The connection's name in Django's channel layer, where it has one.
+    /// The connection's channel name in Django, if it has one.
     pub channel: Option<&'a str>,
     /// The connection's identity.
     pub identity: &'a Identity,
@@ -220,15 +220,13 @@ fn groups(names: Option<Vec<String>>) -> Result<Vec<GroupName>, String> {
 fn refused(answer: &BackendResponse) -> CallError {
     let (code, message) = match answer.status {
         StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
-            (Code::BadRequest, "the back end cannot use the call")
+            (Code::BadRequest, "the back end does not accept the call")
         }
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             (Code::Forbidden, "the back end does not allow it")
         }
         StatusCode::NOT_FOUND => (Code::NotFound, "no such call"),
-        StatusCode::CONFLICT => {
-            (Code::Conflict, "the call contradicts what has happened meanwhile")
-        }
+        StatusCode::CONFLICT => (Code::Conflict, "the call conflicts with the current state"),
         StatusCode::TOO_MANY_REQUESTS => (Code::Limited, "too many calls"),
         _ => (Code::CallFailed, "the back end refused the call"),
     };
@@ -292,7 +290,7 @@ impl CallError {
 
     /// An invalid answer; the call was probably carried out.
     fn unusable(cause: String) -> Self {
-        let message = "the back end's answer cannot be used";
+        let message = "the back end's answer is invalid";
         Self::new(Code::CallFailed, message, CallFailure::BadAnswer, Some(cause))
     }
 }

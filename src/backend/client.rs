@@ -64,7 +64,7 @@ pub(super) struct OutgoingRequest<'a> {
     pub(super) body: Bytes,
 }
 
-/// An answer of any status.
+/// A response of any status.
 #[derive(Debug, Clone)]
 pub struct BackendResponse {
     /// The HTTP status.
@@ -238,7 +238,7 @@ fn headers(written: &[(String, String)]) -> Result<HeaderMap, BackendError> {
     Ok(headers)
 }
 
-/// The innermost cause, the only specific one: "connection refused".
+/// The innermost cause, which is the specific one: "connection refused".
 fn cause(error: &(dyn Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
@@ -247,7 +247,7 @@ fn cause(error: &(dyn Error + 'static)) -> String {
     excerpt(&innermost.to_string(), MAX_CAUSE)
 }
 
-/// The `Host` of requests that carry no browser's.
+/// The `Host` of requests without a browser's.
 pub(super) fn host(settings: &Settings, client: &Client) -> HeaderValue {
     let host = match settings.host.as_str() {
         "" => client.authority(),

@@ -1,4 +1,4 @@
-//! The signature by which the back end recognises requests of the gateway.
+//! Signs requests, so that the back end recognises the gateway.
 
 use aws_lc_rs::hmac;
 use data_encoding::HEXLOWER;
@@ -37,7 +37,7 @@ impl Signer {
 
     /// The header's value: `t=<seconds>,kid=<key>,v1=<hex>`.
     ///
-    /// Only the last part may hold a line feed, so the lines are unambiguous.
+    /// Only the last part may contain a line feed, so the lines are unambiguous.
     pub(super) fn sign(&self, signed: &Signed<'_>) -> String {
         let mut context = hmac::Context::with_key(&self.key);
         let time = signed.time.to_string();

@@ -1,7 +1,7 @@
-//! Makes an identity of a token's claims or of the connect hook's answer.
+//! Builds an identity from a token's claims or from the connect hook's answer.
 //!
-//! A claim of the wrong form refuses the whole token: half of a user's rights would be harder to
-//! notice than none. `null` counts as absent.
+//! A claim of the wrong form refuses the whole token: missing half of a user's rights would be
+//! harder to notice than missing all. `null` counts as absent.
 
 use std::sync::Arc;
 
@@ -15,18 +15,19 @@ use super::limits::EXCERPT;
 use super::sub::check_sub;
 use super::{BackendClaims, Identity, IdentityDetails, NEVER, Operation, TokenError};
 
-/// Longest claims of a hook's answer, bytes of JSON: they are kept as long as the connection.
+/// The longest claims of a hook's answer, in bytes of JSON, since they are stored with the
+/// connection.
 pub const MAX_HOOK_CLAIMS_LEN: usize = 1024;
 
-/// Longest name of a session, bytes. Django's session keys have 32; a session that is wholly in the
-/// cookie should be named by a digest.
+/// Longest name of a session, bytes. Django's session keys have 32; a session stored in the cookie
+/// should be named by a digest.
 pub const MAX_SESSION_LEN: usize = 128;
 
-/// The last second of the year 9999. Later times are milliseconds mistaken for seconds, which would
-/// make a token live for ever.
+/// The last second of the year 9999. Later times are milliseconds mistaken for seconds, with which
+/// a token would never expire.
 const LAST_SECOND: u64 = 253_402_300_799;
 
-/// The answer of the connect hook, which takes the place of a token.
+/// The answer of the connect hook, which replaces a token.
 #[derive(Debug, Clone, Copy)]
 pub struct HookClaims<'a> {
     /// The user; the rules of a token's `sub` apply.
@@ -35,22 +36,22 @@ pub struct HookClaims<'a> {
     pub expires_at: Option<u64>,
     /// Groups that the server joins.
     pub groups: &'a [String],
-    /// Values for templates, grants under the configured name, and whatever the back end wants to
-    /// get with each call: at most [`MAX_HOOK_CLAIMS_LEN`] bytes of JSON.
+    /// Values for templates, grants under the configured name, and data that the back end wants
+    /// with each call: at most [`MAX_HOOK_CLAIMS_LEN`] bytes of JSON.
     pub claims: &'a Map<String, Value>,
     /// The back end's name for the session, opaque here: at most [`MAX_SESSION_LEN`] bytes.
     pub session: Option<&'a str>,
 }
 
 impl ClaimReader {
-    /// Makes an identity of a token's claims.
+    /// Builds an identity from a token's claims.
     pub(super) fn identity(
         &self,
         claims: Claims,
         now: u64,
         leeway: u64,
     ) -> Result<Identity, TokenError> {
-        // jsonwebtoken would take an array, which RFC 7519, 4.1.1, does not know.
+        // jsonwebtoken would accept an array, which RFC 7519, 4.1.1, does not allow.
         if !matches!(present(claims.iss), None | Some(Value::String(_))) {
             return Err(TokenError::malformed("iss is not a string"));
         }
@@ -79,7 +80,7 @@ impl ClaimReader {
         identity(&sub, expires_at, groups, grants, claims.kept, None)
     }
 
-    /// Makes an identity of the hook's answer.
+    /// Builds an identity from the hook's answer.
     pub(super) fn hook_identity(&self, answer: HookClaims<'_>) -> Result<Identity, TokenError> {
         if answer.expires_at.is_some_and(|time| time > LAST_SECOND) {
             return Err(TokenError::malformed("expires_at lies beyond the year 9999"));
@@ -135,7 +136,7 @@ fn identity(
     Ok(Identity { sub: Arc::from(sub), expires_at, details: (!empty).then(|| Arc::new(details)) })
 }
 
-/// What later calls need of the answer; `None` = nothing.
+/// The part of the answer that later calls need; `None` = nothing.
 fn backend_claims(answer: &HookClaims<'_>) -> Result<Option<Box<BackendClaims>>, TokenError> {
     if answer.claims.is_empty() && answer.session.is_none() {
         return Ok(None);
@@ -170,7 +171,7 @@ fn present(claim: Option<Value>) -> Option<Value> {
     claim.filter(|value| !value.is_null())
 }
 
-/// A NumericDate (RFC 7519, 2); fractions are cut, so that nothing is valid longer than stated.
+/// A NumericDate (RFC 7519, 2); fractions are cut off, so that nothing is valid longer than stated.
 fn seconds(value: &Value, claim: &str) -> Result<u64, TokenError> {
     let whole = value.as_u64();
     let found =

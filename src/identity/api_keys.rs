@@ -41,10 +41,10 @@ impl ApiKeys {
         Ok(Self(keys))
     }
 
-    /// The key that `bearer` is the secret of.
+    /// The key whose secret is `bearer`.
     ///
-    /// All digests are compared, in constant time, so that the time taken reveals neither the
-    /// length of a secret, nor how much of it was right, nor whose it is.
+    /// All digests are compared, in constant time, so that the time reveals neither the length of a
+    /// secret, nor how much of it matches, nor which key it belongs to.
     pub fn authenticate(&self, bearer: &str) -> Option<&ApiKey> {
         let presented = digest(&SHA256, bearer.as_bytes());
         self.0.iter().fold(None, |found, key| if key.has(&presented) { Some(key) } else { found })
@@ -73,7 +73,7 @@ impl ApiKey {
         })
     }
 
-    /// Whether it has `right`: enough where no group is involved.
+    /// Whether it has `right`, where no group is involved.
     pub fn has_right(&self, right: Right) -> bool {
         self.allow.contains(&right)
     }

@@ -1,4 +1,4 @@
-//! Reads the claims in use from a token, unchecked.
+//! Reads the used claims of a token, unchecked.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ use super::{IdentityError, Settings, TokenError};
 /// Registered claims (RFC 7519, 4.1).
 const RESERVED: [&str; 7] = ["sub", "exp", "nbf", "iat", "iss", "aud", "jti"];
 
-/// The names of the claims in use.
+/// The names of the used claims.
 #[derive(Debug)]
 pub(super) struct ClaimReader {
     /// Name of the claim with groups; empty = none.
@@ -24,7 +24,7 @@ pub(super) struct ClaimReader {
     pub(super) kept: BTreeSet<String>,
 }
 
-/// The claims in use, of any type.
+/// The used claims, of any type.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     pub(super) sub: Option<Value>,

@@ -2,10 +2,10 @@
 
 use super::limits::{ALGORITHMS, MAX_LEEWAY, MIN_API_SECRET_LEN, MIN_SECRET_LEN};
 
-/// Why a verifier, a set of API keys or a token could not be made. Never holds key material.
+/// Why a verifier, a set of API keys or a token could not be created. Contains no key material.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
-    /// The algorithm's name is not known.
+    /// The algorithm is unknown.
     #[error("key {key:?} has the algorithm {algorithm:?}; one of {ALGORITHMS:?} is allowed")]
     UnknownAlgorithm {
         /// The key's id.
@@ -13,7 +13,7 @@ pub enum IdentityError {
         /// What was configured.
         algorithm: String,
     },
-    /// Two keys share an id, so that a `kid` would not say which one is meant.
+    /// Two keys have the same id, so that a `kid` would be ambiguous.
     #[error("key {0:?} is given twice; the ids of keys must differ")]
     DuplicateKey(String),
     /// An HMAC secret is too short to resist guessing.
@@ -24,7 +24,7 @@ pub enum IdentityError {
         /// Its length, bytes.
         len: usize,
     },
-    /// An HMAC key is a PEM text: a public key in the place of a secret, known to everybody.
+    /// An HMAC key is a PEM text: a public key used as a secret.
     #[error(
         "key {key:?} has the algorithm {algorithm} and a PEM text as its secret; a PEM key goes \
          with RS, PS, ES or EdDSA"
@@ -35,7 +35,7 @@ pub enum IdentityError {
         /// The configured algorithm.
         algorithm: String,
     },
-    /// A private key where a public one is enough.
+    /// A private key where a public one is expected.
     #[error("key {0:?} is a private key; tokens are verified with the public one")]
     PrivateKey(String),
     /// The key cannot be read, or is of another kind, curve or size.
@@ -45,17 +45,17 @@ pub enum IdentityError {
         key: String,
         /// The configured algorithm.
         algorithm: String,
-        /// What was looked for.
+        /// What was expected.
         expected: &'static str,
     },
     /// The leeway is too long.
     #[error("leeway is {0:?}; at most {MAX_LEEWAY:?} is allowed")]
     Leeway(std::time::Duration),
     /// A claim is given two meanings.
-    #[error("claim {0:?} cannot hold groups or grants; it has a meaning of its own")]
+    #[error("claim {0:?} cannot hold groups or grants; it is a registered claim")]
     ReservedClaim(String),
-    /// The check at the start failed: the cryptography does not work as it must.
-    #[error("key {key:?} failed its check at the start: a token was answered with {found}")]
+    /// The check at startup failed: the cryptography does not work correctly.
+    #[error("key {key:?} failed its check at startup: a token was answered with {found}")]
     SelfCheck {
         /// The key's id.
         key: String,
@@ -86,7 +86,7 @@ pub enum IdentityError {
     /// Two API keys share a name.
     #[error("API key {0:?} is given twice; the names of API keys must differ")]
     DuplicateApiKey(String),
-    /// Two API keys share a secret, so that neither name would be true in a log.
+    /// Two API keys have the same secret, so that names in the log would be wrong.
     #[error("API keys {0:?} and {1:?} have the same secret")]
     SharedApiSecret(String, String),
 }

@@ -28,9 +28,9 @@ pub struct Explanation {
 pub struct CheckedGrant {
     /// Where it is granted.
     pub source: GrantSource,
-    /// As the token or the configuration has it, variables not filled in.
+    /// As in the token or the configuration, without values for variables.
     pub written: String,
-    /// With variables filled in, or why they could not be.
+    /// With values for variables, or why they could not be filled in.
     pub filled: Result<String, FillError>,
     /// Whether it matches the name.
     pub matches: bool,

@@ -1,5 +1,5 @@
-//! Keys and their algorithms: checked once, so that a wrong one is an error at the start and not a
-//! token_error of every token.
+//! Keys and their algorithms, checked once, so that a wrong key is an error at startup and not with
+//! every token.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, EncodingKey, Validat
 use super::limits::{ALGORITHMS, MIN_SECRET_LEN};
 use super::{IdentityError, KeySettings, Settings};
 
-/// Bytes of the smallest RSA modulus that is verified (2048 bits); a key's DER is longer yet.
+/// Bytes of the smallest RSA modulus that is verified (2048 bits); a key's DER is longer.
 const MIN_RSA_LEN: usize = 256;
 
 /// A key that verifies tokens.
@@ -23,7 +23,7 @@ pub(super) struct TokenKey {
 }
 
 impl TokenKey {
-    /// Parses a verification key; `settings` has the required claims of its tokens.
+    /// Parses a verification key; `settings` has the claims that tokens must have.
     pub(super) fn new(key: &KeySettings, settings: &Settings) -> Result<Self, IdentityError> {
         install_provider();
         let (name, algorithm) = parse_algorithm(key)?;
@@ -39,13 +39,13 @@ impl TokenKey {
     }
 }
 
-/// What jsonwebtoken checks: the algorithm, `aud` and `iss`. Times are checked here against the
-/// caller's clock (it would use the system's), `sub` and `exp` more strictly.
+/// The checks of jsonwebtoken: algorithm, `aud` and `iss`. Times are checked here, against the
+/// caller's clock instead of the system's, and `sub` and `exp` more strictly.
 fn validation(algorithm: Algorithm, settings: &Settings) -> Validation {
     let mut validation = Validation::new(algorithm);
     validation.validate_exp = false;
     validation.validate_nbf = false;
-    // A claim that is compared but not required passes when it is absent.
+    // A claim that is compared but not required passes if it is absent.
     let mut required = HashSet::new();
     if !settings.audience.is_empty() {
         validation.set_audience(&settings.audience);

@@ -1,4 +1,4 @@
-//! Bounds that no configuration changes.
+//! Fixed limits.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ pub const ALGORITHMS: [&str; 12] = [
     "ES384", "EdDSA",
 ];
 
-/// Shortest HMAC secret, bytes: the output of SHA-256 (RFC 7518, 3.2), which is also beyond
-/// guessing for HS384 and HS512. Their own outputs are not asked for, since the secrets of many
-/// sites, such as Django's `SECRET_KEY`, are 50 characters.
+/// Shortest HMAC secret, bytes: the output of SHA-256 (RFC 7518, 3.2), which cannot be guessed for
+/// HS384 and HS512 either. The length of their own outputs is not required, since the secrets of
+/// many sites, such as Django's `SECRET_KEY`, have 50 characters.
 pub const MIN_SECRET_LEN: usize = 32;
 
 /// Shortest secret of an API key, bytes. 16 random characters of base64 are 96 bits.
 pub const MIN_API_SECRET_LEN: usize = 16;
 
-/// Longest token, bytes. It bounds what an unauthenticated client can make the gateway decode; an
-/// access token of 8 KiB would not fit into the headers of most servers either.
+/// Longest token, bytes. It limits what an unauthenticated client can make the gateway decode; a
+/// token of 8 KiB would not fit into the headers of most servers either.
 pub const MAX_TOKEN_LEN: usize = 8 * 1024;
 
-/// Most leeway that may be configured: enough for clocks kept by NTP, too little to be a lifetime.
+/// The longest configurable leeway: enough for clocks synchronised by NTP.
 pub const MAX_LEEWAY: Duration = Duration::from_secs(10);
 
-/// Longest foreign value in errors and logs, characters.
+/// The longest external value in errors and logs, in characters.
 pub(super) const EXCERPT: usize = 60;

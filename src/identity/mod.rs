@@ -51,7 +51,7 @@ pub use tokens::Verifier;
 /// What can be granted on a group or a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Operation {
-    /// Become a member of the group.
+    /// Join the group.
     Join,
     /// Publish to the group from a WebSocket.
     Send,
@@ -70,8 +70,8 @@ pub struct UnknownOperation(pub String);
 
 /// The user of a connection, with the rights from the token or the hook.
 ///
-/// There is one per connection, so it is 32 bytes and, as long as the token has only a `sub`, one
-/// heap allocation. Cloning shares it.
+/// There is one per connection, so it has 32 bytes and, if the token has only a `sub`, one heap
+/// allocation. Cloning shares it.
 #[derive(Clone)]
 pub struct Identity {
     /// The token's `sub`: 1 to 255 bytes without control characters.
@@ -79,7 +79,7 @@ pub struct Identity {
     /// The first second, since 1970, at which the identity is no longer valid: the token's `exp`
     /// plus leeway; [`NEVER`] for a hook's answer without `expires_in`.
     pub expires_at: u64,
-    /// Everything beside `sub`; most tokens have nothing.
+    /// Everything except `sub`; most tokens have nothing else.
     details: Option<Arc<IdentityDetails>>,
 }
 
@@ -89,7 +89,7 @@ pub const NEVER: u64 = u64::MAX;
 /// Rights and claims of a token or a hook's answer.
 #[derive(Debug, Default)]
 struct IdentityDetails {
-    /// Joined by the server at connect; may also be joined by hand.
+    /// Joined by the server on connect; the client may also join them.
     groups: Box<[GroupName]>,
     grants: Box<[(Operation, GroupPattern)]>,
     /// Only claims that a configured template names.
@@ -98,7 +98,7 @@ struct IdentityDetails {
     backend: Option<Box<BackendClaims>>,
 }
 
-/// What the hook's answer holds for later calls.
+/// The part of the hook's answer for later calls.
 #[derive(Debug)]
 struct BackendClaims {
     session: Option<Box<str>>,
@@ -136,16 +136,15 @@ impl Identity {
         self.details.as_deref()?.backend.as_deref()?.session.as_deref()
     }
 
-    /// The claims sent with calls: the hook's own, unchanged, or the kept ones of the token, as
-    /// text.
+    /// The claims sent with calls: the hook's, unchanged, or the stored ones of the token, as text.
     pub fn claims(&self) -> impl Serialize + '_ {
         ClaimsOf(self.details.as_deref())
     }
 
     /// Groups that the server joins for this connection: the token's, then the route's, each once.
     ///
-    /// `parameters` are the path's. In a route's templates a parameter precedes a claim of the same
-    /// name, since the route declares both; `sub` is always the token's.
+    /// `parameters` are the path's. In a route's templates a parameter takes precedence over a
+    /// claim of the same name; `sub` is always the token's.
     pub fn groups_on_connect(
         &self,
         route_joins: &[Template],
@@ -194,7 +193,7 @@ impl Serialize for ClaimsOf<'_> {
 }
 
 impl fmt::Debug for Identity {
-    /// Without the values of claims: they are payload, and this ends up in logs.
+    /// Without the values of claims, which must not appear in logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity")
             .field("sub", &self.sub)

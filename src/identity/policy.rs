@@ -1,4 +1,4 @@
-//! Authorisation: the configuration's grants and the token's own, nothing by default.
+//! Authorisation by grants of the configuration and of the token. Nothing is allowed by default.
 
 use std::borrow::Cow;
 
@@ -22,7 +22,7 @@ pub(super) enum Candidate<'a> {
 }
 
 impl Policy {
-    /// Sorts the configuration's grants by operation.
+    /// Groups the configuration's grants by operation.
     pub fn new(grants: &[GrantRule]) -> Self {
         let mut policy = Self::default();
         for rule in grants {
@@ -45,7 +45,7 @@ impl Policy {
     }
 
     /// Whether a membership from an earlier token is allowed by this one: the group may be joined,
-    /// or is among those that the server joins at connect.
+    /// or is joined by the server on connect.
     pub fn may_still_hold(
         &self,
         identity: &Identity,
@@ -77,7 +77,7 @@ impl Policy {
 }
 
 impl Candidate<'_> {
-    /// Whether it allows `name`, for [`Policy::may`] and [`Policy::explain`] alike.
+    /// Whether it allows `name`, for both [`Policy::may`] and [`Policy::explain`].
     pub(super) fn allows(&self, identity: &Identity, name: &str) -> bool {
         match self {
             Self::TokenGroup(group) => group.as_str() == name,

@@ -13,7 +13,7 @@ use super::{Operation, PatternTemplate};
 /// Keys, accepted issuers and audiences, grants, API keys.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Keys that verify tokens; none = no token is accepted, only the connect hook authenticates.
+    /// Keys that verify tokens; none = only the connect hook authenticates.
     pub keys: Vec<KeySettings>,
     /// Tokens must name one of these in `aud`. Empty = `aud` is not required, and a token that has
     /// one is refused, since it is for another recipient (RFC 7519, 4.1.3).
@@ -26,10 +26,10 @@ pub struct Settings {
     pub groups_claim: String,
     /// Claim with the token's own grants: `{"join": ["pedido.*"], "send": "sala_1"}`.
     pub grants_claim: String,
-    /// Further claims to keep, named by templates of routes. Those that `grants` name are kept
+    /// Further claims to store, named by templates of routes. Those that `grants` name are stored
     /// anyway.
     pub claims: Vec<String>,
-    /// Grants of every token, beside its own.
+    /// Grants of every token, in addition to its own.
     pub grants: Vec<GrantRule>,
     /// Keys of back ends.
     pub api_keys: Vec<ApiKeySettings>,

@@ -1,4 +1,4 @@
-//! Making tokens, for `groupcast token` and `groupcast dev`.
+//! Signs tokens, for `groupcast token` and `groupcast dev`.
 
 use jsonwebtoken::Header;
 use serde::Serialize;
@@ -9,8 +9,8 @@ use super::{IdentityError, KeySettings};
 /// A token of `claims`, signed with the HMAC secret or private key in `key`, with the key's id as
 /// its `kid` unless that is empty.
 ///
-/// The claims are signed as they are: whether a gateway would accept them is for its
-/// [`super::Verifier`] to say.
+/// The claims are signed unchanged; whether a gateway accepts them is up to its
+/// [`super::Verifier`].
 pub fn sign(key: &KeySettings, claims: &impl Serialize) -> Result<String, IdentityError> {
     install_provider();
     let (_, algorithm) = parse_algorithm(key)?;

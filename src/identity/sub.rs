@@ -1,9 +1,9 @@
-//! What a user's `sub` may be, in tokens, hook answers, the API and sources alike.
+//! The rules for a user's `sub`, in tokens, hook answers, the API and sources.
 
 /// Longest `sub`, bytes. OpenID Connect Core, section 2, allows 255 ASCII characters.
 pub const MAX_SUB_LEN: usize = 255;
 
-/// Why a text is no `sub`.
+/// Why a text is not a legal `sub`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SubError {
     /// The text is empty.
@@ -12,7 +12,7 @@ pub enum SubError {
     /// The text is longer than [`MAX_SUB_LEN`].
     #[error("sub has {0} bytes; at most 255 are allowed")]
     TooLong(usize),
-    /// It would forge lines in logs.
+    /// It could forge log lines.
     #[error("sub holds a control character")]
     ControlCharacter,
     /// HTTP clients resolve such a path segment, so a request for the user would reach another

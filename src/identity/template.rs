@@ -11,9 +11,8 @@ use super::limits::EXCERPT;
 /// A group name with variables in it.
 ///
 /// Values are inserted unchanged or not at all: a value that makes an illegal name is an error,
-/// never rewritten, since two users rewritten to one name would share a group. A separator that
-/// values may contain (`{a}_{b}` with `1_2` and `3`) lets different values make one name; choose
-/// another.
+/// never rewritten, since two users with the same rewritten name would share a group. A separator
+/// that values may contain (`{a}_{b}` with `1_2` and `3`) makes names ambiguous; choose another.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Template {
     text: Box<str>,
@@ -46,10 +45,10 @@ pub enum TemplateError {
         /// The text between the braces.
         variable: String,
     },
-    /// Two variables touch, so that different values would make the same name.
+    /// Two adjacent variables, so that different values could make the same name.
     #[error("template {0:?} has two variables without a character between them")]
     Adjacent(String),
-    /// A `*` where only one group can be meant.
+    /// A `*` where one group is required.
     #[error("template {0:?} holds '*'; it must name one group")]
     Star(String),
     /// A character that no group name can hold.
@@ -60,7 +59,7 @@ pub enum TemplateError {
         /// The first character that is not allowed.
         found: char,
     },
-    /// Too long before anything is filled in.
+    /// Too long without any values.
     #[error(
         "template {template:?} has {len} characters beside its variables; a group name has at most \
          {MAX_NAME_LEN}"
@@ -94,10 +93,10 @@ pub enum FillError {
         template: String,
         /// The variable.
         variable: String,
-        /// Its value, cut.
+        /// An excerpt of its value.
         value: String,
     },
-    /// The values are legal, but too long together.
+    /// The values are legal, but the name is too long.
     #[error(
         "template {template:?} makes a name of {len} bytes; at most {MAX_NAME_LEN} are allowed"
     )]
@@ -225,7 +224,7 @@ impl Template {
         Ok(filled)
     }
 
-    /// Whether the filled template is `name`: the same answer as filling it, without allocating.
+    /// Whether the filled template equals `name`, without allocating.
     pub(super) fn names_exactly<'v>(
         &self,
         name: &str,
@@ -242,12 +241,12 @@ impl Template {
     }
 }
 
-/// Whether `name` can stand between braces. `-` is there since claims such as `tenant-id` exist.
+/// Whether `name` is a legal variable. `-` is allowed for claims such as `tenant-id`.
 fn is_variable(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
 }
 
-/// Whether `value` can be put into a name: not empty, and no `*` or brace among its characters.
+/// Whether `value` may be filled in: not empty, and without `*` or braces.
 fn is_value(value: &str) -> bool {
     !value.is_empty() && value.len() <= MAX_NAME_LEN && value.chars().all(is_legal)
 }

@@ -1,4 +1,4 @@
-//! Why a token was refused: for logs and metrics, never for the client.
+//! Why a token was refused, for logs and metrics but not for clients.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use super::limits::MAX_TOKEN_LEN;
 
 /// Why a token was refused.
 ///
-/// The texts name claims, key ids and group names, never the token or the value of another claim.
+/// The texts contain claim names, key ids and group names, never the token or other values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// `exp` has passed.
@@ -17,7 +17,7 @@ pub enum TokenError {
         /// Seconds since then.
         ago: u64,
     },
-    /// `nbf` is to come.
+    /// `nbf` is in the future.
     #[error("token not valid before {nbf}, in {ahead} s")]
     NotYet {
         /// The token's `nbf`, seconds since 1970.
@@ -31,12 +31,12 @@ pub enum TokenError {
         /// Id of the key that was tried.
         key: String,
     },
-    /// The header names another algorithm than the key's.
+    /// The header names a different algorithm than the key's.
     #[error("algorithm {found:?}; key {key:?} is for {expected}")]
     WrongAlgorithm {
         /// Id of the key that was chosen.
         key: String,
-        /// The algorithm of the token's header, cut.
+        /// An excerpt of the header's algorithm.
         found: String,
         /// The key's own algorithm.
         expected: &'static str,
@@ -50,7 +50,7 @@ pub enum TokenError {
     /// `iss` is none of the configured ones.
     #[error("issuer not accepted")]
     WrongIssuer,
-    /// A required claim is not there.
+    /// A required claim is missing.
     #[error("claim {0:?} is missing")]
     MissingClaim(Cow<'static, str>),
     /// The token, or a claim in use, has the wrong form.
@@ -62,7 +62,7 @@ pub enum TokenError {
 }
 
 impl TokenError {
-    /// Every value of [`TokenError::cause`], so that metrics can be described beforehand.
+    /// Every value of [`TokenError::cause`], so that all labels of the metric are known.
     pub const CAUSES: [&'static str; 10] = [
         "expired",
         "not_yet",

@@ -22,8 +22,8 @@ pub struct Verifier {
     leeway: u64,
 }
 
-/// The members of a token's header that are read. `jku`, `jwk`, `x5c` and the like name keys
-/// of the sender's own choice and are ignored.
+/// The used members of a token's header. `jku`, `jwk`, `x5c` and the like, which name keys chosen
+/// by the sender, are ignored.
 #[derive(Deserialize)]
 struct TokenHeader<'a> {
     #[serde(borrow)]
@@ -55,8 +55,8 @@ impl Verifier {
 
     /// The identity in a token, at `now` seconds since 1970.
     ///
-    /// Nothing is computed with a key before the header's `kid` and `alg` have been found to be
-    /// that key's own: the header chooses among the configured pairs and cannot make another.
+    /// A key is used only if the header's `kid` and `alg` are that key's own: the header selects
+    /// one of the configured pairs and cannot combine others.
     pub fn verify(&self, token: &str, now: u64) -> Result<Identity, TokenError> {
         if token.len() > MAX_TOKEN_LEN {
             return Err(TokenError::TooLarge(token.len()));
@@ -69,8 +69,8 @@ impl Verifier {
 
     /// The identity in an answer of the connect hook.
     ///
-    /// `sub`, groups and grants follow the rules of a token; no leeway is added, since no other
-    /// clock is involved.
+    /// `sub`, groups and grants follow the rules of a token; without leeway, since only one clock
+    /// is involved.
     pub fn hook_identity(&self, claims: HookClaims<'_>) -> Result<Identity, TokenError> {
         self.claims.hook_identity(claims)
     }
@@ -113,8 +113,8 @@ impl Verifier {
 
     /// Tests every key with a token whose outcome is known.
     ///
-    /// A secret is tested with a good and a forged token, a public key with a forged one only. A
-    /// missing cryptography provider shows here and not at the first visitor.
+    /// A secret is tested with a valid and a forged token, a public key only with a forged one. So
+    /// a missing cryptography provider is detected at startup.
     fn check_keys(&self, settings: &Settings) -> Result<(), IdentityError> {
         let mut claims = serde_json::json!({ "sub": "self-check", "exp": 60 });
         for (claim, configured) in [("aud", &settings.audience), ("iss", &settings.issuer)] {

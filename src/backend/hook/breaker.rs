@@ -8,20 +8,20 @@ use parking_lot::Mutex;
 /// Failures in a row that open it.
 const FAILURES_TO_OPEN: u32 = 5;
 
-/// Time until the first trial request, and between two.
+/// Time until the first trial request, and between trials.
 const OPEN_TIME: Duration = Duration::from_secs(1);
 
-/// Visitors of different addresses who fail in the same way, after whom the failure is the site's.
+/// Visitors of different addresses with the same failure, after which it counts as the site's.
 const VISITORS_TO_BLAME_SITE: usize = 5;
 
-/// How a request ended, as far as the site's health is concerned.
+/// The outcome of a request, with regard to the site's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// The site decided.
     Answered,
     /// The site cannot be reached, is too slow, or fails.
     SiteFailed,
-    /// The site refuses this visitor's request as such: a wrong `Host`, a cookie that is too long.
+    /// The site refuses this visitor's request itself: a wrong `Host`, a cookie that is too long.
     VisitorFailed {
         /// The HTTP status, or 0 without one.
         status: u16,
@@ -39,7 +39,7 @@ pub(super) struct Breaker {
 
 #[derive(Debug, Default)]
 struct BreakerState {
-    /// In a row.
+    /// Failures in a row.
     failures: u32,
     /// No request before this moment.
     open_until: Option<Instant>,
@@ -53,8 +53,8 @@ impl Breaker {
         Self { state: Mutex::default(), timeout }
     }
 
-    /// Whether a request may be sent now. While open, that is a trial request, and no other is
-    /// admitted until it has ended, or should have.
+    /// Whether a request may be sent now. While open, this is a trial request, and no other is
+    /// allowed until it has ended or timed out.
     pub(super) fn admits(&self, now: Instant) -> bool {
         let mut state = self.state.lock();
         if state.open_until.is_some_and(|until| now < until) {
@@ -66,7 +66,7 @@ impl Breaker {
         true
     }
 
-    /// Records the outcome of a request. Whether the breaker opens by it.
+    /// Records the outcome of a request. Returns whether the breaker opens.
     pub(super) fn record(&self, outcome: Outcome, now: Instant) -> bool {
         let mut state = self.state.lock();
         match outcome {
@@ -75,7 +75,7 @@ impl Breaker {
                 return false;
             }
             Outcome::SiteFailed => state.failures = state.failures.saturating_add(1),
-            // The site is there, so a trial has succeeded as far as others are concerned.
+            // The site responds, so a trial has succeeded.
             Outcome::VisitorFailed { status, address } if !state.blames_site(status, address) => {
                 state.open_until = None;
                 return false;
@@ -93,7 +93,7 @@ impl Breaker {
 }
 
 impl BreakerState {
-    /// Notes a visitor's failure. Whether so many failed alike that it is the site's.
+    /// Records a visitor's failure. Returns whether it counts as the site's.
     fn blames_site(&mut self, status: u16, address: u64) -> bool {
         if self.visitor_status != status {
             self.visitor_status = status;

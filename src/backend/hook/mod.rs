@@ -1,5 +1,5 @@
-//! The connect hook: the site authenticates visitors. Verdicts are cached, concurrent requests are
-//! few, and the same request is never in flight twice.
+//! The connect hook: the site authenticates visitors. Verdicts are cached, few requests run
+//! concurrently, and the same request is never in flight twice.
 
 mod breaker;
 mod request;
@@ -32,8 +32,8 @@ use verdict_cache::{Lookup, VerdictCache};
 pub use request::HookRequest;
 pub use verdict::{HookAcceptance, HookVerdict};
 
-/// Requests that may wait for their turn; more visitors are told to come back. Half of the default
-/// limit of handshakes, so that clients with tokens find room.
+/// Requests that may wait; further visitors are asked to reconnect. Half of the default limit of
+/// handshakes, so that clients with tokens find room.
 const WAITING: usize = 512;
 
 /// Asks the connect hook. Cloning is cheap.
@@ -48,10 +48,10 @@ struct HookState {
     cache: Duration,
     cache_refusals: Duration,
     recheck: Duration,
-    /// For the digests that are the keys of cached verdicts.
+    /// Secret of the digests that identify cached verdicts.
     secret: hmac::Key,
     cached: Mutex<VerdictCache>,
-    /// Where instances share verdicts, if the layer is Redis.
+    /// The Redis over which instances share verdicts, if the layer is Redis.
     redis: Option<Redis>,
     breaker: Breaker,
     turns: Semaphore,
@@ -90,7 +90,7 @@ impl Hook {
 
     /// The verdict on `request`: cached, in flight already, or by asking.
     ///
-    /// The request goes on if this future is dropped: others may wait for the same verdict.
+    /// The request continues if this future is dropped, since others may wait for the same verdict.
     pub async fn ask(
         &self,
         request: &HookRequest,
@@ -158,8 +158,7 @@ impl Fresh {
 }
 
 /// Whose failure an undecided verdict is. The site's: it cannot be reached, answers 408, 429 or
-/// 5xx, redirects, or answers 200 with something else than a verdict. Any other 4xx is about this
-/// request.
+/// 5xx, redirects, or answers 200 without a verdict. Any other 4xx is about this request.
 fn blame(
     answer: &Result<BackendResponse, RequestError>,
     verdict: &HookVerdict,
@@ -190,7 +189,7 @@ struct HookJob {
 }
 
 impl HookState {
-    /// Gets the verdict, caches it and hands it to all that wait for it.
+    /// Gets the verdict, caches it and passes it to all waiting connections.
     async fn settle(
         self: Arc<Self>,
         job: HookJob,
@@ -211,7 +210,7 @@ impl HookState {
                 (verdict, shared.filter(|_| !time.is_zero()).map(|shared| (shared, time)))
             }
         };
-        // All that waited may have gone.
+        // All waiting connections may have gone.
         let _ = answered.send(Some(verdict));
         if let (Some((note, time)), Some(redis)) = (fresh, &self.redis) {
             note.store(redis, &self.secret, &job.key, time).await;
@@ -227,7 +226,7 @@ impl HookState {
         }
     }
 
-    /// A verdict that another instance got, and its age; `None` if there is none or it is too old.
+    /// A verdict of another instance, and its age; `None` if there is none or it is too old.
     async fn recall(&self, key: &VerdictKey) -> Option<(HookVerdict, Duration)> {
         let note = CachedVerdict::load(self.redis.as_ref()?, &self.secret, key).await?;
         let verdict = verdict::of(&note.answer()?, note.at, &self.verifier, self.recheck);
@@ -271,7 +270,7 @@ impl HookState {
         let blame = blame(&answer, &verdict, request.address());
         self.record_outcome(&verdict, blame);
         let time = match blame {
-            // Asked again at once, the site would only refuse the same request again.
+            // Asked again immediately, the site would refuse the same request again.
             Outcome::VisitorFailed { .. } => self.cache_refusals,
             Outcome::Answered | Outcome::SiteFailed => self.time(&verdict),
         };

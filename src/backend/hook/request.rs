@@ -1,4 +1,4 @@
-//! The request of a visitor, as the hook gets it.
+//! The hook request for a visitor.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
@@ -42,7 +42,7 @@ pub struct HookRequest {
     headers: HeaderMap,
 }
 
-/// The key of a cached verdict: a digest, so that no cookie is kept for it.
+/// The key of a cached verdict: a digest, so that no cookie is stored.
 pub(super) type VerdictKey = [u8; 32];
 
 impl HookRequest {
@@ -68,10 +68,10 @@ impl HookRequest {
             let lines: Vec<_> = headers.get_all(&name).iter().map(HeaderValue::as_bytes).collect();
             let value = match lines.as_slice() {
                 [] => continue,
-                // RFC 9113, section 8.2.3: a cookie may come in several lines and means one.
+                // RFC 9113, section 8.2.3: a cookie may be split over several lines.
                 several if name == COOKIE => several.join(&b"; "[..]),
-                // A proxy may add a line of its own behind the client's. The list names every hop,
-                // the nearest proxy last; alone, the client's line would be believed.
+                // A proxy may add its line after the client's. The list names every hop, the
+                // nearest proxy last; with the first line alone, the client's would be trusted.
                 several if name == FORWARDED_FOR => several.join(&b", "[..]),
                 [.., last] if name == FORWARDED_PROTO => last.to_vec(),
                 [first, ..] => first.to_vec(),
@@ -88,8 +88,8 @@ impl HookRequest {
         Self { query, headers: copies }
     }
 
-    /// The request of a browser of which only this much is known. A host or cookie that no header
-    /// can carry is left out: no browser sends one.
+    /// The request of a described browser. A host or cookie that is illegal in a header is left
+    /// out, since no browser sends it.
     pub fn described(path: &str, host: &str, cookie: Option<&str>) -> Self {
         let mut headers = HeaderMap::new();
         for (name, value) in [(HOST, Some(host)), (COOKIE, cookie)] {
@@ -99,7 +99,7 @@ impl HookRequest {
         Self::new(path, &[], &headers, None)
     }
 
-    /// A digest of the address that the visitor comes from, as the proxy reports it.
+    /// A digest of the visitor's address, as reported by the proxy.
     pub(super) fn address(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.headers.get(FORWARDED_FOR).map(HeaderValue::as_bytes).hash(&mut hasher);
@@ -118,14 +118,14 @@ impl HookRequest {
         let mut context = hmac::Context::with_key(secret);
         context.update(b"groupcast hook");
         for name in DECISIVE {
-            // No value holds a line feed.
+            // No value contains a line feed.
             context.update(b"\n");
             context.update(self.headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default());
         }
         context.sign().as_ref().try_into().expect("SHA-256 has 32 bytes")
     }
 
-    /// A compact form, kept as long as the connection, to repeat the request.
+    /// A compact form, stored with the connection, to repeat the request.
     pub fn pack(&self) -> Arc<[u8]> {
         let mut packed = self.query.clone().into_bytes();
         for (name, value) in &self.headers {

@@ -35,7 +35,7 @@ impl CachedVerdict {
         Some(Self { at, status: answer.status.as_u16(), body })
     }
 
-    /// The answer as it came.
+    /// The original response.
     pub(super) fn answer(&self) -> Option<BackendResponse> {
         let status = StatusCode::from_u16(self.status).ok()?;
         let body = Bytes::copy_from_slice(self.body.as_bytes());
@@ -43,7 +43,7 @@ impl CachedVerdict {
     }
 
     /// Stores it for other instances, signed: write access to Redis must not suffice to forge an
-    /// identity. A failure costs no more than another request to the site.
+    /// identity. A failure only costs another request to the site.
     pub(super) async fn store(
         &self,
         redis: &Redis,
@@ -59,7 +59,7 @@ impl CachedVerdict {
         }
     }
 
-    /// What another instance stored.
+    /// Loads what another instance stored.
     pub(super) async fn load(redis: &Redis, secret: &hmac::Key, key: &VerdictKey) -> Option<Self> {
         let name = name(key);
         let entry = tokio::time::timeout(REDIS_TIMEOUT, redis.cached(&name)).await.ok()?.ok()??;

@@ -64,7 +64,8 @@ struct ErrorBody {
 
 impl HookAcceptance {
     /// When to ask again for `connection`: up to a tenth of the time earlier, spread over
-    /// connections, so that those that reconnected together are not renewed together for ever.
+    /// connections, so that connections that reconnected together are not renewed together every
+    /// time.
     pub fn ask_at(&self, connection: ConnectionId) -> u64 {
         let spread = (self.ask_at - self.asked_at) / 10;
         // Fibonacci hashing: the upper bits of the product are spread evenly for serials in a row.
@@ -73,13 +74,13 @@ impl HookAcceptance {
     }
 
     /// How long after asking the verdict may be reused. One second less than until its renewal:
-    /// both moments are whole seconds, and a renewal must not get the verdict that it renews.
+    /// both are whole seconds, and a renewal must not reuse the verdict that it renews.
     pub(super) fn fresh(&self) -> Duration {
         Duration::from_secs((self.ask_at - self.asked_at).saturating_sub(1))
     }
 }
 
-/// The verdict in `answer`, which was given `at` this second since 1970.
+/// The verdict in `answer`, received `at` this second since 1970.
 pub(super) fn of(
     answer: &BackendResponse,
     at: u64,

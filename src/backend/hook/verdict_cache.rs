@@ -1,4 +1,4 @@
-//! Recent verdicts of the connect hook, and those that are being asked for.
+//! Caches verdicts of the connect hook, and tracks requests in flight.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -9,20 +9,20 @@ use super::request::VerdictKey;
 use super::verdict::HookVerdict;
 use crate::bounded_map::{ExpiringMap, MapLimits};
 
-/// Most bytes of verdicts. At some 500 each, 30,000 visitors within the minute that a verdict is
-/// cached; beyond that the oldest are asked for again.
+/// Most bytes of verdicts. At about 500 bytes each, 30,000 visitors within the minute that a
+/// verdict is cached; beyond that the oldest are requested again.
 const MAX_BYTES: usize = 16 << 20;
 
-/// Bytes of an entry beside the answer that it was made of.
+/// Bytes of an entry in addition to its answer.
 const OVERHEAD: usize = 400;
 
-/// A verdict that is being asked for.
+/// A verdict in flight.
 pub(super) type PendingVerdict = watch::Receiver<Option<HookVerdict>>;
 
 /// Bounded in bytes.
 #[derive(Debug)]
 pub(super) struct VerdictCache {
-    /// Bounded by the places in the hook's queue.
+    /// Bounded by the hook's queue.
     in_flight: HashMap<VerdictKey, PendingVerdict>,
     verdicts: ExpiringMap<VerdictKey, HookVerdict>,
 }
@@ -30,7 +30,7 @@ pub(super) struct VerdictCache {
 /// The result of a lookup.
 pub(super) enum Lookup {
     Cached(HookVerdict),
-    /// Another connection asks for the same verdict.
+    /// A request for the same verdict is in flight.
     InFlight(PendingVerdict),
     Missing,
 }
@@ -38,7 +38,7 @@ pub(super) enum Lookup {
 impl VerdictCache {
     pub(super) fn get(&self, key: &VerdictKey, now: Instant) -> Lookup {
         match (self.in_flight.get(key), self.verdicts.get(key, now)) {
-            // If the task ended without a verdict, nobody will answer.
+            // If the task ended without a verdict, there will be no answer.
             (Some(pending), _) if pending.has_changed().is_ok() => {
                 Lookup::InFlight(pending.clone())
             }
@@ -47,13 +47,13 @@ impl VerdictCache {
         }
     }
 
-    /// Records that the back end is being asked.
+    /// Records a request in flight.
     pub(super) fn begin(&mut self, key: VerdictKey, pending: PendingVerdict, now: Instant) {
         self.verdicts.remove(&key, now);
         self.in_flight.insert(key, pending);
     }
 
-    /// Removes the record of a request that ended, with or without a verdict.
+    /// Removes a request that ended, with or without a verdict.
     pub(super) fn forget_in_flight(&mut self, key: &VerdictKey) {
         self.in_flight.remove(key);
     }
