@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::api::{self, Api, Probes};
 use crate::backend::{BackEnd, BackendError, Hook};
-use crate::channels::{AgreementError, DjangoLayer, MailboxNames};
+use crate::channels::{AgreementError, ChannelsMetrics, DjangoLayer, MailboxNames};
 use crate::config::Config;
 use crate::coordinator::{self, Collaborators, Coordinator};
 use crate::dev;
@@ -19,15 +19,15 @@ use crate::event::InstanceId;
 use crate::frame::Frame;
 use crate::http::{self, Listener, ListenerLimits};
 use crate::hub::{Hub, RouteConfig, ShardConfig};
-use crate::identity::{ApiKeys, IdentityError, Policy, Verifier};
+use crate::identity::{ApiKeys, AuthFailure, IdentityError, Policy, Verifier};
 use crate::layer::{Layer, LayerError};
 use crate::publish::Publisher;
-use crate::server::{self, Descriptors, Server};
+use crate::server::{self, Descriptors, RefusalReason, Server, ServerMetrics};
 use crate::shutdown::{Phase, Shutdown};
 use crate::socket;
-use crate::sources::{SourceConnection, Sources};
+use crate::sources::{SourceConnection, SourceMetrics, Sources};
 use crate::supervisor::{Supervisor, TaskFailure};
-use crate::telemetry::{Metrics, RefusalReason};
+use crate::telemetry::Metrics;
 
 /// How long a back end's connection may be idle between requests, as in nginx, so that back ends
 /// can reuse connections after a pause.
@@ -224,7 +224,8 @@ impl Gateway {
             Some(session) => session.extend((browsers, back_ends), &core.publisher, api),
             None => (browsers, back_ends),
         };
-        let evictions = core.metrics.refusals.of(RefusalReason::Silent).clone();
+        let refusals = ServerMetrics::new(&core.metrics).refusals;
+        let evictions = refusals.of(RefusalReason::Silent).clone();
         let limits = ListenerLimits {
             connections: descriptors.handshakes,
             waiting: descriptors.waiting,
@@ -306,7 +307,7 @@ impl Core {
             &config.coordinator,
             hub.clone(),
             collaborators,
-            Arc::clone(&metrics),
+            &metrics,
             shutdown.clone(),
         );
         tasks.spawn("coordinator", coordinator.serve(requests));
@@ -334,6 +335,7 @@ impl Core {
             hub: self.hub.clone(),
             keys,
             mailboxes: self.mailboxes(),
+            auth_failures: AuthFailure::counters(&self.metrics),
             metrics: Arc::clone(&self.metrics),
             settings,
         };
@@ -355,6 +357,7 @@ impl Core {
             hook: self.hook.clone(),
             mailboxes: self.mailboxes(),
             hub: self.hub.clone(),
+            by_label: ServerMetrics::new(&self.metrics),
             metrics: Arc::clone(&self.metrics),
             shutdown: self.shutdown.clone(),
         };
@@ -370,11 +373,14 @@ fn start_sources(
     supervisor: &Supervisor,
 ) -> Result<Option<(DjangoLayer, Sources)>, LayerError> {
     let settings = &config.sources;
+    // Shown at zero where there is nothing to receive, too.
+    let of_channels = Arc::new(ChannelsMetrics::new(metrics));
+    let of_sources = Arc::new(SourceMetrics::new(metrics));
     let Some(connection) = SourceConnection::open(layer, settings)? else { return Ok(None) };
     let (redis, max_bytes) = (connection.redis(), config.publish.max_event_bytes);
-    let metrics = &metrics.channels;
-    let django = DjangoLayer::start(&settings.channels, redis, max_bytes, metrics, supervisor);
-    let sources = Sources::start(settings, connection, &django, max_bytes, metrics, supervisor);
+    let channels = &settings.channels;
+    let django = DjangoLayer::start(channels, redis, max_bytes, &of_channels, supervisor);
+    let sources = Sources::start(settings, connection, &django, max_bytes, &of_sources, supervisor);
     Ok(Some((django, sources)))
 }
 

@@ -36,6 +36,29 @@ async fn the_exposition_is_well_formed() {
 }
 
 #[tokio::test]
+async fn every_label_is_exposed_from_the_start() {
+    let gateway = Gateway::start().await;
+    let answer = request(gateway.api, "GET /metrics", &[], b"").await;
+    for series in [
+        r#"connections{protocol="v1"}"#,
+        r#"connections{protocol="plain"}"#,
+        r#"dropped_total{reason="unlisted"}"#,
+        r#"calls_failed_total{reason="bad_answer"}"#,
+        r#"auth_failures_total{cause="expired"}"#,
+        r#"auth_failures_total{cause="api_right"}"#,
+        r#"refusals_total{reason="full"}"#,
+        r#"hooks_total{source="asked"}"#,
+        r#"hook_seconds_count{outcome="accepted"}"#,
+        r#"call_seconds_count{outcome="unreachable"}"#,
+        r#"source_entries_total{fate="parked"}"#,
+        r#"django_dropped_total{reason="capacity"}"#,
+    ] {
+        let line = format!("groupcast_{series} 0");
+        assert!(answer.body.lines().any(|found| found == line), "{line} in\n{}", answer.body);
+    }
+}
+
+#[tokio::test]
 async fn counts_connections_events_and_refusals() {
     let gateway = Gateway::start().await;
     let mut plain = gateway.plain_member("7").await;

@@ -8,8 +8,7 @@ use tracing::Span;
 use super::Api;
 use crate::group::GroupName;
 use crate::http::{Problem, ProblemKind};
-use crate::identity::{ApiKey, Right};
-use crate::telemetry::AuthFailure;
+use crate::identity::{ApiKey, AuthFailure, Right};
 
 /// An authenticated caller.
 #[derive(Clone, Copy)]
@@ -22,14 +21,14 @@ impl Api {
     /// The caller identified by the key in `headers`.
     pub(super) fn caller(&self, headers: &HeaderMap) -> Result<Caller<'_>, Problem> {
         let Some(authorization) = headers.get(AUTHORIZATION) else {
-            self.metrics.auth_failures.of(AuthFailure::Missing).increment(1);
+            self.auth_failures.of(AuthFailure::Missing).increment(1);
             return Err(
                 ProblemKind::KeyMissing.because("missing header 'authorization: Bearer <API key>'")
             );
         };
         let key = bearer(authorization.as_bytes()).and_then(|key| self.keys.authenticate(key));
         let Some(key) = key else {
-            self.metrics.auth_failures.of(AuthFailure::ApiKey).increment(1);
+            self.auth_failures.of(AuthFailure::ApiKey).increment(1);
             let detail = "the key in the 'authorization' header is not configured";
             return Err(ProblemKind::KeyUnknown.because(detail));
         };
@@ -67,7 +66,7 @@ impl Caller<'_> {
     }
 
     fn refuse(&self, detail: String) -> Problem {
-        self.api.metrics.auth_failures.of(AuthFailure::ApiRight).increment(1);
+        self.api.auth_failures.of(AuthFailure::ApiRight).increment(1);
         ProblemKind::Forbidden.because(detail)
     }
 }

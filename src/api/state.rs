@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::settings::Settings;
 use crate::channels::MailboxNames;
 use crate::hub::Hub;
-use crate::identity::ApiKeys;
+use crate::identity::{ApiKeys, AuthFailure};
 use crate::publish::Publisher;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Counters, Metrics};
 
 /// The rooms that serve requests, and the accepted keys.
 pub(crate) struct Api {
@@ -17,5 +17,7 @@ pub(crate) struct Api {
     /// Gives connections their channel names for Django.
     pub(crate) mailboxes: Option<MailboxNames>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Keys that were not accepted.
+    pub(crate) auth_failures: Counters<AuthFailure>,
     pub(crate) settings: Settings,
 }

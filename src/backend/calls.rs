@@ -9,13 +9,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::client::{self, OutgoingRequest};
+use super::metrics::BackendOutcome;
 use super::path_header::{PATH, path_header};
 use super::{BackendError, BackendResponse, Client, RequestError, Settings, advice};
 use crate::event::ConnectionId;
 use crate::group::GroupName;
+use crate::hub::CallFailure;
 use crate::identity::Identity;
 use crate::protocol::Code;
-use crate::telemetry::{BackendOutcome, CallFailure};
 
 /// Most groups that one answer may name: the default limit of a connection.
 const MAX_GROUPS: usize = 128;

@@ -8,6 +8,7 @@ mod calls;
 mod check;
 mod client;
 mod hook;
+mod metrics;
 mod path_header;
 mod settings;
 mod sign;
@@ -17,6 +18,7 @@ mod tests;
 pub use calls::{CallError, CallReply, CallRequest, Calls};
 pub use client::{BackendResponse, Client, RequestError};
 pub use hook::{Hook, HookAcceptance, HookRequest, HookVerdict, ask_hook_once};
+pub use metrics::{BackendMetrics, BackendOutcome};
 pub use settings::{BackendError, MIN_SECRET_LEN, Settings, SigningKey};
 
 use std::sync::Arc;
@@ -40,14 +42,14 @@ impl BackEnd {
         settings: &Settings,
         verifier: &Arc<Verifier>,
         layer: &Layer,
-        metrics: &Arc<Metrics>,
+        metrics: &Metrics,
     ) -> Result<Self, BackendError> {
         let redis = match layer {
             Layer::Redis(redis) => Some(redis.clone()),
             Layer::Memory(_) => None,
         };
         Ok(Self {
-            hook: Hook::new(settings, Arc::clone(verifier), redis, Arc::clone(metrics))?,
+            hook: Hook::new(settings, Arc::clone(verifier), redis, metrics)?,
             calls: Calls::new(settings)?.map(Arc::new),
         })
     }

@@ -11,10 +11,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::ChannelSettings;
+use super::metrics::{ChannelsMetrics, DjangoDrop};
 use crate::byte_budget::ByteBudget;
 use crate::event::Event;
 use crate::group::{GroupName, GroupPattern};
-use crate::telemetry::{ChannelsMetrics, DjangoDrop, LogLimit};
+use crate::telemetry::LogLimit;
 
 /// Events that may be queued: a few of the largest batches that the API takes at once.
 const CAPACITY: usize = 8192;
@@ -183,9 +184,10 @@ mod tests {
     #[tokio::test]
     async fn never_waits_and_counts_events_that_find_no_room() {
         let metrics = Metrics::new();
+        let counted = Arc::new(ChannelsMetrics::new(&metrics));
         let everything = GroupPattern::parse("sala_*").unwrap();
         let settings = ChannelSettings { send: vec![everything], ..ChannelSettings::default() };
-        let (queue, mut jobs) = ForwardQueue::open(&settings, &metrics.channels).unwrap();
+        let (queue, mut jobs) = ForwardQueue::open(&settings, &counted).unwrap();
         let [group, other] = ["sala_1", "pedido.1"].map(|name| GroupName::parse(name).unwrap());
         let event = Event::parse("{\"type\":\"aviso\"}".into()).unwrap();
         for _ in 0..CAPACITY + 3 {

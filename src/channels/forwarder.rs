@@ -8,12 +8,12 @@ use bytes::Bytes;
 
 use super::codec::{Codec, MessageChannels};
 use super::forward_queue::{DropCounter, ForwardJob, ForwardJobs};
+use super::metrics::DjangoDrop;
 use super::{ChannelSettings, MailboxNames};
 use crate::clock;
 use crate::event::Event;
 use crate::group::GroupName;
 use crate::layer::{RedisHandle, Reply, Script, ScriptError};
-use crate::telemetry::DjangoDrop;
 
 /// Events that share the commands to Redis.
 const MAX_JOBS: usize = 64;

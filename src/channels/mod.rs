@@ -9,6 +9,7 @@ pub mod codec;
 mod forward_queue;
 mod forwarder;
 mod mailbox_names;
+mod metrics;
 mod parking;
 mod pubsub;
 mod refusals;
@@ -21,7 +22,6 @@ use tokio::task::JoinSet;
 
 use crate::layer::RedisHandle;
 use crate::supervisor::Supervisor;
-use crate::telemetry::ChannelsMetrics;
 
 pub(crate) use addresses::GroupAddresses;
 pub(crate) use agreement::Agreement;
@@ -31,6 +31,7 @@ pub use codec::{CodecSettings, Serializer};
 pub use forward_queue::ForwardQueue;
 use forwarder::Forwarder;
 pub use mailbox_names::MailboxNames;
+pub use metrics::ChannelsMetrics;
 pub(crate) use parking::PARKING;
 pub use pubsub::PubsubDecoder;
 pub(crate) use refusals::Refusals;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::codec::{Codec, CodecError};
+use super::metrics::ChannelsMetrics;
 use crate::event::{Event, Publication, PublicationId, Target};
 use crate::group::GroupName;
-use crate::telemetry::ChannelsMetrics;
 
 /// Decodes messages of the pub/sub layer. Clones share it.
 #[derive(Clone)]

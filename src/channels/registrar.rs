@@ -13,13 +13,13 @@ use tokio::time::sleep;
 
 use super::MailboxNames;
 use super::addresses::{GroupAddresses, lifetimes};
+use super::metrics::ChannelsMetrics;
 use super::parking::PARKING;
 use super::refusals::Refusals;
 use crate::failpoint;
 use crate::group::GroupName;
 use crate::layer::{LayerError, NUMBERING, PossibleLoss, RedisHandle, Script, ScriptError};
 use crate::lua_table::{LuaTable, ScriptKeys};
-use crate::telemetry::ChannelsMetrics;
 
 /// Registering as such, as logs call it.
 const REGISTERING: &str = "registering groups for senders";

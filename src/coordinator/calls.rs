@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::backend::{self, CallError, CallReply, CallRequest};
+use crate::backend::{self, BackendMetrics, BackendOutcome, CallError, CallReply, CallRequest};
 use crate::channels::MailboxNames;
 use crate::event::{Control, Member};
 use crate::excerpt::excerpt;
-use crate::hub::{Answer, Call, Hub, RequestKind};
+use crate::hub::{Answer, Call, CallFailure, Hub, RequestKind};
 use crate::protocol::Code;
-use crate::telemetry::{BackendOutcome, CallFailure, GaugeGuard, Metrics};
+use crate::telemetry::{Counters, GaugeGuard, Metrics};
 
 /// Calls that may wait; more are refused. At 32 in parallel and 50 ms each, the last of them waits
 /// for a second and a half.
@@ -28,9 +28,15 @@ pub(super) struct CallQueue {
     /// Gives connections their channel names for Django, if its channel layer is received.
     mailboxes: Option<MailboxNames>,
     hub: Hub,
-    metrics: Arc<Metrics>,
+    metrics: Arc<CallMetrics>,
     turns: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+}
+
+/// The handles of a queue.
+struct CallMetrics {
+    backend: BackendMetrics,
+    failed: Counters<CallFailure>,
 }
 
 impl CallQueue {
@@ -38,8 +44,13 @@ impl CallQueue {
         backend: Option<Arc<backend::Calls>>,
         mailboxes: Option<MailboxNames>,
         hub: Hub,
-        metrics: Arc<Metrics>,
+        metrics: &Metrics,
     ) -> Self {
+        let metrics = CallMetrics {
+            backend: BackendMetrics::new(metrics),
+            failed: CallFailure::counters(metrics),
+        };
+        let metrics = Arc::new(metrics);
         let parallel = backend.as_ref().map_or(1, |backend| backend.parallel());
         let turns = Arc::new(Semaphore::new(parallel));
         Self { backend, mailboxes, hub, metrics, turns, waiting: Arc::new(Semaphore::new(WAITING)) }
@@ -122,7 +133,7 @@ impl CallQueue {
     }
 
     async fn refuse(&self, call: &Call, error: CallError) {
-        self.metrics.calls_failed.of(error.failure).increment(1);
+        self.metrics.failed.of(error.failure).increment(1);
         let name = excerpt(&call.name, EXCERPT);
         match &error.cause {
             Some(cause) => {

@@ -43,7 +43,7 @@ impl Coordinator {
         settings: &Settings,
         hub: Hub,
         collaborators: Collaborators,
-        metrics: Arc<Metrics>,
+        metrics: &Metrics,
         shutdown: Shutdown,
     ) -> Self {
         let Collaborators { layer, registrar, mailboxes, publisher, backend } = collaborators;

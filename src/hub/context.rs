@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::ShardConfig;
+use super::metrics::HubMetrics;
 use crate::event::InstanceId;
 use crate::socket::Millis;
 use crate::telemetry::Metrics;
@@ -14,6 +15,8 @@ pub(super) struct Context {
     pub(super) instance: InstanceId,
     pub(super) config: Arc<ShardConfig>,
     pub(super) clock: Clock,
+    /// What is counted by label; [`Context::metrics`] has the rest.
+    pub(super) by_label: HubMetrics,
 }
 
 /// The shard's time, read once a turn.

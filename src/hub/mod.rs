@@ -6,6 +6,7 @@ mod deliver;
 mod handle;
 mod inbox;
 mod join;
+mod metrics;
 mod receive;
 mod registry;
 mod report;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 pub use command::PossibleGap;
 pub use handle::{Hub, NotAdmitted};
+pub use metrics::CallFailure;
 pub use registry::{MAX_SHARDS, Registry};
 pub use report::{ConnectionReport, Dropped, GroupReport, UserReport};
 pub use request::{

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use super::metrics::DropReason;
 use crate::event::ConnectionId;
 use crate::group::GroupName;
-use crate::telemetry::DropReason;
 
 /// Publications that were not delivered, by cause.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

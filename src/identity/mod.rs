@@ -5,6 +5,7 @@
 
 mod admit;
 mod api_keys;
+mod auth_failure;
 mod claims;
 mod error;
 mod explain;
@@ -35,6 +36,7 @@ use crate::group::{GroupName, GroupPattern};
 
 pub use admit::{HookClaims, MAX_HOOK_CLAIMS_LEN, MAX_SESSION_LEN};
 pub use api_keys::{ApiKey, ApiKeys};
+pub use auth_failure::AuthFailure;
 pub use error::IdentityError;
 pub use explain::{CheckedGrant, Explanation, GrantSource};
 use limits::EXCERPT;

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
+use super::auth_failure::AuthFailure;
 use super::limits::MAX_TOKEN_LEN;
+use crate::telemetry::Label;
 
 /// Why a token was refused.
 ///
@@ -62,46 +64,25 @@ pub enum TokenError {
 }
 
 impl TokenError {
-    /// Every value of [`TokenError::cause`], so that all labels of the metric are known.
-    pub const CAUSES: [&'static str; 10] = [
-        "expired",
-        "not_yet",
-        "bad_signature",
-        "wrong_algorithm",
-        "unknown_key",
-        "wrong_audience",
-        "wrong_issuer",
-        "missing_claim",
-        "malformed",
-        "too_large",
-    ];
+    /// What it counts as.
+    pub fn failure(&self) -> AuthFailure {
+        match self {
+            Self::Expired { .. } => AuthFailure::Expired,
+            Self::NotYet { .. } => AuthFailure::NotYet,
+            Self::BadSignature { .. } => AuthFailure::BadSignature,
+            Self::WrongAlgorithm { .. } => AuthFailure::WrongAlgorithm,
+            Self::UnknownKey(_) => AuthFailure::UnknownKey,
+            Self::WrongAudience => AuthFailure::WrongAudience,
+            Self::WrongIssuer => AuthFailure::WrongIssuer,
+            Self::MissingClaim(_) => AuthFailure::MissingClaim,
+            Self::Malformed(_) => AuthFailure::Malformed,
+            Self::TooLarge(_) => AuthFailure::TooLarge,
+        }
+    }
 
     /// A stable identifier, for metrics and logs.
     pub fn cause(&self) -> &'static str {
-        let [
-            expired,
-            not_yet,
-            bad_signature,
-            wrong_algorithm,
-            unknown_key,
-            wrong_audience,
-            wrong_issuer,
-            missing_claim,
-            malformed,
-            too_large,
-        ] = Self::CAUSES;
-        match self {
-            Self::Expired { .. } => expired,
-            Self::NotYet { .. } => not_yet,
-            Self::BadSignature { .. } => bad_signature,
-            Self::WrongAlgorithm { .. } => wrong_algorithm,
-            Self::UnknownKey(_) => unknown_key,
-            Self::WrongAudience => wrong_audience,
-            Self::WrongIssuer => wrong_issuer,
-            Self::MissingClaim(_) => missing_claim,
-            Self::Malformed(_) => malformed,
-            Self::TooLarge(_) => too_large,
-        }
+        self.failure().text()
     }
 
     pub(super) fn malformed(problem: impl Into<Cow<'static, str>>) -> Self {

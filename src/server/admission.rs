@@ -2,6 +2,7 @@
 
 use super::authentication::Authenticated;
 use super::handshake::Offer;
+use super::metrics::RefusalReason;
 use super::paths::Parameters;
 use super::pre_session::{HelloError, ParsedHello, PreSession};
 use super::rejection::Rejection;
@@ -11,10 +12,9 @@ use super::upgrade::UpgradeRequest;
 use crate::event::{ConnectionId, Position};
 use crate::group::GroupName;
 use crate::http::Place;
-use crate::identity::Identity;
+use crate::identity::{AuthFailure, Identity};
 use crate::protocol::{Disconnect, Encoding};
 use crate::shutdown::Phase;
-use crate::telemetry::{AuthFailure, RefusalReason};
 
 /// An admitted browser, with what its connection needs.
 pub(super) struct Admission {
@@ -120,7 +120,7 @@ impl Handshakes {
         hello: &ParsedHello,
     ) -> Result<Vec<(GroupName, Option<Position>)>, Rejection> {
         let groups = identity.groups_on_connect(&route.join, parameters).map_err(|error| {
-            self.server.metrics.auth_failures.of(AuthFailure::IllegalName).increment(1);
+            self.server.by_label.auth_failures.of(AuthFailure::IllegalName).increment(1);
             let forbidden = Disconnect::FORBIDDEN.because("a group name is not legal");
             Rejection::new(forbidden, RefusalReason::Unauthorized, error.to_string())
         })?;

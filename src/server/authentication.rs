@@ -1,5 +1,6 @@
 //! Authenticates browsers: by token, else by the connect hook.
 
+use super::metrics::RefusalReason;
 use super::rejection::Rejection;
 use super::settings::{Allow, Route};
 use super::state::Handshakes;
@@ -8,9 +9,8 @@ use crate::backend::{Hook, HookVerdict};
 use crate::clock;
 use crate::event::ConnectionId;
 use crate::hub::{Credential, HookIdentity};
-use crate::identity::Identity;
+use crate::identity::{AuthFailure, Identity};
 use crate::protocol::Disconnect;
-use crate::telemetry::{AuthFailure, RefusalReason};
 
 /// An authenticated browser.
 pub(super) struct Authenticated {
@@ -69,10 +69,8 @@ impl Handshakes {
     fn verify(&self, token: &str) -> Result<Authenticated, Rejection> {
         let identity =
             self.server.verifier.verify(token, clock::unix_seconds()).map_err(|refusal| {
-                let failure =
-                    AuthFailure::from_cause(refusal.cause()).unwrap_or(AuthFailure::Malformed);
                 let cause = format!("{}: {refusal}", refusal.cause());
-                self.reject_identity(failure, Disconnect::UNAUTHORIZED, cause)
+                self.reject_identity(refusal.failure(), Disconnect::UNAUTHORIZED, cause)
             })?;
         Ok(Authenticated { identity, credential: Credential::Token })
     }
@@ -113,7 +111,7 @@ impl Handshakes {
         disconnect: Disconnect,
         cause: String,
     ) -> Rejection {
-        self.server.metrics.auth_failures.of(failure).increment(1);
+        self.server.by_label.auth_failures.of(failure).increment(1);
         Rejection::new(disconnect, RefusalReason::Unauthorized, cause)
     }
 }

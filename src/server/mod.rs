@@ -5,6 +5,7 @@ mod authentication;
 mod client_files;
 mod descriptors;
 mod handshake;
+mod metrics;
 mod origin;
 mod paths;
 mod pre_session;
@@ -21,6 +22,7 @@ use axum::Router;
 
 pub(crate) use client_files::CLIENT_PATH;
 pub use descriptors::Descriptors;
+pub(crate) use metrics::{RefusalReason, ServerMetrics};
 pub(crate) use origin::check as check_origin;
 pub use settings::{Allow, Route, Settings};
 use state::Handshakes;

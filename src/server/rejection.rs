@@ -1,7 +1,7 @@
 //! The refusal of a WebSocket: its close frame, metric and log line.
 
+use super::metrics::RefusalReason;
 use crate::protocol::Disconnect;
-use crate::telemetry::RefusalReason;
 
 /// The close frame, the label of the metric, the cause for the log.
 pub(super) struct Rejection {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::metrics::ServerMetrics;
 use super::paths::{Parameters, RoutePath};
 use super::settings::Settings;
 use crate::backend::Hook;
@@ -25,6 +26,8 @@ pub(crate) struct Server {
     pub(crate) mailboxes: Option<MailboxNames>,
     pub(crate) hub: Hub,
     pub(crate) metrics: Arc<Metrics>,
+    /// What is counted by label.
+    pub(crate) by_label: ServerMetrics,
     pub(crate) shutdown: Shutdown,
 }
 

@@ -11,13 +11,13 @@ use tokio::net::TcpStream;
 
 use super::admission::{Admission, AdmissionError};
 use super::handshake::{Handshake, HandshakeError};
+use super::metrics::RefusalReason;
 use super::pre_session::PreSession;
 use super::rejection::Rejection;
 use super::state::Handshakes;
 use super::upgrade::{UpgradeRequest, path_excerpt};
 use crate::http::{Place, ProblemKind, into_tcp};
 use crate::hub::NewConnection;
-use crate::telemetry::RefusalReason;
 
 /// Answers a handshake with 101 before any other decision: a browser cannot read the status or body
 /// of a failed handshake, but it can read a close code.
@@ -59,7 +59,7 @@ impl Handshakes {
             response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
             return response;
         }
-        self.server.metrics.refusals.of(RefusalReason::BadHandshake).increment(1);
+        self.server.by_label.refusals.of(RefusalReason::BadHandshake).increment(1);
         ProblemKind::BadHandshake.because(error.to_string()).into_response()
     }
 
@@ -107,7 +107,7 @@ impl Handshakes {
 
     async fn reject(&self, session: PreSession, request: &UpgradeRequest, rejection: Rejection) {
         let Rejection { disconnect, reason, cause } = rejection;
-        self.server.metrics.refusals.of(reason).increment(1);
+        self.server.by_label.refusals.of(reason).increment(1);
         self.server.metrics.closes(disconnect.code).increment(1);
         tracing::info!(path = %request.path, code = disconnect.code, cause, "WebSocket refused");
         let disconnect = match disconnect.may_return() {

@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use super::decoder::EntryDecoder;
 use super::entry::{EntryAction, SourceEntry, UndecodableEntry};
+use super::metrics::EntryFate;
 use super::reply::{DrainReply, NotDrained};
 use super::seen::Seen;
 use super::source::DurableSource;
 use crate::event::{Event, PossibleLoss, Target};
 use crate::group::GroupName;
 use crate::layer::ScriptError;
-use crate::telemetry::EntryFate;
 
 /// Bytes given to one draining script, as far as entries are smaller than that: an entry for many
 /// connections is written once for each.

@@ -16,6 +16,7 @@ use super::bounds::Bounds;
 use super::command::{self, DrainCommand};
 use super::decoder::EntryDecoder;
 use super::health::DrainHealth;
+use super::metrics::SourceMetrics;
 use super::reply::{DrainReply, Look, NotDrained, read_look};
 use super::schedule::DrainDecision;
 use super::source::{DurableSource, SourceList};
@@ -23,7 +24,7 @@ use super::state::DrainState;
 use crate::channels::{ForwardQueue, GroupAddresses, PARKING};
 use crate::failpoint;
 use crate::layer::{KeyChanges, NUMBERING, PossibleLoss, RedisHandle, Script, ScriptError};
-use crate::telemetry::{ChannelsMetrics, LogLimit};
+use crate::telemetry::LogLimit;
 
 /// Sources in one look.
 const MAX_SOURCES: usize = 256;
@@ -50,7 +51,7 @@ pub(super) struct Drainer {
     pub(super) forward_queue: Option<ForwardQueue>,
     pub(super) scripts: Scripts,
     pub(super) health: Arc<DrainHealth>,
-    pub(super) metrics: Arc<ChannelsMetrics>,
+    pub(super) metrics: Arc<SourceMetrics>,
     pub(super) log_limits: LogLimits,
 }
 

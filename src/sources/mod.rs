@@ -17,6 +17,7 @@ mod decoder;
 mod drainer;
 mod entry;
 mod health;
+mod metrics;
 mod probe;
 mod reply;
 mod schedule;
@@ -38,12 +39,12 @@ use tokio::time::sleep;
 use crate::channels::{Agreement, AgreementError, DjangoLayer, GroupRegistrar};
 use crate::layer::ScriptError;
 use crate::supervisor::Supervisor;
-use crate::telemetry::ChannelsMetrics;
 use bounds::Bounds;
 pub use connection::SourceConnection;
 use decoder::EntryDecoder;
 use drainer::{Drainer, LogLimits, Scripts};
 use health::DrainHealth;
+pub use metrics::SourceMetrics;
 use probe::Probe;
 pub use settings::SourceSettings;
 use source::SourceList;
@@ -55,7 +56,7 @@ pub struct Sources(Arc<Shared>);
 struct Shared {
     registrar: GroupRegistrar,
     health: Arc<DrainHealth>,
-    metrics: Arc<ChannelsMetrics>,
+    metrics: Arc<SourceMetrics>,
     /// Why this instance cannot work with the others, once that is known.
     disagreement: watch::Receiver<Option<AgreementError>>,
     _tasks: JoinSet<()>,
@@ -68,7 +69,7 @@ impl Sources {
         connection: SourceConnection,
         django: &DjangoLayer,
         max_event_bytes: usize,
-        metrics: &Arc<ChannelsMetrics>,
+        metrics: &Arc<SourceMetrics>,
         supervisor: &Supervisor,
     ) -> Self {
         let registrar = django.registrar.clone();
@@ -142,7 +143,7 @@ fn drainer(
     connection: SourceConnection,
     django: &DjangoLayer,
     max_event_bytes: usize,
-    metrics: &Arc<ChannelsMetrics>,
+    metrics: &Arc<SourceMetrics>,
 ) -> Drainer {
     let SourceConnection { redis, changes } = connection;
     let channels = &settings.channels;

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 
 use super::entry::SourceEntry;
+use super::metrics::EntryFate;
 use super::source::{DurableSource, KeyType};
 use crate::layer::{FromReply, Reply};
-use crate::telemetry::EntryFate;
 
 /// What a look found in one source.
 #[derive(Debug, PartialEq)]

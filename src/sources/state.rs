@@ -6,11 +6,11 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::batch::EntryBatch;
+use super::metrics::EntryFate;
 use super::reply::DrainReply;
 use super::schedule::DrainSchedule;
 use super::seen::Seen;
 use crate::event::InstanceId;
-use crate::telemetry::EntryFate;
 
 /// Channels of a source that may be blocked before the whole source is.
 const MAX_BLOCKED: usize = 1024;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::*;
-use crate::channels::{ChannelSettings, CodecSettings, MailboxNames, Serializer};
+use crate::channels::{ChannelSettings, ChannelsMetrics, CodecSettings, MailboxNames, Serializer};
 use crate::event::{InstanceId, PublicationId, Target};
 use crate::group::{GroupName, GroupPattern};
 use crate::layer::tests::server::RedisServer;
@@ -71,7 +71,7 @@ impl TestInstance {
     /// What connects it to Django, and what drains its sources.
     fn parts(&self, settings: &SourceSettings) -> (DjangoLayer, SourceConnection) {
         let connection = SourceConnection::open(&self.layer, settings).unwrap().unwrap();
-        let (redis, metrics) = (connection.redis(), &self.metrics.channels);
+        let (redis, metrics) = (connection.redis(), &Arc::new(ChannelsMetrics::new(&self.metrics)));
         let supervisor = &self.supervisor;
         let channels = &settings.channels;
         let django = DjangoLayer::start(channels, redis, 64 * 1024, metrics, supervisor);

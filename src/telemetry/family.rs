@@ -1,8 +1,12 @@
 //! Metrics with one label of a fixed set: an array, so that the hot path needs no look-up.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use metrics::{Counter, Gauge};
+
+use super::histogram::Histogram;
+use crate::event::TargetKind;
 
 /// A label with a fixed set of values.
 pub trait Label: Copy + 'static {
@@ -16,6 +20,33 @@ pub trait Label: Copy + 'static {
     fn index(self) -> usize;
 }
 
+/// Says under which names the values of an enum are counted.
+macro_rules! label {
+    ($label:ident = $name:literal { $($value:ident = $text:literal,)+ }) => {
+        impl $crate::telemetry::Label for $label {
+            const NAME: &'static str = $name;
+            const ALL: &'static [Self] = &[$(Self::$value,)+];
+
+            fn text(self) -> &'static str {
+                match self { $(Self::$value => $text,)+ }
+            }
+
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+
+pub(crate) use label;
+
+label!(TargetKind = "target" {
+    Group = "group",
+    User = "user",
+    Connection = "connection",
+    All = "all",
+});
+
 /// One counter for each value of `L`.
 #[derive(Debug)]
 pub struct Counters<L>(Box<[Counter]>, PhantomData<fn(L)>);
@@ -23,6 +54,10 @@ pub struct Counters<L>(Box<[Counter]>, PhantomData<fn(L)>);
 /// One gauge for each value of `L`.
 #[derive(Debug)]
 pub struct Gauges<L>(Box<[Gauge]>, PhantomData<fn(L)>);
+
+/// One histogram for each value of `L`.
+#[derive(Debug)]
+pub struct Histograms<L>(Vec<Arc<Histogram>>, PhantomData<fn(L)>);
 
 /// Counts one in a gauge until it is dropped.
 #[derive(Debug)]
@@ -59,6 +94,17 @@ impl<L: Label> Gauges<L> {
 
     /// The gauge of `label`.
     pub fn of(&self, label: L) -> &Gauge {
+        &self.0[label.index()]
+    }
+}
+
+impl<L: Label> Histograms<L> {
+    pub(super) fn new(members: Vec<Arc<Histogram>>) -> Self {
+        Self(members, PhantomData)
+    }
+
+    /// The histogram of `label`.
+    pub fn of(&self, label: L) -> &Histogram {
         &self.0[label.index()]
     }
 }

@@ -1,18 +1,14 @@
 //! Every metric of the gateway, described once.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use metrics::{Counter, Gauge, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-use super::backend::BackendMetrics;
-use super::channels::ChannelsMetrics;
-use super::family::{Counters, Gauges};
+use super::family::Counters;
 use super::histogram::Histogram;
-use super::labels::{AuthFailure, CallFailure, DropReason, Protocol, RefusalReason};
-use super::registry::{MetricRegistry, header};
+use super::registry::{Families, MetricRegistry, header};
 use super::requests::RequestMetrics;
 use crate::event::TargetKind;
 
@@ -24,8 +20,6 @@ const CLOSE_CODES: [u16; 18] = [
 
 /// The handles of one gateway, shared by its rooms.
 pub struct Metrics {
-    /// Open WebSockets.
-    pub connections: Gauges<Protocol>,
     /// Groups with at least one connection here.
     pub groups: Gauge,
     /// Bytes waiting in all outboxes.
@@ -36,12 +30,8 @@ pub struct Metrics {
     pub publications: Counters<TargetKind>,
     /// Publications written to sockets, counted per connection.
     pub deliveries: Counter,
-    /// Publications that did not reach a connection.
-    pub dropped: Counters<DropReason>,
     /// Gaps sent to connections.
     pub gaps: Counter,
-    /// Failed calls.
-    pub calls_failed: Counters<CallFailure>,
     /// Memberships started.
     pub joins: Counter,
     /// Write calls on sockets.
@@ -50,19 +40,12 @@ pub struct Metrics {
     pub bytes_written: Counter,
     /// From the acceptance of a publication to its write.
     pub publish_to_write: Histogram,
-    /// Tokens, keys and origins that were not accepted.
-    pub auth_failures: Counters<AuthFailure>,
-    /// Refused connections.
-    pub refusals: Counters<RefusalReason>,
     /// Metrics of the layer.
     pub layer: LayerMetrics,
-    /// Metrics of the back end.
-    pub backend: BackendMetrics,
-    /// Metrics of sources and Django's channel layer.
-    pub channels: Arc<ChannelsMetrics>,
     closes: [Counter; CLOSE_CODES.len()],
     closes_other: Counter,
     requests: RequestMetrics,
+    families: Families,
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
 }
@@ -97,11 +80,11 @@ impl Metrics {
     /// New metrics, all at zero, with every label value.
     pub fn new() -> Self {
         let recorder = PrometheusBuilder::new().build_recorder();
-        let to = MetricRegistry::new(&recorder);
+        let families = Families::default();
+        let to = MetricRegistry::new(&recorder, &families);
         let closes = "Closed connections, by close code.";
         let close = |code: &str| to.counter("closes_total", Unit::Count, closes, &[("code", code)]);
         let metrics = Self {
-            connections: to.gauges("connections", "Open WebSockets."),
             groups: to.gauge("groups", Unit::Count, "Groups with a connection here.", &[]),
             outbox_bytes: to.gauge("outbox_bytes", Unit::Bytes, "Bytes queued in outboxes.", &[]),
             requests_waiting: to.gauge(
@@ -112,9 +95,7 @@ impl Metrics {
             ),
             publications: to.counters("publications_total", "Publications that arrived here."),
             deliveries: to.count("deliveries_total", "Publications written to sockets."),
-            dropped: to.counters("dropped_total", "Publications that did not reach a connection."),
             gaps: to.count("gaps_total", "Gaps sent to connections."),
-            calls_failed: to.counters("calls_failed_total", "Failed calls."),
             joins: to.count("joins_total", "Memberships started."),
             writes: to.count("writes_total", "Write calls on sockets."),
             bytes_written: to.counter(
@@ -139,25 +120,24 @@ impl Metrics {
                 resubscribed: to.count("layer_subscription_lost_total", "Subscriptions lost."),
                 unreadable: to.count("layer_unreadable_total", "Malformed messages."),
             },
-            backend: BackendMetrics::new(&to),
-            channels: Arc::new(ChannelsMetrics::new(&to)),
-            auth_failures: to.counters(
-                "auth_failures_total",
-                "Tokens, keys and origins that were not accepted.",
-            ),
-            refusals: to.counters("refusals_total", "Refused connections."),
             closes: CLOSE_CODES.map(|code| close(&code.to_string())),
             closes_other: close("other"),
             requests: RequestMetrics::default(),
             handle: recorder.handle(),
+            families,
             recorder,
         };
         metrics.describe_process();
         metrics
     }
 
+    /// For the metrics of a room, labelled by its own values.
+    pub fn registry(&self) -> MetricRegistry<'_> {
+        MetricRegistry::new(&self.recorder, &self.families)
+    }
+
     fn describe_process(&self) {
-        let to = MetricRegistry::new(&self.recorder);
+        let to = self.registry();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let description = "When the process started, seconds since 1970.";
         to.gauge("start_time_seconds", Unit::Seconds, description, &[]).set(now.as_secs_f64());
@@ -172,12 +152,7 @@ impl Metrics {
         let label = [("shard", number.to_string())];
         let label = label.each_ref().map(|(name, value)| (*name, value.as_str()));
         ShardMetrics {
-            inbox: MetricRegistry::new(&self.recorder).gauge(
-                "inbox_length",
-                Unit::Count,
-                description,
-                &label,
-            ),
+            inbox: self.registry().gauge("inbox_length", Unit::Count, description, &label),
         }
     }
 
@@ -197,12 +172,7 @@ impl Metrics {
         self.requests.count(route, status, elapsed, || {
             let labels = [("route", route), ("status", &status.to_string())];
             let description = "Requests to the API by route and status.";
-            MetricRegistry::new(&self.recorder).counter(
-                "http_requests_total",
-                Unit::Count,
-                description,
-                &labels,
-            )
+            self.registry().counter("http_requests_total", Unit::Count, description, &labels)
         });
     }
 
@@ -215,7 +185,7 @@ impl Metrics {
         let name = "groupcast_http_request_seconds";
         header(name, "Time to answer a request to the API.", &mut out);
         self.requests.render(name, &mut out);
-        self.backend.render(&mut out);
+        self.families.lock().iter().for_each(|family| family.render(&mut out));
         out
     }
 }

@@ -4,11 +4,8 @@
 //! several gateways may run in one process, and a look-up per delivery would cost more than the
 //! delivery.
 
-mod backend;
-mod channels;
 mod family;
 mod histogram;
-mod labels;
 mod log;
 mod log_limit;
 mod metrics;
@@ -17,16 +14,11 @@ mod requests;
 #[cfg(test)]
 mod tests;
 
-pub use ::metrics::Counter;
-pub use backend::BackendMetrics;
-pub use channels::ChannelsMetrics;
-pub(crate) use family::GaugeGuard;
-pub use family::{Counters, Gauges, Label};
+pub use ::metrics::{Counter, Gauge};
+pub use family::{Counters, Gauges, Histograms, Label};
+pub(crate) use family::{GaugeGuard, label};
 pub use histogram::Histogram;
-pub use labels::{
-    AuthFailure, BackendOutcome, CallFailure, DjangoDrop, DropReason, EntryFate, HookSource,
-    Protocol, RefusalReason,
-};
 pub use log::{LogError, LogFormat, LogGuard, LogSettings};
 pub(crate) use log_limit::LogLimit;
 pub use metrics::{LayerMetrics, Metrics, ShardMetrics};
+pub use registry::MetricRegistry;

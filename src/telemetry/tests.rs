@@ -2,16 +2,33 @@ use std::time::Duration;
 
 use super::*;
 
+/// A label, as rooms have theirs.
+#[derive(Clone, Copy)]
+enum Bird {
+    Lark,
+    Wren,
+}
+
+label!(Bird = "kind" {
+    Lark = "lark",
+    Wren = "wren",
+});
+
+fn flights(metrics: &Metrics) -> Histograms<Bird> {
+    metrics.registry().histograms("flight_seconds", "Time in the air.")
+}
+
 #[test]
 fn exposes_every_label_value_from_the_start() {
-    let text = Metrics::new().render();
+    let metrics = Metrics::new();
+    let to = metrics.registry();
+    let _ = (to.counters::<Bird>("birds_total", "Seen."), flights(&metrics));
+    let text = metrics.render();
     for line in [
-        "groupcast_connections{protocol=\"v1\"} 0",
-        "groupcast_connections{protocol=\"plain\"} 0",
         "groupcast_publications_total{target=\"all\"} 0",
-        "groupcast_dropped_total{reason=\"unlisted\"} 0",
-        "groupcast_auth_failures_total{cause=\"expired\"} 0",
-        "groupcast_refusals_total{reason=\"full\"} 0",
+        "groupcast_birds_total{kind=\"lark\"} 0",
+        "groupcast_birds_total{kind=\"wren\"} 0",
+        "groupcast_flight_seconds_count{kind=\"wren\"} 0",
         "groupcast_closes_total{code=\"4508\"} 0",
         "groupcast_closes_total{code=\"other\"} 0",
         "groupcast_deliveries_total 0",
@@ -24,21 +41,39 @@ fn exposes_every_label_value_from_the_start() {
 #[test]
 fn exposes_what_a_handle_counts() {
     let metrics = Metrics::new();
-    metrics.connections.of(Protocol::Plain).increment(3.0);
-    metrics.connections.of(Protocol::Plain).decrement(1.0);
-    metrics.dropped.of(DropReason::Bytes).increment(7);
+    let present = metrics.registry().gauges::<Bird>("birds_present", "In sight.");
+    present.of(Bird::Lark).increment(3.0);
+    present.of(Bird::Lark).decrement(1.0);
+    flights(&metrics).of(Bird::Lark).record(Duration::from_micros(70));
     metrics.closes(4508).increment(1);
     metrics.closes(3999).increment(2);
     metrics.shard(1).inbox.set(5.0);
     let text = metrics.render();
     for line in [
-        "groupcast_connections{protocol=\"plain\"} 2",
-        "groupcast_dropped_total{reason=\"bytes\"} 7",
+        "groupcast_birds_present{kind=\"lark\"} 2",
+        "groupcast_flight_seconds_bucket{kind=\"lark\",le=\"0.0001\"} 1",
         "groupcast_closes_total{code=\"4508\"} 1",
         "groupcast_closes_total{code=\"other\"} 2",
         "groupcast_inbox_length{shard=\"1\"} 5",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+    }
+}
+
+#[test]
+fn what_two_rooms_register_under_one_name_counts_together() {
+    let metrics = Metrics::new();
+    for bird in [Bird::Lark, Bird::Wren, Bird::Lark] {
+        metrics.registry().counters::<Bird>("birds_total", "Seen.").of(bird).increment(1);
+        flights(&metrics).of(bird).record(Duration::from_secs(1));
+    }
+    let text = metrics.render();
+    for line in [
+        "groupcast_birds_total{kind=\"lark\"} 2",
+        "groupcast_flight_seconds_count{kind=\"lark\"} 2",
+        "groupcast_flight_seconds_count{kind=\"wren\"} 1",
+    ] {
+        assert_eq!(text.lines().filter(|found| *found == line).count(), 1, "{line} in\n{text}");
     }
 }
 
@@ -88,7 +123,9 @@ fn counts_requests_by_template_and_status() {
 
 #[test]
 fn every_metric_has_the_prefix_and_a_description() {
-    let text = Metrics::new().render();
+    let metrics = Metrics::new();
+    flights(&metrics);
+    let text = metrics.render();
     for sample in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
         let name = sample.split(['{', ' ']).next().unwrap_or_default();
         let family = ["_bucket", "_sum", "_count"]

@@ -25,7 +25,7 @@ use super::*;
 use crate::event::{Control, Publication};
 use crate::group::{GroupName, GroupPattern};
 use crate::hub::{self, Hub, ShardConfig};
-use crate::identity::{self, ApiKeySettings, ApiKeys, Policy, Right, Verifier};
+use crate::identity::{self, ApiKeySettings, ApiKeys, AuthFailure, Policy, Right, Verifier};
 use crate::layer::{Broker, Inbox, Incoming, Layer};
 use crate::publish::{self, Publisher};
 use crate::telemetry::Metrics;
@@ -74,6 +74,7 @@ async fn api(settings: publish::Settings, timeout: Duration) -> (Api, Inbox, Arc
         hub: hub(&metrics),
         keys: keys(),
         mailboxes: None,
+        auth_failures: AuthFailure::counters(&metrics),
         metrics: Arc::clone(&metrics),
         settings: Settings { timeout, ..Settings::default() },
     };

@@ -19,11 +19,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::client::OutgoingRequest;
 use super::{BackendError, BackendResponse, Client, RequestError, Settings};
+use crate::backend::metrics::{BackendMetrics, BackendOutcome, HookSource};
 use crate::clock;
 use crate::event::ConnectionId;
 use crate::identity::Verifier;
 use crate::layer::Redis;
-use crate::telemetry::{BackendOutcome, GaugeGuard, HookSource, Metrics};
+use crate::telemetry::{GaugeGuard, Metrics};
 use breaker::{Breaker, Outcome};
 use request::VerdictKey;
 use shared_cache::CachedVerdict;
@@ -56,7 +57,7 @@ struct HookState {
     breaker: Breaker,
     turns: Semaphore,
     places: Arc<Semaphore>,
-    metrics: Arc<Metrics>,
+    metrics: BackendMetrics,
 }
 
 impl Hook {
@@ -65,7 +66,7 @@ impl Hook {
         settings: &Settings,
         verifier: Arc<Verifier>,
         redis: Option<Redis>,
-        metrics: Arc<Metrics>,
+        metrics: &Metrics,
     ) -> Result<Option<Self>, BackendError> {
         if !settings.has_hook() {
             return Ok(None);
@@ -84,7 +85,7 @@ impl Hook {
             breaker: Breaker::new(settings.timeout),
             turns: Semaphore::new(settings.parallel),
             places: Arc::new(Semaphore::new(WAITING)),
-            metrics,
+            metrics: BackendMetrics::new(metrics),
         }))))
     }
 
@@ -98,7 +99,7 @@ impl Hook {
         channel: Option<String>,
     ) -> HookVerdict {
         let key = request.key(&self.0.secret);
-        let count = |source| self.0.metrics.backend.hooks.of(source).increment(1);
+        let count = |source| self.0.metrics.hooks.of(source).increment(1);
         let mut pending = {
             let mut cached = self.0.cached.lock();
             match cached.get(&key, Instant::now()) {
@@ -232,13 +233,13 @@ impl HookState {
         let verdict = verdict::of(&note.answer()?, note.at, &self.verifier, self.recheck);
         let age = Duration::from_secs(clock::unix_seconds().saturating_sub(note.at));
         (age < self.time(&verdict)).then(|| {
-            self.metrics.backend.hooks.of(HookSource::Recalled).increment(1);
+            self.metrics.hooks.of(HookSource::Recalled).increment(1);
             (verdict, age)
         })
     }
 
     async fn ask_in_turn(&self, job: &HookJob, place: OwnedSemaphorePermit) -> Fresh {
-        let metrics = &self.metrics.backend;
+        let metrics = &self.metrics;
         let waiting = GaugeGuard::new(&metrics.hooks_waiting);
         let turn = self.turns.acquire().await;
         drop(waiting);
@@ -266,7 +267,7 @@ impl HookState {
             Ok(answer) => verdict::of(answer, at, &self.verifier, self.recheck),
             Err(error) => HookVerdict::Unknown(error.to_string().into()),
         };
-        self.metrics.backend.hooked(outcome(&answer, &verdict), began.elapsed());
+        self.metrics.hooked(outcome(&answer, &verdict), began.elapsed());
         let blame = blame(&answer, &verdict, request.address());
         self.record_outcome(&verdict, blame);
         let time = match blame {
@@ -284,7 +285,7 @@ impl HookState {
             tracing::warn!(%cause, "connect hook failed");
         }
         if self.breaker.record(blame, Instant::now()) {
-            self.metrics.backend.breaks.increment(1);
+            self.metrics.breaks.increment(1);
             tracing::error!(
                 "circuit breaker open: the connect hook failed repeatedly; browsers without a \
                  token are told to come back until it answers"

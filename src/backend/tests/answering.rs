@@ -5,8 +5,8 @@ use serde_json::json;
 use super::super::{CallError, CallReply, CallRequest, Calls};
 use super::server::Server;
 use super::settings;
+use crate::hub::CallFailure;
 use crate::identity::{self, HookClaims, Verifier};
-use crate::telemetry::CallFailure;
 
 /// The word on the user of these tests.
 pub(super) fn identity() -> identity::Identity {

@@ -12,7 +12,7 @@ use super::super::{CallError, CallReply, CallRequest, Calls, Settings};
 use super::answering::identity;
 use super::server::{Server, says};
 use super::settings;
-use crate::telemetry::CallFailure;
+use crate::hub::CallFailure;
 
 async fn ask(settings: &Settings, key: Option<&str>) -> Result<CallReply, CallError> {
     let calls = Calls::new(settings).unwrap().unwrap();

@@ -38,7 +38,7 @@ fn connection(serial: u64) -> ConnectionId {
 }
 
 fn hook(settings: &Settings) -> Hook {
-    Hook::new(settings, Arc::new(verifier()), None, Arc::new(Metrics::new())).unwrap().unwrap()
+    Hook::new(settings, Arc::new(verifier()), None, &Metrics::new()).unwrap().unwrap()
 }
 
 /// What the hook says of one visitor, where it answers like this.
@@ -228,8 +228,8 @@ async fn asks_the_hook_on_behalf_of_a_described_browser() {
 #[tokio::test]
 async fn a_request_that_is_too_long_fails_without_being_sent() {
     let server = Server::saying(200, true, r#"{"sub":"7"}"#).await;
-    let metrics = Arc::new(Metrics::new());
-    let hook = Hook::new(&settings(&server.url), Arc::new(verifier()), None, Arc::clone(&metrics));
+    let metrics = Metrics::new();
+    let hook = Hook::new(&settings(&server.url), Arc::new(verifier()), None, &metrics);
     let hook = hook.unwrap().unwrap();
     let long = [("sala".to_owned(), "%".repeat(23_000))];
     let long = HookRequest::new("/ws/x/", &long, &headers(&[("host", "h")]), None);

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::Delivery;
 use crate::event::{Publication, Target};
+use crate::hub::metrics::DropReason;
 use crate::hub::report::Dropped;
 use crate::hub::store::{Buffered, ConnectionKey, ConnectionPhase, GroupKey};
 use crate::protocol::outbound::{Gap, GapReason};
 use crate::socket::Limits;
-use crate::telemetry::DropReason;
 
 impl Delivery<'_> {
     /// Step six of the walk: links every receiver of `publication` to its frame.
@@ -91,7 +91,7 @@ impl Delivery<'_> {
         self.groups.count_sent(key, self.turn.receivers(item));
         if unlisted > 0 {
             self.groups.count_dropped(key, &Dropped { unlisted, ..Dropped::default() });
-            self.context.metrics().dropped.of(DropReason::Unlisted).increment(unlisted);
+            self.context.by_label.dropped.of(DropReason::Unlisted).increment(unlisted);
         }
         for connection in late {
             self.expire(connection, Some(key), &publication);

@@ -39,7 +39,7 @@ pub(super) fn count_dropped(
         groups.count_dropped(group, dropped);
     }
     for (reason, count) in dropped.by_reason() {
-        context.metrics().dropped.of(reason).increment(count);
+        context.by_label.dropped.of(reason).increment(count);
     }
 }
 

@@ -4,7 +4,6 @@ use super::refuse::refuse;
 use crate::hub::join::Memberships;
 use crate::hub::store::{ConnectionKey, Renewal};
 use crate::protocol::{Code, Disconnect, Refusal};
-use crate::telemetry::AuthFailure;
 
 /// A failed renewal is answered and changes nothing: the old token stays valid until it expires.
 pub(super) fn handle_auth(on: &mut Memberships<'_>, key: ConnectionKey, id: u64, token: &str) {
@@ -16,9 +15,7 @@ pub(super) fn handle_auth(on: &mut Memberships<'_>, key: ConnectionKey, id: u64,
     let renewed = match on.context.config.verifier.verify(token, on.context.clock.unix()) {
         Ok(identity) => identity,
         Err(refusal) => {
-            if let Some(failure) = AuthFailure::from_cause(refusal.cause()) {
-                on.context.metrics().auth_failures.of(failure).increment(1);
-            }
+            on.context.by_label.auth_failures.of(refusal.failure()).increment(1);
             tracing::info!(connection = %connection.id, cause = refusal.cause(), "renewal refused");
             let message = "token not accepted; the current one stays valid until it expires";
             return refuse(on, key, Some(id), &Refusal::new(Code::Unauthorized, message));

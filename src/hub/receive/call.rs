@@ -4,11 +4,11 @@ use serde_json::value::RawValue;
 
 use super::refuse::forbidden;
 use crate::hub::join::Memberships;
+use crate::hub::metrics::CallFailure;
 use crate::hub::request::{Call, ReplyFormat, RequestKind};
 use crate::hub::store::{ConnectionKey, Request};
 use crate::identity::Operation;
 use crate::protocol::{Code, Refusal, parse_plain_call};
-use crate::telemetry::CallFailure;
 
 /// Calls in flight of one user on one shard. All waiting calls share 1,024 places, so one user with
 /// many connections cannot fill them.
@@ -25,7 +25,7 @@ pub(super) struct RequestedCall {
 pub(super) fn handle_plain_call(on: &mut Memberships<'_>, key: ConnectionKey, text: &str) {
     let connection = &on.connections[key];
     let Some(call) = parse_plain_call(text) else {
-        on.context.metrics().calls_failed.of(CallFailure::NotACall).increment(1);
+        on.context.by_label.calls_failed.of(CallFailure::NotACall).increment(1);
         tracing::debug!(connection = %connection.id, "plain frame discarded: not a call");
         return;
     };
@@ -43,7 +43,7 @@ pub(super) fn handle_call(
 ) {
     let RequestedCall { name, data, key: dedupe } = call;
     if let Err((failure, refusal)) = check_call(on, key, &name) {
-        on.context.metrics().calls_failed.of(failure).increment(1);
+        on.context.by_label.calls_failed.of(failure).increment(1);
         tracing::debug!(
             connection = %on.connections[key].id, call = %name, code = refusal.code.as_str(),
             "call refused"

@@ -40,7 +40,7 @@ pub(super) fn admit(
     }
     let life = connection.identity.expires_at.saturating_sub(clock.unix());
     connection.renewal = Renewal::of(new.credential, life);
-    on.context.metrics().connections.of(connection.protocol()).increment(1.0);
+    on.context.by_label.connections.of(connection.protocol()).increment(1.0);
     let key = on.connections.insert(connection);
     on.connections.reschedule(key);
     if let Err(error) = on.connections[key].socket.register(registry, Token(key as usize)) {

@@ -29,6 +29,7 @@ use super::context::{Clock, Context};
 use super::deliver::{Delivery, finish_turn, positions};
 use super::inbox::{InboxReceiver, ShardInbox, ShardWaker};
 use super::join::Memberships;
+use super::metrics::HubMetrics;
 use super::receive::{read, resume_reading};
 use super::request::{Answer, NewConnection};
 use super::store::{ConnectionKey, Connections, Groups, Joins, RequestQueue, Turn};
@@ -116,8 +117,9 @@ pub(super) fn build(
     let (inbox, receiver) = ShardInbox::new(settings.inbox, waker);
     let load = Arc::new(AtomicUsize::new(0));
     let gauges = config.metrics.shard(index);
+    let by_label = HubMetrics::new(&config.metrics);
     let shard = Shard {
-        context: Context { index, instance, config, clock: Clock::start() },
+        context: Context { index, instance, config, clock: Clock::start(), by_label },
         outbox_share: OutboxShare::new(settings.total_outbox_bytes),
         registry,
         poll,
@@ -382,7 +384,7 @@ impl Shard {
         }
         let closed_users = &mut self.closed_users;
         ending::end_all(&mut memberships!(self), closed_users, |context, connection| {
-            context.metrics().connections.of(connection.protocol()).decrement(1.0);
+            context.by_label.connections.of(connection.protocol()).decrement(1.0);
             count_out(&self.registry, &self.load, &connection.identity.sub);
         });
     }

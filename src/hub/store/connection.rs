@@ -7,12 +7,12 @@ use super::turn::FrameChain;
 use crate::event::ConnectionId;
 use crate::frame::Frame;
 use crate::hub::command::PostedAt;
+use crate::hub::metrics::Protocol;
 use crate::hub::report::Dropped;
 use crate::hub::request::{Credential, HookIdentity, RequestKind};
 use crate::identity::Identity;
 use crate::protocol::Encoding;
 use crate::socket::ClientSocket;
-use crate::telemetry::Protocol;
 
 /// Requests in flight per connection; beyond it reading pauses.
 const MAX_IN_FLIGHT: u8 = 16;

@@ -26,7 +26,7 @@ pub(super) struct Bench {
 pub(super) async fn bench_with(server: &RedisServer, settings: SourceSettings) -> Bench {
     let instance = test_instance(server, &settings).await;
     let (django, connection) = instance.parts(&settings);
-    let metrics = &instance.metrics.channels;
+    let metrics = &Arc::new(SourceMetrics::new(&instance.metrics));
     let drainer = super::super::drainer(&settings, connection, &django, 64 * 1024, metrics);
     let mut state = drainer.begin();
     state.schedule.share(vec![drainer.redis.instance()]);
