@@ -28,22 +28,22 @@ const HOMES: [(&str, &[&str]); 23] = [
     ("clap", &["cmd/", "main.rs"]),
     ("dashmap", &["hub/", "layer/"]),
     ("fred", &["layer/"]),
-    ("http_body_util", &["api/", "backend/", "dev/", "http/", "server/"]),
-    ("hyper", &["api/", "backend/", "dev/", "http/", "server/"]),
-    ("hyper_util", &["api/", "backend/", "dev/", "http/", "server/"]),
+    ("http_body_util", &["api/", "backend/"]),
+    ("hyper", &["backend/", "http/", "server/"]),
+    ("hyper_util", &["backend/", "dev/", "http/"]),
     ("jsonwebtoken", &["identity/"]),
     ("metrics", &["telemetry/"]),
     ("metrics_exporter_prometheus", &["telemetry/"]),
     ("mio", &["hub/", "socket/"]),
-    ("nix", &["channels/", "cmd/", "doctor/", "failpoint.rs", "server/", "sources/"]),
+    ("nix", &["doctor/", "failpoint.rs", "server/"]),
     ("rmp", &["channels/codec/msgpack/", "lua_table.rs"]),
     ("slab", &["hub/", "socket/"]),
     ("socket2", &["http/", "socket/"]),
     ("strsim", &["config/"]),
     ("tokio_tungstenite", &["socket/decoder/"]),
     ("toml", &["config/"]),
-    ("tower", &["api/", "dev/", "http/", "server/"]),
-    ("tower_http", &["api/", "dev/", "http/", "server/"]),
+    ("tower", &["api/", "http/"]),
+    ("tower_http", &["api/"]),
     ("tracing_appender", &["telemetry/"]),
     ("tracing_subscriber", &["telemetry/"]),
     ("utoipa", &["api/", "http/"]),
@@ -86,6 +86,20 @@ fn strays(modules: &Modules, known: &BTreeSet<String>, homes: &[(&str, &[&str])]
     complaints
 }
 
+/// Homes in which their crate is not used.
+fn deserted(modules: &Modules, known: &BTreeSet<String>, homes: &[(&str, &[&str])]) -> Vec<String> {
+    let mut unused: BTreeSet<(&str, &str)> = BTreeSet::new();
+    for (name, homes) in homes {
+        unused.extend(homes.iter().map(|home| (*name, *home)));
+    }
+    for file in &modules.files {
+        let crates = foreign(modules, file, known);
+        let path = file.source.below_src();
+        unused.retain(|(name, home)| !(crates.contains(name) && path.starts_with(home)));
+    }
+    unused.iter().map(|(name, home)| format!("{home} does not use {name}")).collect()
+}
+
 fn begins(path: &str, homes: &[&str]) -> bool {
     homes.iter().any(|home| path.starts_with(home))
 }
@@ -103,6 +117,11 @@ fn known() -> BTreeSet<String> {
 #[test]
 fn foreign_crates_stay_in_their_rooms() {
     assert_none(&strays(real(), &known(), &HOMES));
+}
+
+#[test]
+fn every_home_of_a_crate_uses_it() {
+    assert_none(&deserted(real(), &known(), &HOMES));
 }
 
 #[test]
@@ -134,4 +153,12 @@ fn requires_rooms_for_a_new_dependency() {
     assert_eq!(known, BTreeSet::from(["hyper_util".to_owned(), "serde".to_owned()]));
     assert_eq!(unlisted(&known, &["serde"]).len(), 1);
     assert_none(&unlisted(&known, &["serde", "hyper_util"]));
+}
+
+#[test]
+fn finds_homes_that_do_not_use_their_crate() {
+    let known = BTreeSet::from(["mio".to_owned()]);
+    let files = [("src/hub/mod.rs", "use mio::Poll;"), ("src/socket/mod.rs", "fn f(mio: u8) {}")];
+    let homes: [(&str, &[&str]); 1] = [("mio", &["hub/", "socket/"])];
+    assert_eq!(deserted(&made_up(&files), &known, &homes), ["socket/ does not use mio"]);
 }

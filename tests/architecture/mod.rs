@@ -4,6 +4,7 @@
 
 mod circles;
 mod crates;
+mod exposed;
 mod modules;
 mod reader;
 mod rooms;

@@ -46,7 +46,10 @@ pub(super) const ROOMS: [&str; 32] = [
 const APART: [(&str, &str); 3] = [("layer", "hub"), ("layer", "socket"), ("layer", "identity")];
 
 /// Words that the code of a room must not have, in whatever case.
-const WORDS: [(&str, &[&str]); 1] = [("layer", &["django", "asgi"])];
+const WORDS: [(&str, &[&str]); 2] = [("layer", &DJANGO), ("hub", &DJANGO)];
+
+/// Words of one kind of user, which other rooms translate.
+const DJANGO: [&str; 4] = ["django", "channels_redis", "asgi", "celery"];
 
 fn place(room: &str) -> Option<usize> {
     let room = if room == "main" { "cmd" } else { room };
