@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use groupcast::channels::codec::{Channel, Codec, CodecSettings, Serializer};
+use groupcast::channels::codec::{Codec, CodecSettings, MessageChannels, Serializer};
 use groupcast::event::Event;
 use serde::Deserialize;
 
@@ -119,7 +119,7 @@ impl ChannelLayer {
         let pack = |(_, receivers): &(String, Vec<String>)| {
             let mut prefix = vec![0; self.settings.random_prefix_length];
             (self.prefixes)(&mut prefix);
-            self.codec.write(&event, Channel::Many(receivers), &prefix, [0; 16], now as u64)
+            self.codec.write(&event, MessageChannels::Many(receivers), &prefix, [0; 16], now as u64)
         };
         let entries: Vec<_> = mailboxes.iter().map(pack).collect();
         let mut words: Vec<&[u8]> = vec![b"EVAL", script().as_bytes(), count.as_bytes()];
