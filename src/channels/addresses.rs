@@ -1,4 +1,4 @@
-//! Where Django's senders look for a group.
+//! The keys and members under which Django's senders find a group.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ const HELD: Duration = Duration::from_secs(150);
 /// Knows under which key and member Django's senders find each group.
 #[derive(Debug, Clone)]
 pub(crate) struct GroupAddresses {
-    /// `None` where mailboxes are not received: senders are to find nothing.
+    /// `None` if mailboxes are not received, so that senders find nothing.
     pub(super) mailboxes: Option<MailboxNames>,
     pub(super) settings: ChannelSettings,
 }

@@ -1,4 +1,4 @@
-//! What all instances of a cluster have in common, agreed in Redis before anything is drained.
+//! Settings that all instances of a cluster share, agreed in Redis before anything is drained.
 
 use bytes::Bytes;
 
@@ -8,7 +8,7 @@ use crate::layer::{RedisHandle, Script, ScriptError};
 /// Version of what is written in Redis: names of mailboxes and members, how parked events are kept.
 pub(crate) const FORMAT: u32 = 1;
 
-/// Why an instance cannot work with the others.
+/// Why an instance is incompatible with the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AgreementError {
     /// Senders would be sent to mailboxes that the other instances do not read.
@@ -49,7 +49,8 @@ impl Agreement {
         }
     }
 
-    /// Proposes what this instance has and compares it with what holds: `Err` = they differ.
+    /// Proposes this instance's settings and compares them with the agreed ones. `Err` = they
+    /// differ.
     pub(crate) async fn ask(
         &self,
         redis: &RedisHandle,

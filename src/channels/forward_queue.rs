@@ -1,7 +1,7 @@
-//! Queues events for consumers that Django still has.
+//! Queues events for Django's consumers.
 //!
-//! A publisher never waits for Django's side: an event that finds no room is dropped, counted and
-//! logged. Events that came from Django's channel layer are never offered here.
+//! A publisher never waits for it: an event without room is dropped, counted and logged. Events
+//! that came from Django's channel layer are never offered here.
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ const CAPACITY: usize = 8192;
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// Methods of Channels' own consumer classes (channels 4.3). A message whose `type` is one of these
-/// names calls the method, whoever sent the message; no project means that.
+/// names calls the method, whoever sent the message.
 const METHODS: [&str; 21] = [
     "accept",
     "as_asgi",
@@ -58,11 +58,11 @@ pub struct ForwardQueue {
     drops: Arc<DropCounter>,
 }
 
-/// What the forwarder is asked to do, in this order.
+/// A job of the forwarder; jobs are done in order.
 pub(super) enum ForwardJob {
     /// Forward to the consumers of a group.
     Send(GroupName, Event),
-    /// Answer once everything queued before has been dealt with.
+    /// Answer once all earlier jobs are done.
     Flush(oneshot::Sender<()>),
 }
 
@@ -116,7 +116,7 @@ impl ForwardQueue {
         self.drops.add(DjangoDrop::Queue, 1, group, "queue full");
     }
 
-    /// Waits until everything queued so far has been dealt with, but not longer than `limit`.
+    /// Waits until all queued jobs are done, at most `limit`.
     pub async fn flush(&self, limit: Duration) {
         let (done, flushed) = oneshot::channel();
         let flush = async {

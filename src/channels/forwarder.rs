@@ -33,7 +33,7 @@ pub(super) struct Forwarder {
     pub(super) drops: Arc<DropCounter>,
 }
 
-/// The scripts, and what is known between two batches.
+/// The scripts, and the state between batches.
 struct ForwardState {
     members: Script,
     write: Script,
@@ -205,7 +205,7 @@ impl Forwarder {
         }
     }
 
-    /// Never retried: perhaps only the answer was lost, and nothing is to arrive twice.
+    /// Never retried: perhaps only the answer was lost, and nothing may arrive twice.
     fn drop_all<'a>(&self, groups: impl Iterator<Item = &'a GroupName>, error: &ScriptError) {
         let why = error.to_string();
         groups.for_each(|group| self.drops.add(DjangoDrop::Redis, 1, group, &why));

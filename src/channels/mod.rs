@@ -38,12 +38,11 @@ pub(crate) use refusals::Refusals;
 pub use registrar::GroupRegistrar;
 pub use settings::{ChannelSettings, Receive};
 
-/// What connects this instance to Django's channel layer; each part is for another caller.
+/// The parts that connect this instance to Django's channel layer, each for a different caller.
 pub struct DjangoLayer {
-    /// Registers groups, for whoever subscribes to them.
+    /// Registers groups that are subscribed.
     pub registrar: GroupRegistrar,
-    /// Names connections for Django's `channel_layer.send`; `None` where mailboxes are not
-    /// received.
+    /// Gives connections their channel names; `None` if mailboxes are not received.
     pub mailboxes: Option<MailboxNames>,
     /// Decodes messages of the pub/sub layer.
     pub pubsub: PubsubDecoder,

@@ -16,7 +16,7 @@ pub struct PubsubDecoder {
     metrics: Arc<ChannelsMetrics>,
 }
 
-/// Why a message is no event.
+/// Why a message is not an event.
 #[derive(Debug, thiserror::Error)]
 enum MessageError {
     #[error(transparent)]

@@ -1,4 +1,4 @@
-//! What Redis refuses to do at present, logged once per change.
+//! Tracks what Redis refuses, logged once per change.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use parking_lot::{Mutex, MutexGuard};
 pub(crate) struct Refusals(Mutex<BTreeMap<String, String>>);
 
 impl Refusals {
-    /// Redis refuses `what`: logged once, however often it is tried.
+    /// Records that Redis refuses `what`. Logged once.
     pub(crate) fn add(&self, what: &str, why: &str) {
         let before = self.current().insert(what.to_owned(), why.to_owned());
         if before.as_deref() != Some(why) {

@@ -1,7 +1,7 @@
 //! Registers the groups that are held here, so that senders find them.
 //!
-//! A registration is forgotten by senders, by keys that expire and by `FLUSHDB`. It is therefore
-//! made again each minute, and at once when the layer has resubscribed.
+//! Registrations are lost by expiry and by `FLUSHDB`. They are therefore refreshed each minute, and
+//! immediately when the layer has resubscribed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -90,8 +90,8 @@ impl GroupRegistrar {
         }))
     }
 
-    /// Makes senders find the groups, and publishes what is parked for them. To be called once the
-    /// layer is subscribed to them.
+    /// Registers the groups, and publishes what is parked for them. To be called once the layer is
+    /// subscribed to them.
     ///
     /// # Errors
     /// Redis cannot be reached. A refusal is none: the groups are joined without Django's events,
@@ -119,12 +119,12 @@ impl GroupRegistrar {
         failpoint::pass("after-leave");
     }
 
-    /// Whether senders find all groups that are held, as far as is known.
+    /// Whether all held groups are registered, as far as is known.
     pub(crate) fn is_complete(&self) -> bool {
         *self.registered() == Some(self.epoch()) && self.0.refusals.is_empty()
     }
 
-    /// Refreshes registrations for as long as the layer runs.
+    /// Refreshes registrations while the layer runs.
     pub(super) async fn run(&self) {
         let mut resubscriptions = self.0.redis.resubscriptions();
         let mut pause = TICK;
@@ -258,7 +258,7 @@ impl GroupRegistrar {
         }
     }
 
-    /// What both scripts have to know of a group.
+    /// The table of a group for both scripts.
     fn address(&self, group: &GroupName, keys: &mut ScriptKeys) -> LuaTable {
         let names = self.0.redis.names();
         let table = LuaTable::new()

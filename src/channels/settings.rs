@@ -8,15 +8,14 @@ use super::codec::{CodecSettings, Serializer};
 use crate::group::{GroupName, GroupPattern};
 use crate::layer::{External, RedisSettings};
 
-/// Django's channel layer. It rests on the gateway's own Redis; with the memory layer there is
-/// none.
+/// Django's channel layer. It uses the gateway's Redis; with the memory layer there is none.
 #[derive(Clone)]
 pub struct ChannelSettings {
     /// Whether `channels_redis.core` is received.
     pub core: bool,
     /// Whether `channels_redis.pubsub` is received.
     pub pubsub: bool,
-    /// The groups that are received; senders of other groups do not find the gateway.
+    /// The groups that are received; others are not registered.
     pub groups: Vec<GroupPattern>,
     /// The groups whose events are forwarded to Django's consumers, unless Django sent them.
     pub send: Vec<GroupPattern>,
@@ -31,7 +30,7 @@ pub struct ChannelSettings {
     pub group_expiry: Duration,
     /// Mailboxes that all instances share; kept in Redis, and the same for all.
     pub boxes: u16,
-    /// How messages are written; its `expiry` is the mailboxes' too.
+    /// The message format; its `expiry` applies to mailboxes, too.
     pub codec: CodecSettings,
 }
 

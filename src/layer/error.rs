@@ -1,15 +1,15 @@
-//! Why the layer did not carry something.
+//! Errors of the layer.
 
-/// Why the layer did not carry something. The caller may try again.
+/// An error of the layer. The caller may retry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LayerError {
     /// The layer cannot be reached.
     #[error("the channel layer cannot be reached: {0}")]
     Unreachable(String),
-    /// Redis refuses, in these words: rights, memory, a replica, a key of another type.
+    /// Redis refuses, with its error: rights, memory, a replica, a key of another type.
     #[error("redis refuses: {0}")]
     Refused(String),
-    /// The address cannot be used. It is not repeated here: it may hold a password.
+    /// The address is invalid. It is not shown, since it may contain a password.
     #[error("the address is not redis://[user[:password]@]host[:port][/database]: {0}")]
     Url(String),
 }

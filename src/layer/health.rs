@@ -1,4 +1,4 @@
-//! Whether publications get through, for readiness checks.
+//! The health of the layer, for readiness checks.
 
 /// The state of one instance's layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

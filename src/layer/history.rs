@@ -1,4 +1,4 @@
-//! Which groups keep a history, and how much of it.
+//! Which groups keep a history, and its limits.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::group::{GroupName, GroupPattern};
 pub struct Retention {
     /// Publications, the newest.
     pub size: u32,
-    /// How long each is kept, and the whole after the newest.
+    /// How long each is kept, and the history after its newest.
     pub ttl: Duration,
 }
 
@@ -37,7 +37,7 @@ impl History {
     }
 }
 
-/// The random part of a new epoch, so that two numberings that begin are told apart.
+/// The random part of a new epoch, which distinguishes numberings.
 pub(super) fn random_epoch() -> String {
     let mut bytes = [0; 5];
     rand::fill(&mut bytes).expect("the operating system has random bytes");

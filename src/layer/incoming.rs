@@ -1,4 +1,4 @@
-//! What arrives at an instance, and how much of it may wait.
+//! Messages received by an instance, and the limit of those waiting.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::group::GroupName;
 /// is far faster than any publisher, so the channel is usually empty.
 pub const INCOMING: usize = 1024;
 
-/// What arrives at an instance.
+/// A message received by an instance.
 #[derive(Debug, Clone)]
 pub enum Incoming {
     /// For the members of a subscribed group, or for another target that may be here.
@@ -23,14 +23,14 @@ pub enum Incoming {
     Control(Control),
     /// A message that an external program sent to a group, in its own format.
     External(GroupName, Bytes),
-    /// Publications may have been lost between those before and those after.
+    /// Publications may have been lost at this point.
     Loss(Loss),
 }
 
 /// Which publications may have been lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Loss {
-    /// Those of every subscribed group, on their way here. Histories may have them.
+    /// Those of every subscribed group, on the way here. Histories may have them.
     All,
     /// Those of these groups, on their way here. Histories may have them.
     Groups(Vec<GroupName>),

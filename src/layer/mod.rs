@@ -1,4 +1,4 @@
-//! Carries publications between instances: in memory or over Redis. Knows no socket and no frame.
+//! Carries publications between instances, in memory or over Redis. Knows no sockets or frames.
 
 mod envelope;
 mod error;
@@ -30,7 +30,7 @@ use crate::event::{InstanceId, Position, Publication};
 use crate::group::GroupName;
 use crate::telemetry::Metrics;
 
-/// The layer of one instance. An enum, not a trait: there are two, and both are known.
+/// The layer of one instance. An enum, not a trait, since there are only two.
 #[derive(Debug, Clone)]
 pub enum Layer {
     /// Within one process: nothing else is needed for a single instance.
@@ -63,8 +63,8 @@ impl Layer {
     /// Sends a publication to every instance that wants it; the answer is its position.
     ///
     /// In memory it waits while an instance's [`Inbox`] is full, and dropping the future before it
-    /// answers sends nothing. Over Redis an error, or a future dropped, leaves open whether it was
-    /// sent: the answer may be all that was lost.
+    /// answers sends nothing. Over Redis, after an error or a dropped future, it may have been
+    /// sent: only the answer may have been lost.
     pub async fn publish(&self, publication: Publication) -> Result<Option<Position>, LayerError> {
         match self {
             Self::Memory(memory) => memory.publish(publication).await,
@@ -139,7 +139,7 @@ impl Layer {
         }
     }
 
-    /// Why Redis refuses, in its own words, as long as it refuses everything.
+    /// Redis' error, while it refuses everything.
     pub fn refusal(&self) -> Option<String> {
         match self {
             Self::Memory(_) => None,
@@ -147,7 +147,7 @@ impl Layer {
         }
     }
 
-    /// Whether publications get through at present.
+    /// The current health.
     pub fn health(&self) -> Health {
         match self {
             Self::Memory(_) => Health::DELIVERING,

@@ -1,4 +1,4 @@
-//! Which of the two layers there is, and how to reach Redis.
+//! Settings of the layer.
 
 use std::fmt;
 use std::time::Duration;
@@ -32,8 +32,8 @@ pub enum Kind {
 pub struct RedisSettings {
     /// `redis://[user[:password]@]host[:port][/database]`. Never shown: it may hold a password.
     url: String,
-    /// What every key and channel begins with. Gateways with different clusters on one Redis do not
-    /// see each other; pub/sub ignores database numbers, so the number alone does not part them.
+    /// The prefix of every key and channel. Gateways with different clusters on one Redis do not
+    /// see each other; pub/sub ignores database numbers, so a number alone does not separate them.
     pub cluster: String,
     /// Longest wait for the answer to a command, and for a connection.
     pub timeout: Duration,

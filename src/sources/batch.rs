@@ -1,4 +1,4 @@
-//! Entries on their way from a source to the script that publishes and removes them.
+//! Batches of entries, from a source to the script that publishes and removes them.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use crate::layer::ScriptError;
 /// connections is written once for each.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// What was read from one source.
+/// The entries read from one source.
 #[derive(Debug)]
 pub(super) struct EntryBatch {
     pub(super) index: usize,
@@ -25,7 +25,7 @@ pub(super) struct EntryBatch {
     pub(super) more: bool,
 }
 
-/// The same, decoded.
+/// The decoded entries.
 #[derive(Debug, Default)]
 pub(super) struct DecodedBatch {
     /// Of each entry.
@@ -37,15 +37,15 @@ pub(super) struct DecodedBatch {
     pub(super) error: Option<UndecodableReport>,
 }
 
-/// What the log shows of an entry that cannot be decoded.
+/// An undecodable entry, for the log.
 #[derive(Debug)]
 pub(super) struct UndecodableReport {
     pub(super) error: String,
-    /// For whom it was, as far as that could be read.
+    /// Its targets, as far as they could be read.
     pub(super) targets: Vec<Target>,
 }
 
-/// How a batch ended.
+/// The outcome of a batch.
 pub(super) struct BatchOutcome {
     pub(super) batch: EntryBatch,
     pub(super) decoded: DecodedBatch,
@@ -103,14 +103,14 @@ impl DecodedBatch {
     }
 }
 
-/// Who is told that an entry for `targets` is lost.
+/// The loss to report for an entry for `targets`.
 fn loss_of(targets: &[Target], share: &mut Option<PossibleLoss>) -> Option<PossibleLoss> {
     let mut groups = Vec::new();
     for target in targets {
         match target {
             Target::Group(group) => groups.push(group.clone()),
             Target::All => return Some(PossibleLoss::ALL),
-            // A gap is of groups; the log names the user or the connection.
+            // Gaps exist only for groups; the log names the user or the connection.
             Target::User(_) | Target::Connection(_) => {}
         }
     }

@@ -1,4 +1,4 @@
-//! What the scripts of draining are asked.
+//! Builds the commands of the draining scripts.
 
 use bytes::Bytes;
 
@@ -103,7 +103,7 @@ impl DrainCommand<'_> {
         }
     }
 
-    /// Whose events senders may have dropped because the source was full.
+    /// The groups whose events senders may have dropped because the source was full.
     fn possible_loss(&self, source: DurableSource) -> PossibleLoss {
         match source {
             DurableSource::GroupMailbox(number) => {

@@ -24,7 +24,7 @@ pub(super) struct EntryDecoder {
 }
 
 impl EntryDecoder {
-    /// What an entry asks for; publications are accepted now.
+    /// The content of an entry; publications are accepted now.
     pub(super) fn decode(
         &self,
         entry: &SourceEntry,
@@ -33,7 +33,7 @@ impl EntryDecoder {
         if let Some(group) = MailboxNames::read_loss_mark(&entry.key) {
             return Ok(EntryAction::ReportLoss(PossibleLoss::Groups(vec![group])));
         }
-        // Anything may come from outside, so a panic costs this entry alone.
+        // A panic discards only this entry.
         let decoding = AssertUnwindSafe(|| self.publications(entry, now));
         let decoded = catch_unwind(decoding).unwrap_or(Err(EntryError::Panic));
         decoded.map(EntryAction::Publish).map_err(|error| {

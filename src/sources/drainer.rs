@@ -1,9 +1,8 @@
 //! Drains sources: reads without removing, then lets one script publish and remove, entry by entry.
 //!
-//! Removing is the fence. The script publishes only what is still there, in the order in which it
-//! stands there, and nothing comes between the two: an instance that was stopped for a while finds
-//! its entries gone, and one that ends before or after the script loses nothing and repeats
-//! nothing.
+//! Removal is the fence. The script publishes only entries that are still there, in order, and
+//! removes them in the same step. An instance that was stopped for a while finds its entries
+//! removed, and one that ends before or after the script loses and repeats nothing.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,13 +32,13 @@ const MAX_SOURCES: usize = 256;
 const READING: &str = "reading sources";
 
 /// Between two announcements to all groups of a source that it held entries whose groups could not
-/// be read: foreign bytes must not become a flood of gaps.
+/// be read: malformed input must not cause a flood of gaps.
 const SHARE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Wait after Redis did not answer, or while the layer does not deliver.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
-/// What drains the sources of one instance.
+/// Drains the sources of one instance.
 pub(super) struct Drainer {
     pub(super) redis: RedisHandle,
     pub(super) changes: KeyChanges,
@@ -47,7 +46,7 @@ pub(super) struct Drainer {
     pub(super) decoder: EntryDecoder,
     pub(super) addresses: GroupAddresses,
     pub(super) bounds: Bounds,
-    /// Takes what enters by the stream, for Django's consumers.
+    /// Forwards events of the ingress stream to Django's consumers.
     pub(super) forward_queue: Option<ForwardQueue>,
     pub(super) scripts: Scripts,
     pub(super) health: Arc<DrainHealth>,
@@ -60,7 +59,7 @@ pub(super) struct Scripts {
     drain: Script,
 }
 
-/// One for each kind of log line.
+/// The limits of log lines, one per kind.
 #[derive(Default)]
 pub(super) struct LogLimits {
     full: LogLimit,
@@ -79,7 +78,7 @@ impl Default for Scripts {
 }
 
 impl Drainer {
-    /// The state in which nothing has been looked at.
+    /// The initial state.
     pub(super) fn begin(&self) -> DrainState {
         DrainState::new(self.redis.instance(), self.sources.len(), Instant::now())
     }
@@ -135,7 +134,7 @@ impl Drainer {
         }
     }
 
-    /// Looks at these sources and drains those that this instance is to drain.
+    /// Reads these sources and drains those assigned to this instance.
     pub(super) async fn look(&self, due: &[usize], state: &mut DrainState) {
         let looks = match self.read(due, state).await {
             Ok(looks) => looks,
@@ -177,11 +176,11 @@ impl Drainer {
         read_look(sources, reply).ok_or_else(malformed)
     }
 
-    /// Notes what a look found; the batch to drain, if this instance is to.
+    /// Records what was found. Returns the batch, if this instance drains it.
     fn batch(&self, index: usize, look: Look, state: &mut DrainState) -> Option<EntryBatch> {
         let key = self.sources.at(index).1;
         let (entries, skipped, length) = match look {
-            // It stays due, and comes before those that were reached.
+            // It stays due, and comes first next time.
             Look::Unreached => return None,
             Look::Refused(why) => {
                 self.health.refusals.add(key, &why);
@@ -241,7 +240,7 @@ impl Drainer {
         BatchOutcome { batch, decoded, reply }
     }
 
-    /// Notes how a batch ended.
+    /// Records the outcome of a batch.
     fn settle(&self, outcome: &BatchOutcome, state: &mut DrainState) {
         let BatchOutcome { batch, decoded, reply } = outcome;
         let (source, key) = self.sources.at(batch.index);
@@ -250,7 +249,7 @@ impl Drainer {
             Ok(Ok(reply)) => reply,
             Ok(Err(NotDrained::Refused(why))) => return self.health.refusals.add(key, why),
             Ok(Err(NotDrained::StaleGeneration)) => {
-                // The next heartbeat finds the present one.
+                // The next heartbeat determines the current one.
                 self.redis.generation_changed();
                 return state.schedule.again(batch.index, retry);
             }

@@ -1,4 +1,4 @@
-//! One entry of a source: as it was found, and as it was decoded.
+//! An entry of a source, raw and decoded.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use bytes::Bytes;
 use crate::channels::codec::CodecError;
 use crate::event::{Event, EventError, PossibleLoss, Publication, PublicationId, Target};
 
-/// An entry as it was found.
+/// A raw entry.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct SourceEntry {
-    /// By what the source finds it again: itself in a mailbox, its id in a stream.
+    /// Its key in the source: the entry itself in a mailbox, its id in a stream.
     pub(super) key: Bytes,
     pub(super) content: EntryContent,
     /// How long it has waited by Redis' clock, as its id in a stream says; zero in a mailbox, where
@@ -28,7 +28,7 @@ pub(super) enum EntryContent {
     Fields(Vec<Bytes>),
 }
 
-/// What is to be done about an entry before it is removed.
+/// What to do with an entry before it is removed.
 #[derive(Debug)]
 pub(super) enum EntryAction {
     /// Published to each of its targets. At least one.
@@ -48,7 +48,7 @@ impl EntryAction {
     }
 }
 
-/// What an entry asks for.
+/// A decoded entry.
 #[derive(Debug)]
 pub(super) struct DecodedEntry {
     /// At least one.
@@ -66,13 +66,13 @@ pub(super) struct UndecodableEntry {
     pub(super) targets: Vec<Target>,
 }
 
-/// Why an entry cannot be decoded. It is removed all the same: it would block its source for ever.
+/// Why an entry cannot be decoded. It is removed nevertheless, since it would block its source.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum EntryError {
-    /// Not as Django's settings say.
+    /// Not in the format of Django's settings.
     #[error(transparent)]
     Codec(#[from] CodecError),
-    /// No event.
+    /// Not an event.
     #[error(transparent)]
     Event(#[from] EventError),
     /// Larger than an event may be.
@@ -86,7 +86,7 @@ pub(super) enum EntryError {
     /// Addressed to no group and no connection of this cluster.
     #[error("message is for {0:?}; a channel name of this cluster is required")]
     ForeignChannel(String),
-    /// A fault of ours.
+    /// A bug of the gateway.
     #[error("entry made the decoder panic")]
     Panic,
     /// Fields of a stream entry.
@@ -108,8 +108,8 @@ impl SourceEntry {
         Self { key: id, content: EntryContent::Fields(fields), waited }
     }
 
-    /// The same however often the entry is found, also on a Redis that took over. A message that
-    /// was sent twice has two, by its score or stream id.
+    /// Always the same for the same entry, also after a failover. A message sent twice has two ids,
+    /// by its score or stream id.
     pub(super) fn id(&self) -> PublicationId {
         let mut text = self.key.to_vec();
         match &self.content {

@@ -1,4 +1,4 @@
-//! Whether sources are drained at present.
+//! Whether sources are being drained.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::channels::Refusals;
 /// How old the last look may be: two of one a second were missed, so that it shows within three.
 const STALE: Duration = Duration::from_millis(2200);
 
-/// Shared by the drainer and those who ask for it.
+/// Shared by the drainer and the readiness checks.
 #[derive(Debug, Default)]
 pub(super) struct DrainHealth {
     pub(super) refusals: Refusals,
@@ -19,18 +19,18 @@ pub(super) struct DrainHealth {
 }
 
 impl DrainHealth {
-    /// Redis has answered a look at the sources.
+    /// Redis has answered a read of the sources.
     pub(super) fn looked(&self) {
         *self.last_look.lock() = Some(Instant::now());
     }
 
-    /// Whether entries in sources are on their way.
+    /// Whether entries of sources are being delivered.
     pub(super) fn is_draining(&self) -> bool {
         let last = *self.last_look.lock();
         self.refusals.is_empty() && last.is_some_and(|at| at.elapsed() < STALE)
     }
 
-    /// Nothing is to be drained any more.
+    /// Draining was stopped.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
     }

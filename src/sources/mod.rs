@@ -1,6 +1,6 @@
 //! Takes entries from durable places exactly once: reads them, publishes each once, removes it.
 //!
-//! A place keeps what arrives while no gateway runs. Two kinds are drained: mailboxes of
+//! A source keeps what arrives while no gateway runs. Two kinds are drained: mailboxes of
 //! channels_redis, into which Django's unchanged `group_send` writes, and the stream
 //! `<cluster>:ingress`, into which any program may.
 //!
@@ -49,7 +49,7 @@ use probe::Probe;
 pub use settings::SourceSettings;
 use source::SourceList;
 
-/// What drains the sources of one instance. Clones share it; draining ends with the last one.
+/// Drains the sources of one instance. Clones share it; draining ends with the last one.
 #[derive(Clone)]
 pub struct Sources(Arc<Shared>);
 
@@ -57,7 +57,7 @@ struct Shared {
     registrar: GroupRegistrar,
     health: Arc<DrainHealth>,
     metrics: Arc<SourceMetrics>,
-    /// Why this instance cannot work with the others, once that is known.
+    /// Why this instance is incompatible with the cluster, once known.
     disagreement: watch::Receiver<Option<AgreementError>>,
     _tasks: JoinSet<()>,
 }
@@ -89,20 +89,20 @@ impl Sources {
         Self(Arc::new(Shared { registrar, health, metrics, disagreement, _tasks: tasks }))
     }
 
-    /// Drains no more: entries that arrive from now on are for other instances, or the next start.
+    /// Stops draining: later entries are for other instances, or for the next start.
     pub fn stop(&self) {
         self.0.health.stop();
     }
 
-    /// Whether events reach groups from every source: entries are drained, and senders find the
-    /// groups. Sets the metric as well.
+    /// Whether events reach groups from every source: entries are drained and groups are
+    /// registered. Also updates the metric.
     pub fn is_draining(&self) -> bool {
         let draining = self.0.health.is_draining() && self.0.registrar.is_complete();
         self.0.metrics.draining.set(if draining { 1.0 } else { 0.0 });
         draining
     }
 
-    /// Waits until it turns out that this instance cannot work with the others, if ever.
+    /// Waits until this instance turns out to be incompatible with the cluster, if ever.
     pub async fn disagreement(&self) -> AgreementError {
         let mut known = self.0.disagreement.clone();
         let found = known.wait_for(Option::is_some).await.map(|found| (*found).clone());
@@ -113,8 +113,8 @@ impl Sources {
     }
 }
 
-/// Asks until the cluster agrees. Never returns if it does not: whoever waits for the disagreement
-/// ends the process.
+/// Retries until the cluster agrees. Never returns if it does not: the disagreement ends the
+/// process.
 async fn agree(
     agreement: &Agreement,
     drainer: &Drainer,

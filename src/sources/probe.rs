@@ -1,4 +1,4 @@
-//! Whether Redis allows what draining needs, found out before anything is drained.
+//! Checks that Redis allows what draining needs, before anything is drained.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(super) const RETRY: Duration = Duration::from_millis(200);
 /// Between two attempts after Redis refused: an operator has to change something first.
 pub(super) const REFUSED_RETRY: Duration = Duration::from_secs(1);
 
-/// Tries the commands.
+/// Tests the commands.
 pub(super) struct Probe {
     mailboxes: bool,
     stream: bool,
@@ -38,7 +38,7 @@ impl Probe {
         }
     }
 
-    /// Tries until nothing is refused.
+    /// Tests until nothing is refused.
     pub(super) async fn pass(&self, redis: &RedisHandle, health: &DrainHealth) {
         loop {
             match self.refused(redis).await {

@@ -1,4 +1,4 @@
-//! What the scripts of draining answer.
+//! Parses the replies of the draining scripts.
 
 use bytes::Bytes;
 
@@ -7,10 +7,10 @@ use super::metrics::EntryFate;
 use super::source::{DurableSource, KeyType};
 use crate::layer::{FromReply, Reply};
 
-/// What a look found in one source.
+/// What was read from one source.
 #[derive(Debug, PartialEq)]
 pub(super) enum Look {
-    /// The sources before it took all that one look reads.
+    /// Not read: earlier sources used up the limit of one read.
     Unreached,
     /// Redis refuses to read it.
     Refused(String),
@@ -24,7 +24,7 @@ pub(super) enum Look {
     },
 }
 
-/// What the draining script answered.
+/// The reply of the draining script.
 #[derive(Debug, PartialEq)]
 pub(super) struct DrainReply {
     /// Of each entry.
@@ -40,7 +40,7 @@ pub(super) struct DrainReply {
 /// Why the script did nothing.
 #[derive(Debug, PartialEq)]
 pub(super) enum NotDrained {
-    /// The generation is not the one known: Redis was restarted or exchanged.
+    /// The generation differs: Redis was restarted or replaced.
     StaleGeneration,
     /// Redis refuses to remove entries.
     Refused(String),

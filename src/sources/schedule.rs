@@ -1,4 +1,5 @@
-//! Decides which instance drains which source, and when. Only a hint: two at once do no harm.
+//! Decides which instance drains which source, and when. Only a preference: two draining the same
+//! source do no harm.
 //!
 //! Each source has one instance that reads it as soon as something was written. The others check a
 //! moment later whether the same entry still stands at its head, and take over if so.
@@ -18,11 +19,11 @@ const FULL_LOOK: Duration = Duration::from_secs(1);
 /// Between two looks while Redis sends no notifications of writes.
 const POLL: Duration = Duration::from_millis(50);
 
-/// What an instance knows of when to look where.
+/// The schedule of one instance.
 #[derive(Debug)]
 pub(super) struct DrainSchedule {
     me: InstanceId,
-    /// Those among whom the sources are shared; empty = not known yet.
+    /// The instances that share the sources; empty = not known yet.
     instances: Vec<InstanceId>,
     slots: Vec<Slot>,
     next_look: Instant,
@@ -31,20 +32,20 @@ pub(super) struct DrainSchedule {
 #[derive(Debug, Clone, Default)]
 struct Slot {
     mine: bool,
-    /// Drained here although it is another's, until it is empty.
+    /// Taken over from another instance, until it is empty.
     taken_over: bool,
     /// When to look; `None` = when something is written.
     due: Option<Instant>,
-    /// What stood at the head of another's source, and since when.
+    /// The head of another instance's source, and since when.
     head: Option<(PublicationId, Instant)>,
 }
 
 /// What to do with what was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DrainDecision {
-    /// It is this instance's to drain.
+    /// Assigned to this instance.
     Drain,
-    /// It is another's.
+    /// Assigned to another instance.
     Leave,
 }
 
@@ -54,8 +55,8 @@ impl DrainSchedule {
         Self { me, instances: Vec::new(), slots, next_look: now }
     }
 
-    /// Shares the sources among `instances` by rendezvous hashing: one that joins or leaves moves
-    /// only its own.
+    /// Shares the sources among `instances` by rendezvous hashing: an instance that joins or leaves
+    /// moves only its own.
     pub(super) fn share(&mut self, mut instances: Vec<InstanceId>) {
         instances.sort_unstable();
         if instances == self.instances {

@@ -7,7 +7,7 @@ use crate::event::PublicationId;
 /// a mailbox a moment ago: at most its capacity, which is rarely above a few thousand.
 const REMEMBERED: usize = 8192;
 
-/// The newest entries, half of each id: 64 bits leave no room for an accident.
+/// The newest entries, half of each id: 64 bits make a collision practically impossible.
 #[derive(Debug)]
 pub(super) struct Seen(BoundedMap<u64, ()>);
 

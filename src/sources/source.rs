@@ -1,4 +1,4 @@
-//! The durable places that are drained.
+//! The sources that are drained.
 
 use std::collections::HashMap;
 

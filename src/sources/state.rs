@@ -1,4 +1,4 @@
-//! What a drainer remembers between two looks.
+//! The state of a drainer between two reads.
 
 use std::collections::HashSet;
 use std::time::Instant;
@@ -31,9 +31,9 @@ pub(super) struct SourceState {
     left: usize,
     /// The key of the last of them.
     last_left: Option<Bytes>,
-    /// Their channels: entries for one of these are left as well, or they would overtake.
+    /// Their channels: later entries for one of these are left, too, since they must not overtake.
     blocked: HashSet<String>,
-    /// When everybody was last notified of entries whose groups could not be read.
+    /// When all groups were last notified of entries whose groups could not be read.
     pub(super) unattributed_reported: Option<Instant>,
 }
 
@@ -74,16 +74,16 @@ impl SourceState {
         self.blocked.len() > MAX_BLOCKED
     }
 
-    /// Notes a look that found `length` entries and read behind `skipped` of them.
+    /// Records a read that found `length` entries and skipped `skipped` of them.
     pub(super) fn looked(&mut self, length: u64, skipped: usize, read: usize) {
         self.length = length;
-        // Others have taken some of what was left here, so those at the head are not known.
+        // Other instances have taken some of the entries left here, so the head is unknown.
         if read > 0 && skipped < self.left {
             self.retry_left();
         }
     }
 
-    /// Notes what became of a batch.
+    /// Records the outcome of a batch.
     pub(super) fn drained(&mut self, batch: &EntryBatch, reply: &DrainReply) {
         for (entry, fate) in batch.entries.iter().zip(&reply.fates) {
             match fate {

@@ -37,7 +37,7 @@ pub(super) fn decode(fields: &[Bytes]) -> Result<DecodedEntry, EntryError> {
 pub(super) fn target(fields: &[Bytes]) -> Option<Target> {
     let mut found = Fields::default();
     for pair in fields.chunks_exact(2).filter(|pair| &*pair[0] != b"event") {
-        // Whatever else is wrong does not matter here.
+        // Other errors do not matter here.
         let _ = found.add(&pair[0], &pair[1]);
     }
     found.target
@@ -46,7 +46,7 @@ pub(super) fn target(fields: &[Bytes]) -> Option<Target> {
 impl Fields {
     fn add(&mut self, name: &[u8], value: &Bytes) -> Result<(), EntryError> {
         match name {
-            // Copied: the value is a slice of what was read from Redis, which it would keep alive.
+            // Copied: the value is a slice of a read buffer, which it would keep in memory.
             b"event" => self.event = Some(Event::parse(Bytes::copy_from_slice(value))?),
             b"expiry_ms" => self.expiry = Some(expiry(value)?),
             b"group" => self.aim(group(value)?)?,

@@ -1,4 +1,4 @@
-//! Which channels a message is for, as it says itself.
+//! The channels that a message names.
 
 /// The key of a message that says which channels it is for. Never part of an event.
 pub(super) const CHANNELS_KEY: &str = "__asgi_channel__";

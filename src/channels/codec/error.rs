@@ -1,4 +1,4 @@
-//! Why bytes are no message, in words that name the setting to look at.
+//! Why a message cannot be decoded, with the setting to check.
 
 use super::channel::CHANNELS_KEY;
 use crate::event::{Event, EventError};
@@ -17,22 +17,22 @@ pub enum CodecError {
         /// The length configured.
         prefix: usize,
     },
-    /// Encrypted, and nobody gave a key.
+    /// Encrypted, but no key is configured.
     #[error(
         "message is encrypted and no key is configured; symmetric_encryption_keys must be as in \
          Django"
     )]
     Encrypted,
-    /// In clear, and keys are configured.
+    /// Not encrypted, but keys are configured.
     #[error(
         "message is not encrypted and keys are configured; keys and random_prefix_length must be \
          as in Django"
     )]
     NotEncrypted,
-    /// Begins as a Fernet token and goes on otherwise.
+    /// Begins like a Fernet token but is not one.
     #[error("message is no Fernet token: {0}")]
     Token(&'static str),
-    /// Made with another key, or changed on its way.
+    /// Encrypted with another key, or altered.
     #[error("message fits none of {0} keys; symmetric_encryption_keys must be as in Django")]
     NoKeyFits(usize),
     /// Waited too long.
@@ -59,7 +59,7 @@ pub enum CodecError {
         /// What is configured.
         set: &'static str,
     },
-    /// Something else than a map.
+    /// Not a map.
     #[error(
         "message is {0}, a map is required; serializer and random_prefix_length must be as in \
          Django"
@@ -76,7 +76,7 @@ pub enum CodecError {
     /// More than one message.
     #[error("message is followed by {0} bytes; nothing may follow")]
     Trailing(usize),
-    /// A key that JSON cannot have.
+    /// A key that is not a string.
     #[error("message has {found} for a key at byte {at}; keys must be strings")]
     Key {
         /// What stands there.
@@ -101,16 +101,16 @@ pub enum CodecError {
     /// Nested deeper than an event may be.
     #[error("message is nested deeper than {max} arrays and maps", max = Event::MAX_DEPTH)]
     TooDeep,
-    /// A string that is none.
+    /// An invalid string.
     #[error("message has a string at byte {0} that is not UTF-8")]
     NotUtf8(usize),
-    /// Channels that are no names.
+    /// Channels that are not names.
     #[error("message has {CHANNELS_KEY} {0}; a string or an array of strings is required")]
     Channels(String),
     /// Channels twice.
     #[error("message has {CHANNELS_KEY} twice; it may stand once")]
     ChannelsTwice,
-    /// Readable, and no event.
+    /// Readable, but not an event.
     #[error(transparent)]
     Event(#[from] EventError),
 }

@@ -77,7 +77,7 @@ impl Fernet {
 /// The message within `token` by the first of `keys` that fits, and when it was written, seconds
 /// since 1970.
 ///
-/// Only what a key vouches for is looked at, so the time is the sender's word and not a guess.
+/// The time is read only after the signature was verified, so it is the sender's.
 pub(super) fn decrypt(keys: &[Fernet], token: &[u8]) -> Result<(Vec<u8>, u64), CodecError> {
     let mut bytes =
         BASE64URL.decode(token).map_err(|_| CodecError::Token("not URL-safe base64"))?;

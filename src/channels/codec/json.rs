@@ -1,7 +1,7 @@
 //! Messages as JSON, as Python's `json.dumps` writes it and `json.loads` reads it.
 //!
-//! Both ways are one pass over tokens: numbers stay the text they were, keys keep their order, and
-//! whether all of it is JSON is for [`Event::parse`] to say, which looks at every byte anyhow.
+//! Both ways are one pass over tokens: numbers stay unchanged and keys keep their order.
+//! [`Event::parse`] checks later that the result is JSON.
 
 use std::io::Write;
 
@@ -83,8 +83,7 @@ const PYTHON: Style = Style { comma: b", ", colon: b": ", string: push_ascii };
 
 /// Tokens on their way to `out`, the outermost object's channels taken out.
 ///
-/// Nothing is done that could make JSON of what is none: whatever goes wrong is still wrong in
-/// `out`.
+/// Invalid JSON stays invalid in `out`.
 struct Pass {
     style: &'static Style,
     out: Vec<u8>,

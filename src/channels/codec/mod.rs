@@ -1,7 +1,7 @@
-//! How channels_redis writes messages: serialized, perhaps encrypted, behind a random prefix.
+//! The message format of channels_redis: serialized, perhaps encrypted, after a random prefix.
 //!
-//! Pure: no I/O, no clock, no randomness of its own. What is described here was taken from
-//! channels_redis 4.3.0 and is held by samples that it wrote (`tests/golden`).
+//! Pure: no I/O, no clock, no randomness of its own. Taken from channels_redis 4.3.0, and tested
+//! with samples that it wrote (`tests/golden`).
 
 mod channel;
 mod error;
@@ -62,7 +62,7 @@ impl Default for CodecSettings {
     }
 }
 
-/// Shows how many keys there are, and none of them.
+/// Shows only the number of keys.
 impl fmt::Debug for CodecSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CodecSettings")
@@ -74,7 +74,7 @@ impl fmt::Debug for CodecSettings {
     }
 }
 
-/// A message that was read.
+/// A decoded message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
     /// What it says, as compact JSON: keys in the sender's order, binary values as base64
@@ -144,8 +144,7 @@ impl Codec {
     /// the receiver cuts off that many; they keep equal messages from becoming one member. `iv`:
     /// random, from a source that nobody can foretell. `now` in seconds since 1970.
     ///
-    /// Should the event itself name channels, that is left out: whom a message is for is not said
-    /// by its content.
+    /// Channels named by the event itself are removed: its content must not choose the receivers.
     pub fn write(
         &self,
         event: &Event,
@@ -195,7 +194,7 @@ impl Codec {
     }
 }
 
-/// Shows how many keys there are, and none of them.
+/// Shows only the number of keys.
 impl fmt::Debug for Codec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Codec")

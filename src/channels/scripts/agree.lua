@@ -5,7 +5,7 @@ local trial = KEYS[2]
 local boxes = ARGV[1] -- empty = this instance has none
 local format = ARGV[2]
 
--- Takes no memory, and lifts the check of 'maxmemory': a full Redis is to be drained all the same.
+-- Takes no memory, and lifts the check of 'maxmemory': a full Redis must still be drained.
 redis.pcall('DEL', trial)
 if boxes ~= '' then redis.call('HSETNX', agreed, 'boxes', boxes) end
 redis.call('HSETNX', agreed, 'format', format)

@@ -7,7 +7,7 @@ local own_stem = ARGV[2]
 local stale = tonumber(redis.call('TIME')[1]) - expiry
 local answer = {}
 for index, registry in ipairs(registries) do
-  -- As each sender does: nobody else takes out what is stale.
+  -- As each sender does: nothing else removes expired members.
   local found = redis.pcall('ZREMRANGEBYSCORE', registry, 0, stale)
   if type(found) == 'number' then found = redis.pcall('ZRANGE', registry, 0, -1) end
   if found.err then

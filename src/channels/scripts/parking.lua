@@ -1,4 +1,4 @@
--- Publications that are parked until somebody listens to their group.
+-- Publications that are parked until an instance listens to their group.
 
 -- Subscribers of a channel: instances. What PUBLISH returns counts those of patterns as well, such
 -- as a monitoring tool's PSUBSCRIBE *.

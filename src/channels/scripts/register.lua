@@ -42,7 +42,7 @@ local function register(group)
     local added = redis.call('ZADD', registry, 'GT', now, group.member)
     redis.call('EXPIRE', registry, member_expiry)
     if added == 1 then
-      -- What was sent meanwhile is nowhere: positions from before are worth nothing.
+      -- What was sent meanwhile is lost, so earlier positions become invalid.
       if group.numbering then redis.call('DEL', KEYS[group.numbering], KEYS[group.log]) end
       if was_held or expected then
         missing = missing + 1

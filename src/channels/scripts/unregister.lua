@@ -8,8 +8,8 @@ local function unregister(group)
   local held = KEYS[group.held]
   if tonumber(redis.call('PUBSUB', 'NUMSUB', group.channel)[2]) > 0 then return end
   if group.history_ms > 0 then
-    -- A client that comes back in time is to find what is sent meanwhile. The member goes with the
-    -- first entry that comes after that.
+    -- A client that reconnects in time must find what is sent meanwhile. The member is removed with
+    -- the first entry after that.
     redis.call('SET', held, '', 'PX', group.history_ms)
     return
   end

@@ -7,8 +7,8 @@ const ANNOUNCED: u8 = 4;
 
 /// Precedes, on a group's channel, a message on the external channel of the same group.
 ///
-/// The message has the external program's format, so it cannot tell itself who sent it. One script
-/// publishes both: nothing comes between them on a connection that is subscribed to both.
+/// The message has the external program's format, which does not name its sender. One script
+/// publishes both, so nothing comes between them on a connection subscribed to both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::layer) struct Announcement([u8; 16]);
 

@@ -48,16 +48,16 @@ use crate::group::GroupName;
 /// The version of the format that this release writes, and the only one that it reads.
 const VERSION: u8 = 1;
 
-/// What a positioned envelope begins with.
+/// The first byte of an envelope with a position.
 const POSITIONED: u8 = 2;
 
-/// What an envelope that waited begins with.
+/// The first byte of an envelope that was parked.
 const WAITED: u8 = 3;
 
-/// Most entries of one list. What the API accepts is far below.
+/// The most entries of one list; the API accepts far fewer.
 const MAX_LIST: u64 = 4096;
 
-/// Where a message was found, which decides the kinds that it may have.
+/// Where a message was received, which determines the allowed kinds.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Origin<'a> {
     /// The channel or the log of a group.
@@ -86,7 +86,7 @@ pub(super) enum Message {
     Publication(Publication),
     /// A change that a back end asked for.
     Control(Control),
-    /// Sent by an instance to itself: its return shows that messages get through.
+    /// Sent by an instance to itself: its return proves delivery.
     Probe(u64),
     /// Publications may have been lost before they reached the layer.
     PossibleLoss(PossibleLoss),
@@ -98,7 +98,7 @@ pub(super) enum EnvelopeError {
     /// Written by a newer release.
     #[error("envelope has version {0}; this release reads 1")]
     Version(u8),
-    /// Not allowed where it was found.
+    /// Not allowed on this channel.
     #[error("envelope has kind {0}, which this channel does not carry")]
     Kind(u8),
     /// Truncated or damaged at this field.
@@ -112,7 +112,7 @@ pub(super) enum EnvelopeError {
         /// The bound.
         most: usize,
     },
-    /// The decoder panicked: a fault of this program, not of the process that runs it.
+    /// The decoder panicked: a bug, which only discards the message.
     #[error("envelope made the decoder panic")]
     Panic,
     /// The event in it.
@@ -140,7 +140,7 @@ mod flag {
     pub(super) const EXCEPT: u8 = 2;
 }
 
-/// How a member is written.
+/// Tags of members.
 mod member {
     pub(super) const USER: u8 = 0;
     pub(super) const CONNECTION: u8 = 1;

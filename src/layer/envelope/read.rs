@@ -1,4 +1,4 @@
-//! Reads envelopes. Any program may publish on a channel, so nothing is trusted and nothing panics.
+//! Parses envelopes. Any program may publish on a channel, so nothing is trusted.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::event::{
 };
 use crate::group::GroupName;
 
-/// Longest text in an envelope, such as a `sub`: bounds what a damaged length can ask for.
+/// The longest text in an envelope, such as a `sub`: limits the effect of a damaged length.
 const MAX_TEXT: u64 = 4096;
 
 /// Longest position, `<epoch> <offset>`: two numbers of 20 digits, a random part and their marks.
@@ -25,8 +25,7 @@ const MAX_LINE: usize = 96;
 /// Reads a message that was found at `origin` and arrived at `now`. A bare event may have at most
 /// `max_event_bytes`.
 ///
-/// Anything may come from outside, so a panic here is a discarded message, not the end of the
-/// process.
+/// A panic here only discards the message.
 pub(in crate::layer) fn decode(
     origin: Origin<'_>,
     bytes: Bytes,
@@ -88,8 +87,8 @@ fn decode_unguarded(
     Ok(Decoded::From(instance, message))
 }
 
-/// Whether messages of `kind` are sent by way of `origin`. Any program that may publish on one
-/// channel could otherwise do there what only another channel's rights allow.
+/// Whether messages of `kind` are sent by way of `origin`. Otherwise a program with rights on one
+/// channel could send messages of other channels.
 fn is_carried(origin: Origin<'_>, kind: u8) -> bool {
     match origin {
         Origin::Group(_) => kind == kind::GROUP,
@@ -255,7 +254,7 @@ impl EnvelopeReader {
         let flags = self.byte("flags")?;
         let mut deadline = None;
         if flags & flag::DEADLINE != 0 {
-            // Beyond the range of the clock there is no deadline.
+            // A deadline beyond the range of the clock is ignored.
             deadline = now.checked_add(Duration::from_millis(self.number("deadline")?));
         }
         let except = if flags & flag::EXCEPT != 0 { self.except()? } else { Except::default() };
@@ -271,7 +270,7 @@ impl EnvelopeReader {
             target,
             event: Event::parse(self.0)?,
             except,
-            // Older than the clock can tell counts as new.
+            // An age beyond the range of the clock counts as zero.
             accepted: now.checked_sub(age).unwrap_or(now),
             deadline,
             position: None,

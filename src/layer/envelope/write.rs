@@ -108,7 +108,7 @@ fn kind_of(target: &Target) -> u8 {
     }
 }
 
-/// Writes one envelope at the end of what is there.
+/// Appends one envelope to the buffer.
 struct Writer<'a>(&'a mut Vec<u8>);
 
 impl<'a> Writer<'a> {

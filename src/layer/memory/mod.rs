@@ -1,4 +1,4 @@
-//! The layer within one process: channels, and nothing to install beside a single instance.
+//! The layer within one process, for a single instance.
 
 mod ring;
 
@@ -26,7 +26,7 @@ pub struct Broker {
     rings: Mutex<HashMap<GroupName, Ring>>,
 }
 
-/// One instance's part in a [`Broker`].
+/// One instance's handle to a [`Broker`].
 #[derive(Debug, Clone)]
 pub struct Memory {
     broker: Arc<Broker>,
@@ -70,7 +70,7 @@ impl Broker {
     async fn reserve(&self, wanted: u64) -> Permits {
         let mut permits = Permits::new();
         for sender in self.senders(wanted) {
-            // An instance that is gone wants nothing more.
+            // An instance that has ended receives nothing more.
             if let Ok(permit) = sender.reserve_owned().await {
                 permits.push(permit);
             }
@@ -114,7 +114,7 @@ impl Broker {
     }
 }
 
-/// The history of `group`, begun if there is none. Removes expired ones now and then.
+/// The history of `group`, created if there is none. Regularly removes expired ones.
 fn ring(
     rings: &mut HashMap<GroupName, Ring>,
     group: GroupName,

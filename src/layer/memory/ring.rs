@@ -18,7 +18,7 @@ pub(super) struct Ring {
 
 impl Ring {
     pub(super) fn new(kept: Retention, now: Instant) -> Self {
-        // Generation 0 is this process: nothing it numbers outlives it.
+        // Generation 0 is this process: its numberings do not outlive it.
         let epoch = format!("0.{}", random_epoch()).into();
         let newest = Position { epoch, offset: 0 };
         Self { kept, newest, publications: VecDeque::new(), touched: now }

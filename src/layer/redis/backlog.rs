@@ -1,4 +1,4 @@
-//! What waits between the task that reads the subscription and the task that decodes it.
+//! The queue between the task that reads the subscription and the task that decodes it.
 
 use std::collections::BTreeSet;
 
@@ -55,12 +55,12 @@ impl PendingGap {
             Channel::Group(group) | Channel::External(group) if self.groups.len() < MAX_NAMED => {
                 self.groups.insert(group);
             }
-            // There are no gaps of users and connections: everybody is notified.
+            // There are no gaps of users and connections: all connections are notified.
             _ => self.all = true,
         }
     }
 
-    /// So many messages of unknown channels were lost.
+    /// Messages of unknown channels were lost.
     pub(super) fn add_unknown(&mut self, count: u64) {
         self.count += count;
         self.all = true;

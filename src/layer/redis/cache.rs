@@ -1,4 +1,4 @@
-//! Small values that instances share for a while; losing one costs nothing but work done twice.
+//! Small values that instances share for a while. Losing one only costs repeated work.
 
 use std::sync::LazyLock;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Connections to Redis that come back by themselves, for as long as the layer lives.
+//! Connections to Redis that reconnect automatically while the layer exists.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use tokio::time::sleep;
 use super::url;
 use crate::layer::{LayerError, RedisSettings};
 
-/// A client whose commands fail at once without a connection instead of waiting for one: every
-/// caller has a better place to wait, and a bound for it.
+/// A client whose commands fail at once without a connection instead of waiting for one: callers
+/// wait elsewhere, with their own limits.
 pub(super) type Commands = WithOptions<Client>;
 
 /// First wait before connecting again.
@@ -68,7 +68,7 @@ fn build(
     policy: Option<ReconnectPolicy>,
 ) -> Result<Client, LayerError> {
     let config = Config {
-        // The URL cannot say this. Only RESP3 answers other commands on a subscribed connection.
+        // Not part of the URL. Only RESP3 answers other commands on a subscribed connection.
         version: RespVersion::RESP3,
         // Not the commands' fail_fast: a client that reconnects keeps trying at the start, too.
         fail_fast: policy.is_none(),

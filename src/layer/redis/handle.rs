@@ -1,4 +1,4 @@
-//! A further connection to the layer's Redis, for rooms that feed the layer from elsewhere.
+//! A further connection to the layer's Redis, for rooms that feed the layer.
 //!
 //! It runs scripts that number and publish as the layer does, and is notified when keys are
 //! written.
@@ -22,7 +22,7 @@ use crate::event::{InstanceId, PossibleLoss, Publication};
 use crate::layer::history::{History, Retention};
 use crate::layer::{LayerError, RedisSettings, envelope, history};
 
-/// A connection of its own, and what the layer knows. Clones share it; it ends with the last one.
+/// A separate connection, with the state of the layer. Clones share it; it ends with the last one.
 #[derive(Clone)]
 pub struct RedisHandle(Arc<Shared>);
 
@@ -35,7 +35,7 @@ struct Shared {
     _tasks: Vec<AbortOnDrop<()>>,
 }
 
-/// What a handle shares with the layer.
+/// The state that a handle shares with the layer.
 pub(super) struct LayerState {
     pub(super) names: Arc<Names>,
     pub(super) instance: InstanceId,
@@ -69,7 +69,7 @@ impl RedisHandle {
     /// Runs a script.
     ///
     /// # Errors
-    /// After [`ScriptError::Away`] it may have run or not.
+    /// After [`ScriptError::Away`] it may have run.
     pub async fn run<R: FromReply>(
         &self,
         script: &Script,
@@ -95,13 +95,13 @@ impl RedisHandle {
     }
 
     /// A script found another generation: nothing counts as delivered until the next heartbeat,
-    /// which comes at once.
+    /// which is sent immediately.
     pub fn generation_changed(&self) {
         self.0.layer.redis_health.set_answering(false);
         self.0.layer.redis_health.want_heartbeat();
     }
 
-    /// Redis may have lost its data: the next heartbeat, which looks, comes at once.
+    /// Redis may have lost its data: sends the next heartbeat, which checks that, immediately.
     pub fn check_generation(&self) {
         self.0.layer.redis_health.want_heartbeat();
     }
@@ -141,13 +141,13 @@ impl RedisHandle {
         envelope::possible_loss(self.0.layer.instance, loss).into()
     }
 
-    /// Announces that the external `message`, published right behind it, is the cluster's own: its
-    /// instances have the event already.
+    /// Announces that the external `message`, published right after it, is the cluster's own, so
+    /// that its instances already have the event.
     pub fn announcement(message: &[u8]) -> Bytes {
         envelope::Announcement::of(message).write().into()
     }
 
-    /// The random part of epochs that begin now.
+    /// The random part of new epochs.
     pub fn random_epoch(&self) -> Bytes {
         history::random_epoch().into()
     }
@@ -161,7 +161,7 @@ impl RedisHandle {
 /// Renews the connection whenever the layer renews its own.
 async fn renew(client: Client, mut renewals: watch::Receiver<u64>) {
     while renewals.changed().await.is_ok() {
-        // An error means that it is reconnecting already.
+        // An error means that it is already reconnecting.
         let _ = client.force_reconnection().await;
     }
 }

@@ -1,5 +1,5 @@
--- Once a second, by every instance: is this still the same Redis, which instances are there, does a
--- message return. Returns the generation and the instances that deliver.
+-- The heartbeat of every instance, each second: checks that Redis is the same, records the live
+-- instances, sends a probe. Returns the generation and the instances that deliver.
 local generation_key = KEYS[1]
 local instances_key = KEYS[2]
 
@@ -14,7 +14,7 @@ local control_channel = ARGV[7]
 -- The envelope that announces possible losses of all groups.
 local loss = ARGV[8]
 
--- An instance that does not deliver is a member, too, under a name of its own.
+-- An instance that does not deliver is a member, too, under a separate name.
 local function member(of_delivering)
   return (of_delivering and '' or '-') .. instance
 end
@@ -38,12 +38,13 @@ local something_expired = max_absence > 0 and absence > max_absence
 if not same_server or something_expired then
   n = math.max(n, known_generation) + 1
   -- Greater than any generation that was lost with the data, in microseconds: data may be lost
-  -- twice in a second, and whoever knows the first loss must not take the second for it.
+  -- twice in a second, and the second loss must be distinguishable from the first.
   if data_lost then n = math.max(n, time[1] * 1e6 + time[2]) end
   redis.call('HSET', generation_key, 'run', run_id, 'n', string.format('%.0f', n))
 end
 
--- Present from its first heartbeat on, delivering or not: what it drains does not expire.
+-- Present from its first heartbeat on, whether it delivers or not, so that its sources do not
+-- expire.
 redis.call('ZADD', instances_key, now, member(delivers))
 redis.call('EXPIRE', instances_key, 120 + max_absence)
 local delivering = {}

@@ -1,4 +1,4 @@
-//! Once a second: is this still the same Redis, which instances are there, does a message return?
+//! The heartbeat each second: checks the identity of Redis, the live instances and delivery.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ use crate::layer::{LayerError, envelope};
 /// Between two heartbeats.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Between two attempts after a heartbeat that was not answered, so that a recovery shows soon.
+/// Between two attempts after a heartbeat was not answered, to detect a recovery soon.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Before the second renewal of all connections to a server that has become a replica; doubled each
@@ -49,7 +49,7 @@ pub(super) struct InstanceHeartbeat {
     pub(super) redis_health: Arc<RedisHealth>,
 }
 
-/// When all connections may be renewed again.
+/// The earliest time of the next renewal of all connections.
 struct RenewalBackoff {
     due: Instant,
     delay: Duration,
@@ -60,7 +60,7 @@ impl RenewalBackoff {
         Self { due: Instant::now(), delay: MIN_RENEWAL_DELAY }
     }
 
-    /// Whether it is time; the next one is later then.
+    /// Whether a renewal is due. If so, the next one is postponed.
     fn is_due(&mut self) -> bool {
         let now = Instant::now();
         if now < self.due {
@@ -73,7 +73,7 @@ impl RenewalBackoff {
 }
 
 impl InstanceHeartbeat {
-    /// Sends heartbeats until the subscriber is gone.
+    /// Sends heartbeats until the subscriber has ended.
     pub(super) async fn run(mut self) {
         let script = Script::new(&[SCRIPT]);
         let mut ticks = interval(RETRY_INTERVAL);
@@ -129,7 +129,7 @@ impl InstanceHeartbeat {
     async fn renew_connections(&self) {
         tracing::warn!("redis has become a replica; renewing all connections");
         self.redis_health.renew_connections();
-        // An error means that it is reconnecting already.
+        // An error means that it is already reconnecting.
         let _ = self.client.force_reconnection().await;
     }
 

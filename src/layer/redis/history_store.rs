@@ -122,8 +122,8 @@ impl HistoryStore {
         }
     }
 
-    /// The position of each group, and what was missed, or why that cannot be known: a failure is
-    /// that of its group alone. Equal questions are asked once.
+    /// The position of each group, and what was missed, or why that cannot be known: a failure
+    /// affects only its group. Equal requests are sent once.
     pub(super) async fn recover(
         &self,
         asked: &[(GroupName, Option<Position>)],
@@ -179,8 +179,7 @@ impl HistoryStore {
         if let Some(replay) = replay.collect() {
             return Ok(Recovery { position: Some(position), recovered, replay });
         }
-        // What is unreadable is lost to everybody: the join succeeds, and its history is
-        // incomplete.
+        // An unreadable entry is lost: the join succeeds, with an incomplete history.
         self.redis_health.count_unreadable();
         if self.unreadable_log.allows() {
             tracing::warn!(%group, "malformed entry in a history; what was missed is not replayed");
@@ -188,8 +187,8 @@ impl HistoryStore {
         Ok(Recovery { position: Some(position), recovered: Some(false), replay: Vec::new() })
     }
 
-    /// The server or its data is another one. The next heartbeat learns the generation; nothing is
-    /// committed before.
+    /// Redis or its data was replaced. Nothing is committed until the next heartbeat has the new
+    /// generation.
     fn generation_changed(&self) -> LayerError {
         self.redis_health.set_answering(false);
         LayerError::Unreachable("redis has another generation".to_owned())
@@ -202,7 +201,7 @@ fn read(group: &GroupName, entry: &[Bytes], position: Position) -> Option<Arc<Pu
     let age = Duration::from_millis(text(age)?.parse().ok()?);
     let now = Instant::now();
     let then = now.checked_sub(age).unwrap_or(now);
-    // Decoded as of the moment at which it was kept: its own spans count from there.
+    // Decoded as of the moment at which it was stored, from which its ages count.
     match envelope::decode(Origin::Group(group), envelope.clone(), usize::MAX, then).ok()? {
         Decoded::From(_, Message::Publication(publication)) => {
             Some(Arc::new(Publication { position: Some(position), ..publication }))

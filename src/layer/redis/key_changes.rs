@@ -1,5 +1,4 @@
-//! Notifications that keys were written (CLIENT TRACKING in broadcast mode). They take nothing
-//! away.
+//! Notifications that keys were written (CLIENT TRACKING in broadcast mode). They remove nothing.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,10 +12,10 @@ use fred::types::client::Invalidation;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
-/// Notifications that may wait; when more come, any key may have changed.
+/// Notifications that may wait; if more arrive, any key may have changed.
 pub(super) const WAITING: usize = 4096;
 
-/// Between two attempts to begin tracking.
+/// Between two attempts to start tracking.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The notifications of one connection.
@@ -56,7 +55,7 @@ impl KeyChanges {
         match self.notifications.recv().await {
             Ok(written) => self.received.add(&written),
             Err(RecvError::Lagged(_)) => self.received.all = true,
-            // The client lives as long as the handle.
+            // The client exists as long as the handle.
             Err(RecvError::Closed) => std::future::pending().await,
         }
     }
@@ -81,7 +80,7 @@ pub(super) async fn track(client: Client, prefixes: Vec<String>, tracking: Arc<A
     let mut errors = client.error_rx();
     loop {
         if !tracking.load(Ordering::Acquire) {
-            // Tracking that begins now covers every reconnection before.
+            // Tracking that starts now covers all earlier reconnections.
             while !matches!(reconnects.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed))
             {
             }

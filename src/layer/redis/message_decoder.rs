@@ -1,4 +1,5 @@
-//! Decodes the messages of the backlog and hands them to the coordinator, gaps at their places.
+//! Decodes the messages of the backlog and passes them to the coordinator, with gaps in their
+//! place.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -31,7 +32,7 @@ pub(super) struct MessageDecoder {
 struct InboxClosed;
 
 impl MessageDecoder {
-    /// Decodes until the reader or the coordinator is gone.
+    /// Decodes until the reader or the coordinator has ended.
     pub(super) async fn run(mut self) {
         // Messages since Resubscribing. The gap that comes before them covers what finds no room
         // here.
@@ -48,7 +49,7 @@ impl MessageDecoder {
                     self.hold(channel, bytes, held);
                     Ok(())
                 }
-                // The gap to come covers it.
+                // The next gap covers it.
                 (Backlogged::Gap(_) | Backlogged::Resubscribing, Some(_)) => Ok(()),
                 (Backlogged::Resubscribed, held) => {
                     self.release(held.take().unwrap_or_default()).await
@@ -109,7 +110,7 @@ impl MessageDecoder {
             Channel::User => Origin::User,
             Channel::Instance => Origin::Instance,
             Channel::Control => Origin::Control,
-            // The reader keeps it to itself.
+            // Handled by the reader.
             Channel::Boundary => return Ok(None),
         };
         let now = Instant::now();

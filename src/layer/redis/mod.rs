@@ -1,8 +1,8 @@
 //! The layer over Redis, on two connections: one that subscribes, one for everything else.
 //!
 //! A publication is one PUBLISH, or one of many in a script; a group with members here is one
-//! channel subscribed. Redis keeps nothing of what it passes on, so what it passes on while an
-//! instance is not subscribed is lost: each loss of the subscription is reported as a gap. Groups
+//! channel subscribed. Redis does not store what it publishes, so an instance misses what is
+//! published while it is not subscribed: each loss of the subscription is reported as a gap. Groups
 //! with history are numbered and kept as well.
 
 mod backlog;
@@ -65,7 +65,7 @@ const CHANGES: usize = 64;
 /// What fred's event channels hold for the connection that carries commands.
 const FEW_EVENTS: usize = 32;
 
-/// One instance's part in a cluster over Redis. Clones share it; its tasks end with the last one.
+/// One instance of a cluster over Redis. Clones share it; its tasks end with the last one.
 #[derive(Clone)]
 pub struct Redis(Arc<Shared>);
 
@@ -82,7 +82,7 @@ struct Shared {
 }
 
 impl Redis {
-    /// Starts connecting, for as long as it takes; until it is connected, everything is refused.
+    /// Starts connecting, with retries. Until it is connected, everything is refused.
     ///
     /// # Errors
     /// [`LayerError::Url`]. Must be called within a runtime.
@@ -151,8 +151,8 @@ impl Redis {
         Ok(None)
     }
 
-    /// Many by few scripts. A batch is answered before the next one is sent, so that after an error
-    /// nothing more is.
+    /// Publishes many by few scripts. A batch is answered before the next one is sent, so that
+    /// nothing is sent after an error.
     pub(super) async fn publish_many(
         &self,
         mut publications: Vec<Publication>,
@@ -183,7 +183,7 @@ impl Redis {
 
     async fn send(&self, channel: String, bytes: Vec<u8>) -> Result<(), LayerError> {
         self.check_answering()?;
-        // The number of receivers is of no use: an instance may subscribe without any member.
+        // The number of receivers is not used: an instance may subscribe without any member.
         let receivers = self.0.commands.publish::<i64, _, _>(channel, Bytes::from(bytes)).await;
         receivers.map(drop).map_err(|error| layer_error(&error))
     }
@@ -221,7 +221,7 @@ impl Redis {
         self.check_answering()?;
         let answers = self.0.histories.recover(asked).await;
         if !self.0.redis_health.is_subscribed() {
-            // An answered join promises that what follows arrives.
+            // An answered join guarantees that later publications arrive.
             return Err(LayerError::Unreachable("nothing is subscribed".to_owned()));
         }
         Ok(answers)

@@ -1,4 +1,4 @@
-//! The names of channels and keys, all behind the cluster's name.
+//! The names of channels and keys, all with the cluster's name as prefix.
 
 use crate::event::{InstanceId, Target};
 use crate::group::GroupName;
@@ -54,13 +54,13 @@ impl Names {
         }
     }
 
-    /// The channels that an instance subscribes to whatever groups it holds.
+    /// The channels that every instance subscribes to.
     pub(crate) fn fixed(&self) -> [&str; 3] {
         [&self.user, &self.instance, &self.control]
     }
 
-    /// Subscribed first on a new connection. What an instance publishes there to itself comes
-    /// behind everything from the connection before, and before everything else from the new one.
+    /// Subscribed first on a new connection. What an instance publishes there to itself arrives
+    /// after everything of the previous connection and before everything else of the new one.
     pub(super) fn boundary(&self) -> &str {
         &self.boundary
     }
@@ -107,7 +107,7 @@ impl Names {
         }
     }
 
-    /// What `channel` is for; `None` = it is none of this cluster's.
+    /// The purpose of `channel`; `None` = not a channel of this cluster.
     pub(super) fn read(&self, channel: &str) -> Option<Channel> {
         if let Some(name) = channel.strip_prefix(&self.group) {
             return GroupName::parse(name).ok().map(Channel::Group);
@@ -173,7 +173,7 @@ impl Names {
         self.group_key("waited", group)
     }
 
-    /// A string with a time to live: an instance holds the group, or did until lately.
+    /// A string with a time to live: an instance holds the group, or did recently.
     pub(crate) fn held(&self, group: &GroupName) -> String {
         self.group_key("held", group)
     }
@@ -194,8 +194,8 @@ impl Names {
     }
 }
 
-/// The field that counts how often this share of the groups was found full. Stored under its first
-/// name.
+/// The field that counts how often this share of the groups was found full. Stored under its
+/// original name.
 pub fn overflow_field(share: u16) -> String {
     format!("doubt{share}")
 }

@@ -1,4 +1,4 @@
-//! Whether the layer delivers, as its tasks find it out; shared by all of them.
+//! The health of the layer, updated and shared by its tasks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,11 +11,11 @@ use crate::event::InstanceId;
 use crate::layer::Health;
 use crate::telemetry::Metrics;
 
-/// Age of the newest probe that returned beyond which nothing counts as delivered: two were missed,
-/// so a lost delivery shows within three seconds.
+/// The age of the latest returned probe beyond which nothing counts as delivered: two were missed,
+/// so a failure shows within three seconds.
 const STALE: Duration = Duration::from_millis(2200);
 
-/// How long a loss shows in [`Health::lossless`]: a prober that asks each second sees it.
+/// How long a loss shows in [`Health::lossless`], so that a probe each second sees it.
 const REMEMBER_LOSS: Duration = Duration::from_secs(3);
 
 /// Shared by the tasks of one layer.
@@ -25,15 +25,15 @@ pub(super) struct RedisHealth {
     /// Whether the latest heartbeat was answered and the connection for commands was not lost
     /// since.
     ///
-    /// fred's own state comes late: while it waits to reconnect for the first time it still counts
-    /// as connected, and commands wait with it.
+    /// fred's own state is late: while it waits to reconnect for the first time it still counts as
+    /// connected, and commands wait.
     answering: AtomicBool,
     state: Mutex<State>,
     /// How often the subscription has become complete.
     resubscriptions: watch::Sender<u64>,
-    /// How often all connections were to be renewed.
+    /// How often the renewal of all connections was requested.
     renewals: watch::Sender<u64>,
-    /// Something suggests that Redis holds other data than before.
+    /// Notified if Redis may hold different data than before.
     heartbeat_wanted: Notify,
     metrics: Arc<Metrics>,
 }
@@ -55,7 +55,7 @@ struct State {
     generation: u64,
     /// When a message was last lost.
     lost: Option<Instant>,
-    /// Why Redis refuses the heartbeats or the connection, in its own words.
+    /// Redis' error, if it refuses the heartbeats or the connection.
     refusal: Option<String>,
 }
 
@@ -82,7 +82,7 @@ impl RedisHealth {
         self.resubscriptions.send_modify(|count| *count += 1);
     }
 
-    /// The subscription is lost. Whether it was there before.
+    /// The subscription is lost. Returns whether it was complete before.
     pub(super) fn set_unsubscribed(&self) -> bool {
         let changed = self.subscribed.swap(false, Ordering::AcqRel);
         if changed {
@@ -99,19 +99,19 @@ impl RedisHealth {
         self.answering.store(answering, Ordering::Release);
     }
 
-    /// The next heartbeat is to come at once.
+    /// Requests the next heartbeat immediately.
     pub(super) fn want_heartbeat(&self) {
         self.heartbeat_wanted.notify_one();
     }
 
-    /// Waits until a heartbeat is wanted at once.
+    /// Waits until a heartbeat is requested.
     pub(super) async fn heartbeat_wanted(&self) {
         self.heartbeat_wanted.notified().await;
     }
 
-    /// Redis refuses, in these words. Logged once, and again when the reason changes.
+    /// Records Redis' error. Logged once, and again when the reason changes.
     pub(super) fn refused(&self, words: &str) {
-        // The first word is Redis' code; what follows may differ each time, as with MOVED.
+        // The first word is Redis' error code; the rest may differ each time, as with MOVED.
         let code = |words: &str| words.split(' ').next().unwrap_or_default().to_owned();
         let known = self.state.lock().refusal.replace(words.to_owned());
         if known.is_none_or(|known| code(&known) != code(words)) {
@@ -119,24 +119,24 @@ impl RedisHealth {
         }
     }
 
-    /// Redis carries out commands again.
+    /// Redis accepts commands again.
     pub(super) fn accepted(&self) {
         if let Some(words) = self.state.lock().refusal.take() {
-            tracing::info!(error = words, "redis refuses no longer");
+            tracing::info!(error = words, "redis accepts commands again");
         }
     }
 
-    /// Why Redis refuses, in its own words.
+    /// Redis' error, if it refuses.
     pub(super) fn refusal(&self) -> Option<String> {
         self.state.lock().refusal.clone()
     }
 
-    /// All connections are to be renewed: this server is no longer the one that accepts writes.
+    /// Requests the renewal of all connections, since this server no longer accepts writes.
     pub(super) fn renew_connections(&self) {
         self.renewals.send_modify(|count| *count += 1);
     }
 
-    /// Changes whenever all connections are to be renewed.
+    /// Changes whenever a renewal of all connections is requested.
     pub(super) fn renewals(&self) -> watch::Receiver<u64> {
         self.renewals.subscribe()
     }
@@ -196,7 +196,7 @@ impl RedisHealth {
         self.state.lock().generation
     }
 
-    /// Whether a probe returned lately.
+    /// Whether a probe returned recently.
     pub(super) fn is_delivering(&self) -> bool {
         self.is_subscribed()
             && self.is_answering()
@@ -225,7 +225,7 @@ impl RedisHealth {
             delivering,
             started: state.returned.is_some(),
             lossless: delivering && state.lost.is_none_or(|at| at.elapsed() > REMEMBER_LOSS),
-            // Without Redis no peer can be seen, so none is claimed to do better.
+            // Without Redis the peers are unknown, so none counts as delivering.
             peers: if state.answered.is_some_and(|at| at.elapsed() < STALE) {
                 state.peers
             } else {

@@ -1,7 +1,7 @@
-//! What Redis answers, as the rooms that run scripts and commands read it.
+//! Replies of Redis, for the rooms that run scripts and commands.
 //!
-//! The client library's own value has twice as many cases and converts with rules of its own, such
-//! as flattening a list that holds one list. Nothing outside the layer is to depend on either.
+//! The client library's own type has twice as many cases and special conversions, such as
+//! flattening a list of one list. Nothing outside the layer should depend on them.
 
 use bytes::Bytes;
 use fred::types::Value;
@@ -71,7 +71,7 @@ impl FromReply for Reply {
     }
 }
 
-/// Any reply, where only its arrival counts.
+/// Any reply, if only its arrival matters.
 impl FromReply for () {
     fn from_reply(_: Reply) -> Option<Self> {
         Some(())

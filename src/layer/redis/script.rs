@@ -1,4 +1,4 @@
-//! Scripts, called by their digest and sent whole only to a Redis that does not know them.
+//! Scripts, called by their digest, and sent as text only if Redis does not know them.
 
 use std::time::Duration;
 
@@ -24,14 +24,13 @@ pub struct Script {
 /// The functions of scripts that number publications as the layer does; precedes their own text.
 pub const NUMBERING: &str = include_str!("numbering.lua");
 
-/// Why Redis did not do what a script or a command asked.
+/// Why a script or a command failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScriptError {
-    /// It cannot be reached, does not answer or refuses for a while; the same may work a moment
-    /// later.
+    /// Redis cannot be reached, does not answer or refuses temporarily; a retry may succeed.
     #[error(transparent)]
     Away(LayerError),
-    /// It refuses: rights, a key of the wrong type, a full memory.
+    /// Redis refuses: rights, a key of the wrong type, a full memory.
     #[error("redis refuses: {0}")]
     Refused(String),
 }
@@ -44,10 +43,10 @@ impl Script {
         Self { digest: HEXLOWER.encode(sha1.as_ref()), text }
     }
 
-    /// Runs it. A script that is not known has not run, so the second attempt repeats nothing.
+    /// Runs the script. An unknown script has not run, so the second attempt repeats nothing.
     ///
     /// # Errors
-    /// After [`ScriptError::Away`] it may have run or not.
+    /// After [`ScriptError::Away`] it may have run.
     pub(super) async fn run<R: FromReply>(
         &self,
         commands: &Commands,
@@ -72,7 +71,7 @@ pub(super) fn read<R: FromReply>(answer: Result<Value, Error>) -> Result<R, Scri
     reply.convert().ok_or_else(|| ScriptError::Refused("the reply has an unknown form".to_owned()))
 }
 
-/// Tells a Redis that is away from one that refuses.
+/// Distinguishes an unreachable Redis from one that refuses.
 pub(super) fn sort(error: &Error) -> ScriptError {
     match error.kind() {
         ErrorKind::IO
@@ -91,7 +90,7 @@ pub(super) fn layer_error(error: &Error) -> LayerError {
     sort(error).into()
 }
 
-/// Refusals that end by themselves: Redis loads its data, or is a replica until it is promoted.
+/// Temporary refusals: Redis is loading its data, or is a replica until it is promoted.
 fn is_passing(details: &str) -> bool {
     ["LOADING", "READONLY", "MASTERDOWN", "BUSY", "CLUSTERDOWN", "TRYAGAIN"]
         .iter()

@@ -1,4 +1,4 @@
-//! One connection for a look at Redis: made once, not made again, and blunt about what is refused.
+//! A single connection to examine Redis: without reconnection, and with exact errors.
 
 use std::future::Future;
 use std::time::Duration;
@@ -18,10 +18,10 @@ use super::script::{self, Script, ScriptError, sort};
 use crate::event::InstanceId;
 use crate::layer::{LayerError, RedisSettings};
 
-/// Events that may wait; nobody but a trial of tracking looks at them.
+/// Events that may wait; only the trial of tracking reads them.
 const EVENTS: usize = 256;
 
-/// A connection of whoever only looks.
+/// A connection that only examines Redis.
 pub struct RedisSession {
     client: Client,
     commands: Commands,
@@ -32,7 +32,7 @@ pub struct RedisSession {
 }
 
 impl RedisSession {
-    /// Connects, or says why not; within a runtime.
+    /// Connects; must be called within a runtime.
     ///
     /// # Errors
     /// [`ScriptError::Refused`] for a password or a server that is not the right one.
@@ -47,7 +47,7 @@ impl RedisSession {
             .map_err(|error| sort(&error))?;
         Ok(Self {
             commands: connect::commands(&client, settings),
-            // As a name only: nobody speaks to it, and nothing is written under it.
+            // Only for names: nothing is sent to it or written under it.
             names: Names::new(&settings.cluster, InstanceId::random(), None, None),
             timeout: settings.timeout,
             _connection: AbortOnDrop(connection),
@@ -67,7 +67,7 @@ impl RedisSession {
         script::read(self.commands.custom(command, arguments).await)
     }
 
-    /// Several commands in one go; their answers in that order.
+    /// Several commands in one pipeline; their replies in order.
     pub async fn ask_all(&self, questions: Vec<Vec<Bytes>>) -> Vec<Result<Reply, ScriptError>> {
         let pipeline = self.client.pipeline();
         for question in questions {

@@ -1,8 +1,8 @@
-//! The one connection that subscribes: what is subscribed, and whether Redis has confirmed it.
+//! The subscribing connection: what is subscribed, and whether Redis has confirmed it.
 //!
 //! fred answers SUBSCRIBE before Redis does and drops Redis' own answers. So a PING with a number
-//! follows each change: Redis carries out the commands of a connection in order, and the number it
-//! returns is the proof. Any other answer means that replies are out of step (a refused SUBSCRIBE
+//! follows each change: Redis executes the commands of a connection in order, so the returned
+//! number is the proof. Any other answer means that replies are out of step (a refused SUBSCRIBE
 //! has a reply that nobody expects), and the connection is renewed.
 
 use std::collections::HashSet;
@@ -41,7 +41,7 @@ pub(super) enum SubscriptionChange {
     Subscribe(Vec<GroupName>, oneshot::Sender<Result<(), LayerError>>),
     /// Answered once Redis no longer counts this instance among the subscribers.
     Unsubscribe(Vec<GroupName>, oneshot::Sender<()>),
-    /// The connection carries no messages: replace it.
+    /// No messages arrive: renew the connection.
     Renew,
 }
 
@@ -93,7 +93,7 @@ impl Subscriber {
         }
     }
 
-    /// Runs until the layer is gone.
+    /// Runs until the layer has ended.
     pub(super) async fn run(mut self) {
         let mut retry = interval(RETRY);
         retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -122,7 +122,7 @@ impl Subscriber {
         match change {
             SubscriptionChange::Subscribe(groups, answer) => {
                 let outcome = self.subscribe(groups).await;
-                // The caller may have given up; the groups stay wanted all the same.
+                // The caller may have given up; the groups stay wanted.
                 let _ = answer.send(outcome);
             }
             SubscriptionChange::Unsubscribe(groups, answer) => {
@@ -158,7 +158,7 @@ impl Subscriber {
             }
         }
         for chunk in names.chunks(CHUNK) {
-            // What fails here fails with the connection, whose successor never had them.
+            // A failure means that the connection was lost; the next one never subscribes them.
             let _ = self.commands.unsubscribe(chunk.to_vec()).await;
         }
         if !names.is_empty() && self.redis_health.is_subscribed() && self.confirm().await.is_err() {

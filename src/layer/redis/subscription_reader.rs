@@ -1,5 +1,5 @@
-//! Reads the subscription as fast as it can, and never waits: what fred cannot hand over it
-//! overwrites.
+//! Reads the subscription without ever waiting, since fred drops messages that are not read in
+//! time.
 //!
 //! It hands over to a backlog with two bounds, messages and bytes. A message that finds no room
 //! there is lost, and a gap for its group alone takes its place.
@@ -30,7 +30,7 @@ pub(super) struct SubscriptionReader {
     pub(super) boundaries: watch::Sender<u64>,
 }
 
-/// What the backlog has had no room for.
+/// Losses for which the backlog had no room.
 #[derive(Default)]
 struct Unsent {
     /// Messages lost, before the boundary.
@@ -80,7 +80,7 @@ impl Unsent {
 }
 
 impl SubscriptionReader {
-    /// Reads until the client or the decoder is gone.
+    /// Reads until the client or the decoder has ended.
     pub(super) async fn run(mut self) {
         let mut unsent = Unsent::default();
         let mut own = OwnMessages::default();
@@ -137,7 +137,7 @@ impl SubscriptionReader {
             return self.lose(channel, unsent);
         }
         let message = Backlogged::Message(channel, Bytes::copy_from_slice(bytes));
-        // Without a decoder nobody is left to miss anything.
+        // Without a decoder there is nothing to lose.
         if let Err(TrySendError::Full(Backlogged::Message(channel, bytes))) =
             self.backlog.try_send(message)
         {

@@ -1,4 +1,4 @@
-//! The address of a Redis: checked where the client library would ignore or misread a part of it.
+//! Parses the address of Redis, and refuses parts that the client library would ignore or misread.
 
 use fred::types::config::{Config, ServerConfig};
 
@@ -9,9 +9,9 @@ pub(in crate::layer) fn check_url(url: &str) -> Result<(), LayerError> {
     parse(url).map(|_| ())
 }
 
-/// What the client library is configured with for a URL.
+/// The client library's configuration for a URL.
 pub(super) fn parse(url: &str) -> Result<Config, LayerError> {
-    // The scheme and what follows it decide; the rest may hold a password and is not repeated.
+    // Errors do not show the rest of the URL, which may contain a password.
     let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
     if scheme != "redis" && scheme != "valkey" {
         return Err(LayerError::Url(format!("scheme {scheme:?}; \"redis\" is allowed")));

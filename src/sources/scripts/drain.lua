@@ -2,9 +2,8 @@
 --   { 'stale_generation' }
 --   { 'refused', why }      nothing can be removed, so nothing was published
 --   { 'drained', fates, full, cause, blocked }
--- with a fate for each entry (see below), 1 if the source was found at its capacity, why something
--- was left in the source ('' = nothing was), and the channels of what was left, as far as they are
--- news.
+-- with a fate for each entry (see below), 1 if the source was at its capacity, why something was
+-- left in the source ('' = nothing was), and the channels of entries newly left.
 --
 -- Fates: 'sent', 'parked' until somebody listens, 'no_listener', 'removed' without being published,
 -- 'taken_elsewhere' by another drainer, 'left_in_source'.
@@ -61,7 +60,7 @@ if type(allowed) == 'table' and allowed.err then return { 'refused', allowed.err
 
 local full = settings.capacity and entries.length() >= settings.capacity
 
--- For a group without a listener: parked if the group is held, or was until lately.
+-- For a group without a listener: parked if the group is held, or was recently.
 local function park_or_drop(publication)
   if redis.call('EXISTS', KEYS[publication.held]) == 0 then
     if publication.registry then
@@ -103,14 +102,14 @@ function publish.history(publication)
   return 'sent'
 end
 
--- A connection is there or not.
+-- A connection exists or does not.
 function publish.connection(publication)
   if listeners(publication.channel) == 0 then return 'no_listener' end
   redis.call('PUBLISH', publication.channel, publication.envelope)
   return 'sent'
 end
 
--- Every instance listens, unless it is just coming back.
+-- Every instance listens, unless it is reconnecting.
 function publish.everywhere(publication)
   if listeners(publication.channel) == 0 then return 'left_in_source' end
   redis.call('PUBLISH', publication.channel, publication.envelope)
@@ -118,7 +117,7 @@ function publish.everywhere(publication)
 end
 
 function publish.loss(publication)
-  -- What is lost is in no history: positions from before are worth nothing.
+  -- No history contains what was lost, so earlier positions become invalid.
   if publication.numbering then
     redis.call('DEL', KEYS[publication.numbering], KEYS[publication.log])
   end
@@ -126,7 +125,7 @@ function publish.loss(publication)
   return 'removed'
 end
 
--- Channels of what was left: what comes later for the same must not overtake it.
+-- Channels of entries left: later entries for them must not overtake.
 local blocked, newly_blocked = {}, {}
 for _, channel in ipairs(settings.blocked) do blocked[channel] = true end
 
@@ -140,8 +139,7 @@ end
 
 local function is_delivered(fate) return fate == 'sent' or fate == 'parked' end
 
--- Publishes all of an entry. Its fate is that of its publications; one listener of several is
--- enough.
+-- Publishes all publications of an entry. One listener of several is enough for its fate.
 local torn = false
 local function deliver(publications)
   for _, publication in ipairs(publications) do
@@ -153,7 +151,8 @@ local function deliver(publications)
     if outcome ~= 'left_in_source' then
       if outcome == 'sent' or not is_delivered(fate) then fate = outcome end
     elseif is_delivered(fate) then
-      -- The others have it, and would have it twice: this publication is lost, and announced.
+      -- The others were published, and would be published twice: this publication is lost, and
+      -- announced.
       torn = true
     else
       return 'left_in_source'
@@ -182,7 +181,7 @@ for i = FIRST_ENTRY, #ARGV do
   fates[#fates + 1] = fate
 end
 
--- Behind the entries that were there when senders dropped theirs.
+-- After the entries that were there when senders dropped theirs.
 if full or torn then
   redis.call('PUBLISH', settings.control, settings.loss)
   if settings.overflow_count then

@@ -63,7 +63,7 @@ local function look(key, source)
   local source_room = math.min(room, max_source_bytes)
   for at = 1, #found, 2 do
     local bytes = size(found[at], found[at + 1])
-    -- One entry always, however large it is: it has to be removed some day.
+    -- Always at least one entry, however large, since it has to be removed.
     if bytes > source_room and at > 1 then break end
     source_room, room = source_room - bytes, room - bytes
     answer[#answer + 1] = found[at]

@@ -17,7 +17,8 @@ local function try(...)
   end
 end
 
--- First what takes no memory: it lifts the check of 'maxmemory', and a full Redis is to be drained.
+-- First a write that takes no memory: it lifts the check of 'maxmemory', so that a full Redis can
+-- be drained.
 redis.pcall('DEL', trial)
 if drains_mailboxes then
   try('ZCARD', mailbox)

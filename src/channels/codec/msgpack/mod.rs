@@ -1,7 +1,7 @@
 //! Messages as msgpack, as Python's `packb` writes it and `unpackb` reads it.
 //!
-//! rmp knows the bytes; what is ours is the way straight from them to JSON text and back, without a
-//! tree between. rmp-serde was no choice: it hides extension types and repeated keys.
+//! rmp decodes the bytes; this room converts directly between them and JSON text, without a tree.
+//! rmp-serde is unsuitable, since it hides extension types and repeated keys.
 
 mod read;
 mod write;

@@ -1,7 +1,6 @@
 //! From msgpack to compact JSON in one pass.
 //!
-//! A length in the bytes only ever says how often to look on; memory is taken for what has been
-//! seen.
+//! A length in the input only controls loops; memory is allocated only for bytes that are there.
 
 use data_encoding::BASE64;
 use rmp::Marker;
@@ -273,7 +272,7 @@ fn deeper(depth: usize) -> Result<usize, CodecError> {
     if deeper >= Event::MAX_DEPTH { Err(CodecError::TooDeep) } else { Ok(deeper) }
 }
 
-/// What a marker begins, in words.
+/// The name of a marker's type, for errors.
 fn name(marker: Marker) -> &'static str {
     match marker {
         Marker::Null => "nil",
