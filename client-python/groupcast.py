@@ -24,7 +24,7 @@ It needs Django 4.2 or newer and nothing else.
         request.user.notices.filter(pk=data["id"]).update(read=True)
 
     # anywhere: views, signals, Celery tasks, management commands
-    groupcast.send("usuario_7", {"type": "image_ready", "id": 42})
+    groupcast.send("user_7", {"type": "image_ready", "id": 42})
 """
 
 from __future__ import annotations

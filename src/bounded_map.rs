@@ -1,4 +1,4 @@
-//! Maps that never outgrow their limits: the oldest entries make room for new ones.
+//! Maps with limits: the oldest entries make room for new ones.
 //!
 //! Age is the order of insertion. Replacing an entry makes it the newest; reading does not.
 
@@ -11,7 +11,7 @@ use std::time::Instant;
 /// that a map past its peak shrinks; few, so that no caller pays for a hundred thousand.
 const SWEEP: usize = 4;
 
-/// MapLimits of a map.
+/// The limits of a map.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MapLimits {
     /// Most entries.

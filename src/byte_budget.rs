@@ -1,4 +1,4 @@
-//! A bound on the bytes that wait in a queue, beside the queue's own bound on entries.
+//! A limit on the bytes in a queue, in addition to the queue's own limit on entries.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -18,7 +18,7 @@ impl ByteBudget {
         Self { used: AtomicUsize::new(0), max, half_free: Notify::new() }
     }
 
-    /// Takes so many bytes if they are free. Whether they were.
+    /// Takes `bytes` if they are free. Returns whether they were.
     pub(crate) fn try_take(&self, bytes: usize) -> bool {
         let fits = |used: usize| used.checked_add(bytes).filter(|used| *used <= self.max);
         self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
@@ -36,8 +36,8 @@ impl ByteBudget {
         self.used.load(Ordering::Relaxed) <= self.max / 2
     }
 
-    /// Waits until bytes given back have made half of it free. A notification that nobody waited
-    /// for is kept for the next caller, so check [`ByteBudget::is_half_free`] afterwards.
+    /// Waits until half of it is free. An earlier notification may still be stored, so check
+    /// [`ByteBudget::is_half_free`] afterwards.
     pub(crate) async fn half_freed(&self) {
         self.half_free.notified().await;
     }

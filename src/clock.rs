@@ -1,11 +1,10 @@
-//! Reads of the wall clock, for what is exchanged with others: expiry of tokens, signatures,
-//! scores.
+//! The wall clock, for values exchanged with others: expiry of tokens, signatures, scores.
 //!
-//! Everything that measures a duration uses `Instant` instead: the wall clock jumps.
+//! Durations are measured with `Instant` instead, since the wall clock jumps.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Time since 1970. A clock set before 1970 reads as zero.
+/// Time since 1970; zero if the clock is before 1970.
 pub fn since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Excerpts of foreign text, short and printable enough for errors and logs.
+//! Excerpts of external text, short and printable, for errors and logs.
 
 /// The first `max_chars` characters of `text`, on one line.
 ///

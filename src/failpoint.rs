@@ -1,14 +1,13 @@
-//! Places at which tests end or stop this process, to see that nothing is lost or sent twice.
+//! Points at which tests abort or stop this process, to check that nothing is lost or sent twice.
 //!
-//! Only in debug builds: `FAILPOINT=before-commit:abort:3` ends the process as `kill -9` does when
-//! it passes that place for the third time; `stop` stops it as `kill -STOP` does. Release builds
-//! have none.
+//! Only in debug builds: `FAILPOINT=before-commit:abort:3` aborts the process when it passes that
+//! point for the third time; `stop` stops it as `kill -STOP` does. Release builds have none.
 
-/// Passes the place of this name.
+/// Passes the failpoint of this name.
 #[cfg(not(debug_assertions))]
 pub(crate) fn pass(_: &str) {}
 
-/// Passes the place of this name.
+/// Passes the failpoint of this name.
 #[cfg(debug_assertions)]
 pub(crate) fn pass(place: &str) {
     use std::sync::OnceLock;
@@ -39,7 +38,7 @@ pub(crate) fn pass(place: &str) {
 
     let Some(planned) = PLANNED.get_or_init(planned) else { return };
     if planned.place == place && PASSED.fetch_add(1, Ordering::Relaxed) + 1 == planned.nth {
-        // The process ends, or goes on from here when somebody continues it.
+        // The process ends, or continues from here after SIGCONT.
         let _ = raise(planned.signal);
     }
 }

@@ -1,4 +1,4 @@
-//! A WebSocket message encoded once, to be written to any number of sockets as it is.
+//! A WebSocket message, encoded once and written to any number of sockets.
 //!
 //! Frames from a server are not masked (RFC 6455 section 5.1), so the bytes on the wire are the
 //! same for every receiver. A frame is immutable and knows no group, no user and no time.
@@ -50,7 +50,7 @@ impl Frame {
         Self::control(PONG, &[payload])
     }
 
-    /// A close with `code` and `reason`; a reason over 123 bytes is a mistake of ours and is cut.
+    /// A close with `code` and `reason`; a reason over 123 bytes is a bug and is cut.
     pub fn close(code: u16, reason: &str) -> Self {
         let cut = reason.floor_char_boundary(MAX_CONTROL_PAYLOAD - 2);
         Self::control(CLOSE, &[&code.to_be_bytes(), &reason.as_bytes()[..cut]])
@@ -82,7 +82,7 @@ impl Frame {
         self.0.len()
     }
 
-    /// Never true: a frame has at least a header. Here because `len` is.
+    /// Always false, since a frame has at least a header; required by lints beside `len`.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use rmp::encode;
 
-/// Why writing cannot fail.
+/// Why writing to memory cannot fail.
 const MEMORY: &str = "memory takes what is written";
 
-/// One Lua table in the making. A field that is not set is `nil` to the script.
+/// Builds a Lua table. Fields that are not set are `nil`.
 #[derive(Debug)]
 pub(crate) struct LuaTable {
     fields: Vec<u8>,
@@ -82,7 +82,7 @@ fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// The keys of one call of a script; tables name a key by its place among them.
+/// The keys of one call of a script; tables refer to keys by position.
 #[derive(Debug, Default)]
 pub(crate) struct ScriptKeys {
     keys: Vec<String>,
@@ -90,12 +90,12 @@ pub(crate) struct ScriptKeys {
 }
 
 impl ScriptKeys {
-    /// Begins with those that the script names by their place.
+    /// Starts with the keys that the script addresses by position.
     pub(crate) fn new(keys: Vec<String>) -> Self {
         Self { keys, places: Default::default() }
     }
 
-    /// The place of `key` in the script's `KEYS`, which is added if it is new.
+    /// The position of `key` in the script's `KEYS`; a new key is appended.
     pub(crate) fn place(&mut self, key: String) -> u64 {
         let next = self.keys.len() as u64 + 1;
         *self.places.entry(key).or_insert_with_key(|key| {

@@ -1,41 +1,41 @@
-//! How far the process is on its way out: seen by everybody, never going back.
+//! The phase of the process, from running to closed. It never goes back.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// Where the process stands. Ordered: a later phase is the greater one.
+/// The phases in order: a later one is greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
-    /// Connections come and go.
+    /// Normal operation.
     Running,
-    /// Nothing new is taken; what is there is being closed.
+    /// No new work is accepted; open connections are being closed.
     Draining,
-    /// Nothing is left, or the time for it is over.
+    /// Everything is closed, or the grace time is over.
     Closed,
 }
 
-/// The process's phase, to be moved on, read and waited for. Clones are one and the same.
+/// The process's phase, to be advanced, read and awaited. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Shutdown(Arc<watch::Sender<Phase>>);
 
 impl Shutdown {
-    /// A process that is running.
+    /// Starts in the running phase.
     pub fn new() -> Self {
         Self(Arc::new(watch::Sender::new(Phase::Running)))
     }
 
-    /// Where the process stands now.
+    /// The current phase.
     pub fn phase(&self) -> Phase {
         *self.0.borrow()
     }
 
-    /// Begins to drain, unless that has begun already.
+    /// Starts to drain, unless it has already started.
     pub fn drain(&self) {
         self.advance(Phase::Draining);
     }
 
-    /// Says that nothing is left to wait for.
+    /// Marks everything as closed.
     pub fn close(&self) {
         self.advance(Phase::Closed);
     }

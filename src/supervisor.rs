@@ -1,7 +1,7 @@
 //! Watches the tasks that live as long as the process: one that ends or panics ends the process.
 //!
-//! A gateway that goes on without its dispatch task answers 200 everywhere and delivers nothing.
-//! Ended with a logged cause, it is started again as a whole by whatever runs it.
+//! A gateway that goes on without its dispatch task answers 200 everywhere and delivers nothing. So
+//! it ends with a logged cause, and its process supervisor restarts it.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::shutdown::{Phase, Shutdown};
 
-/// Wraps the tasks of a process and learns of the first that fails. Clones share it.
+/// Wraps the tasks of a process and reports the first failure. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Supervisor(Arc<Shared>);
 
@@ -39,8 +39,8 @@ impl Supervisor {
         Self(Arc::new(Shared { failure: watch::Sender::new(None), shutdown }))
     }
 
-    /// `task`, reported as failed if it panics, or returns before shutdown. Dropping the future
-    /// unfinished is no failure: whoever owns the task may abort it.
+    /// `task`, reported as failed if it panics, or returns before shutdown. Dropping the unfinished
+    /// future is no failure: the owner of a task may abort it.
     pub fn supervise<T: Future<Output = ()>>(
         &self,
         name: &'static str,
@@ -74,7 +74,7 @@ impl Supervisor {
     }
 }
 
-/// What a panic said; most say text.
+/// The message of a panic.
 fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());

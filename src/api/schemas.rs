@@ -11,7 +11,7 @@ use crate::http::{MEDIA_TYPE, ProblemBody, ProblemKind};
 
 /// Name of a group; not of dots alone.
 #[derive(ToSchema)]
-#[schema(pattern = r"^(?!\.+$)[A-Za-z0-9_.-]{1,99}$", example = "pedido.42")]
+#[schema(pattern = r"^(?!\.+$)[A-Za-z0-9_.-]{1,99}$", example = "order.42")]
 pub(super) struct GroupName(#[allow(dead_code, reason = "a schema only")] String);
 
 /// The `sub` of a user: 1 to 255 bytes of UTF-8 without control characters, not of dots alone.
@@ -36,7 +36,7 @@ pub(super) struct Member(#[allow(dead_code, reason = "a schema only")] String);
 
 /// An event: a JSON object with a string `type`, without duplicate keys, nested at most 32 deep.
 #[derive(ToSchema)]
-#[schema(example = json!({"type": "imagen_procesada", "imagen_id": 42}))]
+#[schema(example = json!({"type": "image_processed", "image_id": 42}))]
 pub(super) struct Event {
     /// The kind of event, 1 to 128 bytes; the rest belongs to the application.
     #[schema(pattern = r"^([ -~]{1,128}|[\s\S]{1,32})$")]

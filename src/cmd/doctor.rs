@@ -32,8 +32,8 @@ Examples:
   groupcast doctor
   groupcast doctor --config /etc/groupcast/gateway.toml --json
   groupcast doctor --channels redis://127.0.0.1:6379
-  groupcast doctor --channels redis://:secret@10.0.0.5:6379/2 --prefix tienda
-  groupcast doctor --backend --host tienda.example --path /ws/notificaciones/ --cookie 'sessionid=…'
+  groupcast doctor --channels redis://:secret@10.0.0.5:6379/2 --prefix shop
+  groupcast doctor --backend --host shop.example --path /ws/notifications/ --cookie 'sessionid=…'
 
 The address is the one in CHANNEL_LAYERS, database included. At most 10,000 keys are looked at, by
 SCAN, so this may be run against a Redis in use. Each line begins with ok, warn or fail.")]

@@ -16,8 +16,8 @@ use groupcast::clock::unix_seconds;
 #[command(after_help = "\
 Examples:
   groupcast explain --sub 7 join usuario_7
-  groupcast explain --sub 7 --claim tenant=norte send norte.avisos
-  groupcast explain --token \"$TOKEN\" call marcar_leida")]
+  groupcast explain --sub 7 --claim tenant=north send north.notices
+  groupcast explain --token \"$TOKEN\" call mark_read")]
 pub(super) struct Explain {
     #[command(flatten)]
     file: ConfigFile,

@@ -33,7 +33,7 @@ Examples:
   groupcast doctor                   check this machine, Redis and the site
   groupcast serve                    run the gateway
   groupcast token --sub 7            make a token to connect with
-  groupcast explain --sub 7 join pedido.42
+  groupcast explain --sub 7 join order.42
   groupcast init django              set up a Django project
 
 Configuration: gateway.toml in the current folder, or --config. Each key can also be set by a

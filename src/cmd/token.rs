@@ -17,8 +17,8 @@ use groupcast::clock::unix_seconds;
 #[command(after_help = "\
 Examples:
   groupcast token --sub 7
-  groupcast token --sub 7 --groups usuario_7,sala_1 --expires 15m
-  groupcast token --sub 7 --grant join=pedido.* --grant send=sala_1 --claim tenant=norte")]
+  groupcast token --sub 7 --groups user_7,room_1 --expires 15m
+  groupcast token --sub 7 --grant join=order.* --grant send=room_1 --claim tenant=north")]
 pub(super) struct Token {
     #[command(flatten)]
     file: ConfigFile,
@@ -101,14 +101,14 @@ fn parse_group(text: &str) -> Result<String, String> {
 
 fn parse_grant(text: &str) -> Result<(Operation, String), String> {
     let (operation, pattern) =
-        text.split_once('=').ok_or("expected OPERATION=PATTERN, such as join=pedido.*")?;
+        text.split_once('=').ok_or("expected OPERATION=PATTERN, such as join=order.*")?;
     let operation = operation.parse::<Operation>().map_err(|error| error.to_string())?;
     GroupPattern::parse(pattern).map_err(|error| error.to_string())?;
     Ok((operation, pattern.to_owned()))
 }
 
 pub(super) fn parse_claim(text: &str) -> Result<(String, Value), String> {
-    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE, such as tenant=norte")?;
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE, such as tenant=north")?;
     let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
     Ok((name.to_owned(), value))
 }

@@ -9,13 +9,13 @@ use super::units::Period;
 use super::{ConfigError, ReferenceContext};
 use crate::backend::{BackendError, Settings, SigningKey};
 
-/// Most requests at once, of either kind: each is a descriptor out of the reserve.
+/// The most concurrent requests of either kind, since each uses a reserved descriptor.
 const MAX_PARALLEL: usize = 128;
 
-/// Longest time for which an answer may be cached: a logout must take effect.
+/// The longest time for which an answer may be cached, since a logout must take effect.
 const LONGEST_CACHE: Period = Period(Duration::from_secs(3600));
 
-/// The settings of `backend`, checked by it, so that nothing is refused later at the start.
+/// The settings of `backend`, checked by it, so that nothing is refused later at startup.
 pub(super) fn backend(raw: &Raw, context: &ReferenceContext) -> Result<Settings, ConfigError> {
     let written = &raw.backend;
     let key = |(index, key): (usize, &raw::SigningKeyTable)| signing_key(index, key, context);

@@ -1,4 +1,5 @@
-//! From the raw file to the settings of every room: every check that needs more than one value.
+//! Builds the settings of every room from the raw file, with the checks that involve several
+//! values.
 
 use super::range::{at_least_one, period, seconds, within};
 use super::raw::{self, Raw};
@@ -8,7 +9,7 @@ use crate::group::GroupPattern;
 use crate::socket;
 use crate::{api, coordinator, hub, publish, server, telemetry};
 
-/// What a frame adds to its event: header, member names, a group name of 99 bytes, an offset.
+/// Bytes that a frame adds to its event: header, member names, a group name of 99 bytes, an offset.
 ///
 /// The sum is below 200; the rest is for routes that give events longer names.
 const FRAMING: usize = 1024;
@@ -176,7 +177,7 @@ fn check_origin(key: &str, origin: &str) -> Result<(), ConfigError> {
         Some(host) if !host.is_empty() && host.chars().all(legal) => Ok(()),
         _ => {
             let expected =
-                "scheme, host in lower case and port if any, such as https://tienda.example";
+                "scheme, host in lower case and port if any, such as https://shop.example";
             Err(ConfigError::value(key, format!("{origin:?}"), expected))
         }
     }

@@ -9,7 +9,7 @@ use crate::identity::{
     TemplateError, Verifier,
 };
 
-/// The settings of `identity`, checked by it, so that nothing is refused later at the start.
+/// The settings of `identity`, checked by it, so that nothing is refused later at startup.
 pub(super) fn identity(
     raw: &raw::Raw,
     claims: Vec<String>,
@@ -91,7 +91,7 @@ fn grants(grants: &[raw::GrantTable]) -> Result<Vec<GrantRule>, ConfigError> {
         let missing = match (operations.is_empty(), grant.groups.is_empty()) {
             (true, false) => Some(("has groups without allow", "both, such as allow = [\"join\"]")),
             (false, true) => {
-                Some(("has allow without groups", "both, such as groups = [\"usuario_{sub}\"]"))
+                Some(("has allow without groups", "both, such as groups = [\"user_{sub}\"]"))
             }
             (true, true) if grant.calls.is_empty() => {
                 Some(("is empty", "allow with groups, or calls, or both"))

@@ -1,6 +1,6 @@
 //! `GROUPCAST_<SECTION>_<KEY>`: every key of the file can be given as a variable instead.
 //!
-//! The names are derived from the serialized defaults, so that a new key has its variable at once.
+//! The names are derived from the serialized defaults, so that every new key has its variable.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ const PREFIX: &str = "GROUPCAST_";
 /// Characters of a name per difference at which another name still counts as its misspelling.
 const LENGTH_PER_TYPO: usize = 6;
 
-/// Most differences of a misspelling, however long the name.
+/// The most differences of a misspelling.
 const MAX_TYPOS: usize = 3;
 
 /// A key that a variable can set, with its default, whose type says how to read the text.
@@ -153,10 +153,10 @@ fn secret_variables(value: &Value, into: &mut Vec<String>) {
     }
 }
 
-/// Whether `name` is probably meant to be `key`: few differences for its length.
+/// Whether `name` is probably a misspelling of `key`: few differences for its length.
 fn is_misspelt(name: &str, key: &str) -> bool {
     let (name, key) = (&name[PREFIX.len()..], &key[PREFIX.len()..]);
     let typos = (key.len() / LENGTH_PER_TYPO).clamp(1, MAX_TYPOS);
-    // A much longer name is another one, and comparing it would take its length squared.
+    // A much longer name is a different one, and comparing takes quadratic time.
     name.len().abs_diff(key.len()) <= typos && damerau_levenshtein(name, key) <= typos
 }

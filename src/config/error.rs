@@ -12,7 +12,7 @@ pub enum ConfigError {
     Read {
         /// As given on the command line.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// Not TOML, an unknown key, or a value of the wrong kind.
@@ -35,7 +35,7 @@ pub enum ConfigError {
         /// What is expected.
         message: String,
     },
-    /// A variable whose name is almost that of a key.
+    /// A variable whose name resembles that of a key.
     #[error("variable {name} names no key: did you mean {similar}?")]
     MisspeltVariable {
         /// The variable.
@@ -56,10 +56,10 @@ pub enum ConfigError {
         key: String,
         /// Where it was looked for.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// A text that another room refuses, in that room's words.
+    /// A text that another room refuses, with its error.
     #[error("{key} is not usable")]
     Text {
         /// The key, from the top.
@@ -77,7 +77,7 @@ pub enum ConfigError {
         /// The values that are allowed.
         expected: String,
     },
-    /// Something that no single value is to blame for.
+    /// A problem that is not that of a single value.
     #[error("{key} {problem}: expected {expected}")]
     Problem {
         /// The key or table, from the top.

@@ -1,7 +1,7 @@
-//! Turns `gateway.toml` and the environment into the settings of every room, checked together.
+//! Builds the settings of every room from `gateway.toml` and the environment, checked together.
 //!
 //! Two stages: `raw` has the form of the file, `check` the settings of the rooms. Nothing starts
-//! with an invalid value anywhere.
+//! with an invalid value.
 
 mod backend;
 mod check;
@@ -30,7 +30,7 @@ use crate::protocol::Shape;
 use crate::sources::SourceSettings;
 use crate::{api, coordinator, hub, identity, layer, publish, server, socket, telemetry};
 
-/// The whole configuration, room by room.
+/// The checked configuration, by room.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     /// The listener for back ends.
@@ -43,7 +43,7 @@ pub struct Config {
     pub hub: hub::Settings,
     /// Bounds of publications.
     pub publish: publish::Settings,
-    /// What connects instances: memory or Redis.
+    /// The layer between instances: memory or Redis.
     pub layer: layer::Settings,
     /// Django's channel layer and the ingress stream.
     pub sources: SourceSettings,
@@ -59,7 +59,7 @@ pub struct Config {
     /// first leaves events unchanged; equal shapes are one, since each costs a frame per
     /// publication.
     pub shapes: Vec<Shape>,
-    /// Variables that begin with `GROUPCAST_` and name nothing of the configuration.
+    /// Variables that begin with `GROUPCAST_` but name no key.
     pub ignored_variables: Vec<String>,
 }
 

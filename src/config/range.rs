@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::error::ConfigError;
 use super::units::{Period, Size};
 
-/// Shortest period: a zero where time is needed would end every connection at once.
+/// The shortest period: zero would end every connection immediately.
 const SHORTEST: Period = Period(Duration::from_millis(1));
 
 /// Longest period, so that sums of periods with "now" stay far from overflow.

@@ -64,7 +64,7 @@ pub(super) fn build(
     Ok(CheckedRoutes { routes: built, shapes, claims })
 }
 
-/// The names in braces of a path such as `/ws/chat/{sala}/`.
+/// The names in braces of a path such as `/ws/chat/{room}/`.
 fn parameters<'a>(at: &str, path: &'a str) -> Result<Vec<&'a str>, ConfigError> {
     let wrong = |expected: &str| {
         Err(ConfigError::value(format!("{at}.path"), format!("{path:?}"), expected))

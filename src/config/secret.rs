@@ -1,4 +1,4 @@
-//! Secrets: read from the file, from a file of their own or from a variable, and never shown.
+//! Secrets, from the configuration, from a separate file or from a variable. Never shown.
 
 use std::fmt;
 use std::path::Path;

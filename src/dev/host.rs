@@ -1,7 +1,7 @@
-//! Answers requests for this machine's own names alone.
+//! Accepts only requests for names of this machine.
 //!
-//! Listening on loopback is not enough: a page on the web may let its own name resolve to 127.0.0.1
-//! (DNS rebinding), and would then read the token and the key of the run as of its own origin.
+//! Listening on loopback is not enough: by DNS rebinding, a page on the web can resolve its own
+//! name to 127.0.0.1, and would then read the token and the key of the run from its own origin.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The page on which a developer sends and receives events.
+//! The page with which a developer sends and receives events.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

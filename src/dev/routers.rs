@@ -12,8 +12,8 @@ use super::site::Site;
 use crate::publish::Publisher;
 
 impl Session {
-    /// Puts the page, or the site, on the public listener, and lets both listeners answer as this
-    /// machine alone. The API's listener is at `api`.
+    /// Adds the page, or the site, to the public listener, and restricts both listeners to names of
+    /// this machine. The API listens at `api`.
     pub(crate) fn extend(
         self,
         (browsers, back_ends): (Router, Router),

@@ -15,21 +15,21 @@ use crate::identity::{self, ApiKeySettings, IdentityError, KeySettings, Right};
 use crate::layer::{self, RedisSettings};
 use crate::telemetry::LogFormat;
 
-/// How long the printed token is valid, seconds: a working day, since nobody renews it by hand.
+/// How long the printed token is valid, in seconds: a working day, since it is not renewed.
 const TOKEN_LIFETIME: u64 = 12 * 3600;
 
-/// What a developer chooses.
+/// The options of a run.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Port for browsers; 0 = any free one.
     pub public_port: u16,
     /// Port for back ends; 0 = any free one.
     pub api_port: u16,
-    /// Whose token is made; it joins `usuario_<sub>`.
+    /// The user of the token, which joins `usuario_<sub>`.
     pub sub: String,
     /// The site beside the gateway.
     pub site: Option<SiteAddress>,
-    /// Names of this machine, beside `localhost` and loopback addresses, that requests may be for.
+    /// Further names of this machine, in addition to `localhost` and loopback addresses.
     pub hosts: Vec<String>,
     /// The Redis of Django's channel layer; without it the layer is in memory.
     pub redis: Option<RedisSettings>,
@@ -38,9 +38,9 @@ pub struct Options {
 /// One run: what is printed, and what the page needs.
 #[derive(Debug, Clone)]
 pub struct Session {
-    /// A token that may do everything there is to try.
+    /// A token with all grants.
     pub token: String,
-    /// Whose token it is.
+    /// The user of the token.
     pub sub: String,
     /// A group that the token joins.
     pub group: String,
@@ -48,7 +48,7 @@ pub struct Session {
     pub path: String,
     /// A key for publishing.
     pub api_key: String,
-    /// The site that answers everything else, in place of the page.
+    /// The site that serves everything else, instead of the page.
     pub site: Option<SiteAddress>,
     /// As in [`Options::hosts`].
     pub(super) hosts: Arc<[String]>,
@@ -102,7 +102,7 @@ impl Session {
     }
 }
 
-/// A site has the file's keys, so they stay beside one; nothing else needs them here.
+/// With a site the keys of the file stay, since the site has them; otherwise they are not needed.
 fn add_keys(config: &mut Config, key: KeySettings, secret: &str, keep: bool) {
     let identity = &mut config.identity;
     if !keep {

@@ -1,5 +1,5 @@
-//! Passes requests that open no WebSocket on to the site, so that one origin serves both: cookies,
-//! CSRF tokens and `location.host` are what they will be behind a proxy.
+//! Forwards requests that open no WebSocket to the site, so that both share an origin: cookies,
+//! CSRF tokens and `location.host` are as behind a proxy.
 
 use std::fmt;
 use std::str::FromStr;
@@ -66,12 +66,12 @@ impl Site {
         Self { client, authority: address.0 }
     }
 
-    /// `gateway`, with the site answering all that the gateway itself does not serve.
+    /// `gateway`, with the site serving everything else.
     pub(super) fn in_front_of(self, gateway: Router) -> Router {
         gateway.layer(from_fn_with_state(Arc::new(self), pass_on))
     }
 
-    /// Passes a request on as it came, its Host included, and the answer back as it comes.
+    /// Forwards a request unchanged, including its Host, and returns the response unchanged.
     async fn pass(&self, mut request: Request) -> Response {
         strip(request.headers_mut());
         let forwarded = HeaderValue::from_static("http");

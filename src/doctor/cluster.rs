@@ -1,4 +1,4 @@
-//! What the instances of the cluster agreed on, and which of them are running.
+//! The settings agreed by the cluster, and its running instances.
 
 use super::Finding;
 use super::redis_server::{RedisInfo, span, time};
@@ -62,7 +62,7 @@ pub(super) async fn examine(
     findings: &mut Vec<Finding>,
 ) {
     let name = session.names().cluster();
-    // A missing right has been named by the check of rights.
+    // A missing right was already reported by the check of rights.
     let Ok(cluster) = ClusterState::read(session, name).await else { return };
     findings.push(agreement(channels, &cluster, &session.names().key("bridge")));
     findings.push(instances(name, &cluster));

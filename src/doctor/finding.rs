@@ -6,9 +6,9 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// As it should be, or good to know.
+    /// Correct, or for information.
     Ok,
-    /// It works now; problems are likely.
+    /// It works, but problems are likely.
     Warn,
     /// It does not work.
     Fail,
@@ -28,12 +28,12 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// As it should be.
+    /// Correct.
     pub fn ok(what: &'static str, found: impl Into<String>) -> Self {
         Self { level: Level::Ok, what, found: found.into(), advice: String::new() }
     }
 
-    /// It works now; problems are likely.
+    /// It works, but problems are likely.
     pub fn warn(what: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { level: Level::Warn, what, found: found.into(), advice: advice.into() }
     }
@@ -43,7 +43,7 @@ impl Finding {
         Self { level: Level::Fail, what, found: found.into(), advice: advice.into() }
     }
 
-    /// Adds something to know to a finding that asks for nothing.
+    /// Adds information to a finding without advice.
     pub(super) fn hint(mut self, advice: impl Into<String>) -> Self {
         self.advice = advice.into();
         self

@@ -1,11 +1,11 @@
-//! Asks the connect hook once, in the place of a described browser.
+//! Asks the connect hook once, as for a described browser.
 
 use super::{DoctorError, Finding};
 use crate::backend::{self, HookRequest, HookVerdict};
 use crate::config::Config;
 use crate::identity::Verifier;
 
-/// The browser in whose place the hook is asked.
+/// The browser for which the hook is asked.
 #[derive(Debug, Clone, Default)]
 pub struct Browser {
     /// Its `Cookie` header.
@@ -35,7 +35,7 @@ pub(super) async fn examine(
     let authority = settings.url.split_once("://").map_or("", |(_, authority)| authority);
     let own = if settings.host.is_empty() { authority } else { &settings.host };
     let host = browser.host.as_deref().unwrap_or(own);
-    // A value for a parameter could only be guessed.
+    // Values of parameters are unknown.
     let mut whole = config.server.routes.iter().map(|route| route.path.as_str());
     let first = whole.find(|path| !path.contains('{')).unwrap_or("/");
     let path = browser.path.as_deref().unwrap_or(first);

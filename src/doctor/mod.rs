@@ -1,6 +1,6 @@
 //! Every diagnosis of `groupcast doctor`: machine, Redis, rights, channel layer, connect hook.
 //!
-//! Everything is tried and nothing is changed: what a trial writes is removed by the same script.
+//! Checks change nothing: what a trial writes is removed by the same script.
 
 mod cluster;
 mod compare;
@@ -35,14 +35,14 @@ use crate::server;
 /// The result of one run.
 #[derive(Debug, Default)]
 pub struct Examination {
-    /// In the order in which one would fix them.
+    /// In the order in which to fix them.
     pub findings: Vec<Finding>,
     /// What Django's channel layer keeps in Redis, if that was read.
     pub survey: Option<Survey>,
 }
 
-/// Tries all that a gateway with this configuration needs, within a runtime. The hook is asked only
-/// in the place of a given `browser`.
+/// Checks everything that a gateway with this configuration needs; must be called within a runtime.
+/// The hook is asked only for a given `browser`.
 pub async fn examine(
     config: &Config,
     browser: Option<&Browser>,

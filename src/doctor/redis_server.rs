@@ -13,7 +13,7 @@ const OLDEST: (u32, u32) = (6, 2);
 /// Answers that are timed.
 const PINGS: usize = 7;
 
-/// From here on people notice the delay of a publication.
+/// A round trip from which users notice the delay.
 const SLOW: Duration = Duration::from_millis(20);
 
 /// Seconds by which clocks may differ without a warning.

@@ -1,5 +1,5 @@
-//! Whether Redis allows all that the layer and the channel layer do, tried without a lasting
-//! change.
+//! Checks that Redis allows everything that the layer and the channel layer do, without lasting
+//! changes.
 
 use bytes::Bytes;
 
@@ -14,7 +14,7 @@ pub(super) const SCRIPT: &str = include_str!("rights.lua");
 /// A refused command, and why.
 type RefusedCommand = (String, String);
 
-/// Tries everything; several connections are made and closed.
+/// Tests everything, over several temporary connections.
 pub(super) async fn examine(
     redis: &RedisSettings,
     settings: &ChannelSettings,
@@ -123,7 +123,7 @@ async fn tracking(redis: &RedisSettings, writer: &RedisSession) -> Finding {
     }
 }
 
-/// Each reason once, after all commands that it applies to.
+/// Groups commands by reason.
 fn joined(refused: &[RefusedCommand]) -> String {
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
     for (what, why) in refused {

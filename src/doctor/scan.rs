@@ -1,5 +1,4 @@
-//! Finds the keys of a channel layer, within bounds: SCAN and never KEYS, which stops Redis for
-//! all.
+//! Finds the keys of a channel layer, within limits, by SCAN: KEYS would block Redis.
 
 use std::collections::BTreeSet;
 

@@ -8,7 +8,7 @@ use crate::channels::ChannelSettings;
 /// Capacity of a gateway's mailboxes: some 1000 events a second while it restarts.
 const CAPACITY: u64 = 10_000;
 
-/// Settings to copy.
+/// The suggested settings.
 #[derive(Debug)]
 pub struct Suggestion {
     /// The value of Django's `channel_capacity`: a dictionary in Python and JSON alike.
@@ -91,7 +91,7 @@ fn receive(survey: &Survey) -> Vec<&'static str> {
     receive
 }
 
-/// Printed text gets copied to other places. Whether a password was left out.
+/// The URL without its password, since printed text gets copied, and whether there was one.
 fn without_password(url: &str) -> (String, bool) {
     let whole = || (url.to_owned(), false);
     let Some((scheme, rest)) = url.split_once("://") else { return whole() };

@@ -1,7 +1,7 @@
-//! The one pass over an event's JSON that decides whether it may travel.
+//! Checks an event's JSON in one pass.
 //!
-//! No tree is built: an event is passed on as it came, so all that is wanted of it is its `type`
-//! and that every reader will understand it alike.
+//! No tree is built: an event is passed on unchanged, so only its `type` is needed, and that all
+//! readers interpret it alike.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,14 +19,14 @@ pub(super) const MAX_DEPTH: usize = 32;
 /// Longest `type`, bytes. It names a handler, labels log lines and is looked up by routes.
 pub(super) const MAX_KIND: usize = 128;
 
-/// Why bytes are no event.
+/// Why bytes are not an event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
     /// Not UTF-8.
     #[error("event is not UTF-8: byte {0} begins no character")]
     NotUtf8(usize),
-    /// Something else than an object, or nothing.
-    #[error("event begins with {0:?}; a JSON object such as {{\"type\":\"aviso\"}} is required")]
+    /// Not an object, or empty.
+    #[error("event begins with {0:?}; a JSON object such as {{\"type\":\"notice\"}} is required")]
     NotObject(String),
     /// Not JSON.
     #[error("event is not JSON: {0}")]
@@ -34,13 +34,13 @@ pub enum EventError {
     /// Nested deeper than [`Event::MAX_DEPTH`](super::Event::MAX_DEPTH).
     #[error("event is nested deeper than {max} arrays and objects", max = MAX_DEPTH)]
     TooDeep,
-    /// An object with one key twice: some readers take the first, some the last.
+    /// An object with a repeated key: some readers use the first, some the last.
     #[error("event has key {0:?} twice in one object; every key may stand once")]
     DuplicateKey(String),
     /// No `type`.
     #[error("event has no \"type\"; a string of 1 to {max} bytes is required", max = MAX_KIND)]
     NoType,
-    /// A `type` that is no string, or an empty or a long one.
+    /// A `type` that is not a string, or is empty or too long.
     #[error("event has type {0}; a string of 1 to {max} bytes is required", max = MAX_KIND)]
     BadType(String),
 }
@@ -66,21 +66,21 @@ pub(super) fn check(json: &[u8]) -> Result<(Range<usize>, Arc<str>), EventError>
     }
 }
 
-/// JSON's own (RFC 8259 section 2); Unicode's further blanks are no part of it.
+/// White space of JSON (RFC 8259 section 2), without that of Unicode.
 const WHITE_SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
-/// What the pass has found so far.
+/// The state of the pass.
 #[derive(Default)]
 struct Findings<'de> {
     /// The keys of the objects that are open, outermost first. One list for all of them, so that
     /// nesting costs no allocation.
     keys: Vec<Cow<'de, str>>,
     kind: Option<Arc<str>>,
-    /// The cause of an error that serde can only carry as text.
+    /// The cause of an error, since serde can only carry text.
     fault: Option<EventError>,
 }
 
-/// One value that is about to be read.
+/// A value to be read.
 struct ValueReader<'f, 'de> {
     findings: &'f mut Findings<'de>,
     /// Arrays and objects around it.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::is_legal;
 
-/// A pattern such as `pedido.*`, `*` or `sala_1`; `*` matches any run, also the empty one.
+/// A pattern such as `order.*`, `*` or `room_1`; `*` matches any run, also the empty one.
 ///
 /// There is no `?`, class or escape: patterns appear in grants, where whatever surprises is a hole.
 #[derive(Clone, PartialEq, Eq, Hash)]

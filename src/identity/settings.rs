@@ -24,7 +24,7 @@ pub struct Settings {
     pub leeway: Duration,
     /// Claim with the groups that the server joins at connect: an array of names.
     pub groups_claim: String,
-    /// Claim with the token's own grants: `{"join": ["pedido.*"], "send": "sala_1"}`.
+    /// Claim with the token's own grants: `{"join": ["order.*"], "send": "room_1"}`.
     pub grants_claim: String,
     /// Further claims to store, named by templates of routes. Those that `grants` name are stored
     /// anyway.

@@ -1,4 +1,4 @@
-//! Group names with variables for `sub`, claims and path parameters, such as `usuario_{sub}`.
+//! Group names with variables for `sub`, claims and path parameters, such as `user_{sub}`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -29,7 +29,7 @@ enum TemplatePart {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// The text is empty.
-    #[error("template is empty; write a name such as \"usuario_{{sub}}\"")]
+    #[error("template is empty; write a name such as \"user_{{sub}}\"")]
     Empty,
     /// An unmatched brace.
     #[error("template {0:?} has an unmatched brace; variables are written {{name}}")]

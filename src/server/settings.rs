@@ -25,7 +25,7 @@ pub struct Settings {
     /// Query parameter that may carry the token; empty = none. URLs end up in logs.
     pub token_parameter: String,
     /// Allowed origins in addition to the request's own Host, exact, such as
-    /// `https://tienda.example`.
+    /// `https://shop.example`.
     pub allowed_origins: Vec<String>,
     /// The time within which clients reconnect, milliseconds in `welcome.retry_ms`.
     pub retry_window: Duration,
@@ -38,7 +38,7 @@ pub struct Settings {
 /// One WebSocket path and what connecting to it means.
 #[derive(Debug, Clone)]
 pub struct Route {
-    /// The whole path, `{name}` standing for one segment: `/ws/chat/{sala}/`.
+    /// The whole path, `{name}` standing for one segment: `/ws/chat/{room}/`.
     pub path: String,
     /// Groups that the connection joins, with `{sub}`, claims and path parameters filled in.
     pub join: Vec<Template>,

@@ -1,4 +1,4 @@
-//! The format of the ingress stream: `XADD groupcast:ingress * group usuario_7 event '{…}'`.
+//! The format of the ingress stream: `XADD groupcast:ingress * group user_7 event '{…}'`.
 
 use std::sync::Arc;
 use std::time::Duration;

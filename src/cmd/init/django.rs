@@ -19,7 +19,7 @@ use crate::cmd::{Failure, random_text};
 #[command(after_help = "\
 Examples:
   groupcast init django
-  groupcast init django --dir ../tienda
+  groupcast init django --dir ../shop
   groupcast init django --force        after an update of groupcast: renews groupcast.py")]
 pub(super) struct Django {
     /// The folder with manage.py
@@ -118,7 +118,7 @@ fn cannot_write(path: &Path, error: &io::Error) -> String {
 /// The package of settings.py and urls.py, as manage.py names it.
 fn project(manage: &str) -> &str {
     let settings = manage.split("DJANGO_SETTINGS_MODULE").nth(1).unwrap_or_default();
-    // What follows the name is the call's next argument: `", "tienda.settings")`.
+    // What follows the name is the call's next argument: `", "shop.settings")`.
     let module = settings.split(['"', '\'']).nth(2).unwrap_or_default();
     match module.split('.').next() {
         Some(package) if !package.is_empty() => package,
@@ -166,8 +166,8 @@ mod tests {
 
     #[test]
     fn reads_the_project_from_manage_py() {
-        let made = "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'tienda.settings')";
-        assert_eq!(project(made), "tienda");
+        let made = "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'shop.settings')";
+        assert_eq!(project(made), "shop");
         let split = "setdefault(\n    \"DJANGO_SETTINGS_MODULE\",\n    \"shop.settings.prod\",\n)";
         assert_eq!(project(split), "shop");
         assert_eq!(project("import shop"), "<project>");

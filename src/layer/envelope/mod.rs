@@ -30,7 +30,7 @@
 //! channel of the same group, if it has this digest, was sent by the cluster itself.
 //!
 //! A JSON object begins with `{` or white space, so whatever else is published on a group's channel
-//! is a bare event: `PUBLISH groupcast:group:usuario_7 '{"type":"aviso"}'` needs no envelope.
+//! is a bare event: `PUBLISH groupcast:group:user_7 '{"type":"notice"}'` needs no envelope.
 
 mod announcement;
 mod read;
