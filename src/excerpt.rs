@@ -4,7 +4,7 @@
 ///
 /// Control characters become spaces: they could forge log lines or drive a terminal. So do the
 /// characters that change the direction of text, which could make a line read as another one.
-pub fn excerpt(text: &str, max_chars: usize) -> String {
+pub(crate) fn excerpt(text: &str, max_chars: usize) -> String {
     text.chars().take(max_chars).map(printable).collect()
 }
 

@@ -14,7 +14,7 @@
 //! `app` starts, supervises and stops all of it. `ARCHITECTURE.md` has the other walks, the rooms
 //! and what each of them must never know.
 
-pub mod api;
+mod api;
 mod app;
 pub mod backend;
 mod bounded_map;
@@ -22,27 +22,27 @@ mod byte_budget;
 pub mod channels;
 pub mod clock;
 pub mod config;
-pub mod coordinator;
+mod coordinator;
 pub mod dev;
 pub mod doctor;
 pub mod event;
-pub mod excerpt;
+mod excerpt;
 mod failpoint;
 pub mod frame;
 pub mod group;
 mod http;
-pub mod hub;
+mod hub;
 pub mod identity;
 pub mod layer;
 mod lua_table;
 pub mod protocol;
-pub mod publish;
-pub mod server;
-pub mod shutdown;
-pub mod socket;
-pub mod sources;
-pub mod supervisor;
-pub mod telemetry;
+mod publish;
+mod server;
+mod shutdown;
+mod socket;
+mod sources;
+mod supervisor;
+mod telemetry;
 
 pub use app::{DrainOutcome, Listeners, RunError, run, run_dev};
 pub use http::LISTEN_BACKLOG;

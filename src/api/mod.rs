@@ -29,7 +29,7 @@ use crate::excerpt::excerpt;
 use crate::http::{Problem, ProblemKind};
 use layers::InFlightRequests;
 pub(crate) use probes::Probes;
-pub use settings::Settings;
+pub(crate) use settings::Settings;
 pub(crate) use state::Api;
 
 impl Api {

@@ -2,9 +2,7 @@
 
 use std::fmt::Write;
 
-use groupcast::config::Config;
-use groupcast::server::Allow;
-use groupcast::socket::Overflow;
+use groupcast::config::{Allow, Config, Overflow};
 use groupcast::{backend, identity, layer};
 
 /// Connections assumed for the memory estimate where `connections.max` sets no limit.

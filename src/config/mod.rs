@@ -26,6 +26,9 @@ use context::ReferenceContext;
 pub use context::Variables;
 pub use error::ConfigError;
 
+pub use crate::server::Allow;
+pub use crate::socket::Overflow;
+
 use crate::protocol::Shape;
 use crate::sources::SourceSettings;
 use crate::{api, coordinator, hub, identity, layer, publish, server, socket, telemetry};

@@ -31,7 +31,12 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(25);
 ///
 /// One task, so that a group's publications stay in order. It waits for room in a shard's inbox,
 /// where shards never wait for sockets, and after a loss for the layer's histories.
-pub async fn dispatch(mut inbox: Inbox, hub: Hub, layer: Layer, pubsub: Option<PubsubDecoder>) {
+pub(crate) async fn dispatch(
+    mut inbox: Inbox,
+    hub: Hub,
+    layer: Layer,
+    pubsub: Option<PubsubDecoder>,
+) {
     let mut batch = Vec::with_capacity(MAX_BATCH);
     while inbox.recv_many(&mut batch, MAX_BATCH).await > 0 {
         for incoming in batch.drain(..) {

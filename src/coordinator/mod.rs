@@ -11,8 +11,8 @@ mod serve;
 
 use std::time::Duration;
 
-pub use dispatch::dispatch;
-pub use serve::{Collaborators, Coordinator};
+pub(crate) use dispatch::dispatch;
+pub(crate) use serve::{Collaborators, Coordinator};
 
 /// Settings of the coordinator.
 #[derive(Debug, Clone)]

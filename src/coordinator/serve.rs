@@ -16,7 +16,7 @@ use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 
 /// Serves all requests of the hub.
-pub struct Coordinator {
+pub(crate) struct Coordinator {
     membership: MembershipHandler,
     sends: SendWorkers,
     calls: CallQueue,
@@ -24,7 +24,7 @@ pub struct Coordinator {
 }
 
 /// The rooms that serve the requests.
-pub struct Collaborators {
+pub(crate) struct Collaborators {
     /// For joins.
     pub layer: Layer,
     /// For joins, if Django's senders are to find the groups.
@@ -39,7 +39,7 @@ pub struct Collaborators {
 
 impl Coordinator {
     /// A coordinator that serves `hub`; its workers end with it.
-    pub fn new(
+    pub(crate) fn new(
         settings: &Settings,
         hub: Hub,
         collaborators: Collaborators,
@@ -55,7 +55,7 @@ impl Coordinator {
     }
 
     /// Serves until the hub ends. No kind of request waits for another.
-    pub async fn serve(mut self, requests: Requests) {
+    pub(crate) async fn serve(mut self, requests: Requests) {
         let Requests { memberships, sends, calls, confirmations } = requests;
         tokio::join!(
             self.membership.serve(memberships),

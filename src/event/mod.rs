@@ -11,9 +11,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-pub use check::EventError;
+pub(crate) use check::EventError;
 pub use control::{Control, Member, PossibleLoss, Recovery};
-pub use ids::{ConnectionId, IdError, InstanceId, PublicationId};
+pub(crate) use ids::{ConnectionId, IdError, InstanceId, PublicationId};
 
 use crate::group::GroupName;
 

@@ -43,7 +43,7 @@ pub(super) struct PostedAt(pub(super) u64);
 
 /// Where the layer may have lost publications.
 #[derive(Debug, Clone)]
-pub struct PossibleGap {
+pub(crate) struct PossibleGap {
     /// In these groups; `None` = in all groups and for all other targets.
     pub groups: Option<Arc<[GroupName]>>,
     /// Groups that are known to miss nothing.

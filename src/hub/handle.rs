@@ -23,7 +23,7 @@ use crate::telemetry::Metrics;
 
 /// All shards of this instance. Cloning is cheap.
 #[derive(Clone)]
-pub struct Hub(Arc<HubShared>);
+pub(crate) struct Hub(Arc<HubShared>);
 
 struct HubShared {
     instance: InstanceId,
@@ -51,7 +51,7 @@ impl Drop for AbortOnPanic {
 
 /// A connection that no shard takes.
 #[derive(Debug)]
-pub struct NotAdmitted {
+pub(crate) struct NotAdmitted {
     /// The socket and all that came with it.
     pub connection: Box<NewConnection>,
     /// How to close it.
@@ -60,7 +60,7 @@ pub struct NotAdmitted {
 
 impl Hub {
     /// Starts the shards. Their requests to other rooms come out of the channels.
-    pub fn start(
+    pub(crate) fn start(
         instance: InstanceId,
         settings: Settings,
         config: ShardConfig,
@@ -102,23 +102,23 @@ impl Hub {
     }
 
     /// The instance's id, with which all its connections' ids begin.
-    pub fn instance(&self) -> InstanceId {
+    pub(crate) fn instance(&self) -> InstanceId {
         self.0.instance
     }
 
     /// An id for a connection about to arrive.
-    pub fn next_id(&self) -> ConnectionId {
+    pub(crate) fn next_id(&self) -> ConnectionId {
         let serial = self.0.serial.fetch_add(1, Ordering::Relaxed) + 1;
         ConnectionId { instance: self.0.instance, serial }
     }
 
     /// Connections on all shards, including those being handed over.
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.0.registry.connections()
     }
 
     /// Groups with members here.
-    pub fn groups(&self) -> usize {
+    pub(crate) fn groups(&self) -> usize {
         self.0.registry.groups()
     }
 
@@ -126,7 +126,7 @@ impl Hub {
     ///
     /// One listener and a choice, rather than SO_REUSEPORT: sockets live for hours, so balance
     /// counts for more than the rate of accepting, and the kernel's hash cannot be corrected.
-    pub fn admit(&self, connection: Box<NewConnection>) -> Result<(), NotAdmitted> {
+    pub(crate) fn admit(&self, connection: Box<NewConnection>) -> Result<(), NotAdmitted> {
         let sub = Arc::clone(&connection.identity.sub);
         if !self.0.registry.enter(&sub, self.0.settings.connections_per_user) {
             let disconnect = Disconnect::TOO_MANY.because("too many connections of this user");
@@ -154,7 +154,7 @@ impl Hub {
 
     /// Step five of the walk: posts a publication to the shards that may have receivers, and wakes
     /// them.
-    pub async fn deliver(&self, publication: Arc<Publication>) {
+    pub(crate) async fn deliver(&self, publication: Arc<Publication>) {
         self.post(publication).await;
         self.wake();
     }
@@ -163,7 +163,7 @@ impl Hub {
     /// shard writes the first before the last has arrived.
     ///
     /// Waits for room in their inboxes, that is, for CPU time.
-    pub async fn post(&self, publication: Arc<Publication>) {
+    pub(crate) async fn post(&self, publication: Arc<Publication>) {
         let kind = publication.target.kind();
         self.0.metrics.publications.of(kind).increment(1);
         let shards = match &publication.target {
@@ -180,14 +180,14 @@ impl Hub {
     }
 
     /// Wakes the shards that sleep.
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         for shard in &self.0.shards {
             shard.inbox.wake();
         }
     }
 
     /// Posts a back end's change to the shards concerned.
-    pub async fn control(&self, control: Control) {
+    pub(crate) async fn control(&self, control: Control) {
         for shard in &self.0.shards {
             let command = OrderedCommand::Control(control.clone(), shard.inbox.posted_at());
             shard.inbox.send(command).await;
@@ -195,7 +195,7 @@ impl Hub {
     }
 
     /// Reports to every connection concerned that publications may be missing here.
-    pub async fn notify_possible_gap(&self, gap: PossibleGap) {
+    pub(crate) async fn notify_possible_gap(&self, gap: PossibleGap) {
         for shard in &self.0.shards {
             shard.inbox.send(OrderedCommand::PossibleGap(gap.clone())).await;
         }
@@ -203,7 +203,7 @@ impl Hub {
 
     /// The positions of these groups, or of all if `None`, after everything delivered so far, as
     /// far as they keep a history. Where shards differ, that of the slowest.
-    pub async fn positions(
+    pub(crate) async fn positions(
         &self,
         groups: Option<Arc<[GroupName]>>,
     ) -> HashMap<GroupName, Position> {
@@ -222,47 +222,42 @@ impl Hub {
     }
 
     /// Records that a shard has members of `group`. Returns whether it is the first.
-    pub fn open(&self, group: &GroupName, shard: usize) -> bool {
+    pub(crate) fn open(&self, group: &GroupName, shard: usize) -> bool {
         self.0.registry.open(group, shard)
     }
 
     /// The groups with members here that `wanted` selects.
-    pub fn groups_where(&self, wanted: impl Fn(&GroupName) -> bool) -> Vec<GroupName> {
+    pub(crate) fn groups_where(&self, wanted: impl Fn(&GroupName) -> bool) -> Vec<GroupName> {
         self.0.registry.groups_where(wanted)
     }
 
     /// Records that a shard has no members of `group` left. Returns whether no shard has any.
-    pub fn close(&self, group: &GroupName, shard: usize) -> bool {
+    pub(crate) fn close(&self, group: &GroupName, shard: usize) -> bool {
         self.0.registry.close(group, shard)
     }
 
-    /// Whether any shard has members of `group`.
-    pub fn holds(&self, group: &GroupName) -> bool {
-        self.0.registry.shards_of(group) != ShardSet::default()
-    }
-
     /// Answers a [`Join`](super::Join).
-    pub async fn joined(&self, shard: usize, joined: Joined) {
+    pub(crate) async fn joined(&self, shard: usize, joined: Joined) {
         self.0.shards[shard].inbox.send_promptly(PromptCommand::Joined(Box::new(joined))).await;
     }
 
     /// Answers a [`Send`](super::Send) or a [`Call`](super::Call).
-    pub async fn answer(&self, shard: usize, answer: Answer) {
+    pub(crate) async fn answer(&self, shard: usize, answer: Answer) {
         self.0.shards[shard].inbox.send_promptly(PromptCommand::Answer(answer)).await;
     }
 
     /// As [`Hub::answer`], after the changes requested before with [`Hub::control`].
-    pub async fn answer_in_order(&self, shard: usize, answer: Answer) {
+    pub(crate) async fn answer_in_order(&self, shard: usize, answer: Answer) {
         self.0.shards[shard].inbox.send(OrderedCommand::Answer(answer)).await;
     }
 
     /// Answers a [`Confirm`](super::Confirm).
-    pub async fn confirmed(&self, shard: usize, to: ConnectionId, outcome: Confirmation) {
+    pub(crate) async fn confirmed(&self, shard: usize, to: ConnectionId, outcome: Confirmation) {
         self.0.shards[shard].inbox.send_promptly(PromptCommand::Confirmed { to, outcome }).await;
     }
 
     /// What this instance knows of a group.
-    pub async fn report_group(&self, name: &GroupName) -> GroupReport {
+    pub(crate) async fn report_group(&self, name: &GroupName) -> GroupReport {
         let mut whole = GroupReport::default();
         for shard in &self.0.shards {
             let (reply, answer) = oneshot::channel();
@@ -277,7 +272,7 @@ impl Hub {
     }
 
     /// What this instance knows of a user.
-    pub async fn report_user(&self, sub: &str) -> UserReport {
+    pub(crate) async fn report_user(&self, sub: &str) -> UserReport {
         let sub: Arc<str> = sub.into();
         let mut whole = UserReport::default();
         let mut newest = None;
@@ -295,7 +290,7 @@ impl Hub {
     }
 
     /// Bytes queued in all outboxes.
-    pub async fn outbox_bytes(&self) -> usize {
+    pub(crate) async fn outbox_bytes(&self) -> usize {
         let mut whole = 0;
         for shard in &self.0.shards {
             let (reply, answer) = oneshot::channel();
@@ -307,7 +302,7 @@ impl Hub {
 
     /// Closes every connection at the configured rate and waits until the shards have ended, at
     /// most `grace`. Returns whether every connection was closed in time.
-    pub async fn drain(&self, grace: Duration) -> bool {
+    pub(crate) async fn drain(&self, grace: Duration) -> bool {
         let shards = self.0.shards.len() as u32;
         let left = self.connections();
         let rate = self.0.settings.drain_rate.max(1);

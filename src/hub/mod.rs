@@ -19,14 +19,14 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use command::PossibleGap;
-pub use handle::{Hub, NotAdmitted};
-pub use metrics::CallFailure;
-pub use registry::{MAX_SHARDS, Registry};
-pub use report::{ConnectionReport, Dropped, GroupReport, UserReport};
-pub use request::{
-    Answer, Call, Cause, Confirm, Confirmation, Credential, HookIdentity, Join, Joined,
-    MembershipRequest, NewConnection, ReplyFormat, RequestKind, Requests, Send,
+pub(crate) use command::PossibleGap;
+pub(crate) use handle::Hub;
+pub(crate) use metrics::CallFailure;
+pub(crate) use registry::Registry;
+pub(crate) use report::{ConnectionReport, Dropped, GroupReport};
+pub(crate) use request::{
+    Answer, Call, Confirm, Confirmation, Credential, HookIdentity, Join, Joined, MembershipRequest,
+    NewConnection, RequestKind, Requests, Send,
 };
 
 use crate::frame::Frame;
@@ -57,7 +57,7 @@ pub struct Settings {
 }
 
 /// What every shard knows; made once, never changed.
-pub struct ShardConfig {
+pub(crate) struct ShardConfig {
     /// Bounds of connections.
     pub connection: socket::Settings,
     /// How each route shapes events for plain connections.
@@ -76,7 +76,7 @@ pub struct ShardConfig {
 
 /// The hub's side of a route.
 #[derive(Debug, Clone)]
-pub struct RouteConfig {
+pub(crate) struct RouteConfig {
     /// Its path, `{name}` standing for a parameter.
     pub path: Arc<str>,
     /// Groups that its connections join.

@@ -11,15 +11,15 @@ use crate::group::GroupName;
 
 /// A set of shards, one bit each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ShardSet(u64);
+pub(crate) struct ShardSet(u64);
 
 /// Most shards of an instance: the bits of a `ShardSet`.
-pub const MAX_SHARDS: usize = 64;
+pub(crate) const MAX_SHARDS: usize = 64;
 
 /// The one shared map of the hub. Consulted once per publication and once per join, never per
 /// receiver; its methods return copies, so no guard of the map outlives a call.
 #[derive(Debug, Default)]
-pub struct Registry {
+pub(crate) struct Registry {
     groups: DashMap<GroupName, ShardSet>,
     users: DashMap<Arc<str>, u32>,
     connections: AtomicUsize,
@@ -28,7 +28,7 @@ pub struct Registry {
 
 impl Registry {
     /// Records that `shard` has members of `group`. Returns whether no shard had any before.
-    pub fn open(&self, group: &GroupName, shard: usize) -> bool {
+    pub(crate) fn open(&self, group: &GroupName, shard: usize) -> bool {
         let mut shards = self.groups.entry(group.clone()).or_default();
         let first = shards.0 == 0;
         shards.0 |= 1 << shard;
@@ -36,7 +36,7 @@ impl Registry {
     }
 
     /// Records that `shard` has no members of `group` left. Returns whether no shard has any.
-    pub fn close(&self, group: &GroupName, shard: usize) -> bool {
+    pub(crate) fn close(&self, group: &GroupName, shard: usize) -> bool {
         match self.groups.entry(group.clone()) {
             Entry::Vacant(_) => true,
             Entry::Occupied(mut entry) => {
@@ -51,24 +51,24 @@ impl Registry {
     }
 
     /// The shards with members of `group`.
-    pub fn shards_of(&self, group: &GroupName) -> ShardSet {
+    pub(crate) fn shards_of(&self, group: &GroupName) -> ShardSet {
         self.groups.get(group).map_or(ShardSet::default(), |shards| *shards)
     }
 
     /// The groups with members here that `wanted` selects. Iterates over all groups, so for rare
     /// events only.
-    pub fn groups_where(&self, wanted: impl Fn(&GroupName) -> bool) -> Vec<GroupName> {
+    pub(crate) fn groups_where(&self, wanted: impl Fn(&GroupName) -> bool) -> Vec<GroupName> {
         let groups = self.groups.iter().filter(|entry| wanted(entry.key()));
         groups.map(|entry| entry.key().clone()).collect()
     }
 
     /// How many groups have members here.
-    pub fn groups(&self) -> usize {
+    pub(crate) fn groups(&self) -> usize {
         self.groups.len()
     }
 
     /// Connections, including those being handed to a shard.
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 
@@ -84,7 +84,7 @@ impl Registry {
     }
 
     /// Counts one more connection of `sub`, unless it has `most` already.
-    pub fn enter(&self, sub: &Arc<str>, most: u32) -> bool {
+    pub(crate) fn enter(&self, sub: &Arc<str>, most: u32) -> bool {
         let mut count = self.users.entry(Arc::clone(sub)).or_insert(0);
         if *count >= most {
             return false;
@@ -95,7 +95,7 @@ impl Registry {
     }
 
     /// Counts one connection of `sub` out.
-    pub fn leave(&self, sub: &Arc<str>) {
+    pub(crate) fn leave(&self, sub: &Arc<str>) {
         if let Entry::Occupied(mut entry) = self.users.entry(Arc::clone(sub)) {
             *entry.get_mut() -= 1;
             self.connections.fetch_sub(1, Ordering::Relaxed);
@@ -108,12 +108,12 @@ impl Registry {
 
 impl ShardSet {
     /// All of the first `count` shards.
-    pub fn all(count: usize) -> Self {
+    pub(crate) fn all(count: usize) -> Self {
         Self(u64::MAX >> (MAX_SHARDS - count))
     }
 
     /// The shards in the set, in order.
-    pub fn iter(self) -> impl Iterator<Item = usize> {
+    pub(crate) fn iter(self) -> impl Iterator<Item = usize> {
         (0..MAX_SHARDS).filter(move |shard| self.0 & (1 << shard) != 0)
     }
 }

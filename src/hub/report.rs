@@ -8,7 +8,7 @@ use crate::group::GroupName;
 
 /// Publications that were not delivered, by cause.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Dropped {
+pub(crate) struct Dropped {
     /// The group's capacity within an outbox was reached.
     pub capacity: u64,
     /// The outbox's byte bound was reached.
@@ -23,7 +23,7 @@ pub struct Dropped {
 
 /// The report of one instance about a group.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct GroupReport {
+pub(crate) struct GroupReport {
     /// Members here.
     pub connections: u64,
     /// Publications passed to members' connections, counted once per member, since the group's
@@ -37,7 +37,7 @@ pub struct GroupReport {
 
 /// The report of one instance about a user.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct UserReport {
+pub(crate) struct UserReport {
     /// The user's connections here.
     pub connections: Vec<ConnectionReport>,
     /// The close code of the user's last connection that ended, while it is remembered.
@@ -46,7 +46,7 @@ pub struct UserReport {
 
 /// The report of one instance about a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConnectionReport {
+pub(crate) struct ConnectionReport {
     /// The connection.
     pub id: ConnectionId,
     /// Whether it is a v1 connection, not a plain one.
@@ -79,7 +79,7 @@ impl Dropped {
     }
 
     /// Adds other counts to these.
-    pub fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.capacity += other.capacity;
         self.bytes += other.bytes;
         self.expired += other.expired;

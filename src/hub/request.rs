@@ -15,7 +15,7 @@ use crate::protocol::{Disconnect, Encoding, Refusal};
 
 /// An authenticated connection to be handed to a shard.
 #[derive(Debug)]
-pub struct NewConnection {
+pub(crate) struct NewConnection {
     /// Given out by [`Hub::next_id`](super::Hub::next_id).
     pub id: ConnectionId,
     /// The socket, after its handshake.
@@ -38,7 +38,7 @@ pub struct NewConnection {
 
 /// How a connection was authenticated, and so how its identity is renewed.
 #[derive(Debug)]
-pub enum Credential {
+pub(crate) enum Credential {
     /// By a token, which the client renews.
     Token,
     /// By the connect hook, which the gateway asks again while the connection is open.
@@ -47,7 +47,7 @@ pub enum Credential {
 
 /// What is kept of the connect hook's answer.
 #[derive(Debug)]
-pub struct HookIdentity {
+pub(crate) struct HookIdentity {
     /// The stored hook request, opaque to the hub. It holds what the browser sent, which only the
     /// browser could send again.
     pub request: Arc<[u8]>,
@@ -60,7 +60,7 @@ pub struct HookIdentity {
 /// Requests of the hub to other rooms. They leave by bounded channels, one per kind, so that no
 /// kind waits for another. Within a kind they stay in order.
 #[derive(Debug)]
-pub struct Requests {
+pub(crate) struct Requests {
     /// Groups to be joined and released.
     pub memberships: mpsc::Receiver<MembershipRequest>,
     /// Publications by browsers; answered with [`Hub::answer`](super::Hub::answer).
@@ -75,7 +75,7 @@ pub struct Requests {
 /// A change of the groups that a shard has members of. One kind: a release must not overtake a
 /// join.
 #[derive(Debug)]
-pub enum MembershipRequest {
+pub(crate) enum MembershipRequest {
     /// Memberships that wait for the layer; answered with [`Hub::joined`](super::Hub::joined).
     Join(Join),
     /// No member of these groups is left on this shard.
@@ -89,7 +89,7 @@ pub enum MembershipRequest {
 
 /// Memberships that wait for the layer.
 #[derive(Debug)]
-pub struct Join {
+pub(crate) struct Join {
     /// Whose.
     pub to: ConnectionId,
     /// On which shard.
@@ -106,7 +106,7 @@ pub struct Join {
 
 /// Why memberships change, and so how the client is notified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
+pub(crate) enum Cause {
     /// The connection has just arrived: answered in `welcome`.
     NewConnection,
     /// A request of the client: answered with its id.
@@ -117,7 +117,7 @@ pub enum Cause {
 
 /// A request to ask the hook about a connection again.
 #[derive(Debug)]
-pub struct Confirm {
+pub(crate) struct Confirm {
     /// About whom.
     pub to: ConnectionId,
     /// On which shard.
@@ -128,7 +128,7 @@ pub struct Confirm {
 
 /// The answer to a [`Confirm`].
 #[derive(Debug)]
-pub enum Confirmation {
+pub(crate) enum Confirmation {
     /// The user is still authenticated.
     StillValid {
         /// Who it is, with the grants from now on.
@@ -147,7 +147,7 @@ pub enum Confirmation {
 
 /// The layer's answer to a [`Join`].
 #[derive(Debug)]
-pub struct Joined {
+pub(crate) struct Joined {
     /// Whose.
     pub to: ConnectionId,
     /// As in the request.
@@ -162,7 +162,7 @@ pub struct Joined {
 
 /// A publication by a browser, granted and checked.
 #[derive(Debug)]
-pub struct Send {
+pub(crate) struct Send {
     /// Who gets the answer.
     pub to: ConnectionId,
     /// On which shard.
@@ -183,7 +183,7 @@ pub struct Send {
 
 /// A question to the back end, granted.
 #[derive(Debug)]
-pub struct Call {
+pub(crate) struct Call {
     /// Who gets the answer.
     pub to: ConnectionId,
     /// On which shard.
@@ -204,7 +204,7 @@ pub struct Call {
 
 /// How calls of a connection are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReplyFormat {
+pub(crate) enum ReplyFormat {
     /// A `result` or `error` with the id of the call.
     V1 {
         /// Repeated by the answer.
@@ -219,7 +219,7 @@ pub enum ReplyFormat {
 
 impl ReplyFormat {
     /// The frame of a call that was answered; a plain client gets none without a result.
-    pub fn result(self, result: Option<&RawValue>) -> Option<Frame> {
+    pub(crate) fn result(self, result: Option<&RawValue>) -> Option<Frame> {
         match self {
             Self::V1 { id } => Some(outbound::result(id, result.unwrap_or(RawValue::NULL))),
             Self::Plain { .. } => result.map(|result| Frame::text(result.get().as_bytes())),
@@ -227,7 +227,7 @@ impl ReplyFormat {
     }
 
     /// The frame of a call that failed with a code of the site's or ours.
-    pub fn error(self, code: &str, message: &str, retry: bool) -> Option<Frame> {
+    pub(crate) fn error(self, code: &str, message: &str, retry: bool) -> Option<Frame> {
         match self {
             Self::V1 { id } => Some(outbound::call_error(Some(id), code, message, retry)),
             Self::Plain { errors } => {
@@ -247,7 +247,7 @@ impl ReplyFormat {
 
 /// The answer to a [`Send`] or a [`Call`].
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// Whose.
     pub to: ConnectionId,
     /// What was answered.
@@ -258,7 +258,7 @@ pub struct Answer {
 
 /// A client's request that is served elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RequestKind {
+pub(crate) enum RequestKind {
     /// Memberships.
     Join,
     /// A publication.

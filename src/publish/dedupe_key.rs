@@ -6,7 +6,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 
 /// The owner of a key: equal texts of two scopes are different keys.
 #[derive(Debug, Clone, Copy)]
-pub enum Scope<'a> {
+pub(crate) enum Scope<'a> {
     /// A back end, by the name of its API key.
     ApiKey(&'a str),
     /// A browser, by its `sub`.
@@ -16,19 +16,19 @@ pub enum Scope<'a> {
 /// A key that a caller chose for one publication. Stored as a SHA-256, so its length does not
 /// matter.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct DedupeKey([u8; 32]);
+pub(crate) struct DedupeKey([u8; 32]);
 
 /// Why a text is not an idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("idempotency key has {0} bytes; 1 to {max} are allowed", max = DedupeKey::MAX_LEN)]
-pub struct KeyError(usize);
+pub(crate) struct KeyError(usize);
 
 impl DedupeKey {
     /// The longest text of a key, in bytes.
-    pub const MAX_LEN: usize = 255;
+    pub(crate) const MAX_LEN: usize = 255;
 
     /// The key `text` of `scope`.
-    pub fn new(scope: Scope<'_>, text: &str) -> Result<Self, KeyError> {
+    pub(crate) fn new(scope: Scope<'_>, text: &str) -> Result<Self, KeyError> {
         if !(1..=Self::MAX_LEN).contains(&text.len()) {
             return Err(KeyError(text.len()));
         }
@@ -40,7 +40,7 @@ impl DedupeKey {
     }
 
     /// The key of the publication at `index` of a batch that has this key.
-    pub fn of_part(&self, index: usize) -> Self {
+    pub(crate) fn of_part(&self, index: usize) -> Self {
         Self(sha256(&[b"part", &self.0, &(index as u64).to_be_bytes()]))
     }
 }

@@ -11,8 +11,8 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-pub use dedupe_key::{DedupeKey, KeyError, Scope};
-pub use outcome::{PublishError, Receipt};
-pub use publisher::Publisher;
-pub use request::PublishRequest;
-pub use settings::Settings;
+pub(crate) use dedupe_key::{DedupeKey, KeyError, Scope};
+pub(crate) use outcome::{PublishError, Receipt};
+pub(crate) use publisher::Publisher;
+pub(crate) use request::PublishRequest;
+pub(crate) use settings::Settings;

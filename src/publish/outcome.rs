@@ -7,7 +7,7 @@ use crate::layer::LayerError;
 
 /// The receipt of an accepted publication.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Receipt {
+pub(crate) struct Receipt {
     /// The publication's id.
     pub id: PublicationId,
     /// Its position, if the group keeps a history.
@@ -20,7 +20,7 @@ pub struct Receipt {
 /// Why a publication was not accepted. Nothing was sent, except perhaps with [`Self::Busy`] and
 /// [`Self::Layer`] over Redis, where only the answer may have been lost.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PublishError {
+pub(crate) enum PublishError {
     /// The event is over [`super::Settings::max_event_bytes`].
     #[error("event has {bytes} bytes; at most {most} are allowed")]
     TooLarge {
@@ -42,7 +42,7 @@ pub enum PublishError {
 
 impl PublishError {
     /// Whether the same publication may be accepted later.
-    pub fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         matches!(self, Self::Busy(_) | Self::Layer(_))
     }
 }

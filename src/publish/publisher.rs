@@ -13,24 +13,24 @@ use crate::layer::{Control, Layer};
 
 /// The publisher of one instance, shared by its callers.
 #[derive(Debug)]
-pub struct Publisher {
+pub(crate) struct Publisher {
     context: BatchContext,
 }
 
 impl Publisher {
     /// A publisher to `layer`.
-    pub fn new(settings: Settings, layer: Layer) -> Self {
+    pub(crate) fn new(settings: Settings, layer: Layer) -> Self {
         Self { context: BatchContext::new(settings, layer) }
     }
 
     /// The same publisher, which also forwards accepted events to Django's consumers.
-    pub fn with_forwarding(mut self, forward_queue: Option<ForwardQueue>) -> Self {
+    pub(crate) fn with_forwarding(mut self, forward_queue: Option<ForwardQueue>) -> Self {
         self.context.forward_queue = forward_queue;
         self
     }
 
     /// The publisher's bounds.
-    pub fn settings(&self) -> &Settings {
+    pub(crate) fn settings(&self) -> &Settings {
         &self.context.settings
     }
 
@@ -38,7 +38,7 @@ impl Publisher {
     ///
     /// Dropping the future before it completes publishes nothing and forgets the key. Over Redis
     /// the publication may have been sent, as with [`Layer::publish`].
-    pub async fn publish(
+    pub(crate) async fn publish(
         &self,
         target: Target,
         request: PublishRequest,
@@ -56,7 +56,10 @@ impl Publisher {
     /// After the first transient error the rest is not tried and has the same outcome. So a caller
     /// that repeats what was not accepted, in order, keeps every group's order. Permanent errors
     /// concern only their request.
-    pub async fn publish_batch(&self, requests: &[(Vec<Target>, PublishRequest)]) -> Vec<Outcomes> {
+    pub(crate) async fn publish_batch(
+        &self,
+        requests: &[(Vec<Target>, PublishRequest)],
+    ) -> Vec<Outcomes> {
         let mut batch = Batch::new(&self.context, requests.len());
         for (targets, request) in requests {
             batch.add(targets, request).await;
@@ -65,7 +68,7 @@ impl Publisher {
     }
 
     /// Sends a change of membership, or the end of connections, to every instance.
-    pub async fn change(&self, change: Control) -> Result<(), PublishError> {
+    pub(crate) async fn change(&self, change: Control) -> Result<(), PublishError> {
         match timeout_at(self.context.deadline(), self.context.layer.control(change)).await {
             Ok(sent) => Ok(sent?),
             Err(_) => Err(self.context.busy()),

@@ -7,7 +7,7 @@ use crate::event::{Event, Except};
 
 /// A request to publish, without its targets.
 #[derive(Debug, Clone)]
-pub struct PublishRequest {
+pub(crate) struct PublishRequest {
     /// The event.
     pub event: Event,
     /// The excluded connections and users.
@@ -20,7 +20,7 @@ pub struct PublishRequest {
 
 impl PublishRequest {
     /// `event` without exclusions, with the expiry of the receiving group.
-    pub fn new(event: Event) -> Self {
+    pub(crate) fn new(event: Event) -> Self {
         Self { event, except: Except::default(), expiry: None, key: None }
     }
 }

@@ -18,7 +18,7 @@ const WAITING: u64 = 4096;
 /// How many descriptors each kind of connection may use. The kinds do not borrow from each other,
 /// so many browsers cannot take the descriptors of the API and its probes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Descriptors {
+pub(crate) struct Descriptors {
     /// Admitted WebSockets.
     pub sockets: usize,
     /// Connections of browsers before admission.
@@ -31,7 +31,7 @@ pub struct Descriptors {
 
 impl Descriptors {
     /// Divides `limit` open files, with `handshakes` for handshakes if there are enough.
-    pub fn within(limit: u64, handshakes: usize) -> Self {
+    pub(crate) fn within(limit: u64, handshakes: usize) -> Self {
         let handshakes = (handshakes as u64).min(limit / 8).max(1);
         let api = API_CONNECTIONS.min(limit / 16).max(1);
         let waiting = WAITING.min(limit / 32).max(1);
@@ -49,7 +49,7 @@ impl Descriptors {
 
     /// Raises the soft limit to the hard one and divides it; `sockets` = 0: as many WebSockets as
     /// possible.
-    pub fn raise(sockets: usize, handshakes: usize) -> io::Result<Self> {
+    pub(crate) fn raise(sockets: usize, handshakes: usize) -> io::Result<Self> {
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         let limit = match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
             Ok(()) => hard,

@@ -21,10 +21,11 @@ use std::sync::Arc;
 use axum::Router;
 
 pub(crate) use client_files::CLIENT_PATH;
-pub use descriptors::Descriptors;
+pub(crate) use descriptors::Descriptors;
 pub(crate) use metrics::{RefusalReason, ServerMetrics};
 pub(crate) use origin::check as check_origin;
-pub use settings::{Allow, Route, Settings};
+pub use settings::Allow;
+pub(crate) use settings::{Route, Settings};
 use state::Handshakes;
 pub(crate) use state::Server;
 

@@ -20,7 +20,7 @@ use crate::protocol::outbound::{Gap, Notice};
 /// output is written from the shard's batch, and only the rest is kept here. The order in memory
 /// matters: fields that a delivery reads come first.
 #[repr(C)]
-pub struct ClientSocket {
+pub(crate) struct ClientSocket {
     stream: Stream,
     /// Frames that the socket did not take.
     outbox: Option<Box<Outbox>>,
@@ -47,7 +47,7 @@ enum SendingSide {
 
 impl ClientSocket {
     /// Takes over a socket after its handshake, with the bytes read beyond it.
-    pub fn new(
+    pub(crate) fn new(
         socket: TcpStream,
         leftover: Vec<u8>,
         settings: &Settings,
@@ -66,40 +66,40 @@ impl ClientSocket {
     }
 
     /// Asks for readiness events under `token`.
-    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         self.stream.register(registry, token)
     }
 
     /// Reads once. Clears the mark that more input may be there.
-    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.is_readable = false;
         self.stream.try_read(buffer)
     }
 
     /// Marks that there may be input that no further event will announce.
-    pub fn note_readable(&mut self) {
+    pub(crate) fn note_readable(&mut self) {
         self.is_readable = true;
     }
 
     /// Whether there may be input that no further event will announce.
-    pub fn is_readable(&self) -> bool {
+    pub(crate) fn is_readable(&self) -> bool {
         self.is_readable
     }
 
     /// Marks that the socket has reported room.
-    pub fn note_writable(&mut self) {
+    pub(crate) fn note_writable(&mut self) {
         if self.sending == SendingSide::Full {
             self.sending = SendingSide::Ready;
         }
     }
 
     /// Whether frames may be written directly: nothing is queued and the socket takes more.
-    pub fn is_clear(&self) -> bool {
+    pub(crate) fn is_clear(&self) -> bool {
         self.sending == SendingSide::Ready && self.outbox.is_none()
     }
 
     /// Writes directly, once; a short count means that the socket is full.
-    pub fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(crate) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         debug_assert!(self.is_clear(), "a direct write overtakes what waits");
         let whole = slices.iter().map(|slice| slice.len()).sum::<usize>();
         let outcome = self.stream.try_write_vectored(slices);
@@ -110,12 +110,12 @@ impl ClientSocket {
     }
 
     /// Keeps the rest of a frame whose direct write was cut short.
-    pub fn put_back(&mut self, frame: Frame, written: usize) {
+    pub(crate) fn put_back(&mut self, frame: Frame, written: usize) {
         self.outbox().put_back(frame, written);
     }
 
     /// Queues an event after what is queued.
-    pub fn queue(
+    pub(crate) fn queue(
         &mut self,
         source: Source,
         event: QueuedEvent,
@@ -125,34 +125,34 @@ impl ClientSocket {
     }
 
     /// Queues an answer before queued events.
-    pub fn answer(&mut self, frame: Frame) -> Result<(), Disconnect> {
+    pub(crate) fn answer(&mut self, frame: Frame) -> Result<(), Disconnect> {
         self.outbox().push_answer(frame)
     }
 
     /// Queues a gap after what is queued.
-    pub fn mark(&mut self, source: Source, gap: Gap) -> Result<(), Disconnect> {
+    pub(crate) fn mark(&mut self, source: Source, gap: Gap) -> Result<(), Disconnect> {
         self.outbox().mark(source, gap)
     }
 
     /// Queues the mark of a position that is not for this client.
-    pub fn mark_position(&mut self, source: Source, position: Position) {
+    pub(crate) fn mark_position(&mut self, source: Source, position: Position) {
         self.outbox().mark_position(source, position);
     }
 
     /// Drops queued events of a group that was left. Returns how many.
-    pub fn forget(&mut self, source: Source) -> u32 {
+    pub(crate) fn forget(&mut self, source: Source) -> u32 {
         self.outbox.as_mut().map_or(0, |outbox| outbox.forget(source))
     }
 
     /// Replaces everything queued by the close frame. Returns the events lost, by source.
-    pub fn finish(&mut self, close: Frame) -> Vec<(Source, u32)> {
+    pub(crate) fn finish(&mut self, close: Frame) -> Vec<(Source, u32)> {
         let lost = self.backlog_of_events();
         self.outbox().finish(close);
         lost
     }
 
     /// Drops everything queued, since the connection ends. Returns the events lost, by source.
-    pub fn discard(&mut self) -> Vec<(Source, u32)> {
+    pub(crate) fn discard(&mut self) -> Vec<(Source, u32)> {
         let lost = self.backlog_of_events();
         self.outbox = None;
         lost
@@ -163,19 +163,19 @@ impl ClientSocket {
     }
 
     /// Whether something is queued.
-    pub fn has_waiting(&self) -> bool {
+    pub(crate) fn has_waiting(&self) -> bool {
         self.outbox.is_some()
     }
 
     /// Frames and bytes queued.
-    pub fn waiting(&self) -> (usize, usize) {
+    pub(crate) fn waiting(&self) -> (usize, usize) {
         self.outbox.as_ref().map_or((0, 0), |outbox| (outbox.len(), outbox.bytes()))
     }
 
     /// Writes the outbox until the socket takes no more, and drops the outbox once empty.
     ///
     /// `None` = nothing is queued, or the socket has not reported room.
-    pub fn flush(
+    pub(crate) fn flush(
         &mut self,
         now: Millis,
         render: impl FnMut(Source, &Notice) -> Frame,
@@ -195,33 +195,33 @@ impl ClientSocket {
     }
 
     /// Takes the decoder out, so that the connection can be changed while its input is decoded.
-    pub fn take_decoder(&mut self) -> Decoder {
+    pub(crate) fn take_decoder(&mut self) -> Decoder {
         std::mem::replace(&mut self.decoder, Decoder::new(0))
     }
 
     /// Puts the decoder back.
-    pub fn give_decoder(&mut self, decoder: Decoder) {
+    pub(crate) fn give_decoder(&mut self, decoder: Decoder) {
         self.decoder = decoder;
     }
 
     /// Keeps input until the connection need not wait any more.
-    pub fn keep_backlog(&mut self, input: &[u8]) {
+    pub(crate) fn keep_backlog(&mut self, input: &[u8]) {
         self.backlog.extend_from_slice(input);
     }
 
     /// Whether input is kept that has to be handled before any other.
-    pub fn has_backlog(&self) -> bool {
+    pub(crate) fn has_backlog(&self) -> bool {
         !self.backlog.is_empty()
     }
 
     /// The input kept.
-    pub fn take_backlog(&mut self) -> Vec<u8> {
+    pub(crate) fn take_backlog(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.backlog)
     }
 
     /// Shuts the sending side down once the close frame is written. The peer's close or end
     /// follows.
-    pub fn shut_down(&mut self) -> io::Result<()> {
+    pub(crate) fn shut_down(&mut self) -> io::Result<()> {
         if self.sending == SendingSide::Shut {
             return Ok(());
         }

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use client_socket::ClientSocket;
-pub use decoder::{Decoder, Inbound, accept_key};
-pub use outbox::{Flushed, GapPolicy, Lost, Millis, Outbox, QueuedEvent, Source};
-pub use stream::Stream;
+pub(crate) use client_socket::ClientSocket;
+pub(crate) use decoder::{Decoder, Inbound, accept_key};
+pub(crate) use outbox::{Flushed, GapPolicy, Lost, Millis, Outbox, QueuedEvent, Source};
+pub(crate) use stream::Stream;
 
 use crate::group::{GroupName, GroupPattern};
 

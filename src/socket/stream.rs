@@ -16,7 +16,7 @@ use super::Settings;
 /// Reads and writes end with [`ErrorKind::WouldBlock`] when the socket has nothing or takes
 /// nothing. Readiness is edge-triggered: after an edge, read or write until then.
 #[derive(Debug)]
-pub enum Stream {
+pub(crate) enum Stream {
     /// TCP without encryption: behind a proxy, or in development.
     Tcp(mio::net::TcpStream),
 }
@@ -32,7 +32,7 @@ impl Stream {
     ///
     /// # Errors
     /// Those of `fcntl` and `setsockopt`; in practice the peer has already disconnected.
-    pub fn from_std(socket: std::net::TcpStream, settings: &Settings) -> io::Result<Self> {
+    pub(crate) fn from_std(socket: std::net::TcpStream, settings: &Settings) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let options = SockRef::from(&socket);
         options.set_tcp_nodelay(true)?;
@@ -45,22 +45,15 @@ impl Stream {
     ///
     /// Re-arming write interest for each backlog would cost a system call each time; an unneeded
     /// edge costs one check for an outbox.
-    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let both = Interest::READABLE | Interest::WRITABLE;
         match self {
             Self::Tcp(socket) => registry.register(socket, token, both),
         }
     }
 
-    /// Deregisters, before the stream is dropped or moves to another shard.
-    pub fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        match self {
-            Self::Tcp(socket) => registry.deregister(socket),
-        }
-    }
-
     /// Reads available bytes; 0 = the peer has ended its side.
-    pub fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         uninterrupted(|| match self {
             Self::Tcp(socket) => socket.read(buffer),
         })
@@ -70,7 +63,7 @@ impl Stream {
     ///
     /// A single slice is sent by `send`: `writev` also looks up the file and its position, a tenth
     /// of the cost of a small write (measured with perf).
-    pub fn try_write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(crate) fn try_write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         uninterrupted(|| match (&mut *self, slices) {
             (Self::Tcp(socket), [single]) => socket.write(single),
             (Self::Tcp(socket), several) => socket.write_vectored(several),
@@ -81,7 +74,7 @@ impl Stream {
     ///
     /// # Errors
     /// [`ErrorKind::NotConnected`] if the peer has ended first.
-    pub fn shut_down_write(&mut self) -> io::Result<()> {
+    pub(crate) fn shut_down_write(&mut self) -> io::Result<()> {
         match self {
             Self::Tcp(socket) => socket.shutdown(Shutdown::Write),
         }

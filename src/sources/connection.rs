@@ -5,7 +5,7 @@ use crate::channels::MailboxNames;
 use crate::layer::{KeyChanges, Layer, LayerError, RedisHandle};
 
 /// One more connection to Redis, and what it reports of writes to sources.
-pub struct SourceConnection {
+pub(crate) struct SourceConnection {
     pub(super) redis: RedisHandle,
     pub(super) changes: KeyChanges,
 }
@@ -15,7 +15,10 @@ impl SourceConnection {
     ///
     /// # Errors
     /// As [`Layer::start`]. Must be called within a runtime.
-    pub fn open(layer: &Layer, settings: &SourceSettings) -> Result<Option<Self>, LayerError> {
+    pub(crate) fn open(
+        layer: &Layer,
+        settings: &SourceSettings,
+    ) -> Result<Option<Self>, LayerError> {
         let Layer::Redis(redis) = layer else { return Ok(None) };
         let channels = &settings.channels;
         if !settings.ingress && !channels.core && !channels.pubsub {
@@ -29,7 +32,7 @@ impl SourceConnection {
     }
 
     /// For what else uses the connection.
-    pub fn redis(&self) -> &RedisHandle {
+    pub(crate) fn redis(&self) -> &RedisHandle {
         &self.redis
     }
 }

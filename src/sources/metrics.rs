@@ -30,7 +30,7 @@ label!(EntryFate = "fate" {
 
 /// The handles.
 #[derive(Debug)]
-pub struct SourceMetrics {
+pub(crate) struct SourceMetrics {
     /// Entries of durable sources.
     pub(super) entries: Counters<EntryFate>,
     /// Entries in all sources at the last look: how far draining is behind.
@@ -47,7 +47,7 @@ pub struct SourceMetrics {
 
 impl SourceMetrics {
     /// All of them, at zero.
-    pub fn new(metrics: &Metrics) -> Self {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
         let to = metrics.registry();
         Self {
             entries: to.counters("source_entries_total", "Entries of durable sources, by fate."),

@@ -40,18 +40,18 @@ use crate::channels::{Agreement, AgreementError, DjangoLayer, GroupRegistrar};
 use crate::layer::ScriptError;
 use crate::supervisor::Supervisor;
 use bounds::Bounds;
-pub use connection::SourceConnection;
+pub(crate) use connection::SourceConnection;
 use decoder::EntryDecoder;
 use drainer::{Drainer, LogLimits, Scripts};
 use health::DrainHealth;
-pub use metrics::SourceMetrics;
+pub(crate) use metrics::SourceMetrics;
 use probe::Probe;
-pub use settings::SourceSettings;
+pub(crate) use settings::SourceSettings;
 use source::SourceList;
 
 /// Drains the sources of one instance. Clones share it; draining ends with the last one.
 #[derive(Clone)]
-pub struct Sources(Arc<Shared>);
+pub(crate) struct Sources(Arc<Shared>);
 
 struct Shared {
     registrar: GroupRegistrar,
@@ -64,7 +64,7 @@ struct Shared {
 
 impl Sources {
     /// Starts draining over `connection`, once the cluster agrees. Must be called within a runtime.
-    pub fn start(
+    pub(crate) fn start(
         settings: &SourceSettings,
         connection: SourceConnection,
         django: &DjangoLayer,
@@ -90,20 +90,20 @@ impl Sources {
     }
 
     /// Stops draining: later entries are for other instances, or for the next start.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.0.health.stop();
     }
 
     /// Whether events reach groups from every source: entries are drained and groups are
     /// registered. Also updates the metric.
-    pub fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         let draining = self.0.health.is_draining() && self.0.registrar.is_complete();
         self.0.metrics.draining.set(if draining { 1.0 } else { 0.0 });
         draining
     }
 
     /// Waits until this instance turns out to be incompatible with the cluster, if ever.
-    pub async fn disagreement(&self) -> AgreementError {
+    pub(crate) async fn disagreement(&self) -> AgreementError {
         let mut known = self.0.disagreement.clone();
         let found = known.wait_for(Option::is_some).await.map(|found| (*found).clone());
         match found {

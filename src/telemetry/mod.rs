@@ -14,11 +14,9 @@ mod requests;
 #[cfg(test)]
 mod tests;
 
-pub use ::metrics::{Counter, Gauge};
-pub use family::{Counters, Gauges, Histograms, Label};
+pub(crate) use ::metrics::{Counter, Gauge};
+pub(crate) use family::{Counters, Gauges, Histograms, Label};
 pub(crate) use family::{GaugeGuard, label};
-pub use histogram::Histogram;
-pub use log::{LogError, LogFormat, LogGuard, LogSettings};
+pub(crate) use log::{LogFormat, LogSettings};
 pub(crate) use log_limit::LogLimit;
-pub use metrics::{LayerMetrics, Metrics, ShardMetrics};
-pub use registry::MetricRegistry;
+pub(crate) use metrics::{Metrics, ShardMetrics};

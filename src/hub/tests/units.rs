@@ -7,12 +7,13 @@ use super::fixture::{group, identity, instance};
 use super::peer::pair;
 use crate::event::{ConnectionId, Except, Publication, PublicationId, Target};
 use crate::hub::registry::{Registry, ShardSet};
+use crate::hub::request::Cause;
 use crate::hub::shard::{ClosedUsers, REMEMBERED};
 use crate::hub::store::{
     Connection, Connections, FrameBudget, FrameChain, Groups, Request, RequestQueue, Turn,
     request_channels,
 };
-use crate::hub::{Cause, Join, MembershipRequest, Send};
+use crate::hub::{Join, MembershipRequest, Send};
 use crate::protocol::{Encoding, Shape};
 use crate::socket::{ClientSocket, GapPolicy, Limits, Settings};
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// What a client sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Inbound<'a> {
+pub(crate) enum Inbound<'a> {
     /// A complete text message. Borrowed from the input unless it was fragmented.
     Text(Cow<'a, str>),
     /// A ping, whose payload of at most 125 bytes the pong has to repeat.

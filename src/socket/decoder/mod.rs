@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpC
 use crate::frame::MAX_CONTROL_PAYLOAD;
 use crate::protocol::Disconnect;
 
-pub use inbound::Inbound;
+pub(crate) use inbound::Inbound;
 use payload::{Payload, PayloadKind};
 
 /// Longest frame header: two bytes, a 64-bit length, a mask (RFC 6455 section 5.2).
@@ -39,7 +39,7 @@ const MAX_FRAGMENTS: u16 = 256;
 /// `max_message` bytes of text and 125 of a control frame that came between its fragments. The
 /// default accepts no text: it replaces a decoder that is taken out while its messages are handled.
 #[derive(Debug, Default)]
-pub struct Decoder {
+pub(crate) struct Decoder {
     max_message: usize,
     partial: Option<Box<Partial>>,
     /// After a close or a violation, when the framing cannot be trusted any more.
@@ -64,7 +64,7 @@ struct Partial {
 
 impl Decoder {
     /// A decoder for messages of at most `max_message` bytes, all fragments together.
-    pub fn new(max_message: usize) -> Self {
+    pub(crate) fn new(max_message: usize) -> Self {
         Self { max_message, partial: None, ended: false }
     }
 
@@ -76,7 +76,7 @@ impl Decoder {
     /// # Errors
     /// [`Disconnect::BAD_FRAME`] for what RFC 6455 forbids a client, and for binary messages;
     /// [`Disconnect::TOO_LARGE`] as soon as a header announces more than the limits.
-    pub fn decode<'a>(
+    pub(crate) fn decode<'a>(
         &mut self,
         input: &mut &'a mut [u8],
     ) -> Result<Option<Inbound<'a>>, Disconnect> {
@@ -260,6 +260,6 @@ impl Decoder {
 /// The `Sec-WebSocket-Accept` that answers a `Sec-WebSocket-Key` (RFC 6455 section 4.2.2).
 ///
 /// For the handshake, which `server` answers itself.
-pub fn accept_key(request_key: &[u8]) -> String {
+pub(crate) fn accept_key(request_key: &[u8]) -> String {
     derive_accept_key(request_key)
 }

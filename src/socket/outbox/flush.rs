@@ -18,7 +18,7 @@ const BATCH_BYTES: usize = 256 * 1024;
 
 /// The outcome of a flush.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Flushed {
+pub(crate) struct Flushed {
     /// Events written completely, without answers and gaps.
     pub events: u64,
     /// Gaps written completely.
@@ -40,7 +40,7 @@ impl Outbox {
     /// # Errors
     /// Those of `write`, except that it would block; [`ErrorKind::WriteZero`] if it takes
     /// nothing without an error. Expired events stay in [`Outbox::backlog`] then.
-    pub fn flush(
+    pub(crate) fn flush(
         &mut self,
         now: Millis,
         mut render: impl FnMut(Source, &Notice) -> Frame,

@@ -21,11 +21,11 @@ use crate::protocol::outbound::{Gap, GapReason, Notice};
 
 use super::{Limits, Overflow};
 
-pub use flush::Flushed;
+pub(crate) use flush::Flushed;
 use gap::{Mark, gap_of};
 use list::NodeKey;
 use queue::{OutboxItem, Queue};
-pub use queued_event::{Millis, QueuedEvent, Source};
+pub(crate) use queued_event::{Millis, QueuedEvent, Source};
 
 /// The most queued answers and gap marks.
 ///
@@ -35,7 +35,7 @@ const LANE: usize = 64;
 
 /// How losses are handled, by protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GapPolicy {
+pub(crate) enum GapPolicy {
     /// The client is sent a `gap` at the place of the loss: `groupcast.v1.json`.
     Notify,
     /// They are only counted: the plain protocol has no frame for them.
@@ -44,7 +44,7 @@ pub enum GapPolicy {
 
 /// Events lost by one push, all of the pushed source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Lost {
+pub(crate) struct Lost {
     /// By [`Limits::capacity`].
     pub capacity: u32,
     /// By the byte limit of the outbox.
@@ -53,7 +53,7 @@ pub struct Lost {
 
 /// The queue of one connection.
 #[derive(Debug)]
-pub struct Outbox {
+pub(crate) struct Outbox {
     /// Partly written: must be finished before anything else, is never dropped.
     head: Option<Head>,
     answers: VecDeque<Frame>,
@@ -91,7 +91,7 @@ impl Outbox {
     ///
     /// Answers have a separate byte limit: otherwise the next answer would close a connection whose
     /// feed has filled the outbox.
-    pub fn new(max_bytes: usize, gaps: GapPolicy) -> Self {
+    pub(crate) fn new(max_bytes: usize, gaps: GapPolicy) -> Self {
         Self {
             head: None,
             answers: VecDeque::new(),
@@ -106,7 +106,7 @@ impl Outbox {
     /// Takes over an event's frame, of which the first `written` bytes were written.
     ///
     /// For a new outbox after a partial direct write; no other frame may be partly written.
-    pub fn put_back(&mut self, frame: Frame, written: usize) {
+    pub(crate) fn put_back(&mut self, frame: Frame, written: usize) {
         debug_assert!(self.head.is_none(), "two frames partly written");
         debug_assert!(written < frame.len(), "nothing left of the frame");
         self.head = Some(Head { frame, written, kind: FrameKind::Event });
@@ -120,7 +120,7 @@ impl Outbox {
     /// # Errors
     /// [`Disconnect::SLOW`] by [`Overflow::Close`], or if a new mark finds the lane full.
     /// Only [`Outbox::finish`] may be called then.
-    pub fn push(
+    pub(crate) fn push(
         &mut self,
         source: Source,
         event: QueuedEvent,
@@ -158,7 +158,7 @@ impl Outbox {
     ///
     /// # Errors
     /// [`Disconnect::SLOW`] if it takes a new mark and the lane is full.
-    pub fn mark(&mut self, source: Source, gap: Gap) -> Result<(), Disconnect> {
+    pub(crate) fn mark(&mut self, source: Source, gap: Gap) -> Result<(), Disconnect> {
         if self.gaps == GapPolicy::Count {
             return Ok(());
         }
@@ -170,7 +170,7 @@ impl Outbox {
     ///
     /// If it needs a new mark and the lane is full, the mark is omitted, and the client takes the
     /// skipped offset for a gap. Closing the connection would be worse.
-    pub fn mark_position(&mut self, source: Source, position: Position) {
+    pub(crate) fn mark_position(&mut self, source: Source, position: Position) {
         if self.gaps == GapPolicy::Notify {
             let _ = self.merge_or_push(source, Notice::Position(position));
         }
@@ -190,7 +190,7 @@ impl Outbox {
     ///
     /// # Errors
     /// [`Disconnect::SLOW`] if 64 answers and marks are queued, or `max_bytes` of answers.
-    pub fn push_answer(&mut self, frame: Frame) -> Result<(), Disconnect> {
+    pub(crate) fn push_answer(&mut self, frame: Frame) -> Result<(), Disconnect> {
         self.check_lane()?;
         // Checked before the frame is counted: a single large answer is always accepted.
         if self.answer_bytes >= self.max_bytes {
@@ -205,42 +205,37 @@ impl Outbox {
     /// `left`.
     ///
     /// Returns how many.
-    pub fn forget(&mut self, source: Source) -> u32 {
+    pub(crate) fn forget(&mut self, source: Source) -> u32 {
         self.queue.forget(source)
     }
 
     /// Replaces everything queued by `frame`, the close: nothing may follow it.
-    pub fn finish(&mut self, frame: Frame) {
+    pub(crate) fn finish(&mut self, frame: Frame) {
         self.queue = Queue::default();
         self.answers.clear();
         self.answer_bytes = frame.len();
         self.answers.push_back(frame);
     }
 
-    /// Queued events of `source`.
-    pub fn waiting(&self, source: Source) -> u32 {
-        self.queue.waiting(source)
-    }
-
     /// The events lost if the connection ends now, by source; a source may occur several times.
     ///
     /// Without a partly written one, which the peer may still receive.
-    pub fn backlog(&self) -> impl Iterator<Item = (Source, u32)> {
+    pub(crate) fn backlog(&self) -> impl Iterator<Item = (Source, u32)> {
         self.queue.backlog().chain(self.expired.iter().copied())
     }
 
     /// Frames to be written: events, answers, marks, and one partly written.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         usize::from(self.head.is_some()) + self.answers.len() + self.queue.len()
     }
 
     /// Bytes of queued frames, without marks.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.head_bytes() + self.answer_bytes + self.queue.bytes()
     }
 
     /// Whether there is nothing to write: the connection drops the outbox then.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 

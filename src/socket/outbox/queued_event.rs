@@ -5,20 +5,20 @@ use crate::frame::Frame;
 
 /// The group of a frame, in the shard's own numbering.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Source(pub u64);
+pub(crate) struct Source(pub u64);
 
 impl Source {
     /// Frames for a user, a connection or all: a further source, counted separately.
-    pub const NONE: Self = Self(u64::MAX);
+    pub(crate) const NONE: Self = Self(u64::MAX);
 }
 
 /// Milliseconds on a shard's monotonic clock, read once per turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Millis(pub u64);
+pub(crate) struct Millis(pub u64);
 
 /// An event's frame, to be queued.
 #[derive(Debug, Clone)]
-pub struct QueuedEvent {
+pub(crate) struct QueuedEvent {
     /// The bytes, shared with all other receivers.
     pub frame: Frame,
     /// When it expires.

@@ -108,7 +108,7 @@ fn drop_oldest_leaves_one_gap_in_place_of_the_events() {
         let lost = outbox.push(A, entry_at(&n.to_string(), "e", n), &three).unwrap();
         assert_eq!(lost, Lost { capacity: u32::from(n > 3), bytes: 0 });
     }
-    assert_eq!(outbox.waiting(A), 3);
+    assert_eq!(outbox.queue.waiting(A), 3);
     assert_eq!(drain(&mut outbox, START), "<1 slow 2 e:1-2> 3 4 5");
 }
 
@@ -129,7 +129,7 @@ fn the_close_policy_drops_nothing_before_it_closes() {
     let one = limits(1, Overflow::Close);
     outbox.push(A, entry("a"), &one).unwrap();
     assert_eq!(outbox.push(A, entry("b"), &one), Err(Disconnect::SLOW));
-    assert_eq!(outbox.waiting(A), 1);
+    assert_eq!(outbox.queue.waiting(A), 1);
 }
 
 #[test]

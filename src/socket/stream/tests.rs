@@ -79,5 +79,4 @@ fn reports_the_end_of_either_direction() {
     drop(peer);
     wait_until(&mut poll, |event| event.is_read_closed());
     assert_eq!(stream.try_read(&mut buffer).unwrap(), 0);
-    stream.deregister(poll.registry()).unwrap();
 }

@@ -178,7 +178,7 @@ impl Life {
         let account = &mut self.accounts[source];
         account.pushed += 1;
         account.lost += u64::from(lost.capacity + lost.bytes);
-        assert!(self.outbox.waiting(SOURCES[source]) <= limits.capacity);
+        assert!(self.outbox.queue.waiting(SOURCES[source]) <= limits.capacity);
         Ok(())
     }
 
