@@ -2,14 +2,14 @@
 //!
 //! # One message, from `POST` to socket
 //!
-//! 1. [`api`]: `send::to_group` checks the key, the name and the event of a `POST`.
-//! 2. [`publish`]: `Publisher::publish` bounds, deduplicates and numbers it, and asks the layer.
-//! 3. [`layer`]: `Layer::publish` carries it to every instance that wants the group.
-//! 4. [`coordinator`]: `dispatch` takes what the layer delivers, in order.
-//! 5. [`hub`]: `Hub::post` posts it to the shards that have members.
-//! 6. [`hub`]: `Delivery::fan_out` frames it once and links every receiver to the frame.
-//! 7. [`hub`]: `Delivery::write_out` writes each socket once; what a socket does not take waits in
-//!    the bounded outbox of its [`socket`].
+//! 1. `api`: `send::to_group` checks the key, the name and the event of a `POST`.
+//! 2. `publish`: `Publisher::publish` bounds, deduplicates and numbers it, and asks the layer.
+//! 3. `layer`: `Layer::publish` carries it to every instance that wants the group.
+//! 4. `coordinator`: `dispatch` takes what the layer delivers, in order.
+//! 5. `hub`: `Hub::post` posts it to the shards that have members.
+//! 6. `hub`: `Delivery::fan_out` frames it once and links every receiver to the frame.
+//! 7. `hub`: `Delivery::write_out` writes each socket once; what a socket does not take waits in
+//!    the bounded outbox of its `socket`.
 //!
 //! `app` starts, supervises and stops all of it. `ARCHITECTURE.md` has the other walks, the rooms
 //! and what each of them must never know.

@@ -58,7 +58,7 @@ pub struct Config {
     pub identity: identity::Settings,
     /// Level and form of logs.
     pub log: telemetry::LogSettings,
-    /// Shapes of events on plain connections; [`server::Route::shape`] is an index into it. The
+    /// Shapes of events on plain connections; `server::Route::shape` is an index into it. The
     /// first leaves events unchanged; equal shapes are one, since each costs a frame per
     /// publication.
     pub shapes: Vec<Shape>,

@@ -46,7 +46,7 @@ pub(super) const ROOMS: [&str; 32] = [
 const APART: [(&str, &str); 3] = [("layer", "hub"), ("layer", "socket"), ("layer", "identity")];
 
 /// Words that the code of a room must not have, in whatever case.
-const WORDS: [(&str, &[&str]); 2] = [("layer", &DJANGO), ("hub", &DJANGO)];
+const WORDS: [(&str, &[&str]); 3] = [("hub", &DJANGO), ("layer", &DJANGO), ("socket", &DJANGO)];
 
 /// Words of one kind of user, which other rooms translate.
 const DJANGO: [&str; 4] = ["django", "channels_redis", "asgi", "celery"];
