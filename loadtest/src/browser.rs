@@ -16,11 +16,11 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use crate::clients::Crowd;
+use crate::clients::Recorder;
 use crate::event::Stamp;
 use crate::gateway::PATH;
 
-/// Bytes read at once: ten thousand browsers have a buffer each.
+/// Bytes of one read: ten thousand browsers have a buffer each.
 const READ_BUFFER: usize = 4096;
 
 /// Receive buffer of browsers that stop reading: what sockets have before the kernel enlarges it,
@@ -60,7 +60,7 @@ impl Browser {
     /// number do not read.
     pub async fn receive(
         mut self,
-        crowd: &Crowd,
+        recorder: &Recorder,
         mut stalled: watch::Receiver<usize>,
     ) -> io::Result<()> {
         loop {
@@ -80,8 +80,8 @@ impl Browser {
                 },
             };
             match Stamp::find(message.as_bytes()) {
-                Some(stamp) => crowd.event(self.index, stamp, &message, Instant::now()),
-                None => self.handle(crowd, &message).await?,
+                Some(stamp) => recorder.event(self.index, stamp, &message, Instant::now()),
+                None => self.handle(recorder, &message).await?,
             }
         }
     }
@@ -100,12 +100,12 @@ impl Browser {
     }
 
     /// Anything but a measured event: rare, so it may be parsed in full.
-    async fn handle(&mut self, crowd: &Crowd, message: &str) -> io::Result<()> {
+    async fn handle(&mut self, recorder: &Recorder, message: &str) -> io::Result<()> {
         let message: Value = serde_json::from_str(message)?;
         match message["type"].as_str() {
             Some("ping") => self.send(r#"{"type":"pong"}"#.to_owned()).await,
             Some("gap") => {
-                crowd.gap(self.index, message["lost"].as_u64().unwrap_or(0));
+                recorder.gap(self.index, message["lost"].as_u64().unwrap_or(0));
                 Ok(())
             }
             Some("error") => Err(io::Error::other(format!("the gateway answers {message}"))),

@@ -23,7 +23,7 @@ use crate::stats::Latencies;
 /// How long nothing may arrive before what is missing counts as lost.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// Handshakes under way at once: below the gateway's own bound and any listen queue.
+/// Concurrent handshakes: below the gateway's own limit and any listen queue.
 const CONNECTING: usize = 128;
 
 /// Browsers of one gateway: their numbers, and the length of their tokens.
@@ -35,15 +35,15 @@ pub struct Plan {
 
 /// Handle on the browsers. Dropped, it closes every connection.
 pub struct Clients {
-    crowd: Arc<Crowd>,
+    recorder: Arc<Recorder>,
     /// Browsers below this index do not read; without a sender the thread ends.
     stalled: Option<watch::Sender<usize>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
-/// What all browsers have received.
+/// Records what all browsers have received.
 #[derive(Default)]
-pub struct Crowd {
+pub struct Recorder {
     delivered: AtomicU64,
     state: Mutex<State>,
 }
@@ -64,7 +64,7 @@ struct State {
     template: Option<String>,
 }
 
-impl Crowd {
+impl Recorder {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -93,19 +93,19 @@ impl Clients {
     /// One that fails, fails the run.
     pub fn connect(address: SocketAddr, plan: Plan) -> io::Result<Self> {
         let count = plan.numbers.len();
-        let crowd = Arc::new(Crowd::default());
-        crowd.state().accounts.resize(count, Account::default());
+        let recorder = Arc::new(Recorder::default());
+        recorder.state().accounts.resize(count, Account::default());
         let (stalled, watched) = watch::channel(0);
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = thread::Builder::new().name("browsers".into()).spawn({
-            let crowd = Arc::clone(&crowd);
-            move || runtime.block_on(serve(address, plan, &crowd, watched))
+            let recorder = Arc::clone(&recorder);
+            move || runtime.block_on(serve(address, plan, &recorder, watched))
         })?;
-        let clients = Self { crowd, stalled: Some(stalled), thread: Some(thread) };
+        let clients = Self { recorder, stalled: Some(stalled), thread: Some(thread) };
         let deadline = Instant::now() + Duration::from_secs(20 + count as u64 / 200);
         loop {
             clients.accounts()?;
-            let members = clients.crowd.state().members;
+            let members = clients.recorder.state().members;
             if members == count {
                 return Ok(clients);
             }
@@ -119,7 +119,7 @@ impl Clients {
     }
 
     pub fn delivered(&self) -> u64 {
-        self.crowd.delivered.load(Ordering::Relaxed)
+        self.recorder.delivered.load(Ordering::Relaxed)
     }
 
     /// The browsers below index `count` stop reading, all others read.
@@ -131,19 +131,19 @@ impl Clients {
 
     /// Samples the latencies of the browsers in `range`, and of no other, from now on.
     pub fn sample(&self, range: ops::Range<usize>) {
-        let mut state = self.crowd.state();
+        let mut state = self.recorder.state();
         state.samples.clear();
         state.sampled = range;
     }
 
     /// Takes the latencies sampled since.
     pub fn latencies(&self) -> Latencies {
-        Latencies::new(std::mem::take(&mut self.crowd.state().samples))
+        Latencies::new(std::mem::take(&mut self.recorder.state().samples))
     }
 
     /// The accounts of all browsers, by index; an error if one has lost its connection.
     pub fn accounts(&self) -> io::Result<Vec<Account>> {
-        let state = self.crowd.state();
+        let state = self.recorder.state();
         match state.faults.first() {
             None => Ok(state.accounts.clone()),
             Some(fault) => {
@@ -174,7 +174,7 @@ impl Clients {
 
     /// The first message with an event that any browser received.
     pub fn template(&self) -> Option<String> {
-        self.crowd.state().template.clone()
+        self.recorder.state().template.clone()
     }
 }
 
@@ -191,23 +191,24 @@ impl Drop for Clients {
 async fn serve(
     address: SocketAddr,
     plan: Plan,
-    crowd: &Arc<Crowd>,
+    recorder: &Arc<Recorder>,
     mut stalled: watch::Receiver<usize>,
 ) {
     let places = Arc::new(Semaphore::new(CONNECTING));
     for (index, number) in plan.numbers.enumerate() {
-        let (crowd, places, stalled) = (Arc::clone(crowd), Arc::clone(&places), stalled.clone());
-        let run = async move |crowd: &Crowd| {
+        let (recorder, places, stalled) =
+            (Arc::clone(recorder), Arc::clone(&places), stalled.clone());
+        let run = async move |recorder: &Recorder| {
             let place = places.acquire_owned().await.map_err(io::Error::other)?;
             let token = gateway::token(&gateway::browser(number), plan.token_bytes)?;
             let browser = Browser::connect(index, address, token).await?;
-            crowd.state().members += 1;
+            recorder.state().members += 1;
             drop(place);
-            browser.receive(crowd, stalled).await
+            browser.receive(recorder, stalled).await
         };
         tokio::spawn(async move {
-            if let Err(fault) = run(&crowd).await {
-                crowd.state().faults.push(fault.to_string());
+            if let Err(fault) = run(&recorder).await {
+                recorder.state().faults.push(fault.to_string());
             }
         });
     }

@@ -1,4 +1,4 @@
-//! Gateways over one Redis, their browsers each in a group of its own, and the account of them all.
+//! Gateways over one Redis, with browsers that each have their own group, and their joint account.
 
 use std::io;
 use std::thread;

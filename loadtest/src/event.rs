@@ -42,7 +42,7 @@ impl Stamp {
         format!(r#"{HEAD}{}","pad":"{pad}"}}"#, self.digits())
     }
 
-    /// Number and moment as they stand in an event.
+    /// Number and time, as written in an event.
     fn digits(&self) -> String {
         format!("{:010}{AT}{:016}", self.seq, self.due)
     }

@@ -1,4 +1,4 @@
-//! The gateway under measurement: a child process with a configuration of its own.
+//! The gateway under measurement: a child process with its own configuration.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader};
@@ -28,7 +28,7 @@ const SECRET: &str = "only-for-measuring:nothing-is-kept-by-this-secret";
 /// Life of a token: longer than any run.
 const TOKEN_SECONDS: u64 = 6 * 3600;
 
-/// Time to become ready in, and to stop in once every browser is gone.
+/// The longest time to become ready, and to stop once every browser has disconnected.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The program, and the part of its configuration that a scenario chooses.
@@ -161,7 +161,7 @@ pub fn default_program() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/groupcast")
 }
 
-/// The group of its own that browser `index` is in.
+/// The private group of browser `index`.
 pub fn private_group(index: usize) -> String {
     format!("usuario_{}", browser(index))
 }
@@ -209,12 +209,12 @@ format = "json"
     )
 }
 
-/// Reads stdout up to the line with the addresses; what follows is read away by a thread.
+/// Reads stdout up to the line with the addresses; a thread discards the rest.
 fn listening(child: &mut Child) -> io::Result<Listening> {
     let stdout = child.stdout.take().ok_or_else(|| io::Error::other("no stdout"))?;
     let mut lines = BufReader::new(stdout).lines();
     let first =
-        lines.next().unwrap_or_else(|| Err(io::Error::other("the gateway ended at once")))?;
+        lines.next().unwrap_or_else(|| Err(io::Error::other("the gateway ended immediately")))?;
     let listening = serde_json::from_str(&first)
         .map_err(|e| io::Error::other(format!("first line of its log: {first}: {e}")))?;
     thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! One line on stderr that says what is being done, on terminals overwritten in place.
+//! A progress line on stderr, overwritten in place on terminals.
 
 use std::io::{self, IsTerminal, Write, stderr};
 use std::sync::Mutex;

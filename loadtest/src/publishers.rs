@@ -1,4 +1,4 @@
-//! Ways to publish, and threads that publish by them to groups of their own and keep count.
+//! Ways to publish, and threads that publish to their own groups and count.
 
 use std::io;
 use std::thread;
@@ -40,7 +40,7 @@ pub struct Publishers {
 pub struct Sending {
     /// Events that were taken.
     pub taken: u64,
-    /// group_sends whose mailbox was full: lost, as with the library, whose caller isn't told.
+    /// group_sends whose mailbox was full: lost, as with the library, whose caller does not notice.
     pub full: u64,
     /// CPU time of the publishers, seconds.
     pub cpu: f64,

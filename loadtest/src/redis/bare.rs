@@ -1,4 +1,4 @@
-//! The control of draining: mailboxes emptied by blocking pops, their content thrown away.
+//! The control of draining: empties mailboxes by blocking pops and discards their content.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use crate::publishers::now;
 /// Mailboxes, as many as gateways share by default.
 const MAILBOXES: usize = 64;
 
-/// A thread that pops. What it takes is counted and gone: no order, no fence, no publication. It
+/// A thread that pops. Messages are counted and discarded: no order, no fence, no publication. It
 /// ends when the value is dropped.
 pub struct BareDrain {
     taken: Arc<AtomicU64>,

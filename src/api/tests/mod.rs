@@ -1,6 +1,6 @@
-//! The whole router over a real publisher, memory layer and hub.
+//! The complete router over a real publisher, memory layer and hub.
 //!
-//! Whatever a test asks, the answer is held to the API's own description of itself.
+//! Every response is checked against the API's own description.
 
 mod batch;
 mod bounds;
@@ -32,7 +32,7 @@ use crate::telemetry::Metrics;
 
 /// May do everything.
 const SHOP: &str = "shop-shop-shop-shop";
-/// May do everything with `pedido.*`, and send to nobody else.
+/// May do everything with `pedido.*`, but not send to users.
 const ORDERS: &str = "orders-orders-orders";
 /// May look at `pedido.*`.
 const AUDIT: &str = "audit-audit-audit";
@@ -52,7 +52,7 @@ struct Answer {
     json: Value,
 }
 
-/// A gateway with the default bounds, whose groups `pedido.42` and `sala_1` have a taker.
+/// A gateway with the default bounds, whose groups `pedido.42` and `sala_1` have a subscriber.
 async fn gateway() -> Gateway {
     gateway_with(publish::Settings { publish_timeout: LONG, ..Default::default() }, LONG).await
 }
@@ -209,7 +209,7 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     serde_json::from_str(&json).expect("JSON")
 });
 
-/// What the description says of a request.
+/// The description of a request.
 fn operation(method: &str, path: &str) -> Option<&'static Value> {
     let paths = DOCUMENT["paths"].as_object().expect("paths");
     let fits = |template: &str| {

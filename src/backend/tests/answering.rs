@@ -1,4 +1,4 @@
-//! What the answers to calls mean.
+//! Parsing of answers to calls.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use super::settings;
 use crate::hub::CallFailure;
 use crate::identity::{self, HookClaims, Verifier};
 
-/// The word on the user of these tests.
+/// The identity of the user of these tests.
 pub(super) fn identity() -> identity::Identity {
     let claims = json!({ "empresa": "acme", "nivel": 3 });
     Verifier::new(&identity::Settings::default())
@@ -24,7 +24,7 @@ pub(super) fn identity() -> identity::Identity {
 }
 
 async fn outcome(status: u16, json: bool, body: &'static str) -> Result<CallReply, CallError> {
-    let server = Server::saying(status, json, body).await;
+    let server = Server::answering(status, json, body).await;
     let calls = Calls::new(&settings(&server.url)).unwrap().unwrap();
     let identity = identity();
     calls
@@ -76,9 +76,9 @@ async fn a_refusal_has_the_back_ends_message_or_one_for_its_status() {
     let error = outcome(409, true, words).await.unwrap_err();
     assert_eq!((&*error.code, error.retry), ("ya_leida", false));
     assert_eq!(error.message, "La notificación ya estaba leída");
-    assert_eq!(error.cause, None, "a no is nobody's fault");
+    assert_eq!(error.cause, None, "a refusal is no failure");
     let error = outcome(403, true, r#"{"code":"Sin Permiso","message":7}"#).await.unwrap_err();
-    assert_eq!(&*error.code, "forbidden", "a code is a word");
+    assert_eq!(&*error.code, "forbidden", "an invalid code is replaced");
     let error = outcome(403, false, "<p>CSRF verification failed</p>").await.unwrap_err();
     assert!(error.cause.unwrap().contains("csrf_exempt"));
 }

@@ -1,4 +1,4 @@
-//! How the back end is asked: what is sent, how long is waited, when again.
+//! Requests of calls: content, timeouts, retries.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use super::super::sign::{Signed, Signer};
 use super::super::{CallError, CallReply, CallRequest, Calls, Settings};
 use super::answering::identity;
-use super::server::{Server, says};
+use super::server::{Server, response};
 use super::settings;
 use crate::hub::CallFailure;
 
@@ -33,7 +33,7 @@ async fn ask(settings: &Settings, key: Option<&str>) -> Result<CallReply, CallEr
 
 #[tokio::test]
 async fn a_call_carries_its_caller_and_is_signed() {
-    let server = Server::saying(204, true, "").await;
+    let server = Server::answering(204, true, "").await;
     let headers = vec![("X-Forwarded-Proto".to_owned(), "https".to_owned())];
     let settings = Settings { headers, host: "tienda.example".to_owned(), ..settings(&server.url) };
     ask(&settings, Some("k-1")).await.unwrap();
@@ -119,14 +119,14 @@ async fn distinguishes_an_unreachable_back_end_from_a_slow_one() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let short = Duration::from_millis(50);
-    // The kernel completes the handshake; nobody answers.
+    // The kernel completes the handshake, but there is no answer.
     let slow = ask(&Settings { timeout: short, ..settings(&url) }, Some("k")).await.unwrap_err();
     assert_eq!((&*slow.code, slow.retry, slow.failure), ("timeout", true, CallFailure::Timeout));
     drop(listener);
     let gone = ask(&settings(&url), None).await.unwrap_err();
     assert_eq!((&*gone.code, gone.retry), ("unavailable", true));
     assert_eq!(gone.failure, CallFailure::Unreachable);
-    assert!(gone.cause.unwrap().contains("refused"), "the system's word is told");
+    assert!(gone.cause.unwrap().contains("refused"), "it has the system's error");
 }
 
 #[tokio::test]
@@ -154,14 +154,14 @@ async fn repeats_only_a_call_with_a_key_and_only_once() {
 
 #[tokio::test]
 async fn does_not_repeat_a_refused_call() {
-    let server = Server::saying(503, true, "{}").await;
+    let server = Server::answering(503, true, "{}").await;
     ask(&settings(&server.url), Some("k-1")).await.unwrap_err();
     assert_eq!(server.asked().len(), 1);
 }
 
 #[tokio::test]
 async fn cuts_off_an_answer_without_end() {
-    let long = || std::future::ready(says(200, true, "x".repeat(64 * 1024 + 1)));
+    let long = || std::future::ready(response(200, true, "x".repeat(64 * 1024 + 1)));
     let server = Server::start(move |_| long()).await;
     let error = ask(&settings(&server.url), None).await.unwrap_err();
     assert_eq!(error.failure, CallFailure::BadAnswer);
@@ -170,7 +170,7 @@ async fn cuts_off_an_answer_without_end() {
 
 #[tokio::test]
 async fn refuses_a_key_that_no_header_can_carry_without_sending() {
-    let server = Server::saying(204, true, "").await;
+    let server = Server::answering(204, true, "").await;
     for key in ["", "a b", "ñ", &"x".repeat(256)] {
         let error = ask(&settings(&server.url), Some(key)).await.unwrap_err();
         assert_eq!(&*error.code, "bad_request");

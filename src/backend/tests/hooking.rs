@@ -1,4 +1,4 @@
-//! The hook: what a visitor is, what answers mean, how seldom is asked.
+//! The connect hook: requests, verdicts, caching.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,7 +7,7 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 
 use super::super::{Hook, HookRequest, HookVerdict, Settings, ask_hook_once};
-use super::server::{Server, says};
+use super::server::{Server, response};
 use super::settings;
 use crate::event::ConnectionId;
 use crate::identity::{self, NEVER, Verifier};
@@ -41,9 +41,9 @@ fn hook(settings: &Settings) -> Hook {
     Hook::new(settings, Arc::new(verifier()), None, &Metrics::new()).unwrap().unwrap()
 }
 
-/// What the hook says of one visitor, where it answers like this.
-async fn word(status: u16, json: bool, body: &'static str) -> HookVerdict {
-    let server = Server::saying(status, json, body).await;
+/// The verdict on a visitor if the hook answers like this.
+async fn verdict(status: u16, json: bool, body: &'static str) -> HookVerdict {
+    let server = Server::answering(status, json, body).await;
     hook(&settings(&server.url)).ask(&visitor("sessionid=7"), connection(1), None).await
 }
 
@@ -53,7 +53,7 @@ fn now() -> u64 {
 
 #[tokio::test]
 async fn joins_cookie_lines_and_encodes_parameters() {
-    let server = Server::saying(200, true, r#"{"sub":"7"}"#).await;
+    let server = Server::answering(200, true, r#"{"sub":"7"}"#).await;
     let headers = headers(&[("cookie", "a=1"), ("cookie", "b=2"), ("user-agent", "N/1")]);
     let parameters = [("sala".to_owned(), "a+b&ñ".to_owned()), ("n".to_owned(), "1".to_owned())];
     let peer = Some("2001:db8::7".parse().unwrap());
@@ -77,7 +77,7 @@ async fn joins_cookie_lines_and_encodes_parameters() {
 
 #[tokio::test]
 async fn a_client_cannot_hide_a_proxys_forwarding_lines_behind_its_own() {
-    let server = Server::saying(200, true, r#"{"sub":"7"}"#).await;
+    let server = Server::answering(200, true, r#"{"sub":"7"}"#).await;
     let headers = headers(&[
         ("x-forwarded-for", "192.0.2.1"),
         ("x-forwarded-proto", "https"),
@@ -95,7 +95,7 @@ async fn a_client_cannot_hide_a_proxys_forwarding_lines_behind_its_own() {
 async fn an_answer_gives_identity_and_lifetime() {
     let body = r#"{"sub":"7","groups":["usuario_7"],"claims":{"empresa":"acme"},"expires_in":100,
         "session":"s-1","welcome":{"type":"hola"},"otra":1}"#;
-    let HookVerdict::Accepted(accepted) = word(200, true, body).await else {
+    let HookVerdict::Accepted(accepted) = verdict(200, true, body).await else {
         panic!("it was accepted")
     };
     let left = accepted.identity.expires_at - now();
@@ -109,7 +109,7 @@ async fn an_answer_gives_identity_and_lifetime() {
         (1..100).map(|n| accepted.ask_at(connection(n))).collect();
     assert!(moments.len() > 3, "{moments:?}");
 
-    let HookVerdict::Accepted(lasting) = word(200, true, r#"{"sub":"7"}"#).await else {
+    let HookVerdict::Accepted(lasting) = verdict(200, true, r#"{"sub":"7"}"#).await else {
         panic!("accepted")
     };
     assert_eq!(lasting.identity.expires_at, NEVER);
@@ -119,9 +119,12 @@ async fn an_answer_gives_identity_and_lifetime() {
 
 #[tokio::test]
 async fn a_failed_hook_request_names_its_cause() {
-    assert!(matches!(word(401, true, r#"{"code":"anonymous"}"#).await, HookVerdict::Unauthorized));
-    assert!(matches!(word(401, false, "").await, HookVerdict::Unauthorized));
-    assert!(matches!(word(403, true, "{}").await, HookVerdict::Forbidden));
+    assert!(matches!(
+        verdict(401, true, r#"{"code":"anonymous"}"#).await,
+        HookVerdict::Unauthorized
+    ));
+    assert!(matches!(verdict(401, false, "").await, HookVerdict::Unauthorized));
+    assert!(matches!(verdict(403, true, "{}").await, HookVerdict::Forbidden));
     let long = format!(r#"{{"sub":"7","claims":{{"nota":"{}"}}}}"#, "x".repeat(1024));
     let long: &'static str = long.leak();
     for (status, json, body, named) in [
@@ -139,7 +142,7 @@ async fn a_failed_hook_request_names_its_cause() {
         (404, false, "", "urls.py"),
         (500, false, "", "500"),
     ] {
-        let HookVerdict::Unknown(cause) = word(status, json, body).await else {
+        let HookVerdict::Unknown(cause) = verdict(status, json, body).await else {
             panic!("{status} {body}")
         };
         assert!(cause.contains(named) && !cause.contains("geheim"), "{cause}");
@@ -148,7 +151,7 @@ async fn a_failed_hook_request_names_its_cause() {
 
 #[tokio::test]
 async fn asks_once_while_the_verdict_is_cached() {
-    let server = Server::saying(200, true, r#"{"sub":"7"}"#).await;
+    let server = Server::answering(200, true, r#"{"sub":"7"}"#).await;
     let hook = hook(&settings(&server.url));
     for n in 0..5 {
         hook.ask(&visitor("sessionid=7"), connection(n + 1), None).await;
@@ -171,7 +174,7 @@ async fn a_request_continues_after_its_caller_is_gone() {
         let mut released = released.clone();
         async move {
             released.wait_for(|open| *open).await.unwrap();
-            says(200, true, r#"{"sub":"7"}"#)
+            response(200, true, r#"{"sub":"7"}"#)
         }
     })
     .await;
@@ -184,8 +187,8 @@ async fn a_request_continues_after_its_caller_is_gone() {
     asker.abort();
     assert!(asker.await.unwrap_err().is_cancelled());
     release.send(true).unwrap();
-    let word = hook.ask(&visitor("sessionid=7"), connection(2), None).await;
-    assert!(matches!(word, HookVerdict::Accepted(_)));
+    let verdict = hook.ask(&visitor("sessionid=7"), connection(2), None).await;
+    assert!(matches!(verdict, HookVerdict::Accepted(_)));
     assert_eq!(server.asked().len(), 1);
 }
 
@@ -200,8 +203,10 @@ async fn refuses_immediately_when_the_queue_is_full() {
     }
     // Four at most are asked about, and 512 wait.
     for _ in 0..1000 - 4 - 512 {
-        let word = waiting.join_next().await.unwrap().unwrap();
-        assert!(matches!(word, HookVerdict::Unknown(cause) if cause.contains("waiting already")));
+        let verdict = waiting.join_next().await.unwrap().unwrap();
+        assert!(
+            matches!(verdict, HookVerdict::Unknown(cause) if cause.contains("waiting already"))
+        );
     }
     while server.asked().len() < 4 {
         tokio::task::yield_now().await;
@@ -211,14 +216,14 @@ async fn refuses_immediately_when_the_queue_is_full() {
 
 #[tokio::test]
 async fn asks_the_hook_on_behalf_of_a_described_browser() {
-    let server = Server::saying(200, true, r#"{"sub":"7","groups":["usuario_7"]}"#).await;
+    let server = Server::answering(200, true, r#"{"sub":"7","groups":["usuario_7"]}"#).await;
     let settings = settings(&server.url);
     let request = HookRequest::described("/ws", "tienda.example", Some("sessionid=7"));
     let verdict = ask_hook_once(&settings, &verifier(), &request).await.unwrap();
     assert!(matches!(verdict, HookVerdict::Accepted(_)), "{verdict:?}");
     let asked = &server.asked()[0];
     assert_eq!((asked.header("host"), asked.header("cookie")), ("tienda.example", "sessionid=7"));
-    let server = Server::saying(400, false, "").await;
+    let server = Server::answering(400, false, "").await;
     let settings = Settings { url: server.url.clone(), ..settings };
     let verdict = ask_hook_once(&settings, &verifier(), &request).await.unwrap();
     let HookVerdict::Unknown(cause) = verdict else { panic!("{verdict:?}") };
@@ -227,7 +232,7 @@ async fn asks_the_hook_on_behalf_of_a_described_browser() {
 
 #[tokio::test]
 async fn a_request_that_is_too_long_fails_without_being_sent() {
-    let server = Server::saying(200, true, r#"{"sub":"7"}"#).await;
+    let server = Server::answering(200, true, r#"{"sub":"7"}"#).await;
     let metrics = Metrics::new();
     let hook = Hook::new(&settings(&server.url), Arc::new(verifier()), None, &metrics);
     let hook = hook.unwrap().unwrap();
@@ -247,8 +252,8 @@ async fn a_request_that_is_too_long_fails_without_being_sent() {
 async fn a_visitor_whose_request_is_refused_stops_nobody_else() {
     let answer = |n| {
         std::future::ready(match n {
-            0..10 => says(400, false, ""),
-            _ => says(200, true, r#"{"sub":"7"}"#),
+            0..10 => response(400, false, ""),
+            _ => response(200, true, r#"{"sub":"7"}"#),
         })
     };
     let server = Server::start(answer).await;
@@ -266,7 +271,7 @@ async fn a_visitor_whose_request_is_refused_stops_nobody_else() {
 
 #[tokio::test]
 async fn a_large_page_on_an_exception_is_reported_by_its_status() {
-    let page = || std::future::ready(says(500, false, "x".repeat(80_000)));
+    let page = || std::future::ready(response(500, false, "x".repeat(80_000)));
     let server = Server::start(move |_| page()).await;
     let hook = hook(&settings(&server.url));
     let verdict = hook.ask(&visitor("sessionid=7"), connection(1), None).await;

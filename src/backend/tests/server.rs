@@ -1,4 +1,4 @@
-//! A server that answers as it is told and notes what it was asked.
+//! A server with configurable answers that records its requests.
 
 use std::sync::Arc;
 
@@ -52,9 +52,9 @@ impl Server {
         Self { url, asked }
     }
 
-    /// Answers everything alike.
-    pub(super) async fn saying(status: u16, json: bool, body: &'static str) -> Self {
-        Self::start(move |_| std::future::ready(says(status, json, body))).await
+    /// Answers every request alike.
+    pub(super) async fn answering(status: u16, json: bool, body: &'static str) -> Self {
+        Self::start(move |_| std::future::ready(response(status, json, body))).await
     }
 
     pub(super) fn asked(&self) -> Vec<Asked> {
@@ -62,7 +62,7 @@ impl Server {
     }
 }
 
-pub(super) fn says(status: u16, json: bool, body: impl Into<Body>) -> Response {
+pub(super) fn response(status: u16, json: bool, body: impl Into<Body>) -> Response {
     let kind = if json { "application/json" } else { "text/html" };
     Response::builder().status(status).header("content-type", kind).body(body.into()).unwrap()
 }

@@ -27,7 +27,7 @@ fn allocations(members: usize, count: u64) -> u64 {
     }
     for peer in &mut peers {
         let events = peer.drain().iter().filter(|got| matches!(got, Got::Json(_))).count() as u64;
-        assert!(events >= 3 * count, "everything was delivered at once");
+        assert!(events >= 3 * count, "everything was delivered immediately");
         assert!(
             !bench
                 .shard
@@ -49,7 +49,7 @@ fn a_delivery_allocates_nothing_per_receiver() {
 #[test]
 fn an_idle_turn_allocates_nothing() {
     let mut bench = Bench::new();
-    let _peers: Vec<_> = (0..20).map(|n| bench.seat(&format!("u{n}"), &["g"])).collect();
+    let _peers: Vec<_> = (0..20).map(|n| bench.connect(&format!("u{n}"), &["g"])).collect();
     bench.turn();
     assert_eq!(measure(|| bench.turn()).count_total, 0);
 }

@@ -169,7 +169,7 @@ impl Bench {
         self.arrive_with(sub, encoding, groups, small, route, Credential::Token)
     }
 
-    /// With the back end's word, if there is one.
+    /// With a hook identity, if there is one.
     pub(super) fn arrive_with(
         &mut self,
         sub: &str,
@@ -203,7 +203,7 @@ impl Bench {
     }
 
     /// A welcomed v1 connection.
-    pub(super) fn seat(&mut self, sub: &str, groups: &[&str]) -> Peer {
+    pub(super) fn connect(&mut self, sub: &str, groups: &[&str]) -> Peer {
         let mut peer = self.arrive(sub, Encoding::V1, groups);
         self.grant_all();
         peer.expect("welcome");
@@ -211,7 +211,7 @@ impl Bench {
     }
 
     /// A welcomed v1 connection whose socket fills soon.
-    pub(super) fn narrow_seat(&mut self, sub: &str, groups: &[&str]) -> Peer {
+    pub(super) fn connect_narrow(&mut self, sub: &str, groups: &[&str]) -> Peer {
         let mut peer = self.arrive_by(sub, Encoding::V1, groups, true, 0);
         self.grant_all();
         peer.expect("welcome");
@@ -226,7 +226,7 @@ impl Bench {
         }
     }
 
-    /// Answers joins, all groups alike, and turns.
+    /// Answers joins, equally for all groups, and runs a turn.
     pub(super) fn grant(&mut self, join: Join, recovery: &Recovery) {
         self.answer(join, |_| Ok(recovery.clone()));
     }
@@ -284,7 +284,7 @@ impl Bench {
         self.post_in_order(OrderedCommand::Control(control, posted));
     }
 
-    /// What the metrics say, by the beginning of a line.
+    /// The value of a metric, by the beginning of its line.
     pub(super) fn metric(&self, name: &str) -> f64 {
         let text = self.metrics.render();
         let line = text.lines().find_map(|line| line.strip_prefix(name));

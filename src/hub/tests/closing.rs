@@ -19,7 +19,7 @@ pub(super) fn tight(overflow: Overflow) -> socket::Settings {
 #[test]
 fn a_slow_reader_gets_a_gap_for_missed_events_to_its_own_user() {
     let mut bench = Bench::new();
-    let mut peer = bench.narrow_seat("7", &[]);
+    let mut peer = bench.connect_narrow("7", &[]);
     let published = 1500;
     for n in 1..=published {
         bench.publish(bench.publication(Target::User("7".into()), n, 4000));
@@ -47,7 +47,7 @@ fn a_slow_reader_gets_a_gap_for_missed_events_to_its_own_user() {
 #[test]
 fn a_connection_closed_for_slowness_receives_its_close_frame_last() {
     let mut bench = Bench::with(tight(Overflow::Close), 16);
-    let mut peer = bench.narrow_seat("7", &["g"]);
+    let mut peer = bench.connect_narrow("7", &["g"]);
     for n in 0..100 {
         bench.publish(bench.publication(Target::Group(group("g")), n, 2000));
         bench.turn();
@@ -66,7 +66,7 @@ fn a_connection_closed_for_slowness_receives_its_close_frame_last() {
 #[test]
 fn a_leave_that_closes_a_slow_connection_sends_nothing_after_the_close() {
     let mut bench = Bench::with(tight(Overflow::Close), 16);
-    let mut peer = bench.narrow_seat("7", &["g"]);
+    let mut peer = bench.connect_narrow("7", &["g"]);
     while !bench.shard.connections[0].socket.has_waiting() {
         bench.publish(bench.publication(Target::Group(group("g")), 0, 2000));
         bench.turn();
@@ -87,7 +87,7 @@ fn a_leave_that_closes_a_slow_connection_sends_nothing_after_the_close() {
 #[test]
 fn counts_publications_of_a_connection_closed_in_the_same_turn() {
     let mut bench = Bench::new();
-    let peer = bench.seat("7", &["g"]);
+    let peer = bench.connect("7", &["g"]);
     bench.publish(bench.to_group("g", 1));
     bench.publish(bench.to_user("7", 2));
     bench.control(Control::Close(member(&peer), 4409));
@@ -100,10 +100,10 @@ fn counts_publications_of_a_connection_closed_in_the_same_turn() {
 #[test]
 fn answers_the_close_of_a_peer_that_sends_nothing_more() {
     let mut bench = Bench::new();
-    let mut peer = bench.seat("7", &["g"]);
+    let mut peer = bench.connect("7", &["g"]);
     peer.close();
     peer.shut_down();
-    bench.turn_until("the seat is free", |bench| bench.shard.connections.is_empty());
+    bench.turn_until("the connection has ended", |bench| bench.shard.connections.is_empty());
     assert_eq!(peer.next(), Got::Close(Some(1000)));
     assert_eq!(peer.next(), Got::End);
 }
@@ -113,19 +113,19 @@ fn a_closing_connection_ends_with_its_peer_although_a_request_is_pending() {
     let mut bench = Bench::new();
     let mut peer = bench.arrive("7", Encoding::Plain(0), &[]);
     bench.grant_all();
-    peer.say(r#"{"type":"marcar"}"#);
+    peer.send_text(r#"{"type":"marcar"}"#);
     bench.turn_until("the call is asked", |bench| !bench.requests.is_empty());
     bench.control(Control::Close(member(&peer), 4409));
     bench.turn();
     assert_eq!(peer.next(), Got::Close(Some(4409)));
     peer.close();
-    bench.turn_until("the seat is free", |bench| bench.shard.connections.is_empty());
+    bench.turn_until("the connection has ended", |bench| bench.shard.connections.is_empty());
 }
 
 #[test]
 fn counts_every_connection_out_however_it_ends() {
     let mut bench = Bench::new();
-    let mut peers: Vec<_> = (0..4).map(|_| bench.seat("7", &["g"])).collect();
+    let mut peers: Vec<_> = (0..4).map(|_| bench.connect("7", &["g"])).collect();
     bench.control(Control::Close(member(&peers[0]), 4409));
     peers[1].close();
     drop(peers.pop());
@@ -134,7 +134,7 @@ fn counts_every_connection_out_however_it_ends() {
     for peer in &mut peers {
         peer.shut_down();
     }
-    bench.turn_until("all seats are free", |bench| bench.shard.connections.is_empty());
+    bench.turn_until("all connections have ended", |bench| bench.shard.connections.is_empty());
     bench.turn();
     let sub = "7".into();
     assert!(bench.registry.enter(&sub, 1), "no connection of the user is left");
@@ -145,7 +145,7 @@ fn counts_every_connection_out_however_it_ends() {
 #[test]
 fn a_draining_shard_ends_after_its_last_connection_and_closes_new_ones() {
     let mut bench = Bench::new();
-    let mut peers: Vec<_> = (0..10).map(|_| bench.seat("7", &["g"])).collect();
+    let mut peers: Vec<_> = (0..10).map(|_| bench.connect("7", &["g"])).collect();
     let (window, grace) = (std::time::Duration::from_secs(1), std::time::Duration::from_secs(20));
     bench.post(PromptCommand::Drain { rate: 4, window, grace });
     peers.push(bench.arrive("7", Encoding::V1, &[]));
@@ -156,13 +156,13 @@ fn a_draining_shard_ends_after_its_last_connection_and_closes_new_ones() {
     }
     assert!(!bench.shard.is_done());
     drop(peers);
-    bench.turn_until("all seats are free", |bench| bench.shard.is_done());
+    bench.turn_until("all connections have ended", |bench| bench.shard.is_done());
 }
 
 #[test]
 fn a_draining_shard_ends_at_its_deadline() {
     let mut bench = Bench::new();
-    let _silent = bench.seat("7", &["g"]);
+    let _silent = bench.connect("7", &["g"]);
     let grace = std::time::Duration::from_secs(3);
     bench.post(PromptCommand::Drain { rate: 1, window: grace, grace });
     bench.pass(2);

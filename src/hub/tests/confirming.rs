@@ -1,4 +1,4 @@
-//! The back end's word on a connection: asked for again in time, replaced, ended, or not to be had.
+//! Confirmations of identities by the hook: renewed, replaced, ended, or failed.
 
 use super::bench::{Bench, Requested};
 use super::fixture::{identity, verifier};
@@ -9,7 +9,7 @@ use crate::hub::{Confirm, Confirmation, Credential, HookIdentity};
 use crate::identity::{HookClaims, Identity};
 use crate::protocol::{Disconnect, Encoding};
 
-/// What the browser said, as far as the hub is concerned.
+/// The stored hook request, opaque to the hub.
 const WORDS: &[u8] = b"cookie";
 
 /// Seconds from the bench's present, since 1970.
@@ -23,7 +23,7 @@ fn vouch(bench: &Bench, seconds: u64) -> HookIdentity {
 }
 
 /// A welcomed v1 connection about which is to be asked again in ten seconds.
-fn seat(bench: &mut Bench) -> Peer {
+fn connect(bench: &mut Bench) -> Peer {
     let vouch = vouch(bench, 10);
     let mut peer =
         bench.arrive_with("7", Encoding::V1, &["usuario_7"], false, 0, Credential::Hook(vouch));
@@ -57,7 +57,7 @@ fn identity_with(sub: &str, groups: &[&str]) -> Identity {
 #[test]
 fn requests_a_due_confirmation_once() {
     let mut bench = Bench::new();
-    let mut peer = seat(&mut bench);
+    let mut peer = connect(&mut bench);
     bench.pass(9);
     assert!(bench.requests.is_empty(), "not before");
     bench.pass(1);
@@ -78,7 +78,7 @@ fn requests_a_due_confirmation_once() {
 #[test]
 fn a_confirmation_replaces_the_identity() {
     let mut bench = Bench::new();
-    let mut peer = seat(&mut bench);
+    let mut peer = connect(&mut bench);
     bench.pass(10);
     let confirm = asked(&mut bench);
     let (identity, ask_at) = (identity_with("7", &["promo"]), after(&bench, 600));
@@ -91,7 +91,7 @@ fn a_confirmation_replaces_the_identity() {
 #[test]
 fn closes_a_connection_on_a_refusal_or_another_user() {
     let mut bench = Bench::new();
-    let (mut other, mut refused) = (seat(&mut bench), seat(&mut bench));
+    let (mut other, mut refused) = (connect(&mut bench), connect(&mut bench));
     bench.pass(10);
     for _ in 0..2 {
         let confirm = asked(&mut bench);
@@ -109,7 +109,7 @@ fn closes_a_connection_on_a_refusal_or_another_user() {
 #[test]
 fn repeats_a_failed_confirmation_later() {
     let mut bench = Bench::new();
-    let mut peer = seat(&mut bench);
+    let mut peer = connect(&mut bench);
     bench.pass(10);
     let confirm = asked(&mut bench);
     answer(&mut bench, &confirm, Confirmation::Unknown { after: 7 });
@@ -117,13 +117,13 @@ fn repeats_a_failed_confirmation_later() {
     assert!(bench.requests.is_empty());
     bench.pass(1);
     asked(&mut bench);
-    assert_eq!(peer.drain(), [], "the connection stands");
+    assert_eq!(peer.drain(), [], "the connection stays open");
 }
 
 #[test]
 fn closes_an_unconfirmed_connection_with_a_code_that_lets_it_reconnect() {
     let mut bench = Bench::new();
-    // The fixture's identity runs out; nobody answers the question.
+    // The fixture's identity expires; the confirmation is not answered.
     let vouch = vouch(&bench, 10);
     let mut peer = bench.arrive_with("7", Encoding::V1, &[], false, 0, Credential::Hook(vouch));
     bench.grant_all();
@@ -131,20 +131,20 @@ fn closes_an_unconfirmed_connection_with_a_code_that_lets_it_reconnect() {
     let left = identity("7").expires_at - bench.shard.context.clock.unix();
     for _ in 0..left.div_ceil(20) {
         bench.pass(20);
-        peer.say(r#"{"type":"pong"}"#);
+        peer.send_text(r#"{"type":"pong"}"#);
         bench.turn();
     }
-    let said = peer.drain();
-    assert!(said.contains(&Got::Close(Some(4503))), "{said:?}");
+    let received = peer.drain();
+    assert!(received.contains(&Got::Close(Some(4503))), "{received:?}");
     let due = |got: &Got| matches!(got, Got::Json(frame) if frame["type"] == "auth_due");
-    assert!(!said.iter().any(due), "it is not the client's to renew");
+    assert!(!received.iter().any(due), "the client cannot renew it");
 }
 
 #[test]
 fn the_hooks_welcome_takes_precedence_over_the_routes() {
     let mut bench = Bench::new();
     let vouch = vouch(&bench, 600);
-    // The second route has a welcome of its own.
+    // The second route has its own welcome.
     let mut plain =
         bench.arrive_with("7", Encoding::Plain(0), &[], false, 1, Credential::Hook(vouch));
     bench.grant_all();
@@ -155,7 +155,7 @@ fn the_hooks_welcome_takes_precedence_over_the_routes() {
 #[test]
 fn ignores_a_confirmation_for_a_connection_that_has_gone() {
     let mut bench = Bench::new();
-    let mut peer = seat(&mut bench);
+    let mut peer = connect(&mut bench);
     bench.pass(10);
     let confirm = asked(&mut bench);
     peer.close();

@@ -40,8 +40,8 @@ fn publish_at(bench: &mut Bench, name: &str, offset: u64) {
 #[test]
 fn delivers_replay_then_held_back_then_live_publications() {
     let mut bench = Bench::new();
-    let mut peer = bench.seat("7", &[]);
-    peer.say(r#"{"type":"join","id":1,"groups":["g"]}"#);
+    let mut peer = bench.connect("7", &[]);
+    peer.send_text(r#"{"type":"join","id":1,"groups":["g"]}"#);
     bench.turn_until("the join is asked", |bench| !bench.requests.is_empty());
     for offset in [4, 5, 6] {
         publish_at(&mut bench, "g", offset);
@@ -58,7 +58,7 @@ fn delivers_replay_then_held_back_then_live_publications() {
 #[test]
 fn drops_late_publications_that_the_replay_contained() {
     let mut bench = Bench::new();
-    let mut first = bench.seat("1", &["g"]);
+    let mut first = bench.connect("1", &["g"]);
     publish_at(&mut bench, "g", 1);
     let mut peer = bench.arrive("7", Encoding::V1, &["g"]);
     let join = bench.join();
@@ -94,8 +94,8 @@ fn the_first_member_of_a_group_receives_each_publication_once() {
 #[test]
 fn replays_a_group_once_that_is_named_twice() {
     let mut bench = Bench::new();
-    let mut peer = bench.seat("7", &[]);
-    peer.say(r#"{"type":"join","id":1,"groups":["g","g"]}"#);
+    let mut peer = bench.connect("7", &[]);
+    peer.send_text(r#"{"type":"join","id":1,"groups":["g","g"]}"#);
     bench.turn_until("the join is asked", |bench| !bench.requests.is_empty());
     let join = bench.join();
     let recovery = standing_at(&bench, "g", 2, &[1, 2]);
@@ -107,8 +107,8 @@ fn replays_a_group_once_that_is_named_twice() {
 #[test]
 fn a_failed_repeated_join_keeps_the_membership() {
     let mut bench = Bench::new();
-    let mut peer = bench.seat("7", &["g"]);
-    peer.say(r#"{"type":"join","id":1,"groups":["g"]}"#);
+    let mut peer = bench.connect("7", &["g"]);
+    peer.send_text(r#"{"type":"join","id":1,"groups":["g"]}"#);
     bench.turn_until("the join is asked", |bench| !bench.requests.is_empty());
     let join = bench.join();
     bench.publish(bench.to_group("g", 1));
@@ -123,13 +123,13 @@ fn a_failed_repeated_join_keeps_the_membership() {
 #[test]
 fn the_answer_to_a_cancelled_join_does_not_complete_the_next() {
     let mut bench = Bench::new();
-    let mut peer = bench.seat("7", &[]);
+    let mut peer = bench.connect("7", &[]);
     for frame in [
         r#"{"type":"join","id":1,"groups":["g"]}"#,
         r#"{"type":"leave","id":2,"groups":["g"]}"#,
         r#"{"type":"join","id":3,"groups":["g"]}"#,
     ] {
-        peer.say(frame);
+        peer.send_text(frame);
     }
     bench.turn_until("both joins are asked", |bench| bench.requests.len() >= 2);
     let (first, second) = (bench.join(), bench.join());
@@ -195,7 +195,7 @@ fn closes_a_plain_connection_without_its_groups_with_a_code_that_lets_it_reconne
 #[test]
 fn sends_publications_accepted_before_a_leave_before_the_left() {
     let mut bench = Bench::new();
-    let mut peer = bench.seat("7", &["g"]);
+    let mut peer = bench.connect("7", &["g"]);
     bench.publish(bench.to_group("g", 1));
     bench.control(Control::Leave(member(&peer), group("g")));
     bench.publish(bench.to_group("g", 2));
@@ -208,7 +208,7 @@ fn sends_publications_accepted_before_a_leave_before_the_left() {
 #[test]
 fn does_not_count_losses_of_a_group_for_the_next_one_with_its_key() {
     let mut bench = Bench::new();
-    let mut peer = bench.seat("7", &["g"]);
+    let mut peer = bench.connect("7", &["g"]);
     bench.publish(bench.to_group("g", 1));
     bench.control(Control::Leave(member(&peer), group("g")));
     bench.control(Control::Join(member(&peer), group("h")));
@@ -244,7 +244,7 @@ fn a_socket_that_fails_during_a_join_answer_removes_the_last_member() {
 #[test]
 fn drops_events_of_an_older_generation_after_a_join_answer_of_a_newer() {
     let mut bench = Bench::new();
-    let mut first = bench.seat("1", &["g"]);
+    let mut first = bench.connect("1", &["g"]);
     publish_at(&mut bench, "g", 7);
     first.expect("event");
     let mut peer = bench.arrive("7", Encoding::V1, &["g"]);
@@ -280,7 +280,7 @@ fn publish_except(bench: &mut Bench, name: &str, offset: u64, except: &Peer) {
 #[test]
 fn an_excluded_member_receives_the_position_in_place_of_the_event() {
     let mut bench = Bench::new();
-    let (mut peer, mut other) = (bench.seat("7", &["g"]), bench.seat("8", &["g"]));
+    let (mut peer, mut other) = (bench.connect("7", &["g"]), bench.connect("8", &["g"]));
     publish_at(&mut bench, "g", 1);
     publish_except(&mut bench, "g", 2, &peer);
     publish_at(&mut bench, "g", 3);
@@ -322,7 +322,7 @@ fn an_excluded_member_whose_join_is_pending_receives_the_position_too() {
 #[test]
 fn notifies_a_group_of_a_possible_gap_once_until_it_has_another_event_or_member() {
     let mut bench = Bench::new();
-    let mut first = bench.seat("1", &["g"]);
+    let mut first = bench.connect("1", &["g"]);
     let lose_twice = |bench: &mut Bench| {
         for _ in 0..2 {
             let (groups, settled) = (Some([group("g")].into()), Arc::default());
@@ -337,7 +337,7 @@ fn notifies_a_group_of_a_possible_gap_once_until_it_has_another_event_or_member(
     lose_twice(&mut bench);
     bench.turn();
     first.expect("gap");
-    let mut second = bench.seat("2", &["g"]);
+    let mut second = bench.connect("2", &["g"]);
     lose_twice(&mut bench);
     bench.turn();
     first.expect("gap");

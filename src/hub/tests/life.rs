@@ -10,7 +10,7 @@ use crate::protocol::Encoding;
 #[test]
 fn pings_a_silent_connection_and_then_closes_it() {
     let mut bench = Bench::new();
-    let mut peer = bench.seat("7", &[]);
+    let mut peer = bench.connect("7", &[]);
     bench.pass(26);
     peer.expect("ping");
     bench.pass(10);
@@ -20,7 +20,7 @@ fn pings_a_silent_connection_and_then_closes_it() {
 #[test]
 fn keeps_a_slow_reader_that_answers_pings() {
     let mut bench = Bench::new();
-    let mut peer = bench.narrow_seat("7", &["g"]);
+    let mut peer = bench.connect_narrow("7", &["g"]);
     let mut pings = 0;
     while !bench.shard.connections[0].socket.has_waiting() {
         bench.publish(bench.publication(Target::Group(group("g")), 0, 500));
@@ -39,7 +39,7 @@ fn keeps_a_slow_reader_that_answers_pings() {
             assert!(!matches!(got, Got::Close(_) | Got::End), "{got:?} at second {n}");
             if matches!(&got, Got::Json(frame) if frame["type"] == "ping") {
                 pings += 1;
-                peer.say(r#"{"type":"pong"}"#);
+                peer.send_text(r#"{"type":"pong"}"#);
             }
         }
     }
@@ -69,10 +69,10 @@ fn closes_a_connection_whose_groups_never_arrive_with_a_code_that_lets_it_reconn
 #[test]
 fn announces_the_expiry_of_a_token_and_closes() {
     let mut bench = Bench::new();
-    let mut peer = bench.seat("7", &[]);
+    let mut peer = bench.connect("7", &[]);
     let renewed = token("7", 70);
-    peer.say(&format!(r#"{{"type":"auth","id":1,"token":"{renewed}"}}"#));
-    bench.turn_until("it is heard", |bench| {
+    peer.send_text(&format!(r#"{{"type":"auth","id":1,"token":"{renewed}"}}"#));
+    bench.turn_until("it is handled", |bench| {
         bench.shard.connections[0].in_flight == InFlight::Many { calls: 0, others: 0 } && {
             bench.shard.connections[0].identity.expires_at < identity("7").expires_at
         }
@@ -81,7 +81,7 @@ fn announces_the_expiry_of_a_token_and_closes() {
     let mut announced = None;
     for second in (0..70).step_by(5) {
         bench.pass(5);
-        peer.say(r#"{"type":"pong"}"#);
+        peer.send_text(r#"{"type":"pong"}"#);
         for got in peer.drain() {
             match got {
                 Got::Json(frame) if frame["type"] == "auth_due" => {
@@ -102,7 +102,7 @@ fn announces_the_expiry_of_a_token_and_closes() {
 fn reports_expired_publications_at_their_place() {
     let mut bench = Bench::new();
     let (mut peer, mut arriving) =
-        (bench.seat("7", &["g"]), bench.arrive("8", Encoding::V1, &["g"]));
+        (bench.connect("7", &["g"]), bench.arrive("8", Encoding::V1, &["g"]));
     let join = bench.join();
     let lasting = std::time::Duration::from_secs(2);
     for n in [1, 2, 3] {
@@ -152,8 +152,8 @@ fn replayed_publications_do_not_expire_in_the_outbox() {
 #[test]
 fn closes_no_connection_after_a_pause_of_the_process() {
     let mut bench = Bench::new();
-    let mut peer = bench.seat("7", &[]);
-    // A ping is under way when the process stops for a minute and a half.
+    let mut peer = bench.connect("7", &[]);
+    // A ping is in flight when the process stops for a minute and a half.
     bench.pass(26);
     peer.expect("ping");
     bench.now += std::time::Duration::from_secs(90);
@@ -161,7 +161,7 @@ fn closes_no_connection_after_a_pause_of_the_process() {
     bench.turn();
     peer.expect("ping");
     bench.pass(24);
-    assert_eq!(peer.drain(), [], "its answer may be on its way");
+    assert_eq!(peer.drain(), [], "its answer may be in flight");
     bench.pass(1);
     peer.expect("ping");
     bench.pass(10);
@@ -174,7 +174,7 @@ fn frequent_pings_do_not_postpone_the_close_of_a_silent_connection() {
     let settings =
         crate::socket::Settings { ping: second, ping_grace: 2 * second, ..Default::default() };
     let mut bench = Bench::with(settings, 16);
-    let mut peer = bench.seat("7", &[]);
+    let mut peer = bench.connect("7", &[]);
     bench.pass(3);
     for _ in 0..2 {
         peer.expect("ping");
@@ -185,8 +185,8 @@ fn frequent_pings_do_not_postpone_the_close_of_a_silent_connection() {
 #[test]
 fn answers_the_ping_of_a_client_with_a_pong() {
     let mut bench = Bench::new();
-    let mut peer = bench.seat("7", &[]);
-    peer.say(r#"{"type":"ping"}"#);
+    let mut peer = bench.connect("7", &[]);
+    peer.send_text(r#"{"type":"ping"}"#);
     bench.turn_until("it is answered", |_| {
         let got = peer.drain();
         got.iter().any(|got| matches!(got, Got::Json(frame) if frame["type"] == "pong"))

@@ -40,13 +40,13 @@ struct Both {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let (seat, name) = (0..6_usize, 0..GROUPS.len());
+    let (connect, name) = (0..6_usize, 0..GROUPS.len());
     prop_oneof![
         2 => (0..USERS.len()).prop_map(Step::Arrive),
-        1 => seat.clone().prop_map(Step::Go),
-        6 => (seat.clone(), name.clone()).prop_map(|(seat, name)| Step::Join(seat, name)),
-        4 => (seat.clone(), name.clone()).prop_map(|(seat, name)| Step::Leave(seat, name)),
-        2 => (seat, name).prop_map(|(seat, name)| Step::Settle(seat, name)),
+        1 => connect.clone().prop_map(Step::Go),
+        6 => (connect.clone(), name.clone()).prop_map(|(connect, name)| Step::Join(connect, name)),
+        4 => (connect.clone(), name.clone()).prop_map(|(connect, name)| Step::Leave(connect, name)),
+        2 => (connect, name).prop_map(|(connect, name)| Step::Settle(connect, name)),
     ]
 }
 
@@ -105,13 +105,10 @@ impl Both {
         self.model.users.insert(self.serial, user);
     }
 
-    /// The nth seat by serial number, and its key.
+    /// The nth connection by serial number, and its key.
     fn nth(&self, nth: usize) -> Option<(u64, ConnectionKey)> {
         let serial = *self.model.users.keys().nth(nth)?;
-        Some((
-            serial,
-            self.connections.find(id(serial)).expect("a seat is found by its connection"),
-        ))
+        Some((serial, self.connections.find(id(serial)).expect("a connection is found by its id")))
     }
 
     fn leave(&mut self, serial: u64, key: ConnectionKey, name: &'static str) {
@@ -121,7 +118,7 @@ impl Both {
         let Some(held) = held else { return };
         let others = self.model.memberships.keys().any(|(other, _)| *other == name);
         let ended = self.groups.leave(&mut self.connections, key, held);
-        assert_eq!(ended, (!others).then(|| group(name)), "told of the last leave, and only then");
+        assert_eq!(ended, (!others).then(|| group(name)), "reported for the last leave only");
     }
 
     fn check(&self) {
@@ -137,7 +134,7 @@ impl Both {
             let wanted: BTreeMap<u64, bool> =
                 wanted.map(|((_, serial), p)| (*serial, *p)).collect();
             assert_eq!(found, wanted, "group {name}");
-            assert_eq!(members.map_or(0, <[_]>::len), wanted.len(), "nobody twice");
+            assert_eq!(members.map_or(0, <[_]>::len), wanted.len(), "each once");
         }
         for user in USERS {
             let found: Vec<_> =

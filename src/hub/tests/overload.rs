@@ -10,7 +10,7 @@ use crate::protocol::Encoding;
 #[test]
 fn admissions_do_not_wait_for_publications() {
     let mut bench = Bench::new();
-    let _member = bench.seat("7", &["hot"]);
+    let _member = bench.connect("7", &["hot"]);
     // The lane of publications is full, and one turn does not empty it.
     while bench.handle.inbox.try_send(hot(&bench)).is_ok() {}
     let mut peer = bench.arrive("8", Encoding::V1, &["cold"]);
@@ -27,7 +27,7 @@ fn hot(bench: &Bench) -> OrderedCommand {
 #[test]
 fn a_membership_change_does_not_apply_to_later_connections() {
     let mut bench = Bench::new();
-    let mut first = bench.seat("7", &[]);
+    let mut first = bench.connect("7", &[]);
     bench.control(Control::Close(crate::event::Member::User("7".into()), 4409));
     // Admitted in the same turn, and ahead of the change.
     let mut second = bench.arrive("7", Encoding::V1, &[]);
@@ -42,7 +42,7 @@ fn a_membership_change_does_not_apply_to_later_connections() {
 #[test]
 fn closes_the_connections_with_the_largest_outboxes_first() {
     let mut bench = Bench::with_total_outbox_bytes(400 * 1024);
-    let mut slow: Vec<_> = ["1", "2", "3"].map(|sub| bench.narrow_seat(sub, &[])).into();
+    let mut slow: Vec<_> = ["1", "2", "3"].map(|sub| bench.connect_narrow(sub, &[])).into();
     let mut sent = 0;
     // The first gets three times as much as each other.
     for round in 0..60 {
@@ -69,16 +69,16 @@ fn closes_the_connections_with_the_largest_outboxes_first() {
 #[test]
 fn limits_the_calls_of_a_user_across_all_connections() {
     let mut bench = Bench::new();
-    let mut peers: Vec<_> = (0..3).map(|_| bench.seat("7", &[])).collect();
-    let mut other = bench.seat("8", &[]);
+    let mut peers: Vec<_> = (0..3).map(|_| bench.connect("7", &[])).collect();
+    let mut other = bench.connect("8", &[]);
     for peer in &mut peers[..2] {
         for id in 1..=16 {
-            peer.say(&format!(r#"{{"type":"call","id":{id},"name":"a"}}"#));
+            peer.send_text(&format!(r#"{{"type":"call","id":{id},"name":"a"}}"#));
         }
     }
     bench.turn_until("32 calls are asked", |bench| bench.requests.len() == 32);
-    peers[2].say(r#"{"type":"call","id":1,"name":"a"}"#);
-    other.say(r#"{"type":"call","id":1,"name":"a"}"#);
+    peers[2].send_text(r#"{"type":"call","id":1,"name":"a"}"#);
+    other.send_text(r#"{"type":"call","id":1,"name":"a"}"#);
     bench.turn_until("the other user's call is asked", |bench| bench.requests.len() == 33);
     let mut refused = None;
     bench.turn_until("the call too many is refused", |_| {
@@ -91,6 +91,6 @@ fn limits_the_calls_of_a_user_across_all_connections() {
     let Some(Requested::Call(call)) = bench.requests.try_recv() else { panic!("no call") };
     bench.answered(call.to, crate::hub::RequestKind::Call);
     bench.turn();
-    peers[2].say(r#"{"type":"call","id":2,"name":"a"}"#);
+    peers[2].send_text(r#"{"type":"call","id":2,"name":"a"}"#);
     bench.turn_until("it is asked", |bench| bench.requests.len() == 33);
 }

@@ -12,7 +12,7 @@ use crate::event::ConnectionId;
 /// Longest wait for bytes that are on their way through the loopback.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A client that reads when it is told to.
+/// A client that reads only on demand.
 pub(super) struct Peer {
     pub(super) id: ConnectionId,
     socket: TcpStream,
@@ -102,7 +102,7 @@ impl Peer {
         value
     }
 
-    pub(super) fn say(&mut self, json: &str) {
+    pub(super) fn send_text(&mut self, json: &str) {
         let frame = masked(0x81, json.as_bytes());
         self.send(&frame);
     }
@@ -116,7 +116,7 @@ impl Peer {
         self.send(&masked(0x88, &1000_u16.to_be_bytes()));
     }
 
-    /// Ends the connection without a last word: the gateway's next write fails.
+    /// Resets the connection: the gateway's next write fails.
     pub(super) fn reset(self) {
         SockRef::from(&self.socket).set_linger(Some(Duration::ZERO)).unwrap();
     }

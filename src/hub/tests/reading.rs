@@ -34,7 +34,7 @@ fn sends(bench: &mut Bench) -> Vec<u64> {
 #[test]
 fn reads_a_long_input_to_its_end_without_sleeping() {
     let mut bench = Bench::new();
-    let mut peer = bench.seat("7", &[]);
+    let mut peer = bench.connect("7", &[]);
     let wave: Vec<u8> =
         (1..=15).flat_map(|id| masked(0x81, send_frame(id, 16_000).as_bytes())).collect();
     peer.send(&wave);
@@ -57,8 +57,8 @@ fn reads_a_long_input_to_its_end_without_sleeping() {
 fn writes_answers_given_late_in_a_turn_in_the_same_turn() {
     let mut bench = Bench::new();
     let mut peer = bench.arrive("7", Encoding::V1, &["g"]);
-    // Said before the welcome: heard at the end of the turn that brings it.
-    peer.say(r#"{"type":"leave","id":1,"groups":["g"]}"#);
+    // Sent before the welcome, handled at the end of the turn that sends it.
+    peer.send_text(r#"{"type":"leave","id":1,"groups":["g"]}"#);
     bench.turn_until("it is there", |bench| bench.shard.connections[0].socket.is_readable());
     let join = bench.join();
     bench.grant(join, &Recovery::default());
@@ -72,8 +72,8 @@ fn writes_answers_given_late_in_a_turn_in_the_same_turn() {
 #[test]
 fn handles_buffered_input_before_newer_input() {
     let mut bench = Bench::new();
-    let mut peer = bench.seat("7", &[]);
-    // 16 sends may be under way; the rest of the same read waits.
+    let mut peer = bench.connect("7", &[]);
+    // 16 sends may be in flight; the rest of the same read waits.
     let wave: Vec<u8> =
         (1..=20).flat_map(|id| masked(0x81, send_frame(id, 10).as_bytes())).collect();
     peer.send(&wave);
@@ -85,7 +85,7 @@ fn handles_buffered_input_before_newer_input() {
     bench.answered(peer.id, RequestKind::Send);
     bench.shard.take_commands();
     // New input is reported before the shard comes to what waits: as between slices of a batch.
-    peer.say(&send_frame(21, 10));
+    peer.send_text(&send_frame(21, 10));
     let mut events = Events::with_capacity(8);
     while events.is_empty() {
         bench.shard.poll_sockets(&mut events, Duration::from_millis(10));
@@ -103,9 +103,9 @@ fn handles_buffered_input_before_newer_input() {
 #[test]
 fn stops_reading_while_a_request_finds_no_room() {
     let mut bench = Bench::with(socket::Settings::default(), 2);
-    let mut peer = bench.seat("7", &[]);
+    let mut peer = bench.connect("7", &[]);
     for id in 1..=10 {
-        peer.say(&send_frame(id, 10));
+        peer.send_text(&send_frame(id, 10));
     }
     let mut ids = Vec::new();
     bench.turn_until("all are asked", |bench| {
@@ -122,8 +122,8 @@ fn sends_the_calls_of_a_plain_client_one_at_a_time() {
     let mut bench = Bench::new();
     let mut peer = bench.arrive("7", Encoding::Plain(0), &[]);
     bench.grant_all();
-    peer.say(r#"{"type":"uno"}"#);
-    peer.say(r#"{"type":"dos"}"#);
+    peer.send_text(r#"{"type":"uno"}"#);
+    peer.send_text(r#"{"type":"dos"}"#);
     bench.turn_until("the first call is asked", |bench| !bench.requests.is_empty());
     let Some(Requested::Call(call)) = bench.requests.try_recv() else { panic!("no call") };
     assert_eq!(&*call.name, "uno");
@@ -142,9 +142,9 @@ fn sends_the_calls_of_a_plain_client_one_at_a_time() {
 #[test]
 fn closes_a_connection_that_sends_too_many_frames() {
     let mut bench = Bench::new();
-    let mut peer = bench.seat("7", &[]);
+    let mut peer = bench.connect("7", &[]);
     for _ in 0..201 {
-        peer.say(r#"{"type":"pong"}"#);
+        peer.send_text(r#"{"type":"pong"}"#);
     }
     bench.turn_until("the shard has had enough", |bench| !bench.shard.connections[0].is_open());
     assert_eq!(peer.next(), super::peer::Got::Close(Some(4529)));

@@ -182,12 +182,12 @@ fn remembers_the_users_of_a_bounded_number_of_closes() {
     closed.note(&sub(0), 4508, now);
     closed.note(&sub(REMEMBERED), 1000, now);
     assert_eq!(closed.last("u0"), Some((4508, now)), "among the last once more");
-    assert_eq!(closed.last("u1"), None, "the oldest has gone");
+    assert_eq!(closed.last("u1"), None, "the oldest was evicted");
     for _ in 0..2 * REMEMBERED {
         closed.note(&sub(7), 1006, now);
     }
     assert_eq!(closed.last("u7"), Some((1006, now)));
-    assert_eq!(closed.last("u0"), Some((4508, now)), "one user alone pushes nobody out");
+    assert_eq!(closed.last("u0"), Some((4508, now)), "one user evicts no other");
 }
 
 #[test]

@@ -82,7 +82,7 @@ pub(super) fn claims(extra: Value) -> Value {
     claims
 }
 
-/// A token with this very text as header and claims, signed as HS256 whatever the header says.
+/// A token with exactly this header and these claims, signed as HS256.
 pub(super) fn raw(header: &str, claims: &str) -> String {
     let part = |text: &str| BASE64URL_NOPAD.encode(text.as_bytes());
     let message = format!("{}.{}", part(header), part(claims));

@@ -38,7 +38,7 @@ fn every_algorithm_verifies_what_it_signed_and_nothing_else() {
 
 #[test]
 fn the_example_of_rfc_7515_is_verified() {
-    // Appendix A.1; its claims name nobody, so all but that must have been found right.
+    // Appendix A.1. Its claims have no sub, so everything else must have been accepted.
     let secret =
         "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
     let secret = data_encoding::BASE64URL_NOPAD.decode(secret.as_bytes()).unwrap();
@@ -255,7 +255,7 @@ fn applies_the_rules_of_a_token_to_a_hook_answer() {
     assert!(Policy::default().may(&identity, Operation::Join, "usuario_7"));
 
     assert_eq!(identity.session(), Some("s-1"));
-    assert_eq!(serde_json::to_value(identity.claims()).unwrap(), extra, "told again as they came");
+    assert_eq!(serde_json::to_value(identity.claims()).unwrap(), extra, "returned unchanged");
     let bare = HookClaims { expires_at: None, claims: &Map::new(), session: None, ..good };
     let bare = verifier.hook_identity(bare).unwrap();
     assert_eq!((bare.expires_at, bare.session()), (NEVER, None));

@@ -57,19 +57,19 @@ fn way(ring: usize, room: usize, max_bytes: usize) -> Way {
 impl Way {
     fn send(&self, group: &str, number: usize) {
         let event = format!(r#"{{"type":"n{number}"}}"#);
-        self.hear(format!("groupcast:group:{group}"), event.as_bytes());
+        self.receive(format!("groupcast:group:{group}"), event.as_bytes());
     }
 
-    /// What the cluster sends to foreign programs: the word of it, and the message.
+    /// What the cluster sends to external programs: the announcement and the message.
     fn announce(&self, group: &str, message: &[u8]) {
-        self.hear(format!("groupcast:group:{group}"), &Announcement::of(message).write());
+        self.receive(format!("groupcast:group:{group}"), &Announcement::of(message).write());
     }
 
     fn foreign(&self, group: &str, message: &[u8]) {
-        self.hear(format!("asgi__group__{group}"), message);
+        self.receive(format!("asgi__group__{group}"), message);
     }
 
-    fn hear(&self, channel: String, message: &[u8]) {
+    fn receive(&self, channel: String, message: &[u8]) {
         let message = Message {
             channel: channel.into(),
             value: Value::Bytes(Bytes::copy_from_slice(message)),
@@ -79,7 +79,7 @@ impl Way {
         self.messages.send(message).unwrap();
     }
 
-    /// What comes, in words.
+    /// What arrives, as text.
     async fn next(&mut self) -> String {
         let incoming = timeout(LONG, self.inbox.recv()).await.expect("something comes");
         match incoming.expect("both tasks live") {
@@ -87,8 +87,8 @@ impl Way {
             Incoming::Loss(Loss::All) => "gap in all".to_owned(),
             Incoming::Loss(Loss::Groups(groups)) => format!("gap in {groups:?}"),
             Incoming::External(group, message) => format!("{group}: {}", message.escape_ascii()),
-            Incoming::Loss(Loss::Possible(_)) => panic!("nobody sent this"),
-            Incoming::Control(change) => panic!("nobody asked for a change: {change:?}"),
+            Incoming::Loss(Loss::Possible(_)) => panic!("this was not sent"),
+            Incoming::Control(change) => panic!("unexpected change: {change:?}"),
         }
     }
 
@@ -107,8 +107,8 @@ fn check(seen: &[String], gap: &str) -> usize {
     let mut last = 0;
     let mut gaps = 0;
     let mut after_gap = false;
-    for said in seen {
-        match said.strip_prefix('n') {
+    for line in seen {
+        match line.strip_prefix('n') {
             Some(number) => {
                 let number: usize = number.parse().unwrap();
                 assert!(number == last + 1 || (after_gap && number > last), "{seen:?}");
@@ -116,7 +116,7 @@ fn check(seen: &[String], gap: &str) -> usize {
                 after_gap = false;
             }
             None => {
-                assert_eq!(said, gap);
+                assert_eq!(line, gap);
                 gaps += 1;
                 after_gap = true;
             }
@@ -136,7 +136,7 @@ async fn replaces_a_message_without_room_by_a_gap_in_its_group() {
         tokio::task::yield_now().await;
     }
     let mut seen = vec![way.next().await, way.next().await];
-    while !seen.last().is_some_and(|said| said.starts_with("gap")) {
+    while !seen.last().is_some_and(|line| line.starts_with("gap")) {
         seen.push(way.next().await);
     }
     way.send("sala_1", 101);
@@ -155,14 +155,14 @@ async fn bounds_the_bytes_of_the_backlog_as_well_as_its_messages() {
         tokio::task::yield_now().await;
     }
     let mut seen = Vec::new();
-    while !seen.last().is_some_and(|said: &String| said.starts_with("gap")) {
+    while !seen.last().is_some_and(|line: &String| line.starts_with("gap")) {
         seen.push(way.next().await);
     }
     way.send("sala_1", 101);
     seen.extend(way.until(101).await);
     assert_eq!(check(&seen, "gap in [\"sala_1\"]"), 1, "{seen:?}");
     assert!(seen.len() < 30, "{seen:?}");
-    // What is gone weighs nothing: there is room for as much again, as often as is liked.
+    // Messages taken out free their bytes, repeatedly.
     for number in 102..200 {
         way.send("sala_1", number);
         assert_eq!(way.next().await, format!("n{number}"));
@@ -203,8 +203,8 @@ async fn reports_the_gap_of_a_lost_connection_after_its_last_message() {
         for number in 1..=5 {
             way.send("sala_1", number);
         }
-        way.hear("groupcast:instance:k3f5a2bq:connection".to_owned(), b"1");
-        way.hear("groupcast:instance:k3f5a2bq:connection".to_owned(), b"not a number");
+        way.receive("groupcast:instance:k3f5a2bq:connection".to_owned(), b"1");
+        way.receive("groupcast:instance:k3f5a2bq:connection".to_owned(), b"not a number");
         way.send("sala_1", 6);
         // Everything was sent before anything was read.
         let mut seen = Vec::new();
@@ -266,10 +266,10 @@ async fn discards_external_messages_that_the_cluster_sent_itself() {
     let mut way = way(1024, 1024, 1 << 20);
     way.announce("sala_1", b"aviso");
     way.foreign("sala_1", b"aviso");
-    // Somebody else says the same.
+    // Another program sends the same.
     way.foreign("sala_1", b"aviso");
     assert_eq!(way.next().await, "sala_1: aviso");
-    // The connection broke between the two: what comes is another's, and so is what it says.
+    // The connection broke between the two, so the message is another program's.
     way.announce("sala_1", b"aviso");
     way.foreign("sala_1", b"otro");
     way.foreign("sala_1", b"aviso");
@@ -292,8 +292,8 @@ async fn discards_the_clusters_own_external_messages_even_without_room() {
     }
     way.send("sala_1", 101);
     let mut seen = Vec::new();
-    while seen.last().is_none_or(|said| said != "gap in [\"sala_1\"]") {
+    while seen.last().is_none_or(|line| line != "gap in [\"sala_1\"]") {
         seen.push(way.next().await);
     }
-    assert!(!seen.iter().any(|said| said.contains("sala_2")), "{seen:?}");
+    assert!(!seen.iter().any(|line| line.contains("sala_2")), "{seen:?}");
 }

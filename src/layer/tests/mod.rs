@@ -1,4 +1,4 @@
-//! One suite for both layers, and what only Redis can do: go away and come back.
+//! One suite for both layers, and outages of Redis.
 
 mod outage;
 #[path = "../../../tests/support/redis.rs"]
@@ -27,12 +27,12 @@ struct Instance {
 }
 
 /// What several instances share.
-enum Ground {
+enum LayerKind {
     Memory(Arc<Broker>),
     Redis(RedisServer),
 }
 
-impl Ground {
+impl LayerKind {
     fn memory() -> Self {
         Self::Memory(Arc::new(Broker::with_history(history())))
     }

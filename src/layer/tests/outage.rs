@@ -1,4 +1,4 @@
-//! Redis goes away and comes back, wholly or for one connection.
+//! Outages of Redis, complete or of one connection.
 
 use super::*;
 
@@ -53,7 +53,7 @@ async fn delivers_again_after_a_gap_when_redis_restarts() {
         let since = Instant::now();
         let refused = one.layer.publish(to(Target::Group(group("sala_1")), "perdido")).await;
         assert!(matches!(refused, Err(LayerError::Unreachable(_))), "{refused:?}");
-        assert!(since.elapsed() < Duration::from_millis(500), "publishers are told at once");
+        assert!(since.elapsed() < Duration::from_millis(500), "publishers are refused immediately");
         assert!(one.layer.subscribe(&[group("sala_2")]).await.is_err());
         assert!(one.layer.recover(&[(group("sala_1"), None)]).await.is_err());
         if empty {

@@ -1,4 +1,4 @@
-//! What every layer does, whatever it is made of.
+//! Behaviour of every layer.
 
 use super::*;
 use crate::event::Member;
@@ -8,38 +8,38 @@ macro_rules! on_both {
         mod memory {
             $($(#[$doc])* #[tokio::test]
             async fn $name() {
-                super::$name(super::Ground::memory()).await;
+                super::$name(super::LayerKind::memory()).await;
             })+
         }
 
         mod redis {
             $($(#[$doc])* #[tokio::test]
             async fn $name() {
-                super::$name(super::Ground::Redis(super::RedisServer::start())).await;
+                super::$name(super::LayerKind::Redis(super::RedisServer::start())).await;
             })+
         }
     };
 }
 
 on_both! {
-    a_publication_reaches_every_instance_that_subscribes;
-    a_group_that_is_not_subscribed_does_not_arrive;
-    publications_of_one_sender_stay_in_order;
-    many_at_once_stay_in_order_and_are_numbered;
-    many_large_ones_at_once_all_arrive;
-    other_targets_need_no_subscription;
-    changes_reach_every_instance;
-    what_the_publisher_said_arrives_with_it;
-    a_position_asked_from_without_history_is_not_recovered;
-    a_position_is_given_before_any_publication;
-    a_group_with_history_numbers_its_publications_for_all;
-    what_was_missed_is_replayed_whole_or_not_at_all;
-    what_is_too_old_is_not_replayed;
-    publishers_side_by_side_are_numbered_in_one_order;
+    delivers_a_publication_to_every_subscribed_instance;
+    delivers_nothing_of_a_group_that_is_not_subscribed;
+    keeps_the_order_of_one_sender;
+    keeps_the_order_of_a_batch_and_numbers_it;
+    delivers_a_batch_of_large_publications_completely;
+    delivers_to_other_targets_without_a_subscription;
+    delivers_changes_to_every_instance;
+    delivers_id_exclusions_age_and_deadline_with_a_publication;
+    does_not_recover_a_position_without_history;
+    gives_a_position_before_any_publication;
+    numbers_publications_of_a_history_equally_for_all;
+    replays_missed_publications_completely_or_not_at_all;
+    does_not_replay_expired_publications;
+    numbers_concurrent_publishers_in_one_order;
 }
 
-async fn a_publication_reaches_every_instance_that_subscribes(ground: Ground) {
-    let (mut one, mut two) = (ground.instance().await, ground.instance().await);
+async fn delivers_a_publication_to_every_subscribed_instance(kind: LayerKind) {
+    let (mut one, mut two) = (kind.instance().await, kind.instance().await);
     one.subscribe(&["sala_1"]).await;
     two.subscribe(&["sala_1", "sala_2"]).await;
     one.send("sala_1", "a").await;
@@ -49,8 +49,8 @@ async fn a_publication_reaches_every_instance_that_subscribes(ground: Ground) {
     assert_eq!(two.next_text().await, event_text("b"));
 }
 
-async fn a_group_that_is_not_subscribed_does_not_arrive(ground: Ground) {
-    let mut one = ground.instance().await;
+async fn delivers_nothing_of_a_group_that_is_not_subscribed(kind: LayerKind) {
+    let mut one = kind.instance().await;
     one.subscribe(&["sala_1", "sala_2"]).await;
     one.layer.unsubscribe(&[group("sala_1")]).await.unwrap();
     one.subscribe(&["sala_3"]).await;
@@ -60,8 +60,8 @@ async fn a_group_that_is_not_subscribed_does_not_arrive(ground: Ground) {
     assert_eq!(one.next_text().await, event_text("sala_2"));
 }
 
-async fn publications_of_one_sender_stay_in_order(ground: Ground) {
-    let (one, mut two) = (ground.instance().await, ground.instance().await);
+async fn keeps_the_order_of_one_sender(kind: LayerKind) {
+    let (one, mut two) = (kind.instance().await, kind.instance().await);
     two.subscribe(&["a", "b"]).await;
     for n in 0..300 {
         one.send(if n % 2 == 0 { "a" } else { "b" }, &n.to_string()).await;
@@ -71,8 +71,8 @@ async fn publications_of_one_sender_stay_in_order(ground: Ground) {
     }
 }
 
-async fn many_at_once_stay_in_order_and_are_numbered(ground: Ground) {
-    let (one, mut two) = (ground.instance().await, ground.instance().await);
+async fn keeps_the_order_of_a_batch_and_numbers_it(kind: LayerKind) {
+    let (one, mut two) = (kind.instance().await, kind.instance().await);
     two.subscribe(&["sala_1", "pedido.42", "pedido.43"]).await;
     one.send("pedido.43", "antes").await;
     assert_eq!(two.next_text().await, event_text("antes"));
@@ -113,8 +113,8 @@ async fn many_at_once_stay_in_order_and_are_numbered(ground: Ground) {
     }
 }
 
-async fn many_large_ones_at_once_all_arrive(ground: Ground) {
-    let (one, mut two) = (ground.instance().await, ground.instance().await);
+async fn delivers_a_batch_of_large_publications_completely(kind: LayerKind) {
+    let (one, mut two) = (kind.instance().await, kind.instance().await);
     two.subscribe(&["sala_1"]).await;
     let large = |n: usize| {
         let json = format!(r#"{{"type":"a","n":{n},"x":"{}"}}"#, "x".repeat(60_000));
@@ -130,8 +130,8 @@ async fn many_large_ones_at_once_all_arrive(ground: Ground) {
     }
 }
 
-async fn other_targets_need_no_subscription(ground: Ground) {
-    let (mut one, mut two) = (ground.instance().await, ground.instance().await);
+async fn delivers_to_other_targets_without_a_subscription(kind: LayerKind) {
+    let (mut one, mut two) = (kind.instance().await, kind.instance().await);
     let there = ConnectionId { instance: two.id, serial: 7 };
     for target in [Target::User("7".into()), Target::All, Target::Connection(there)] {
         one.layer.publish(to(target.clone(), "a")).await.unwrap();
@@ -142,8 +142,8 @@ async fn other_targets_need_no_subscription(ground: Ground) {
     }
 }
 
-async fn changes_reach_every_instance(ground: Ground) {
-    let (mut one, mut two) = (ground.instance().await, ground.instance().await);
+async fn delivers_changes_to_every_instance(kind: LayerKind) {
+    let (mut one, mut two) = (kind.instance().await, kind.instance().await);
     let changes = [
         Control::Join(Member::User("7".into()), group("sala_1")),
         Control::Leave(Member::User("7".into()), group("sala_1")),
@@ -160,8 +160,8 @@ async fn changes_reach_every_instance(ground: Ground) {
     }
 }
 
-async fn what_the_publisher_said_arrives_with_it(ground: Ground) {
-    let (one, mut two) = (ground.instance().await, ground.instance().await);
+async fn delivers_id_exclusions_age_and_deadline_with_a_publication(kind: LayerKind) {
+    let (one, mut two) = (kind.instance().await, kind.instance().await);
     two.subscribe(&["sala_1"]).await;
     let mut sent = to(Target::Group(group("sala_1")), "a");
     sent.accepted -= Duration::from_secs(3);
@@ -178,8 +178,8 @@ async fn what_the_publisher_said_arrives_with_it(ground: Ground) {
     assert!(off(arrived.deadline.unwrap(), sent.deadline.unwrap()) < Duration::from_secs(1));
 }
 
-async fn a_position_asked_from_without_history_is_not_recovered(ground: Ground) {
-    let one = ground.instance().await;
+async fn does_not_recover_a_position_without_history(kind: LayerKind) {
+    let one = kind.instance().await;
     one.subscribe(&["sala_1"]).await;
     let since = Position { epoch: "1.a".into(), offset: 3 };
     let asked = [(group("sala_1"), None), (group("sala_1"), Some(since))];
@@ -197,8 +197,8 @@ async fn standing(instance: &Instance, name: &str, since: Option<Position>) -> R
     instance.layer.recover(&asked).await.unwrap().remove(0).unwrap()
 }
 
-async fn a_position_is_given_before_any_publication(ground: Ground) {
-    let (one, mut two) = (ground.instance().await, ground.instance().await);
+async fn gives_a_position_before_any_publication(kind: LayerKind) {
+    let (one, mut two) = (kind.instance().await, kind.instance().await);
     two.subscribe(&["pedido.42"]).await;
     let before = standing(&one, "pedido.42", None).await;
     let position = before.position.clone().unwrap();
@@ -209,8 +209,8 @@ async fn a_position_is_given_before_any_publication(ground: Ground) {
     assert_eq!(first, Position { offset: 1, ..position });
 }
 
-async fn a_group_with_history_numbers_its_publications_for_all(ground: Ground) {
-    let (mut one, mut two) = (ground.instance().await, ground.instance().await);
+async fn numbers_publications_of_a_history_equally_for_all(kind: LayerKind) {
+    let (mut one, mut two) = (kind.instance().await, kind.instance().await);
     for instance in [&one, &two] {
         instance.subscribe(&["pedido.42", "pedido.43"]).await;
     }
@@ -226,8 +226,8 @@ async fn a_group_with_history_numbers_its_publications_for_all(ground: Ground) {
     assert_eq!(other.unwrap().offset, 1, "each group has its own numbers");
 }
 
-async fn what_was_missed_is_replayed_whole_or_not_at_all(ground: Ground) {
-    let one = ground.instance().await;
+async fn replays_missed_publications_completely_or_not_at_all(kind: LayerKind) {
+    let one = kind.instance().await;
     let start = standing(&one, "pedido.42", None).await.position.unwrap();
     let at = |offset| Some(Position { offset, ..start.clone() });
     for n in 1..=8 {
@@ -253,8 +253,8 @@ async fn what_was_missed_is_replayed_whole_or_not_at_all(ground: Ground) {
     assert_eq!(standing(&one, "pedido.42", Some(elsewhere)).await.recovered, Some(false));
 }
 
-async fn what_is_too_old_is_not_replayed(ground: Ground) {
-    let one = ground.instance().await;
+async fn does_not_replay_expired_publications(kind: LayerKind) {
+    let one = kind.instance().await;
     let start = standing(&one, "breve.1", None).await.position;
     one.send("breve.1", "a").await;
     let deadline = Instant::now() + LONG;
@@ -267,9 +267,9 @@ async fn what_is_too_old_is_not_replayed(ground: Ground) {
     assert_eq!(standing(&one, "breve.1", Some(now)).await.recovered, Some(true));
 }
 
-async fn publishers_side_by_side_are_numbered_in_one_order(ground: Ground) {
-    let (one, two) = (ground.instance().await, ground.instance().await);
-    let mut three = ground.instance().await;
+async fn numbers_concurrent_publishers_in_one_order(kind: LayerKind) {
+    let (one, two) = (kind.instance().await, kind.instance().await);
+    let mut three = kind.instance().await;
     three.subscribe(&["pedido.42"]).await;
     let publish = async |instance: &Instance| {
         for _ in 0..100 {

@@ -1,4 +1,4 @@
-//! What Python calls JSON, and what becomes of it.
+//! JSON as Python writes it.
 
 use super::*;
 

@@ -162,7 +162,7 @@ fn decodes_numbers_of_every_width_exactly() {
     }
 }
 
-/// Reads `message` by every codec and tells the most memory held meanwhile.
+/// Decodes `message` with every codec. Returns the peak of memory.
 fn memory_of_reading(message: &[u8]) -> u64 {
     let codecs = [Serializer::MsgPack, Serializer::Json]
         .into_iter()

@@ -47,7 +47,7 @@ fn members(
     })
 }
 
-/// An event whose `type` stands anywhere.
+/// An event whose `type` is at any position.
 fn events() -> impl Strategy<Value = String> {
     (members(value(), 18), any::<prop::sample::Index>(), "[a-z.ñ\"]{1,40}").prop_map(
         |(mut members, at, kind)| {

@@ -44,7 +44,7 @@ impl Layer {
         }
     }
 
-    /// Reads a shard's requests as the relay's desk does.
+    /// Serves a shard's requests as the coordinator does.
     pub(super) fn take_requests(&mut self, bench: &mut Bench, most: usize) {
         let shard = bench.shard.context.index;
         for _ in 0..most {

@@ -20,7 +20,7 @@ use oracle::Oracle;
 /// Steps of one run.
 const STEPS: usize = 250;
 
-/// Runs go on for so long, each with a seed of its own.
+/// How long runs last, each with its own seed.
 const TIME: Duration = Duration::from_secs(5);
 
 /// Groups by policy: `o` drops the oldest, `n` the newest, `c` closes, `h` keeps history.
@@ -80,7 +80,7 @@ impl Run {
         self.clients.push(Client { peer, shard, user, reads });
     }
 
-    /// A client goes without a word.
+    /// A client disconnects without a close.
     fn vanish(&mut self) {
         let at = self.dice.roll(self.clients.len() as u64) as usize;
         let id = self.clients.swap_remove(at).peer.id;
@@ -190,7 +190,7 @@ impl Run {
         self.shards[shard].turn();
     }
 
-    /// Carries and reads all there is; then nobody misses anything any more.
+    /// Delivers and reads everything; then nothing may be missing.
     fn settle(&mut self) {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
@@ -218,7 +218,7 @@ impl Run {
         }
         let (layer, oracle) = (&mut self.layer, &mut self.oracle);
         for (shard, bench) in self.shards.iter_mut().enumerate() {
-            bench.turn_until("all seats are free", |bench| {
+            bench.turn_until("all connections have ended", |bench| {
                 layer.take_requests(bench, usize::MAX);
                 layer.answer(shard, bench, oracle, usize::MAX);
                 bench.shard.connections.is_empty() && !bench.shard.requests.is_waiting()
@@ -227,7 +227,7 @@ impl Run {
             assert_eq!(bench.shard.joins.len(), 0, "something is still held back");
             assert!(GROUPS.iter().all(|name| bench.shard.groups.find(&group(name)).is_none()));
         }
-        assert_eq!(self.shards[0].registry.groups(), 0, "nobody is there, but a group is open");
+        assert_eq!(self.shards[0].registry.groups(), 0, "a group is open without members");
     }
 }
 

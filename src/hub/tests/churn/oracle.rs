@@ -32,7 +32,7 @@ struct Membership {
     name: &'static str,
     phase: Phase,
     /// Whether the connection has read that it joined.
-    told: bool,
+    announced: bool,
     /// Where the group stood at the answer: what comes up to it is not for this membership.
     from: Option<u64>,
     /// What has reached the shard and was not read yet.
@@ -58,7 +58,7 @@ enum Phase {
 
 impl Oracle {
     pub(super) fn arrives(&mut self, id: ConnectionId, v1: bool) {
-        let addressed = Membership { told: true, ..Membership::new("", Phase::Granted) };
+        let addressed = Membership { announced: true, ..Membership::new("", Phase::Granted) };
         let memberships = vec![addressed];
         self.views
             .insert(id, View { v1, welcomed: false, closed: false, strict: false, memberships });
@@ -136,14 +136,14 @@ impl Oracle {
             "left" => view.each(frame, View::left),
             "event" => {
                 let (number, offset) = (frame["data"]["n"].as_u64(), frame["offset"].as_u64());
-                let owed = view.told(group).owed.pop_front();
+                let owed = view.announced(group).owed.pop_front();
                 let owed = owed.unwrap_or_else(|| panic!("{frame} was not owed"));
                 assert!(!owed.is_left_out, "{frame}, but {owed:?} was owed");
                 assert_eq!((Some(owed.number), owed.offset), (number, offset), "{frame}");
             }
             "position" => {
                 let offset = frame["offset"].as_u64();
-                let owed = &mut view.told(group).owed;
+                let owed = &mut view.announced(group).owed;
                 let mut last = None;
                 while let Some(first) = owed.front()
                     && first.offset <= offset
@@ -156,7 +156,7 @@ impl Oracle {
                 self.positions += 1;
             }
             "gap" => {
-                view.told(group).misses(frame);
+                view.announced(group).misses(frame);
                 self.gaps += 1;
             }
             other => panic!("{other}"),
@@ -178,7 +178,7 @@ impl Oracle {
     /// Whether everything owed has come; a plain connection cannot know.
     pub(super) fn is_complete(&self, id: ConnectionId) -> bool {
         let view = &self.views[&id];
-        let done = |m: &Membership| m.phase == Phase::Granted && m.told && m.owed.is_empty();
+        let done = |m: &Membership| m.phase == Phase::Granted && m.announced && m.owed.is_empty();
         view.closed || !view.v1 || view.memberships.iter().all(done)
     }
 
@@ -207,21 +207,22 @@ impl View {
     }
 
     fn joined(&mut self, name: &str) {
-        let new = |m: &&mut Membership| m.name == name && !m.told && m.phase != Phase::Asked;
+        let new = |m: &&mut Membership| m.name == name && !m.announced && m.phase != Phase::Asked;
         let membership = self.memberships.iter_mut().find(new);
-        membership.unwrap_or_else(|| panic!("joined {name}, which was not granted")).told = true;
+        membership.unwrap_or_else(|| panic!("joined {name}, which was not granted")).announced =
+            true;
     }
 
     fn left(&mut self, name: &str) {
-        let at = self.memberships.iter().position(|m| m.name == name && m.told);
+        let at = self.memberships.iter().position(|m| m.name == name && m.announced);
         let membership = self.memberships.remove(at.expect("left without having joined"));
-        assert_eq!(membership.phase, Phase::Left, "left {name}, which nobody ended");
+        assert_eq!(membership.phase, Phase::Left, "left {name}, which was not ended");
     }
 
     /// The membership of this name that the connection knows itself to have.
-    fn told(&mut self, name: &str) -> &mut Membership {
-        let told = self.memberships.iter_mut().find(|m| m.name == name && m.told);
-        told.unwrap_or_else(|| panic!("something of {name:?}, which is not joined"))
+    fn announced(&mut self, name: &str) -> &mut Membership {
+        let announced = self.memberships.iter_mut().find(|m| m.name == name && m.announced);
+        announced.unwrap_or_else(|| panic!("something of {name:?}, which is not joined"))
     }
 
     /// A plain connection is told of nothing but events; those before this one are lost to it.
@@ -240,7 +241,7 @@ impl View {
 
 impl Membership {
     fn new(name: &'static str, phase: Phase) -> Self {
-        Self { name, phase, told: false, from: None, owed: VecDeque::new() }
+        Self { name, phase, announced: false, from: None, owed: VecDeque::new() }
     }
 
     /// A gap accounts for what was missed, and includes the positions beside it. Of several
