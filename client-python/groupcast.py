@@ -226,7 +226,9 @@ def connect_view(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied("@groupcast.connect must decide about the route's parameters")
     returned = _connect[0](request) if _connect else None
     if isinstance(returned, HttpResponse):
-        return returned
+        # Without a code the gateway takes these for a proxy's or a middleware's.
+        code = {401: "unauthorized", 403: "forbidden"}.get(returned.status_code)
+        return _refuse(returned.status_code, code, "refused") if code else returned
     answer.update(returned if isinstance(returned, dict) else {"groups": list(returned or ())})
     if "sub" not in answer:
         return _refuse(401, "unauthorized", "nobody is logged in")

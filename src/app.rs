@@ -312,7 +312,8 @@ impl Core {
         );
         tasks.spawn("coordinator", coordinator.serve(requests));
         let pubsub = django.as_ref().map(|django| django.pubsub.clone());
-        let dispatch = coordinator::dispatch(inbox, hub.clone(), layer.clone(), pubsub);
+        let dispatch =
+            coordinator::dispatch(inbox, hub.clone(), layer.clone(), pubsub, hook.clone());
         tasks.spawn("dispatch", dispatch);
         Ok(Self { layer, django, sources, publisher, hub, hook, verifier, metrics, shutdown })
     }

@@ -14,6 +14,7 @@
 //! `app` starts, supervises and stops all of it. `ARCHITECTURE.md` has the other walks, the rooms
 //! and what each of them must never know.
 
+mod address;
 mod api;
 mod app;
 pub mod backend;
@@ -28,6 +29,7 @@ pub mod doctor;
 pub mod event;
 mod excerpt;
 mod failpoint;
+mod fair_queue;
 pub mod frame;
 pub mod group;
 mod http;

@@ -272,8 +272,31 @@ async fn closes_a_logged_out_user_at_the_next_confirmation() {
     let left = v1.frame().await;
     assert_eq!((&left["type"], &left["reason"]), (&json!("left"), &json!("grants")));
     assert_eq!(left["groups"].as_array().unwrap().len(), 2);
-    back_end.control(json!({"status": 403, "body": {}})).await;
+    back_end.control(json!({"status": 403, "body": {"code": "forbidden"}})).await;
     assert_eq!(v1.closed().await.0, 4403);
+}
+
+#[tokio::test]
+async fn takes_a_refusal_without_a_code_for_a_failure_unless_configured_otherwise() {
+    for (setting, code) in [("", 4503), ("bare_refusals = true", 4403)] {
+        let (back_end, gateway) = start_with(setting).await;
+        back_end.control(json!({"status": 403, "body": {}})).await;
+        let mut v1 = hello(&gateway, "/ws", &[COOKIE]).await;
+        assert_eq!(v1.closed().await.0, code, "{setting:?}");
+    }
+}
+
+#[tokio::test]
+async fn asks_again_about_a_user_whose_connections_were_closed() {
+    let (back_end, gateway) = start_with("recheck = \"1h\"").await;
+    let mut v1 = hello(&gateway, "/ws", &[COOKIE]).await;
+    v1.welcome().await;
+    let answer = gateway.ask("POST /users/7/close?code=4503", &[], "").await;
+    assert_eq!(answer.status, 202);
+    assert_eq!(v1.closed().await.0, 4503);
+    back_end.control(json!({"status": 403, "body": {"code": "forbidden"}})).await;
+    let mut returned = hello(&gateway, "/ws", &[COOKIE]).await;
+    assert_eq!(returned.closed().await.0, 4403, "not by the cached answer");
 }
 
 #[tokio::test]

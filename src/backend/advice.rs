@@ -40,13 +40,17 @@ fn setting(answer: &BackendResponse) -> Option<&'static str> {
             "probably login_required, or a middleware that redirects to a login: the view must \
              answer by itself",
         ),
-        StatusCode::UNAUTHORIZED => Some(
+        StatusCode::UNAUTHORIZED if answer.json => Some(
             "probably the signature: the secret or its key id differs, or a clock is more than \
              five minutes off",
         ),
         StatusCode::FORBIDDEN if is_csrf(answer) => {
             Some("the CSRF check refused it: the view must be csrf_exempt")
         }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Some(
+            "a verdict about a visitor is JSON with a code, such as {\"code\": \"forbidden\"}; \
+             this is a proxy or middleware, or set backend.bare_refusals",
+        ),
         StatusCode::NOT_FOUND if !answer.json => {
             Some("the path is not in Django's urls.py: check backend.connect and backend.calls")
         }

@@ -27,6 +27,8 @@ pub struct Settings {
     pub cache_refusals: Duration,
     /// After how long the hook is asked again about a connection whose answer had no `expires_in`.
     pub recheck: Duration,
+    /// Whether the hook refuses a visitor by a bare 401 or 403, without a `code` in JSON.
+    pub bare_refusals: bool,
     /// Added to every request; they replace headers of the same name.
     pub headers: Vec<(String, String)>,
     /// `Host` of calls; empty = the url's. Hooks carry the browser's.
@@ -103,6 +105,7 @@ impl Default for Settings {
             cache: Duration::from_secs(60),
             cache_refusals: Duration::from_secs(15),
             recheck: Duration::from_secs(600),
+            bare_refusals: false,
             headers: Vec::new(),
             host: String::new(),
             keys: Vec::new(),

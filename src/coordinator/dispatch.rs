@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use crate::backend::Hook;
 use crate::channels::PubsubDecoder;
-use crate::event::{Position, PossibleLoss, Publication};
+use crate::event::{Control, Member, Position, PossibleLoss, Publication};
 use crate::group::GroupName;
 use crate::hub::{Hub, PossibleGap};
 use crate::layer::{Inbox, Incoming, Layer, Loss};
@@ -36,6 +37,7 @@ pub(crate) async fn dispatch(
     hub: Hub,
     layer: Layer,
     pubsub: Option<PubsubDecoder>,
+    hook: Option<Hook>,
 ) {
     let mut batch = Vec::with_capacity(MAX_BATCH);
     while inbox.recv_many(&mut batch, MAX_BATCH).await > 0 {
@@ -47,11 +49,24 @@ pub(crate) async fn dispatch(
                         hub.post(Arc::new(publication)).await;
                     }
                 }
-                Incoming::Control(control) => hub.control(control).await,
+                Incoming::Control(control) => {
+                    if let (Some(hook), Some(sub)) = (&hook, closed_user(&control)) {
+                        hook.user_closed(sub);
+                    }
+                    hub.control(control).await;
+                }
                 Incoming::Loss(loss) => recover_loss(loss, &hub, &layer).await,
             }
         }
         hub.wake();
+    }
+}
+
+/// The user whose connections `control` closes: they return, and the hook is to be asked anew.
+fn closed_user(control: &Control) -> Option<&str> {
+    match control {
+        Control::Close(Member::User(sub), _) | Control::CloseSession(sub, ..) => Some(sub),
+        Control::Close(Member::Connection(_), _) | Control::Join(..) | Control::Leave(..) => None,
     }
 }
 

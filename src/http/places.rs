@@ -5,13 +5,16 @@
 //! the most silent connections loses its oldest one. Only silent connections count: one with a
 //! request in progress never loses its place.
 
-use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv6Addr};
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
+
+use crate::address::Address;
+use crate::fair_queue::FairQueue;
 
 /// How long a connection may be silent without losing its place: a slow network, or many users
 /// behind one address, must not look like an attack.
@@ -23,18 +26,17 @@ pub(crate) struct Places(Arc<Shared>);
 
 struct Shared {
     capacity: usize,
-    max_waiting: usize,
     min_silence: Duration,
     table: Mutex<Table>,
 }
 
-#[derive(Default)]
 struct Table {
     next_id: u64,
     held: HashMap<u64, Occupancy>,
     /// Silent connections by address; none is zero.
     silent: HashMap<Address, usize>,
-    waiting: WaitingQueue,
+    /// Connections without a place.
+    waiting: FairQueue<Address, (IpAddr, oneshot::Sender<Place>)>,
 }
 
 struct Occupancy {
@@ -44,19 +46,6 @@ struct Occupancy {
     silent_since: Instant,
     evict: watch::Sender<bool>,
 }
-
-/// Waiting connections, by address; addresses take turns.
-#[derive(Default)]
-struct WaitingQueue {
-    count: usize,
-    by_address: HashMap<Address, VecDeque<(IpAddr, oneshot::Sender<Place>)>>,
-    turns: VecDeque<Address>,
-}
-
-/// The address of a connection: its IPv4 address, or its IPv6 /64 network, since one subscriber has
-/// a whole one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Address(IpAddr);
 
 /// A connection's place, given back when the last clone is dropped.
 #[derive(Clone)]
@@ -86,8 +75,9 @@ impl Places {
     }
 
     fn with_silence(capacity: usize, max_waiting: usize, min_silence: Duration) -> Self {
-        let table = Mutex::default();
-        Self(Arc::new(Shared { capacity, max_waiting, min_silence, table }))
+        let (held, silent) = Default::default();
+        let table = Table { next_id: 0, held, silent, waiting: FairQueue::new(max_waiting) };
+        Self(Arc::new(Shared { capacity, min_silence, table: Mutex::new(table) }))
     }
 
     /// Requests a place for a connection of `peer`. Returns also how many others lose theirs.
@@ -95,21 +85,18 @@ impl Places {
         let mut table = self.0.table.lock();
         let short = table.held.len() >= self.0.capacity - self.0.capacity / 4;
         let evicted = if short { usize::from(table.evict(self.0.min_silence)) } else { 0 };
-        if table.held.len() < self.0.capacity && table.waiting.count == 0 {
+        if table.held.len() < self.0.capacity && table.waiting.len() == 0 {
             return (Granted::Now(table.hold(&self.0, peer)), evicted);
         }
         let (place, granted) = oneshot::channel();
-        table.waiting.push(peer, place);
-        if table.waiting.count > self.0.max_waiting {
-            table.waiting.drop_one();
-        }
+        table.waiting.push(Address::of(peer), (peer, place));
         (Granted::Later(granted), evicted)
     }
 
     /// Evicts connections for waiting ones; to be called regularly. Returns how many.
     pub(crate) fn relieve(&self) -> usize {
         let mut table = self.0.table.lock();
-        let wanted = table.waiting.count;
+        let wanted = table.waiting.len();
         (0..wanted).take_while(|_| table.evict(self.0.min_silence)).count()
     }
 }
@@ -149,44 +136,6 @@ impl Table {
             if *count == 0 {
                 self.silent.remove(&address);
             }
-        }
-    }
-}
-
-impl WaitingQueue {
-    fn push(&mut self, peer: IpAddr, place: oneshot::Sender<Place>) {
-        let address = Address::of(peer);
-        let queue = self.by_address.entry(address).or_default();
-        if queue.is_empty() {
-            self.turns.push_back(address);
-        }
-        queue.push_back((peer, place));
-        self.count += 1;
-    }
-
-    /// The next waiting connection, of the address whose turn it is.
-    fn pop(&mut self) -> Option<(IpAddr, oneshot::Sender<Place>)> {
-        let address = self.turns.pop_front()?;
-        let queue = self.by_address.get_mut(&address)?;
-        let next = queue.pop_front();
-        match queue.is_empty() {
-            true => drop(self.by_address.remove(&address)),
-            false => self.turns.push_back(address),
-        }
-        self.count -= usize::from(next.is_some());
-        next
-    }
-
-    /// Closes the newest waiting connection of the address with the most.
-    fn drop_one(&mut self) {
-        let Some((address, queue)) = self.by_address.iter_mut().max_by_key(|(_, q)| q.len()) else {
-            return;
-        };
-        self.count -= usize::from(queue.pop_back().is_some());
-        if queue.is_empty() {
-            let address = *address;
-            self.by_address.remove(&address);
-            self.turns.retain(|turn| *turn != address);
         }
     }
 }
@@ -252,18 +201,6 @@ impl Drop for Holder {
         // Dropping a place takes the lock.
         drop(table);
         drop(gone);
-    }
-}
-
-impl Address {
-    fn of(peer: IpAddr) -> Self {
-        Self(match peer.to_canonical() {
-            IpAddr::V4(address) => IpAddr::V4(address),
-            IpAddr::V6(address) => {
-                let [a, b, c, d, ..] = address.segments();
-                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-            }
-        })
     }
 }
 
@@ -362,13 +299,5 @@ mod tests {
         let mut patient = later(&places, OTHER);
         drop(held);
         patient.try_recv().expect("the place of the one who has gone");
-    }
-
-    #[test]
-    fn counts_an_ipv6_network_as_one_address_and_unmaps_ipv4() {
-        let of = |text: &str| Address::of(text.parse().unwrap());
-        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:0:0:1"));
-        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
-        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
     }
 }

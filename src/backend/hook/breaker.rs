@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::address::Address;
+
 /// Failures in a row that open it.
 const FAILURES_TO_OPEN: u32 = 5;
 
@@ -25,8 +27,8 @@ pub(super) enum Outcome {
     VisitorFailed {
         /// The HTTP status, or 0 without one.
         status: u16,
-        /// A digest of the visitor's address.
-        address: u64,
+        /// Where the visitor comes from; `None` = unknown.
+        address: Option<Address>,
     },
 }
 
@@ -44,7 +46,7 @@ struct BreakerState {
     /// No request before this moment.
     open_until: Option<Instant>,
     /// Addresses of visitors that failed with `visitor_status` since the last answer.
-    visitors: Vec<u64>,
+    visitors: Vec<Option<Address>>,
     visitor_status: u16,
 }
 
@@ -94,7 +96,7 @@ impl Breaker {
 
 impl BreakerState {
     /// Records a visitor's failure. Returns whether it counts as the site's.
-    fn blames_site(&mut self, status: u16, address: u64) -> bool {
+    fn blames_site(&mut self, status: u16, address: Option<Address>) -> bool {
         if self.visitor_status != status {
             self.visitor_status = status;
             self.visitors.clear();
@@ -110,11 +112,17 @@ impl BreakerState {
 mod tests {
     use super::*;
 
+    fn visitor(number: u8) -> Option<Address> {
+        Some(Address::of([192, 0, 2, number].into()))
+    }
+
     #[test]
     fn one_visitors_failures_do_not_open_it() {
         let (breaker, now) = (Breaker::new(Duration::from_secs(5)), Instant::now());
         for _ in 0..100 {
-            assert!(!breaker.record(Outcome::VisitorFailed { status: 400, address: 1 }, now));
+            assert!(
+                !breaker.record(Outcome::VisitorFailed { status: 400, address: visitor(1) }, now)
+            );
             assert!(breaker.admits(now));
         }
     }
@@ -125,17 +133,17 @@ mod tests {
         let fail =
             |status, address| breaker.record(Outcome::VisitorFailed { status, address }, now);
         for address in 0..4 {
-            assert!(!fail(404, address));
+            assert!(!fail(404, visitor(address)));
         }
-        assert!(!fail(400, 4), "another status begins anew");
+        assert!(!fail(400, visitor(4)), "another status begins anew");
         for address in 0..4 {
-            assert!(!fail(404, address));
+            assert!(!fail(404, visitor(address)));
         }
         assert!(!breaker.record(Outcome::Answered, now));
         for address in 0..4 {
-            assert!(!fail(404, address), "an answer in between begins anew");
+            assert!(!fail(404, visitor(address)), "an answer in between begins anew");
         }
-        assert!(fail(404, 4));
+        assert!(fail(404, visitor(4)));
         assert!(!breaker.admits(now));
     }
 

@@ -2,8 +2,10 @@
 //! concurrently, and the same request is never in flight twice.
 
 mod breaker;
+mod recently_closed;
 mod request;
 mod shared_cache;
+mod turns;
 mod verdict;
 mod verdict_cache;
 
@@ -19,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::client::OutgoingRequest;
 use super::{BackendError, BackendResponse, Client, RequestError, Settings};
+use crate::address::Address;
 use crate::backend::metrics::{BackendMetrics, BackendOutcome, HookSource};
 use crate::clock;
 use crate::event::ConnectionId;
@@ -26,8 +29,11 @@ use crate::identity::Verifier;
 use crate::layer::Redis;
 use crate::telemetry::{GaugeGuard, Metrics};
 use breaker::{Breaker, Outcome};
+use recently_closed::RecentlyClosed;
 use request::VerdictKey;
 use shared_cache::CachedVerdict;
+use turns::HookTurns;
+use verdict::VerdictRules;
 use verdict_cache::{Lookup, VerdictCache};
 
 pub use request::HookRequest;
@@ -36,6 +42,10 @@ pub use verdict::{HookAcceptance, HookVerdict};
 /// Requests that may wait; further visitors are asked to reconnect. Half of the default limit of
 /// handshakes, so that clients with tokens find room.
 const WAITING: usize = 512;
+
+/// Visitors who are looked up in Redis, wait or are asked about at once: as many as the default
+/// limit of handshakes, so that those who cannot wait are told by the queue, whose turns are fair.
+const MAX_IN_FLIGHT: usize = 1024;
 
 /// Asks the connect hook. Cloning is cheap.
 #[derive(Debug, Clone)]
@@ -49,13 +59,15 @@ struct HookState {
     cache: Duration,
     cache_refusals: Duration,
     recheck: Duration,
+    bare_refusals: bool,
     /// Secret of the digests that identify cached verdicts.
     secret: hmac::Key,
     cached: Mutex<VerdictCache>,
+    closed: Mutex<RecentlyClosed>,
     /// The Redis over which instances share verdicts, if the layer is Redis.
     redis: Option<Redis>,
     breaker: Breaker,
-    turns: Semaphore,
+    turns: HookTurns,
     places: Arc<Semaphore>,
     metrics: BackendMetrics,
 }
@@ -79,12 +91,14 @@ impl Hook {
             cache: settings.cache,
             cache_refusals: settings.cache_refusals,
             recheck: settings.recheck,
+            bare_refusals: settings.bare_refusals,
             secret: hmac::Key::new(hmac::HMAC_SHA256, &first.secret),
             cached: Mutex::default(),
+            closed: Mutex::new(RecentlyClosed::new(settings.cache + settings.timeout)),
             redis,
             breaker: Breaker::new(settings.timeout),
-            turns: Semaphore::new(settings.parallel),
-            places: Arc::new(Semaphore::new(WAITING)),
+            turns: HookTurns::new(settings.parallel, WAITING),
+            places: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             metrics: BackendMetrics::new(metrics),
         }))))
     }
@@ -103,7 +117,7 @@ impl Hook {
         let mut pending = {
             let mut cached = self.0.cached.lock();
             match cached.get(&key, Instant::now()) {
-                Lookup::Cached(verdict) => {
+                Lookup::Cached(verdict) if !self.0.is_outdated(&verdict) => {
                     count(HookSource::Cached);
                     return verdict;
                 }
@@ -111,12 +125,10 @@ impl Hook {
                     count(HookSource::Shared);
                     pending
                 }
-                Lookup::Missing => {
+                Lookup::Cached(_) | Lookup::Missing => {
                     let Ok(place) = Arc::clone(&self.0.places).try_acquire_owned() else {
                         count(HookSource::Nowhere);
-                        return HookVerdict::Unknown(
-                            format!("{WAITING} requests to the hook are waiting already").into(),
-                        );
+                        return too_many();
                     };
                     let (answered, pending) = watch::channel(None);
                     cached.begin(key, pending.clone(), Instant::now());
@@ -132,6 +144,15 @@ impl Hook {
             .and_then(|verdict| verdict.clone())
             .unwrap_or_else(|| HookVerdict::Unknown("no verdict".into()))
     }
+    /// The connections of this user were closed: what the site answered about him before no longer
+    /// counts, here or as another instance stored it.
+    pub fn user_closed(&self, sub: &str) {
+        self.0.closed.lock().insert(sub, clock::unix_seconds(), Instant::now());
+    }
+}
+
+fn too_many() -> HookVerdict {
+    HookVerdict::Unknown(format!("{WAITING} requests to the hook are waiting already").into())
 }
 
 /// Removes the entry of a request in flight, also if its task panics.
@@ -163,7 +184,7 @@ impl Fresh {
 fn blame(
     answer: &Result<BackendResponse, RequestError>,
     verdict: &HookVerdict,
-    address: u64,
+    address: Option<Address>,
 ) -> Outcome {
     if !matches!(verdict, HookVerdict::Unknown(_)) {
         return Outcome::Answered;
@@ -190,6 +211,17 @@ struct HookJob {
 }
 
 impl HookState {
+    fn rules(&self) -> VerdictRules<'_> {
+        let (verifier, recheck) = (&*self.verifier, self.recheck);
+        VerdictRules { verifier, recheck, bare_refusals: self.bare_refusals }
+    }
+
+    /// Whether the user's connections were closed after the verdict was asked for.
+    fn is_outdated(&self, verdict: &HookVerdict) -> bool {
+        let HookVerdict::Accepted(accepted) = verdict else { return false };
+        self.closed.lock().closed_since(&accepted.identity.sub, accepted.asked_at())
+    }
+
     /// Gets the verdict, caches it and passes it to all waiting connections.
     async fn settle(
         self: Arc<Self>,
@@ -206,7 +238,12 @@ impl HookState {
                 (verdict, None)
             }
             None => {
-                let Fresh { verdict, time, shared } = self.ask_in_turn(&job, place).await;
+                let mut fresh = self.ask_in_turn(&job, place).await;
+                if self.is_outdated(&fresh.verdict) {
+                    let closed = "the user's connections were closed while the hook was asked";
+                    fresh = Fresh::uncached(HookVerdict::Unknown(closed.into()));
+                }
+                let Fresh { verdict, time, shared } = fresh;
                 self.cached.lock().insert(job.key, verdict.clone(), time, Instant::now());
                 (verdict, shared.filter(|_| !time.is_zero()).map(|shared| (shared, time)))
             }
@@ -230,9 +267,10 @@ impl HookState {
     /// A verdict of another instance, and its age; `None` if there is none or it is too old.
     async fn recall(&self, key: &VerdictKey) -> Option<(HookVerdict, Duration)> {
         let note = CachedVerdict::load(self.redis.as_ref()?, &self.secret, key).await?;
-        let verdict = verdict::of(&note.answer()?, note.at, &self.verifier, self.recheck);
+        let verdict = verdict::of(&note.answer()?, note.at, &self.rules());
         let age = Duration::from_secs(clock::unix_seconds().saturating_sub(note.at));
-        (age < self.time(&verdict)).then(|| {
+        let valid = age < self.time(&verdict) && !self.is_outdated(&verdict);
+        valid.then(|| {
             self.metrics.hooks.of(HookSource::Recalled).increment(1);
             (verdict, age)
         })
@@ -241,9 +279,13 @@ impl HookState {
     async fn ask_in_turn(&self, job: &HookJob, place: OwnedSemaphorePermit) -> Fresh {
         let metrics = &self.metrics;
         let waiting = GaugeGuard::new(&metrics.hooks_waiting);
-        let turn = self.turns.acquire().await;
+        let turn = self.turns.take(job.request.address()).await;
         drop(waiting);
         drop(place);
+        let Some(turn) = turn else {
+            metrics.hooks.of(HookSource::Nowhere).increment(1);
+            return Fresh::uncached(too_many());
+        };
         if !self.breaker.admits(Instant::now()) {
             metrics.hooks.of(HookSource::Nowhere).increment(1);
             let open = "the connect hook failed repeatedly: circuit breaker open";
@@ -258,13 +300,12 @@ impl HookState {
     }
 
     async fn request(&self, job: &HookJob) -> Fresh {
-        let began = Instant::now();
+        let (began, at) = (Instant::now(), clock::unix_seconds());
         let HookJob { request, connection, channel, .. } = job;
         let answer =
             ask(&self.client, &self.target, request, *connection, channel.as_deref()).await;
-        let at = clock::unix_seconds();
         let verdict = match &answer {
-            Ok(answer) => verdict::of(answer, at, &self.verifier, self.recheck),
+            Ok(answer) => verdict::of(answer, at, &self.rules()),
             Err(error) => HookVerdict::Unknown(error.to_string().into()),
         };
         self.metrics.hooked(outcome(&answer, &verdict), began.elapsed());
@@ -302,9 +343,11 @@ pub async fn ask_hook_once(
 ) -> Result<HookVerdict, BackendError> {
     let client = Client::new(settings)?;
     let connection: ConnectionId = "aaaaaaaa-1".parse().expect("a legal connection id");
+    let (recheck, bare_refusals) = (settings.recheck, settings.bare_refusals);
+    let rules = VerdictRules { verifier, recheck, bare_refusals };
     let answer = ask(&client, &settings.connect, request, connection, None).await;
     Ok(match answer {
-        Ok(answer) => verdict::of(&answer, clock::unix_seconds(), verifier, settings.recheck),
+        Ok(answer) => verdict::of(&answer, clock::unix_seconds(), &rules),
         Err(error) => HookVerdict::Unknown(error.to_string().into()),
     })
 }

@@ -1,6 +1,5 @@
 //! The hook request for a visitor.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -11,6 +10,7 @@ use hyper::header::{
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::address::Address;
 use crate::backend::path_header::{PATH, path_header};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -40,6 +40,8 @@ pub struct HookRequest {
     /// The route's parameters, encoded for a URL, in the order of the path.
     query: String,
     headers: HeaderMap,
+    /// Where the visitor comes from; `None` = unknown.
+    address: Option<Address>,
 }
 
 /// The key of a cached verdict: a digest, so that no cookie is stored.
@@ -78,6 +80,8 @@ impl HookRequest {
             };
             copies.extend(HeaderValue::from_bytes(&value).ok().map(|value| (name, value)));
         }
+        let forwarded_for = copies.get(FORWARDED_FOR).and_then(|value| value.to_str().ok());
+        let address = Address::behind(peer, forwarded_for.unwrap_or_default());
         if !copies.contains_key(FORWARDED_FOR)
             && let Some(Ok(peer)) = peer.map(|peer| HeaderValue::from_str(&peer.to_string()))
         {
@@ -85,7 +89,7 @@ impl HookRequest {
         }
         copies.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
         copies.insert(PATH, path_header(path));
-        Self { query, headers: copies }
+        Self { query, headers: copies, address }
     }
 
     /// The request of a described browser. A host or cookie that is illegal in a header is left
@@ -99,11 +103,9 @@ impl HookRequest {
         Self::new(path, &[], &headers, None)
     }
 
-    /// A digest of the visitor's address, as reported by the proxy.
-    pub(super) fn address(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.headers.get(FORWARDED_FOR).map(HeaderValue::as_bytes).hash(&mut hasher);
-        hasher.finish()
+    /// Where the visitor comes from; `None` = unknown.
+    pub(super) fn address(&self) -> Option<Address> {
+        self.address
     }
 
     pub(super) fn query(&self) -> &str {
@@ -147,6 +149,6 @@ impl HookRequest {
             let name = HeaderName::from_bytes(&line[..colon]).ok()?;
             headers.insert(name, HeaderValue::from_bytes(&line[colon + 1..]).ok()?);
         }
-        Some(Self { query, headers })
+        Some(Self { query, headers, address: None })
     }
 }

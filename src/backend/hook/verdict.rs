@@ -73,6 +73,11 @@ impl HookAcceptance {
         self.ask_at - hashed % (spread + 1)
     }
 
+    /// When the hook was asked, seconds since 1970.
+    pub(super) fn asked_at(&self) -> u64 {
+        self.asked_at
+    }
+
     /// How long after asking the verdict may be reused. One second less than until its renewal:
     /// both are whole seconds, and a renewal must not reuse the verdict that it renews.
     pub(super) fn fresh(&self) -> Duration {
@@ -80,37 +85,42 @@ impl HookAcceptance {
     }
 }
 
-/// The verdict in `answer`, received `at` this second since 1970.
-pub(super) fn of(
-    answer: &BackendResponse,
-    at: u64,
-    verifier: &Verifier,
-    recheck: Duration,
-) -> HookVerdict {
+/// How answers are read.
+pub(super) struct VerdictRules<'a> {
+    pub(super) verifier: &'a Verifier,
+    pub(super) recheck: Duration,
+    /// Whether a 401 or 403 without a `code` is about the visitor, too.
+    pub(super) bare_refusals: bool,
+}
+
+/// The verdict in `answer`, which was asked for `at` this second since 1970.
+pub(super) fn of(answer: &BackendResponse, at: u64, rules: &VerdictRules<'_>) -> HookVerdict {
     match answer.status {
-        StatusCode::OK if answer.json => match accepted(&answer.body, at, verifier, recheck) {
+        StatusCode::OK if answer.json => match accepted(&answer.body, at, rules) {
             Ok(accepted) => HookVerdict::Accepted(Arc::new(accepted)),
             Err(problem) => {
                 HookVerdict::Unknown(format!("invalid answer of the hook: {problem}").into())
             }
         },
-        StatusCode::UNAUTHORIZED if !is_about_the_signature(answer) => HookVerdict::Unauthorized,
-        StatusCode::FORBIDDEN if !advice::is_csrf(answer) => HookVerdict::Forbidden,
+        StatusCode::UNAUTHORIZED if is_about_the_visitor(answer, rules) => {
+            HookVerdict::Unauthorized
+        }
+        StatusCode::FORBIDDEN if is_about_the_visitor(answer, rules) => HookVerdict::Forbidden,
         _ => HookVerdict::Unknown(advice::explain(answer).into()),
     }
 }
 
-fn is_about_the_signature(answer: &BackendResponse) -> bool {
+/// Whether the view itself refuses the visitor. A firewall, a login middleware or the CSRF check
+/// answer 401 and 403, too: taken for a verdict, they would send everybody to the login page.
+fn is_about_the_visitor(answer: &BackendResponse, rules: &VerdictRules<'_>) -> bool {
     let body: ErrorBody = serde_json::from_slice(&answer.body).unwrap_or_default();
-    answer.json && body.code.as_deref() == Some(BAD_SIGNATURE)
+    match body.code.filter(|_| answer.json) {
+        Some(code) => code != BAD_SIGNATURE,
+        None => rules.bare_refusals && !advice::is_csrf(answer),
+    }
 }
 
-fn accepted(
-    body: &[u8],
-    at: u64,
-    verifier: &Verifier,
-    recheck: Duration,
-) -> Result<HookAcceptance, String> {
+fn accepted(body: &[u8], at: u64, rules: &VerdictRules<'_>) -> Result<HookAcceptance, String> {
     let answer: HookAnswer =
         serde_json::from_slice(body).map_err(|error| advice::parse_problem(&error))?;
     let sub = match answer.sub {
@@ -125,9 +135,10 @@ fn accepted(
     let expires_at = answer.expires_in.map(|seconds| at.saturating_add(seconds.max(1)));
     let ask_at = match answer.expires_in {
         Some(seconds) => at.saturating_add(seconds - AHEAD.as_secs().min(seconds / 2)),
-        None => at + recheck.as_secs(),
+        None => at + rules.recheck.as_secs(),
     };
-    let identity = verifier
+    let identity = rules
+        .verifier
         .hook_identity(HookClaims {
             sub: &sub,
             expires_at,

@@ -20,7 +20,8 @@ fn names_the_likely_setting_for_each_failure() {
         (301, to_https, "", "SECURE_PROXY_SSL_HEADER"),
         (301, Some("/groupcast/connect/"), "", "APPEND_SLASH"),
         (302, Some("/accounts/login/?next=/groupcast/connect"), "", "login_required"),
-        (401, None, "", "signature"),
+        (401, None, "", "bare_refusals"),
+        (403, None, "<h1>Forbidden</h1>", "bare_refusals"),
         (403, None, "<p>CSRF verification failed.</p>", "csrf_exempt"),
         (404, None, "<h1>Not Found</h1>", "urls.py"),
         (405, None, "", "POST"),
@@ -38,5 +39,5 @@ fn names_the_likely_setting_for_each_failure() {
 #[test]
 fn never_repeats_the_body_of_an_unexplained_failure() {
     assert_eq!(advice_on(500, None, false, "geheim"), "the back end answered 500");
-    assert_eq!(advice_on(403, None, false, "geheim"), "the back end answered 403");
+    assert!(!advice_on(403, None, false, "geheim").contains("geheim"));
 }

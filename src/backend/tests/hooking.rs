@@ -119,12 +119,10 @@ async fn an_answer_gives_identity_and_lifetime() {
 
 #[tokio::test]
 async fn a_failed_hook_request_names_its_cause() {
-    assert!(matches!(
-        verdict(401, true, r#"{"code":"anonymous"}"#).await,
-        HookVerdict::Unauthorized
-    ));
-    assert!(matches!(verdict(401, false, "").await, HookVerdict::Unauthorized));
-    assert!(matches!(verdict(403, true, "{}").await, HookVerdict::Forbidden));
+    let anonymous = verdict(401, true, r#"{"code":"anonymous"}"#).await;
+    assert!(matches!(anonymous, HookVerdict::Unauthorized));
+    let forbidden = verdict(403, true, r#"{"code":"forbidden"}"#).await;
+    assert!(matches!(forbidden, HookVerdict::Forbidden));
     let long = format!(r#"{{"sub":"7","claims":{{"nota":"{}"}}}}"#, "x".repeat(1024));
     let long: &'static str = long.leak();
     for (status, json, body, named) in [
@@ -139,6 +137,8 @@ async fn a_failed_hook_request_names_its_cause() {
         (400, false, "<h1>Bad Request (400)</h1>", "ALLOWED_HOSTS"),
         (401, true, r#"{"code":"bad_signature"}"#, "secret"),
         (403, false, "CSRF verification failed", "csrf_exempt"),
+        (401, false, "", "bare_refusals"),
+        (403, true, "{}", "bare_refusals"),
         (404, false, "", "urls.py"),
         (500, false, "", "500"),
     ] {

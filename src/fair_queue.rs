@@ -1,0 +1,95 @@
+//! A bounded queue in which askers take turns, so that one who asks a lot delays nobody else.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+
+/// What waits, by asker. An asker's own entries stay in order.
+#[derive(Debug)]
+pub(crate) struct FairQueue<K, T> {
+    limit: usize,
+    count: usize,
+    by_asker: HashMap<K, VecDeque<T>>,
+    /// Askers with entries, the next one first.
+    turns: VecDeque<K>,
+}
+
+impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
+    /// An empty queue of at most `limit` entries.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { limit, count: 0, by_asker: HashMap::new(), turns: VecDeque::new() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Appends an entry. If that is one too many, the newest of the asker with most of them is
+    /// dropped, which may be this one.
+    pub(crate) fn push(&mut self, asker: K, entry: T) {
+        let own = self.by_asker.entry(asker).or_default();
+        if own.is_empty() {
+            self.turns.push_back(asker);
+        }
+        own.push_back(entry);
+        self.count += 1;
+        if self.count > self.limit {
+            self.drop_one();
+        }
+    }
+
+    /// The next entry of the asker whose turn it is.
+    pub(crate) fn pop(&mut self) -> Option<T> {
+        let asker = self.turns.pop_front()?;
+        let own = self.by_asker.get_mut(&asker)?;
+        let next = own.pop_front();
+        match own.is_empty() {
+            true => drop(self.by_asker.remove(&asker)),
+            false => self.turns.push_back(asker),
+        }
+        self.count -= usize::from(next.is_some());
+        next
+    }
+
+    fn drop_one(&mut self) {
+        let longest = self.by_asker.iter_mut().max_by_key(|(_, own)| own.len());
+        let Some((asker, own)) = longest else { return };
+        self.count -= usize::from(own.pop_back().is_some());
+        if own.is_empty() {
+            let asker = *asker;
+            self.by_asker.remove(&asker);
+            self.turns.retain(|turn| *turn != asker);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drained(mut queue: FairQueue<char, u8>) -> Vec<u8> {
+        std::iter::from_fn(|| queue.pop()).collect()
+    }
+
+    #[test]
+    fn askers_take_turns_and_keep_their_own_order() {
+        let mut queue = FairQueue::new(10);
+        for (asker, entry) in [('a', 1), ('a', 2), ('a', 3), ('b', 4), ('c', 5), ('b', 6)] {
+            queue.push(asker, entry);
+        }
+        assert_eq!(queue.len(), 6);
+        assert_eq!(drained(queue), [1, 4, 5, 2, 6, 3]);
+    }
+
+    #[test]
+    fn one_entry_too_many_costs_the_asker_with_most_of_them() {
+        let mut queue = FairQueue::new(3);
+        for (asker, entry) in [('a', 1), ('a', 2), ('a', 3), ('b', 4), ('c', 5)] {
+            queue.push(asker, entry);
+        }
+        assert_eq!(queue.len(), 3);
+        assert_eq!(drained(queue), [1, 4, 5]);
+        let mut full: FairQueue<char, u8> = FairQueue::new(0);
+        full.push('a', 1);
+        assert_eq!((full.len(), full.pop()), (0, None));
+    }
+}
