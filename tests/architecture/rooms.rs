@@ -140,7 +140,7 @@ fn rooms_import_only_earlier_rooms() {
 }
 
 #[test]
-fn the_layer_does_not_know_django() {
+fn the_rooms_that_carry_events_do_not_know_django() {
     let mut sources = read_all("src", "rs");
     sources.extend(read_all("src", "lua"));
     assert_none(&forbidden_words(&sources));
