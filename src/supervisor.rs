@@ -53,7 +53,7 @@ impl Supervisor {
                 Ok(()) => TaskFailure::Ended(name),
                 Err(panic) => TaskFailure::Panicked(name, message(&*panic)),
             };
-            tracing::error!(%failure, "a task that must run has failed");
+            tracing::error!(%failure, "required task failed");
             shared.failure.send_if_modified(|first| {
                 let is_first = first.is_none();
                 first.get_or_insert(failure);

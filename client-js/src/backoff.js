@@ -27,7 +27,7 @@ export class Backoff {
 
   /**
    * Notes that a connection ended after `uptime` ms. Connecting alone proves nothing: a
-   * gateway that accepts and closes at once would be dialled at the first delay for ever.
+   * gateway that accepts and closes immediately would always be retried after the first delay.
    * @returns {boolean} whether it was stable
    */
   ended(uptime) {

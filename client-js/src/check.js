@@ -1,4 +1,4 @@
-// What applications hand in, checked where they hand it in: a mistake fails alone and at once.
+// Checks the arguments of applications, so that a mistake fails immediately and alone.
 
 import { GroupcastError } from './errors.js';
 
@@ -32,7 +32,7 @@ export function checkSince(since) {
 export function checkEvent(data) {
   const type = data?.type;
   check(isText(type) && !Array.isArray(data), 'invalid_event', 'an event is an object with a string `type`', data);
-  // Names that begin with `$`, and `*`, are the client's own: nobody may send them.
+  // Names that begin with `$`, and `*`, are the client's own: they cannot be sent.
   check(type !== '*' && !type.startsWith('$'), 'invalid_event', '`*` and types with `$` in front are reserved', type);
 }
 

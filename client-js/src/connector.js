@@ -14,7 +14,7 @@ import { watchNetwork } from './wake.js';
 
 /** Between two waits that were cut short, ms. */
 const WAKE_PAUSE_MS = 2000;
-/** Spread of what a returning network wakes at once, ms. */
+/** Spread of attempts when the network returns, ms. */
 const WAKE_SPREAD_MS = 300;
 
 export class Connector {
@@ -38,7 +38,7 @@ export class Connector {
   #sentToken;
   /** Bytes to keep to if this hello is too large; undefined if nothing can be left out. */
   #nextHello;
-  // Every step takes a new number; whatever was under way compares and gives up.
+  // Every step takes a new number; pending work compares it and stops.
   #turn = 0;
   #lastId = 0;
   #answers = new Map();
@@ -52,7 +52,7 @@ export class Connector {
   /**
    * @param {string | URL} url
    * @param {object} options those of the client
-   * @param {import('./core.js').Core} core hears what happens to the connection
+   * @param {import('./core.js').Core} core is notified of the connection
    */
   constructor(url, options, core) {
     this.#url = url;
@@ -121,21 +121,21 @@ export class Connector {
     this.#tokens.set(token);
     if (!token) return;
     if (this.live()) this.#renewal.present(this.#tokens.held);
-    // Whoever was sent away for want of a token comes back with one.
+    // A client closed for lack of a token reconnects with one.
     if (this.state === 'closed' && this.#closeCode === UNAUTHORIZED) this.connect();
   }
 
   // ===== for what watches the network =====
 
   /**
-   * There may be a network again, or somebody asked: doubts a connection, cuts a wait short.
+   * The network may be back, or the application asked: probes the connection, or ends a wait.
    * @param {boolean} [spread] whether many clients are likely to do the same at this moment
    */
   wake(spread) {
     if (this.session) return this.session.probe();
     if (this.state === 'waiting') return this.#dialEarly(spread);
     if (this.state !== 'connecting' || clock() - this.#dialledAt < PROBE_MS) return;
-    // The site may be as unreachable as the gateway was: its token is asked for anew.
+    // The site may be as unreachable as the gateway was: its token is fetched again.
     this.#tokens.cancel();
     this.#dial();
   }
@@ -193,7 +193,7 @@ export class Connector {
    * @param {number} code close code, 1006 if there was none
    * @param {string} text of the close frame
    * @param {boolean} silent whether this side gave up on a silent peer
-   * @param {boolean} probed whether it gave up because the network was in doubt
+   * @param {boolean} probed whether it failed because the network may have changed
    * @param {number} uptime how long it had been welcomed, ms
    */
   lost(code, text, silent, probed, uptime) {
@@ -240,7 +240,7 @@ export class Connector {
   }
 
   /**
-   * Takes the step, puts things in order, and tells the listeners.
+   * Takes the step, cleans up, and notifies the listeners.
    * @returns {boolean} false if they decided otherwise
    */
   #move(state, settle) {

@@ -44,13 +44,13 @@ export class Core {
     return within(this.link.connect(), timeout, 'not connected');
   }
 
-  /** Tries now instead of waiting, or makes sure that the connection lives. Begins anew after `closed`. */
+  /** Tries now instead of waiting, or makes sure that the connection lives. Starts again after `closed`. */
   reconnect() {
     this.link.wake();
     this.link.connect();
   }
 
-  /** Ends the connection and everything that waits for it. `connect` begins anew. */
+  /** Ends the connection and everything that waits for it. `connect` starts again. */
   close(code = 1000) {
     this.link.close(code);
   }
@@ -60,7 +60,7 @@ export class Core {
     this.link.setToken(token);
   }
 
-  /** Joins a group, now or when connected. Each join is a handle of its own. Connects if idle. */
+  /** Joins a group, now or when connected. Each join has its own handle. Connects if idle. */
   join(name, options) {
     const { since, signal, timeout = this.timeout } = options ?? {};
     checkName(name);
@@ -111,7 +111,7 @@ export class Core {
     if (this.link.state === 'idle') this.link.connect();
   }
 
-  /** What nobody may have noticed, once. */
+  /** Prints a failure without a listener, once. */
   warn(kind, message, cause = '') {
     if (this.#options.warnings === false || this.#warned.has(kind)) return;
     if (this.#warned.size >= MOST_WARNINGS) return;
@@ -119,7 +119,7 @@ export class Core {
     globalThis.console?.warn(`groupcast: ${message}`, cause);
   }
 
-  /** A name that nothing is called by is never heard of. */
+  /** An unknown event name would never be emitted. */
   known(events, event, whose) {
     const message = `${whose}.on: ${event} is none of ${events.join(' ')}`;
     if (!events.includes(event)) this.warn(message, message);
@@ -155,7 +155,7 @@ export class Core {
     if (this.#listeners.emit(event, value)) return;
     const { code, reason, error, attempt, message } = value ?? {};
     if (event === 'error') this.warn(`error ${message}`, 'an error that nothing hears:', value);
-    // Closed by the gateway, or for want of a token or a WebSocket; not by the application.
+    // Closed by the gateway, or for lack of a token or a WebSocket; not by the application.
     if (event === 'closed' && (error.code !== 'closed' || error.closeCode)) {
       this.warn(`closed ${code}`, `closed with ${code}, for good: ${reason}`, error);
     }

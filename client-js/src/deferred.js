@@ -1,9 +1,9 @@
-// Promises that are settled from outside, and that nobody has to watch.
+// Promises that are settled from outside and may stay unobserved.
 
 import { GroupcastError } from './errors.js';
 import { nextTask } from './task.js';
 
-/** Longest delay that timers take, ms; above it they fire at once. */
+/** Longest delay that timers take, ms; above it they fire immediately. */
 export const MAX_TIMER_MS = 2 ** 31 - 1;
 
 const unwatched = (promise) => {
@@ -34,7 +34,7 @@ export function within(promise, ms, what) {
   return unwatched(Promise.race([promise, late]).finally(() => clearTimeout(timer)));
 }
 
-/** Runs when `signal` aborts, at once if it has; returns what removes it. */
+/** Runs when `signal` aborts, immediately if it has; returns a function that removes it. */
 export function onAbort(signal, callback) {
   if (signal?.aborted) callback();
   signal?.addEventListener('abort', callback, { once: true });

@@ -21,7 +21,7 @@ export class GroupcastError extends Error {
   }
 }
 
-/** Thrown by `getToken` to say that nobody is signed in: the client closes instead of retrying. */
+/** Thrown by `getToken` if no user is signed in: the client closes instead of retrying. */
 export class UnauthorizedError extends GroupcastError {
   constructor(message = 'not signed in') {
     super('unauthorized', message);

@@ -1,4 +1,4 @@
-// Holds back what arrives while a promise that just resolved reaches whoever awaits it.
+// Holds messages back until the code that awaits a just resolved promise has run.
 
 import { nextTask } from './task.js';
 

@@ -10,7 +10,7 @@ import { Recent } from './recent.js';
 
 /** From the last `leave` to its frame: a page that swaps components leaves and joins at once. */
 const LINGER_MS = 250;
-/** In place of the `join` under way: refused for now, and asked for again later. */
+/** In place of the `join` in flight: refused for now, and retried later. */
 const POSTPONED = {};
 
 export class Groups {
@@ -18,7 +18,7 @@ export class Groups {
   #link;
   #members = new Map();
   #leaving = new Set();
-  // Memberships that nobody wants any more, until they are left; in the order of the last `leave`s.
+  // Memberships without handles, until they are left; in the order of the last `leave`s.
   #idle = new Set();
   #idleTimer;
   #recent = new Recent();
@@ -109,7 +109,7 @@ export class Groups {
     return notifications;
   }
 
-  /** The connection is gone; memberships are wanted as before. */
+  /** The connection has ended; memberships stay wanted. */
   lost() {
     clearTimeout(this.#retry);
     this.#retry = undefined;
@@ -131,7 +131,7 @@ export class Groups {
     for (const member of this.#members.values()) if (member.suspended) member.reopen();
   }
 
-  /** `joined` and `left` that nobody asked for. */
+  /** `joined` and `left` by the server. */
   changed({ type, groups, reason = 'removed by the server' }) {
     for (const standing of groups) {
       if (type === 'joined') {
@@ -200,7 +200,7 @@ export class Groups {
     }, Math.max(0, idleSince + LINGER_MS - clock()));
   }
 
-  /** Leaves what nobody has wanted since `until`, by the clock. */
+  /** Leaves groups without handles since `until`, by the clock. */
   #dropIdle(until = Infinity) {
     for (const member of [...this.#idle]) {
       if (member.idleSince > until) continue;

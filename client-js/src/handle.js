@@ -50,7 +50,7 @@ export class Handle {
 
   get ready() {
     if (this.state === 'joined') return Promise.resolve(this.group);
-    // Wanting may fail at once.
+    // A join may fail immediately.
     if (this.state !== 'closed') this.core.wanted();
     if (this.state === 'closed') return rejected(this.error);
     this.#ready ??= deferred();
@@ -96,7 +96,7 @@ export class Handle {
 
   // ===== for the membership =====
 
-  /** @returns {boolean} whether somebody waits for it */
+  /** @returns {boolean} whether it is awaited */
   resolve() {
     const waited = this.#ready !== null;
     this.#ready?.resolve(this.group);
@@ -104,7 +104,7 @@ export class Handle {
     return waited;
   }
 
-  /** @returns {boolean} whether somebody waits for it, or reads it */
+  /** @returns {boolean} whether it is awaited or read */
   fail(error) {
     const waited = this.#ready !== null || this.finishers.size > 0;
     this.#ready?.reject(error);

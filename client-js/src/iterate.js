@@ -6,7 +6,7 @@ import { deferred, onAbort, within } from './deferred.js';
 /** Messages that wait for a slow reader. */
 const BUFFER = 256;
 
-/** Runs `end` once the handle ends or `signal` aborts, at once if so already, and connects if not. */
+/** Runs `end` once the handle ends or `signal` aborts, immediately if so already, and connects if not. */
 function watchEnd(handle, signal, end, stops) {
   handle.finishers.add(end);
   stops.push(() => handle.finishers.delete(end));

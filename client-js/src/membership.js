@@ -1,4 +1,4 @@
-// What the client knows of one group: who wants it, where it stands, what was seen of it.
+// The state of one group: its handles, its position, the events seen.
 
 /** The gap between two positions: none, a number of events, or unknown. */
 function missedBetween(from, to) {
@@ -18,7 +18,7 @@ export class Membership {
   refCount = 0;
   /** Whether the gateway put the connection there by itself. */
   byServer = false;
-  /** Marks the `join` under way on this connection: answers to older ones don't count. */
+  /** Marks the `join` in flight on this connection: answers to older ones don't count. */
   asked;
   /** @type {{epoch: string, offset: number} | undefined} of the last event seen */
   position;
@@ -27,9 +27,9 @@ export class Membership {
   error = null;
   /** Closed by the end of the client, not by a refusal: comes back with it. */
   suspended = false;
-  /** Refused for want of a place: asked for again when one is free. */
+  /** Refused for lack of a place: retried when one is free. */
   parked = false;
-  /** Since when nobody wants it, by the clock. */
+  /** Since when it has no handles, by the clock. */
   idleSince;
 
   #joinedBefore = false;
@@ -64,7 +64,7 @@ export class Membership {
    */
   joined({ epoch, offset, recovered }) {
     this.asked = undefined;
-    // Held all along (the server joined while the request was under way): nothing has changed.
+    // Held all along (the server joined while the request was in flight): nothing has changed.
     if (this.state === 'joined' && recovered === undefined) return this.welcomeNew();
     const standing = epoch === undefined ? undefined : { epoch, offset };
     const begins = (recovered && this.sentSince) || standing;
@@ -109,7 +109,7 @@ export class Membership {
     };
   }
 
-  /** Not a member any more, for a reason that joining again by itself would meet again. */
+  /** Not a member any more, for a reason that would also refuse another join. */
   close(error, suspended = false) {
     if (this.state === 'closed') return true;
     this.state = 'closed';

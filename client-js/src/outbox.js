@@ -96,7 +96,7 @@ export class Outbox {
     return true;
   }
 
-  /** The connection is gone: what can be repeated safely waits for the next one. */
+  /** The connection has ended: requests that can be repeated safely wait for the next one. */
   lost() {
     this.#unanswered = 0;
     for (const [id, request] of this.#requests) {

@@ -3,7 +3,7 @@
 export const SUBPROTOCOL = 'groupcast.v1.json';
 export const CLIENT = 'groupcast-js/0.1.0';
 
-/** Largest message until `welcome` says otherwise: the gateway's default, bytes. */
+/** The largest message before `welcome`: the gateway's default, bytes. */
 export const MAX_BYTES = 16384;
 
 /** No frame arrived for `ping_ms` and this much more: dead. Same grace as the gateway's. */
@@ -15,7 +15,7 @@ export const UNAUTHORIZED = 4401;
 /** The gateway's code for a message over `max_bytes`, and the one of RFC 6455. */
 export const TOO_LARGE = [4413, 1009];
 
-// Causes that the next connection would meet again: what was sent, not the network.
+// Causes that would also close the next connection: the messages sent, not the network.
 const FINAL = [1003, 1007, 1008, 1009];
 
 /** Whether a client should come back by itself after a close with `code`. */

@@ -1,4 +1,4 @@
-// How public objects reach what is behind them, whatever stands before them.
+// How public objects reach their private state, even through a Proxy.
 
 const BEHIND = Symbol('groupcast');
 

@@ -3,7 +3,7 @@
 import { clock } from './clock.js';
 import { BROKEN, PING_GRACE_MS, SUBPROTOCOL } from './protocol.js';
 
-/** How long a connection in doubt has to answer a ping, and an attempt in doubt to be welcomed, ms. */
+/** How long a probed connection has to answer a ping, and a probed attempt to be welcomed, ms. */
 export const PROBE_MS = 2500;
 
 export class Session {
@@ -21,7 +21,7 @@ export class Session {
    * @param {typeof WebSocket} WebSocketClass
    * @param {string} url
    * @param {number} connectTimeout ms for open and welcome together
-   * @param {import('./connector.js').Connector} link hears of it until it ends
+   * @param {import('./connector.js').Connector} link is notified until it ends
    */
   constructor(WebSocketClass, url, connectTimeout, link) {
     const socket = new WebSocketClass(url, SUBPROTOCOL);
@@ -102,7 +102,7 @@ export class Session {
     this.#deadline = clock() + this.welcome.ping_ms + PING_GRACE_MS;
   }
 
-  /** One timer that looks at the clock when it fires, instead of one set anew by every frame. */
+  /** One timer that looks at the clock when it fires, instead of a new one for every frame. */
   #watch() {
     clearTimeout(this.#timer);
     const delay = Math.max(0, this.#deadline - clock()) + 1;

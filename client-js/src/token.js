@@ -38,7 +38,7 @@ export class Tokens {
 
   #getToken;
   #dueAt = Infinity;
-  /** The call of `getToken` under way. */
+  /** The call of `getToken` in flight. */
   #flight = null;
   #rejected = false;
   /** @type {'initial' | 'expiring' | 'rejected'} why the next token is fetched */

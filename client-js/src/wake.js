@@ -10,11 +10,11 @@ export function watchNetwork(link) {
   const wake = () => link.wake(true);
   const doubt = () => link.session?.probe();
   const visible = () => document.visibilityState !== 'hidden' && wake();
-  // Workers hear of the network, too, but have no page.
+  // Workers get network events, too, but have no page.
   const watched = [
     [page, 'online', wake],
     [page, 'offline', doubt],
-    // Chromium tells of a change from one network to another, without `offline` between.
+    // Chromium reports a change from one network to another without `offline` between.
     [navigator?.connection, 'change', doubt],
     [page, 'pagehide', ({ persisted }) => persisted && link.suspend()],
     [page, 'pageshow', ({ persisted }) => persisted && wake()],

@@ -35,8 +35,8 @@ Examples:
   groupcast doctor --channels redis://:secret@10.0.0.5:6379/2 --prefix shop
   groupcast doctor --backend --host shop.example --path /ws/notifications/ --cookie 'sessionid=…'
 
-The address is the one in CHANNEL_LAYERS, database included. At most 10,000 keys are looked at, by
-SCAN, so this may be run against a Redis in use. Each line begins with ok, warn or fail.")]
+The address is the one in CHANNEL_LAYERS, including the database. At most 10,000 keys are read, by
+SCAN, so this is safe for a Redis in use. Each line begins with ok, warn or fail.")]
 pub(super) struct Doctor {
     #[command(flatten)]
     file: ConfigFile,

@@ -15,7 +15,7 @@ use groupcast::clock::unix_seconds;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  groupcast explain --sub 7 join usuario_7
+  groupcast explain --sub 7 join user_7
   groupcast explain --sub 7 --claim tenant=north send north.notices
   groupcast explain --token \"$TOKEN\" call mark_read")]
 pub(super) struct Explain {

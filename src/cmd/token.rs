@@ -25,7 +25,7 @@ pub(super) struct Token {
     /// The user whose token it is
     #[arg(long)]
     sub: String,
-    /// Groups that the gateway joins at connect, separated by commas
+    /// Groups that the gateway joins on connect, separated by commas
     #[arg(long, value_delimiter = ',', value_parser = parse_group, value_name = "NAME,…")]
     groups: Vec<String>,
     /// A grant in addition to those of the configuration; may be repeated

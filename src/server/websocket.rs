@@ -66,7 +66,7 @@ impl Handshakes {
     /// From the upgraded connection to a shard, or to a close frame.
     async fn receive(&self, upgraded: Upgraded, request: UpgradeRequest, place: &Place) {
         let Some((stream, leftover)) = into_tcp(upgraded) else {
-            tracing::error!("an upgraded connection is no TCP stream");
+            tracing::error!("upgraded connection is not a TCP stream");
             return;
         };
         let max_message = self.server.connection.max_frame_bytes;

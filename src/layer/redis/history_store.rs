@@ -182,7 +182,7 @@ impl HistoryStore {
         // An unreadable entry is lost: the join succeeds, with an incomplete history.
         self.redis_health.count_unreadable();
         if self.unreadable_log.allows() {
-            tracing::warn!(%group, "malformed entry in a history; what was missed is not replayed");
+            tracing::warn!(%group, "malformed entry in a history; nothing is replayed");
         }
         Ok(Recovery { position: Some(position), recovered: Some(false), replay: Vec::new() })
     }
