@@ -1,8 +1,8 @@
--- What the layer's and the bridge's scripts do, done to a key of one's own that is gone again at
--- the end, and to the others in ways that change nothing. ARGV: that key, generation, instances,
--- ingress stream, a mailbox, a group that nobody has, a channel that nobody hears, '1' if mailboxes
--- are drained, '1' if the ingress is. No KEYS: one that is refused would refuse the whole script,
--- and nothing had a name. Returns pairs of a command with its key and why it failed.
+-- Tests the commands of all scripts: on a key of its own, which is deleted at the end, and on the
+-- others without changing anything. ARGV: that key, generation, instances, ingress stream, a
+-- mailbox, an unused group, an unused channel, '1' if mailboxes are drained, '1' if the ingress is.
+-- No KEYS: a refused one would refuse the whole script without naming the command. Returns pairs of
+-- a command with its key and why it failed.
 local own, generation, instances, ingress, mailbox, group, channel = unpack(ARGV, 1, 7)
 local core, drains_ingress = ARGV[8] == '1', ARGV[9] == '1'
 local refused = {}

@@ -1,5 +1,5 @@
-//! The relay's and the layer's part: subscriptions, answers and publications, each with a delay of
-//! its own, as between machines.
+//! The parts of the coordinator and the layer: subscriptions, answers and publications, each with
+//! its own delay, as between machines.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
