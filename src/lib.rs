@@ -4,7 +4,7 @@
 //!
 //! 1. `api`: `send::to_group` checks the key, the name and the event of a `POST`.
 //! 2. `publish`: `Publisher::publish` bounds, deduplicates and numbers it, and asks the layer.
-//! 3. `layer`: `Layer::publish` carries it to every instance that wants the group.
+//! 3. `layer`: `Layer::publish_many` carries it to every instance that wants the group.
 //! 4. `coordinator`: `dispatch` takes what the layer delivers, in order.
 //! 5. `hub`: `Hub::post` posts it to the shards that have members.
 //! 6. `hub`: `Delivery::fan_out` frames it once and links every receiver to the frame.

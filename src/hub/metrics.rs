@@ -23,8 +23,6 @@ pub(super) enum DropReason {
     Expired,
     /// The route does not list the event.
     Unlisted,
-    /// The connection had not sent its hello yet.
-    Inactive,
     /// The connection ended while it was queued.
     Closed,
 }
@@ -64,7 +62,6 @@ label!(DropReason = "reason" {
     Bytes = "bytes",
     Expired = "expired",
     Unlisted = "unlisted",
-    Inactive = "inactive",
     Closed = "closed",
 });
 

@@ -49,11 +49,6 @@ impl ApiKeys {
         let presented = digest(&SHA256, bearer.as_bytes());
         self.0.iter().fold(None, |found, key| if key.has(&presented) { Some(key) } else { found })
     }
-
-    /// Whether there is no key.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 impl ApiKey {

@@ -121,7 +121,9 @@ impl Exposed {
 }
 
 fn exposing(modules: &Modules) -> Vec<String> {
-    let mut complaints = Vec::new();
+    let known: BTreeSet<&str> = modules.files.iter().map(|file| file.source.room()).collect();
+    let missing = HIDDEN.iter().filter(|(room, _)| !known.contains(room));
+    let mut complaints: Vec<_> = missing.map(|(room, _)| format!("{room} has no file")).collect();
     for file in &modules.files {
         let room = file.source.room();
         let hidden: Vec<_> = HIDDEN.iter().filter(|(of, _)| *of == room).collect();

@@ -135,6 +135,14 @@ fn every_file_belongs_to_a_room_and_every_room_has_files() {
 }
 
 #[test]
+fn every_rule_is_about_rooms_that_exist() {
+    let apart = APART.iter().flat_map(|(room, other)| [room, other]);
+    let named = apart.chain(WORDS.iter().map(|(room, _)| room));
+    let unknown = named.filter(|room| place(room).is_none());
+    assert_none(&unknown.map(|room| format!("{room} is no room")).collect::<Vec<_>>());
+}
+
+#[test]
 fn rooms_import_only_earlier_rooms() {
     assert_none(&forbidden_imports(real()));
 }
