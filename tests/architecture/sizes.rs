@@ -2,12 +2,13 @@
 
 use super::assert_none;
 use super::reader::read;
-use super::source::{Source, read_all};
+use super::source::{Source, read_all, root};
 
 const MAX_FILE: usize = 450;
 const MAX_MEDIAN: usize = 170;
 const MAX_FUNCTION: usize = 70;
 const MAX_COLUMNS: usize = 100;
+const MAX_DOCUMENT: usize = 150;
 
 fn length(source: &Source) -> usize {
     source.text.lines().count()
@@ -59,6 +60,13 @@ fn files_have_at_most_450_lines_and_a_median_of_170() {
     assert_none(&long_files(&rust()));
     assert_none(&long_files(&read_all("src", "lua")));
     assert!(median(&read_all("src", "rs")) <= MAX_MEDIAN);
+}
+
+#[test]
+fn the_architecture_document_has_at_most_150_lines() {
+    let document = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let lines = document.lines().count();
+    assert!(lines <= MAX_DOCUMENT, "{lines} lines");
 }
 
 #[test]
