@@ -177,7 +177,7 @@ fn dev_prints_its_instructions_in_the_language_of_the_environment() {
             printed.push_str(&line);
         }
         assert!(printed.starts_with(opening), "{printed}");
-        for part in ["/groups/usuario_ana/send", "Authorization: Bearer ", "http://127.0.0.1:"] {
+        for part in ["/groups/user_ana/send", "Authorization: Bearer ", "http://127.0.0.1:"] {
             assert!(printed.contains(part), "{part} is missing in\n{printed}");
         }
     }
@@ -203,11 +203,11 @@ async fn the_commands_that_dev_prints_work_as_printed() {
     let offer = ("Sec-WebSocket-Protocol", groupcast::protocol::V1);
     let mut socket = Socket::open(public, "/ws", &[offer]).await;
     socket.hello(after("Token ")).await;
-    assert_eq!(socket.welcome().await["groups"], json!([{"group": "usuario_7"}]));
+    assert_eq!(socket.welcome().await["groups"], json!([{"group": "user_7"}]));
     let key = format!("Authorization: Bearer {}", after("Authorization: Bearer "));
     let headers = [key.as_str(), "Content-Type: application/json"];
     let event = br#"{"type":"aviso","texto":"hello"}"#;
-    let answer = request(api, "POST /groups/usuario_7/send", &headers, event).await;
+    let answer = request(api, "POST /groups/user_7/send", &headers, event).await;
     assert_eq!(answer.status, 202, "{}", answer.body);
     assert_eq!(socket.event().await, json!({"type": "aviso", "texto": "hello"}));
     for path in ["/", "/page.js", "/page.css", "/dev/session", "/client/v1/groupcast.js"] {

@@ -43,7 +43,7 @@ async fn passes_requests_that_are_not_websockets_to_the_site() {
     let offer = ("Sec-WebSocket-Protocol", groupcast::protocol::V1);
     let mut socket = Socket::open(public, "/ws", &[offer]).await;
     socket.hello(after(&printed, "Token ")).await;
-    assert_eq!(socket.welcome().await["groups"], json!([{"group": "usuario_7"}]));
+    assert_eq!(socket.welcome().await["groups"], json!([{"group": "user_7"}]));
 }
 
 #[tokio::test]

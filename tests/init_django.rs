@@ -92,7 +92,7 @@ fn the_configuration_and_secrets_it_writes_are_valid() {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let printed = String::from_utf8(output.stdout).unwrap();
-    for part in ["/groupcast/connect", "/groupcast/call", "usuario_{sub}", "django: send"] {
+    for part in ["/groupcast/connect", "/groupcast/call", "user_{sub}", "django: send"] {
         assert!(printed.contains(part), "{part} is missing in\n{printed}");
     }
 }

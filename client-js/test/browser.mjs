@@ -52,7 +52,7 @@ async function open(t, options = {}) {
   page.on('pageerror', (error) => page.complaints.push(error.message));
   await page.goto(gateway.page);
   await page.waitForSelector('#state[data-state=connected]');
-  await page.waitForSelector('.chip[data-state=joined]:text("usuario_7")');
+  await page.waitForSelector('.chip[data-state=joined]:text("user_7")');
   return page;
 }
 
@@ -63,7 +63,7 @@ test('the page connects, joins and shows what the form publishes', async (t) => 
   await page.click('#publish button');
   const event = page.locator('.event').first();
   await event.waitFor();
-  assert.match(await event.innerText(), /aviso[\s\S]*usuario_7[\s\S]*desde el formulario[\s\S]*<img src=x/);
+  assert.match(await event.innerText(), /aviso[\s\S]*user_7[\s\S]*desde el formulario[\s\S]*<img src=x/);
   assert.equal(await page.textContent('#sent'), 'Accepted');
   assert.deepEqual(page.complaints, []);
 });
@@ -181,7 +181,7 @@ test('the page reconnects to a restarted gateway and reports a possible gap', as
   await page.waitForSelector('#state:not([data-state=connected])');
   gateway = await Instance.start(...ports);
   await page.waitForSelector('#state[data-state=connected]', { timeout: 30_000 });
-  await page.waitForSelector('.chip[data-state=joined]:text("usuario_7")');
+  await page.waitForSelector('.chip[data-state=joined]:text("user_7")');
   await page.locator('.note').waitFor();
   await page.click('#publish button');
   await page.locator('.event').first().waitFor();

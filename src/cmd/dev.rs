@@ -45,7 +45,7 @@ pub(super) struct Dev {
     /// The Redis of Django's channel layer [default: none, events stay in this process]
     #[arg(long, value_name = "URL", value_parser = parse_redis)]
     redis: Option<RedisSettings>,
-    /// Subject of the printed token, which joins usuario_<SUB>
+    /// Subject of the printed token, which joins user_<SUB>
     #[arg(long, default_value = "7", value_parser = parse_sub)]
     sub: String,
 }
@@ -105,7 +105,7 @@ fn parse_redis(url: &str) -> Result<RedisSettings, String> {
 }
 
 fn parse_sub(sub: &str) -> Result<String, String> {
-    match GroupName::parse(&format!("usuario_{sub}")) {
+    match GroupName::parse(&format!("user_{sub}")) {
         Ok(_) if !sub.is_empty() => Ok(sub.to_owned()),
         _ => Err("expected 1 to 91 letters, digits, '_', '.' or '-'".into()),
     }

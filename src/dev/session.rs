@@ -25,7 +25,7 @@ pub struct Options {
     pub public_port: u16,
     /// Port for back ends; 0 = any free one.
     pub api_port: u16,
-    /// The user of the token, which joins `usuario_<sub>`.
+    /// The user of the token, which joins `user_<sub>`.
     pub sub: String,
     /// The site beside the gateway.
     pub site: Option<SiteAddress>,
@@ -74,7 +74,7 @@ impl Session {
             algorithm: "HS256".to_owned(),
             material: random::<32>()?.to_vec(),
         };
-        let group = format!("usuario_{}", options.sub);
+        let group = format!("user_{}", options.sub);
         let token = token(&options.sub, &group, &key, &config.identity)?;
         let api_key = BASE64URL_NOPAD.encode(&random::<24>()?);
         config.server.public = SocketAddr::from((Ipv4Addr::LOCALHOST, options.public_port));

@@ -71,7 +71,7 @@ impl Django {
             false => self.create("groupcast.py", HELPER, SOURCE)?,
         };
         Ok([
-            ("gateway.toml", self.create("gateway.toml", GATEWAY_TOML, SOURCE)?),
+            ("gateway.toml", self.create("gateway.toml", &configuration(), SOURCE)?),
             ("groupcast.py", helper),
             ("groupcast.env", self.create("groupcast.env", &secrets, SECRET)?),
         ])
@@ -109,6 +109,12 @@ impl Django {
         let steps = language.pick(STEPS, PASOS).replace("PROJECT", project);
         writeln!(out, "{steps}")
     }
+}
+
+/// The group of a user is called as in the documents of the same language.
+fn configuration() -> String {
+    let group = Language::of_environment().pick(r#""user_{sub}""#, r#""usuario_{sub}""#);
+    GATEWAY_TOML.replace(r#""user_{sub}""#, group)
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> String {
