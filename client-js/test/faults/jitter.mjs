@@ -1,6 +1,6 @@
 // A network that fails now and then: each client is cut about every 15 s, for 2 s, while the group is
 // published to twice a second. Everything arrives, once; how late what was missed comes is told.
-// JITTER_PUBLICATIONS and JITTER_CLIENTS make it longer.
+// JITTER_PUBLICATIONS and JITTER_CLIENTS make it longer; JITTER_STABLE_MS is the option `stableAfter`.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -12,6 +12,7 @@ import { until } from '../support/until.mjs';
 
 const PUBLICATIONS = Number(process.env.JITTER_PUBLICATIONS ?? 40);
 const CLIENTS = Number(process.env.JITTER_CLIENTS ?? 20);
+const STABLE_MS = Number(process.env.JITTER_STABLE_MS ?? 10_000);
 const PAUSE_MS = 500;
 const CUT_EVERY_MS = 15_000;
 const CUT_FOR_MS = 2000;
@@ -65,7 +66,9 @@ test(`${CLIENTS} clients on lines that fail, ${PUBLICATIONS} publications`, { ti
   let gaps = 0;
   for (let n = 0; n < CLIENTS; n += 1) {
     const proxy = await Proxy.to(gateway.address);
-    const client = new GroupcastClient(`ws://${proxy.address}/ws`, { WebSocket, getToken: () => token(`u${n}`), warnings: false });
+    const client = new GroupcastClient(`ws://${proxy.address}/ws`, {
+      WebSocket, getToken: () => token(`u${n}`), backoff: { stableAfter: STABLE_MS }, warnings: false,
+    });
     const numbers = [];
     const group = client.join(GROUP);
     group.on('$gap', () => { gaps += 1; });
