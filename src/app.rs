@@ -204,6 +204,8 @@ impl Gateway {
         listeners: Listeners,
         session: Option<dev::Session>,
     ) -> Result<Self, RunError> {
+        // `dev` chose its settings by itself.
+        let warnings = if session.is_none() { config.warnings() } else { Vec::new() };
         let verifier = Arc::new(Verifier::new(&config.identity)?);
         let api_keys = ApiKeys::new(&config.identity.api_keys)?;
         let settings = &config.server;
@@ -249,6 +251,9 @@ impl Gateway {
 
         let instance = core.hub.instance();
         tracing::info!(%public, %api, %instance, max_connections, "listening");
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
         Ok(Self { core, tasks })
     }
 

@@ -139,6 +139,30 @@ fn check_explains_the_configuration_without_its_secrets() {
 }
 
 #[test]
+fn check_tells_what_is_received_through_redis() {
+    let redis = "[layer]\nkind = \"redis\"\n";
+    for (more, parts) in [
+        (
+            "ingress = false\n",
+            ["group_send  not received: channels.receive is empty", "ingress     not received"],
+        ),
+        (
+            "[channels]\nreceive = [\"core\"]\ngroups = [\"sala_*\"]\n",
+            [
+                "group_send  received from core, prefix \"asgi\", groups sala_*",
+                "ingress     received from the stream groupcast:ingress",
+            ],
+        ),
+    ] {
+        let output = Folder::with(&format!("{SERVING}{redis}{more}")).output(&["check"]);
+        let printed = text(&output.stdout);
+        for part in parts {
+            assert!(printed.contains(part), "{part} is missing in\n{printed}");
+        }
+    }
+}
+
+#[test]
 fn makes_a_token_that_explain_accepts() {
     let folder = Folder::with(SERVING);
     let made = folder.output(&["token", "--sub", "7", "--grant", "join=pedido.*"]);

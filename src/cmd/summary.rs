@@ -43,7 +43,33 @@ fn listeners(config: &Config, out: &mut String) {
     );
     match &config.layer.kind {
         layer::Kind::Memory => line!(out, "layer", "memory: a single instance"),
-        layer::Kind::Redis(redis) => line!(out, "layer", "Redis: cluster {}", redis.cluster),
+        layer::Kind::Redis(redis) => {
+            line!(out, "layer", "Redis: cluster {}", redis.cluster);
+            received(config, &redis.cluster, out);
+        }
+    }
+}
+
+/// What reaches browsers through Redis, and what does not: a `group_send` that nobody receives
+/// fails nowhere.
+fn received(config: &Config, cluster: &str, out: &mut String) {
+    let channels = &config.sources.channels;
+    let groups: Vec<_> = channels.groups.iter().map(|pattern| pattern.as_str()).collect();
+    let groups = groups.join(", ");
+    match (channels.core, channels.pubsub) {
+        (false, false) => {
+            line!(out, "group_send", "not received: channels.receive is empty");
+        }
+        (core, pubsub) => {
+            let layers = [("core", core), ("pubsub", pubsub)].into_iter();
+            let layers: Vec<_> = layers.filter_map(|(name, on)| on.then_some(name)).collect();
+            let (layers, prefix) = (layers.join(" and "), &channels.prefix);
+            line!(out, "group_send", "received from {layers}, prefix {prefix:?}, groups {groups}");
+        }
+    }
+    match config.sources.ingress {
+        true => line!(out, "ingress", "received from the stream {cluster}:ingress"),
+        false => line!(out, "ingress", "not received"),
     }
 }
 

@@ -375,6 +375,18 @@ fn periods_and_sizes_are_written_as_read() {
 }
 
 #[test]
+fn warns_of_the_default_cluster_on_redis() {
+    for (layer, warned) in [
+        ("kind = \"redis\"", true),
+        ("kind = \"redis\"\ncluster = \"shop\"", false),
+        ("kind = \"memory\"", false),
+    ] {
+        let warnings = load(&format!("[layer]\n{layer}")).unwrap().warnings().join("\n");
+        assert_eq!(warnings.contains("layer.cluster = \"groupcast\""), warned, "{layer}");
+    }
+}
+
+#[test]
 fn warns_of_settings_that_may_be_mistakes() {
     let text = format!(
         "[auth]\nurl_parameter = \"token\"\n\

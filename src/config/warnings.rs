@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Config, ConfigError};
-use crate::identity;
+use crate::{identity, layer};
 
 /// Digest sizes, bytes: what RFC 7518 section 3.2 asks of a secret.
 const SECRET_LENGTHS: [(&str, usize); 3] = [("HS256", 32), ("HS384", 48), ("HS512", 64)];
@@ -26,6 +26,7 @@ impl Config {
         warn_of_keys(&self.identity, &mut warnings);
         self.warn_of_groups(&mut warnings);
         self.warn_of_variables(&mut warnings);
+        warnings.extend(self.warning_of_cluster());
         warnings
     }
 
@@ -64,6 +65,17 @@ impl Config {
         if self.identity.api_keys.is_empty() {
             warnings.push("without an [[api.key]] no back end can publish".to_owned());
         }
+    }
+
+    fn warning_of_cluster(&self) -> Option<String> {
+        let layer::Kind::Redis(redis) = &self.layer.kind else { return None };
+        (redis.cluster == layer::DEFAULT_CLUSTER).then(|| {
+            format!(
+                "layer.cluster = {:?} is the default: another site with the same on this Redis, \
+                 even in another database, has the same groups and events",
+                redis.cluster
+            )
+        })
     }
 
     fn warn_of_variables(&self, warnings: &mut Vec<String>) {

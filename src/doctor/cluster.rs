@@ -4,7 +4,7 @@ use super::Finding;
 use super::redis_server::{RedisInfo, span, time};
 use crate::channels::ChannelSettings;
 use crate::channels::agreement::{self, FORMAT};
-use crate::layer::{RedisSession, ScriptError};
+use crate::layer::{DEFAULT_CLUSTER, RedisSession, ScriptError};
 
 /// Seconds since its last heartbeat after which an instance counts as stopped, as in
 /// `heartbeat.lua`.
@@ -66,6 +66,7 @@ pub(super) async fn examine(
     let Ok(cluster) = ClusterState::read(session, name).await else { return };
     findings.push(agreement(channels, &cluster, &session.names().key("bridge")));
     findings.push(instances(name, &cluster));
+    findings.push(cluster_name(name));
     if let Ok(info) = RedisInfo::ask(session).await
         && !cluster.run.is_empty()
         && cluster.run != info.text("run_id")
@@ -96,6 +97,18 @@ fn agreement(channels: &ChannelSettings, cluster: &ClusterState, key: &str) -> F
             format!("{} mailboxes, format {}", cluster.boxes, cluster.format),
         ),
     }
+}
+
+fn cluster_name(name: &str) -> Finding {
+    if name != DEFAULT_CLUSTER {
+        return Finding::ok("cluster", name.to_owned());
+    }
+    let found = format!("{name}, the default");
+    // No warning: with one site there is nothing to change, and the exit code is 0.
+    Finding::ok("cluster", found).hint(
+        "another site with the default on this Redis has the same groups and events: give each \
+         site a name of its own in layer.cluster",
+    )
 }
 
 fn instances(name: &str, cluster: &ClusterState) -> Finding {

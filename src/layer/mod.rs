@@ -22,6 +22,7 @@ pub use redis::{
     ChangedKeys, FromReply, KeyChanges, NUMBERING, Names, Redis, RedisHandle, RedisSession, Reply,
     Script, ScriptError, overflow_field,
 };
+pub(crate) use settings::DEFAULT_CLUSTER;
 pub use settings::{External, Kind, RedisSettings, Settings};
 
 pub use crate::event::{Control, Member, PossibleLoss, Recovery};

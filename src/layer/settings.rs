@@ -8,6 +8,9 @@ use super::history::History;
 use super::redis::check_url;
 use crate::group::{GroupName, GroupPattern};
 
+/// The cluster of whoever chooses no name.
+pub(crate) const DEFAULT_CLUSTER: &str = "groupcast";
+
 /// The layer of one instance.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
@@ -81,7 +84,7 @@ impl RedisSettings {
         check_url(url)?;
         Ok(Self {
             url: url.to_owned(),
-            cluster: "groupcast".to_owned(),
+            cluster: DEFAULT_CLUSTER.to_owned(),
             timeout: Duration::from_secs(2),
             commands: 10_000,
             backlog_bytes: 32 * 1024 * 1024,
