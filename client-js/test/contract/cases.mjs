@@ -1,8 +1,10 @@
 // What holds between the client and a real gateway, wherever the client runs. Each case gets an
 // environment: `{ groupcast, url, options, token, publish, until, equal, rejects, RawWebSocket }`.
 
+// Several processes run the cases at the same time.
+const mine = Math.random().toString(36).slice(2);
 let numbered = 0;
-const fresh = (kind) => `${kind}_${Date.now().toString(36)}_${(numbered += 1)}`;
+const fresh = (kind) => `${kind}_${mine}_${(numbered += 1)}`;
 
 function open({ groupcast, url, options, token }, more = {}) {
   return new groupcast.GroupcastClient(url, { ...options, getToken: () => token('7'), ...more });
