@@ -175,7 +175,7 @@ export interface Gap {
    * The gateway's reasons; `reconnect`: away, and what was missed can't be replayed; `unannounced`: an
    * offset was skipped; `buffer`: a loop was too slow.
    */
-  reason: 'slow' | 'expired' | 'layer' | 'history' | 'reconnect' | 'unannounced' | 'buffer';
+  reason: 'slow' | 'expired' | 'layer' | 'reconnect' | 'unannounced' | 'buffer';
   /** True where events may have been lost; false where they were. */
   possible: boolean;
   /** How many events, where that is known. */

@@ -56,8 +56,6 @@ pub enum GapReason {
     Expired,
     /// The layer lost them.
     Layer,
-    /// The history does not reach back far enough.
-    History,
 }
 
 impl GapReason {
@@ -67,7 +65,6 @@ impl GapReason {
             Self::Slow => "slow",
             Self::Expired => "expired",
             Self::Layer => "layer",
-            Self::History => "history",
         }
     }
 }

@@ -136,12 +136,12 @@ fn a_gap_has_only_the_members_that_are_known() {
         ),
         (
             Gap {
-                reason: GapReason::History,
+                reason: GapReason::Layer,
                 lost: None,
                 range: Some((position("2.1", 1), 0)),
                 possible: false,
             },
-            r#""reason":"history","epoch":"2.1"}"#,
+            r#""reason":"layer","epoch":"2.1"}"#,
         ),
         (
             Gap { reason: GapReason::Expired, range: None, ..known },
