@@ -86,7 +86,7 @@ export interface ClientOptions {
   connectTimeout?: number;
   /** Time until `send` and `call` settle, waiting for a connection included, ms; 10 000. */
   timeout?: number;
-  /** Delays, ms: 250 + a random part of 1000 × 2ⁿ, at most 20 000; counted anew after 10 000 stable. */
+  /** Delays, ms: 250 + a random part of 1000 × 2ⁿ, at most 20 000; counted anew after 5000 stable. */
   backoff?: { min?: number; base?: number; max?: number; stableAfter?: number };
   /** What may wait: 512 requests, 1 MiB. They go out as fast as the gateway allows. */
   outbox?: { maxMessages?: number; maxBytes?: number };

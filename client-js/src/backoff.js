@@ -8,7 +8,7 @@ export class Backoff {
   attempt = 0;
 
   constructor(options) {
-    this.#options = { min: 250, base: 1000, max: 20_000, stableAfter: 10_000, ...options };
+    this.#options = { min: 250, base: 1000, max: 20_000, stableAfter: 5000, ...options };
   }
 
   /**
