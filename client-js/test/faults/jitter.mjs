@@ -12,7 +12,7 @@ import { until } from '../support/until.mjs';
 
 const PUBLICATIONS = Number(process.env.JITTER_PUBLICATIONS ?? 40);
 const CLIENTS = Number(process.env.JITTER_CLIENTS ?? 20);
-const STABLE_MS = Number(process.env.JITTER_STABLE_MS ?? 10_000);
+const STABLE_MS = Number(process.env.JITTER_STABLE_MS ?? 5000);
 const PAUSE_MS = 500;
 const CUT_EVERY_MS = 15_000;
 const CUT_FOR_MS = 2000;
