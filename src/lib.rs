@@ -3,15 +3,16 @@
 //! # One message, from `POST` to socket
 //!
 //! 1. `api`: `send::to_group` checks the key, the name and the event of a `POST`.
-//! 2. `publish`: `Publisher::publish` bounds, deduplicates and numbers it, and asks the layer.
+//! 2. `publish`: `Publisher::publish` bounds it, gives it an id, drops repetitions, asks the layer.
 //! 3. `layer`: `Layer::publish_many` carries it to every instance that wants the group.
 //! 4. `coordinator`: `dispatch` takes what the layer delivers, in order.
-//! 5. `hub`: `Hub::post` posts it to the shards that have members.
+//! 5. `hub`: `Hub::post` posts it to the inboxes of the shards that have members.
 //! 6. `hub`: `Delivery::fan_out` frames it once and links every receiver to the frame.
 //! 7. `hub`: `Delivery::write_out` writes each socket once; what a socket does not take waits in
 //!    the bounded outbox of its `socket`.
 //!
-//! `app` starts, supervises and stops all of it. `ARCHITECTURE.md` has the other walks, the rooms
+//! Django's `group_send` comes in by `sources`, which drain mailboxes that `channels` describes, and
+//! joins the others in step 4. `app` starts, supervises and stops all of it. `ARCHITECTURE.md` has the other walks, the rooms
 //! and what each of them must never know.
 
 mod address;

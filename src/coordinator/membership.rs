@@ -103,7 +103,7 @@ impl MembershipHandler {
             }
         }
         let asked: Vec<_> = joins.iter().flat_map(|join| &join.groups).cloned().collect();
-        let answers = match self.recover(&asked, &unsubscribed).await {
+        let answers = match self.subscribe_and_recover(&asked, &unsubscribed).await {
             Ok(answers) => answers,
             Err(error) => vec![Err(error); asked.len()],
         };
@@ -111,8 +111,9 @@ impl MembershipHandler {
         self.answer(joins, answers).await;
     }
 
-    /// Called when the groups are subscribed, so that what is sent to a registered group arrives.
-    async fn recover(
+    /// Subscribes, then registers, so that whoever finds a group finds a listener; then reads the
+    /// positions.
+    async fn subscribe_and_recover(
         &self,
         asked: &[(GroupName, Option<Position>)],
         unsubscribed: &HashSet<GroupName>,
@@ -163,7 +164,7 @@ impl MembershipHandler {
     async fn answer(&self, joins: Vec<Join>, answers: Vec<Result<Recovery, LayerError>>) {
         if let Some(Err(error)) = answers.iter().find(|answer| answer.is_err()) {
             let refused = answers.iter().filter(|answer| answer.is_err()).count();
-            tracing::warn!(%error, refused, "joins refused: the channel layer did not answer");
+            tracing::warn!(%error, refused, "joins refused: the layer did not answer");
         }
         let refusal = Refusal::new(Code::Unavailable, "the channel layer cannot be reached");
         let mut answers = answers.into_iter().map(|answer| answer.map_err(|_| refusal.clone()));

@@ -1,4 +1,4 @@
-//! The hub's handle for other rooms: posts to shards, holds no sockets.
+//! The hub's handle for other rooms: posts to shards, and hands sockets over to them.
 
 use std::collections::HashMap;
 use std::io;
@@ -152,14 +152,14 @@ impl Hub {
         }
     }
 
-    /// Step five of the walk: posts a publication to the shards that may have receivers, and wakes
-    /// them.
+    /// Posts a publication, and wakes its shards.
     pub(crate) async fn deliver(&self, publication: Arc<Publication>) {
         self.post(publication).await;
         self.wake();
     }
 
-    /// Posts a publication without waking its shards: [`Hub::wake`] must follow a batch, so that no
+    /// Step five of the walk: posts a publication to the inboxes of the shards that may have
+    /// receivers, without waking them. [`Hub::wake`] must follow a batch, so that no
     /// shard writes the first before the last has arrived.
     ///
     /// Waits for room in their inboxes, that is, for CPU time.

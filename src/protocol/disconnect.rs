@@ -1,4 +1,4 @@
-//! Reasons for closing a connection, as values: code, text, whether to reconnect.
+//! Reasons for closing a connection, as values: code, default text, whether to reconnect.
 
 use std::time::Duration;
 
@@ -43,7 +43,8 @@ impl Disconnect {
     pub const NO_HELLO: Self = Self::come_back(4504, "no hello in time");
     /// Nothing was received, not even an answer to a ping.
     pub const SILENT: Self = Self::come_back(4504, "no answer to pings");
-    /// The reader is slower than its groups, whose policy is to close.
+    /// The reader is slower than its groups, and their policy, a full queue of replies or the bound
+    /// on all outboxes closes it.
     pub const SLOW: Self = Self::come_back(4508, "slow consumer");
     /// Too many connections or frames.
     pub const TOO_MANY: Self = Self::come_back(4529, "too many");

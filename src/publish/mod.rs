@@ -1,4 +1,4 @@
-//! The entry point of all events of the API, browsers and sources: checks, deduplicates, publishes.
+//! The entry point of all events of the API and of browsers: checks, deduplicates, publishes.
 
 mod batch;
 mod context;

@@ -55,7 +55,8 @@ pub struct Limits {
     pub overflow: Overflow,
 }
 
-/// What happens when a group's publications overflow an outbox.
+/// What happens when a group's publications overflow an outbox. The outbox decides by it, and for
+/// what is held back during a join `hub::join::answer`, where the buffer itself keeps the oldest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Overflow {

@@ -55,8 +55,8 @@ pub(super) struct BatchOutcome {
 impl EntryBatch {
     /// Decodes all entries, or as many as one script takes: the others are left for the next batch.
     ///
-    /// An undecodable entry is told to its groups; one of which not even that can be read to those
-    /// in `share`, all that the source may be for, if that is due.
+    /// Reports an undecodable entry as a possible loss to its groups; if these cannot be read either,
+    /// to `share`, all groups of the source, which is taken then.
     pub(super) fn decode(
         &mut self,
         decoder: &EntryDecoder,

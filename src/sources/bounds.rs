@@ -9,7 +9,7 @@ pub(super) struct Bounds {
     pub(super) capacity: u32,
     /// Publications that may be parked for one group.
     pub(super) parked: u32,
-    /// How long they are.
+    /// How long publications stay parked.
     pub(super) parked_for: Duration,
     /// Mailboxes for groups.
     pub(super) boxes: u16,

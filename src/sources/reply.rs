@@ -31,7 +31,7 @@ pub(super) struct DrainReply {
     pub(super) fates: Vec<EntryFate>,
     /// Whether the source was at its capacity.
     pub(super) full: bool,
-    /// Why something was left in the source; empty = nothing was.
+    /// The error that left something in the source; empty = there was none.
     pub(super) cause: String,
     /// Channels of what was left, as far as they were not known.
     pub(super) blocked: Vec<String>,

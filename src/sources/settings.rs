@@ -7,7 +7,7 @@ use crate::channels::ChannelSettings;
 pub struct SourceSettings {
     /// Whether the stream `<cluster>:ingress` is.
     pub ingress: bool,
-    /// Django's channel layer, whose mailboxes are if its core layer is received.
+    /// Django's channel layer; its mailboxes are drained if its core layer is received.
     pub channels: ChannelSettings,
 }
 

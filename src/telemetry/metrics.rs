@@ -1,4 +1,5 @@
-//! Every metric of the gateway, described once.
+//! The metrics of the gateway as a whole, described once; rooms with labels of their own describe
+//! theirs in a `metrics.rs`.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -27,9 +27,10 @@ end
 local function release(channel, parked, mark)
   local now = now_ms()
   for _, entry in ipairs(redis.call('LRANGE', parked, 0, -1)) do
-    local mark = string.find(entry, '\n', 1, true)
-    local waited = math.max(now - tonumber(string.sub(entry, 1, mark - 1)), 0)
-    redis.call('PUBLISH', channel, string.format('\3%.0f\n', waited) .. string.sub(entry, mark + 1))
+    local newline = string.find(entry, '\n', 1, true)
+    local waited = math.max(now - tonumber(string.sub(entry, 1, newline - 1)), 0)
+    local envelope = string.sub(entry, newline + 1)
+    redis.call('PUBLISH', channel, string.format('\3%.0f\n', waited) .. envelope)
   end
   redis.call('DEL', parked, mark)
 end

@@ -2,8 +2,8 @@
 --   { 'stale_generation' }
 --   { 'refused', why }      nothing can be removed, so nothing was published
 --   { 'drained', fates, full, cause, blocked }
--- with a fate for each entry (see below), 1 if the source was at its capacity, why something was
--- left in the source ('' = nothing was), and the channels of entries newly left.
+-- with a fate for each entry (see below), 1 if the source was at its capacity, the error that
+-- left something in the source ('' = there was none), and the channels of entries newly left.
 --
 -- Fates: 'sent', 'parked' until somebody listens, 'no_listener', 'removed' without being published,
 -- 'taken_elsewhere' by another drainer, 'left_in_source'.
