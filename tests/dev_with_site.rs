@@ -74,15 +74,15 @@ async fn requests_for_another_host_are_refused_on_both_listeners() {
 #[tokio::test]
 async fn names_a_site_that_does_not_answer() {
     let folder = Folder::with("");
-    let nobody = {
+    let unreachable = {
         let socket = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         socket.local_addr().unwrap()
     };
-    let (_running, printed) = started(&folder, &format!("http://{nobody}"));
+    let (_running, printed) = started(&folder, &format!("http://{unreachable}"));
     let public = after(&printed, "Page         http://").parse().unwrap();
     let answer = request(public, "GET /", &[], b"").await;
     assert_eq!(answer.status, 502);
-    assert!(answer.body.contains(&nobody.to_string()), "{}", answer.body);
+    assert!(answer.body.contains(&unreachable.to_string()), "{}", answer.body);
 }
 
 #[test]

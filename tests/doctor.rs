@@ -218,7 +218,7 @@ fn warns_of_redis_settings_that_endanger_a_gateway() {
     assert_eq!(code, 1);
 }
 
-/// Leaves what killed consumers leave: members and messages that nobody reads.
+/// Leaves what killed consumers leave behind: members, and messages that are not read.
 async fn leave_behind(django: &Django, groups: &[&str], clocks: Value) {
     drop(Python::consumer(&django.options(json!({"groups": groups}))).await);
     let sent = json!({"groups": groups, "events": 3, "processes": 1, "clocks": clocks});

@@ -133,7 +133,7 @@ async fn reports_malformed_entries_and_delivers_those_after_them() {
         ("an integer as key", with(b"\x82\x01\x02")),
         ("no type", with(b"\x82\xa1x\x01")),
         ("a type that is no string", with(b"\x82\xa4type\x05")),
-        ("for nobody", [&[7; 12][..], b"\x81\xa4type\xa1x"].concat()),
+        ("for no channel", [&[7; 12][..], b"\x81\xa4type\xa1x"].concat()),
         ("an array", [&[7; 12][..], b"\x91\xa4type"].concat()),
     ];
     let mut summaries = Vec::new();

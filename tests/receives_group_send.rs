@@ -221,7 +221,7 @@ async fn two_clusters_on_one_redis_receive_independently() {
     Python::send(django.options(sent)).await;
     for (gateway, ana) in gateways.iter().zip(&mut clients) {
         for n in 1..=5 {
-            assert_eq!(ana.event().await["n"], n, "Django's events are everybody's");
+            assert_eq!(ana.event().await["n"], n, "every gateway receives Django's events");
         }
         gateway.publish("sala_0", json!({"type": "propia"})).await;
     }

@@ -111,12 +111,12 @@ async fn tracking(redis: &RedisSettings, writer: &RedisSession) -> Finding {
         let _ = writer.ask::<()>(&["DEL", &key]).await;
         Ok(())
     };
-    let heard = match RedisSession::open(redis).await {
-        Ok(listener) => listener.hears_writing(&key, write).await,
+    let notified = match RedisSession::open(redis).await {
+        Ok(listener) => listener.is_notified_of_write(&key, write).await,
         Err(error) => Err(error),
     };
     let advice = "allow +client|tracking; until then sources are polled";
-    match heard {
+    match notified {
         Ok(true) => Finding::ok("tracking", "writes are reported at once"),
         Ok(false) => Finding::warn("tracking", "allowed, but no write was reported", advice),
         Err(error) => Finding::warn("tracking", error.to_string(), advice),

@@ -11,13 +11,13 @@ use crate::channels::{DjangoLayer, MailboxNames};
 use crate::group::GroupName;
 use crate::layer::{RedisHandle, Script, ScriptError};
 
-/// The rights as such, as logs call them.
+/// How logs refer to the tested commands together.
 pub(super) const RIGHTS: &str = "commands that draining needs";
 
-/// Between two attempts while Redis cannot be reached.
+/// Time between two attempts while Redis cannot be reached.
 pub(super) const RETRY: Duration = Duration::from_millis(200);
 
-/// Between two attempts after Redis refused: an operator has to change something first.
+/// Time between two attempts after Redis refused: an operator has to change something first.
 pub(super) const REFUSED_RETRY: Duration = Duration::from_secs(1);
 
 /// Tests the commands.
@@ -57,14 +57,14 @@ impl Probe {
         }
     }
 
-    /// Commands, each followed by why it was refused.
+    /// The refused commands, each followed by the reason.
     async fn refused(&self, redis: &RedisHandle) -> Result<Vec<String>, ScriptError> {
-        let nobody = GroupName::parse("groupcast.nobody").expect("it is a legal name");
+        let unused = GroupName::parse("groupcast.nobody").expect("it is a legal name");
         let names = redis.names();
         let trial = names.key("trial");
         let keys = vec![
             self.names.of_groups(0),
-            self.names.group_key(&nobody),
+            self.names.group_key(&unused),
             names.ingress(),
             trial.clone(),
         ];

@@ -124,8 +124,8 @@ fn finds_the_use_of_a_function_named_as_its_module() {
 #[test]
 fn finds_methods_in_two_files_that_call_each_other() {
     let root = ("src/hub/mod.rs", "struct Shard; impl Shard { fn turn(&mut self) {} }");
-    let read = ("src/hub/read.rs", "impl Shard { fn hear(&mut self) { self.answer_all(); } }");
-    let write = ("src/hub/write.rs", "impl Shard { fn answer_all(&mut self) { self.hear(); } }");
+    let read = ("src/hub/read.rs", "impl Shard { fn receive(&mut self) { self.answer_all(); } }");
+    let write = ("src/hub/write.rs", "impl Shard { fn answer_all(&mut self) { self.receive(); } }");
     assert_eq!(circles(&made_up(&[root, read, write])).len(), 1);
 }
 

@@ -8,7 +8,7 @@ use super::modules::{Modules, Place};
 use super::reader::Written;
 use super::{assert_none, made_up, real};
 
-/// Crates that must not show in the public items of a room: whoever uses the room would depend on
+/// Crates that must not show in the public items of a room: users of the room would depend on
 /// them as well.
 const HIDDEN: [(&str, &str); 1] = [("layer", "fred")];
 

@@ -18,7 +18,7 @@ use std::sync::LazyLock;
 use modules::Modules;
 use source::{Source, read_all};
 
-/// Fails with all complaints at once: whoever moves code wants to see every one.
+/// Fails with all complaints at once: someone who moves code wants to see them all.
 #[track_caller]
 fn assert_none(complaints: &[String]) {
     assert!(complaints.is_empty(), "{} complaints:\n{}", complaints.len(), complaints.join("\n"));

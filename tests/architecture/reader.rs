@@ -50,7 +50,7 @@ pub(super) fn read(path: &str, text: &str, tests: bool) -> Found {
 struct Reader {
     found: Found,
     tests: bool,
-    /// How many blocks of code are around: items within are nobody else's.
+    /// How many blocks of code are around: items within are private to them.
     blocks: usize,
 }
 

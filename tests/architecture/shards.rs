@@ -6,7 +6,7 @@ use super::{assert_none, made_up, real};
 /// What shards run, as beginnings of paths below `src`.
 const SHARDS: [&str; 4] = ["frame", "hub/", "protocol/", "socket/"];
 
-/// The hub's side for everybody else, which may wait for a shard, and the sender of its inbox.
+/// The hub's interface for other rooms, which may wait for a shard, and the sender of its inbox.
 const HANDLES: [&str; 2] = ["hub/handle", "hub/inbox"];
 
 /// Lines that are asynchronous where nothing may be, and paths that match no file.

@@ -132,8 +132,8 @@ class Handler(BaseHTTPRequestHandler):
             SITE.gate.wait()
             return self.answer(200, {"result": data})
         if name == "eco":
-            heard = {"body": body, "key": self.headers.get("Idempotency-Key")}
-            return self.answer(200, {"result": heard})
+            received = {"body": body, "key": self.headers.get("Idempotency-Key")}
+            return self.answer(200, {"result": received})
         if name == "nada":
             return self.answer(204)
         if name == "responde":

@@ -15,7 +15,7 @@ from groupcast import groupcast_sent  # noqa: F401  a fixture
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("GROUPCAST_BIN", str(ROOT / "target/debug/groupcast"))
-# What nginx tells Django of a browser that came by HTTPS.
+# The headers that nginx sends to Django for a browser that uses HTTPS.
 HTTPS = {"X-Forwarded-Proto": "https", "Host": "tienda.example"}
 
 
@@ -43,7 +43,7 @@ allow = ["send", "send_user", "members", "close", "read"]
         )
         # The gateway takes every GROUPCAST_ variable for configuration, and refuses unknown ones.
         ours = {k: v for k, v in os.environ.items() if not k.startswith("GROUPCAST_")}
-        # A file, not a pipe: a gateway waits for whoever reads its log.
+        # A file, not a pipe: a pipe that is not read would block the gateway.
         self.log = folder / "log"
         with self.log.open("w") as log:
             command = [BINARY, "serve", "--config", str(folder / "gateway.toml")]

@@ -32,7 +32,7 @@ def test_optional_members_may_be_missing(ask, user):
 def test_refuses_an_unknown_user_where_a_login_is_required(call, user, sub):
     answer = call("nothing", sub=sub)
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
-    assert call("anybody", sub=sub).json() == {"result": False}
+    assert call("is_logged_in", sub=sub).json() == {"result": False}
 
 
 def test_refuses_a_deactivated_user(call, user):
@@ -48,8 +48,8 @@ def test_results_are_whatever_django_can_serialize(call, user):
 
 
 def test_false_and_zero_are_results(call, user):
-    assert call("anybody", sub=str(user.pk)).json() == {"result": True}
-    assert call("anybody", sub="999").json() == {"result": False}
+    assert call("is_logged_in", sub=str(user.pk)).json() == {"result": True}
+    assert call("is_logged_in", sub="999").json() == {"result": False}
 
 
 def test_an_answer_changes_memberships(call, user, groupcast_sent):

@@ -1,4 +1,4 @@
-"""The connect hook: Django's own session says who connects."""
+"""The connect hook: Django's own session identifies who connects."""
 
 import pytest
 from django.contrib.auth.decorators import login_required
@@ -21,13 +21,13 @@ def test_identifies_a_user_by_the_session_cookie(ask, client, user):
     client.force_login(user)
     answer = ask("GET", HOOK)
     assert answer.status_code == 200
-    told = answer.json()
-    assert (told["sub"], told["groups"]) == (str(user.pk), [])
+    identity = answer.json()
+    assert (identity["sub"], identity["groups"]) == (str(user.pk), [])
     assert client.session.session_key not in answer.content.decode(), "the key is a password"
-    assert ask("GET", HOOK).json()["session"] == told["session"], "the same session, the same name"
+    assert ask("GET", HOOK).json()["session"] == identity["session"], "the name is stable"
     client.logout()
     client.force_login(user)
-    assert ask("GET", HOOK).json()["session"] != told["session"]
+    assert ask("GET", HOOK).json()["session"] != identity["session"]
 
 
 def test_answers_401_without_a_redirect_when_not_logged_in(ask, db):
@@ -66,10 +66,10 @@ def test_does_not_confirm_parameters_without_a_handler(ask, client, user, handle
 def test_a_dict_is_returned_unchanged(ask, client, user, handler):
     handler(lambda request: {"claims": {"tenant": "norte"}, "expires_in": 60, "welcome": None})
     client.force_login(user)
-    told = ask("GET", HOOK).json()
-    assert told.pop("session")
+    identity = ask("GET", HOOK).json()
+    assert identity.pop("session")
     expected = {"sub": str(user.pk), "groups": [], "claims": {"tenant": "norte"}, "expires_in": 60}
-    assert told == expected, "None is not told"
+    assert identity == expected, "None is left out"
 
 
 def test_admits_a_visitor_with_a_sub_from_the_handler(ask, handler):

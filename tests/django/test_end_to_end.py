@@ -99,7 +99,7 @@ def browser(gateway, client, path="/ws/", scheme="https"):
         yield websocket
 
 
-def said(websocket):
+def received(websocket):
     return json.loads(websocket.recv(timeout=20))
 
 
@@ -121,11 +121,11 @@ def test_a_session_cookie_connects_and_a_sent_event_arrives(start, client, user)
     with browser(gateway, client, "/ws/") as page, browser(gateway, client, "/ws/room/3/") as room:
         assert members(f"usuario_{user.pk}") == members("room_3") == 1
         groupcast.send(f"usuario_{user.pk}", {"type": "image_ready", "id": 42})
-        assert said(page) == {"type": "image_ready", "id": 42}
+        assert received(page) == {"type": "image_ready", "id": 42}
         groupcast.send("room_3", {"type": "entered"})
-        assert said(room) == {"type": "entered"}
+        assert received(room) == {"type": "entered"}
         groupcast.send_user(user, {"type": "to both"})
-        assert said(page) == said(room) == {"type": "to both"}
+        assert received(page) == received(room) == {"type": "to both"}
 
 
 def test_closes_4401_without_a_login_and_4403_without_permission(start, client, user):
@@ -142,16 +142,16 @@ def test_calls_reach_their_handler_as_the_user(start, client, user):
     client.force_login(user)
     with browser(gateway, client) as page:
         page.send(json.dumps({"action": "who", "x": 1}))
-        result = said(page)
+        result = received(page)
         assert (result["user"], result["sub"]) == ("ana", str(user.pk))
         assert result["data"] == {"action": "who", "x": 1}
         assert result["path"] == "/ws/"
         assert len(result["session"]) == 64
         page.send(json.dumps({"action": "enter", "room": 5}))
-        assert said(page) == {"room": "room_5"}
+        assert received(page) == {"room": "room_5"}
         assert members("room_5") == 1
         page.send(json.dumps({"action": "fly"}))
-        refused = said(page)
+        refused = received(page)
         assert (refused["type"], refused["code"]) == ("error", "not_found")
         page.send(json.dumps({"action": "eject"}))
         assert code(page) == 4403
@@ -176,7 +176,7 @@ def test_a_logout_closes_its_browser_and_invalidates_the_cookie(start, client, u
         client.post("/logout", secure=True)
         assert (code(page), code(second)) == (4401, 4401)
         groupcast.send_user(user, {"type": "still here"})
-        assert said(other) == {"type": "still here"}
+        assert received(other) == {"type": "still here"}
         groupcast.disconnect(user, 4503)
         assert code(other) == 4503
     client.cookies = old

@@ -1,4 +1,4 @@
-"""Who logs out is closed, as soon as the answer is on its way."""
+"""A logout closes the user's connections once the response is on its way."""
 
 import pytest
 
@@ -9,13 +9,15 @@ pytestmark = pytest.mark.django_db
 
 def test_a_logout_closes_after_the_session_was_deleted(client, user, groupcast_sent, monkeypatch):
     client.force_login(user)
-    held = []
-    monkeypatch.setattr(
-        groupcast, "disconnect", lambda *told, **named: held.append((told, named, client.session))
-    )
+    calls = []
+
+    def disconnect(*args, **kwargs):
+        calls.append((args, kwargs, client.session))
+
+    monkeypatch.setattr(groupcast, "disconnect", disconnect)
     client.post("/logout", secure=True)
-    [(told, named, session)] = held
-    assert (told, list(named)) == ((str(user.pk),), ["session"])
+    [(args, kwargs, session)] = calls
+    assert (args, list(kwargs)) == ((str(user.pk),), ["session"])
     assert "_auth_user_id" not in session
 
 

@@ -37,7 +37,7 @@ def local_address():
 
 
 class Script(http.server.ThreadingHTTPServer):
-    """An API that answers as it is told, and remembers what it was asked."""
+    """An API with scripted answers that records the requests."""
 
     daemon_threads = True
 
@@ -163,7 +163,7 @@ def test_one_refused_item_of_a_batch_raises(gateway):
 
 
 def test_a_wrong_key_raises(gateway, settings):
-    settings.GROUPCAST = gateway.settings(KEY="somebody else's key")
+    settings.GROUPCAST = gateway.settings(KEY="another site's key")
     with pytest.raises(groupcast.GroupcastError) as refused:
         groupcast.send("g", {"type": "x"}, on_commit=False)
     assert (refused.value.status, refused.value.code) == (401, "key_unknown")
@@ -199,7 +199,7 @@ def test_sends_after_the_commit_and_not_after_a_rollback(gateway):
         groupcast.send("g", event)
         event["n"] = {"not JSON"}
         assert accepted(gateway) == before, "not before the commit"
-    assert accepted(gateway) == before + 1, "and as it was said"
+    assert accepted(gateway) == before + 1, "and as it was when sent"
     with pytest.raises(ZeroDivisionError), transaction.atomic():
         groupcast.send("g", {"type": "x"})
         1 / 0  # noqa: B018
@@ -212,7 +212,7 @@ def test_sends_after_the_commit_and_not_after_a_rollback(gateway):
 def test_a_failure_after_the_commit_is_logged_only(settings, caplog):
     done = []
     with transaction.atomic():
-        groupcast.send("g", {"type": "x"})  # nobody is there
+        groupcast.send("g", {"type": "x"})  # nothing listens there
         transaction.on_commit(lambda: done.append(1))
     assert done, "what else waits for the commit is done"
     assert "cannot be reached" in caplog.text
@@ -249,7 +249,7 @@ def test_a_thread_reuses_its_connection(script):
 
 
 def test_many_threads_and_forks_send_in_parallel(gateway):
-    """As a worker that forks after it has sent: nobody reads the answer to somebody else."""
+    """As a worker that forks after it has sent: no process reads another's answer."""
     before = accepted(gateway)
     groupcast.send("g", {"type": "parent"}, on_commit=False)
     parent = local_address()
@@ -358,7 +358,7 @@ def test_an_error_page_of_a_proxy_raises(script):
 
 
 def test_an_interrupted_send_discards_its_connection(script, monkeypatch):
-    """As Celery's time limit does: the answer that comes later is nobody's."""
+    """As Celery's time limit does: an answer that comes later is not read."""
     server = script(TAKEN, TAKEN)
     read = http.client.HTTPResponse.read
 

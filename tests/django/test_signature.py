@@ -82,7 +82,7 @@ def test_accepts_both_keys_during_a_rotation(ask, client, user, settings):
 
 def test_the_signature_covers_the_target_as_sent(ask, client, user):
     client.force_login(user)
-    # Django decodes the path; gunicorn and uWSGI tell what it was.
+    # Django decodes the path; gunicorn and uWSGI pass it on as it was sent.
     sent = "/groupcast/connect?sala=%7e"
     signature = groupcast.sign("GET", sent, ws_path="/ws/")
     extra = {"RAW_URI": sent}

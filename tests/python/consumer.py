@@ -31,16 +31,16 @@ async def consume(options):
     for channel in channels:
         for group in options["groups"]:
             await layer.group_add(group, channel)
-    say({"channel": channels[0]})
+    emit({"channel": channels[0]})
     await asyncio.gather(*(receive(layer, channel) for channel in channels))
 
 
 async def receive(layer, channel):
     while True:
-        say(await layer.receive(channel))
+        emit(await layer.receive(channel))
 
 
-def say(line):
+def emit(line):
     print(json.dumps(line), flush=True)
 
 

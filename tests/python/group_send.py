@@ -26,7 +26,7 @@ DEFAULTS = {
     "channels": [],  # instead of groups: `send` to these, numbered in the same way
     "processes": 4,
     "first_sender": 0,  # the number of the first process
-    "events": 0,  # of each process, to its groups in turn; 0 = until told to stop
+    "events": 0,  # of each process, to its groups in turn; 0 = until asked to stop
     "clocks": [0],  # seconds that the processes' clocks are wrong by, in turn
     "pause": 0,  # seconds between two events of a process
     "below": 0,  # waits until the group's mailboxes hold fewer than this; 0 = never waits
@@ -41,7 +41,7 @@ def layer_of(options):
 
 
 class OverCapacity(logging.Handler):
-    """Counts what the library says when it drops; its caller is told nothing."""
+    """Counts the messages that the library logs as dropped; its caller gets no error."""
 
     def __init__(self):
         super().__init__(logging.INFO)
@@ -119,7 +119,7 @@ def main():
     ]
     for process in senders:
         process.start()
-    say({"ready": len(senders)})
+    emit({"ready": len(senders)})
     if options["wait"]:
         listen(senders)
     since = time.monotonic()
@@ -132,10 +132,10 @@ def main():
         try:
             gathered.append(summaries.get(timeout=1))
         except queue.Empty:
-            say({"sent": sent.value})
+            emit({"sent": sent.value})
     for process in senders:
         process.join()
-    say({
+    emit({
         "sent": sent.value,
         "seconds": time.monotonic() - since,
         "over_capacity": sum(summary["over_capacity"] for summary in gathered),
@@ -148,7 +148,7 @@ def listen(senders):
     if not sys.stdin.readline():
         for process in senders:
             process.kill()
-        sys.exit("nobody is there to say when")
+        sys.exit("standard input ended")
 
 
 def numbered(options):
@@ -156,7 +156,7 @@ def numbered(options):
     return range(first, first + options["processes"])
 
 
-def say(line):
+def emit(line):
     print(json.dumps(line), flush=True)
 
 

@@ -45,7 +45,7 @@ def main() -> int:
         command = [BINARY, "serve", "--config", str(config)]
         # The gateway takes every GROUPCAST_ variable for configuration, and refuses unknown ones.
         ours = {k: v for k, v in os.environ.items() if not k.startswith("GROUPCAST_")}
-        # A file, not a pipe: a gateway waits for whoever reads its log.
+        # A file, not a pipe: a pipe that is not read would block the gateway.
         with log.open("w") as lines:
             gateway = subprocess.Popen(command, stdout=lines, stderr=lines, env=ours)
         try:
@@ -60,7 +60,7 @@ def main() -> int:
 
 
 def listening(gateway: subprocess.Popen, log: pathlib.Path) -> str | None:
-    """Where the API is, as soon as the log says so."""
+    """The address of the API, as soon as the log has it."""
     deadline = time.monotonic() + 30
     while gateway.poll() is None and time.monotonic() < deadline:
         for line in log.read_text().splitlines():

@@ -122,7 +122,7 @@ async fn spawn(folder: &Folder, variables: &[(&str, &str)]) -> (Child, Endpoints
     let before = file.metadata().unwrap().len() as usize;
     let mut command = folder.groupcast(&["serve"]);
     command.envs(variables.iter().copied());
-    // A file: a pipe that nobody reads would block it.
+    // A file: a pipe that is not read would block it.
     let command = command.stdout(file.try_clone().unwrap()).stderr(file);
     let mut child = command.spawn().unwrap();
     let mut endpoints = None;

@@ -15,7 +15,7 @@ use std::{fs, thread};
 /// Time to start in.
 const START: Duration = Duration::from_secs(10);
 
-/// What is written outlives the process without being synced, and a busy disk delays nobody.
+/// Writes survive the process without being synced, so a busy disk delays no test.
 const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "no"];
 
 /// A server that may be ended and started again where it was.
@@ -40,7 +40,7 @@ impl RedisServer {
         let name = format!("groupcast-redis-{}-{number}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         fs::create_dir_all(&folder)?;
-        // Free at this moment; nobody else asks for it by number.
+        // Free at this moment; nothing else asks for it by number.
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let mut server = Self { address, folder, options: options.to_vec(), child: None };
         server.launch()?;

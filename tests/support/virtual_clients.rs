@@ -131,7 +131,7 @@ impl VirtualClients {
         Arc::clone(&self.shared.addresses)
     }
 
-    /// Tells the clients the new address of an instance.
+    /// Gives the clients the new address of an instance.
     pub(crate) fn set_address(&self, index: usize, address: SocketAddr) {
         self.shared.addresses.lock().unwrap()[index] = address;
     }

@@ -36,9 +36,9 @@ async fn delivers_a_batch_in_order_and_byte_for_byte() {
     let answer = gateway.call(post("/batch", body)).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.json);
     let results = answer.json["results"].as_array().expect("results");
-    let told: Vec<_> = results.iter().map(|r| (&r["publication"], &r["group"])).collect();
+    let accepted: Vec<_> = results.iter().map(|r| (&r["publication"], &r["group"])).collect();
     assert_eq!(
-        told,
+        accepted,
         [
             (&json!(0), &json!("pedido.42")),
             (&json!(0), &json!("sala_1")),

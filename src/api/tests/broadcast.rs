@@ -1,4 +1,4 @@
-//! Everybody is addressed by the body of a broadcast, and by no path.
+//! Every connection is addressed by the body of a broadcast, and by no path.
 
 use super::*;
 use crate::event::Target;

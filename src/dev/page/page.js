@@ -26,7 +26,7 @@ const WORDS = {
     fields_wrong: 'A JSON object, such as {"texto": "hola"}', failed: 'Not sent: {why}',
     refused: '{group}: {why}', gap: 'Events of {group} were missed here.',
     gap_lost: '{n} events of {group} were missed here.', gap_possible: 'Away for a moment: events of {group} may have been missed.',
-    heard: 'Event {type} in {group}', heard_many: '{n} new events', all: 'everybody',
+    announced: 'Event {type} in {group}', announced_many: '{n} new events', all: 'everybody',
   },
   es: {
     tagline: 'Los eventos de tu servidor, en el navegador, al instante',
@@ -43,7 +43,7 @@ const WORDS = {
     fields_wrong: 'Un objeto JSON, como {"texto": "hola"}', failed: 'No se envió: {why}',
     refused: '{group}: {why}', gap: 'Aquí se perdieron eventos de {group}.',
     gap_lost: 'Aquí se perdieron {n} eventos de {group}.', gap_possible: 'Sin conexión un momento: pueden faltar eventos de {group}.',
-    heard: 'Evento {type} en {group}', heard_many: '{n} eventos nuevos', all: 'todos',
+    announced: 'Evento {type} en {group}', announced_many: '{n} eventos nuevos', all: 'todos',
   },
 };
 
@@ -51,7 +51,8 @@ const $ = (id) => document.getElementById(id);
 let language = 'en';
 let client;
 
-function say(key, values = {}) {
+/** The text of a key in the language of the page, with its values filled in. */
+function t(key, values = {}) {
   return WORDS[language][key].replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 }
 
@@ -77,9 +78,9 @@ const stored = {
 function speak(chosen) {
   language = chosen;
   document.documentElement.lang = chosen;
-  for (const part of document.querySelectorAll('[data-t]')) part.textContent = say(part.dataset.t);
+  for (const part of document.querySelectorAll('[data-t]')) part.textContent = t(part.dataset.t);
   $('language').value = chosen;
-  if (!$('fields').dataset.touched) $('fields').value = `{"texto": "${say('example')}"}`;
+  if (!$('fields').dataset.touched) $('fields').value = `{"texto": "${t('example')}"}`;
   showState();
   showGroups();
 }
@@ -103,7 +104,7 @@ let countdown;
 function showState() {
   const state = client?.state ?? 'idle';
   $('state').dataset.state = state;
-  $('state-word').textContent = say(state);
+  $('state-word').textContent = t(state);
   $('retry').hidden = state !== 'waiting' && state !== 'closed';
   $('connection').textContent = client?.id ?? '–';
   clearInterval(countdown);
@@ -111,7 +112,7 @@ function showState() {
   if (state === 'waiting' && nextTry) {
     const tick = () => {
       const n = Math.max(0, Math.ceil((nextTry - Date.now()) / 1000));
-      $('state-detail').textContent = say('in_seconds', { n });
+      $('state-detail').textContent = t('in_seconds', { n });
     };
     tick();
     countdown = setInterval(tick, 500);
@@ -138,7 +139,7 @@ function chip({ name, state }) {
   if (!own.has(name)) return item;
   const leave = element('button', '', '×');
   leave.type = 'button';
-  leave.setAttribute('aria-label', say('leave', { group: name }));
+  leave.setAttribute('aria-label', t('leave', { group: name }));
   leave.addEventListener('click', () => {
     forget(name);
     $('join-group').focus();
@@ -160,7 +161,7 @@ function follow(name) {
   group.on('$joined', showGroups);
   group.on('$gap', (gap) => addNote(gapWords(name, gap)));
   group.on('$left', ({ reason }) => {
-    showError('join-group', 'join-error', say('refused', { group: name, why: reason }));
+    showError('join-group', 'join-error', t('refused', { group: name, why: reason }));
     if (own.has(name)) forget(name);
     showGroups();
   });
@@ -170,7 +171,7 @@ function follow(name) {
 function join(event) {
   event.preventDefault();
   const name = $('join-group').value.trim();
-  if (!isName(name)) return showError('join-group', 'join-error', say('name_wrong'));
+  if (!isName(name)) return showError('join-group', 'join-error', t('name_wrong'));
   showError('join-group', 'join-error', '');
   $('join-group').value = '';
   if (!client.groups.has(name)) own.set(name, follow(name));
@@ -187,7 +188,7 @@ function showError(field, place, words) {
 
 // Events
 
-let unheard = 0;
+let unannounced = 0;
 let received = 0;
 
 function addRow(row) {
@@ -207,7 +208,7 @@ function clock() {
 function addEvent({ event, group, data }) {
   const row = element('li', 'event');
   const head = element('header');
-  head.append(element('strong', '', event), element('span', 'group', group ?? say('all')), clock());
+  head.append(element('strong', '', event), element('span', 'group', group ?? t('all')), clock());
   const list = element('dl');
   for (const [name, value] of Object.entries(data)) {
     if (name === 'type') continue;
@@ -218,7 +219,7 @@ function addEvent({ event, group, data }) {
   addRow(row);
   received += 1;
   $('count').textContent = new Intl.NumberFormat(language).format(received);
-  announce(say('heard', { type: event, group: group ?? say('all') }));
+  announce(t('announced', { type: event, group: group ?? t('all') }));
 }
 
 function shown(value) {
@@ -234,17 +235,17 @@ function addNote(words) {
 }
 
 function gapWords(group, { possible, lost }) {
-  if (possible) return say('gap_possible', { group });
-  return lost === undefined ? say('gap', { group }) : say('gap_lost', { group, n: lost });
+  if (possible) return t('gap_possible', { group });
+  return lost === undefined ? t('gap', { group }) : t('gap_lost', { group, n: lost });
 }
 
-/** Tells screen readers at most once a second, so that a burst becomes one sentence. */
+/** Notifies screen readers at most once a second, so that a burst becomes one sentence. */
 function announce(words) {
-  unheard += 1;
-  if (unheard > 1) return;
+  unannounced += 1;
+  if (unannounced > 1) return;
   setTimeout(() => {
-    $('spoken').textContent = unheard === 1 ? words : say('heard_many', { n: unheard });
-    unheard = 0;
+    $('spoken').textContent = unannounced === 1 ? words : t('announced_many', { n: unannounced });
+    unannounced = 0;
   }, 1000);
 }
 
@@ -260,9 +261,9 @@ function readForm() {
     fields = null;
   }
   const isObject = fields !== null && typeof fields === 'object' && !Array.isArray(fields);
-  showError('group', 'group-error', isName(group) ? '' : say('name_wrong'));
-  showError('type', 'type-error', type ? '' : say('type_missing'));
-  showError('fields', 'fields-error', isObject ? '' : say('fields_wrong'));
+  showError('group', 'group-error', isName(group) ? '' : t('name_wrong'));
+  showError('type', 'type-error', type ? '' : t('type_missing'));
+  showError('fields', 'fields-error', isObject ? '' : t('fields_wrong'));
   const wrong = $('publish').querySelector('[aria-invalid]');
   wrong?.focus();
   return wrong ? null : { group, event: { type, ...fields } };
@@ -281,17 +282,17 @@ async function publish(submitted) {
     });
     const answer = await response.json().catch(() => ({}));
     if (!response.ok) throw new Error(answer.detail ?? answer.title ?? response.status);
-    $('sent').textContent = say(client.groups.has(group) ? 'sent' : 'not_joined', { group });
+    $('sent').textContent = t(client.groups.has(group) ? 'sent' : 'not_joined', { group });
   } catch ({ message }) {
-    $('sent').textContent = say('failed', { why: message });
+    $('sent').textContent = t('failed', { why: message });
   }
 }
 
 async function copy() {
   try {
     await navigator.clipboard.writeText($('curl').textContent);
-    $('copy').textContent = say('copied');
-    setTimeout(() => { $('copy').textContent = say('copy'); }, 1500);
+    $('copy').textContent = t('copied');
+    setTimeout(() => { $('copy').textContent = t('copy'); }, 1500);
   } catch {
     getSelection().selectAllChildren($('curl'));
   }

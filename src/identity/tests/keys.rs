@@ -89,8 +89,8 @@ fn the_name_of_a_claim_is_configurable_and_may_be_empty() {
 fn signing_requires_the_private_key() {
     for (algorithm, pair) in [("RS256", &*RSA), ("ES256", &*P256), ("EdDSA", &*ED25519)] {
         let refused = sign(&key("k", algorithm, &pair.public), &json!({})).unwrap_err();
-        let said = refused.to_string();
-        assert!(said.starts_with("key \"k\" "), "{said}");
+        let message = refused.to_string();
+        assert!(message.starts_with("key \"k\" "), "{message}");
     }
     assert!(matches!(
         sign(&key("k", "HS256", b"short"), &json!({})),

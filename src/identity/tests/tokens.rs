@@ -295,8 +295,8 @@ fn an_error_does_not_repeat_the_token() {
     for extra in [json!({ "sub": [secret] }), json!({ "exp": secret }), json!({ "nbf": secret })] {
         let token = token(&claims(extra));
         let token_error = verifier().verify(&token, NOW).unwrap_err();
-        let said = format!("{token_error} {token_error:?}");
-        assert!(!said.contains(secret) && !said.contains(&token), "{said}");
+        let message = format!("{token_error} {token_error:?}");
+        assert!(!message.contains(secret) && !message.contains(&token), "{message}");
     }
 }
 

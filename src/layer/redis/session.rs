@@ -111,19 +111,19 @@ impl RedisSession {
         }
     }
 
-    /// Whether this connection is told that somebody else wrote `key`, which `write` does.
-    pub async fn hears_writing(
+    /// Whether Redis notifies this connection when `write`, on another one, changes `key`.
+    pub async fn is_notified_of_write(
         &self,
         key: &str,
         write: impl Future<Output = Result<(), ScriptError>>,
     ) -> Result<bool, ScriptError> {
-        let mut told = self.client.invalidation_rx();
+        let mut invalidations = self.client.invalidation_rx();
         let tracking = self.client.start_tracking(key, true, false, false, true).await;
         tracking.map_err(|error| sort(&error))?;
         write.await?;
-        let heard = async {
+        let notified = async {
             loop {
-                match told.recv().await {
+                match invalidations.recv().await {
                     Ok(written) if written.keys.iter().any(|k| k.as_str() == Some(key)) => {
                         return true;
                     }
@@ -132,7 +132,7 @@ impl RedisSession {
                 }
             }
         };
-        Ok(timeout(self.timeout, heard).await.unwrap_or(false))
+        Ok(timeout(self.timeout, notified).await.unwrap_or(false))
     }
 }
 

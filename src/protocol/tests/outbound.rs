@@ -127,7 +127,7 @@ fn a_gap_has_only_the_members_that_are_known() {
         range: Some((position("1.1", 120), 131)),
         possible: false,
     };
-    for (told, expected) in [
+    for (reported, expected) in [
         (known.clone(), r#""reason":"slow","epoch":"1.1","from":120,"to":131,"lost":12}"#),
         (Gap { lost: None, range: None, ..known.clone() }, r#""reason":"slow"}"#),
         (
@@ -149,10 +149,10 @@ fn a_gap_has_only_the_members_that_are_known() {
         ),
     ] {
         let expected = format!(r#"{{"type":"gap","group":"usuario_7",{expected}"#);
-        assert_eq!(text(&gap(Some(&group()), &told)), expected);
+        assert_eq!(text(&gap(Some(&group()), &reported)), expected);
     }
-    let feared = Gap { reason: GapReason::Slow, lost: Some(2), range: None, possible: false };
-    assert_eq!(text(&gap(None, &feared)), r#"{"type":"gap","reason":"slow","lost":2}"#);
+    let slow = Gap { reason: GapReason::Slow, lost: Some(2), range: None, possible: false };
+    assert_eq!(text(&gap(None, &slow)), r#"{"type":"gap","reason":"slow","lost":2}"#);
 }
 
 #[test]

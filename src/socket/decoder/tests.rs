@@ -40,9 +40,9 @@ fn header(first: u8, length: u64) -> Vec<u8> {
     bytes
 }
 
-/// What a connection heard, and how it was ended if it was.
+/// The messages decoded, and why the connection was closed, if it was.
 #[derive(Debug, PartialEq)]
-struct Heard {
+struct DecodedInput {
     messages: Vec<Inbound<'static>>,
     refused: Option<Disconnect>,
 }
@@ -57,8 +57,8 @@ fn owned(message: Inbound<'_>) -> Inbound<'static> {
 }
 
 /// Feeds `chunks` one by one, as reads of a socket would bring them, into one scratch buffer.
-fn hear<'a>(decoder: &mut Decoder, chunks: impl IntoIterator<Item = &'a [u8]>) -> Heard {
-    let mut heard = Heard { messages: Vec::new(), refused: None };
+fn decode<'a>(decoder: &mut Decoder, chunks: impl IntoIterator<Item = &'a [u8]>) -> DecodedInput {
+    let mut decoded = DecodedInput { messages: Vec::new(), refused: None };
     let mut scratch = Vec::new();
     for chunk in chunks {
         scratch.clear();
@@ -66,16 +66,16 @@ fn hear<'a>(decoder: &mut Decoder, chunks: impl IntoIterator<Item = &'a [u8]>) -
         let mut input = &mut scratch[..];
         loop {
             match decoder.decode(&mut input) {
-                Ok(Some(message)) => heard.messages.push(owned(message)),
+                Ok(Some(message)) => decoded.messages.push(owned(message)),
                 Ok(None) => break,
-                Err(disconnect) => heard.refused = Some(disconnect),
+                Err(disconnect) => decoded.refused = Some(disconnect),
             }
             assert_bounded(decoder);
         }
         assert!(input.is_empty(), "a decoder that wants more has taken all there is");
         assert_bounded(decoder);
     }
-    heard
+    decoded
 }
 
 fn assert_bounded(decoder: &Decoder) {
@@ -86,8 +86,8 @@ fn assert_bounded(decoder: &Decoder) {
     }
 }
 
-fn hear_whole(bytes: &[u8]) -> Heard {
-    hear(&mut Decoder::new(MAX), [bytes])
+fn decode_whole(bytes: &[u8]) -> DecodedInput {
+    decode(&mut Decoder::new(MAX), [bytes])
 }
 
 fn text(text: &str) -> Inbound<'static> {
@@ -100,7 +100,7 @@ fn ping(payload: &[u8]) -> Inbound<'static> {
 
 fn assert_decoded<const N: usize>(table: [(&str, Vec<u8>, Vec<Inbound<'static>>); N]) {
     for (case, bytes, messages) in table {
-        assert_eq!(hear_whole(&bytes), Heard { messages, refused: None }, "{case}");
+        assert_eq!(decode_whole(&bytes), DecodedInput { messages, refused: None }, "{case}");
     }
 }
 
@@ -191,13 +191,13 @@ const BAD: Disconnect = Disconnect::BAD_FRAME;
 
 fn assert_refused<const N: usize>(table: [(&str, Vec<u8>, Disconnect); N]) {
     for (case, bytes, refusal) in table {
-        let whole = Heard { refused: Some(refusal), ..hear_whole(&bytes) };
-        assert_eq!(hear_whole(&bytes), whole, "{case}");
-        assert_eq!(hear(&mut Decoder::new(MAX), bytes.chunks(1)), whole, "{case}, byte by byte");
-        // What came before was heard; what comes after is not.
+        let whole = DecodedInput { refused: Some(refusal), ..decode_whole(&bytes) };
+        assert_eq!(decode_whole(&bytes), whole, "{case}");
+        assert_eq!(decode(&mut Decoder::new(MAX), bytes.chunks(1)), whole, "{case}, byte by byte");
+        // What came before is decoded; what comes after is not.
         let around = [frame(TEXT, b"before"), bytes, frame(TEXT, b"after")].concat();
-        assert_eq!(hear_whole(&around).messages.first(), Some(&text("before")), "{case}");
-        assert!(!hear_whole(&around).messages.contains(&text("after")), "{case}");
+        assert_eq!(decode_whole(&around).messages.first(), Some(&text("before")), "{case}");
+        assert!(!decode_whole(&around).messages.contains(&text("after")), "{case}");
     }
 }
 
@@ -323,9 +323,9 @@ fn accepts_only_close_codes_that_may_be_sent() {
         _ => false,
     };
     for code in 0..=u16::MAX {
-        let heard = hear_whole(&frame(CLOSE, &code.to_be_bytes()));
-        assert_eq!(heard.messages == [Inbound::Close(Some(code))], may_be_sent(code), "{code}");
-        assert_eq!(heard.refused.is_none(), may_be_sent(code), "{code}");
+        let decoded = decode_whole(&frame(CLOSE, &code.to_be_bytes()));
+        assert_eq!(decoded.messages == [Inbound::Close(Some(code))], may_be_sent(code), "{code}");
+        assert_eq!(decoded.refused.is_none(), may_be_sent(code), "{code}");
     }
 }
 
@@ -350,8 +350,8 @@ fn an_idle_decoder_owns_no_heap_memory() {
         [frame(TEXT_BEGINS, &[b'x'; LARGE / 2]), frame(PING, b"?"), frame(ENDS, b"x")].concat();
     for stream in [&large, &fragmented] {
         for cut in [1, 7, 1000, stream.len()] {
-            let heard = hear(&mut decoder, stream.chunks(cut));
-            assert_eq!(heard.refused, None);
+            let decoded = decode(&mut decoder, stream.chunks(cut));
+            assert_eq!(decoded.refused, None);
             assert!(decoder.partial.is_none(), "nothing is incomplete, in reads of {cut}");
         }
     }
@@ -361,7 +361,7 @@ fn an_idle_decoder_owns_no_heap_memory() {
 #[test]
 fn a_header_alone_allocates_nothing() {
     let mut decoder = Decoder::new(16 * 1024);
-    hear(&mut decoder, [&header(TEXT, 16 * 1024)[..], b"x"]);
+    decode(&mut decoder, [&header(TEXT, 16 * 1024)[..], b"x"]);
     let partial = decoder.partial.as_ref().unwrap();
     assert!(partial.message.capacity() < 64, "{} bytes for one", partial.message.capacity());
 }

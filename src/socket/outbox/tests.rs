@@ -64,8 +64,8 @@ fn render(source: Source, notice: &Notice) -> Frame {
         .range
         .as_ref()
         .map_or(String::new(), |(first, last)| format!(" {}:{}-{last}", first.epoch, first.offset));
-    let feared = if gap.possible { " feared" } else { "" };
-    Frame::text(format!("<{} {reason} {lost}{range}{feared}>", source.0).as_bytes())
+    let possible = if gap.possible { " possible" } else { "" };
+    Frame::text(format!("<{} {reason} {lost}{range}{possible}>", source.0).as_bytes())
 }
 
 fn flush(outbox: &mut Outbox, now: Millis, socket: &mut Socket) -> Flushed {
@@ -96,13 +96,13 @@ fn payloads(mut bytes: &[u8]) -> Vec<String> {
     payloads
 }
 
-fn told() -> Outbox {
+fn notifying_outbox() -> Outbox {
     Outbox::new(1 << 20, GapPolicy::Notify)
 }
 
 #[test]
 fn drop_oldest_leaves_one_gap_in_place_of_the_events() {
-    let mut outbox = told();
+    let mut outbox = notifying_outbox();
     let three = limits(3, Overflow::DropOldest);
     for n in 1..=5 {
         let lost = outbox.push(A, entry_at(&n.to_string(), "e", n), &three).unwrap();
@@ -114,7 +114,7 @@ fn drop_oldest_leaves_one_gap_in_place_of_the_events() {
 
 #[test]
 fn drop_newest_puts_the_gap_after_the_remaining_events() {
-    let mut outbox = told();
+    let mut outbox = notifying_outbox();
     let two = limits(2, Overflow::DropNewest);
     for n in 1..=4 {
         outbox.push(A, entry_at(&n.to_string(), "e", n), &two).unwrap();
@@ -125,7 +125,7 @@ fn drop_newest_puts_the_gap_after_the_remaining_events() {
 
 #[test]
 fn the_close_policy_drops_nothing_before_it_closes() {
-    let mut outbox = told();
+    let mut outbox = notifying_outbox();
     let one = limits(1, Overflow::Close);
     outbox.push(A, entry("a"), &one).unwrap();
     assert_eq!(outbox.push(A, entry("b"), &one), Err(Disconnect::SLOW));
@@ -144,7 +144,7 @@ fn counts_losses_of_plain_connections_without_a_gap() {
 
 #[test]
 fn an_overflow_drops_events_of_its_own_source() {
-    let mut outbox = told();
+    let mut outbox = notifying_outbox();
     outbox.push(B, entry("b1"), &limits(1, Overflow::DropOldest)).unwrap();
     for n in 1..=4 {
         outbox.push(A, entry(&format!("a{n}")), &limits(2, Overflow::DropOldest)).unwrap();
@@ -179,7 +179,7 @@ fn the_byte_limit_drops_events_of_the_arriving_source() {
 
 #[test]
 fn finishes_a_partly_written_frame_first() {
-    let mut outbox = told();
+    let mut outbox = notifying_outbox();
     let one = limits(1, Overflow::DropOldest);
     outbox.put_back(Frame::text(b"head"), 3);
     outbox.push(A, entry("a"), &one).unwrap();
@@ -199,7 +199,7 @@ fn finishes_a_partly_written_frame_first() {
 
 #[test]
 fn skips_expired_events_unless_partly_written() {
-    let mut outbox = told();
+    let mut outbox = notifying_outbox();
     let many = limits(100, Overflow::DropOldest);
     for (text, expires) in [("a", 10), ("b", 10), ("c", 30), ("d", 10)] {
         outbox.push(A, QueuedEvent { expires: Millis(expires), ..entry(text) }, &many).unwrap();
@@ -213,7 +213,7 @@ fn skips_expired_events_unless_partly_written() {
 
 #[test]
 fn a_merged_gap_keeps_its_first_reason_and_a_grown_one_is_sent_again() {
-    let mut outbox = told();
+    let mut outbox = notifying_outbox();
     let two = limits(2, Overflow::DropOldest);
     for text in ["a", "b", "c"] {
         outbox.push(A, QueuedEvent { expires: Millis(10), ..entry(text) }, &two).unwrap();
@@ -226,7 +226,7 @@ fn a_merged_gap_keeps_its_first_reason_and_a_grown_one_is_sent_again() {
 
 #[test]
 fn does_not_merge_gaps_of_different_epochs() {
-    let mut outbox = told();
+    let mut outbox = notifying_outbox();
     let one = limits(1, Overflow::DropOldest);
     for (text, epoch, offset) in [("a", "e", 8), ("b", "e", 9), ("c", "f", 1), ("d", "f", 2)] {
         outbox.push(A, entry_at(text, epoch, offset), &one).unwrap();
@@ -236,7 +236,7 @@ fn does_not_merge_gaps_of_different_epochs() {
 
 #[test]
 fn puts_gaps_of_the_layer_after_earlier_events() {
-    let mut outbox = told();
+    let mut outbox = notifying_outbox();
     let two = limits(2, Overflow::DropOldest);
     outbox.push(A, entry("a"), &two).unwrap();
     let unknown = Gap { reason: GapReason::Layer, lost: None, range: None, possible: true };
@@ -250,7 +250,7 @@ fn puts_gaps_of_the_layer_after_earlier_events() {
 
 #[test]
 fn sends_nothing_of_a_group_after_its_left() {
-    let mut outbox = told();
+    let mut outbox = notifying_outbox();
     let two = limits(2, Overflow::DropOldest);
     for text in ["a", "b", "c"] {
         outbox.push(A, entry(text), &two).unwrap();
@@ -265,7 +265,7 @@ fn sends_nothing_of_a_group_after_its_left() {
 
 #[test]
 fn closes_when_the_lane_of_answers_and_gaps_overflows() {
-    let mut outbox = told();
+    let mut outbox = notifying_outbox();
     let one = limits(1, Overflow::DropOldest);
     for n in 0..LANE / 2 {
         outbox.push_answer(Frame::ping()).unwrap();
@@ -292,7 +292,7 @@ fn bounds_the_bytes_of_answers_but_always_accepts_one() {
 
 #[test]
 fn a_close_follows_only_the_partly_written_frame() {
-    let mut outbox = told();
+    let mut outbox = notifying_outbox();
     outbox.put_back(Frame::text(b"head"), 5);
     outbox.push(A, entry("a"), &limits(1, Overflow::DropOldest)).unwrap();
     outbox.push_answer(Frame::text(b"answer")).unwrap();
@@ -304,7 +304,7 @@ fn a_close_follows_only_the_partly_written_frame() {
 
 #[test]
 fn a_broken_socket_counts_every_queued_event() {
-    let mut outbox = told();
+    let mut outbox = notifying_outbox();
     let many = limits(10, Overflow::DropOldest);
     outbox.push(A, QueuedEvent { expires: Millis(1), ..entry("a") }, &many).unwrap();
     outbox.push(B, entry("b"), &many).unwrap();
@@ -317,7 +317,7 @@ fn a_broken_socket_counts_every_queued_event() {
 
 #[test]
 fn writes_a_bounded_number_of_frames_with_one_call() {
-    let mut outbox = told();
+    let mut outbox = notifying_outbox();
     let many = limits(1000, Overflow::DropOldest);
     for _ in 0..130 {
         outbox.push(A, entry("a"), &many).unwrap();
@@ -337,7 +337,7 @@ fn writes_a_bounded_number_of_frames_with_one_call() {
 
 #[test]
 fn merges_adjacent_positions_and_lets_a_gap_replace_them() {
-    let mut outbox = told();
+    let mut outbox = notifying_outbox();
     let two = limits(2, Overflow::DropOldest);
     let at = |offset| Position { epoch: "e".into(), offset };
     outbox.mark_position(A, at(1));
@@ -359,7 +359,7 @@ fn merges_adjacent_positions_and_lets_a_gap_replace_them() {
 
 #[test]
 fn a_position_without_room_closes_nothing() {
-    let mut outbox = told();
+    let mut outbox = notifying_outbox();
     for n in 0..64 {
         outbox.push_answer(Frame::text(format!("{n}").as_bytes())).unwrap();
     }

@@ -24,8 +24,8 @@ def who(request, data):
     return {"user": request.user.get_username(), "data": data, **request.groupcast._asdict()}
 
 
-@groupcast.call("anybody", login=False)
-def anybody(request, data):
+@groupcast.call("is_logged_in", login=False)
+def is_logged_in(request, data):
     return request.user.is_authenticated
 
 

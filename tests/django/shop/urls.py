@@ -7,7 +7,7 @@ from shop import realtime  # noqa: F401  registers what browsers may ask
 
 
 def sale(request):
-    """Sends, then fails if it is told to: the transaction of the request decides."""
+    """Sends, then fails if asked to: what is sent depends on the request's transaction."""
     groupcast.send("seller_1", {"type": "sale", "amount": 5})
     if "fail" in request.GET:
         raise RuntimeError("after the send")

@@ -1,4 +1,4 @@
-//! Streams nobody thought of: cut anywhere, mutated, arbitrary; and another reader's opinion.
+//! Generated streams, cut anywhere, mutated or arbitrary, also compared with tungstenite.
 
 use std::io::{self, Read, Write};
 
@@ -9,31 +9,31 @@ use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocket, WebSock
 
 use super::*;
 
-/// One thing that a client says, and how it cuts it.
+/// One input of a client, and how it is fragmented.
 #[derive(Debug, Clone)]
-enum Said {
+enum ClientInput {
     /// A text, the places where it is cut into fragments, and a ping after the first of them.
     Text(String, Vec<Index>, Option<Vec<u8>>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
 }
 
-fn said() -> impl Strategy<Value = Said> {
+fn client_input() -> impl Strategy<Value = ClientInput> {
     let control = || prop::collection::vec(any::<u8>(), 0..=125);
     prop_oneof![
         ("\\PC{0,60}", prop::collection::vec(any::<Index>(), 0..5), prop::option::of(control()))
-            .prop_map(|(text, cuts, ping)| Said::Text(text, cuts, ping)),
-        control().prop_map(Said::Ping),
-        control().prop_map(Said::Pong),
+            .prop_map(|(text, cuts, ping)| ClientInput::Text(text, cuts, ping)),
+        control().prop_map(ClientInput::Ping),
+        control().prop_map(ClientInput::Pong),
     ]
 }
 
-/// The bytes of a conversation and what is to be heard of it.
-fn speak(said: &[Said], close: Option<u16>) -> (Vec<u8>, Vec<Inbound<'static>>) {
-    let (mut bytes, mut heard) = (Vec::new(), Vec::new());
-    for said in said {
-        match said {
-            Said::Text(text, cuts, between) => {
+/// The bytes of these inputs, and the messages to be decoded from them.
+fn encode(inputs: &[ClientInput], close: Option<u16>) -> (Vec<u8>, Vec<Inbound<'static>>) {
+    let (mut bytes, mut messages) = (Vec::new(), Vec::new());
+    for input in inputs {
+        match input {
+            ClientInput::Text(text, cuts, between) => {
                 let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
                 cuts.sort_unstable();
                 let starts = [0].into_iter().chain(cuts.iter().copied());
@@ -44,31 +44,32 @@ fn speak(said: &[Said], close: Option<u16>) -> (Vec<u8>, Vec<Inbound<'static>>) 
                     bytes.extend(frame(begins | last, &text.as_bytes()[start..end]));
                     if let (0, 0, Some(payload)) = (at, last, between) {
                         bytes.extend(frame(PING, payload));
-                        heard.push(Inbound::Ping(Cow::Owned(payload.clone())));
+                        messages.push(Inbound::Ping(Cow::Owned(payload.clone())));
                     }
                 }
-                heard.push(Inbound::Text(Cow::Owned(text.clone())));
+                messages.push(Inbound::Text(Cow::Owned(text.clone())));
             }
-            Said::Ping(payload) => {
+            ClientInput::Ping(payload) => {
                 bytes.extend(frame(PING, payload));
-                heard.push(Inbound::Ping(Cow::Owned(payload.clone())));
+                messages.push(Inbound::Ping(Cow::Owned(payload.clone())));
             }
-            Said::Pong(payload) => {
+            ClientInput::Pong(payload) => {
                 bytes.extend(frame(PONG, payload));
-                heard.push(Inbound::Pong);
+                messages.push(Inbound::Pong);
             }
         }
     }
     if let Some(code) = close {
         bytes.extend(frame(CLOSE, &code.to_be_bytes()));
-        heard.push(Inbound::Close(Some(code)));
+        messages.push(Inbound::Close(Some(code)));
     }
-    (bytes, heard)
+    (bytes, messages)
 }
 
 fn conversation() -> impl Strategy<Value = (Vec<u8>, Vec<Inbound<'static>>)> {
     let close = prop::option::of(prop_oneof![1000u16..=1003, 3000u16..=4999]);
-    (prop::collection::vec(said(), 0..8), close).prop_map(|(said, close)| speak(&said, close))
+    (prop::collection::vec(client_input(), 0..8), close)
+        .prop_map(|(inputs, close)| encode(&inputs, close))
 }
 
 /// Frames with any header and any length form, most of them wrong in some way.
@@ -164,24 +165,24 @@ enum End {
     Refused,
 }
 
-/// What tungstenite hears.
-fn tungstenite_hears(bytes: &[u8]) -> (Vec<Inbound<'static>>, End) {
+/// What tungstenite decodes.
+fn decode_with_tungstenite(bytes: &[u8]) -> (Vec<Inbound<'static>>, End) {
     let config = WebSocketConfig::default().max_message_size(Some(MAX)).max_frame_size(Some(MAX));
     let mut socket = WebSocket::from_raw_socket(Socket(bytes), Role::Server, Some(config));
-    let mut heard = Vec::new();
+    let mut messages = Vec::new();
     loop {
-        heard.push(match socket.read() {
+        messages.push(match socket.read() {
             Ok(Message::Text(text)) => Inbound::Text(Cow::Owned(text.as_str().to_owned())),
             Ok(Message::Ping(payload)) => Inbound::Ping(Cow::Owned(payload.to_vec())),
             Ok(Message::Pong(_)) => Inbound::Pong,
             Ok(Message::Close(frame)) => {
-                heard.push(Inbound::Close(frame.map(|frame| frame.code.into())));
-                return (heard, End::Closed);
+                messages.push(Inbound::Close(frame.map(|frame| frame.code.into())));
+                return (messages, End::Closed);
             }
-            Ok(Message::Binary(_) | Message::Frame(_)) => return (heard, End::Open),
-            Err(Error::Io(_)) => return (heard, End::Open),
-            Err(Error::Utf8(_)) => return (heard, End::NotUtf8),
-            Err(_) => return (heard, End::Refused),
+            Ok(Message::Binary(_) | Message::Frame(_)) => return (messages, End::Open),
+            Err(Error::Io(_)) => return (messages, End::Open),
+            Err(Error::Utf8(_)) => return (messages, End::NotUtf8),
+            Err(_) => return (messages, End::Refused),
         });
     }
 }
@@ -201,14 +202,14 @@ fn stricter_here(refusal: Disconnect) -> bool {
     )
 }
 
-/// Both readers hear the same until one refuses, and refuse in the same place.
+/// Both decoders produce the same messages until one refuses, and refuse in the same place.
 ///
 /// The stream is followed by more zeros than any message may have: an offence seen in a header here
 /// and at the end of the frame there is then seen by both, and zeros, unmasked, end every stream.
 fn assert_agreement(stream: &[u8], cuts: &[Index]) {
     let stream = [stream, &[0; MAX + MAX_HEADER]].concat();
-    let ours = hear(&mut Decoder::new(MAX), cut(&stream, cuts));
-    let (theirs, end) = tungstenite_hears(&stream);
+    let ours = decode(&mut Decoder::new(MAX), cut(&stream, cuts));
+    let (theirs, end) = decode_with_tungstenite(&stream);
 
     let closed = matches!(ours.messages.last(), Some(Inbound::Close(_)));
     assert!(closed != ours.refused.is_some(), "unmasked zeros were let through: {ours:?}");
@@ -241,8 +242,8 @@ proptest! {
         cuts in prop::collection::vec(any::<Index>(), 0..12),
     ) {
         let mut decoder = Decoder::new(MAX);
-        let heard = hear(&mut decoder, cut(&bytes, &cuts));
-        prop_assert_eq!(heard, Heard { messages, refused: None });
+        let decoded = decode(&mut decoder, cut(&bytes, &cuts));
+        prop_assert_eq!(decoded, DecodedInput { messages, refused: None });
         prop_assert!(decoder.partial.is_none(), "heap after the last message");
     }
 
@@ -270,7 +271,7 @@ proptest! {
         limit in 0usize..40,
         cuts in prop::collection::vec(any::<Index>(), 0..8),
     ) {
-        // `hear` looks at the bounds after every step.
-        hear(&mut Decoder::new(limit), cut(&bytes, &cuts));
+        // `decode` checks the bounds after every step.
+        decode(&mut Decoder::new(limit), cut(&bytes, &cuts));
     }
 }

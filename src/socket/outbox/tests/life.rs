@@ -75,8 +75,8 @@ struct Account {
     lost: u64,
     expired: u64,
     forgotten: u64,
-    /// Told by the layer's gaps; `None` once that is not known, or gaps were forgotten.
-    told_else: Option<u64>,
+    /// Lost in the layer, by its gaps; `None` once that is unknown, or gaps were forgotten.
+    lost_in_layer: Option<u64>,
 }
 
 /// The outbox, its model, and the books.
@@ -115,7 +115,7 @@ impl Life {
                 lost: 0,
                 expired: 0,
                 forgotten: 0,
-                told_else: (gaps == GapPolicy::Notify).then_some(0),
+                lost_in_layer: (gaps == GapPolicy::Notify).then_some(0),
             }),
             now: 0,
             taken,
@@ -150,8 +150,8 @@ impl Life {
                 let outcome = self.outbox.mark(SOURCES[source], gap.clone());
                 assert_eq!(outcome, self.model.mark(SOURCES[source], gap));
                 outcome?;
-                let told_else = &mut self.accounts[source].told_else;
-                *told_else = told_else.zip(lost).map(|(before, lost)| before + lost);
+                let lost_in_layer = &mut self.accounts[source].lost_in_layer;
+                *lost_in_layer = lost_in_layer.zip(lost).map(|(before, lost)| before + lost);
             }
             Step::NewEpoch { source } => {
                 self.epochs[source] += 1;
@@ -161,7 +161,7 @@ impl Life {
                 let forgotten = self.outbox.forget(SOURCES[source]);
                 assert_eq!(forgotten, self.model.forget(SOURCES[source]));
                 self.accounts[source].forgotten += u64::from(forgotten);
-                self.accounts[source].told_else = None;
+                self.accounts[source].lost_in_layer = None;
             }
             Step::Pass { millis } => self.now += millis,
             Step::Flush { room } => self.flush(room),
@@ -212,7 +212,7 @@ impl Life {
         assert_eq!(backlog as usize, events);
     }
 
-    /// Writes all the rest; then every event has been written or is accounted for, and told.
+    /// Writes all the rest; then every event has been written, or is accounted for and reported.
     fn settle(mut self) {
         self.flush(usize::MAX);
         assert!(self.outbox.is_empty());
@@ -222,12 +222,12 @@ impl Life {
             account.written = own.count() as u64;
             let ends = account.written + account.lost + account.expired + account.forgotten;
             assert_eq!(account.pushed, ends, "source {at}: {account:?}");
-            if let Some(told_else) = account.told_else {
+            if let Some(lost_in_layer) = account.lost_in_layer {
                 let gap = format!("<{} ", SOURCES[at].0);
                 let gaps = texts.iter().filter_map(|text| text.strip_prefix(&gap));
                 let lost = gaps.map(|gap| gap.trim_end_matches('>').split(' ').nth(1).unwrap());
-                let told: u64 = lost.map(|lost| lost.parse::<u64>().unwrap()).sum();
-                assert_eq!(told, account.lost + account.expired + told_else, "source {at}");
+                let reported: u64 = lost.map(|lost| lost.parse::<u64>().unwrap()).sum();
+                assert_eq!(reported, account.lost + account.expired + lost_in_layer, "source {at}");
             }
         }
     }
