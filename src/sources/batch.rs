@@ -12,7 +12,7 @@ use crate::event::{Event, PossibleLoss, Target};
 use crate::group::GroupName;
 use crate::layer::ScriptError;
 
-/// Bytes given to one draining script, as far as entries are smaller than that: an entry for many
+/// Most bytes passed to one draining script, unless a single entry is larger: an entry for many
 /// connections is written once for each.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
@@ -21,18 +21,18 @@ const MAX_BYTES: usize = 4 * 1024 * 1024;
 pub(super) struct EntryBatch {
     pub(super) index: usize,
     pub(super) entries: Vec<SourceEntry>,
-    /// Whether there is more than was read.
+    /// Whether the source holds more entries than were read.
     pub(super) more: bool,
 }
 
 /// The decoded entries.
 #[derive(Debug, Default)]
 pub(super) struct DecodedBatch {
-    /// Of each entry.
+    /// The action for each entry.
     pub(super) actions: Vec<EntryAction>,
     /// Entries that this instance has removed before.
     pub(super) duplicates: u64,
-    /// Entries that cannot be decoded, and the last of them.
+    /// The number of entries that cannot be decoded, and the last of them.
     pub(super) undecodable: u64,
     pub(super) error: Option<UndecodableReport>,
 }
@@ -121,7 +121,8 @@ fn loss_of(targets: &[Target], share: &mut Option<PossibleLoss>) -> Option<Possi
 }
 
 impl BatchOutcome {
-    /// What Django's consumers may be sent of it: events for groups that did not come from Django.
+    /// The publications that may be forwarded to Django's consumers: events for groups that did not
+    /// come from Django.
     pub(super) fn for_consumers(
         &self,
         source: DurableSource,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// At what size senders drop messages, and how much may be parked.
+/// The capacity at which senders drop messages, and the limits of parked publications.
 #[derive(Debug, Clone)]
 pub(super) struct Bounds {
     /// Entries at which senders drop messages for a mailbox.
@@ -11,6 +11,6 @@ pub(super) struct Bounds {
     pub(super) parked: u32,
     /// How long publications stay parked.
     pub(super) parked_for: Duration,
-    /// Mailboxes for groups.
+    /// The number of mailboxes for groups.
     pub(super) boxes: u16,
 }

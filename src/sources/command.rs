@@ -16,16 +16,16 @@ use crate::lua_table::{LuaTable, ScriptKeys};
 /// Entries of one source in one batch. Redis does nothing else meanwhile: about 1 ms.
 const MAX_ENTRIES: u64 = 256;
 
-/// Bytes of one source in one batch, as far as entries are smaller than that.
+/// Most bytes of one source in one batch, unless a single entry is larger.
 const MAX_BYTES: u64 = 256 * 1024;
 
-/// Bytes of one look at all sources.
+/// Most bytes of one read of all sources.
 const MAX_LOOK_BYTES: u64 = 1024 * 1024;
 
 /// Keys and arguments of a script.
 pub(super) type ScriptCall = (Vec<String>, Vec<Bytes>);
 
-/// `look.lua`: of each source either a whole batch or its first entry.
+/// The command of `look.lua`: reads either a whole batch or the first entry of each source.
 pub(super) fn look<'a>(
     wanted: impl Iterator<Item = (DurableSource, &'a str, &'a SourceState, bool)>,
 ) -> ScriptCall {

@@ -4,7 +4,7 @@ use super::SourceSettings;
 use crate::channels::MailboxNames;
 use crate::layer::{KeyChanges, Layer, LayerError, RedisHandle};
 
-/// One more connection to Redis, and what it reports of writes to sources.
+/// A separate connection to Redis, and its notifications of writes to sources.
 pub(crate) struct SourceConnection {
     pub(super) redis: RedisHandle,
     pub(super) changes: KeyChanges,
@@ -31,7 +31,7 @@ impl SourceConnection {
         Ok(Some(Self { redis, changes }))
     }
 
-    /// For what else uses the connection.
+    /// For other users of the connection.
     pub(crate) fn redis(&self) -> &RedisHandle {
         &self.redis
     }

@@ -24,7 +24,7 @@ pub(super) struct EntryDecoder {
 }
 
 impl EntryDecoder {
-    /// The content of an entry; publications are accepted now.
+    /// Decodes an entry. The present is the time at which its publications count as accepted.
     pub(super) fn decode(
         &self,
         entry: &SourceEntry,

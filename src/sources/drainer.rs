@@ -25,17 +25,17 @@ use crate::failpoint;
 use crate::layer::{KeyChanges, NUMBERING, PossibleLoss, RedisHandle, Script, ScriptError};
 use crate::telemetry::LogLimit;
 
-/// Sources in one look.
+/// Sources in one read.
 const MAX_SOURCES: usize = 256;
 
-/// Reading sources as such, as logs call it.
+/// How logs refer to reading the sources in general.
 const READING: &str = "reading sources";
 
-/// Between two announcements to all groups of a source that it held entries whose groups could not
-/// be read: malformed input must not cause a flood of gaps.
+/// Shortest time between two gaps for all groups of a source because the groups of an entry could
+/// not be read: malformed input must not cause a flood of gaps.
 const SHARE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Wait after Redis did not answer, or while the layer does not deliver.
+/// Time to wait after Redis did not answer, or while the layer does not deliver.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
 /// Drains the sources of one instance.
@@ -176,11 +176,11 @@ impl Drainer {
         read_look(sources, reply).ok_or_else(malformed)
     }
 
-    /// Records what was found. Returns the batch, if this instance drains it.
+    /// Records the result of a read. Returns the batch, if this instance drains it.
     fn batch(&self, index: usize, look: Look, state: &mut DrainState) -> Option<EntryBatch> {
         let key = self.sources.at(index).1;
         let (entries, skipped, length) = match look {
-            // It stays due, and comes first next time.
+            // It stays due, and is read first next time.
             Look::Unreached => return None,
             Look::Refused(why) => {
                 self.health.refusals.add(key, &why);

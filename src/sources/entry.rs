@@ -14,12 +14,12 @@ pub(super) struct SourceEntry {
     /// Its key in the source: the entry itself in a mailbox, its id in a stream.
     pub(super) key: Bytes,
     pub(super) content: EntryContent,
-    /// How long it has waited by Redis' clock, as its id in a stream says; zero in a mailbox, where
-    /// only the sender's clock would know.
+    /// How long it has waited by Redis' clock, from its id in a stream. Zero in a mailbox, whose
+    /// scores come from the sender's clock.
     pub(super) waited: Duration,
 }
 
-/// What a source knows of an entry besides its key.
+/// What a source stores for an entry besides its key.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum EntryContent {
     /// Its score in a mailbox.
@@ -33,9 +33,9 @@ pub(super) enum EntryContent {
 pub(super) enum EntryAction {
     /// Published to each of its targets. At least one.
     Publish(Vec<Publication>),
-    /// What it held, or what should stand in its place, may be missing: told to those concerned.
+    /// Reported to the groups concerned: what it held, or what it stands for, may be lost.
     ReportLoss(PossibleLoss),
-    /// Nothing.
+    /// Only removed.
     Remove,
 }
 
@@ -54,7 +54,7 @@ pub(super) struct DecodedEntry {
     /// At least one.
     pub(super) targets: Vec<Target>,
     pub(super) event: Event,
-    /// From when it was written.
+    /// Counted from when it was written.
     pub(super) expiry: Option<Duration>,
 }
 
@@ -62,7 +62,7 @@ pub(super) struct DecodedEntry {
 #[derive(Debug)]
 pub(super) struct UndecodableEntry {
     pub(super) error: EntryError,
-    /// For whom it was, as far as that can be read.
+    /// The targets, as far as they can be read.
     pub(super) targets: Vec<Target>,
 }
 
@@ -78,9 +78,9 @@ pub(super) enum EntryError {
     /// Larger than an event may be.
     #[error("event has {bytes} bytes; at most {most} are allowed")]
     TooLarge {
-        /// Its JSON.
+        /// Size of its JSON, bytes.
         bytes: usize,
-        /// The bound.
+        /// The limit, bytes.
         most: usize,
     },
     /// Addressed to no group and no connection of this cluster.
@@ -114,7 +114,7 @@ impl SourceEntry {
         let mut text = self.key.to_vec();
         match &self.content {
             EntryContent::Score(score) => text.extend_from_slice(score),
-            // A stream that lost its newest entries with a failover may give an id again.
+            // A stream that lost its newest entries in a failover may reuse an id.
             EntryContent::Fields(fields) => {
                 for field in fields {
                     text.push(0);

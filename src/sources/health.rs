@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use crate::channels::Refusals;
 
-/// How old the last look may be: two of one a second were missed, so that it shows within three.
+/// Greatest age of the last read. Sources are read each second, so a failure shows within three.
 const STALE: Duration = Duration::from_millis(2200);
 
 /// Shared by the drainer and the readiness checks.

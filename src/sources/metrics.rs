@@ -5,7 +5,7 @@ use crate::telemetry::{Counter, Counters, Gauge, Metrics, label};
 /// The outcome of an entry of a durable source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum EntryFate {
-    /// Sent to the group, user or connection that it was for.
+    /// Sent to the group, user or connection that it addresses.
     Sent,
     /// Parked until an instance listens.
     Parked,
@@ -15,7 +15,7 @@ pub(super) enum EntryFate {
     Removed,
     /// Another instance was faster.
     TakenElsewhere,
-    /// Could not be sent and stays; counted each time.
+    /// Could not be sent and stays in the source; counted at each attempt.
     LeftInSource,
 }
 
@@ -28,12 +28,12 @@ label!(EntryFate = "fate" {
     LeftInSource = "left_in_source",
 });
 
-/// The handles.
+/// Handles of these metrics.
 #[derive(Debug)]
 pub(crate) struct SourceMetrics {
     /// Entries of durable sources.
     pub(super) entries: Counters<EntryFate>,
-    /// Entries in all sources at the last look: how far draining is behind.
+    /// Entries in all sources at the last read: the backlog of draining.
     pub(super) waiting: Gauge,
     /// Entries that reappeared after they had been removed.
     pub(super) duplicates: Counter,
@@ -46,7 +46,7 @@ pub(crate) struct SourceMetrics {
 }
 
 impl SourceMetrics {
-    /// All of them, at zero.
+    /// Registers the metrics, all at zero.
     pub(crate) fn new(metrics: &Metrics) -> Self {
         let to = metrics.registry();
         Self {

@@ -2,12 +2,11 @@
 //!
 //! A source keeps what arrives while no gateway runs. Two kinds are drained: mailboxes of
 //! channels_redis, into which Django's unchanged `group_send` writes, and the stream
-//! `<cluster>:ingress`, into which any program may.
+//! `<cluster>:ingress`, into which any program may write.
 //!
-//! A further kind on the layer's Redis is a `DurableSource` with a function that decodes
-//! its entries (`EntryDecoder`) and a way to read and remove them (`look.lua`,
-//! `drain.lua`). One on another server brings a reader of its own and publishes by the entry's id
-//! before it removes the entry.
+//! To add a kind on the layer's Redis, add a `DurableSource`, a function that decodes its entries
+//! (`EntryDecoder`), and a way to read and remove them (`look.lua`, `drain.lua`). A kind on another
+//! server needs its own reader, which publishes under the entry's id before it removes the entry.
 
 mod batch;
 mod bounds;

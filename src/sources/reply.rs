@@ -14,7 +14,7 @@ pub(super) enum Look {
     Unreached,
     /// Redis refuses to read it.
     Refused(String),
-    /// It was read, perhaps only its first entry.
+    /// Read, perhaps only its first entry.
     Read {
         entries: Vec<SourceEntry>,
         /// Entries at its head, left there before, behind which it was read.
@@ -27,13 +27,13 @@ pub(super) enum Look {
 /// The reply of the draining script.
 #[derive(Debug, PartialEq)]
 pub(super) struct DrainReply {
-    /// Of each entry.
+    /// The fate of each entry.
     pub(super) fates: Vec<EntryFate>,
     /// Whether the source was at its capacity.
     pub(super) full: bool,
     /// The error that left something in the source; empty = there was none.
     pub(super) cause: String,
-    /// Channels of what was left, as far as they were not known.
+    /// Channels of entries that were left, unless already known to be blocked.
     pub(super) blocked: Vec<String>,
 }
 
@@ -46,7 +46,7 @@ pub(super) enum NotDrained {
     Refused(String),
 }
 
-/// What a look at `sources` found.
+/// The result of reading `sources`.
 pub(super) fn read_look(
     sources: impl Iterator<Item = DurableSource>,
     reply: Vec<Reply>,

@@ -1,8 +1,8 @@
-//! Decides which instance drains which source, and when. Only a preference: two draining the same
-//! source do no harm.
+//! Decides which instance drains which source, and when. This is only a preference: two instances
+//! may drain the same source without harm.
 //!
 //! Each source has one instance that reads it as soon as something was written. The others check a
-//! moment later whether the same entry still stands at its head, and take over if so.
+//! moment later whether the same entry is still at its head, and take over if so.
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,13 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::event::{InstanceId, PublicationId};
 
-/// How long the head of a source may stand before any instance drains it.
+/// How long an entry may stay at the head of a source before any instance drains it.
 pub(super) const TAKEOVER: Duration = Duration::from_millis(100);
 
-/// Between two looks at everything, in case a notification of a write was lost.
+/// Time between two reads of all sources, in case a notification of a write was lost.
 const FULL_LOOK: Duration = Duration::from_secs(1);
 
-/// Between two looks while Redis sends no notifications of writes.
+/// Time between two reads while Redis sends no notifications of writes.
 const POLL: Duration = Duration::from_millis(50);
 
 /// The schedule of one instance.
@@ -34,13 +34,13 @@ struct Slot {
     mine: bool,
     /// Taken over from another instance, until it is empty.
     taken_over: bool,
-    /// When to look; `None` = when something is written.
+    /// When to read it; `None` = when something is written.
     due: Option<Instant>,
     /// The head of another instance's source, and since when.
     head: Option<(PublicationId, Instant)>,
 }
 
-/// What to do with what was found.
+/// Whether this instance drains what was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DrainDecision {
     /// Assigned to this instance.
@@ -76,17 +76,17 @@ impl DrainSchedule {
         slot.due = Some(slot.due.map_or(when, |due| due.min(when)));
     }
 
-    /// Something may have been written to any.
+    /// Something may have been written to any source.
     pub(super) fn wake_all(&mut self, now: Instant) {
         (0..self.slots.len()).for_each(|index| self.wake(index, now));
     }
 
-    /// Whether everything is to be looked at now.
+    /// Whether all sources are to be read now.
     pub(super) fn is_full_look(&self, now: Instant) -> bool {
         now >= self.next_look
     }
 
-    /// The sources to look at now, those that have waited longest first. `notified` = Redis sends
+    /// The sources to read now, those that have waited longest first. `notified` = Redis sends
     /// notifications of writes.
     pub(super) fn due(&mut self, now: Instant, notified: bool) -> Vec<usize> {
         if self.is_full_look(now) {
@@ -99,18 +99,18 @@ impl DrainSchedule {
         due
     }
 
-    /// When to look again if nothing is written.
+    /// When to read again if nothing is written.
     pub(super) fn next(&self) -> Instant {
         let due = self.slots.iter().filter_map(|slot| slot.due);
         due.min().map_or(self.next_look, |due| due.min(self.next_look))
     }
 
-    /// Whether all of a source is wanted, rather than its head.
+    /// Whether to read a whole batch of a source, rather than its head.
     pub(super) fn is_drained_here(&self, index: usize) -> bool {
         self.slots[index].is_drained_here()
     }
 
-    /// A source was looked at, and this stood at its head.
+    /// A source was read, with this entry at its head.
     pub(super) fn looked(
         &mut self,
         index: usize,
@@ -139,12 +139,12 @@ impl DrainSchedule {
         DrainDecision::Leave
     }
 
-    /// A source could not be looked at; not before `when`.
+    /// A source could not be read; it is not tried again before `when`.
     pub(super) fn put_off(&mut self, index: usize, when: Instant) {
         self.slots[index].due = Some(when);
     }
 
-    /// There is more in a source than was read, or something new may have come.
+    /// A source holds more than was read, or may have received something new.
     pub(super) fn again(&mut self, index: usize, when: Instant) {
         let slot = &mut self.slots[index];
         slot.due = Some(slot.due.map_or(when, |due| due.min(when)));

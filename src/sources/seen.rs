@@ -3,8 +3,8 @@
 use crate::bounded_map::{BoundedMap, MapLimits};
 use crate::event::PublicationId;
 
-/// Entries remembered of each source. A Redis that takes over with old data brings back what was in
-/// a mailbox a moment ago: at most its capacity, which is rarely above a few thousand.
+/// Entries remembered of each source. A Redis that takes over with old data restores the previous
+/// contents of a mailbox: at most its capacity, which is rarely above a few thousand.
 const REMEMBERED: usize = 8192;
 
 /// The newest entries, half of each id: 64 bits make a collision practically impossible.

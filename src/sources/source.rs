@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::channels::MailboxNames;
 
-/// One place.
+/// One source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DurableSource {
     /// A mailbox of channels_redis for groups.
@@ -15,7 +15,7 @@ pub(super) enum DurableSource {
     Ingress,
 }
 
-/// Of what type the key of a source is, as scripts call it.
+/// The type of a source's key, under the name that scripts use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum KeyType {
     /// A sorted set: entries with scores.
@@ -24,7 +24,7 @@ pub(super) enum KeyType {
     Stream,
 }
 
-/// All sources of an instance, by their keys in Redis; the same in every instance of a cluster.
+/// All sources by their keys in Redis; the same in every instance of a cluster.
 #[derive(Debug)]
 pub(super) struct SourceList {
     list: Vec<(DurableSource, String)>,

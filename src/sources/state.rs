@@ -12,26 +12,26 @@ use super::schedule::DrainSchedule;
 use super::seen::Seen;
 use crate::event::InstanceId;
 
-/// Channels of a source that may be blocked before the whole source is.
+/// Most blocked channels of a source; beyond that the whole source is blocked.
 const MAX_BLOCKED: usize = 1024;
 
-/// Of all sources.
+/// The state of all sources.
 pub(super) struct DrainState {
     pub(super) schedule: DrainSchedule,
     pub(super) sources: Vec<SourceState>,
 }
 
-/// Of one source.
+/// The state of one source.
 #[derive(Default)]
 pub(super) struct SourceState {
     pub(super) seen: Seen,
-    /// Entries in it when it was last looked at.
+    /// Entries in it when it was last read.
     length: u64,
-    /// Entries at its head that were left there; the next look begins behind them.
+    /// Entries at its head that were left there; the next read begins behind them.
     left: usize,
     /// The key of the last of them.
     last_left: Option<Bytes>,
-    /// Their channels: later entries for one of these are left, too, since they must not overtake.
+    /// Their channels. Later entries for these are left, too, to keep the order.
     blocked: HashSet<String>,
     /// When all groups were last notified of entries whose groups could not be read.
     pub(super) unattributed_reported: Option<Instant>,
@@ -45,7 +45,7 @@ impl DrainState {
         }
     }
 
-    /// The next look tries all that was left.
+    /// Lets the next read retry all entries that were left.
     pub(super) fn retry_left(&mut self) {
         self.sources.iter_mut().for_each(SourceState::retry_left);
     }
@@ -69,7 +69,7 @@ impl SourceState {
         &self.blocked
     }
 
-    /// Whether so much was left that nothing behind it is read, until all of it is tried again.
+    /// Whether so many entries were left that no further ones are read before those are retried.
     pub(super) fn is_jammed(&self) -> bool {
         self.blocked.len() > MAX_BLOCKED
     }

@@ -14,7 +14,7 @@ use crate::identity::check_sub;
 /// Longest part of a field that an error shows, characters.
 const MAX_EXCERPT: usize = 120;
 
-/// Fields gathered so far.
+/// The fields read so far.
 #[derive(Default)]
 struct Fields {
     target: Option<Target>,
@@ -33,7 +33,7 @@ pub(super) fn decode(fields: &[Bytes]) -> Result<DecodedEntry, EntryError> {
     Ok(DecodedEntry { targets: vec![target], event, expiry: found.expiry })
 }
 
-/// The target of fields that cannot be decoded as a whole.
+/// The target of an entry that cannot be decoded as a whole.
 pub(super) fn target(fields: &[Bytes]) -> Option<Target> {
     let mut found = Fields::default();
     for pair in fields.chunks_exact(2).filter(|pair| &*pair[0] != b"event") {

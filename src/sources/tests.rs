@@ -68,7 +68,7 @@ async fn test_instance(server: &RedisServer, settings: &SourceSettings) -> TestI
 }
 
 impl TestInstance {
-    /// What connects it to Django, and what drains its sources.
+    /// Its parts that connect it to Django and drain its sources.
     fn parts(&self, settings: &SourceSettings) -> (DjangoLayer, SourceConnection) {
         let connection = SourceConnection::open(&self.layer, settings).unwrap().unwrap();
         let (redis, metrics) = (connection.redis(), &Arc::new(ChannelsMetrics::new(&self.metrics)));
@@ -91,7 +91,7 @@ impl TestInstance {
                 }
                 Incoming::Loss(Loss::Possible(PossibleLoss::ALL)) => "gap in all".to_owned(),
                 Incoming::Loss(loss) => format!("{loss:?}"),
-                other => panic!("nobody sent this: {other:?}"),
+                other => panic!("not sent in this test: {other:?}"),
             };
         }
     }
@@ -105,7 +105,7 @@ impl TestInstance {
         taken
     }
 
-    /// Entries that had this fate.
+    /// The number of entries with this fate.
     fn count(&self, fate: &str) -> u64 {
         let name = format!("groupcast_source_entries_total{{fate=\"{fate}\"}} ");
         self.metric(&name)
@@ -156,7 +156,7 @@ fn write(
     assert_eq!(server.ask(&words), ":0\r\n");
 }
 
-/// Waits for a condition, looking often.
+/// Polls a condition until it holds.
 async fn until(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + LONG;
     while !condition() {

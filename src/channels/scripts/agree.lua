@@ -1,5 +1,5 @@
--- What all instances of a cluster must have in common: the first one writes it, the others compare.
--- Returns the mailboxes agreed (empty = none yet) and the version of the format.
+-- Settings that all instances of a cluster must share: the first instance writes them, the others
+-- compare. Returns the number of mailboxes (empty = none yet) and the version of the format.
 local agreed = KEYS[1]
 local trial = KEYS[2]
 local boxes = ARGV[1] -- empty = this instance has none

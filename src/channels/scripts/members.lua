@@ -1,5 +1,5 @@
--- Members of groups in Django, without this cluster's own. KEYS: the registries of the groups.
--- Returns for each the members, oldest first, or why it cannot be read.
+-- Returns the members of groups in Django without this cluster's own. KEYS: the registries of the
+-- groups. Returns for each its members, oldest first, or why it cannot be read.
 local registries = KEYS
 local expiry = tonumber(ARGV[1]) -- seconds after which a member is forgotten
 local own_stem = ARGV[2]
@@ -7,7 +7,7 @@ local own_stem = ARGV[2]
 local stale = tonumber(redis.call('TIME')[1]) - expiry
 local answer = {}
 for index, registry in ipairs(registries) do
-  -- As each sender does: nothing else removes expired members.
+  -- Every sender does this as well: nothing else removes expired members.
   local found = redis.pcall('ZREMRANGEBYSCORE', registry, 0, stale)
   if type(found) == 'number' then found = redis.pcall('ZRANGE', registry, 0, -1) end
   if found.err then

@@ -1,7 +1,7 @@
 -- Publishes messages for consumers on the pub/sub layer. Instances of this cluster subscribe to the
--- same channels, so an announcement to them stands right before each message; nothing comes between
--- the two. ARGV: for each message a channel of the cluster, the announcement, a channel of the
--- layer, the message. Returns how many were published.
+-- same channels, so each message is announced to them immediately before; nothing comes in between.
+-- ARGV: for each message a channel of the cluster, the announcement, a channel of the layer, the
+-- message. Returns how many were published.
 for at = 1, #ARGV, 4 do
   local own_channel, announcement = ARGV[at], ARGV[at + 1]
   local django_channel, message = ARGV[at + 2], ARGV[at + 3]

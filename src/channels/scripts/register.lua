@@ -1,14 +1,14 @@
--- Registers groups that are held here: senders find them, and what is parked for them is published.
--- Returns how many of them senders did not find although they should have.
--- KEYS: what the groups name by place. ARGV: see below, then a packed table for each group:
---   registry, member   where senders look for it, and what they find there (nil = they are not to)
+-- Registers groups that are held here, so that senders find them, and publishes what is parked for
+-- them. Returns the number of groups whose registration was missing although it was expected.
+-- KEYS: the keys that groups refer to by index. ARGV: see below, then a packed table per group:
+--   registry, member   where senders look for it, and what they find there (nil = nothing)
 --   held, held_ms      the key that marks it as held, and for how long
 --   numbering, log     its history (nil = it has none)
---   parked, parked_mark   what is parked for it, and that something is or was
---   channel            where its publications go
+--   parked, parked_mark   publications parked for it, and a mark that outlives them
+--   channel            the channel of its publications
 --   loss               the envelope that announces possible losses of the group
---   mailbox, mark      where senders write events for it, and the entry that announces the same
---                      there
+--   mailbox, mark      where senders write events for it, and the entry that announces possible
+--                      losses there
 local member_expiry = ARGV[1] -- seconds after which senders forget a member
 local control = ARGV[2] -- channel
 local expected = ARGV[3] == '1' -- whether members should be there already
@@ -18,7 +18,7 @@ local time = redis.call('TIME')
 local now = time[1] .. '.' .. string.format('%06d', time[2])
 local missing = 0
 
--- Behind what senders have written already: they found the group then, and not afterwards.
+-- Placed after what senders have already written: they still found the group then.
 local function announce_loss(group)
   local mailbox = KEYS[group.mailbox]
   local newest = redis.call('ZRANGE', mailbox, -1, -1, 'WITHSCORES')
@@ -33,8 +33,8 @@ local function register(group)
   local held = KEYS[group.held]
   local parked, parked_mark = KEYS[group.parked], KEYS[group.parked_mark]
   local was_held = redis.call('EXISTS', held) == 1
-  -- Takes no memory, and lifts the check of 'maxmemory' from what follows: a group that is not
-  -- found when Redis is full would not be found afterwards either.
+  -- Takes no memory, and lifts the check of 'maxmemory' from what follows: without it, a group
+  -- could not be registered while Redis is full.
   redis.call('PEXPIRE', held, group.held_ms)
   redis.call('SET', held, '', 'PX', group.held_ms)
   if group.registry then
@@ -42,7 +42,7 @@ local function register(group)
     local added = redis.call('ZADD', registry, 'GT', now, group.member)
     redis.call('EXPIRE', registry, member_expiry)
     if added == 1 then
-      -- What was sent meanwhile is lost, so earlier positions become invalid.
+      -- Events sent in the meantime are lost, so earlier positions become invalid.
       if group.numbering then redis.call('DEL', KEYS[group.numbering], KEYS[group.log]) end
       if was_held or expected then
         missing = missing + 1
@@ -50,7 +50,7 @@ local function register(group)
       end
     end
   end
-  -- A refresh may come while this instance's own subscription is lost.
+  -- During a refresh this instance's own subscription may be lost.
   if listeners(group.channel) > 0 then
     if expired_unseen(parked, parked_mark) then
       redis.call('PUBLISH', control, group.loss)

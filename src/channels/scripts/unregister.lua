@@ -1,15 +1,15 @@
--- Groups are not held here any more. KEYS: what the groups name by place. ARGV: a packed table for
--- each group:
---   registry, member   where senders look for it, and what they find there (nil = they do not)
+-- Unregisters groups that are no longer held here. KEYS: the keys that groups refer to by index.
+-- ARGV: a packed table for each group:
+--   registry, member   where senders look for it, and what they find there (nil = nothing)
 --   held               the key that marks it as held
---   history_ms         for how long its history is of use to somebody (0 = it has none)
---   channel            where its publications go
+--   history_ms         how long clients can still use its history (0 = it has none)
+--   channel            the channel of its publications
 local function unregister(group)
   local held = KEYS[group.held]
   if tonumber(redis.call('PUBSUB', 'NUMSUB', group.channel)[2]) > 0 then return end
   if group.history_ms > 0 then
-    -- A client that reconnects in time must find what is sent meanwhile. The member is removed with
-    -- the first entry after that.
+    -- A client that reconnects in time must find what was sent in the meantime. The member is
+    -- removed when the first entry after that is drained.
     redis.call('SET', held, '', 'PX', group.history_ms)
     return
   end

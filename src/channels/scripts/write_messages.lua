@@ -1,9 +1,9 @@
 -- Writes messages for Django's consumers, each to its mailbox. KEYS: the mailbox of each message.
--- Returns the microseconds of the last score written, why something was refused (or empty), then
--- what became of each message: 'sent', 'full' (the mailbox is at its capacity) or 'refused'.
+-- Returns the last score written in microseconds, why a message was refused (or empty), then the
+-- outcome of each message: 'sent', 'full' (the mailbox is at its capacity) or 'refused'.
 local mailboxes = KEYS
 local capacity = tonumber(ARGV[1])
-local expiry = tonumber(ARGV[2]) -- seconds that messages wait
+local expiry = tonumber(ARGV[2]) -- seconds after which messages expire
 local last_score = tonumber(ARGV[3]) -- microseconds, of this instance
 local function message(index) return ARGV[3 + index] end
 
@@ -11,7 +11,7 @@ local time = redis.call('TIME')
 local micros = time[1] * 1e6 + time[2]
 local stale = time[1] - expiry
 
--- Messages of one score are read in the order of their random beginnings, so no two have the same.
+-- Messages with equal scores are read in the order of their random prefixes, so scores are unique.
 -- A last score far ahead is from before a clock was set back.
 if last_score >= micros and last_score < micros + 1e6 then micros = last_score + 1 end
 

@@ -1,5 +1,5 @@
--- The heartbeat of every instance, each second: checks that Redis is the same, records the live
--- instances, sends a probe. Returns the generation and the instances that deliver.
+-- The heartbeat of every instance, each second: checks that Redis is still the same server, records
+-- this instance as live, sends a probe. Returns the generation and the instances that deliver.
 local generation_key = KEYS[1]
 local instances_key = KEYS[2]
 
@@ -14,7 +14,7 @@ local control_channel = ARGV[7]
 -- The envelope that announces possible losses of all groups.
 local loss = ARGV[8]
 
--- An instance that does not deliver is a member, too, under a separate name.
+-- An instance that does not deliver is a member, too, under a different name.
 local function member(of_delivering)
   return (of_delivering and '' or '-') .. instance
 end
@@ -26,8 +26,8 @@ local now = tonumber(time[1])
 local newest = redis.call('ZREVRANGE', instances_key, 0, 0, 'WITHSCORES')
 local absence = now - tonumber(newest[2] or 0)
 
--- Removals first: they lift Redis' check of 'maxmemory' from the rest. Otherwise nothing would
--- empty a full Redis, since no instance would count as present to drain it.
+-- Removals come first: they lift Redis' check of 'maxmemory' from the rest. Otherwise no instance
+-- would count as present, and a full Redis would never be drained.
 redis.call('ZREM', instances_key, member(not delivers))
 redis.call('ZREMRANGEBYSCORE', instances_key, '-inf', now - math.max(60, max_absence + 60))
 
@@ -51,10 +51,10 @@ local delivering = {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', instances_key, now - 4, '+inf')) do
   if string.sub(id, 1, 1) ~= '-' then delivering[#delivering + 1] = id end
 end
--- What waited outside the layer is gone with the data. Nothing is drained or numbered in the new
--- generation before this script has begun it, so the announcement precedes whatever follows the
--- loss. A Redis that was empty from the start has lost nothing, and no other instance listens to
--- it.
+-- Publications that waited outside the layer were lost with the data. Nothing is drained or
+-- numbered in the new generation before this script has begun it, so the announcement precedes
+-- whatever follows the loss. A Redis that was empty from the start has lost nothing, and no other
+-- instance listens to it.
 if data_lost then
   local subscribers = tonumber(redis.call('PUBSUB', 'NUMSUB', control_channel)[2])
   if known_generation > 0 or subscribers > 1 then redis.call('PUBLISH', control_channel, loss) end

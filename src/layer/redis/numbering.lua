@@ -19,7 +19,7 @@ end
 --                                    share was found full; empty = no share can be
 --   random                           the random part of an epoch that begins now
 -- Returns epoch, offset and that count, all texts. An epoch ends with its generation, and when the
--- count changes: publications that nobody has must not look like none.
+-- count changes: publications that were never received must not look as if there were none.
 local function read_position(generation, history)
   local overflows = '0'
   if history.overflow_field ~= '' then

@@ -5,27 +5,27 @@
 -- with a fate for each entry (see below), 1 if the source was at its capacity, the error that
 -- left something in the source ('' = there was none), and the channels of entries newly left.
 --
--- Fates: 'sent', 'parked' until somebody listens, 'no_listener', 'removed' without being published,
--- 'taken_elsewhere' by another drainer, 'left_in_source'.
+-- Fates: 'sent', 'parked' until an instance listens, 'no_listener', 'removed' without being
+-- published, 'taken_elsewhere' by another drainer, 'left_in_source'.
 --
 -- KEYS: generation, source, then what publications name by place. ARGV: two packed tables or more.
 -- The first:
---   generation     the one known
+--   generation     the generation that this instance knows
 --   type           of the source: 'set' or 'stream'
 --   capacity       entries at which senders drop messages (nil = they never do)
 --   control, loss  a channel, and the envelope for it that announces possible losses
 --   overflow_count field of the generation that counts such losses (nil = none does)
 --   random         random part of new epochs
 --   max_parked     publications that may be parked for a group
---   parked_ms      for how long they are
---   blocked        channels of what was left in front of these entries
+--   parked_ms      how long they stay parked
+--   blocked        channels of the entries left in front of these
 -- Then one for each entry: its key in the source and its publications. A publication:
 --   kind           'group', 'history' (a group with history), 'connection', 'everywhere', or
 --                  'loss': an announcement of possible losses, on the control channel
 --   channel, envelope   (the channel of a loss is that of its group, nil = no single one)
 --   held           of groups: marks the group as held
---   parked, parked_mark   of groups: what is parked for it, and that something is or was
---   registry, member   of groups: what senders find (nil = nothing)
+--   parked, parked_mark   of groups: publications parked for it, and a mark that outlives them
+--   registry, member   of groups: what senders find there (nil = nothing)
 --   numbering, log                 of a loss: of its group's history (nil = it has none)
 --   numbering, log, size, log_ms, numbering_ms, overflow_field   of groups with history: see
 --                                                                numbering.lua
@@ -52,9 +52,9 @@ local stream = {
 }
 local entries = settings.type == 'set' and set or stream
 
--- Whether removing is allowed is known before anything is published. As the first that writes it
--- also lifts the check of 'maxmemory', which would stop what only moves data from one key to
--- another.
+-- Checks that removing is allowed before anything is published. As the first command that writes,
+-- it also lifts the check of 'maxmemory', which would otherwise refuse to move data from one key
+-- to another.
 local allowed = entries.try_removing()
 if type(allowed) == 'table' and allowed.err then return { 'refused', allowed.err } end
 
@@ -125,7 +125,7 @@ function publish.loss(publication)
   return 'removed'
 end
 
--- Channels of entries left: later entries for them must not overtake.
+-- Channels of entries left: later entries for them are left, too, to keep the order.
 local blocked, newly_blocked = {}, {}
 for _, channel in ipairs(settings.blocked) do blocked[channel] = true end
 
@@ -139,7 +139,7 @@ end
 
 local function is_delivered(fate) return fate == 'sent' or fate == 'parked' end
 
--- Publishes all publications of an entry. One listener of several is enough for its fate.
+-- Publishes all publications of an entry. It counts as sent if one of its targets has a listener.
 local torn = false
 local function deliver(publications)
   for _, publication in ipairs(publications) do
@@ -151,8 +151,8 @@ local function deliver(publications)
     if outcome ~= 'left_in_source' then
       if outcome == 'sent' or not is_delivered(fate) then fate = outcome end
     elseif is_delivered(fate) then
-      -- The others were published, and would be published twice: this publication is lost, and
-      -- announced.
+      -- Left in the source, the entry would publish its others again: this publication is lost,
+      -- which is announced.
       torn = true
     else
       return 'left_in_source'
@@ -181,7 +181,7 @@ for i = FIRST_ENTRY, #ARGV do
   fates[#fates + 1] = fate
 end
 
--- After the entries that were there when senders dropped theirs.
+-- Follows the entries that were in the source when senders dropped theirs.
 if full or torn then
   redis.call('PUBLISH', settings.control, settings.loss)
   if settings.overflow_count then

@@ -1,10 +1,10 @@
 -- Reads some sources without removing anything. KEYS: the sources. Returns the present in ms, then
 -- for each source one of
---   { 'unreached' }         the sources before it took all that one look reads
+--   { 'unreached' }         the sources before it used up the limit of one read
 --   { 'refused', why }
---   { 'read', length, skipped, … }   length = entries in it, skipped = those behind which it was
---                                    read; then in turn an entry and its score, or its id and its
---                                    fields
+--   { 'read', length, skipped, … }   length = entries in it, skipped = entries at its head that
+--                                    were not read; then in turn an entry and its score, or
+--                                    its id and its fields
 -- ARGV: see below, then a packed table for each source:
 --   type        'set' or 'stream'
 --   left        entries at its head that were left there before
@@ -17,7 +17,7 @@ local BEFORE_SOURCES = 2
 local room = max_bytes
 
 -- Pairs of entry and score, behind those left if they are still the head: other drainers may have
--- taken some, and a sender whose clock is late may have put something among them.
+-- taken some, and a sender whose clock is slow may have added entries among them.
 local function read_set(key, source)
   local left, count = source.left, source.count
   if left > 0 then

@@ -1,7 +1,7 @@
 -- Whether Redis allows what draining needs, tried without changing anything: the only key written
 -- is deleted again. Returns pairs of a command and why it was refused.
 local mailbox = KEYS[1]
-local registry = KEYS[2] -- of a group that nobody holds
+local registry = KEYS[2] -- of a group that no instance holds
 local stream = KEYS[3]
 local trial = KEYS[4]
 local channel = ARGV[3]

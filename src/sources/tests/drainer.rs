@@ -1,4 +1,4 @@
-//! One look after the other, as a drainer takes them.
+//! Draining, one read at a time.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ pub(super) const OTRA: &str = "groupcast.groupcast.0!sala_2";
 const PEDIDO: &str = "groupcast.groupcast.0!pedido.1";
 const NUMBERING: &str = "groupcast:numbering:{pedido.1}";
 
-/// A drainer that looks when a test says so.
+/// A drainer that reads its sources only when a test calls `look`.
 pub(super) struct Bench {
     pub(super) instance: TestInstance,
     drainer: Drainer,
@@ -41,7 +41,7 @@ pub(super) async fn bench(server: &RedisServer) -> Bench {
 }
 
 impl Bench {
-    /// Looks at everything once.
+    /// Reads and drains all sources once.
     pub(super) async fn look(&mut self) {
         let all: Vec<usize> = (0..self.drainer.sources.len()).collect();
         self.drainer.look(&all, &mut self.state).await;
@@ -51,12 +51,12 @@ impl Bench {
         self.django.registrar.clone()
     }
 
-    /// What the full look each second begins with.
+    /// The first step of the full read each second.
     fn retry_left(&mut self) {
         self.state.retry_left();
     }
 
-    /// Where a group stands for somebody who comes back.
+    /// What a client that rejoins the group with `since` recovers.
     async fn stands(&self, name: &str, since: Option<Position>) -> Recovery {
         let asked = [(group(name), since)];
         self.instance.layer.recover(&asked).await.unwrap().remove(0).unwrap()
@@ -236,7 +236,7 @@ async fn leaves_an_entry_for_several_groups_while_one_of_them_is_blocked() {
 async fn reads_first_the_sources_that_the_last_pass_did_not_reach() {
     let server = RedisServer::start();
     let mut bench = bench_with(&server, settings(8)).await;
-    // Eight mailboxes of 300 KiB each: more than one look takes.
+    // Eight mailboxes of 300 KiB each: more than fits in one read.
     for number in 0..8 {
         let key = format!("asgigroupcast.groupcast.{number}!");
         let long = format!("groupcast.groupcast.{number}!{}", "x".repeat(6000));
@@ -259,7 +259,7 @@ async fn reads_first_the_sources_that_the_last_pass_did_not_reach() {
 async fn waits_before_asking_an_unreachable_redis_again() {
     let mut server = RedisServer::start();
     let mut bench = bench(&server).await;
-    // The full look is far off, however long all this takes.
+    // The next full read is far off, however long the test takes.
     bench.state.schedule.due(Instant::now() + LONG, true);
     server.kill();
     let before = Instant::now();
@@ -335,7 +335,7 @@ async fn delivers_both_entries_of_a_stream_with_the_same_id() {
         let event = format!(r#"{{"type":"n{n}"}}"#);
         server.ask(&["XADD", "groupcast:ingress", "7-1", "group", "sala_1", "event", &event]);
         bench.look().await;
-        // As on a replica that took over before it had heard of the first.
+        // As on a replica that took over before it had received the first.
         server.ask(&["DEL", "groupcast:ingress"]);
     }
     assert_eq!(bench.instance.take(2).await, ["n1", "n2"]);

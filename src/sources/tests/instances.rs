@@ -1,4 +1,4 @@
-//! Whole instances, as they run.
+//! Whole instances.
 
 use std::collections::HashMap;
 

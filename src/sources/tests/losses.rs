@@ -1,5 +1,4 @@
-//! What a source held and nobody can have is told to those concerned, at its place among the
-//! events.
+//! Losses in a source are reported as gaps to the groups concerned, in order with the events.
 
 use std::io::Write as _;
 
@@ -126,7 +125,7 @@ async fn parked_entries_that_expired_are_a_gap_for_those_who_come_back() {
     let server = RedisServer::start();
     let mut bench = bench(&server).await;
     let registrar = bench.registrar();
-    // As an instance leaves it that was killed.
+    // The state in which an instance that was killed leaves it.
     server.ask(&["SET", "groupcast:held:{sala_1}", ""]);
     server.ask(&["ZADD", "asgi:group:sala_1", "1", SALA]);
     write(&server, BOX, 1..=2, &[&[SALA]]);

@@ -10,13 +10,13 @@ async fn registrar(instance: &TestInstance, settings: &SourceSettings) -> GroupR
 }
 
 impl TestInstance {
-    /// What a join does.
+    /// Registers groups, as a join does.
     async fn hold(&self, registrar: &GroupRegistrar, names: &[GroupName]) {
         self.layer.subscribe(names).await.unwrap();
         registrar.register(names).await.unwrap();
     }
 
-    /// What the end of a linger does.
+    /// Ends the registration of groups, as the end of a linger does.
     async fn drop(&self, registrar: &GroupRegistrar, names: &[GroupName]) {
         self.layer.unsubscribe(names).await.unwrap();
         registrar.unregister(names).await;
@@ -68,7 +68,7 @@ async fn keeps_a_group_registered_that_another_instance_holds() {
     let sala = groups(&["sala_1"]);
     for _ in 0..50 {
         here.hold(&mine, &sala).await;
-        // Whichever comes first.
+        // Whichever is reported first.
         tokio::join!(here.drop(&mine, &sala), there.hold(&theirs, &sala));
         assert_ne!(members(&server, "sala_1"), "*0\r\n");
         assert_eq!(server.ask(&["EXISTS", HELD]), ":1\r\n");
@@ -137,7 +137,7 @@ async fn keeps_entries_parked_until_an_instance_listens() {
     let sala = groups(&["sala_1"]);
     instance.hold(&registrar, &sala).await;
     instance.layer.unsubscribe(&sala).await.unwrap();
-    until("nobody listens", || {
+    until("the group has no listener", || {
         server.ask(&["PUBSUB", "NUMSUB", "groupcast:group:sala_1"]).ends_with(":0\r\n")
     })
     .await;
