@@ -1,4 +1,4 @@
-//! Addresses as those of one asker: what budgets and turns are counted by.
+//! Client addresses, by which limits and turns are counted.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 pub(crate) struct Address(IpAddr);
 
 impl Address {
-    /// That of the other end of a connection.
+    /// The address of the peer of a connection.
     pub(crate) fn of(peer: IpAddr) -> Self {
         Self(match peer.to_canonical() {
             IpAddr::V4(address) => IpAddr::V4(address),
@@ -18,9 +18,9 @@ impl Address {
         })
     }
 
-    /// That of whoever is behind `peer`. A private peer is taken for a proxy, and so is every
-    /// private hop before it in `forwarded_for`, the value of `X-Forwarded-For`: each of them has
-    /// appended whom it saw. What stands before the first public address is anybody's to forge.
+    /// The client's address behind `peer`. A private peer is taken for a proxy, and so is every
+    /// private hop in `forwarded_for`, the value of `X-Forwarded-For` read from its end: each proxy
+    /// appends its peer. A client can forge whatever precedes the last public address.
     pub(crate) fn behind(peer: Option<IpAddr>, forwarded_for: &str) -> Option<Self> {
         let peer = peer.map(|peer| peer.to_canonical());
         if peer.is_some_and(|peer| !is_private(peer)) {
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn the_address_behind_proxies_is_the_last_that_nobody_could_forge() {
+    fn the_address_behind_proxies_is_the_last_that_a_client_cannot_forge() {
         for (peer, forwarded_for, expected) in [
             ("192.0.2.1", "", "192.0.2.1"),
             ("192.0.2.1", "198.51.100.7", "192.0.2.1"),

@@ -1,9 +1,9 @@
-//! A bounded queue in which askers take turns, so that one who asks a lot delays nobody else.
+//! A bounded queue in which askers take turns, so that one with many entries delays no other.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
-/// What waits, by asker. An asker's own entries stay in order.
+/// Queued entries, by asker. The entries of one asker stay in order.
 #[derive(Debug)]
 pub(crate) struct FairQueue<K, T> {
     limit: usize,
@@ -14,7 +14,7 @@ pub(crate) struct FairQueue<K, T> {
 }
 
 impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
-    /// An empty queue of at most `limit` entries.
+    /// Creates an empty queue of at most `limit` entries.
     pub(crate) fn new(limit: usize) -> Self {
         Self { limit, count: 0, by_asker: HashMap::new(), turns: VecDeque::new() }
     }

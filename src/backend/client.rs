@@ -27,7 +27,7 @@ const MAX_HEAD: usize = 32 * 1024;
 const MAX_HEADERS: usize = 100;
 
 /// How long an idle connection is reused. gunicorn closes it after 2 s by default, and a request
-/// that crosses with the closing cannot be told from one that was served.
+/// that crosses with the close cannot be told from one that was served.
 const IDLE_TIME: Duration = Duration::from_secs(1);
 
 /// Longest foreign text in a cause for logs, characters.
@@ -183,7 +183,7 @@ impl Client {
         let (head, body) = response.into_parts();
         let body = match Limited::new(body, MAX_ANSWER).collect().await {
             Ok(body) => body.to_bytes(),
-            // Django's page on an exception is larger; the status says what it is.
+            // Django's page on an exception is larger; the status suffices.
             Err(error) if error.is::<LengthLimitError>() && !head.status.is_success() => {
                 Bytes::new()
             }

@@ -13,7 +13,7 @@ const FAILURES_TO_OPEN: u32 = 5;
 /// Time until the first trial request, and between trials.
 const OPEN_TIME: Duration = Duration::from_secs(1);
 
-/// Visitors of different addresses with the same failure, after which it counts as the site's.
+/// Visitors from different addresses with the same failure, after which it counts as the site's.
 const VISITORS_TO_BLAME_SITE: usize = 5;
 
 /// The outcome of a request, with regard to the site's health.
@@ -27,7 +27,7 @@ pub(super) enum Outcome {
     VisitorFailed {
         /// The HTTP status, or 0 without one.
         status: u16,
-        /// Where the visitor comes from; `None` = unknown.
+        /// The visitor's address; `None` = unknown.
         address: Option<Address>,
     },
 }
@@ -43,7 +43,7 @@ pub(super) struct Breaker {
 struct BreakerState {
     /// Failures in a row.
     failures: u32,
-    /// No request before this moment.
+    /// No request is sent before this moment.
     open_until: Option<Instant>,
     /// Addresses of visitors that failed with `visitor_status` since the last answer.
     visitors: Vec<Option<Address>>,
@@ -135,13 +135,13 @@ mod tests {
         for address in 0..4 {
             assert!(!fail(404, visitor(address)));
         }
-        assert!(!fail(400, visitor(4)), "another status begins anew");
+        assert!(!fail(400, visitor(4)), "another status resets the count");
         for address in 0..4 {
             assert!(!fail(404, visitor(address)));
         }
         assert!(!breaker.record(Outcome::Answered, now));
         for address in 0..4 {
-            assert!(!fail(404, visitor(address)), "an answer in between begins anew");
+            assert!(!fail(404, visitor(address)), "an answer in between resets the count");
         }
         assert!(fail(404, visitor(4)));
         assert!(!breaker.admits(now));

@@ -43,11 +43,11 @@ pub use verdict::{HookAcceptance, HookVerdict};
 /// handshakes, so that clients with tokens find room.
 const WAITING: usize = 512;
 
-/// Visitors who are looked up in Redis, wait or are asked about at once: as many as the default
-/// limit of handshakes, so that those who cannot wait are told by the queue, whose turns are fair.
+/// Visitors whose verdict is being looked up in Redis, queued or requested: as many as the default
+/// limit of handshakes, so that the queue, whose turns are fair, decides who is turned away.
 const MAX_IN_FLIGHT: usize = 1024;
 
-/// Asks the connect hook. Cloning is cheap.
+/// The connect hook. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Hook(Arc<HookState>);
 
@@ -73,7 +73,7 @@ struct HookState {
 }
 
 impl Hook {
-    /// The hook as configured; `None` if none is.
+    /// The hook as configured; `None` if there is none.
     pub fn new(
         settings: &Settings,
         verifier: Arc<Verifier>,
@@ -144,8 +144,9 @@ impl Hook {
             .and_then(|verdict| verdict.clone())
             .unwrap_or_else(|| HookVerdict::Unknown("no verdict".into()))
     }
-    /// The connections of this user were closed: what the site answered about him before no longer
-    /// counts, here or as another instance stored it.
+
+    /// Records that this user's connections were closed: earlier verdicts on the user no longer
+    /// count, neither this instance's nor those stored by others.
     pub fn user_closed(&self, sub: &str) {
         self.0.closed.lock().insert(sub, clock::unix_seconds(), Instant::now());
     }
@@ -155,7 +156,7 @@ fn too_many() -> HookVerdict {
     HookVerdict::Unknown(format!("{WAITING} requests to the hook are waiting already").into())
 }
 
-/// Removes the entry of a request in flight, also if its task panics.
+/// Removes the entry of a request in flight when dropped, also if its task panics.
 struct ForgetInFlight<'a>(&'a HookState, VerdictKey);
 
 impl Drop for ForgetInFlight<'_> {
@@ -164,12 +165,12 @@ impl Drop for ForgetInFlight<'_> {
     }
 }
 
-/// A verdict just asked for.
+/// A verdict that was just requested.
 struct Fresh {
     verdict: HookVerdict,
     /// How long it may be reused.
     time: Duration,
-    /// The answer for other instances.
+    /// The answer to store for other instances.
     shared: Option<CachedVerdict>,
 }
 
@@ -179,8 +180,9 @@ impl Fresh {
     }
 }
 
-/// Whose failure an undecided verdict is. The site's: it cannot be reached, answers 408, 429 or
-/// 5xx, redirects, or answers 200 without a verdict. Any other 4xx is about this request.
+/// Decides whose failure an undecided verdict is. It is the site's if it cannot be reached, answers
+/// 408, 429 or 5xx, redirects, or answers 200 without a verdict. Any other 4xx is about this
+/// request.
 fn blame(
     answer: &Result<BackendResponse, RequestError>,
     verdict: &HookVerdict,
@@ -312,7 +314,7 @@ impl HookState {
         let blame = blame(&answer, &verdict, request.address());
         self.record_outcome(&verdict, blame);
         let time = match blame {
-            // Asked again immediately, the site would refuse the same request again.
+            // Repeated immediately, the same request would be refused again.
             Outcome::VisitorFailed { .. } => self.cache_refusals,
             Outcome::Answered | Outcome::SiteFailed => self.time(&verdict),
         };

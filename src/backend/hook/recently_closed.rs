@@ -1,18 +1,18 @@
-//! Users whose connections were closed lately: verdicts about them from before are outdated.
+//! Users whose connections were closed recently: earlier verdicts on them are outdated.
 
 use std::time::{Duration, Instant};
 
 use crate::bounded_map::{ExpiringMap, MapLimits};
 
-/// Most users: those whom a back end may close within the minute that a verdict is cached.
+/// Most users: more than a back end closes within the minute for which a verdict is cached.
 const MAX_USERS: usize = 100_000;
 
-/// When each was closed last.
+/// The last close of each user.
 #[derive(Debug)]
 pub(super) struct RecentlyClosed {
     /// By `sub`: seconds since 1970.
     closed_at: ExpiringMap<Box<str>, u64>,
-    /// How long a verdict can still be in use that was asked for before.
+    /// How long a verdict that was requested before the close may still be in use.
     memory: Duration,
 }
 
@@ -26,8 +26,8 @@ impl RecentlyClosed {
         self.closed_at.insert(sub.into(), at, sub.len(), now + self.memory, now);
     }
 
-    /// Whether the user was closed in this second since 1970 or later. A verdict of the same second
-    /// may be from before.
+    /// Whether the user was closed at `at`, in seconds since 1970, or later. A verdict of the same
+    /// second may be older than the close.
     pub(super) fn closed_since(&self, sub: &str, at: u64) -> bool {
         self.closed_at.get(sub, Instant::now()).is_some_and(|closed| *closed >= at)
     }

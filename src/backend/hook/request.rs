@@ -31,7 +31,7 @@ const FORWARDED: [HeaderName; 8] = [
 /// Headers that a verdict may depend on; the others are forwarded for the site's logs.
 const DECISIVE: [HeaderName; 4] = [HOST, COOKIE, AUTHORIZATION, PATH];
 
-/// Encoded in a query: all but the unreserved characters (RFC 3986, section 2.3).
+/// Percent-encoded in a query: all but the unreserved characters (RFC 3986, section 2.3).
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A visitor's request. Its headers are copies: the originals are views of a whole read buffer.
@@ -40,7 +40,7 @@ pub struct HookRequest {
     /// The route's parameters, encoded for a URL, in the order of the path.
     query: String,
     headers: HeaderMap,
-    /// Where the visitor comes from; `None` = unknown.
+    /// The visitor's address; `None` = unknown.
     address: Option<Address>,
 }
 
@@ -103,7 +103,7 @@ impl HookRequest {
         Self::new(path, &[], &headers, None)
     }
 
-    /// Where the visitor comes from; `None` = unknown.
+    /// The visitor's address; `None` = unknown.
     pub(super) fn address(&self) -> Option<Address> {
         self.address
     }

@@ -1,5 +1,5 @@
-//! HookTurns at asking the site: few at once, and addresses take turns, so that a visitor with a
-//! thousand cookies does not fill the queue before everybody else.
+//! Limits concurrent requests to the hook. Addresses take turns, so that a visitor with a thousand
+//! cookies does not fill the queue ahead of all others.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use crate::address::Address;
 use crate::fair_queue::FairQueue;
 
-/// The turns of one hook. Clones share them.
+/// The queue of one hook. Clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct HookTurns(Arc<Mutex<TurnTable>>);
 
@@ -19,12 +19,12 @@ struct TurnTable {
     waiting: FairQueue<Option<Address>, oneshot::Sender<HookTurn>>,
 }
 
-/// The right to one request; the next asker gets it when it is dropped.
+/// Permission for one request; passed to the next in the queue when dropped.
 #[derive(Debug)]
 pub(super) struct HookTurn(HookTurns);
 
 impl HookTurns {
-    /// `parallel` at once, and at most `max_waiting` that wait.
+    /// Allows `parallel` requests at once, and a queue of at most `max_waiting`.
     pub(super) fn new(parallel: usize, max_waiting: usize) -> Self {
         let waiting = FairQueue::new(max_waiting);
         Self(Arc::new(Mutex::new(TurnTable { free: parallel, waiting })))
@@ -56,7 +56,7 @@ impl Drop for HookTurn {
             }
             next
         };
-        // If that one has gone, the turn comes back, is dropped, and goes to the next.
+        // If the receiver is gone, the turn is returned, dropped, and passed to the next.
         if let Some(next) = next {
             drop(next.send(Self(self.0.clone())));
         }
@@ -96,7 +96,7 @@ mod tests {
         let Poll::Ready(Some(second)) = now(greedy[0].as_mut()) else { panic!("it came first") };
         drop(second);
         let Poll::Ready(Some(third)) = now(modest.as_mut()) else { panic!("the other's turn") };
-        // One that has gone does not keep its turn.
+        // A visitor that has gone does not keep its turn.
         drop(greedy);
         drop(third);
         assert!(now(turns.take(address(3))).is_ready());

@@ -28,7 +28,7 @@ pub enum HookVerdict {
     Unauthorized,
     /// Not allowed on this path (403).
     Forbidden,
-    /// Undecided, for this reason: to be asked again.
+    /// Undecided, for this reason; the client may try again.
     Unknown(Arc<str>),
 }
 
@@ -64,8 +64,7 @@ struct ErrorBody {
 
 impl HookAcceptance {
     /// When to ask again for `connection`: up to a tenth of the time earlier, spread over
-    /// connections, so that connections that reconnected together are not renewed together every
-    /// time.
+    /// connections, so that those that reconnected together are not renewed together every time.
     pub fn ask_at(&self, connection: ConnectionId) -> u64 {
         let spread = (self.ask_at - self.asked_at) / 10;
         // Fibonacci hashing: the upper bits of the product are spread evenly for serials in a row.
@@ -111,7 +110,7 @@ pub(super) fn of(answer: &BackendResponse, at: u64, rules: &VerdictRules<'_>) ->
 }
 
 /// Whether the view itself refuses the visitor. A firewall, a login middleware or the CSRF check
-/// answer 401 and 403, too: taken for a verdict, they would send everybody to the login page.
+/// answer 401 and 403, too: taken for a verdict, they would send every visitor to the login page.
 fn is_about_the_visitor(answer: &BackendResponse, rules: &VerdictRules<'_>) -> bool {
     let body: ErrorBody = serde_json::from_slice(&answer.body).unwrap_or_default();
     match body.code.filter(|_| answer.json) {

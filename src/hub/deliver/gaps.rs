@@ -13,14 +13,14 @@ pub(in crate::hub) const POSSIBLE_GAP: Gap =
     Gap { reason: GapReason::Layer, lost: None, range: None, possible: true };
 
 impl Delivery<'_> {
-    /// Reports to every connection concerned that publications may be missing here.
+    /// Notifies every connection concerned that publications may be missing at this place.
     pub(in crate::hub) fn notify_possible_gap(&mut self, gap: &PossibleGap) {
         for key in self.groups.named(gap.groups.as_deref()) {
             let Some(group) = self.groups.get(key) else { continue };
             if gap.settled.contains(&group.name) || !self.groups.note_possible_gap(key) {
                 continue;
             }
-            // Copied: notifying counts with the group.
+            // Copied: notifying changes the group's counts.
             let members = self.groups.get(key).map_or(&[][..], |group| group.members()).to_vec();
             for member in members {
                 self.notify_one_of_possible_gap(member.connection, Some(key));
@@ -33,7 +33,7 @@ impl Delivery<'_> {
         }
     }
 
-    /// A connection that awaits the answer to its join, or its welcome, gets the gap after it.
+    /// A connection that awaits its welcome or the answer to its join gets the gap after it.
     fn notify_one_of_possible_gap(&mut self, key: ConnectionKey, group: Option<GroupKey>) {
         if !self.joins.note_possible_gap(key, group) {
             self.notify_gap(key, group, POSSIBLE_GAP, &Dropped::default());
@@ -41,7 +41,7 @@ impl Delivery<'_> {
     }
 
     /// Reports what is missing before the publication at `position` to the members of its group.
-    /// Members that await their join learn their position from its answer.
+    /// Members whose join is pending learn their position from its answer.
     pub(super) fn notify_hole(&mut self, key: GroupKey, position: &Position) {
         let Some(group) = self.groups.get(key) else { return };
         let Some(reached) = group.reached() else { return };
