@@ -22,7 +22,7 @@ export class Connector {
   state = 'idle';
   /** Why `state` is `closed`. */
   error = null;
-  /** The largest message that the gateway takes, as the last `welcome` or refusal says. */
+  /** The largest message that the gateway takes, from the last `welcome` or refusal. */
   largest = MAX_BYTES;
   pacer = new Pacer();
   gate = new Gate();
@@ -172,7 +172,7 @@ export class Connector {
       if (this.#tokens.held !== this.#sentToken) this.setToken(this.#tokens.held);
       notifications = this.#core.welcomed(welcome.groups);
       this.#ready.resolve();
-      // Whoever awaits the connection adds listeners for what comes with it.
+      // Code that awaits the connection adds listeners for what arrives with it.
       this.gate.hold();
     });
     const turn = this.#turn;
@@ -288,7 +288,7 @@ export class Connector {
 
   #mayReturn(code, welcome) {
     if (code === UNAUTHORIZED) return this.#tokens.refused();
-    // A gateway that takes less than its default says so before it could tell: ask for less.
+    // A gateway with a lower limit refuses before it can announce it: send a smaller hello.
     if (TOO_LARGE.includes(code) && !welcome && this.#nextHello) {
       this.largest = this.#nextHello;
       return true;

@@ -106,7 +106,7 @@ export class Core {
 
   // ===== for groups and requests =====
 
-  /** Somebody waits for a connection. */
+  /** Connects if the client is idle: something waits for a connection. */
   wanted() {
     if (this.link.state === 'idle') this.link.connect();
   }

@@ -16,7 +16,7 @@ export function deferred() {
   const settle = {};
   settle.promise = new Promise((resolve, reject) => Object.assign(settle, { resolve, reject }));
   // Waiting is the application's choice: `closed` and `$left` report the same, and a rejection that
-  // nobody awaits would end a Node process.
+  // is not awaited would end a Node process.
   unwatched(settle.promise);
   return settle;
 }
@@ -42,7 +42,7 @@ export function onAbort(signal, callback) {
 }
 
 /**
- * The answer to a request. One that fails while nobody has asked for it is handed to `unheeded`
+ * The answer to a request. One that fails without being awaited is passed to `unheeded`
  * instead of ending a Node process.
  */
 export class Answer extends Promise {

@@ -27,7 +27,7 @@ export class Listeners {
     return entry.remove;
   }
 
-  /** @returns {boolean} whether anybody listens */
+  /** @returns {boolean} whether there is a listener */
   emit(event, ...args) {
     const list = this.#lists.get(event);
     if (!list?.size) return false;

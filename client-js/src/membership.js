@@ -97,7 +97,7 @@ export class Membership {
     let gap = announced ? missed : null;
     let kept = recovered === true;
     if (since && !announced) {
-      // Whoever gave a position gets what came after it, or learns what it misses.
+      // A handle with a position gets what came after it, or a gap for what is missing.
       gap = missedBetween(since, position);
       kept = !gap;
       if (gap) handle.since = undefined;

@@ -32,7 +32,7 @@ export class Session {
     socket.onopen = () => this.send(link.hello());
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code, reason }) => this.#lose(code, reason);
-    // A close event always follows; Node's `ws` throws errors that nobody listens to.
+    // A close event always follows; Node's `ws` throws errors that have no listener.
     socket.onerror = () => {};
   }
 
@@ -45,7 +45,7 @@ export class Session {
 
   /**
    * Whether a frame arrived lately. Timers of hidden and sleeping pages don't run, and a dead
-   * socket says `OPEN` for minutes, so the clock is compared wherever it matters.
+   * socket stays `OPEN` for minutes, so the clock is compared wherever it matters.
    */
   check() {
     if (this.#link && clock() > this.#deadline) this.#lose(BROKEN, 'no frame in time', true);

@@ -13,8 +13,8 @@ const unauthorized = (message) => new UnauthorizedError(`getToken: ${message}`);
 const wantsSignIn = (status) => status === 401 || status === 403;
 
 /**
- * A token from what `getToken` gave: text, `{ token }`, or the site's `Response`. A site that is out
- * of order is asked again; one that shows its sign-in page, or says 401 or 403, wants a sign-in.
+ * A token from what `getToken` gave: text, `{ token }`, or the site's `Response`. A site that fails
+ * is asked again; one that shows its sign-in page, or answers 401 or 403, requires a sign-in.
  */
 async function tokenFrom(given) {
   let text = given?.token ?? given;
@@ -134,7 +134,7 @@ export class Tokens {
     this.#rejected = false;
   }
 
-  /** Nobody waits any more. */
+  /** Cancels the request in flight: the client is closed. */
   cancel() {
     this.#flight?.controller.abort(new GroupcastError('closed', 'the client is closed'));
     this.#flight = null;

@@ -1,4 +1,5 @@
-// Tells when a page may have another network: back online, back in sight, back from sleep or history.
+// Detects that a page may have another network: online again, visible again, back from sleep or
+// history.
 
 /**
  * @param {import('./connector.js').Connector} link
