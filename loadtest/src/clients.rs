@@ -153,7 +153,7 @@ impl Clients {
         }
     }
 
-    /// Waits until each browser has as many events as `sent` says: every one once and in order, or
+    /// Waits until each browser has as many events as `sent` lists: every one once and in order, or
     /// an error that says how many are missing.
     pub fn check(&self, sent: &[u64]) -> io::Result<()> {
         wait(|| self.delivered(), sent.iter().sum());

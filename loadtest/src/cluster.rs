@@ -18,7 +18,7 @@ const LATE: Duration = Duration::from_millis(300);
 
 /// A gateway and the browsers that are connected to it.
 struct Instance {
-    // Dropped in this order: nobody is cut off.
+    // Dropped in this order, so that no client is cut off.
     clients: Clients,
     gateway: Gateway,
     /// Numbers of the browsers.

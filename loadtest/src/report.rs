@@ -43,7 +43,7 @@ impl Report {
         self.conditions = text;
     }
 
-    /// Adds what one more run says of a figure.
+    /// Adds a figure's value of one more run.
     pub fn add(&mut self, name: impl Into<String>, subject: &'static str, value: f64) {
         let name = name.into();
         let known = self.figures.iter_mut().find(|f| f.name == name && f.subject == subject);

@@ -33,7 +33,7 @@ impl GroupAddresses {
     }
 }
 
-/// How long a group counts as held, and how long its history is of use once nobody holds it.
+/// How long a group counts as held, and how long its history is of use once no instance holds it.
 pub(super) fn lifetimes(redis: &RedisHandle, group: &GroupName) -> (Duration, Duration) {
     let ttl = redis.history().of(group).map_or(Duration::ZERO, |kept| kept.ttl);
     (HELD + ttl, ttl)

@@ -24,7 +24,7 @@ const CAPACITY: usize = 8192;
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// Methods of Channels' own consumer classes (channels 4.3). A message whose `type` is one of these
-/// names calls the method, whoever sent the message.
+/// names calls the method, no matter who sent the message.
 const METHODS: [&str; 21] = [
     "accept",
     "as_asgi",

@@ -50,8 +50,8 @@ fn listeners(config: &Config, out: &mut String) {
     }
 }
 
-/// What reaches browsers through Redis, and what does not: a `group_send` that nobody receives
-/// fails nowhere.
+/// What reaches browsers through Redis, and what does not: a `group_send` without a receiver raises
+/// no error.
 fn received(config: &Config, cluster: &str, out: &mut String) {
     let channels = &config.sources.channels;
     let groups: Vec<_> = channels.groups.iter().map(|pattern| pattern.as_str()).collect();

@@ -20,7 +20,7 @@ const LENGTH_PER_TYPO: usize = 6;
 /// The most differences of a misspelling.
 const MAX_TYPOS: usize = 3;
 
-/// A key that a variable can set, with its default, whose type says how to read the text.
+/// A key that a variable can set, with its default, whose type decides how the text is parsed.
 struct ConfigKey {
     section: String,
     /// `None` for a list of tables at the top, such as `grant`.

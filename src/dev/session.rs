@@ -118,7 +118,7 @@ fn add_keys(config: &mut Config, key: KeySettings, secret: &str, keep: bool) {
     });
 }
 
-/// Connects to `redis`, and receives every group of its channel layer unless the file says which.
+/// Connects to `redis`, and receives every group of its channel layer unless the file lists some.
 fn receive_from(redis: &RedisSettings, config: &mut Config) {
     let channels = &mut config.sources.channels;
     if !channels.core && !channels.pubsub {

@@ -23,7 +23,7 @@ const SAMPLES: usize = 64;
 /// Groups of the pub/sub layer whose subscribers are counted.
 const COUNTED: usize = 1000;
 
-/// Seconds after which an unread message makes its mailbox count as one that nobody reads:
+/// Seconds after which an unread message makes its mailbox count as unread:
 /// consumers take them within milliseconds, and block for 5 s at most.
 const UNREAD: f64 = 10.0;
 
@@ -70,7 +70,7 @@ pub struct SurveyedGroup {
     pub name: String,
     /// Channels in it, gateways included.
     pub members: u64,
-    /// Of the sampled members, those whose mailbox nobody reads.
+    /// Of the sampled members, those whose mailbox is not read.
     pub dead: u64,
     /// Of the sampled members, those of Groupcast.
     pub gateways: u64,
@@ -89,7 +89,7 @@ pub struct SurveyedMailbox {
     pub entries: u64,
     /// Age of the oldest in seconds, by the sender's clock; negative = from the future.
     pub oldest: f64,
-    /// Whether nobody reads it.
+    /// Whether no process reads it.
     pub unread: bool,
 }
 
@@ -116,7 +116,7 @@ impl Survey {
         Ok(survey)
     }
 
-    /// Mailboxes of consumers that nobody reads.
+    /// Mailboxes of consumers that no process reads.
     pub(super) fn dead_boxes(&self) -> impl Iterator<Item = &SurveyedMailbox> {
         self.boxes.iter().filter(|found| found.unread && is_consumer(&found.channel))
     }

@@ -170,7 +170,7 @@ impl<'de> Visitor<'de> for ValueReader<'_, 'de> {
     }
 }
 
-/// serde borrows a `Cow` only where a field says so.
+/// serde borrows a `Cow` only with the attribute on the field.
 #[derive(serde::Deserialize)]
 struct ObjectKey<'a>(#[serde(borrow)] Cow<'a, str>);
 

@@ -125,7 +125,7 @@ pub struct Except {
 }
 
 impl Except {
-    /// Whether nobody is left out: the usual case, checked once per publication.
+    /// Whether no connection is left out: the usual case, checked once per publication.
     pub fn is_empty(&self) -> bool {
         self.connections.is_empty() && self.users.is_empty()
     }
@@ -141,9 +141,9 @@ impl Except {
 pub struct Publication {
     /// Unique over all instances; what a client without history deduplicates by.
     pub id: PublicationId,
-    /// Whom it is for.
+    /// Its receivers.
     pub target: Target,
-    /// What it says.
+    /// Its content.
     pub event: Event,
     /// Who is left out.
     pub except: Except,

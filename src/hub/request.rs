@@ -212,7 +212,7 @@ pub(crate) enum ReplyFormat {
     },
     /// A bare text frame with the result, if there is one.
     Plain {
-        /// Whether errors are sent, too: where the route says so.
+        /// Whether errors are sent, too: a setting of the route.
         errors: bool,
     },
 }

@@ -8,7 +8,7 @@ use super::history::History;
 use super::redis::check_url;
 use crate::group::{GroupName, GroupPattern};
 
-/// The cluster of whoever chooses no name.
+/// The cluster's name if none is configured.
 pub(crate) const DEFAULT_CLUSTER: &str = "groupcast";
 
 /// The layer of one instance.

@@ -10,8 +10,8 @@ pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
     if json.trim_ascii_start().starts_with('{') { serde_json::from_str(json).ok() } else { None }
 }
 
-/// A JSON string, borrowed if it holds no escapes: serde borrows a `Cow` only where a field says
-/// so.
+/// A JSON string, borrowed if it has no escapes: serde borrows a `Cow` only with the attribute on
+/// the field.
 #[derive(Deserialize)]
 pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 

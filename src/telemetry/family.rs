@@ -20,7 +20,7 @@ pub trait Label: Copy + 'static {
     fn index(self) -> usize;
 }
 
-/// Says under which names the values of an enum are counted.
+/// The label values under which an enum is counted.
 macro_rules! label {
     ($label:ident = $name:literal { $($value:ident = $text:literal,)+ }) => {
         impl $crate::telemetry::Label for $label {

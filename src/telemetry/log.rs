@@ -11,7 +11,7 @@ use crate::excerpt::printable;
 
 /// Lines queued for a slow reader of the log: about a megabyte.
 ///
-/// A pipe that nobody reads must not stop shards: more lines than this are dropped.
+/// A pipe that is not read must not stop shards: more lines than this are dropped.
 const WAITING_LINES: usize = 8192;
 
 /// Shape of the logs.

@@ -24,7 +24,7 @@ pub struct Native {
     /// Publications in one request, or in one pipeline.
     #[arg(long, default_value_t = 200, value_name = "N")]
     batch: usize,
-    /// Most publications on their way: nobody publishes while so many are.
+    /// Most publications in flight: publishers pause at this number.
     #[arg(long, default_value_t = 4000, value_name = "N")]
     window: u64,
     #[command(flatten)]

@@ -134,7 +134,7 @@ impl Slow {
     }
 
     /// Waits until every browser has, of every publication, the event or the report that it is
-    /// lost: readers lost nothing, nobody received anything twice, each of the stalled had its gap.
+    /// lost: readers lost nothing, no event arrived twice, each stalled client had its gap.
     fn caught_up(&self, run: &Run) -> io::Result<Vec<Account>> {
         let complete = |a: &Account| a.delivered + a.reported_lost == run.sent();
         let accounts = accounted(run, 0, complete)?;

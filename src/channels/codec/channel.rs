@@ -1,6 +1,6 @@
 //! The channels that a message names.
 
-/// The key of a message that says which channels it is for. Never part of an event.
+/// The key of a message that lists its channels. Never part of an event.
 pub(super) const CHANNELS_KEY: &str = "__asgi_channel__";
 
 /// Which channels a message names.

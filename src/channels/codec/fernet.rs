@@ -1,7 +1,7 @@
 //! Fernet tokens, as channels_redis encrypts: AES-128-CBC under HMAC-SHA256, in URL-safe base64.
 //!
 //! A token is `0x80 | seconds since 1970, u64 big-endian | IV, 16 bytes | ciphertext | HMAC of all
-//! before, 32 bytes` (github.com/fernet/spec). The seconds tell a message's age.
+//! before, 32 bytes` (github.com/fernet/spec). The timestamp gives a message's age.
 
 use aws_lc_rs::cipher::{
     AES_128, DecryptionContext, EncryptionContext, PaddedBlockDecryptingKey,

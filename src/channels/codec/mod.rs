@@ -77,10 +77,10 @@ impl fmt::Debug for CodecSettings {
 /// A decoded message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
-    /// What it says, as compact JSON: keys in the sender's order, binary values as base64
+    /// The content as compact JSON: keys in the sender's order, binary values as base64
     /// (RFC 4648 section 4), floats that are no number as `null`.
     pub event: Event,
-    /// Full names of the channels it is for; none if it does not say.
+    /// Full names of the channels it is for; empty if the message lists none.
     pub channels: Vec<String>,
 }
 
@@ -107,7 +107,7 @@ impl Codec {
     /// Reads the member of a mailbox. `now` in seconds since 1970.
     ///
     /// An encrypted message that is older than `expiry` and 10 s, or from more than 60 s ahead, is
-    /// refused; one in clear tells no age.
+    /// refused; an unencrypted one has no age.
     pub fn read(&self, entry: &[u8], now: u64) -> Result<Received, CodecError> {
         let payload = entry
             .get(self.random_prefix..)
@@ -140,9 +140,9 @@ impl Codec {
         self.decode(&self.open(payload)?.bytes)
     }
 
-    /// Writes the member of a mailbox. `prefix`: random bytes, as many as the settings say, since
+    /// Writes the member of a mailbox. `prefix`: random bytes, as many as configured, since
     /// the receiver cuts off that many; they keep equal messages from becoming one member. `iv`:
-    /// random, from a source that nobody can foretell. `now` in seconds since 1970.
+    /// unpredictable random bytes. `now` in seconds since 1970.
     ///
     /// Channels named by the event itself are removed: its content must not choose the receivers.
     pub fn write(

@@ -33,7 +33,7 @@ pub(super) struct Django {
 const GATEWAY_TOML: &str = include_str!("gateway.toml");
 const HELPER: &str = include_str!("../../../client-python/groupcast.py");
 
-/// Readable by everybody who may read the project.
+/// Readable by every user.
 const SOURCE: u32 = 0o644;
 /// Readable by the owner alone.
 const SECRET: u32 = 0o600;

@@ -34,7 +34,7 @@ impl Memberships<'_> {
     }
 
     /// Ends memberships by the server. Those whose join is not answered yet were never announced;
-    /// their answer will say that they were left.
+    /// their answer will report that they were left.
     pub(in crate::hub) fn dismiss(
         &mut self,
         key: ConnectionKey,

@@ -106,7 +106,7 @@ pub(in crate::hub) enum InFlight {
         /// Joins and sends.
         others: u8,
     },
-    /// Plain: one call at a time, since the client cannot tell the answers apart.
+    /// Plain: one call at a time, since the client cannot match answers to calls.
     One {
         /// Whether a call is in flight.
         busy: bool,

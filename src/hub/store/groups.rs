@@ -22,7 +22,7 @@ pub(in crate::hub) struct Group {
     /// The newest position that every live member has passed: delivered live, or answered to the
     /// first of them.
     reached: Option<Position>,
-    /// Whether the last that its members had is a possible gap: another one would say nothing new.
+    /// Whether the last thing sent to its members was a possible gap: another would be redundant.
     ends_in_gap: bool,
 }
 
@@ -103,7 +103,7 @@ impl Groups {
         }
     }
 
-    /// Notes that the members are notified of a possible gap; whether that says anything new.
+    /// Records that the members are notified of a possible gap; `false` if that is redundant.
     pub(in crate::hub) fn note_possible_gap(&mut self, key: GroupKey) -> bool {
         self.get_mut(key).is_some_and(|group| !std::mem::replace(&mut group.ends_in_gap, true))
     }

@@ -73,8 +73,8 @@ impl KeyChanges {
     }
 }
 
-/// Tracks keys with these prefixes on each connection of `client`; `tracking` tells whether it
-/// does.
+/// Tracks keys with these prefixes on each connection of `client`; `tracking` is set while that
+/// works.
 pub(super) async fn track(client: Client, prefixes: Vec<String>, tracking: Arc<AtomicBool>) {
     let mut reconnects = client.reconnect_rx();
     let mut errors = client.error_rx();

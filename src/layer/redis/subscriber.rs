@@ -3,7 +3,7 @@
 //! fred answers SUBSCRIBE before Redis does and drops Redis' own answers. So a PING with a number
 //! follows each change: Redis executes the commands of a connection in order, so the returned
 //! number is the proof. Any other answer means that replies are out of step (a refused SUBSCRIBE
-//! has a reply that nobody expects), and the connection is renewed.
+//! has an unexpected reply), and the connection is renewed.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -116,7 +116,7 @@ impl<'de> Visitor<'de> for ValueWriter<'_, '_> {
     }
 }
 
-/// Writes a key, unless it is the one left out; tells whether it did.
+/// Writes a key, unless it is the one left out; returns whether it did.
 struct KeyWriter<'w> {
     out: &'w mut ByteBuf,
     left_out: Option<&'static str>,
@@ -165,7 +165,7 @@ fn write_channel(out: &mut ByteBuf, channel: MessageChannels<'_>) -> usize {
     1
 }
 
-/// Room for the header of an array or a map, whose length JSON tells only at its end.
+/// Room for the header of an array or a map, whose length is known only at its end in JSON.
 ///
 /// One byte does for 15 entries; more have theirs moved, which is rarer and cheaper than counting
 /// every collection beforehand.

@@ -34,7 +34,7 @@ pub(super) fn settings() -> socket::Settings {
     };
     socket::Settings {
         outbox_bytes: 24 * 1024,
-        // Nobody is asked for a sign of life: the clients of this test answer nothing.
+        // No pings: the clients of this test answer none.
         ping: Duration::from_secs(3600),
         group_limits: vec![
             limits("o.*", 5, Overflow::DropOldest),

@@ -211,7 +211,7 @@ impl Run {
         }
     }
 
-    /// Everybody goes; nothing of them stays.
+    /// All clients leave; the shard keeps nothing of them.
     fn end(&mut self) {
         while !self.clients.is_empty() {
             self.vanish();

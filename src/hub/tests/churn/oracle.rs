@@ -225,7 +225,7 @@ impl View {
         announced.unwrap_or_else(|| panic!("something of {name:?}, which is not joined"))
     }
 
-    /// A plain connection is told of nothing but events; those before this one are lost to it.
+    /// A plain connection receives only events; those before this one are lost to it.
     fn passes(&mut self, frame: &Value) {
         let number = frame["n"].as_u64().unwrap();
         for membership in &mut self.memberships {
