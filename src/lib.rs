@@ -11,9 +11,9 @@
 //! 7. `hub`: `Delivery::write_out` writes each socket once; what a socket does not take waits in
 //!    the bounded outbox of its `socket`.
 //!
-//! Django's `group_send` comes in by `sources`, which drain mailboxes that `channels` describes, and
-//! joins the others in step 4. `app` starts, supervises and stops all of it. `ARCHITECTURE.md` has the other walks, the rooms
-//! and what each of them must never know.
+//! Django's `group_send` comes in by `sources`, which drain mailboxes that `channels` describes,
+//! and joins the others in step 4. `app` starts, supervises and stops all of it. `ARCHITECTURE.md`
+//! has the other walks, the rooms and what each of them must never know.
 
 mod address;
 mod api;

@@ -61,8 +61,8 @@ pub struct Position {
 }
 
 impl Position {
-    /// Whether a reader at `other` needs nothing at this position: it is no later in the same epoch,
-    /// or of an older generation.
+    /// Whether a reader at `other` needs nothing at this position: it is no later in the same
+    /// epoch, or of an older generation.
     ///
     /// Group epochs of one generation are in no order.
     pub fn is_covered_by(&self, other: &Self) -> bool {

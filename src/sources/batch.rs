@@ -55,8 +55,8 @@ pub(super) struct BatchOutcome {
 impl EntryBatch {
     /// Decodes all entries, or as many as one script takes: the others are left for the next batch.
     ///
-    /// Reports an undecodable entry as a possible loss to its groups; if these cannot be read either,
-    /// to `share`, all groups of the source, which is taken then.
+    /// Reports an undecodable entry as a possible loss to its groups; if these cannot be read
+    /// either, to `share`, all groups of the source, which is taken then.
     pub(super) fn decode(
         &mut self,
         decoder: &EntryDecoder,
