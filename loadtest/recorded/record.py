@@ -2,7 +2,7 @@
 """Records what the real channels_redis writes to Redis for a group_send, or checks the recording.
 
     record.py           writes group_send.json anew
-    record.py --check   exits with 1 if the library writes anything else than the recording says
+    record.py --check   exits with 1 if the library writes anything other than the recording
 
 The library talks to a real redis-server through a proxy that records the bytes of both directions.
 Clock and random source are frozen. A turn is all that the library writes before it waits for an

@@ -111,8 +111,8 @@ impl MembershipHandler {
         self.answer(joins, answers).await;
     }
 
-    /// Subscribes, then registers, so that whoever finds a group finds a listener; then reads the
-    /// positions.
+    /// Subscribes, then registers, so that a sender that finds a group finds a listener; then reads
+    /// the positions.
     async fn subscribe_and_recover(
         &self,
         asked: &[(GroupName, Option<Position>)],
