@@ -1,4 +1,5 @@
-// When to try again: full jitter, a window named by the server, and a count that only stability resets.
+// When to try again: full jitter, a window that the server may set, and a count that only a stable
+// connection resets.
 
 /** @typedef {{min?: number, base?: number, max?: number, stableAfter?: number}} BackoffOptions ms */
 
@@ -13,7 +14,7 @@ export class Backoff {
 
   /**
    * The wait before the next try, ms. Uniform over the whole window: clients that were dropped
-   * together must not come back together.
+   * together must not reconnect together.
    * @param {number} [hint] the first try's window, in place of `base`
    * @param {number} [floor] a window that is never undercut
    */

@@ -1,10 +1,10 @@
-// Checks the arguments of applications, so that a mistake fails immediately and alone.
+// Checks the arguments of applications: a mistake fails immediately and affects nothing else.
 
 import { GroupcastError } from './errors.js';
 
 const isText = (value) => typeof value === 'string';
 
-/** A value in an error: short, and safe whatever it is. */
+/** A value for an error message: short, and safe for any value. */
 function shown(value) {
   if (isText(value)) return JSON.stringify(value.slice(0, 80));
   return typeof value === 'object' && value ? 'an object' : String(value);

@@ -1,4 +1,4 @@
-// What an application holds: groups, requests and listeners over a connection that comes back.
+// The public client: groups, requests and listeners over a connection that is restored.
 
 import { Core } from './core.js';
 import { behind, forward, place } from './reach.js';

@@ -1,12 +1,12 @@
-// Time that passes, whatever happens to the clocks: never backwards, and sleep counts.
+// A clock that never goes backwards and includes time asleep.
 
 let wall = Date.now();
 let steady = performance.now();
 let passed = 0;
 
 /**
- * Milliseconds since some moment. The wall clock can be set back, and the steady one may stand still
- * while a machine sleeps: of each interval the longer of the two counts.
+ * Milliseconds since some moment. The wall clock can be set back, and the monotonic one may stop
+ * while a machine sleeps, so the longer interval of the two is used.
  */
 export function clock() {
   const nextWall = Date.now();

@@ -12,7 +12,7 @@ import { PROBE_MS, Session } from './session.js';
 import { Tokens } from './token.js';
 import { watchNetwork } from './wake.js';
 
-/** Between two waits that were cut short, ms. */
+/** Shortest time between two waits that were cut short, ms. */
 const WAKE_PAUSE_MS = 2000;
 /** Spread of attempts when the network returns, ms. */
 const WAKE_SPREAD_MS = 300;
@@ -26,7 +26,7 @@ export class Connector {
   largest = MAX_BYTES;
   pacer = new Pacer();
   gate = new Gate();
-  /** The connection of the day. */
+  /** The current connection. */
   session = null;
 
   #url;
@@ -36,7 +36,7 @@ export class Connector {
   #renewal;
   #backoff;
   #sentToken;
-  /** Bytes to keep to if this hello is too large; undefined if nothing can be left out. */
+  /** The next limit in bytes if this hello is too large; undefined if nothing can be left out. */
   #nextHello;
   // Every step takes a new number; pending work compares it and stops.
   #turn = 0;
@@ -211,7 +211,7 @@ export class Connector {
       error.closeCode = code;
       return this.#end(code, error);
     }
-    // What this side gave up on is this side's trouble alone: there is no herd to spread.
+    // Given up by this side only, so there is no herd of clients to spread.
     const hint = retryMs ?? (code === BROKEN && !silent ? welcome?.retry_ms : undefined);
     this.#wait(this.#backoff.next(hint, retryMs));
     if (probed) this.wake(true);
@@ -274,7 +274,7 @@ export class Connector {
     try {
       this.#open(token);
     } catch (error) {
-      // An address that is none, mixed content, no WebSockets: no later try would do better.
+      // An invalid address, mixed content, no WebSockets: a later try would fail, too.
       this.#end(BROKEN, error);
     }
   }

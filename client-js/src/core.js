@@ -1,4 +1,4 @@
-// What is behind a client: the connection, the groups and the requests, and what passes between them.
+// The implementation of a client: connects its connection, its groups and its requests.
 
 import { checkEvent, checkName, checkSince, checkText, checkTimeout } from './check.js';
 import { Connector } from './connector.js';
@@ -10,7 +10,7 @@ import { Outbox } from './outbox.js';
 import { inBrowser } from './wake.js';
 
 const EVENTS = ['state', 'waiting', 'closed', 'error', 'event', 'gap'];
-/** Warnings that one client gives, each once. */
+/** Most warnings that one client prints, each once. */
 const MOST_WARNINGS = 50;
 
 let saidNotConnecting = false;

@@ -1,4 +1,4 @@
-// Everything that goes wrong, as one class with a code for programs.
+// Errors of the client: one class, with a code for programs.
 
 /** What the client reports: codes of the protocol, and the client's own. */
 export class GroupcastError extends Error {

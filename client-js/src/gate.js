@@ -37,7 +37,7 @@ export class Gate {
     const steps = this.#queue;
     this.#running = steps;
     this.#queue = null;
-    // A step may hold again, and then the rest waits behind what it added.
+    // A step may hold again; then the rest waits behind what it added.
     while (steps.length && !this.#queue) steps.shift()();
     this.#queue?.push(...steps);
   }

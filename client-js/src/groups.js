@@ -28,7 +28,7 @@ export class Groups {
 
   /**
    * @param {import('./core.js').Core} core
-   * @param {import('./connector.js').Connector} link to the connection of the day
+   * @param {import('./connector.js').Connector} link to the current connection
    */
   constructor(core, link) {
     this.#core = core;
@@ -215,7 +215,7 @@ export class Groups {
     }
   }
 
-  /** Gone for good; a later join makes a new one. */
+  /** Removed; a later join creates a new one. */
   #forget(member) {
     this.#members.delete(member.name);
     this.#idle.delete(member);
@@ -270,7 +270,7 @@ export class Groups {
     const wanted = [...this.#members.values()].filter(
       ({ state, asked, refCount }) => state === 'joining' && !asked && refCount > 0,
     );
-    // What lingers would take the places of what is wanted.
+    // Lingering groups would take the places of wanted ones.
     if (wanted.length > 0) this.#dropIdle();
     // Leaves first: a group left and joined again within one turn ends joined.
     const leaving = [...this.#leaving].map((group) => ({ group }));

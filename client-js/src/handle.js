@@ -13,7 +13,7 @@ const LIFECYCLE = ['*', '$joined', '$gap', '$left'];
 const plainName = (event) => event.replaceAll('.', '_');
 
 export class Handle {
-  /** What ended it; it never comes back. */
+  /** Why it ended, which is final. */
   ended = null;
   /** Whether a `$joined` has been sent to it. */
   announced = false;

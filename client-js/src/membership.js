@@ -16,7 +16,7 @@ export class Membership {
   handles = new Set();
   /** How many of them keep the group. */
   refCount = 0;
-  /** Whether the gateway put the connection there by itself. */
+  /** Whether the server joined it without a request. */
   byServer = false;
   /** Marks the `join` in flight on this connection: answers to older ones don't count. */
   asked;
@@ -25,7 +25,7 @@ export class Membership {
   /** The position that this connection asked to go on from. */
   sentSince;
   error = null;
-  /** Closed by the end of the client, not by a refusal: comes back with it. */
+  /** Closed by the end of the client, not by a refusal: restored with it. */
   suspended = false;
   /** Refused for lack of a place: retried when one is free. */
   parked = false;

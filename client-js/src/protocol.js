@@ -1,4 +1,4 @@
-// Constants of groupcast.v1.json: names, close codes, sizes. The norm is docs/protocol.md.
+// Constants of groupcast.v1.json: names, close codes, sizes, as specified in docs/protocol.md.
 
 export const SUBPROTOCOL = 'groupcast.v1.json';
 export const CLIENT = 'groupcast-js/0.1.0';
@@ -18,12 +18,12 @@ export const TOO_LARGE = [4413, 1009];
 // Causes that would also close the next connection: the messages sent, not the network.
 const FINAL = [1003, 1007, 1008, 1009];
 
-/** Whether a client should come back by itself after a close with `code`. */
+/** Whether a client should reconnect after a close with `code`. */
 export function mayReturn(code) {
   return !(code >= 4400 && code < 4500) && !FINAL.includes(code);
 }
 
-/** The reason of a close frame; proxies and other servers write what they like. */
+/** The reason of a close frame; proxies and other servers may send any text. */
 export function parseReason(text) {
   try {
     const { reason, retry_ms: retryMs } = JSON.parse(text);
@@ -60,7 +60,7 @@ export function batches(entries, maxBytes) {
   return lists;
 }
 
-/** A WebSocket address from what pages have at hand: `/ws`, `https://…`, `wss://…`. */
+/** A WebSocket address from the forms that pages use: `/ws`, `https://…`, `wss://…`. */
 export function socketUrl(url) {
   const absolute = new URL(url, globalThis.location?.href);
   absolute.protocol = absolute.protocol.replace(/^http/, 'ws');

@@ -1,4 +1,4 @@
-// The ids seen lately, for groups without positions: what arrives twice is delivered once.
+// Recently seen ids, for groups without positions: an event that arrives twice is delivered once.
 
 export class Recent {
   #ids = new Set();

@@ -1,4 +1,4 @@
-// Keeps the token of a standing connection fresh, in band.
+// Renews the token of an open connection, in band.
 
 import { clock } from './clock.js';
 import { MAX_TIMER_MS } from './deferred.js';
@@ -7,7 +7,7 @@ import { GroupcastError, UnauthorizedError } from './errors.js';
 /** After `getToken` failed, ms: it is asked again in 5 to 15 s, so that a back end can recover. */
 export const tokenPause = () => 5000 + Math.random() * 10_000;
 
-/** From one token to the next, at least, when the gateway asks before its time, ms. */
+/** Shortest time between two tokens if the gateway asks early, ms. */
 const EARLY_MS = 30_000;
 
 export class Renewal {
@@ -39,7 +39,7 @@ export class Renewal {
 
   /**
    * The gateway asks for a new token. One that was accepted just now serves its time first: asked
-   * for again at once, a short-lived one would be fetched for ever, as fast as the site can answer.
+   * for again at once, a short-lived one would be fetched endlessly, as fast as the site answers.
    */
   due() {
     const served = clock() - this.#acceptedAt;

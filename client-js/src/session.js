@@ -1,4 +1,4 @@
-// One connection, from dial to loss. Whatever happens on it after its end counts for nothing.
+// One connection, from dial to loss. Anything that happens on it after its end is ignored.
 
 import { clock } from './clock.js';
 import { BROKEN, PING_GRACE_MS, SUBPROTOCOL } from './protocol.js';
@@ -14,7 +14,7 @@ export class Session {
   #deadline;
   #probing = false;
   #welcomedAt;
-  /** The `welcome` frame, once it came. */
+  /** The `welcome` frame, once received. */
   welcome = null;
 
   /**

@@ -1,4 +1,4 @@
-// Where the token comes from, how long it is good for, and when to give up on it.
+// The source of the token, how long it is valid, and when it is given up.
 
 import { checkToken, isToken, trimmed } from './check.js';
 import { clock } from './clock.js';
@@ -33,7 +33,7 @@ async function tokenFrom(given) {
 }
 
 export class Tokens {
-  /** The token at hand, good or not. */
+  /** The current token, valid or not. */
   held;
 
   #getToken;
@@ -53,7 +53,7 @@ export class Tokens {
     return typeof this.#getToken === 'function';
   }
 
-  /** A token for `hello`: the one at hand while it is good, `undefined` where none is configured. */
+  /** A token for `hello`: the current one while valid, `undefined` where none is configured. */
   async current() {
     if (!this.renewable || (this.held && clock() < this.#dueAt)) return this.held;
     return this.renew(this.held ? 'expiring' : this.#reason);
@@ -83,7 +83,7 @@ export class Tokens {
       return token;
     } catch (error) {
       if (this.#flight === flight) this.#flight = null;
-      // Clients of HTTP throw what others give back: 401 and 403 mean the same here.
+      // Some HTTP clients throw what others return: 401 and 403 mean the same here.
       throw wantsSignIn(error?.status ?? error?.response?.status) ? new UnauthorizedError(error.message) : error;
     } finally {
       clearTimeout(timer);

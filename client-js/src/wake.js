@@ -30,5 +30,5 @@ export function watchNetwork(link) {
   return () => each('removeEventListener');
 }
 
-/** Whether this is a browser's page or worker: elsewhere a page is only rendered, or a program runs. */
+/** Whether this is a browser's page or worker, not a server that renders pages, or a program. */
 export const inBrowser = () => Boolean(globalThis.window?.document ?? globalThis.WorkerGlobalScope);
