@@ -25,7 +25,7 @@ pub const GROUP: &str = "sala";
 const SECRET_VARIABLE: &str = "LOADTEST_SECRET";
 const SECRET: &str = "only-for-measuring:nothing-is-kept-by-this-secret";
 
-/// Life of a token: longer than any run.
+/// Lifetime of a token: longer than any run.
 const TOKEN_SECONDS: u64 = 6 * 3600;
 
 /// The longest time to become ready, and to stop once every browser has disconnected.

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often the line may change: often enough to look alive, rare enough for a log file.
+/// Shortest time between two updates: short enough to show progress, long enough for a log file.
 const ON_TERMINAL: Duration = Duration::from_millis(200);
 const IN_FILE: Duration = Duration::from_secs(5);
 

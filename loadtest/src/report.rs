@@ -92,7 +92,7 @@ impl Report {
         self.checks.iter().all(|check| check.kept)
     }
 
-    /// Figures of one name stand together, in the order in which the names came.
+    /// Figures of one name are grouped, in the order in which names were first added.
     fn sorted(&self) -> Vec<&Figure> {
         let mut figures: Vec<_> = self.figures.iter().collect();
         figures.sort_by_key(|figure| self.figures.iter().position(|f| f.name == figure.name));

@@ -34,7 +34,7 @@ pub enum AgreementError {
     },
 }
 
-/// What is to be agreed.
+/// The values on which all instances must agree.
 pub(crate) struct Agreement {
     /// Mailboxes of this instance, if it has any.
     boxes: Option<u16>,

@@ -71,7 +71,7 @@ impl MailboxNames {
         &self.stem
     }
 
-    /// The member that stands for all connections of `group` in all instances.
+    /// The member that represents all connections of `group` in all instances.
     pub(crate) fn member(&self, group: &GroupName) -> String {
         format!("{}{}!{group}", self.stem, group.share(self.boxes))
     }
@@ -82,13 +82,13 @@ impl MailboxNames {
         [LOSS_MARK, group.as_str()].concat()
     }
 
-    /// The group of a mark that `entry` is.
+    /// The group, if `entry` is such a mark.
     pub(crate) fn read_loss_mark(entry: &[u8]) -> Option<GroupName> {
         let name = entry.strip_prefix(LOSS_MARK.as_bytes())?;
         GroupName::parse(std::str::from_utf8(name).ok()?).ok()
     }
 
-    /// What a channel name stands for; `None` = nothing of this cluster.
+    /// The target of a channel name; `None` = none of this cluster.
     pub(crate) fn target(&self, channel: &str) -> Option<Target> {
         let (number, local) = channel.strip_prefix(&*self.stem)?.split_once('!')?;
         match number.strip_prefix('c') {

@@ -1,5 +1,5 @@
-//! Parking: publications for a group that is held, while it has no listener.
+//! Parks publications for a group that is held while it has no listener.
 
-/// What scripts share that park publications for a group without a listener; it stands behind
-/// [`crate::layer::NUMBERING`].
+/// The functions of scripts that park publications for a group without a listener. Their text must
+/// follow [`crate::layer::NUMBERING`].
 pub(crate) const PARKING: &str = include_str!("scripts/parking.lua");

@@ -21,10 +21,10 @@ use crate::group::GroupName;
 use crate::layer::{LayerError, NUMBERING, PossibleLoss, RedisHandle, Script, ScriptError};
 use crate::lua_table::{LuaTable, ScriptKeys};
 
-/// Registering as such, as logs call it.
+/// How logs refer to registering in general.
 const REGISTERING: &str = "registering groups for senders";
 
-/// Between two registrations of a group.
+/// Time between two registrations of a group.
 const REFRESH: Duration = Duration::from_secs(60);
 
 /// Between two checks for groups that are due.
@@ -161,8 +161,8 @@ impl GroupRegistrar {
             due.map(|(group, _)| group.clone()).collect()
         };
         let outcome = self.write(&due, Registration::Refresh).await;
-        // A group that was left meanwhile has been registered, perhaps after it was unregistered.
-        // An instance that has joined it again listens already, and then it stays.
+        // A group that was left in the meantime has been registered, perhaps after it was
+        // unregistered. If an instance has joined it again, it has a listener and stays.
         let left: Vec<_> = {
             let held = self.held();
             due.into_iter().filter(|group| !held.contains_key(group)).collect()
@@ -194,7 +194,7 @@ impl GroupRegistrar {
             }
             let mut held = self.held();
             for group in chunk {
-                // A group that was left meanwhile is not held again by a late refresh.
+                // A group that was left in the meantime is not held again by a late refresh.
                 if registration == Registration::First || held.contains_key(group) {
                     held.insert(group.clone(), now);
                 }

@@ -20,8 +20,8 @@ const MAX_BATCH: usize = 64;
 /// Groups recovered at once after a loss.
 const MAX_GROUPS: usize = 256;
 
-/// How long histories may take to answer after a loss. Then missing events become a gap. Meanwhile
-/// new messages wait in the layer's backlog.
+/// How long histories may take to answer after a loss. After that, missing events become a gap. In
+/// the meantime, new messages wait in the layer's backlog.
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Pause between two attempts. The layer reports a loss as soon as it has resubscribed, perhaps
@@ -62,7 +62,7 @@ pub(crate) async fn dispatch(
     }
 }
 
-/// The user whose connections `control` closes: they return, and the hook is to be asked anew.
+/// The user whose connections `control` closes: when they return, the hook must be asked again.
 fn closed_user(control: &Control) -> Option<&str> {
     match control {
         Control::Close(Member::User(sub), _) | Control::CloseSession(sub, ..) => Some(sub),

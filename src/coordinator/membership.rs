@@ -87,8 +87,8 @@ impl MembershipHandler {
 
     /// Serves a batch of joins, asking the layer once to subscribe and once to recover.
     ///
-    /// First it subscribes, then it asks for the position, then it answers. So whatever is
-    /// published after the answer arrives, and the shard holds back what arrives before it.
+    /// First it subscribes, then it asks for the position, then it answers. So every publication
+    /// after the answer arrives, and the shard holds back those that arrive before it.
     async fn join(&mut self, joins: Vec<Join>) {
         if joins.is_empty() {
             return;

@@ -308,8 +308,8 @@ pub(super) fn is_consumer(channel: &str) -> bool {
     channel.ends_with('!') && !channel.starts_with(GATEWAY)
 }
 
-/// Lowers `known` to what a time to live (ms) and the age (s) of the newest write show: it was set
-/// then. Where the newest is gone again it shows too much, so the least of many is right.
+/// Lowers `known` to the expiry that a time to live (ms) and the age (s) of the newest write imply:
+/// each write sets it. If the newest was removed, that is too high, so the least of many is right.
 fn least(known: &mut Option<u64>, left: i64, age: f64) {
     if left < 0 {
         return;

@@ -45,7 +45,7 @@ pub enum EventError {
     BadType(String),
 }
 
-/// Checks `json`; gives where the object stands in it, without white space around, and its `type`.
+/// Checks `json`. Returns the range of the object without surrounding white space, and its `type`.
 pub(super) fn check(json: &[u8]) -> Result<(Range<usize>, Arc<str>), EventError> {
     let text = std::str::from_utf8(json).map_err(|e| EventError::NotUtf8(e.valid_up_to()))?;
     let object = text.trim_matches(WHITE_SPACE);
@@ -184,7 +184,7 @@ fn kind_of(value: &RawValue) -> Result<Arc<str>, EventError> {
     Ok(kind.into())
 }
 
-/// A key that stands twice in `keys`, whose order is lost.
+/// A key that occurs twice in `keys`, whose order is lost.
 ///
 /// Sorting keeps an object of thousands of keys, which 64 KiB can hold, from costing their square;
 /// the few that an event has are compared pair by pair.

@@ -1,4 +1,4 @@
-//! What back ends ask of connections, and where a group stands at a join.
+//! Changes that back ends request for connections, and the recovery of a group at a join.
 
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ impl PossibleLoss {
     pub const ALL: Self = Self::Share { number: 0, of: 1 };
 }
 
-/// Where a group stands at a join, and what was missed before it.
+/// The position of a group at a join, and the publications missed before it.
 #[derive(Debug, Clone, Default)]
 pub struct Recovery {
     /// The newest position; `None` = the group keeps no history.

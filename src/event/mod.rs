@@ -1,4 +1,4 @@
-//! What travels: events, the publications that carry them, where to, and where in a history.
+//! Events, the publications that carry them, their targets and their positions in a history.
 
 mod check;
 mod control;
@@ -77,7 +77,7 @@ impl Position {
     }
 }
 
-/// Whom a publication is for.
+/// The receivers of a publication.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
     /// Every member of a group.
@@ -90,7 +90,7 @@ pub enum Target {
     All,
 }
 
-/// A [`Target`] without whom it names: what publications are counted by.
+/// The kind of a [`Target`], by which publications are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TargetKind {
     /// The members of a group.
@@ -152,6 +152,6 @@ pub struct Publication {
     pub accepted: Instant,
     /// Not to be delivered after this; `None` = the expiry of the receiving group's limits alone.
     pub deadline: Option<Instant>,
-    /// Where it stands in the group's history, if the group keeps one.
+    /// Its position in the group's history, if the group keeps one.
     pub position: Option<Position>,
 }

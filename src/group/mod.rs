@@ -1,4 +1,4 @@
-//! Group names and the patterns that select them: parsed once, valid for ever after.
+//! Group names and the patterns that select them: parsed once, valid from then on.
 
 mod pattern;
 #[cfg(test)]
@@ -79,7 +79,7 @@ impl GroupName {
     }
 }
 
-/// Whether `c` may stand in a group name.
+/// Whether `c` is allowed in a group name.
 pub(crate) fn is_legal(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')
 }

@@ -1,4 +1,4 @@
-//! Metrics of the hub with labels of its own.
+//! Metrics of the hub whose labels only it knows.
 
 use crate::identity::AuthFailure;
 use crate::telemetry::{Counters, Gauges, Metrics, label};

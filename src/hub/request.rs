@@ -96,9 +96,9 @@ pub(crate) struct Join {
     pub shard: usize,
     /// Repeated by the answer.
     pub ticket: u64,
-    /// What the answer is to be.
+    /// Decides how the answer is sent.
     pub cause: Cause,
-    /// Which, with the positions seen.
+    /// The groups, with the positions last seen.
     pub groups: Vec<(GroupName, Option<Position>)>,
     /// Groups that were already refused, each with its index among all requested.
     pub refused: Vec<(usize, JoinOutcome)>,
@@ -118,7 +118,7 @@ pub(crate) enum Cause {
 /// A request to ask the hook about a connection again.
 #[derive(Debug)]
 pub(crate) struct Confirm {
-    /// About whom.
+    /// The connection to confirm.
     pub to: ConnectionId,
     /// On which shard.
     pub shard: usize,

@@ -59,7 +59,7 @@ pub struct RedisSettings {
     pub max_event_bytes: usize,
 }
 
-/// One more channel for each group, of a program that knows nothing of this one.
+/// An additional channel for each group, to which a program that knows no Groupcast publishes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct External {
     /// Precedes the group's name in the channel's.

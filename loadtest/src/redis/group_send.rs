@@ -50,7 +50,7 @@ impl Default for Settings {
     }
 }
 
-/// What became of a message.
+/// The outcome of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sent {
     /// Mailboxes it was for.
@@ -89,7 +89,7 @@ impl ChannelLayer {
         Ok(Self { settings, codec, address, connection: open(address)?, prefixes })
     }
 
-    /// Connects anew, as every call through `async_to_sync` does: its event loop is a new one.
+    /// Reconnects, as every call through `async_to_sync` does: its event loop is a new one.
     pub fn reconnect(&mut self) -> io::Result<()> {
         self.connection = open(self.address)?;
         Ok(())

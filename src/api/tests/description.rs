@@ -1,4 +1,4 @@
-//! The description is whole: every route, every reference, every kind of problem.
+//! The description is complete: every route, every reference, every kind of problem.
 
 use std::collections::HashSet;
 

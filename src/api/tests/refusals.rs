@@ -1,4 +1,4 @@
-//! Whatever is refused is refused with a problem that names the cause.
+//! Every refusal is a problem that names the cause.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What is sent arrives, as it was sent, for whom it was sent.
+//! An event arrives unchanged at its target.
 
 use super::*;
 use crate::event::Target;

@@ -79,7 +79,7 @@ pub enum CodecError {
     /// A key that is not a string.
     #[error("message has {found} for a key at byte {at}; keys must be strings")]
     Key {
-        /// What stands there.
+        /// The kind of value found.
         found: &'static str,
         /// Where.
         at: usize,

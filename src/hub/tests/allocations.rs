@@ -1,4 +1,4 @@
-//! What a delivery costs in memory: nothing, while sockets take what is written.
+//! A delivery allocates nothing while sockets accept what is written.
 
 use allocation_counter::measure;
 

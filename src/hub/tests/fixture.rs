@@ -1,4 +1,4 @@
-//! Names, identities, events and shard_configs for the hub's tests.
+//! Names, identities, events and configurations for the hub's tests.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,4 +1,4 @@
-//! From the wish to join to the last leave: what comes first, what comes at all, what comes once.
+//! Joins and leaves: which events arrive, in which order, and each once.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ fn numbers(got: &[Got]) -> Vec<u64> {
     got.iter().filter_map(number).collect()
 }
 
-/// A recovery that stands at `offset`, with a replay of these offsets.
+/// A recovery at `offset`, with a replay of these offsets.
 fn standing_at(bench: &Bench, name: &str, offset: u64, replay: &[u64]) -> Recovery {
     let replay = replay.iter().map(|n| {
         let mut publication = bench.to_group(name, *n);

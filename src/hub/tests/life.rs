@@ -1,4 +1,4 @@
-//! What time does to a connection: pings, silence, the end of a token.
+//! Timers of a connection: pings, silence, the expiry of a token.
 
 use super::bench::Bench;
 use super::fixture::{group, identity, token};
@@ -27,13 +27,13 @@ fn keeps_a_slow_reader_that_answers_pings() {
         bench.turn();
     }
     for n in 0..90 {
-        // More than it reads: something waits at every moment.
+        // More than it reads, so that its queue is never empty.
         for _ in 0..20 {
             bench.publish(bench.publication(Target::Group(group("g")), n, 500));
         }
         bench.pass(1);
         assert!(bench.shard.connections[0].socket.has_waiting(), "second {n}");
-        // A little at a time.
+        // It reads a little each second.
         for _ in 0..2 {
             let got = peer.next();
             assert!(!matches!(got, Got::Close(_) | Got::End), "{got:?} at second {n}");
@@ -120,7 +120,7 @@ fn reports_expired_publications_at_their_place() {
     );
     assert_eq!(peer.expect("event")["data"]["n"], 3);
     assert_eq!(peer.expect("gap").get("group"), None);
-    // Held back until all of it is too late.
+    // Held back until all events have expired.
     bench.pass(2);
     bench.grant(join, &Recovery::default());
     arriving.expect("welcome");

@@ -1,4 +1,4 @@
-//! Who is in which group and who is whose, against plain maps.
+//! Members of groups and connections of users, compared with plain maps.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! More than a shard, a reader or a user should have: others do not pay for it.
+//! Overload of a shard, a reader or a user does not affect others.
 
 use super::bench::{Bench, Requested};
 use super::fixture::member;

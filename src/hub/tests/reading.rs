@@ -1,4 +1,4 @@
-//! Reading from edge-triggered sockets: what waits goes on, in order, and without a nap in between.
+//! Reading from edge-triggered sockets: queued input is processed in order, without sleeping.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The hub's small parts by themselves.
+//! Unit tests of the hub's small parts.
 
 use std::sync::Arc;
 use std::time::Instant;

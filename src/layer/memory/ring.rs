@@ -42,7 +42,7 @@ impl Ring {
         publication
     }
 
-    /// The group's position, and what came after `since` if all of it is still there.
+    /// The group's position, and the publications after `since` if all of them are kept.
     pub(super) fn recover(&mut self, since: Option<&Position>, now: Instant) -> Recovery {
         self.touched = now;
         self.forget(now);

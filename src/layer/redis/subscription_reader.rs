@@ -90,7 +90,7 @@ impl SubscriptionReader {
             // outbox.
             let may_send = unsent.boundary.is_some() || self.budget.is_half_free();
             tokio::select! {
-                // Looked for first, so that a gap stands at its place.
+                // Tried first, so that a gap keeps its place.
                 biased;
                 permit = self.backlog.reserve(), if !unsent.is_empty() && may_send => {
                     let Ok(permit) = permit else { return };

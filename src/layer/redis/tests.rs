@@ -102,7 +102,7 @@ impl Way {
     }
 }
 
-/// Numbers that are there, each once and rising, and how often a gap stands where some are missing.
+/// Checks that numbers are in order, with a gap where some are missing. Returns the count of gaps.
 fn check(seen: &[String], gap: &str) -> usize {
     let mut last = 0;
     let mut gaps = 0;

@@ -76,7 +76,7 @@ async fn keeps_the_order_of_a_batch_and_numbers_it(kind: LayerKind) {
     two.subscribe(&["sala_1", "pedido.42", "pedido.43"]).await;
     one.send("pedido.43", "antes").await;
     assert_eq!(two.next_text().await, event_text("antes"));
-    // More than go together over Redis, with and without history in turn and in long rows.
+    // More than fit in one script over Redis, with and without history alternately and in runs.
     let target = |n: usize| match n {
         400..600 | 700..750 => Target::Group(group("pedido.42")),
         n if n % 7 == 1 => Target::Group(group("pedido.43")),

@@ -1,4 +1,4 @@
-//! A key makes a repetition harmless, whatever happened to the first.
+//! Repeating a request with a key is harmless, whatever became of the first one.
 
 use std::future::Future;
 use std::pin::pin;

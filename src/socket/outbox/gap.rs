@@ -27,8 +27,7 @@ impl Mark {
         Self { notice, frame: None }
     }
 
-    /// Whether a neighbour can be sent as one with what stands at `next`: offsets of two epochs
-    /// can't be.
+    /// Whether this notice can be merged with one at `next`: offsets of two epochs cannot.
     pub(super) fn adjoins(&self, next: Option<&Position>) -> bool {
         first_of(&self.notice).map(|first| &first.epoch) == next.map(|position| &position.epoch)
     }

@@ -150,7 +150,7 @@ fn an_overflow_drops_events_of_its_own_source() {
         outbox.push(A, entry(&format!("a{n}")), &limits(2, Overflow::DropOldest)).unwrap();
         outbox.push(Source::NONE, entry(&format!("u{n}")), &limits(4, Overflow::Close)).unwrap();
     }
-    // Merged though others stand between: no event of the group does.
+    // Merged although events of other sources are between: none of the same group is.
     assert_eq!(drain(&mut outbox, START), "b1 <1 slow 2> u1 u2 a3 u3 a4 u4");
 }
 
@@ -168,7 +168,7 @@ fn the_byte_limit_drops_events_of_the_arriving_source() {
     let wide = "A".repeat(18);
     assert_eq!(outbox.push(A, entry(&wide), &many), Ok(Lost { capacity: 0, bytes: 2 }));
     assert_eq!(outbox.bytes(), 50);
-    // Not even an empty line of its own would make room: what waits, stays.
+    // Dropping all of its own events would not make room, so they stay queued.
     let wider = "A".repeat(19);
     assert_eq!(outbox.push(A, entry(&wider), &many), Ok(Lost { capacity: 0, bytes: 1 }));
     assert_eq!(

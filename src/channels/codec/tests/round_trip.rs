@@ -1,4 +1,4 @@
-//! Whatever event is written is the event that is read.
+//! Every event that is written is read back unchanged.
 
 use std::collections::BTreeSet;
 

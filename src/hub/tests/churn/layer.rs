@@ -67,7 +67,7 @@ impl Layer {
         }
     }
 
-    /// Answers joins with where the groups stand now, which the publications under way have not.
+    /// Answers joins with the current positions, which publications in flight have not reached.
     pub(super) fn answer(
         &mut self,
         shard: usize,

@@ -12,7 +12,7 @@ pub(super) struct Oracle {
     views: HashMap<ConnectionId, View>,
     /// Gaps that connections were notified of.
     pub(super) gaps: u64,
-    /// Positions that connections were given in place of what was not for them.
+    /// Positions that connections received in place of events that excepted them.
     pub(super) positions: u64,
 }
 
@@ -23,8 +23,8 @@ struct View {
     closed: bool,
     /// Whether it ever asked for a group whose overflow closes.
     strict: bool,
-    /// In the order in which they were asked for; the first, without a name, is what is addressed
-    /// to the connection itself.
+    /// In the order of the requests. The first, without a name, is for events addressed to the
+    /// connection itself.
     memberships: Vec<Membership>,
 }
 
@@ -33,9 +33,9 @@ struct Membership {
     phase: Phase,
     /// Whether the connection has read that it joined.
     announced: bool,
-    /// Where the group stood at the answer: what comes up to it is not for this membership.
+    /// The group's position at the answer: publications up to it are not for this membership.
     from: Option<u64>,
-    /// What has reached the shard and was not read yet.
+    /// Publications that have reached the shard and were not read yet.
     owed: VecDeque<Owed>,
 }
 

@@ -1,14 +1,14 @@
-//! Lives of an outbox, beside its model and with books kept from outside.
+//! Random sequences of operations on an outbox, compared with its model and with separate counts.
 
 use proptest::prelude::*;
 
 use super::model::Model;
 use super::*;
 
-/// A step of a connection's life. Sources are indices into [`SOURCES`].
+/// One operation. Sources are indices into [`SOURCES`].
 #[derive(Debug, Clone)]
 enum Step {
-    /// So many events, each with so many bytes of text, that may wait so long.
+    /// `events` events of `len` bytes of text, each with this time to live.
     Push {
         source: usize,
         events: usize,
@@ -23,7 +23,7 @@ enum Step {
         lost: Option<u64>,
         possible: bool,
     },
-    /// The source's history begins anew.
+    /// The source's history starts again in a new epoch.
     NewEpoch {
         source: usize,
     },
@@ -67,7 +67,7 @@ fn some_limits() -> impl Strategy<Value = Limits> {
         .prop_map(|(capacity, overflow)| limits(capacity, overflow))
 }
 
-/// What became of the events of each source, counted from outside.
+/// The fate of the events of each source, counted outside the outbox.
 #[derive(Debug)]
 struct Account {
     pushed: u64,
@@ -79,7 +79,7 @@ struct Account {
     lost_in_layer: Option<u64>,
 }
 
-/// The outbox, its model, and the books.
+/// The outbox, its model, and the counts.
 struct Life {
     outbox: Outbox,
     model: Model,

@@ -1,4 +1,4 @@
-//! The outbox against a vector that is searched from end to end for everything.
+//! A model of the outbox: one vector, searched linearly for everything.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ pub(super) enum Slot {
 
 #[derive(Debug, Clone)]
 pub(super) struct Model {
-    /// What is left of a partly written frame, and its whole length.
+    /// The rest of a partly written frame, and its whole length.
     pub(super) head: Option<(Vec<u8>, usize)>,
     pub(super) answers: Vec<Frame>,
     pub(super) slots: Vec<Slot>,
@@ -61,7 +61,7 @@ impl Model {
             && head + self.event_bytes() + len <= self.max_bytes
     }
 
-    /// Merges marks of one source that no event of that source stands between.
+    /// Merges marks of one source without an event of that source between them.
     fn merge(&mut self) {
         for older in 0..self.slots.len() {
             let source = self.slots[older].source();
