@@ -204,7 +204,7 @@ impl Gateway {
         listeners: Listeners,
         session: Option<dev::Session>,
     ) -> Result<Self, RunError> {
-        // `dev` chose its settings by itself.
+        // `dev` chose these settings itself.
         let warnings = if session.is_none() { config.warnings() } else { Vec::new() };
         let verifier = Arc::new(Verifier::new(&config.identity)?);
         let api_keys = ApiKeys::new(&config.identity.api_keys)?;

@@ -1,7 +1,7 @@
 //! A WebSocket message, encoded once and written to any number of sockets.
 //!
 //! Frames from a server are not masked (RFC 6455 section 5.1), so the bytes on the wire are the
-//! same for every receiver. A frame is immutable and knows no group, no user and no time.
+//! same for every receiver. A frame is immutable and contains no group, user or time.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -82,7 +82,7 @@ impl Frame {
         self.0.len()
     }
 
-    /// Always false, since a frame has at least a header; required by lints beside `len`.
+    /// Always false, since a frame has at least a header; required by lints in addition to `len`.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

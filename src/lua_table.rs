@@ -75,7 +75,7 @@ impl LuaTable {
     }
 }
 
-/// As a string, whatever the bytes are: Redis' cmsgpack does not know msgpack's binary type.
+/// As a string even if not UTF-8: Redis' cmsgpack does not support msgpack's binary type.
 fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     let length = u32::try_from(bytes.len()).expect("an argument has fewer bytes than 2^32");
     encode::write_str_len(out, length).expect(MEMORY);

@@ -43,7 +43,7 @@ impl Shutdown {
     /// Waits until `phase`, or a later one, is reached.
     pub async fn reached(&self, phase: Phase) {
         let mut receiver = self.0.subscribe();
-        // The sender lives in self, so the channel cannot close meanwhile.
+        // The sender lives in self, so the channel cannot close while this waits.
         let _ = receiver.wait_for(|now| *now >= phase).await;
     }
 

@@ -79,7 +79,7 @@ async fn sends_the_calls_of_a_plain_connection_one_at_a_time_and_in_order() {
         socket.send(json!({"action": "espera", "n": n})).await;
     }
     eventually("the first call to arrive", async || back_end.received().await["busy"] == 1).await;
-    // Meanwhile others are served, and it receives events.
+    // In the meantime others are served, and it receives events.
     gateway.send("/users/7/send", json!({"type": "hola"})).await;
     assert_eq!(socket.frame().await, json!({"type": "hola"}));
     assert_eq!(back_end.received().await["calls"].as_array().unwrap().len(), 1);

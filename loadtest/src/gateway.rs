@@ -156,7 +156,7 @@ fn sign(sub: &str, pad: &str) -> io::Result<String> {
     identity::sign(&key, &claims).map_err(io::Error::other)
 }
 
-/// The program beside which this one was built.
+/// The gateway built next to this program.
 pub fn default_program() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/groupcast")
 }

@@ -5,7 +5,7 @@ use std::thread;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Descriptors that a process needs beside its sockets.
+/// Descriptors that a process needs in addition to its sockets.
 const RESERVE: u64 = 128;
 
 /// Raises the limit on file descriptors so that `sockets` fit, here and in every child.

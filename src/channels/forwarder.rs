@@ -18,7 +18,7 @@ use crate::layer::{RedisHandle, Reply, Script, ScriptError};
 /// Events that share the commands to Redis.
 const MAX_JOBS: usize = 64;
 
-/// Messages in one script: about 1 ms in which Redis does nothing else.
+/// Messages in one script, which blocks Redis for about 1 ms.
 const MAX_MESSAGES: usize = 256;
 
 /// Bytes in one script, as far as messages are smaller than that.

@@ -33,7 +33,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// The same while senders may not find all groups that are held.
 const FAST_TICK: Duration = Duration::from_millis(50);
 
-/// Groups in one script: about 1 ms in which Redis does nothing else.
+/// Groups in one script, which blocks Redis for about 1 ms.
 const MAX_GROUPS: usize = 128;
 
 /// Registers groups. Clones share the list of what is registered.

@@ -141,7 +141,7 @@ impl ConfigKey {
     }
 }
 
-/// Collects the variables that hold secrets: whatever any `secret_env` names.
+/// Collects the variables that hold secrets: all that a `secret_env` names.
 fn secret_variables(value: &Value, into: &mut Vec<String>) {
     match value {
         Value::Table(table) => {

@@ -53,7 +53,7 @@ fn assert_refused(text: &str, expected: &[&str]) {
 fn the_shipped_file_has_every_key_at_its_default() {
     let written: toml::Table = toml::from_str(SHIPPED).unwrap();
     let mut defaults = toml::Table::try_from(Raw::default()).unwrap();
-    // Lists of tables that are empty by default cannot be written as such; they are examples.
+    // Lists of tables that are empty by default cannot be written in TOML; they are examples.
     for section in ["auth", "api", "backend", "channels"] {
         defaults[section].as_table_mut().unwrap().remove("key");
     }

@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Period(pub(crate) Duration);
 
-/// A number of bytes, written as such or as a whole number and `KiB`, `MiB` or `GiB`.
+/// A number of bytes: a plain number, or a whole number with `KiB`, `MiB` or `GiB`.
 ///
 /// Only powers of 1024: a `KB` that means 1000 to some readers is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

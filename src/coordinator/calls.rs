@@ -1,4 +1,4 @@
-//! Calls to the back end, within bounds: a slow back end delays nothing else.
+//! Calls to the back end, within bounds: a slow back end does not delay anything else.
 
 use std::sync::Arc;
 use std::time::Instant;

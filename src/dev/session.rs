@@ -27,7 +27,7 @@ pub struct Options {
     pub api_port: u16,
     /// The user of the token, which joins `user_<sub>`.
     pub sub: String,
-    /// The site beside the gateway.
+    /// The developer's site.
     pub site: Option<SiteAddress>,
     /// Further names of this machine, in addition to `localhost` and loopback addresses.
     pub hosts: Vec<String>,

@@ -54,7 +54,7 @@ impl fmt::Display for SiteAddress {
     }
 }
 
-/// The site that a developer runs beside the gateway, such as Django's `runserver`.
+/// The site that a developer runs next to the gateway, such as Django's `runserver`.
 pub(super) struct Site {
     client: Client<HttpConnector, Body>,
     authority: Authority,

@@ -26,7 +26,7 @@ const MAX_SKEW: f64 = 60.0;
 /// Redis' default hard limit of a subscriber's buffer, bytes.
 const SUBSCRIBER_BUFFER: u64 = 32 * 1024 * 1024;
 
-/// Connections that one instance has, and some for a restart beside it.
+/// Connections of one instance, and some for another that starts while it still runs.
 const CONNECTIONS: u64 = 8;
 
 /// The fields of INFO.

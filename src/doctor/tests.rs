@@ -147,7 +147,7 @@ fn messages(settings: &CodecSettings) -> Vec<Bytes> {
     events.iter().enumerate().map(write).collect()
 }
 
-/// Commands that a script calls, and those beside it that are sent alone.
+/// Commands that a script calls, and those that are sent outside scripts.
 fn called(script: &str) -> BTreeSet<&str> {
     let calls = script.split("redis.call('").chain(script.split("redis.pcall('"));
     let tries = script.split("try('");

@@ -115,7 +115,7 @@ impl Target {
     }
 }
 
-/// Who is left out of a publication, although the target includes them.
+/// Connections and users that are excluded from a publication, although the target has them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Except {
     /// Connections left out.
@@ -125,12 +125,12 @@ pub struct Except {
 }
 
 impl Except {
-    /// Whether no connection is left out: the usual case, checked once per publication.
+    /// Whether no connection is excluded: the usual case, checked once per publication.
     pub fn is_empty(&self) -> bool {
         self.connections.is_empty() && self.users.is_empty()
     }
 
-    /// Whether the connection `id` of user `sub` is left out.
+    /// Whether the connection `id` of user `sub` is excluded.
     pub fn holds(&self, id: ConnectionId, sub: &str) -> bool {
         self.connections.contains(&id) || self.users.iter().any(|user| **user == *sub)
     }
@@ -145,7 +145,7 @@ pub struct Publication {
     pub target: Target,
     /// Its content.
     pub event: Event,
-    /// Who is left out.
+    /// Receivers that are excluded.
     pub except: Except,
     /// When a gateway accepted it, on this instance's monotonic clock: an age that travelled
     /// between instances has been subtracted, a sender's wall clock never enters.

@@ -1,4 +1,4 @@
-//! Patterns over group names: literal text with `*` standing for any run of characters.
+//! Patterns over group names: literal text, with `*` for any run of characters.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use super::is_legal;
 
 /// A pattern such as `order.*`, `*` or `room_1`; `*` matches any run, also the empty one.
 ///
-/// There is no `?`, class or escape: patterns appear in grants, where whatever surprises is a hole.
+/// There is no `?`, class or escape: patterns appear in grants, where surprises are security holes.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct GroupPattern(Box<str>);
 

@@ -1,4 +1,4 @@
-//! Who is in which group on this instance, and the shards that write to them.
+//! The members of groups on this instance, and the shards that write to them.
 
 mod command;
 mod context;

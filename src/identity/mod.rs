@@ -124,7 +124,7 @@ impl Operation {
 }
 
 impl Identity {
-    /// The value that a template's `{name}` stands for: `sub`, or a claim that was kept.
+    /// The value of a template's `{name}`: `sub`, or a claim that was kept.
     pub fn value(&self, name: &str) -> Option<&str> {
         if name == "sub" {
             return Some(&self.sub);

@@ -46,7 +46,7 @@ pub struct RedisSettings {
     /// reported as a gap; Redis disconnects a subscriber that is 32 MiB behind
     /// (`client-output-buffer-limit`).
     pub backlog_bytes: usize,
-    /// Channels of an external program that are subscribed beside the groups' own.
+    /// Channels of an external program that are subscribed in addition to the groups' own.
     pub external: Option<External>,
     /// How many shares group names are divided into, if senders can find a share full: then a
     /// group's history ends when its share overflows. See

@@ -23,7 +23,7 @@ pub struct Shape {
 pub struct EventShape {
     /// The `type` that the browser receives instead of the event's own.
     pub rename: Option<String>,
-    /// The members that are passed on beside `type`, in the event's own order; `None` = all.
+    /// The members that are passed on besides `type`, in the event's own order; `None` = all.
     pub keep: Option<Vec<String>>,
     /// The one member whose value is sent alone, in place of the object: what a consumer does with
     /// `send(text_data=event["message"])`. A string is sent as its bare text, anything else (`null`

@@ -1,5 +1,5 @@
 //! Serves the client library: compressed in advance, with ETags, and at addresses that may be
-//! cached for ever.
+//! cached forever.
 
 use axum::Router;
 use axum::http::header::{

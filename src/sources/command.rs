@@ -13,7 +13,7 @@ use crate::group::GroupName;
 use crate::layer::{PossibleLoss, RedisHandle, Retention, overflow_field};
 use crate::lua_table::{LuaTable, ScriptKeys};
 
-/// Entries of one source in one batch. Redis does nothing else meanwhile: about 1 ms.
+/// Entries of one source in one batch. They block Redis for about 1 ms.
 const MAX_ENTRIES: u64 = 256;
 
 /// Most bytes of one source in one batch, unless a single entry is larger.

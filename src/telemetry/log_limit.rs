@@ -10,7 +10,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// A moment before the first use.
 static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// Allows one line of a kind per second. What it suppresses is counted in metrics.
+/// Allows one line of a kind per second. Suppressed events are counted in metrics.
 #[derive(Debug, Default)]
 pub(crate) struct LogLimit {
     /// Milliseconds after the origin until which lines are suppressed.

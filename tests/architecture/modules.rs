@@ -45,7 +45,7 @@ impl Modules {
         Self { by_module: by_module.collect(), files }
     }
 
-    /// What `path` stands for in `file`.
+    /// What `path` refers to in `file`.
     pub(super) fn expand(&self, file: &File, path: &[String]) -> Place {
         self.expand_within(file, path, MAX_STEPS)
     }

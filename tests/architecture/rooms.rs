@@ -47,7 +47,7 @@ pub(super) const ROOMS: [&str; 34] = [
 /// Rooms that may not know each other although the order would let them.
 const APART: [(&str, &str); 3] = [("layer", "hub"), ("layer", "socket"), ("layer", "identity")];
 
-/// Words that the code of a room must not have, in whatever case.
+/// Words that must not occur in the code of a room, in any case.
 const WORDS: [(&str, &[&str]); 3] = [("hub", &DJANGO), ("layer", &DJANGO), ("socket", &DJANGO)];
 
 /// Words of one kind of user, which other rooms translate.

@@ -82,7 +82,7 @@ impl Raw {
         Self { stream, input: Vec::new() }
     }
 
-    /// Shakes hands; the answer, whatever it is.
+    /// Sends a handshake and returns any answer.
     pub(crate) async fn upgrade(&mut self, path: &str, headers: &[&str]) -> Answer {
         self.write(upgrade_request(path, headers).as_bytes()).await;
         self.answer().await

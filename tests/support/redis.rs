@@ -21,7 +21,7 @@ const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "no"];
 /// A server that may be ended and started again where it was.
 pub(crate) struct RedisServer {
     address: SocketAddr,
-    /// What it has stored.
+    /// Folder of its data.
     pub(crate) folder: PathBuf,
     options: Vec<&'static str>,
     child: Option<Child>,
@@ -85,7 +85,7 @@ impl RedisServer {
         child.wait().unwrap();
     }
 
-    /// Forgets what it has stored; it must not be running.
+    /// Deletes its data; it must not be running.
     pub(crate) fn wipe(&self) {
         assert!(self.child.is_none(), "it is running");
         fs::remove_dir_all(&self.folder).unwrap();

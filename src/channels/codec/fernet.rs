@@ -35,7 +35,7 @@ pub(super) struct Fernet {
 }
 
 impl Fernet {
-    /// channels_redis hashes what is configured, whatever its length: the first half of the SHA-256
+    /// channels_redis hashes the configured key, of any length: the first half of the SHA-256
     /// signs, the second encrypts.
     pub(super) fn new(configured: &[u8]) -> Self {
         let hash = digest(&SHA256, configured);

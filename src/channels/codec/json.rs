@@ -92,7 +92,7 @@ struct Pass {
     last: Last,
     /// While the channels are read: where `out` had ended, and in what.
     cut: Option<(usize, Last)>,
-    /// The channels as they stood behind their key: a colon and a value.
+    /// The channels as written after their key: a colon and a value.
     channels: Option<Vec<u8>>,
 }
 
@@ -124,7 +124,7 @@ impl Pass {
         Ok(())
     }
 
-    /// The string that `text` begins with; gives its length. `at`: where it stands.
+    /// The string that `text` begins with, and its length. `at`: its position.
     fn string(&mut self, text: &[u8], at: usize) -> Result<usize, CodecError> {
         let len = string_len(text).ok_or(CodecError::Truncated { what: "a string", at })?;
         let string = &text[..len];

@@ -124,7 +124,7 @@ impl Codec {
     pub fn channels_of_unreadable(&self, entry: &[u8]) -> Vec<String> {
         let opened = entry.get(self.random_prefix..).and_then(|payload| self.open(payload).ok());
         let Some(Opened { bytes, .. }) = opened else { return Vec::new() };
-        // Senders add it to the message, so that it stands last.
+        // Senders add it to the message, so it is the last key.
         let found = bytes.windows(CHANNELS_KEY.len()).rposition(|at| at == CHANNELS_KEY.as_bytes());
         let Some(at) = found else { return Vec::new() };
         let rest = &bytes[at + CHANNELS_KEY.len()..];

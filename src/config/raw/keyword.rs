@@ -1,4 +1,4 @@
-//! Words that stand for a value of a room.
+//! Values that a room parses itself, such as the name of a serializer.
 
 use std::fmt::Display;
 use std::str::FromStr;

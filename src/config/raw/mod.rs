@@ -117,7 +117,7 @@ pub(crate) struct AuthKeyTable {
     pub(crate) public_key_file: Option<String>,
 }
 
-/// `[[grant]]`: grants of every token, beside its own.
+/// `[[grant]]`: grants of every token, in addition to its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GrantTable {

@@ -54,7 +54,7 @@ const SHORT_SLEEP: Duration = Duration::from_millis(5);
 /// Sockets written before reads and timers run again: about a millisecond of writing.
 const SLICE: usize = 256;
 
-/// Commands of each lane taken in one turn, whatever they are.
+/// Most commands of each lane taken in one turn.
 const MAX_COMMANDS: usize = 1024;
 
 /// Bytes of one read; a largest message and its header, so that most messages are never copied.
@@ -74,7 +74,7 @@ macro_rules! memberships {
     };
 }
 
-/// One shard; see the fields for what it owns.
+/// One shard. The fields describe what it owns.
 pub(super) struct Shard {
     pub(super) context: Context,
     registry: Arc<Registry>,

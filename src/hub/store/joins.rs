@@ -23,7 +23,7 @@ use crate::protocol::outbound::{Gap, GapReason, Notice};
 
 /// The joins of one shard. Usually empty.
 ///
-/// `None` stands for events addressed to an arriving connection itself, which must follow its
+/// `None` is for events addressed to an arriving connection itself, which must follow its
 /// `welcome`.
 #[derive(Default)]
 pub(in crate::hub) struct Joins {
@@ -32,7 +32,7 @@ pub(in crate::hub) struct Joins {
 }
 
 enum JoinState {
-    /// The layer was asked with this ticket. Publications are buffered meanwhile.
+    /// The layer was asked with this ticket. Publications are buffered until it answers.
     Awaiting { ticket: u64, buffer: JoinBuffer },
     /// Answered with a position ahead of the live publications here. Those up to it are dropped,
     /// since they were replayed or are not wanted.
@@ -67,7 +67,7 @@ pub(in crate::hub) struct JoinBuffer {
     bytes: usize,
     /// The publications that were not kept, since a limit was reached.
     missed: Option<Missed>,
-    /// Whether the layer may have lost some meanwhile.
+    /// Whether the layer may have lost publications in the meantime.
     pub(in crate::hub) possible_gap: bool,
 }
 

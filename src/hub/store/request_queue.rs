@@ -46,14 +46,14 @@ pub(in crate::hub) struct RequestQueue {
     released: Vec<GroupName>,
 }
 
-/// A request that waits, whose connection is not read meanwhile.
+/// A queued request. Its connection is not read until there is room.
 struct Waiting {
     connection: ConnectionKey,
     serial: u64,
     request: Request,
 }
 
-/// Channels for so many requests of each kind.
+/// Channels with this capacity for each kind of request.
 pub(in crate::hub) fn request_channels(capacity: usize) -> (RequestSenders, Requests) {
     let (memberships, membership_requests) = mpsc::channel(capacity);
     let (sends, send_requests) = mpsc::channel(capacity);

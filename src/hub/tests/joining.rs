@@ -225,7 +225,7 @@ fn a_socket_that_fails_during_a_join_answer_removes_the_last_member() {
     let mut bench = Bench::with(super::closing::tight(Overflow::DropOldest), 16);
     let peer = bench.arrive("7", Encoding::V1, &["g"]);
     let join = bench.join();
-    // More than is held back, and a loss of the layer beside it.
+    // More than is held back, and in addition a loss in the layer.
     for n in 0..10 {
         bench.publish(bench.to_group("g", n));
     }

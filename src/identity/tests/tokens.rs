@@ -55,7 +55,7 @@ fn the_example_of_rfc_7515_is_verified() {
     assert_eq!(verifier.verify(token, 1_300_819_380).unwrap_err().cause(), "expired");
 }
 
-/// A token with these claims beside good ones.
+/// A token with these claims in addition to valid ones.
 fn with(extra: serde_json::Value) -> String {
     token(&claims(extra))
 }

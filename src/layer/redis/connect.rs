@@ -33,7 +33,7 @@ const JITTER_MS: u32 = 100;
 /// at the moment the connection is lost.
 const RESTART: Duration = Duration::from_millis(200);
 
-/// What fred's event channels hold. The one that carries publications is read by a task that does
+/// Capacity of fred's event channels. The one that carries publications is read by a task that does
 /// nothing else, so this covers what arrives while it is not scheduled.
 pub(super) const EVENTS: usize = 65_536;
 
@@ -47,7 +47,7 @@ impl<T> Drop for AbortOnDrop<T> {
     }
 }
 
-/// A client that reconnects for ever, not connected yet; its event channels hold `events`.
+/// A client that reconnects forever, not connected yet; its event channels hold `events`.
 pub(super) fn client(settings: &RedisSettings, events: usize) -> Result<Client, LayerError> {
     let mut policy = ReconnectPolicy::new_exponential(0, MIN_DELAY_MS, MAX_DELAY_MS, 2);
     policy.set_jitter(JITTER_MS);

@@ -36,9 +36,9 @@ end
 
 -- Numbers, keeps and publishes one publication. 'history' has besides
 --   size         publications kept
---   log_ms       how long they are
---   numbering_ms how long their numbering is
--- Returns epoch and offset. Whatever can fail fails before the first write,
+--   log_ms       how long they are kept
+--   numbering_ms how long their numbering is kept
+-- Returns epoch and offset. Everything that can fail does so before the first write,
 -- except for missing rights.
 local function append_and_publish(generation, history, channel, envelope)
   local epoch, offset, overflows = read_position(generation, history)

@@ -64,7 +64,7 @@ async fn delivers_again_after_a_gap_when_redis_restarts() {
         one.delivering().await;
         assert!(since.elapsed() < BACK, "back after {:?}", since.elapsed());
         assert!(matches!(one.next().await, Incoming::Loss(Loss::All)));
-        // What was asked for meanwhile was not forgotten.
+        // Requests made during the outage are not forgotten.
         one.send("sala_1", "a").await;
         one.send("sala_2", "b").await;
         assert_eq!(one.next_text_after_gaps().await, event_text("a"));

@@ -12,7 +12,7 @@ use crate::event::Event;
 
 /// The JSON of `message` without its channels, and those.
 ///
-/// Keys that stand twice are left for [`Event::parse`] to find, which looks for them anyhow.
+/// Duplicate keys are left for [`Event::parse`] to find, which checks for them in any case.
 pub(in crate::channels::codec) fn read(
     message: &[u8],
 ) -> Result<(Vec<u8>, Vec<String>), CodecError> {
@@ -194,7 +194,7 @@ impl<'m> Reader<'m> {
         }
     }
 
-    /// The string whose `marker`, of the string family, stood at `at`.
+    /// The string whose `marker`, of the string family, was at `at`.
     fn text(&mut self, marker: Marker, at: usize) -> Result<&'m str, CodecError> {
         let len = match marker {
             Marker::FixStr(len) => usize::from(len),

@@ -139,7 +139,7 @@ impl Run {
         }
     }
 
-    /// The layer carries some of what it has accepted, and answers some of what it was asked.
+    /// The layer delivers some accepted publications, and answers some requests.
     fn carry(&mut self) {
         for shard in 0..self.shards.len() {
             let requests = self.dice.roll(6) as usize;

@@ -244,7 +244,7 @@ impl Membership {
         Self { name, phase, announced: false, from: None, owed: VecDeque::new() }
     }
 
-    /// A gap accounts for what was missed, and includes the positions beside it. Of several
+    /// A gap accounts for what was missed, and includes adjacent positions. Of several
     /// positions it need only include the last.
     fn misses(&mut self, frame: &Value) {
         let (from, to) = (frame["from"].as_u64(), frame["to"].as_u64());
