@@ -44,8 +44,8 @@ async fn publish_all(gateway: &Gateway, reader: &mut Socket) {
     }
 }
 
-/// Waits until the shard of user 7, which may be another than the reader's, has fanned out all:
-/// every event was sent, dropped or is queued, with `gaps` gaps. Returns the connection's report.
+/// Waits until the shard of user 7, which may not be the reader's, has fanned out all events: each
+/// was sent, was dropped or is queued, with `gaps` gaps. Returns the connection's report.
 async fn settled(gateway: &Gateway, gaps: u64) -> Value {
     let mut connection = Value::Null;
     eventually("the slow reader's shard to have fanned out everything", async || {
@@ -115,7 +115,7 @@ async fn drops_the_oldest_and_sends_the_gap_in_their_place() {
     assert_eq!(report.numbers.len() as u64 + report.lost, MANY, "delivered or reported");
     let newest: Vec<_> = (MANY - 20..MANY).collect();
     assert!(report.numbers.ends_with(&newest), "{:?}", report.numbers);
-    // Once it reads again, it is a member like any other.
+    // A slow reader that has caught up receives events as usual.
     gateway.publish("sala_1", event(MANY)).await;
     assert_eq!(read_until(&mut slow, MANY).await.lost, 0);
 }

@@ -9,7 +9,7 @@ use crate::layer::RedisHandle;
 /// How long a group counts as held after it was last registered: two refreshes may be missed.
 const HELD: Duration = Duration::from_secs(150);
 
-/// Knows under which key and member Django's senders find each group.
+/// The key and member under which Django's senders find each group.
 #[derive(Debug, Clone)]
 pub(crate) struct GroupAddresses {
     /// `None` if mailboxes are not received, so that senders find nothing.

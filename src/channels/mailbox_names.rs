@@ -11,7 +11,7 @@ use crate::group::GroupName;
 pub struct MailboxNames {
     /// Begins every key of the library.
     prefix: Arc<str>,
-    /// Begins every channel name of this cluster.
+    /// The prefix of every channel name of this cluster.
     stem: Arc<str>,
     boxes: u16,
 }
@@ -41,7 +41,7 @@ impl MailboxNames {
         self.boxes
     }
 
-    /// What the key of every mailbox begins with.
+    /// The prefix of the key of every mailbox.
     pub(crate) fn key_stem(&self) -> String {
         [&*self.prefix, &*self.stem].concat()
     }
@@ -66,7 +66,7 @@ impl MailboxNames {
         [&pubsub_stem(&self.prefix), group.as_str()].concat()
     }
 
-    /// What every channel name of this cluster begins with.
+    /// The prefix of every channel name of this cluster.
     pub(super) fn stem(&self) -> &str {
         &self.stem
     }

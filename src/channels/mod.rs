@@ -1,7 +1,7 @@
 //! Django's channel layer (channels_redis): its message format, its names in Redis, the
 //! registration of groups that its senders find, and the forwarding of events to its consumers.
 //!
-//! What its senders write is taken from Redis by `sources`.
+//! `sources` takes what its senders write from Redis.
 
 mod addresses;
 pub(crate) mod agreement;

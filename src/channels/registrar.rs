@@ -27,10 +27,10 @@ const REGISTERING: &str = "registering groups for senders";
 /// Time between two registrations of a group.
 const REFRESH: Duration = Duration::from_secs(60);
 
-/// Between two checks for groups that are due.
+/// Time between two checks for groups that are due.
 const TICK: Duration = Duration::from_secs(1);
 
-/// The same while senders may not find all groups that are held.
+/// The same, while registrations may be missing.
 const FAST_TICK: Duration = Duration::from_millis(50);
 
 /// Groups in one script, which blocks Redis for about 1 ms.

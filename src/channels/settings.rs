@@ -79,7 +79,7 @@ impl ChannelSettings {
         self.groups.iter().any(|pattern| pattern.matches(group.as_str()))
     }
 
-    /// Sets what the Redis layer has to know of Django's.
+    /// Applies the settings of Django's layer on which the Redis layer depends.
     pub fn prepare(&self, redis: &mut RedisSettings) {
         redis.shares = self.core.then_some(self.boxes);
         redis.max_absence = self.core.then_some(self.codec.expiry);
@@ -89,7 +89,7 @@ impl ChannelSettings {
     }
 }
 
-/// What the pub/sub layer's channels of groups begin with, under Django's prefix.
+/// The beginning of the pub/sub layer's group channels, after Django's prefix.
 pub(super) fn pubsub_stem(prefix: &str) -> String {
     format!("{prefix}__group__")
 }

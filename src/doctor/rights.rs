@@ -32,7 +32,7 @@ pub(super) async fn examine(
     findings.push(tracking(redis, session).await);
 }
 
-/// Commands sent outside scripts. That the session connected shows hello, auth, select and ping.
+/// Commands sent outside scripts. Connecting has already proved hello, auth, select and ping.
 async fn commands(session: &RedisSession) -> Vec<RefusedCommand> {
     let mut refused = Vec::new();
     for words in [&["EVAL", "return 1", "0"][..], &["EVALSHA", "", "0"]] {

@@ -7,7 +7,7 @@ use crate::layer::{RedisSession, ScriptError};
 /// Most keys that are read.
 pub(super) const MOST_KEYS: usize = 10_000;
 
-/// Keys that one SCAN visits: some tenths of a millisecond of Redis' time.
+/// Keys that one SCAN visits, which blocks Redis for some tenths of a millisecond.
 const STEP: &str = "1000";
 
 /// Most SCANs, for a layer that shares its Redis with millions of other keys.

@@ -18,13 +18,13 @@ pub enum Member {
 /// connection knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Control {
-    /// Make a member.
+    /// Adds a member.
     Join(Member, GroupName),
-    /// End a membership.
+    /// Ends a membership.
     Leave(Member, GroupName),
-    /// Close connections with this code, one of `protocol::Disconnect`.
+    /// Closes connections with this code, one of `protocol::Disconnect`.
     Close(Member, u16),
-    /// Close the connections of this `sub` that have this session, with this code.
+    /// Closes the connections of this `sub` that have this session, with this code.
     CloseSession(Arc<str>, Arc<str>, u16),
 }
 

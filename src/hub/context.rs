@@ -15,7 +15,7 @@ pub(super) struct Context {
     pub(super) instance: InstanceId,
     pub(super) config: Arc<ShardConfig>,
     pub(super) clock: Clock,
-    /// What is counted by label; [`Context::metrics`] has the rest.
+    /// Metrics with labels; [`Context::metrics`] has the others.
     pub(super) by_label: HubMetrics,
 }
 

@@ -56,7 +56,7 @@ pub struct Settings {
     pub drain_rate: u32,
 }
 
-/// What every shard knows; made once, never changed.
+/// What all shards share; created once, never changed.
 pub(crate) struct ShardConfig {
     /// Bounds of connections.
     pub connection: socket::Settings,
@@ -77,7 +77,7 @@ pub(crate) struct ShardConfig {
 /// The hub's side of a route.
 #[derive(Debug, Clone)]
 pub(crate) struct RouteConfig {
-    /// Its path, `{name}` standing for a parameter.
+    /// Its path, with `{name}` for a parameter.
     pub path: Arc<str>,
     /// Groups that its connections join.
     pub join: Vec<Template>,

@@ -1,4 +1,4 @@
-//! Who may open a WebSocket, and with which groups.
+//! Decides who may open a WebSocket, and with which groups.
 
 use super::authentication::Authenticated;
 use super::handshake::Offer;
@@ -60,7 +60,7 @@ impl Handshakes {
             Offer::V1 => (Encoding::V1, self.hello(session).await?),
             _ => (Encoding::Plain(route.shape), ParsedHello::default()),
         };
-        // From here on nothing more is expected of the client.
+        // From here on the client does not have to send anything.
         let _busy = place.busy();
         // Again, since others may have been admitted while the hello was awaited.
         self.check_capacity()?;

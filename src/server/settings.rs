@@ -38,7 +38,7 @@ pub struct Settings {
 /// One WebSocket path and what connecting to it means.
 #[derive(Debug, Clone)]
 pub struct Route {
-    /// The whole path, `{name}` standing for one segment: `/ws/chat/{room}/`.
+    /// The whole path, with `{name}` for one segment: `/ws/chat/{room}/`.
     pub path: String,
     /// Groups that the connection joins, with `{sub}`, claims and path parameters filled in.
     pub join: Vec<Template>,

@@ -84,7 +84,7 @@ pub enum CodecError {
         /// Where.
         at: usize,
     },
-    /// An extension type, such as a timestamp: JSON has nothing like it.
+    /// An extension type, such as a timestamp, which JSON cannot express.
     #[error(
         "message has a value of extension type {kind} at byte {at}; nil, booleans, numbers, \
          strings, binary, arrays and maps are allowed"
@@ -95,7 +95,7 @@ pub enum CodecError {
         /// Where.
         at: usize,
     },
-    /// The one byte that begins nothing in msgpack.
+    /// The one byte that is never used in msgpack.
     #[error("message has byte 0xc1 at byte {0}, which begins no msgpack value")]
     Reserved(usize),
     /// Nested deeper than an event may be.

@@ -37,7 +37,7 @@ pub enum Serializer {
     Json,
 }
 
-/// What Django's layer is configured with, as far as it shows in the bytes.
+/// The settings of Django's layer that affect the bytes.
 #[derive(Clone)]
 pub struct CodecSettings {
     /// `serializer_format`. Default: msgpack.
@@ -119,7 +119,7 @@ impl Codec {
         self.decode(&message.bytes)
     }
 
-    /// The channels that a message names which cannot be read as a whole: whose members miss it.
+    /// The channels that a partly unreadable message names: their members miss it.
     /// None if not even that can be read.
     pub fn channels_of_unreadable(&self, entry: &[u8]) -> Vec<String> {
         let opened = entry.get(self.random_prefix..).and_then(|payload| self.open(payload).ok());

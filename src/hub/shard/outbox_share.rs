@@ -22,7 +22,7 @@ impl OutboxShare {
     /// the largest outboxes until the shard is within its share: seven eighths of the limit, in
     /// proportion to its bytes. The remaining eighth is room until connections are searched again.
     ///
-    /// They are closed rather than emptied: so slow a reader better recovers from history than
+    /// They are closed rather than emptied: a reader this slow recovers better from history than
     /// through the same slow connection.
     pub(super) fn keep(
         &mut self,

@@ -1,4 +1,4 @@
-//! How connections and groups are named within one shard.
+//! Keys of connections and groups within one shard.
 
 /// Index of a connection within its shard, valid during one step. What outlives a step keeps the
 /// connection's id or serial beside it.

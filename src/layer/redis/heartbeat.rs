@@ -22,11 +22,11 @@ use crate::layer::{LayerError, envelope};
 /// Between two heartbeats.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Between two attempts after a heartbeat was not answered, to detect a recovery soon.
+/// Time between two attempts after a heartbeat was not answered, to detect a recovery soon.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Before the second renewal of all connections to a server that has become a replica; doubled each
-/// time. A name or a proxy leads to the new primary at the first try, or after a while.
+/// Time before the second renewal of all connections to a server that has become a replica; doubled
+/// each time. A name or a proxy leads to the new primary at the first try, or after a while.
 const MIN_RENEWAL_DELAY: Duration = Duration::from_secs(1);
 
 /// Longest wait between two such renewals.

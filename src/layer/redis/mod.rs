@@ -62,7 +62,7 @@ use subscription_reader::SubscriptionReader;
 /// Changes of the subscription that may wait; the coordinator sends few, each of many groups.
 const CHANGES: usize = 64;
 
-/// What fred's event channels hold for the connection that carries commands.
+/// Capacity of fred's event channels for the connection that carries commands.
 const FEW_EVENTS: usize = 32;
 
 /// One instance of a cluster over Redis. Clones share it; its tasks end with the last one.

@@ -21,15 +21,15 @@ pub struct Names {
 /// The channel of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Channel {
-    /// A group's own.
+    /// The channel of a group.
     Group(GroupName),
-    /// The one on which an external program sends to a group.
+    /// The channel on which an external program sends to a group.
     External(GroupName),
-    /// The one of publications for users.
+    /// The channel of publications for users.
     User,
-    /// The one of this instance.
+    /// The channel of this instance.
     Instance,
-    /// The one of publications for all, and of changes.
+    /// The channel of publications for all connections, and of changes.
     Control,
     /// The first channel of each connection, see [`Names::boundary`].
     Boundary,

@@ -14,7 +14,7 @@ use crate::group::GroupName;
 use crate::layer::envelope;
 use crate::layer::history::{self, History};
 
-/// Most weight of a batch: Redis does nothing else while a script runs. 256 publications without
+/// Greatest weight of a batch: a running script blocks Redis. 256 publications without
 /// history took 0.4 ms on one busy core.
 const MAX_WEIGHT: usize = 256;
 

@@ -136,7 +136,7 @@ impl RedisSession {
     }
 }
 
-/// A command as fred wants it: its name apart from the rest.
+/// A command in fred's form: its name separate from its arguments.
 fn command(mut words: impl Iterator<Item = Bytes>) -> (CustomCommand, Vec<Value>) {
     let name = words.next().unwrap_or_default();
     let name = String::from_utf8_lossy(&name).into_owned();

@@ -32,7 +32,7 @@ const CHUNK: usize = 512;
 /// the connection before, and the backlog may be full.
 const BOUNDARY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Between two attempts to subscribe again while the connection is up.
+/// Time between two attempts to subscribe again while the connection is up.
 const RETRY: Duration = Duration::from_millis(50);
 
 /// A request to the subscriber.

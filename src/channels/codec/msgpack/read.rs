@@ -266,7 +266,7 @@ impl<'m> Reader<'m> {
     }
 }
 
-/// One more array or map around; refused before the stack could feel it.
+/// Enters one more array or map; refused before the stack could overflow.
 fn deeper(depth: usize) -> Result<usize, CodecError> {
     let deeper = depth + 1;
     if deeper >= Event::MAX_DEPTH { Err(CodecError::TooDeep) } else { Ok(deeper) }

@@ -19,7 +19,7 @@ pub(in crate::channels::codec) fn write(
     prefix: &[u8],
 ) -> Vec<u8> {
     let json = event.json();
-    // msgpack is seldom longer than JSON; the channel's key and name come on top.
+    // msgpack is seldom longer than JSON; the channel's key and name are extra.
     let mut out = Vec::with_capacity(prefix.len() + json.len() + 64);
     out.extend_from_slice(prefix);
     let mut out = ByteBuf::from_vec(out);
@@ -167,7 +167,7 @@ fn write_channel(out: &mut ByteBuf, channel: MessageChannels<'_>) -> usize {
 
 /// Room for the header of an array or a map, whose length is known only at its end in JSON.
 ///
-/// One byte does for 15 entries; more have theirs moved, which is rarer and cheaper than counting
+/// One byte suffices for 15 entries; more are moved, which is rarer and cheaper than counting
 /// every collection beforehand.
 struct Header(usize);
 
