@@ -1,5 +1,8 @@
 //! Excerpts of external text, short and printable, for errors and logs.
 
+/// Characters of a wrong value that an error shows: enough to find it.
+pub(crate) const VALUE: usize = 40;
+
 /// The first `max_chars` characters of `text`, on one line.
 ///
 /// Control characters become spaces: they could forge log lines or drive a terminal. So do the

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::excerpt::{self, excerpt};
+
 /// Deepest nesting of arrays and objects that an event may have.
 ///
 /// Browsers parse on the main thread and consumers recurse; channels messages are flat maps.
@@ -50,7 +52,7 @@ pub(super) fn check(json: &[u8]) -> Result<(Range<usize>, Arc<str>), EventError>
     let text = std::str::from_utf8(json).map_err(|e| EventError::NotUtf8(e.valid_up_to()))?;
     let object = text.trim_matches(WHITE_SPACE);
     if !object.starts_with('{') {
-        return Err(EventError::NotObject(object.chars().take(40).collect()));
+        return Err(EventError::NotObject(excerpt(object, excerpt::VALUE)));
     }
     let mut findings = Findings::default();
     let mut deserializer = serde_json::Deserializer::from_str(object);
@@ -175,8 +177,7 @@ impl<'de> Visitor<'de> for ValueReader<'_, 'de> {
 struct ObjectKey<'a>(#[serde(borrow)] Cow<'a, str>);
 
 fn kind_of(value: &RawValue) -> Result<Arc<str>, EventError> {
-    let one_line = |c: char| if c.is_control() { ' ' } else { c };
-    let bad = || EventError::BadType(value.get().chars().take(40).map(one_line).collect());
+    let bad = || EventError::BadType(excerpt(value.get(), excerpt::VALUE));
     let ObjectKey(kind) = serde_json::from_str(value.get()).map_err(|_| bad())?;
     if kind.is_empty() || kind.len() > MAX_KIND {
         return Err(bad());
@@ -195,5 +196,5 @@ fn duplicate(keys: &mut [Cow<'_, str>]) -> Option<String> {
     } else {
         keys.iter().enumerate().find(|(i, key)| keys[..*i].contains(key)).map(|(_, key)| key)
     };
-    twice.map(|key| key.chars().take(40).collect())
+    twice.map(|key| excerpt(key, excerpt::VALUE))
 }

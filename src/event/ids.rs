@@ -6,6 +6,8 @@ use std::str::FromStr;
 use aws_lc_rs::rand;
 use data_encoding::{BASE64URL_NOPAD, Encoding, Specification};
 
+use crate::excerpt::{self, excerpt};
+
 /// One gateway process, drawn at random at each start: eight of `a-z 2-7` (40 bits).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InstanceId([u8; 8]);
@@ -80,7 +82,7 @@ impl FromStr for InstanceId {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let wrong = || IdError::Instance(text.chars().take(40).collect());
+        let wrong = || IdError::Instance(excerpt(text, excerpt::VALUE));
         let bytes: [u8; 8] = text.as_bytes().try_into().map_err(|_| wrong())?;
         if bytes.iter().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7')) {
             Ok(Self(bytes))
@@ -94,7 +96,7 @@ impl FromStr for ConnectionId {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let wrong = || IdError::Connection(text.chars().take(40).collect());
+        let wrong = || IdError::Connection(excerpt(text, excerpt::VALUE));
         let (instance, serial) = text.split_once('-').ok_or_else(wrong)?;
         let plain = serial.bytes().all(|b| b.is_ascii_digit()) && !serial.starts_with('0');
         match (instance.parse(), serial.parse()) {
@@ -108,7 +110,7 @@ impl FromStr for PublicationId {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let wrong = || IdError::Publication(text.chars().take(40).collect());
+        let wrong = || IdError::Publication(excerpt(text, excerpt::VALUE));
         let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| wrong())?;
         let bytes: [u8; 16] = bytes.try_into().map_err(|_| wrong())?;
         Ok(Self(u128::from_be_bytes(bytes)))

@@ -2,7 +2,7 @@
 //! theirs in a `metrics.rs`.
 
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use metrics::{Counter, Gauge, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
@@ -11,6 +11,7 @@ use super::family::Counters;
 use super::histogram::Histogram;
 use super::registry::{Families, MetricRegistry, header};
 use super::requests::RequestMetrics;
+use crate::clock;
 use crate::event::TargetKind;
 
 /// The close codes with their own label; any other is counted as `other`.
@@ -139,7 +140,7 @@ impl Metrics {
 
     fn describe_process(&self) {
         let to = self.registry();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = clock::since_epoch();
         let description = "When the process started, seconds since 1970.";
         to.gauge("start_time_seconds", Unit::Seconds, description, &[]).set(now.as_secs_f64());
         let version = [("version", env!("CARGO_PKG_VERSION"))];

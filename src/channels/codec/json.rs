@@ -8,6 +8,7 @@ use std::io::Write;
 use super::CodecError;
 use super::channel::{CHANNELS_KEY, MessageChannels};
 use crate::event::Event;
+use crate::excerpt::{self, excerpt};
 
 /// The compact JSON of `message` without its channels, and those.
 pub(super) fn read(message: &[u8]) -> Result<(Vec<u8>, Vec<String>), CodecError> {
@@ -219,9 +220,8 @@ fn names(value: &[u8]) -> Result<Vec<String>, CodecError> {
         Some(b'[') => serde_json::from_slice(value),
         _ => serde_json::from_slice(value).map(|name| vec![name]),
     };
-    names.map_err(|_| {
-        CodecError::Channels(String::from_utf8_lossy(value).chars().take(40).collect())
-    })
+    names
+        .map_err(|_| CodecError::Channels(excerpt(&String::from_utf8_lossy(value), excerpt::VALUE)))
 }
 
 /// Appends `string`, in quotes, with everything but printable ASCII escaped as Python does it.

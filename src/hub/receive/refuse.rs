@@ -1,5 +1,6 @@
 //! Refusals of requests.
 
+use crate::excerpt::excerpt;
 use crate::group::GroupName;
 use crate::hub::join::Memberships;
 use crate::hub::store::ConnectionKey;
@@ -24,6 +25,6 @@ pub(super) fn legal(name: &str) -> Result<GroupName, Refusal> {
 }
 
 pub(super) fn forbidden(operation: Operation, name: &str) -> Refusal {
-    let name = name.chars().take(EXCERPT).collect::<String>();
+    let name = excerpt(name, EXCERPT);
     Refusal::new(Code::Forbidden, format!("no grant to {operation} {name:?}"))
 }
