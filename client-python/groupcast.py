@@ -251,7 +251,8 @@ def call_view(request: HttpRequest) -> HttpResponse:
     request.user = SimpleLazyObject(partial(_user, body["sub"]))
     handler, login = _calls.get(body["call"], (None, False))
     if handler is None:
-        raise Http404("no such call")
+        refusal = {"code": "not_found", "message": "no such call", "unregistered": True}
+        return JsonResponse(refusal, status=404)
     if login and not request.user.is_authenticated:
         raise PermissionDenied("the user no longer exists, or is not active")
     returned = handler(request, body.get("data"))

@@ -116,6 +116,9 @@ struct CallAnswer {
 struct ErrorBody {
     code: Option<String>,
     message: Option<String>,
+    /// Whether the site knows no call of this name: a grant and the site's code disagree.
+    #[serde(default)]
+    unregistered: bool,
 }
 
 impl Calls {
@@ -247,6 +250,11 @@ fn refused(answer: &BackendResponse) -> CallError {
         }
         if let Some(message) = body.message {
             error.message = message.chars().take(MAX_MESSAGE).collect();
+        }
+        if body.unregistered {
+            let cause = "the site has no call of this name: is the module with its @groupcast.call \
+                         imported, in the apps' ready()?";
+            error.cause = Some(cause.to_owned());
         }
     }
     error

@@ -93,7 +93,7 @@ def test_an_unknown_call_is_404(call, user):
     answer = call("fly", sub=str(user.pk))
     assert (answer.status_code, answer.json()) == (
         404,
-        {"code": "not_found", "message": "no such call"},
+        {"code": "not_found", "message": "no such call", "unregistered": True},
     )
 
 

@@ -79,6 +79,10 @@ async fn a_refusal_has_the_back_ends_message_or_one_for_its_status() {
     assert_eq!(error.cause, None, "a refusal is no failure");
     let error = outcome(403, true, r#"{"code":"Sin Permiso","message":7}"#).await.unwrap_err();
     assert_eq!(&*error.code, "forbidden", "an invalid code is replaced");
+    let unregistered = r#"{"code":"not_found","message":"no such call","unregistered":true}"#;
+    let error = outcome(404, true, unregistered).await.unwrap_err();
+    assert_eq!((&*error.code, &*error.message), ("not_found", "no such call"));
+    assert!(error.cause.unwrap().contains("@groupcast.call"), "the operator is to know");
     let error = outcome(403, false, "<p>CSRF verification failed</p>").await.unwrap_err();
     assert!(error.cause.unwrap().contains("csrf_exempt"));
 }
