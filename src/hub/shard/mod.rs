@@ -146,10 +146,28 @@ impl Shard {
         let mut events = Events::with_capacity(1024);
         loop {
             self.sleep(&mut events);
-            self.work(&mut events, Instant::now());
+            let now = Instant::now();
+            self.follow_wall_clock(now);
+            self.work(&mut events, now);
             if self.is_done() {
                 return;
             }
+        }
+    }
+
+    /// Reads the wall clock once a second: tokens expire by it.
+    fn follow_wall_clock(&mut self, now: Instant) {
+        let clock = &mut self.context.clock;
+        if !clock.is_wall_due(now) {
+            return;
+        }
+        let jumped = clock.follow_wall(now, crate::clock::unix_seconds());
+        // Every shard sees it; one line is enough.
+        if let Some(seconds) = jumped.filter(|_| self.context.index == 0) {
+            tracing::warn!(
+                seconds,
+                "wall clock jumped; tokens that expire by it have a minute to be renewed"
+            );
         }
     }
 

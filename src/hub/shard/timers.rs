@@ -67,7 +67,7 @@ fn run_timer(
             false => connections.reschedule(key),
         };
     }
-    if unix >= connection.identity.expires_at {
+    if context.clock.expiry_unix() >= connection.identity.expires_at {
         let over = match connection.renewal {
             Renewal::Hook(_) => {
                 Disconnect::UNAVAILABLE.because("the back end does not confirm who it is")
@@ -126,19 +126,21 @@ fn silent_at(context: &Context, connection: &Connection) -> u32 {
 fn due(context: &Context, connection: &Connection) -> u32 {
     let ping = context.config.connection.ping.as_secs() as u32;
     let (second, unix) = (context.clock.second(), context.clock.unix());
-    let at = |moment: u64| {
+    let at = |moment: u64, unix: u64| {
         let left = moment.saturating_sub(unix);
         second.saturating_add(u32::try_from(left).unwrap_or(u32::MAX))
     };
-    let expires = at(connection.identity.expires_at);
+    let expires = at(connection.identity.expires_at, context.clock.expiry_unix());
     let silent = silent_at(context, connection);
     match connection.phase() {
         ConnectionPhase::Closing(until) => until,
         ConnectionPhase::Arriving => silent.min(expires),
         ConnectionPhase::Open => {
             let renewal_due = match &connection.renewal {
-                Renewal::Token { announce_before } if connection.is_v1() => {
-                    at(connection.identity.expires_at - u64::from(*announce_before))
+                Renewal::Token { announce_before }
+                    if connection.is_v1() && *announce_before > 0 =>
+                {
+                    at(connection.identity.expires_at - u64::from(*announce_before), unix)
                 }
                 Renewal::Token { .. } => expires,
                 Renewal::Hook(hook) => expires.min(hook.due(second, unix)),

@@ -192,3 +192,32 @@ fn answers_the_ping_of_a_client_with_a_pong() {
         got.iter().any(|got| matches!(got, Got::Json(frame) if frame["type"] == "pong"))
     });
 }
+
+#[test]
+fn announces_the_expiry_and_waits_when_the_wall_clock_jumps_past_it() {
+    let mut bench = Bench::new();
+    let mut peer = bench.connect("7", &[]);
+    let jumped_to = bench.shard.context.clock.unix() + 2 * 3600;
+    let jumped = bench.shard.context.clock.follow_wall(bench.now, jumped_to);
+    assert!(jumped.is_some_and(|seconds| seconds >= 2 * 3600 - 1), "{jumped:?}");
+    let mut announced = None;
+    for second in (0..120).step_by(5) {
+        bench.pass(5);
+        peer.send_text(r#"{"type":"pong"}"#);
+        for got in peer.drain() {
+            match got {
+                Got::Json(frame) if frame["type"] == "auth_due" => {
+                    assert_eq!(announced.replace(second), None, "it is asked for once");
+                }
+                Got::Close(code) => {
+                    assert_eq!(code, Some(4401));
+                    let announced = announced.expect("the client is told first");
+                    assert!(second - announced >= 60, "{announced} {second}");
+                    return;
+                }
+                _ => {}
+            }
+        }
+    }
+    panic!("its token is over, and it is connected");
+}
