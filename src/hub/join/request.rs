@@ -21,6 +21,7 @@ impl Memberships<'_> {
     ) {
         let by_backend = cause == Cause::Server(BY_BACKEND);
         let ticket = self.joins.next_ticket();
+        self.connections[key].reserve_first_memberships(groups.len());
         for (name, _) in &groups {
             let limits = || self.context.config.connection.limits_of(name);
             if let Some(group) = self.groups.join(self.connections, key, name, by_backend, limits) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::keys::{ConnectionKey, Membership};
+use super::keys::{Membership, OptionalKey};
 use super::turn::FrameChain;
 use crate::event::ConnectionId;
 use crate::frame::Frame;
@@ -35,29 +35,29 @@ pub(in crate::hub) struct Connection {
     /// Changes posted before it do not apply to it.
     pub(in crate::hub) posted: PostedAt,
     pub(in crate::hub) route: u16,
+    /// Requests in flight. Reading pauses at a limit, so they need no queue.
+    pub(in crate::hub) in_flight: InFlight,
+    /// Its joins that are not answered yet, among those in flight.
+    joining: u8,
     /// Values of the route's path parameters; almost always none.
     pub(in crate::hub) parameters: Option<Box<[(String, String)]>>,
     pub(super) memberships: Vec<Membership>,
     pub(in crate::hub) renewal: Renewal,
-    /// Requests in flight. Reading pauses at a limit, so they need no queue.
-    pub(in crate::hub) in_flight: InFlight,
     /// Its requests that wait in the queue.
     pub(super) stalled: u32,
-    /// Its joins that are not answered yet.
-    joining: u32,
     pub(in crate::hub) frames: FrameBudget,
     /// Seconds of the shard's clock: arrival, last input, last ping, next run of its timer.
     pub(in crate::hub) since: u32,
     pub(in crate::hub) last_input: u32,
     pub(in crate::hub) pinged: u32,
     pub(in crate::hub) due: u32,
+    /// The user's other connections.
+    pub(super) next: OptionalKey,
+    pub(super) previous: OptionalKey,
     /// Bytes of its outbox as they were last counted.
     pub(super) counted_bytes: usize,
     /// Dropped publications, once there are any.
     pub(in crate::hub) dropped: Option<Box<Dropped>>,
-    /// The user's other connections.
-    pub(super) next: Option<ConnectionKey>,
-    pub(super) previous: Option<ConnectionKey>,
 }
 
 /// The phase of a connection.
@@ -139,6 +139,14 @@ impl Connection {
         self.joining > 0
     }
 
+    /// Takes room for its first memberships and no more: most connections keep the groups that they
+    /// begin with, and a first push would take room for four.
+    pub(in crate::hub) fn reserve_first_memberships(&mut self, count: usize) {
+        if self.memberships.capacity() == 0 {
+            self.memberships.reserve_exact(count);
+        }
+    }
+
     /// A connection that has just arrived, at this second of the shard's clock.
     pub(in crate::hub) fn new(
         id: ConnectionId,
@@ -171,8 +179,8 @@ impl Connection {
             sent: 0,
             counted_bytes: 0,
             dropped: None,
-            next: None,
-            previous: None,
+            next: OptionalKey::NONE,
+            previous: OptionalKey::NONE,
         }
     }
 

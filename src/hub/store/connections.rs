@@ -12,7 +12,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::connection::{Connection, ConnectionPhase};
-use super::keys::ConnectionKey;
+use super::keys::{ConnectionKey, OptionalKey};
 use crate::event::ConnectionId;
 use crate::frame::Frame;
 use crate::hub::context::Context;
@@ -63,8 +63,8 @@ impl Connections {
         self.by_serial.insert(connection.id.serial, key);
         let first = self.by_user.insert(Arc::clone(&connection.identity.sub), key);
         if let Some(first) = first {
-            connection.next = Some(first);
-            self[first].previous = Some(key);
+            connection.next = OptionalKey::some(first);
+            self[first].previous = OptionalKey::some(key);
         }
         self.connections.insert(connection);
         key
@@ -74,17 +74,17 @@ impl Connections {
         let connection = self.connections.remove(key as usize);
         self.waiting_bytes -= connection.counted_bytes;
         self.by_serial.remove(&connection.id.serial);
-        if let Some(next) = connection.next {
+        if let Some(next) = connection.next.get() {
             self[next].previous = connection.previous;
         }
-        match (connection.previous, connection.next) {
+        match (connection.previous.get(), connection.next.get()) {
             (None, None) => {
                 self.by_user.remove(&connection.identity.sub);
             }
             (None, Some(next)) => {
                 self.by_user.insert(Arc::clone(&connection.identity.sub), next);
             }
-            (Some(previous), next) => self[previous].next = next,
+            (Some(previous), _) => self[previous].next = connection.next,
         }
         connection
     }
@@ -104,7 +104,7 @@ impl Connections {
     /// The connections of one user, newest first.
     pub(in crate::hub) fn of_user(&self, sub: &str) -> impl Iterator<Item = ConnectionKey> {
         let first = self.by_user.get(sub).copied();
-        std::iter::successors(first, |key| self[*key].next)
+        std::iter::successors(first, |key| self[*key].next.get())
     }
 
     /// Calls in flight of one user on this shard.

@@ -120,7 +120,8 @@ impl Groups {
             name: name.clone(),
             limits: limits(),
             generation,
-            members: Vec::new(),
+            // Most groups are private: a first push would take room for four members.
+            members: Vec::with_capacity(1),
             sent: 0,
             dropped: Dropped::default(),
             reached: None,

@@ -22,6 +22,23 @@ pub(in crate::hub) struct Membership {
     pub(in crate::hub) by_backend: bool,
 }
 
+/// A connection's key or none, in four bytes: every connection has two.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OptionalKey(ConnectionKey);
+
+impl OptionalKey {
+    /// None. The slab never gives this key: it would be the four thousand millionth connection.
+    pub(super) const NONE: Self = Self(ConnectionKey::MAX);
+
+    pub(super) fn some(key: ConnectionKey) -> Self {
+        Self(key)
+    }
+
+    pub(super) fn get(self) -> Option<ConnectionKey> {
+        (self.0 != ConnectionKey::MAX).then_some(self.0)
+    }
+}
+
 impl GroupKey {
     /// The key as the outbox keeps it.
     pub(in crate::hub) fn to_bits(self) -> u64 {
