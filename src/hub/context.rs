@@ -44,7 +44,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 const MAX_SLEW: u64 = 5;
 
 /// Seconds for which tokens still expire by the old time after a jump ahead: a minute to renew
-/// them, after the at most 25 s that pass with the default settings until a connection's next timer.
+/// them, after the at most 25 s (by default) that pass until a connection's next timer.
 const JUMP_GRACE: u32 = 85;
 
 impl Context {
