@@ -294,6 +294,14 @@ async fn asks_again_about_a_user_whose_connections_were_closed() {
     let answer = gateway.ask("POST /users/7/close?code=4503", &[], "").await;
     assert_eq!(answer.status, 202);
     assert_eq!(v1.closed().await.0, 4503);
+    // At once, in the second of the close.
+    let mut returned = hello(&gateway, "/ws", &[COOKIE]).await;
+    returned.welcome().await;
+    let asked = back_end.received().await["hooks"].as_array().unwrap().len();
+    assert_eq!(asked, 2, "the cached answer is not used");
+    let answer = gateway.ask("POST /users/7/close?code=4503", &[], "").await;
+    assert_eq!(answer.status, 202);
+    assert_eq!(returned.closed().await.0, 4503);
     back_end.control(json!({"status": 403, "body": {"code": "forbidden"}})).await;
     let mut returned = hello(&gateway, "/ws", &[COOKIE]).await;
     assert_eq!(returned.closed().await.0, 4403, "not by the cached answer");

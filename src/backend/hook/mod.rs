@@ -240,8 +240,11 @@ impl HookState {
                 (verdict, None)
             }
             None => {
+                let began = Instant::now();
                 let mut fresh = self.ask_in_turn(&job, place).await;
-                if self.is_outdated(&fresh.verdict) {
+                if let HookVerdict::Accepted(accepted) = &fresh.verdict
+                    && self.closed.lock().closed_after(&accepted.identity.sub, began)
+                {
                     let closed = "the user's connections were closed while the hook was asked";
                     fresh = Fresh::uncached(HookVerdict::Unknown(closed.into()));
                 }

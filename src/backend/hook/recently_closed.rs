@@ -10,8 +10,8 @@ const MAX_USERS: usize = 100_000;
 /// The last close of each user.
 #[derive(Debug)]
 pub(super) struct RecentlyClosed {
-    /// By `sub`: seconds since 1970.
-    closed_at: ExpiringMap<Box<str>, u64>,
+    /// By `sub`: seconds since 1970, which cached verdicts have, and the exact moment.
+    closed_at: ExpiringMap<Box<str>, (u64, Instant)>,
     /// How long a verdict that was requested before the close may still be in use.
     memory: Duration,
 }
@@ -23,13 +23,19 @@ impl RecentlyClosed {
 
     /// `at`: seconds since 1970.
     pub(super) fn insert(&mut self, sub: &str, at: u64, now: Instant) {
-        self.closed_at.insert(sub.into(), at, sub.len(), now + self.memory, now);
+        self.closed_at.insert(sub.into(), (at, now), sub.len(), now + self.memory, now);
     }
 
     /// Whether the user was closed at `at`, in seconds since 1970, or later. A verdict of the same
     /// second may be older than the close.
     pub(super) fn closed_since(&self, sub: &str, at: u64) -> bool {
-        self.closed_at.get(sub, Instant::now()).is_some_and(|closed| *closed >= at)
+        self.closed_at.get(sub, Instant::now()).is_some_and(|(closed, _)| *closed >= at)
+    }
+
+    /// Whether the user was closed after `moment`. A client that returns within the second of its
+    /// close is admitted by this.
+    pub(super) fn closed_after(&self, sub: &str, moment: Instant) -> bool {
+        self.closed_at.get(sub, Instant::now()).is_some_and(|(_, closed)| *closed > moment)
     }
 }
 
@@ -44,5 +50,7 @@ mod tests {
         closed.insert("7", 100, now);
         assert_eq!([99, 100, 101].map(|at| closed.closed_since("7", at)), [true, true, false]);
         assert!(!closed.closed_since("8", 99));
+        assert!(!closed.closed_after("7", now), "requested within the second, after the close");
+        assert!(closed.closed_after("7", now - Duration::from_millis(1)));
     }
 }
