@@ -19,7 +19,7 @@ VENV := $(CURDIR)/target/venv
 # The oldest and the newest Django that the helper supports, each in its own environment.
 DJANGOS := 4.2 5.2
 DJANGO := $(CURDIR)/target/django
-RUFF := $(DJANGO)-5.2/bin/ruff
+PYTHON_TOOLS := $(DJANGO)-5.2/bin
 SHOP := examples/django-shop
 SHOP_VENV := $(CURDIR)/target/shop-venv
 
@@ -52,10 +52,10 @@ help:
 	@echo 'make chaos    kill and stop instances for CHAOS_SECONDS (300), longer than any test may'
 	@echo 'make browsers      the client in Firefox and WebKitGTK'
 	@echo 'make client-chaos  the client under faults, for long'
-	@echo 'one part:     format lint licences advisories docs workflows unit rust api django client'
+	@echo 'one part:     format lint licences advisories docs workflows unit rust api python django client'
 	@echo '              browser demo-test'
 
-CHECKS := format lint documents unit client-unit
+CHECKS := format lint documents python unit client-unit
 TESTS := format lint licences advisories docs workflows rust api django client browser
 
 # $(call run-all,title,targets): one after the other, then the time of all.
@@ -209,13 +209,22 @@ api: $(VENV)/ready
 	$(call step,gateway for the API,$(BUILD_GATEWAY))
 	$(call step,API tests,$(VENV)/bin/python tests/schemathesis/run.py)
 
-# The helper that `groupcast init django` writes, in real projects with a real gateway.
+# The helper's style and types, and whether its one file is what the package gives.
+.PHONY: python
+python: $(DJANGO)-5.2/ready
+	$(call step,Python style and types,$(PYTHON_TOOLS)/ruff check --quiet --no-cache client-python tests/django; \
+		$(PYTHON_TOOLS)/ruff format --quiet --no-cache --check client-python tests/django; \
+		$(PYTHON_TOOLS)/python -B client-python/single.py --check; \
+		cd client-python; $(PYTHON_TOOLS)/mypy --cache-dir $(CURDIR)/target/mypy)
+
+# The helper in real projects with a real gateway: as a package, and as the file that `groupcast init
+# django` writes.
 .PHONY: django
-django: $(DJANGOS:%=$(DJANGO)-%/ready)
+django: python $(DJANGOS:%=$(DJANGO)-%/ready)
 	$(call step,gateway for Django,$(BUILD_GATEWAY))
-	$(call step,Python style,cd tests/django; $(RUFF) check --quiet --no-cache . ../../client-python; \
-		$(RUFF) format --quiet --no-cache --check . ../../client-python)
 	@for version in $(DJANGOS); do $(MAKE) django-$$version; done
+	$(call step,the one file,cd tests/django && PYTHONDONTWRITEBYTECODE=1 $(PYTHON_TOOLS)/python -m pytest --quiet \
+		--override-ini pythonpath='. ../../client-python/single' --ignore test_package.py --ignore test_end_to_end.py)
 
 .PHONY: $(DJANGOS:%=django-%)
 $(DJANGOS:%=django-%): django-%: $(DJANGO)-%/ready

@@ -1,1 +1,1 @@
-../../client-python/groupcast.py
+../../client-python/single/groupcast.py

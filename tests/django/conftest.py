@@ -11,7 +11,19 @@ import pytest
 from django.conf import settings
 
 import groupcast
-from groupcast import groupcast_sent  # noqa: F401  a fixture
+from scripted import Script
+
+# The helper is a package, or the one file that `groupcast init django` writes.
+CONFIGURATION, GATEWAY, HANDLERS, LOGOUT = (
+    getattr(groupcast, f"_{module}", groupcast)
+    for module in ("configuration", "gateway", "handlers", "logout")
+)
+# The folder to put on PYTHONPATH.
+HELPER = Path(groupcast.__file__).resolve().parents[0 if GATEWAY is groupcast else 1]
+if GATEWAY is groupcast:
+    from groupcast import groupcast_recorder, groupcast_sent  # noqa: F401  fixtures
+else:
+    pytest_plugins = ["groupcast.pytest_plugin"]
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("GROUPCAST_BIN", str(ROOT / "target/debug/groupcast"))
@@ -75,9 +87,7 @@ def eventually(look, seconds=20):
 
 def hang_up():
     """Closes the connection that this thread keeps."""
-    for _, http in groupcast._kept.__dict__.values():
-        http.close()
-    groupcast._kept.__dict__.clear()
+    GATEWAY.kept.__dict__.clear()
 
 
 @pytest.fixture(scope="session")
@@ -92,6 +102,24 @@ def gateway(process, settings):
     """A real gateway that the settings name."""
     settings.GROUPCAST = process.settings()
     return process
+
+
+@pytest.fixture
+def script(settings):
+    """`script(answers…)`: an API of the test's own that the settings name."""
+    servers = []
+
+    def start(*answers):
+        server = Script(*answers)
+        servers.append(server)
+        address = "http://{}:{}".format(*server.server_address)
+        settings.GROUPCAST = {**settings.GROUPCAST, "API": address, "TIMEOUT": 3.0}
+        return server
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.fixture(autouse=True)

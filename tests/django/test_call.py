@@ -4,6 +4,7 @@ import pytest
 from django.contrib.auth.models import Group
 
 import groupcast
+from conftest import HANDLERS
 
 
 def test_a_handler_receives_user_data_and_connection(call, user):
@@ -108,4 +109,4 @@ def test_a_handler_can_be_called_as_a_function_in_tests(user):
         return 2 * data
 
     assert twice(None, 4) == 8
-    del groupcast._calls["twice"]
+    del HANDLERS.call_handlers["twice"]

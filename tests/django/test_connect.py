@@ -6,15 +6,18 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 
 import groupcast
+from conftest import HANDLERS
 
 HOOK = "/groupcast/connect"
 
 
 @pytest.fixture(autouse=True)
-def handler(monkeypatch):
+def handler():
     """Registers a handler for one test; without, there is none."""
-    monkeypatch.setattr(groupcast, "_connect", [])
-    return groupcast.connect
+    before = HANDLERS.connect_handlers[:]
+    HANDLERS.connect_handlers.clear()
+    yield groupcast.connect
+    HANDLERS.connect_handlers[:] = before
 
 
 def test_identifies_a_user_by_the_session_cookie(ask, client, user):

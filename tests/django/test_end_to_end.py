@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect as open_websocket
 
 import groupcast
-from conftest import Gateway, eventually
+from conftest import GATEWAY, HELPER, Gateway, eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -50,7 +50,7 @@ def site(transactional_db, tmp_path):
     log = tmp_path / "gunicorn"
     command = [sys.executable, "-m", "gunicorn", "--workers", "2", "--threads", "2"]
     command += ["--bind", "127.0.0.1:0", "--no-control-socket", "shop.wsgi"]
-    path = os.pathsep.join([str(Path(__file__).parent), str(Path(groupcast.__file__).parent)])
+    path = os.pathsep.join([str(Path(__file__).parent), str(HELPER)])
     variables = {
         "DJANGO_SETTINGS_MODULE": "shop.settings",
         "PYTHONPATH": path,
@@ -112,7 +112,7 @@ def code(websocket):
 
 def members(group):
     """Waits for one member."""
-    return eventually(lambda: groupcast._request("GET", f"/groups/{group}")["connections"])
+    return eventually(lambda: GATEWAY.ask_gateway("GET", f"/groups/{group}")["connections"])
 
 
 def test_a_session_cookie_connects_and_a_sent_event_arrives(start, client, user):

@@ -2,7 +2,7 @@
 
 import pytest
 
-import groupcast
+from conftest import LOGOUT
 
 pytestmark = pytest.mark.django_db
 
@@ -14,7 +14,7 @@ def test_a_logout_closes_after_the_session_was_deleted(client, user, groupcast_s
     def disconnect(*args, **kwargs):
         calls.append((args, kwargs, client.session))
 
-    monkeypatch.setattr(groupcast, "disconnect", disconnect)
+    monkeypatch.setattr(LOGOUT, "disconnect", disconnect)
     client.post("/logout", secure=True)
     [(args, kwargs, session)] = calls
     assert (args, list(kwargs)) == ((str(user.pk),), ["session"])

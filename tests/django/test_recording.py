@@ -9,6 +9,7 @@ from django.db import transaction
 from django.test import TestCase
 
 import groupcast
+from conftest import HELPER
 
 pytestmark = pytest.mark.django_db
 
@@ -55,6 +56,5 @@ class ShopTest(groupcast.GroupcastTestMixin, TestCase):
 def test_can_be_imported_without_pytest_and_before_the_apps():
     code = "import sys; sys.modules['pytest'] = None; import groupcast"
     command = [sys.executable, "-B", "-W", "error", "-c", code]
-    where = groupcast.__file__.rsplit("/", 1)[0]
-    done = subprocess.run(command, cwd=where, capture_output=True, check=False, env={})
+    done = subprocess.run(command, cwd=HELPER, capture_output=True, check=False, env={})
     assert done.returncode == 0, done.stderr.decode()

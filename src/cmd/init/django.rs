@@ -31,7 +31,7 @@ pub(super) struct Django {
 }
 
 const GATEWAY_TOML: &str = include_str!("gateway.toml");
-const HELPER: &str = include_str!("../../../client-python/groupcast.py");
+const HELPER: &str = include_str!("../../../client-python/single/groupcast.py");
 
 /// Readable by every user.
 const SOURCE: u32 = 0o644;

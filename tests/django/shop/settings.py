@@ -6,6 +6,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import groupcast
+
 DEBUG = False
 SECRET_KEY = "of the tests, and of nothing else"
 ALLOWED_HOSTS = ["tienda.example", "testserver"]
@@ -16,7 +18,17 @@ INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
+    "groupcast.GroupcastConfig",
     "shop",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        # Where the helper is one file; the package has its tags where Django looks for them.
+        "OPTIONS": {
+            "libraries": {} if hasattr(groupcast, "__path__") else {"groupcast": "groupcast"}
+        },
+    }
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

@@ -1,0 +1,3 @@
+"""Where Django looks for the configuration of an app."""
+
+from groupcast._app import GroupcastConfig as GroupcastConfig

@@ -1,0 +1,3 @@
+"""`{% load groupcast %}`."""
+
+from groupcast._progress import register as register
