@@ -24,8 +24,8 @@ use crate::layer::RedisHandle;
 use crate::supervisor::Supervisor;
 
 pub(crate) use addresses::GroupAddresses;
-pub(crate) use agreement::Agreement;
-pub use agreement::AgreementError;
+pub(crate) use agreement::{Agreement, FORMATS};
+pub use agreement::{AgreementError, Formats};
 pub(crate) use codec::Codec;
 pub use codec::{CodecSettings, Serializer};
 pub use forward_queue::ForwardQueue;

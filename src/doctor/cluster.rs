@@ -2,8 +2,7 @@
 
 use super::Finding;
 use super::redis_server::{RedisInfo, span, time};
-use crate::channels::ChannelSettings;
-use crate::channels::agreement::{self, FORMAT};
+use crate::channels::{ChannelSettings, FORMATS, agreement};
 use crate::layer::{DEFAULT_CLUSTER, RedisSession, ScriptError};
 
 /// Seconds since its last heartbeat after which an instance counts as stopped, as in
@@ -80,13 +79,13 @@ pub(super) async fn examine(
 fn agreement(channels: &ChannelSettings, cluster: &ClusterState, key: &str) -> Finding {
     if cluster.format.is_empty() {
         let found = format!(
-            "nothing yet; the first instance writes {} mailboxes, format {FORMAT}",
+            "nothing yet; the first instance writes {} mailboxes, format {FORMATS}",
             channels.boxes
         );
         return Finding::ok("agreement", found);
     }
     let here = channels.core.then_some(channels.boxes);
-    match agreement::compare(here, &cluster.boxes, &cluster.format, key) {
+    match agreement::compare(here, &cluster.boxes, FORMATS, &cluster.format, key) {
         Some(error) => Finding::fail(
             "agreement",
             error.to_string(),

@@ -35,7 +35,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::channels::{Agreement, AgreementError, DjangoLayer, GroupRegistrar};
+use crate::channels::{Agreement, AgreementError, DjangoLayer, FORMATS, GroupRegistrar};
 use crate::layer::ScriptError;
 use crate::supervisor::Supervisor;
 use bounds::Bounds;
@@ -74,7 +74,7 @@ impl Sources {
         let registrar = django.registrar.clone();
         let drainer = drainer(settings, connection, django, max_event_bytes, metrics);
         let health = Arc::clone(&drainer.health);
-        let agreement = Agreement::new(&settings.channels);
+        let agreement = Agreement::new(&settings.channels, FORMATS);
         let probe = Probe::new(settings, django);
         let (outcome, disagreement) = watch::channel(None);
         let mut tasks = JoinSet::new();

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::*;
+use crate::channels::Formats;
 
 /// An instance with all of its parts.
 pub(super) struct Running {
@@ -129,12 +130,74 @@ async fn agrees_on_no_number_of_mailboxes_without_the_core_layer() {
 }
 
 #[tokio::test]
-async fn refuses_to_drain_with_another_format() {
+async fn refuses_to_drain_with_a_format_that_this_release_cannot_read() {
     let server = RedisServer::start();
     server.ask(&["HSET", "groupcast:bridge", "format", "2"]);
     let running = start(&server, &settings(4)).await;
     let error = timeout(LONG, running.sources.disagreement()).await.unwrap();
-    assert_eq!(error, AgreementError::Format { here: 1, there: "2".to_owned() });
+    let key = "groupcast:bridge".to_owned();
+    assert_eq!(error, AgreementError::Format { here: FORMATS, there: "2".to_owned(), key });
+}
+
+#[tokio::test]
+async fn runs_two_releases_side_by_side_and_then_raises_the_format() {
+    let server = RedisServer::start();
+    let settings = settings(4);
+    let older = test_instance(&server, &settings).await;
+    let (_django, older_connection) = older.parts(&settings);
+    let newer = test_instance(&server, &settings).await;
+    let (_django, newer_connection) = newer.parts(&settings);
+    let ask = async |oldest, newest, connection: &SourceConnection| {
+        let agreement = Agreement::new(&settings.channels, Formats::range(oldest, newest));
+        agreement.ask(connection.redis()).await.unwrap()
+    };
+    let in_use = || server.ask(&["HGET", "groupcast:bridge", "format"]);
+
+    assert_eq!(ask(1, 1, &older_connection).await, Ok(()));
+    assert_eq!(ask(1, 2, &newer_connection).await, Ok(()));
+    assert_eq!(in_use(), "$1\r\n1\r\n", "the older release reads no newer format");
+
+    // The older instance is replaced by one of the newer release.
+    assert_eq!(ask(1, 2, &older_connection).await, Ok(()));
+    assert_eq!(in_use(), "$1\r\n2\r\n", "now all read it");
+
+    // A release that returns cannot read what is written now, and one that dropped the first
+    // format can.
+    let there = "2".to_owned();
+    let key = "groupcast:bridge".to_owned();
+    let here = Formats::range(1, 1);
+    let refused = ask(1, 1, &older_connection).await;
+    assert_eq!(refused, Err(AgreementError::Format { here, there, key }));
+    assert_eq!(ask(2, 3, &newer_connection).await, Ok(()));
+}
+
+#[tokio::test]
+async fn keeps_the_format_while_an_instance_has_not_said_what_it_reads() {
+    let server = RedisServer::start();
+    let settings = settings(4);
+    server.ask(&["HSET", "groupcast:bridge", "format", "1", "boxes", "4"]);
+    let _unknown = test_instance(&server, &settings).await;
+    let newer = test_instance(&server, &settings).await;
+    let (_django, connection) = newer.parts(&settings);
+    let agreement = Agreement::new(&settings.channels, Formats::range(1, 2));
+    assert_eq!(agreement.ask(connection.redis()).await.unwrap(), Ok(()));
+    assert_eq!(server.ask(&["HGET", "groupcast:bridge", "format"]), "$1\r\n1\r\n");
+
+    // The data is lost, and the heartbeats return first.
+    server.ask(&["DEL", "groupcast:bridge", "groupcast:formats"]);
+    assert_eq!(agreement.ask(connection.redis()).await.unwrap(), Ok(()));
+    assert_eq!(server.ask(&["HGET", "groupcast:bridge", "format"]), "$1\r\n1\r\n");
+}
+
+#[tokio::test]
+async fn begins_a_cluster_with_the_newest_format() {
+    let server = RedisServer::start();
+    let settings = settings(4);
+    let first = test_instance(&server, &settings).await;
+    let (_django, connection) = first.parts(&settings);
+    let agreement = Agreement::new(&settings.channels, Formats::range(1, 2));
+    assert_eq!(agreement.ask(connection.redis()).await.unwrap(), Ok(()));
+    assert_eq!(server.ask(&["HGET", "groupcast:bridge", "format"]), "$1\r\n2\r\n");
 }
 
 #[tokio::test]
