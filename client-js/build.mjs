@@ -19,6 +19,8 @@ export const OUTPUTS = {
   // For Node: with the names of the exports, which `import` reads from the text.
   'dist/groupcast.cjs': { format: 'cjs', platform: 'node' },
   'dist/groupcast.global.js': { format: 'iife', globalName: 'Groupcast' },
+  // The element that Django's template tag writes; it takes the client from the file beside it.
+  'dist/progress.js': { format: 'esm', entryPoints: [at('elements/progress.js')], external: ['./groupcast.js'], mangleProps: undefined },
 };
 export const OUTPUT = at('dist/groupcast.js');
 
@@ -57,7 +59,7 @@ async function smaller(text, { format }) {
 }
 
 /** What the gateway serves, which is also compressed here and has an address with its hash. */
-export const SERVED = ['groupcast.js', 'groupcast.global.js'];
+export const SERVED = ['groupcast.js', 'groupcast.global.js', 'progress.js'];
 
 function listed(name, text) {
   const hash = createHash('sha384').update(text).digest();

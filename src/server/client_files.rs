@@ -43,8 +43,9 @@ macro_rules! file {
     };
 }
 
-/// The module, and the classic script.
-const FILES: [File; 2] = [file!("groupcast.js"), file!("groupcast.global.js")];
+/// The module, the classic script, and the element that shows a task's progress.
+const FILES: [File; 3] =
+    [file!("groupcast.js"), file!("groupcast.global.js"), file!("progress.js")];
 const TYPES: &str = include_str!("../../client-js/dist/groupcast.d.ts");
 
 #[derive(Deserialize)]
