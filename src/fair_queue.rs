@@ -13,7 +13,7 @@ pub(crate) struct FairQueue<K, T> {
     turns: VecDeque<K>,
 }
 
-impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
+impl<K: Clone + Eq + Hash, T> FairQueue<K, T> {
     /// Creates an empty queue of at most `limit` entries.
     pub(crate) fn new(limit: usize) -> Self {
         Self { limit, count: 0, by_asker: HashMap::new(), turns: VecDeque::new() }
@@ -23,18 +23,16 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
         self.count
     }
 
-    /// Appends an entry. If that is one too many, the newest of the asker with most of them is
-    /// dropped, which may be this one.
-    pub(crate) fn push(&mut self, asker: K, entry: T) {
-        let own = self.by_asker.entry(asker).or_default();
+    /// Appends an entry. If that is one too many, returns the newest of the asker with most of
+    /// them, which may be this one.
+    pub(crate) fn push(&mut self, asker: K, entry: T) -> Option<T> {
+        let own = self.by_asker.entry(asker.clone()).or_default();
         if own.is_empty() {
             self.turns.push_back(asker);
         }
         own.push_back(entry);
         self.count += 1;
-        if self.count > self.limit {
-            self.drop_one();
-        }
+        if self.count > self.limit { self.take_surplus() } else { None }
     }
 
     /// The next entry of the asker whose turn it is.
@@ -50,15 +48,16 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
         next
     }
 
-    fn drop_one(&mut self) {
-        let longest = self.by_asker.iter_mut().max_by_key(|(_, own)| own.len());
-        let Some((asker, own)) = longest else { return };
-        self.count -= usize::from(own.pop_back().is_some());
+    fn take_surplus(&mut self) -> Option<T> {
+        let (asker, own) = self.by_asker.iter_mut().max_by_key(|(_, own)| own.len())?;
+        let surplus = own.pop_back();
+        self.count -= usize::from(surplus.is_some());
         if own.is_empty() {
-            let asker = *asker;
+            let asker = asker.clone();
             self.by_asker.remove(&asker);
             self.turns.retain(|turn| *turn != asker);
         }
+        surplus
     }
 }
 
@@ -74,7 +73,7 @@ mod tests {
     fn askers_take_turns_and_keep_their_own_order() {
         let mut queue = FairQueue::new(10);
         for (asker, entry) in [('a', 1), ('a', 2), ('a', 3), ('b', 4), ('c', 5), ('b', 6)] {
-            queue.push(asker, entry);
+            assert_eq!(queue.push(asker, entry), None);
         }
         assert_eq!(queue.len(), 6);
         assert_eq!(drained(queue), [1, 4, 5, 2, 6, 3]);
@@ -83,13 +82,12 @@ mod tests {
     #[test]
     fn one_entry_too_many_costs_the_asker_with_most_of_them() {
         let mut queue = FairQueue::new(3);
-        for (asker, entry) in [('a', 1), ('a', 2), ('a', 3), ('b', 4), ('c', 5)] {
-            queue.push(asker, entry);
-        }
+        let entries = [('a', 1), ('a', 2), ('a', 3), ('b', 4), ('c', 5)];
+        let surplus = entries.map(|(asker, entry)| queue.push(asker, entry));
+        assert_eq!(surplus, [None, None, None, Some(3), Some(2)]);
         assert_eq!(queue.len(), 3);
         assert_eq!(drained(queue), [1, 4, 5]);
         let mut full: FairQueue<char, u8> = FairQueue::new(0);
-        full.push('a', 1);
-        assert_eq!((full.len(), full.pop()), (0, None));
+        assert_eq!((full.push('a', 1), full.len(), full.pop()), (Some(1), 0, None));
     }
 }

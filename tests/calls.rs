@@ -125,6 +125,25 @@ async fn a_slow_back_end_delays_calls_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_users_many_calls_wait_for_a_strangers_turn() {
+    let (back_end, gateway) = start_with("calls_parallel = 1").await;
+    back_end.control(json!({"hold": true})).await;
+    let (mut many, mut one) = (gateway.v1("muchas").await, gateway.v1("una").await);
+    for _ in 0..12 {
+        many.send(json!({"type": "call", "id": 1, "name": "espera", "data": 1})).await;
+    }
+    gateway.metric_reaches("groupcast_calls_waiting", 11.0).await;
+    one.send(json!({"type": "call", "id": 1, "name": "espera", "data": 1})).await;
+    gateway.metric_reaches("groupcast_calls_waiting", 12.0).await;
+    back_end.control(json!({})).await;
+    assert_eq!(one.frame().await["type"], "result");
+    let received = back_end.received().await["calls"].take();
+    let callers: Vec<_> = received.as_array().unwrap().iter().map(|call| &call["sub"]).collect();
+    let turn = callers.iter().position(|sub| **sub == "una");
+    assert!(turn <= Some(2), "{callers:?}");
+}
+
+#[tokio::test]
 async fn an_answer_can_change_the_memberships_of_the_connection() {
     let (_back_end, gateway) = start().await;
     let mut socket = gateway.v1("7").await;

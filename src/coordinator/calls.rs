@@ -1,36 +1,59 @@
-//! Calls to the back end, within bounds: a slow back end does not delay anything else.
+//! Calls to the back end, within bounds: a slow back end does not delay anything else, nor one
+//! user's many calls those of another.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::backend::{self, BackendMetrics, BackendOutcome, CallError, CallReply, CallRequest};
 use crate::channels::MailboxNames;
 use crate::event::{Control, Member};
 use crate::excerpt::excerpt;
+use crate::fair_queue::FairQueue;
 use crate::hub::{Answer, Call, CallFailure, Hub, RequestKind};
 use crate::protocol::Code;
 use crate::telemetry::{Counters, GaugeGuard, Metrics};
 
-/// Calls that may wait; more are refused. At 32 in parallel and 50 ms each, the last of them waits
-/// for a second and a half.
+/// Calls that may wait. One more refuses the newest of the user with most of them. At 32 in
+/// parallel and 50 ms each, the last of them waits for a second and a half.
 const WAITING: usize = 1024;
 
 /// Longest name of a call that is logged, characters.
 const EXCERPT: usize = 100;
 
-/// Calls that wait for the back end. The order of a plain connection's calls is kept by the hub,
-/// which sends the next call when the last is answered.
-#[derive(Clone)]
+/// Calls that wait for the back end, of each user in turn. The order of a plain connection's calls
+/// is kept by the hub, which sends the next call when the last is answered.
 pub(super) struct CallQueue {
-    backend: Option<Arc<backend::Calls>>,
+    poster: Option<CallPoster>,
+    refusals: CallRefusals,
+    parallel: usize,
+    waiting: FairQueue<Arc<str>, WaitingCall>,
+    in_flight: JoinSet<()>,
+}
+
+/// Posts calls and answers them. Clones share everything.
+#[derive(Clone)]
+struct CallPoster {
+    backend: Arc<backend::Calls>,
     /// Gives connections their channel names for Django, if its channel layer is received.
     mailboxes: Option<MailboxNames>,
+    refusals: CallRefusals,
+}
+
+/// Answers the calls that fail. Clones share everything.
+#[derive(Clone)]
+struct CallRefusals {
     hub: Hub,
     metrics: Arc<CallMetrics>,
-    turns: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
+}
+
+/// A call that is counted as waiting.
+struct WaitingCall {
+    call: Call,
+    _counted: GaugeGuard,
 }
 
 /// The handles of a queue.
@@ -50,43 +73,69 @@ impl CallQueue {
             backend: BackendMetrics::new(metrics),
             failed: CallFailure::counters(metrics),
         };
-        let metrics = Arc::new(metrics);
+        let refusals = CallRefusals { hub, metrics: Arc::new(metrics) };
         let parallel = backend.as_ref().map_or(1, |backend| backend.parallel());
-        let turns = Arc::new(Semaphore::new(parallel));
-        Self { backend, mailboxes, hub, metrics, turns, waiting: Arc::new(Semaphore::new(WAITING)) }
+        let poster = backend.map(|backend| {
+            let refusals = refusals.clone();
+            CallPoster { backend, mailboxes, refusals }
+        });
+        let waiting = FairQueue::new(WAITING);
+        Self { poster, refusals, parallel, waiting, in_flight: JoinSet::new() }
     }
 
     /// Serves until the hub ends.
-    pub(super) async fn serve(&self, mut calls: mpsc::Receiver<Box<Call>>) {
-        while let Some(call) = calls.recv().await {
-            self.enqueue(*call).await;
+    pub(super) async fn serve(&mut self, mut calls: mpsc::Receiver<Box<Call>>) {
+        loop {
+            tokio::select! {
+                call = calls.recv() => match call {
+                    Some(call) => self.enqueue(*call).await,
+                    None => return,
+                },
+                Some(ended) = self.in_flight.join_next() => check(ended),
+            }
+            self.begin();
         }
     }
 
-    /// Enqueues a call or refuses it immediately: the coordinator never waits for the back end.
-    async fn enqueue(&self, call: Call) {
-        let Some(backend) = &self.backend else {
+    /// Enqueues a call. Refuses one immediately if that is too many: the coordinator never waits
+    /// for the back end.
+    async fn enqueue(&mut self, call: Call) {
+        if self.poster.is_none() {
             let message = "no back end is configured for calls";
             let none = CallError::new(Code::NoBackend, message, CallFailure::NoBackend, None);
-            return self.refuse(&call, none).await;
-        };
-        let Ok(place) = Arc::clone(&self.waiting).try_acquire_owned() else {
+            return self.refusals.refuse(&call, none).await;
+        }
+        let counted = GaugeGuard::new(&self.refusals.metrics.backend.calls_waiting);
+        let user = Arc::clone(&call.identity.sub);
+        if let Some(surplus) = self.waiting.push(user, WaitingCall { call, _counted: counted }) {
             let message = "too many calls are waiting";
             let busy = CallError::new(Code::Unavailable, message, CallFailure::Busy, None);
-            return self.refuse(&call, busy).await;
-        };
-        let (queue, backend) = (self.clone(), Arc::clone(backend));
-        let waiting = GaugeGuard::new(&self.metrics.backend.calls_waiting);
-        tokio::spawn(async move {
-            let turn = queue.turns.acquire().await;
-            drop(waiting);
-            drop(place);
-            queue.ask(&backend, &call).await;
-            drop(turn);
-        });
+            self.refusals.refuse(&surplus.call, busy).await;
+        }
     }
 
-    async fn ask(&self, backend: &backend::Calls, call: &Call) {
+    fn begin(&mut self) {
+        let Some(poster) = &self.poster else { return };
+        while self.in_flight.len() < self.parallel
+            && let Some(WaitingCall { call, .. }) = self.waiting.pop()
+        {
+            let poster = poster.clone();
+            self.in_flight.spawn(async move { poster.ask(&call).await });
+        }
+    }
+}
+
+/// A call that panicked ends the coordinator, and with it the process.
+fn check(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && let Ok(panic) = error.try_into_panic()
+    {
+        resume_unwind(panic);
+    }
+}
+
+impl CallPoster {
+    async fn ask(&self, call: &Call) {
         let channel = self.mailboxes.as_ref().map(|mailboxes| mailboxes.channel(call.to));
         let request = CallRequest {
             name: &call.name,
@@ -98,15 +147,16 @@ impl CallQueue {
             key: call.key.as_deref(),
         };
         let began = Instant::now();
-        let in_flight = GaugeGuard::new(&self.metrics.backend.calls_in_flight);
-        let outcome = backend.post(&request).await;
+        let metrics = &self.refusals.metrics.backend;
+        let in_flight = GaugeGuard::new(&metrics.calls_in_flight);
+        let outcome = self.backend.post(&request).await;
         drop(in_flight);
         let counted =
             outcome.as_ref().map_or_else(CallError::outcome, |_| BackendOutcome::Accepted);
-        self.metrics.backend.called(counted, began.elapsed());
+        metrics.called(counted, began.elapsed());
         match outcome {
             Ok(reply) => self.carry_out(call, reply).await,
-            Err(error) => self.refuse(call, error).await,
+            Err(error) => self.refusals.refuse(call, error).await,
         }
     }
 
@@ -114,24 +164,27 @@ impl CallQueue {
     async fn carry_out(&self, call: &Call, reply: CallReply) {
         let member = || Member::Connection(call.to);
         let CallReply { result, join, leave, close } = reply;
+        let hub = &self.refusals.hub;
         let changes_nothing = join.is_empty() && leave.is_empty() && close.is_none();
         for group in leave {
-            self.hub.control(Control::Leave(member(), group)).await;
+            hub.control(Control::Leave(member(), group)).await;
         }
         for group in join {
-            self.hub.control(Control::Join(member(), group)).await;
+            hub.control(Control::Join(member(), group)).await;
         }
         let frame = call.reply.result(result.as_deref());
         let answer = Answer { to: call.to, kind: RequestKind::Call, frame };
         match changes_nothing {
-            true => self.hub.answer(call.shard, answer).await,
-            false => self.hub.answer_in_order(call.shard, answer).await,
+            true => hub.answer(call.shard, answer).await,
+            false => hub.answer_in_order(call.shard, answer).await,
         }
         if let Some(code) = close {
-            self.hub.control(Control::Close(member(), code)).await;
+            hub.control(Control::Close(member(), code)).await;
         }
     }
+}
 
+impl CallRefusals {
     async fn refuse(&self, call: &Call, error: CallError) {
         self.metrics.failed.of(error.failure).increment(1);
         let name = excerpt(&call.name, EXCERPT);
