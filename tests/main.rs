@@ -38,7 +38,6 @@ mod receives_group_send;
 mod renews_tokens;
 mod sends_to_django;
 mod two_instances;
-mod watches_tasks;
 
 // Misbehaving clients are refused, and others do not notice.
 mod bad_events;
@@ -49,6 +48,10 @@ mod origin_and_cookie;
 mod refuses_bad_tokens;
 mod silent_clients;
 mod slow_readers;
+
+// Redis is far away, or everything comes back to it at once.
+mod distant_redis;
+mod waves;
 
 // Redis fails.
 mod survives_redis;

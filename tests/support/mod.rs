@@ -1,6 +1,7 @@
 //! What the tests share: gateways, clients, HTTP requests, Redis servers, waiting with a deadline.
 
 mod back_end;
+mod delay_proxy;
 mod delivery_oracle;
 mod django;
 mod endpoints;
@@ -21,6 +22,7 @@ mod virtual_clients;
 mod waiting;
 
 pub(crate) use back_end::BackEnd;
+pub(crate) use delay_proxy::delayed;
 pub(crate) use delivery_oracle::{DeliveryOracle, Numbers};
 pub(crate) use django::{Django, expected_of, expected_of_all, mailbox};
 pub(crate) use endpoints::Endpoints;
