@@ -4,10 +4,9 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::interest::Interest;
-use crate::celery::TaskWatcher;
 use crate::channels::GroupRegistrar;
 use crate::event::{Position, Recovery};
 use crate::group::GroupName;
@@ -22,14 +21,22 @@ pub(super) struct MembershipHandler {
     layer: Layer,
     /// Registers groups for Django's senders.
     registrar: Option<GroupRegistrar>,
-    /// Watches the tasks whose groups have members.
-    tasks: Option<TaskWatcher>,
     interest: Interest,
     shutdown: Shutdown,
+    /// When the newest batch was begun.
+    begun: Instant,
 }
 
 /// Requests taken in one batch, so that a wave of joins becomes few commands to the layer.
 const MAX_BATCH: usize = 256;
+
+/// Groups subscribed and recovered at once: a wave of joins is served in such portions, so that the
+/// first answers need not wait for the last, nor a stranger's join for a whole batch.
+const MAX_GROUPS: usize = 2048;
+
+/// Shortest time between two batches. A wave that arrives no faster than it is served would cost a
+/// script for each join; a join that comes alone does not wait.
+const BATCH_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Interval between two checks for groups whose linger is over.
 const TIDY_INTERVAL: Duration = Duration::from_secs(1);
@@ -39,12 +46,11 @@ impl MembershipHandler {
         hub: Hub,
         layer: Layer,
         registrar: Option<GroupRegistrar>,
-        tasks: Option<TaskWatcher>,
         linger: Duration,
         shutdown: Shutdown,
     ) -> Self {
-        let interest = Interest::new(linger);
-        Self { hub, layer, registrar, tasks, interest, shutdown }
+        let (interest, begun) = (Interest::new(linger), Instant::now());
+        Self { hub, layer, registrar, interest, shutdown, begun }
     }
 
     /// Serves until the hub ends.
@@ -58,11 +64,29 @@ impl MembershipHandler {
                     if count == 0 {
                         return;
                     }
+                    self.gather(&mut requests, &mut batch).await;
                     self.handle(batch.drain(..)).await;
                 }
                 _ = tidy.tick() => self.tidy().await,
             }
         }
+    }
+
+    /// Waits until the next batch may begin, and adds what has arrived in the meantime.
+    async fn gather(
+        &mut self,
+        requests: &mut mpsc::Receiver<MembershipRequest>,
+        batch: &mut Vec<MembershipRequest>,
+    ) {
+        if let Some(early) = BATCH_INTERVAL.checked_sub(self.begun.elapsed()) {
+            sleep(early).await;
+            while batch.len() < MAX_BATCH
+                && let Ok(request) = requests.try_recv()
+            {
+                batch.push(request);
+            }
+        }
+        self.begun = Instant::now();
     }
 
     /// Batches joins up to the next release, which must not overtake them.
@@ -90,14 +114,27 @@ impl MembershipHandler {
         }
     }
 
-    /// Serves a batch of joins, asking the layer once to subscribe and once to recover.
+    /// Serves a batch of joins in portions.
+    async fn join(&mut self, joins: Vec<Join>) {
+        let (mut portion, mut groups) = (Vec::new(), 0);
+        for join in joins {
+            if groups > 0 && groups + join.groups.len() > MAX_GROUPS {
+                self.join_portion(std::mem::take(&mut portion)).await;
+                groups = 0;
+            }
+            groups += join.groups.len();
+            portion.push(join);
+        }
+        if !portion.is_empty() {
+            self.join_portion(portion).await;
+        }
+    }
+
+    /// Serves joins, asking the layer once to subscribe and once to recover.
     ///
     /// First it subscribes, then it asks for the position, then it answers. So every publication
     /// after the answer arrives, and the shard holds back those that arrive before it.
-    async fn join(&mut self, joins: Vec<Join>) {
-        if joins.is_empty() {
-            return;
-        }
+    async fn join_portion(&mut self, joins: Vec<Join>) {
         let mut unsubscribed = HashSet::new();
         for join in &joins {
             for (group, _) in &join.groups {
@@ -108,29 +145,42 @@ impl MembershipHandler {
             }
         }
         let asked: Vec<_> = joins.iter().flat_map(|join| &join.groups).cloned().collect();
-        let answers = match self.subscribe_and_recover(&asked, &unsubscribed).await {
-            Ok(answers) => answers,
-            Err(error) => vec![Err(error); asked.len()],
-        };
+        let answers = self.subscribe_and_recover(&asked, &unsubscribed).await;
         self.settle(&asked, &answers, unsubscribed).await;
         self.answer(joins, answers).await;
     }
 
-    /// Subscribes, then registers, so that a sender that finds a group finds a listener; then reads
-    /// the positions.
+    /// The answer for each group that is asked about. Without its subscription only a group that
+    /// needed one is refused.
     async fn subscribe_and_recover(
         &self,
         asked: &[(GroupName, Option<Position>)],
         unsubscribed: &HashSet<GroupName>,
-    ) -> Result<Vec<Result<Recovery, LayerError>>, LayerError> {
-        if !unsubscribed.is_empty() {
-            let groups: Vec<_> = unsubscribed.iter().cloned().collect();
-            self.layer.subscribe(&groups).await?;
-            if let Some(registrar) = &self.registrar {
-                registrar.register(&groups).await?;
+    ) -> Vec<Result<Recovery, LayerError>> {
+        let subscribed = self.subscribe(unsubscribed).await;
+        let answers = self.layer.recover(asked).await;
+        let mut answers = answers.unwrap_or_else(|error| vec![Err(error); asked.len()]);
+        if let Err(error) = subscribed {
+            for ((group, _), answer) in asked.iter().zip(&mut answers) {
+                if unsubscribed.contains(group) {
+                    *answer = Err(error.clone());
+                }
             }
         }
-        self.layer.recover(asked).await
+        answers
+    }
+
+    /// Subscribes, then registers, so that a sender that finds a group finds a listener.
+    async fn subscribe(&self, groups: &HashSet<GroupName>) -> Result<(), LayerError> {
+        if groups.is_empty() {
+            return Ok(());
+        }
+        let groups: Vec<_> = groups.iter().cloned().collect();
+        self.layer.subscribe(&groups).await?;
+        match &self.registrar {
+            Some(registrar) => registrar.register(&groups).await,
+            None => Ok(()),
+        }
     }
 
     /// Unsubscribes the groups whose joins are all refused. An instance that stays subscribed
@@ -176,22 +226,9 @@ impl MembershipHandler {
         for join in joins {
             let Join { to, shard, ticket, cause, groups, refused } = join;
             let names = groups.into_iter().map(|(name, _)| name);
-            let groups: Vec<_> = names.zip(answers.by_ref()).collect();
-            let tasks = self.tasks_among(&groups);
+            let groups = names.zip(answers.by_ref()).collect();
             self.hub.joined(shard, Joined { to, ticket, cause, groups, refused }).await;
-            if let Some(watcher) = &self.tasks {
-                for task in tasks {
-                    watcher.joined(task, shard, to).await;
-                }
-            }
         }
-    }
-
-    /// The groups of tasks that were joined.
-    fn tasks_among(&self, groups: &[(GroupName, Result<Recovery, Refusal>)]) -> Vec<GroupName> {
-        let Some(watcher) = &self.tasks else { return Vec::new() };
-        let joined = groups.iter().filter(|(_, answer)| answer.is_ok());
-        joined.map(|(group, _)| group).filter(|group| watcher.is_task(group)).cloned().collect()
     }
 
     /// A shard has no members of these groups any more. After the last shard the linger begins.
@@ -207,9 +244,6 @@ impl MembershipHandler {
     /// Unsubscribes groups whose linger is over.
     async fn unsubscribe_expired(&mut self) {
         let expired = self.interest.take_expired(Instant::now());
-        if let Some(watcher) = &self.tasks {
-            watcher.idle(&expired).await;
-        }
         if self.unsubscribe(&expired).await
             && let Some(registrar) = &self.registrar
         {

@@ -12,6 +12,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::connect::Commands;
+use super::history_store::HistoryStore;
 use super::names::Names;
 use super::redis_health::RedisHealth;
 use super::script::{Script, ScriptError, layer_error};
@@ -44,6 +45,7 @@ pub(super) struct InstanceHeartbeat {
     pub(super) client: Client,
     pub(super) reconnects: broadcast::Receiver<Server>,
     pub(super) errors: broadcast::Receiver<(Error, Option<Server>)>,
+    pub(super) histories: Arc<HistoryStore>,
     pub(super) names: Arc<Names>,
     pub(super) subscriber: mpsc::Sender<SubscriptionChange>,
     pub(super) redis_health: Arc<RedisHealth>,
@@ -100,7 +102,7 @@ impl InstanceHeartbeat {
             }
             since_last = Duration::ZERO;
             number += 1;
-            let answered = self.send(&script, number).await;
+            let answered = self.send_first(&script, number).await;
             self.redis_health.set_answering(answered.is_ok());
             if let Err(error) = answered.map_err(LayerError::from) {
                 tracing::debug!(%error, "heartbeat not answered");
@@ -118,6 +120,16 @@ impl InstanceHeartbeat {
                 return;
             }
         }
+    }
+
+    /// Sends a heartbeat, and before the first on a connection the scripts: commands are refused
+    /// until it is answered.
+    async fn send_first(&self, script: &Script, number: u64) -> Result<(), ScriptError> {
+        if self.redis_health.is_answering() {
+            return self.send(script, number).await;
+        }
+        let ((), answered) = tokio::join!(self.histories.load_scripts(), self.send(script, number));
+        answered
     }
 
     fn note(&self, error: &LayerError) {

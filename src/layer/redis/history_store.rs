@@ -1,7 +1,6 @@
 //! Groups with history: one script numbers, keeps and publishes, so no two publications have one
 //! position, and none is published that is not kept.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use super::names::Names;
 use super::redis_health::RedisHealth;
 use super::script::{NUMBERING, Script, millis, number};
 use super::script_batch::ScriptBatch;
-use crate::event::{Position, Publication, Recovery};
+use crate::event::{Position, Publication};
 use crate::group::GroupName;
 use crate::layer::LayerError;
 use crate::layer::envelope::{self, Decoded, Message, Origin};
@@ -22,14 +21,14 @@ use crate::telemetry::LogLimit;
 
 /// The histories of one cluster.
 pub(super) struct HistoryStore {
-    history: History,
-    names: Arc<Names>,
-    commands: Commands,
-    redis_health: Arc<RedisHealth>,
+    pub(super) history: History,
+    pub(super) names: Arc<Names>,
+    pub(super) commands: Commands,
+    pub(super) redis_health: Arc<RedisHealth>,
     commit: Script,
     publish_many: Script,
-    recover: Script,
-    unreadable_log: LogLimit,
+    pub(super) recover: Script,
+    pub(super) unreadable_log: LogLimit,
 }
 
 impl HistoryStore {
@@ -53,6 +52,13 @@ impl HistoryStore {
             recover,
             unreadable_log,
         }
+    }
+
+    /// Has Redis load the scripts, so that a wave of calls on a new connection does not find them
+    /// unknown. Without the right to, the first call of each sends its text.
+    pub(super) async fn load_scripts(&self) {
+        let scripts = [&self.commit, &self.publish_many, &self.recover];
+        join_all(scripts.map(|script| script.load(&self.commands))).await;
     }
 
     pub(super) fn history(&self) -> &History {
@@ -122,81 +128,20 @@ impl HistoryStore {
         }
     }
 
-    /// The position of each group, and what was missed, or why that cannot be known: a failure
-    /// affects only its group. Equal requests are sent once.
-    pub(super) async fn recover(
-        &self,
-        asked: &[(GroupName, Option<Position>)],
-    ) -> Vec<Result<Recovery, LayerError>> {
-        let mut places = HashMap::new();
-        let mut distinct = Vec::new();
-        for question in asked {
-            places.entry(question).or_insert_with(|| {
-                distinct.push(question);
-                distinct.len() - 1
-            });
-        }
-        let answers = distinct.iter().map(|(group, since)| self.recover_one(group, since.as_ref()));
-        let answers = join_all(answers).await;
-        asked.iter().map(|question| answers[places[question]].clone()).collect()
-    }
-
-    async fn recover_one(
-        &self,
-        group: &GroupName,
-        since: Option<&Position>,
-    ) -> Result<Recovery, LayerError> {
-        let Some(kept) = self.history.of(group) else {
-            return Ok(Recovery::without_history(since));
-        };
-        let (epoch, offset) = since.map_or(("", 0), |since| (&*since.epoch, since.offset));
-        let arguments = vec![
-            number(self.redis_health.generation()),
-            millis(kept.ttl),
-            millis(kept.ttl + history::NUMBERING),
-            Bytes::from(random_epoch()),
-            Bytes::from(self.names.overflow_field(group)),
-            Bytes::from(epoch.to_owned()),
-            number(offset),
-        ];
-        let answer: Vec<Bytes> =
-            self.recover.run(&self.commands, self.keys(group), arguments).await?;
-        let [epoch, offset, recovered, entries @ ..] = answer.as_slice() else {
-            return Err(if answer.is_empty() { self.generation_changed() } else { unexpected() });
-        };
-        let position =
-            text(epoch).zip(text(offset)).and_then(|(epoch, offset)| position(epoch, offset));
-        let position = position.ok_or_else(unexpected)?;
-        let recovered = match recovered.as_ref() {
-            b"" => None,
-            found => Some(found == b"1"),
-        };
-        let first = position.offset.saturating_sub(entries.len() as u64 / 2) + 1;
-        let replay = entries.chunks_exact(2).zip(first..).map(|(entry, offset)| {
-            let position = Position { epoch: Arc::clone(&position.epoch), offset };
-            read(group, entry, position)
-        });
-        if let Some(replay) = replay.collect() {
-            return Ok(Recovery { position: Some(position), recovered, replay });
-        }
-        // An unreadable entry is lost: the join succeeds, with an incomplete history.
-        self.redis_health.count_unreadable();
-        if self.unreadable_log.allows() {
-            tracing::warn!(%group, "malformed entry in a history; nothing is replayed");
-        }
-        Ok(Recovery { position: Some(position), recovered: Some(false), replay: Vec::new() })
-    }
-
     /// Redis or its data was replaced. Nothing is committed until the next heartbeat has the new
     /// generation.
-    fn generation_changed(&self) -> LayerError {
+    pub(super) fn generation_changed(&self) -> LayerError {
         self.redis_health.set_answering(false);
         LayerError::Unreachable("redis has another generation".to_owned())
     }
 }
 
 /// One entry of a log: how long ago it was accepted, by Redis' clock, and its envelope.
-fn read(group: &GroupName, entry: &[Bytes], position: Position) -> Option<Arc<Publication>> {
+pub(super) fn read(
+    group: &GroupName,
+    entry: &[Bytes],
+    position: Position,
+) -> Option<Arc<Publication>> {
     let [age, envelope] = entry else { return None };
     let age = Duration::from_millis(text(age)?.parse().ok()?);
     let now = Instant::now();
@@ -210,14 +155,14 @@ fn read(group: &GroupName, entry: &[Bytes], position: Position) -> Option<Arc<Pu
     }
 }
 
-fn position(epoch: &str, offset: &str) -> Option<Position> {
+pub(super) fn position(epoch: &str, offset: &str) -> Option<Position> {
     Some(Position { epoch: epoch.into(), offset: offset.parse().ok()? })
 }
 
-fn text(bytes: &Bytes) -> Option<&str> {
+pub(super) fn text(bytes: &Bytes) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
 
-fn unexpected() -> LayerError {
+pub(super) fn unexpected() -> LayerError {
     LayerError::Unreachable("redis sent a reply of an unknown form".to_owned())
 }

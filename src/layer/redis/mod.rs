@@ -12,9 +12,9 @@ mod handle;
 mod heartbeat;
 mod history_store;
 mod key_changes;
-mod key_watch;
 mod message_decoder;
 mod names;
+mod recovery;
 mod redis_health;
 mod reply;
 mod script;
@@ -32,11 +32,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use fred::interfaces::{EventInterface, PubsubInterface};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot, watch};
 
 pub use handle::RedisHandle;
 pub use key_changes::{ChangedKeys, KeyChanges};
-pub use key_watch::{KeyWatch, MAX_VALUE, WATCH_CHUNK, WatchEvent, WatchedKeys};
 pub use names::{Names, overflow_field};
 pub use reply::{FromReply, Reply};
 pub use script::{NUMBERING, Script, ScriptError};
@@ -75,7 +74,9 @@ struct Shared {
     instance: InstanceId,
     names: Arc<Names>,
     commands: Commands,
-    histories: HistoryStore,
+    histories: Arc<HistoryStore>,
+    /// Places of publications in the queue of commands. Joins, heartbeats and changes need none.
+    publications: Semaphore,
     subscriber: mpsc::Sender<SubscriptionChange>,
     redis_health: Arc<RedisHealth>,
     settings: RedisSettings,
@@ -104,6 +105,12 @@ impl Redis {
         let client = connect::client(settings, FEW_EVENTS)?;
         let commands = connect::commands(&client, settings);
         let (subscriber, changes) = mpsc::channel(CHANGES);
+        let histories = Arc::new(HistoryStore::new(
+            history,
+            Arc::clone(&names),
+            commands.clone(),
+            Arc::clone(&redis_health),
+        ));
         let heartbeat = InstanceHeartbeat {
             instance,
             max_absence: settings.max_absence,
@@ -111,6 +118,7 @@ impl Redis {
             reconnects: client.reconnect_rx(),
             errors: client.error_rx(),
             client: client.clone(),
+            histories: Arc::clone(&histories),
             names: Arc::clone(&names),
             subscriber: subscriber.clone(),
             redis_health: Arc::clone(&redis_health),
@@ -118,17 +126,12 @@ impl Redis {
         let (mut tasks, inbox) = receive(settings, instance, &names, &redis_health, changes)?;
         tasks.push(AbortOnDrop(tokio::spawn(heartbeat.run())));
         tasks.push(AbortOnDrop(tokio::spawn(connect::keep_connected(client, "commands"))));
-        let histories = HistoryStore::new(
-            history,
-            Arc::clone(&names),
-            commands.clone(),
-            Arc::clone(&redis_health),
-        );
         let shared = Shared {
             instance,
             names,
             commands,
             histories,
+            publications: Semaphore::new((settings.commands * 3).div_ceil(4)),
             subscriber,
             redis_health,
             settings: settings.clone(),
@@ -142,6 +145,7 @@ impl Redis {
         publication: Publication,
     ) -> Result<Option<Position>, LayerError> {
         let shared = &*self.0;
+        let _place = self.place()?;
         let bytes = envelope::publication(shared.instance, &publication, Instant::now());
         if let Target::Group(group) = &publication.target
             && let Some(kept) = shared.histories.of(group)
@@ -170,6 +174,7 @@ impl Redis {
         let mut rest = publications.as_slice();
         while !rest.is_empty() {
             self.check_answering()?;
+            let _place = self.place()?;
             let history = shared.histories.history();
             let mut batch = ScriptBatch::new(&shared.names, history, shared.instance);
             rest = batch.fill(rest, Instant::now());
@@ -188,6 +193,12 @@ impl Redis {
         // The number of receivers is not used: an instance may subscribe without any member.
         let receivers = self.0.commands.publish::<i64, _, _>(channel, Bytes::from(bytes)).await;
         receivers.map(drop).map_err(|error| layer_error(&error))
+    }
+
+    /// A place for one command of a publisher.
+    fn place(&self) -> Result<SemaphorePermit<'_>, LayerError> {
+        let full = |_| LayerError::Unreachable("too many publications wait for redis".to_owned());
+        self.0.publications.try_acquire().map_err(full)
     }
 
     fn check_answering(&self) -> Result<(), LayerError> {

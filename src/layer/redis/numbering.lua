@@ -18,8 +18,9 @@ end
 --   overflow_field                   the field of the generation that counts how often the group's
 --                                    share was found full; empty = no share can be
 --   random                           the random part of an epoch that begins now
--- Returns epoch, offset and that count, all texts. An epoch ends with its generation, and when the
--- count changes: publications that were never received must not look as if there were none.
+-- Returns epoch, offset and that count, all texts, and whether they are stored. An epoch ends with
+-- its generation, and when the count changes: publications that were never received must not look
+-- as if there were none.
 local function read_position(generation, history)
   local overflows = '0'
   if history.overflow_field ~= '' then
@@ -27,11 +28,12 @@ local function read_position(generation, history)
   end
   local stored = redis.call('HMGET', history.numbering, 'epoch', 'offset', 'doubt')
   local epoch, offset, counted = stored[1], stored[2], stored[3] or '0'
-  if not epoch or string.match(epoch, '^%d+') ~= generation or counted ~= overflows then
+  local is_stored = epoch and string.match(epoch, '^%d+') == generation and counted == overflows
+  if not is_stored then
     epoch, offset = generation .. '.' .. history.random, '0'
     redis.call('DEL', history.log)
   end
-  return epoch, offset, overflows
+  return epoch, offset, overflows, is_stored
 end
 
 -- Numbers, keeps and publishes one publication. 'history' has besides

@@ -1,5 +1,6 @@
 //! Scripts, called by their digest, and sent as text only if Redis does not know them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -7,11 +8,14 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use fred::error::{Error, ErrorKind};
 use fred::interfaces::LuaInterface;
-use fred::types::Value;
+use fred::types::{Key, Value};
 
 use super::connect::Commands;
 use super::reply::{FromReply, Reply};
 use crate::layer::LayerError;
+
+/// Calls by digest before a caller sends the text although another is sending it.
+const MAX_CALLS: usize = 3;
 
 /// The text of a script.
 #[derive(Debug)]
@@ -19,7 +23,12 @@ pub struct Script {
     text: String,
     /// The SHA-1 of the text in hexadecimal, by which EVALSHA finds it.
     digest: String,
+    /// Whether a caller is sending the text.
+    is_sent: AtomicBool,
 }
+
+/// The turn to send the text of a script, until it is answered or given up.
+struct SendingTurn<'a>(&'a AtomicBool);
 
 /// The functions of scripts that number publications as the layer does; precedes their own text.
 pub const NUMBERING: &str = include_str!("numbering.lua");
@@ -40,10 +49,14 @@ impl Script {
     pub fn new(parts: &[&str]) -> Self {
         let text = parts.concat();
         let sha1 = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
-        Self { digest: HEXLOWER.encode(sha1.as_ref()), text }
+        Self { digest: HEXLOWER.encode(sha1.as_ref()), text, is_sent: AtomicBool::new(false) }
     }
 
-    /// Runs the script. An unknown script has not run, so the second attempt repeats nothing.
+    /// Runs the script. An unknown script has not run, so the next attempt repeats nothing.
+    ///
+    /// Of the callers that find it unknown only one sends the text: on one connection, what the
+    /// others send next comes behind it. Otherwise thousands of waiting calls would each send it
+    /// after a `SCRIPT FLUSH`.
     ///
     /// # Errors
     /// After [`ScriptError::Away`] it may have run.
@@ -53,15 +66,39 @@ impl Script {
         keys: Vec<String>,
         arguments: Vec<Bytes>,
     ) -> Result<R, ScriptError> {
+        let keys: Vec<_> = keys.into_iter().map(Key::from).collect();
         let arguments: Vec<_> = arguments.into_iter().map(Value::Bytes).collect();
-        let digest = self.digest.as_str();
-        let answer = match commands.evalsha(digest, keys.clone(), arguments.clone()).await {
-            Err(error) if error.details().starts_with("NOSCRIPT") => {
-                commands.eval(self.text.as_str(), keys, arguments).await
+        for _ in 0..MAX_CALLS {
+            let digest = self.digest.as_str();
+            let answer = commands.evalsha(digest, keys.clone(), arguments.clone()).await;
+            match answer {
+                Err(error) if error.details().starts_with("NOSCRIPT") => {}
+                answer => return read(answer),
             }
-            answer => answer,
-        };
-        read(answer)
+            if let Some(_turn) = self.take_turn() {
+                return read(commands.eval(self.text.as_str(), keys, arguments).await);
+            }
+        }
+        read(commands.eval(self.text.as_str(), keys, arguments).await)
+    }
+
+    /// Has Redis load the script, if it can be reached and allows it.
+    pub(super) async fn load(&self, commands: &Commands) {
+        let loaded: Result<Value, _> = commands.script_load(self.text.as_str()).await;
+        if let Err(error) = loaded {
+            tracing::debug!(%error, "script not loaded; its first call sends it");
+        }
+    }
+
+    fn take_turn(&self) -> Option<SendingTurn<'_>> {
+        let is_taken = self.is_sent.swap(true, Ordering::Relaxed);
+        (!is_taken).then(|| SendingTurn(&self.is_sent))
+    }
+}
+
+impl Drop for SendingTurn<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 }
 

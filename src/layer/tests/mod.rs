@@ -4,6 +4,7 @@ mod outage;
 #[path = "../../../tests/support/redis.rs"]
 pub(crate) mod server;
 mod suite;
+mod waves;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,0 @@
-//! States as Celery writes them, and the watcher over a real Redis.
-
-mod states;
-mod watching;
