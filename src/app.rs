@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::api::{self, Api, Probes};
 use crate::backend::{BackEnd, BackendError, Hook};
+use crate::celery::{CeleryMetrics, TaskWatcher};
 use crate::channels::{AgreementError, ChannelsMetrics, DjangoLayer, MailboxNames};
 use crate::config::Config;
 use crate::coordinator::{self, Collaborators, Coordinator};
@@ -300,10 +301,12 @@ impl Core {
         let shard_config = shard_config(config, Arc::clone(&verifier), Arc::clone(&metrics));
         let (hub, requests) = Hub::start(instance, config.hub.clone(), shard_config)?;
         let back_end = BackEnd::new(&config.backend, &verifier, &layer, &metrics)?;
+        let watcher = start_task_states(config, &hub, &metrics, tasks)?;
         let hook = back_end.hook.clone();
         let collaborators = Collaborators {
             layer: layer.clone(),
             registrar: django.as_ref().map(|django| django.registrar.clone()),
+            tasks: watcher,
             mailboxes: django.as_ref().and_then(|django| django.mailboxes.clone()),
             publisher: Arc::clone(&publisher),
             backend: back_end,
@@ -388,6 +391,22 @@ fn start_sources(
     let django = DjangoLayer::start(channels, redis, max_bytes, &of_channels, supervisor);
     let sources = Sources::start(settings, connection, &django, max_bytes, &of_sources, supervisor);
     Ok(Some((django, sources)))
+}
+
+/// The watcher of Celery's tasks, if a result back end is configured, and its two tasks.
+fn start_task_states(
+    config: &Config,
+    hub: &Hub,
+    metrics: &Metrics,
+    tasks: &mut Tasks,
+) -> Result<Option<TaskWatcher>, LayerError> {
+    let metrics = CeleryMetrics::new(metrics);
+    let Some((watcher, updates, watching)) = TaskWatcher::start(&config.celery, metrics)? else {
+        return Ok(None);
+    };
+    tasks.spawn("task watcher", watching);
+    tasks.spawn("task states", coordinator::deliver_task_states(hub.clone(), updates));
+    Ok(Some(watcher))
 }
 
 /// Waits until another instance turns out to have a different configuration, if ever.

@@ -21,6 +21,7 @@ mod app;
 pub mod backend;
 mod bounded_map;
 mod byte_budget;
+mod celery;
 pub mod channels;
 pub mod clock;
 pub mod config;

@@ -38,6 +38,7 @@ mod receives_group_send;
 mod renews_tokens;
 mod sends_to_django;
 mod two_instances;
+mod watches_tasks;
 
 // Misbehaving clients are refused, and others do not notice.
 mod bad_events;

@@ -4,7 +4,8 @@
 use super::range::{at_least_one, period, seconds, within};
 use super::raw::{self, Raw};
 use super::units::Size;
-use super::{Config, ConfigError, ReferenceContext, backend, credentials, redis, routes};
+use super::{Config, ConfigError, ReferenceContext};
+use super::{backend, celery, credentials, redis, routes};
 use crate::group::GroupPattern;
 use crate::socket;
 use crate::{api, coordinator, hub, publish, server, telemetry};
@@ -28,6 +29,7 @@ pub(super) fn check(raw: &Raw, context: &ReferenceContext) -> Result<Config, Con
         publish: publish(raw)?,
         layer: redis::layer(raw, &sources)?,
         sources,
+        celery: celery::celery(raw)?,
         backend,
         coordinator: coordinator::Settings { linger: period("hub.linger", raw.hub.linger)? },
         identity: credentials::identity(raw, claims, context)?,

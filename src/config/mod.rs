@@ -4,6 +4,7 @@
 //! with an invalid value.
 
 mod backend;
+mod celery;
 mod check;
 mod context;
 mod credentials;
@@ -29,6 +30,7 @@ pub use error::ConfigError;
 pub use crate::server::Allow;
 pub use crate::socket::Overflow;
 
+use crate::celery::CelerySettings;
 use crate::protocol::Shape;
 use crate::sources::SourceSettings;
 use crate::{api, coordinator, hub, identity, layer, publish, server, socket, telemetry};
@@ -50,6 +52,8 @@ pub struct Config {
     pub layer: layer::Settings,
     /// Django's channel layer and the ingress stream.
     pub sources: SourceSettings,
+    /// Celery's result back end, whose states of tasks browsers watch.
+    pub celery: CelerySettings,
     /// The site: connect hook and calls.
     pub backend: crate::backend::Settings,
     /// How long subscriptions outlive the last member.

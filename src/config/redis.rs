@@ -103,7 +103,7 @@ fn patterns(key: &str, written: &[String]) -> Result<Vec<GroupPattern>, ConfigEr
 }
 
 /// A name that becomes a part of keys and channels in Redis.
-fn check_name(key: &str, name: &str, most: usize) -> Result<(), ConfigError> {
+pub(super) fn check_name(key: &str, name: &str, most: usize) -> Result<(), ConfigError> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     if (1..=most).contains(&name.len()) && name.chars().all(legal) {
         return Ok(());

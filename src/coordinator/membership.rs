@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::interest::Interest;
+use crate::celery::TaskWatcher;
 use crate::channels::GroupRegistrar;
 use crate::event::{Position, Recovery};
 use crate::group::GroupName;
@@ -21,6 +22,8 @@ pub(super) struct MembershipHandler {
     layer: Layer,
     /// Registers groups for Django's senders.
     registrar: Option<GroupRegistrar>,
+    /// Watches the tasks whose groups have members.
+    tasks: Option<TaskWatcher>,
     interest: Interest,
     shutdown: Shutdown,
     /// When the newest batch was begun.
@@ -46,11 +49,12 @@ impl MembershipHandler {
         hub: Hub,
         layer: Layer,
         registrar: Option<GroupRegistrar>,
+        tasks: Option<TaskWatcher>,
         linger: Duration,
         shutdown: Shutdown,
     ) -> Self {
         let (interest, begun) = (Interest::new(linger), Instant::now());
-        Self { hub, layer, registrar, interest, shutdown, begun }
+        Self { hub, layer, registrar, tasks, interest, shutdown, begun }
     }
 
     /// Serves until the hub ends.
@@ -226,9 +230,22 @@ impl MembershipHandler {
         for join in joins {
             let Join { to, shard, ticket, cause, groups, refused } = join;
             let names = groups.into_iter().map(|(name, _)| name);
-            let groups = names.zip(answers.by_ref()).collect();
+            let groups: Vec<_> = names.zip(answers.by_ref()).collect();
+            let tasks = self.tasks_among(&groups);
             self.hub.joined(shard, Joined { to, ticket, cause, groups, refused }).await;
+            if let Some(watcher) = &self.tasks {
+                for task in tasks {
+                    watcher.joined(task, shard, to).await;
+                }
+            }
         }
+    }
+
+    /// The groups of tasks that were joined.
+    fn tasks_among(&self, groups: &[(GroupName, Result<Recovery, Refusal>)]) -> Vec<GroupName> {
+        let Some(watcher) = &self.tasks else { return Vec::new() };
+        let joined = groups.iter().filter(|(_, answer)| answer.is_ok());
+        joined.map(|(group, _)| group).filter(|group| watcher.is_task(group)).cloned().collect()
     }
 
     /// A shard has no members of these groups any more. After the last shard the linger begins.
@@ -244,6 +261,9 @@ impl MembershipHandler {
     /// Unsubscribes groups whose linger is over.
     async fn unsubscribe_expired(&mut self) {
         let expired = self.interest.take_expired(Instant::now());
+        if let Some(watcher) = &self.tasks {
+            watcher.idle(&expired).await;
+        }
         if self.unsubscribe(&expired).await
             && let Some(registrar) = &self.registrar
         {

@@ -9,11 +9,13 @@ mod membership;
 mod send_batch;
 mod sends;
 mod serve;
+mod task_states;
 
 use std::time::Duration;
 
 pub(crate) use dispatch::dispatch;
 pub(crate) use serve::{Collaborators, Coordinator};
+pub(crate) use task_states::deliver_task_states;
 
 /// Settings of the coordinator.
 #[derive(Debug, Clone)]

@@ -8,6 +8,7 @@ use super::confirm::Confirmations;
 use super::membership::MembershipHandler;
 use super::sends::SendQueue;
 use crate::backend::BackEnd;
+use crate::celery::TaskWatcher;
 use crate::channels::{GroupRegistrar, MailboxNames};
 use crate::hub::{Hub, Requests};
 use crate::layer::Layer;
@@ -29,6 +30,8 @@ pub(crate) struct Collaborators {
     pub layer: Layer,
     /// For joins, if Django's senders are to find the groups.
     pub registrar: Option<GroupRegistrar>,
+    /// For joins of the groups of tasks, if their states are watched.
+    pub tasks: Option<TaskWatcher>,
     /// Gives connections their channel names for Django.
     pub mailboxes: Option<MailboxNames>,
     /// For sends.
@@ -46,11 +49,13 @@ impl Coordinator {
         metrics: &Metrics,
         shutdown: Shutdown,
     ) -> Self {
-        let Collaborators { layer, registrar, mailboxes, publisher, backend } = collaborators;
+        let Collaborators { layer, registrar, tasks, mailboxes, publisher, backend } =
+            collaborators;
         let sends = SendQueue::new(hub.clone(), publisher);
         let calls = CallQueue::new(backend.calls, mailboxes.clone(), hub.clone(), metrics);
         let confirmations = Confirmations::new(backend.hook, mailboxes, hub.clone());
-        let membership = MembershipHandler::new(hub, layer, registrar, settings.linger, shutdown);
+        let membership =
+            MembershipHandler::new(hub, layer, registrar, tasks, settings.linger, shutdown);
         Self { membership, sends, calls, confirmations }
     }
 

@@ -17,6 +17,8 @@ use crate::group::GroupName;
 /// it.
 pub(super) enum OrderedCommand {
     Deliver(Arc<Publication>),
+    /// To this member of the publication's group alone.
+    DeliverToMember(ConnectionId, Arc<Publication>),
     /// The change concerns the connections admitted before it was posted.
     Control(Control, PostedAt),
     /// The answer to a call, after the membership changes that came with it.

@@ -158,6 +158,17 @@ impl Hub {
         self.wake();
     }
 
+    /// Delivers a publication of a group to one member, which is on this shard.
+    pub(crate) async fn deliver_to_member(
+        &self,
+        shard: usize,
+        member: ConnectionId,
+        publication: Arc<Publication>,
+    ) {
+        let command = OrderedCommand::DeliverToMember(member, publication);
+        self.0.shards[shard].inbox.send(command).await;
+    }
+
     /// Step five of the walk: posts a publication to the inboxes of the shards that may have
     /// receivers, without waking them. [`Hub::wake`] must follow a batch, so that no
     /// shard writes the first before the last has arrived.

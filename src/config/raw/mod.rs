@@ -3,6 +3,7 @@
 //! Only the form of each value is checked here; [`super::check`] checks values against each other.
 
 mod backend;
+mod celery;
 mod keyword;
 mod layer;
 mod routes;
@@ -12,6 +13,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use backend::{BackendSection, SigningKeyTable};
+pub(crate) use celery::CelerySection;
 pub(crate) use keyword::Keyword;
 pub(crate) use layer::{ChannelsSection, LayerKind, LayerSection};
 pub(crate) use routes::{RouteList, RouteTable};
@@ -35,6 +37,7 @@ pub(crate) struct Raw {
     pub(crate) hub: HubSection,
     pub(crate) layer: LayerSection,
     pub(crate) channels: ChannelsSection,
+    pub(crate) celery: CelerySection,
     pub(crate) route: RouteList,
     pub(crate) log: LogSection,
 }

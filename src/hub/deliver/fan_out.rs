@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Delivery;
-use crate::event::{Publication, Target};
+use crate::event::{ConnectionId, Publication, Target};
 use crate::hub::metrics::DropReason;
 use crate::hub::report::Dropped;
 use crate::hub::store::{Buffered, ConnectionKey, ConnectionPhase, GroupKey};
@@ -138,6 +138,24 @@ impl Delivery<'_> {
                 self.link(*key, item);
             }
         }
+    }
+
+    /// Links a publication of a group to one member. It has no position: a history has it for all.
+    pub(in crate::hub) fn deliver_to_member(
+        &mut self,
+        member: ConnectionId,
+        publication: Arc<Publication>,
+    ) {
+        let Target::Group(name) = &publication.target else { return };
+        let Some(key) = self.connections.find(member) else { return };
+        let Some(group) = self.groups.held(self.connections, key, name) else { return };
+        let capacity = self.groups.limits_of(Some(group)).capacity;
+        let bound = (capacity, self.context.config.connection.outbox_bytes);
+        if self.joins.offer(key, Some(group), &publication, bound, false) == Buffered::Held {
+            return;
+        }
+        self.groups.let_through(self.connections, key, group);
+        self.deliver_to(key, Some(group), publication, false);
     }
 
     /// Links one publication, replayed or held back, to one connection.

@@ -276,6 +276,9 @@ impl Shard {
     fn handle_ordered(&mut self, command: OrderedCommand) {
         match command {
             OrderedCommand::Deliver(publication) => self.delivery().fan_out(publication),
+            OrderedCommand::DeliverToMember(member, publication) => {
+                self.delivery().deliver_to_member(member, publication);
+            }
             OrderedCommand::Control(control, posted) => {
                 self.memberships().control(control, posted);
             }

@@ -12,6 +12,7 @@ mod handle;
 mod heartbeat;
 mod history_store;
 mod key_changes;
+mod key_watch;
 mod message_decoder;
 mod names;
 mod recovery;
@@ -36,6 +37,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot, watch};
 
 pub use handle::RedisHandle;
 pub use key_changes::{ChangedKeys, KeyChanges};
+pub use key_watch::{KeyWatch, MAX_VALUE, WATCH_CHUNK, WatchEvent, WatchedKeys};
 pub use names::{Names, overflow_field};
 pub use reply::{FromReply, Reply};
 pub use script::{NUMBERING, Script, ScriptError};

@@ -1,0 +1,56 @@
+//! Settings of the states of tasks.
+
+use crate::group::GroupName;
+use crate::layer::RedisSettings;
+
+/// Where Celery keeps the states of tasks, and what of them browsers may see.
+#[derive(Debug, Clone)]
+pub struct CelerySettings {
+    /// The Redis of Celery's `result_backend`; `None` = states are not watched.
+    pub results: Option<RedisSettings>,
+    /// `global_keyprefix` of Celery's `result_backend_transport_options`; precedes each key.
+    pub key_prefix: String,
+    /// Begins the name of a task's group; the task's id follows.
+    pub group_prefix: String,
+    /// Whether the return value of a task that succeeded is shown. Not by default: the code that
+    /// wrote it may not have expected readers.
+    pub show_results: bool,
+    /// Whether the type and the message of an exception are shown. The traceback never is.
+    pub show_errors: bool,
+    /// Largest event, bytes. What would exceed it is left out of the event.
+    pub max_event_bytes: usize,
+}
+
+impl Default for CelerySettings {
+    fn default() -> Self {
+        Self {
+            results: None,
+            key_prefix: String::new(),
+            group_prefix: "task.".to_owned(),
+            show_results: false,
+            show_errors: false,
+            max_event_bytes: 64 * 1024,
+        }
+    }
+}
+
+/// `task_keyprefix` of Celery's `KeyValueStoreBackend`.
+const META: &str = "celery-task-meta-";
+
+impl CelerySettings {
+    /// The id of the task whose group this is, if it is one.
+    pub(super) fn task_of<'a>(&self, group: &'a GroupName) -> Option<&'a str> {
+        let id = group.as_str().strip_prefix(&self.group_prefix)?;
+        (!id.is_empty()).then_some(id)
+    }
+
+    /// The key, and the channel, of a task's state.
+    pub(super) fn key_of(&self, task: &str) -> String {
+        format!("{}{META}{task}", self.key_prefix)
+    }
+
+    /// The id of the task whose key this is.
+    pub(super) fn task_of_key<'a>(&self, key: &'a str) -> Option<&'a str> {
+        key.strip_prefix(&self.key_prefix)?.strip_prefix(META)
+    }
+}

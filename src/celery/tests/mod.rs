@@ -1,0 +1,4 @@
+//! States as Celery writes them, and the watcher over a real Redis.
+
+mod states;
+mod watching;

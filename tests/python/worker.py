@@ -1,0 +1,87 @@
+"""A Celery worker and the site that starts its tasks.
+
+The one argument is JSON, see DEFAULTS. The first line on stdout is `{"ready": true}`. Then each
+line of stdin starts a task, `{"task": name, "kwargs": {…}}`, or lets a task that waits take its
+next step, `{"step": id}`; the answer to the first is `{"id": id}`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+from celery import Celery
+from celery.signals import worker_ready
+
+DEFAULTS = {
+    "broker": "",
+    "results": "",
+    "prefix": "",  # global_keyprefix of the result back end
+    "role": "site",  # or "worker"
+}
+OPTIONS = {**DEFAULTS, **json.loads(sys.argv[1])}
+
+app = Celery("worker", broker=OPTIONS["broker"], backend=OPTIONS["results"])
+app.conf.update(
+    task_track_started=True,
+    result_extended=True,
+    result_backend_transport_options={"global_keyprefix": OPTIONS["prefix"]},
+    broker_connection_retry_on_startup=True,
+    worker_hijack_root_logger=False,
+)
+
+
+def wait(task):
+    """Waits until the test lets this task take its next step."""
+    app.backend.client.blpop(f"step:{task.request.id}", timeout=60)
+
+
+@app.task(bind=True, name="pictures")
+def pictures(self, count):
+    for current in range(1, count + 1):
+        wait(self)
+        self.update_state(state="PROGRESS", meta={"current": current, "total": count})
+    wait(self)
+    return {"pictures": count}
+
+
+@app.task(bind=True, name="fails")
+def fails(self, retries=0):
+    wait(self)
+    error = ValueError("card 4111 was declined")
+    if self.request.retries < retries:
+        raise self.retry(exc=error, countdown=0)
+    raise error
+
+
+@worker_ready.connect
+def ready(**_):
+    app.backend.client.rpush("ready", 1)
+
+
+def work():
+    app.worker_main(
+        ["worker", "--pool=solo", "--loglevel=ERROR", "--without-gossip", "--without-mingle"]
+    )
+
+
+def serve():
+    options = json.dumps({**OPTIONS, "role": "worker"})
+    command = [sys.executable, "-B", os.path.abspath(__file__), options]
+    worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    app.backend.client.blpop("ready", timeout=60)
+    print(json.dumps({"ready": True}), flush=True)
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "step" in request:
+            app.backend.client.rpush(f"step:{request['step']}", 1)
+        else:
+            sent = app.send_task(request["task"], kwargs=request.get("kwargs", {}))
+            print(json.dumps({"id": sent.id}), flush=True)
+    worker.kill()
+
+
+if OPTIONS["role"] == "worker":
+    work()
+else:
+    serve()

@@ -1,0 +1,113 @@
+//! Browsers see the states of tasks that a real Celery worker carries out.
+
+use serde_json::{Value, json};
+
+use crate::support::{Gateway, Python, RedisServer, Socket};
+
+/// A worker, the Redis of its results, and two gateways that share another one.
+struct Site {
+    worker: Python,
+    gateways: [Gateway; 2],
+    _servers: [RedisServer; 2],
+}
+
+async fn site(celery: &str) -> Site {
+    let (layer, results) = (RedisServer::start(), RedisServer::start());
+    let url = format!("{}/1", results.url());
+    let configuration = format!(
+        "[layer]\nkind = \"redis\"\nurl = \"{}\"\n\
+         [celery]\nresults = \"{url}\"\nkey_prefix = \"site_\"\n{celery}\n",
+        layer.url(),
+    );
+    let options = json!({"broker": results.url(), "results": url, "prefix": "site_"});
+    let mut worker = Python::start("worker.py", &options);
+    let gateways = [Gateway::with(&configuration).await, Gateway::with(&configuration).await];
+    for gateway in &gateways {
+        gateway.ready().await;
+    }
+    assert_eq!(worker.line().await, json!({"ready": true}));
+    Site { worker, gateways, _servers: [layer, results] }
+}
+
+impl Site {
+    async fn start_task(&mut self, name: &str, kwargs: Value) -> String {
+        self.worker.write_line(&json!({"task": name, "kwargs": kwargs}).to_string());
+        self.worker.line().await["id"].as_str().unwrap().to_owned()
+    }
+
+    fn step(&mut self, task: &str) {
+        self.worker.write_line(&json!({"step": task}).to_string());
+    }
+
+    /// Lets a user watch a task, as the site does when it starts one.
+    async fn allow(&self, user: &str, task: &str) {
+        let line = format!("PUT /groups/task.{task}/members/user:{user}");
+        assert_eq!(self.gateways[0].ask(&line, &[], "").await.status, 202);
+    }
+}
+
+/// Skips the states before this one: on a slow machine the worker may not have begun.
+async fn state(browser: &mut Socket, state: &str) -> Value {
+    loop {
+        let event = browser.event().await;
+        if event["state"] == state {
+            return event;
+        }
+        assert!(["PENDING", "STARTED"].contains(&event["state"].as_str().unwrap()), "{event}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shows_progress_and_result_on_every_instance_without_code_of_the_site() {
+    let mut site = site("show_results = true").await;
+    let task = site.start_task("pictures", json!({"count": 3})).await;
+    let (mut here, mut there) = (site.gateways[0].v1("7").await, site.gateways[1].v1("7").await);
+    site.allow("7", &task).await;
+    for browser in [&mut here, &mut there] {
+        assert_eq!(browser.frame().await["type"], "joined");
+        state(browser, "STARTED").await;
+    }
+    for current in 1..=3 {
+        site.step(&task);
+        for browser in [&mut here, &mut there] {
+            let progress = json!({"current": current, "total": 3});
+            assert_eq!(browser.event().await["progress"], progress);
+        }
+    }
+    site.step(&task);
+    let result = json!({"type": "task.state", "id": task, "state": "SUCCESS",
+                        "result": {"pictures": 3}});
+    assert_eq!(here.event().await, result);
+    assert_eq!(there.event().await, result);
+
+    let mut late = site.gateways[1].v1("7").await;
+    site.allow("7", &task).await;
+    assert_eq!(late.frame().await["type"], "joined");
+    assert_eq!(late.event().await, result, "who comes late sees the end");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shows_retry_and_failure_without_the_error() {
+    let mut site = site("").await;
+    let task = site.start_task("fails", json!({"retries": 1})).await;
+    let mut browser = site.gateways[0].v1("7").await;
+    site.allow("7", &task).await;
+    assert_eq!(browser.frame().await["type"], "joined");
+    state(&mut browser, "STARTED").await;
+    site.step(&task);
+    let retry = json!({"type": "task.state", "id": task, "state": "RETRY"});
+    assert_eq!(browser.event().await, retry);
+    site.step(&task);
+    let failure = json!({"type": "task.state", "id": task, "state": "FAILURE"});
+    assert_eq!(state(&mut browser, "FAILURE").await, failure);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn knowing_the_id_of_a_task_is_not_enough_to_watch_it() {
+    let mut site = site("").await;
+    let task = site.start_task("pictures", json!({"count": 1})).await;
+    let mut stranger = site.gateways[0].v1("8").await;
+    let group = format!("task.{task}");
+    let answer = stranger.ask(json!({"type": "join", "groups": [group]})).await;
+    assert_eq!(answer["groups"][0]["error"]["code"], "forbidden", "{answer}");
+}
