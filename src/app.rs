@@ -366,6 +366,7 @@ impl Core {
             hook: self.hook.clone(),
             mailboxes: self.mailboxes(),
             hub: self.hub.clone(),
+            layer: self.layer.clone(),
             by_label: ServerMetrics::new(&self.metrics),
             metrics: Arc::clone(&self.metrics),
             shutdown: self.shutdown.clone(),

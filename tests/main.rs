@@ -55,6 +55,7 @@ mod distant_redis;
 mod waves;
 
 // Redis fails.
+mod loses_no_command;
 mod survives_redis;
 mod survives_redis_with_django;
 

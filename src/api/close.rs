@@ -24,7 +24,8 @@ const CODES: [Disconnect; 4] = [
 
 /// Closes the current connections of a user, all or those of one session.
 ///
-/// Sent to every instance: 202 means accepted, not that there was such a connection.
+/// It takes effect on every instance, in order with events, even on one that cannot be reached at
+/// present. 202 does not mean that there was such a connection.
 #[utoipa::path(
     post, path = "/users/{sub}/close", tag = "close", operation_id = "closeUser",
     params(("sub" = inline(super::schemas::Sub), Path, description = "The user."), CloseUser),
@@ -48,7 +49,8 @@ pub(super) async fn user_connections(
 
 /// Closes one connection.
 ///
-/// Sent to every instance: 202 means accepted, not that there was such a connection.
+/// It takes effect on every instance, in order with events, even on one that cannot be reached at
+/// present. 202 does not mean that there was such a connection.
 #[utoipa::path(
     post, path = "/connections/{id}/close", tag = "close", operation_id = "closeConnection",
     params(

@@ -15,7 +15,8 @@ use crate::identity::Right;
 
 /// Adds a connection, or all current connections of a user, to a group.
 ///
-/// Sent to every instance: 202 means accepted, not that such a connection exists.
+/// It takes effect on every instance, in order with events, even on one that cannot be reached at
+/// present. 202 does not mean that such a connection exists.
 #[utoipa::path(
     put, path = "/groups/{name}/members/{member}", tag = "members", operation_id = "addMember",
     params(
@@ -35,6 +36,8 @@ pub(super) async fn add(
 }
 
 /// Removes a connection, or all current connections of a user, from a group.
+///
+/// After 202, what is published to the group does not reach them.
 #[utoipa::path(
     delete, path = "/groups/{name}/members/{member}", tag = "members",
     operation_id = "removeMember",

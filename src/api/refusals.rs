@@ -3,6 +3,7 @@
 use crate::event::{EventError, IdError};
 use crate::group::NameError;
 use crate::http::{Problem, ProblemKind};
+use crate::layer::LayerError;
 use crate::publish::{KeyError, PublishError};
 
 impl From<NameError> for Problem {
@@ -34,7 +35,7 @@ impl From<PublishError> for Problem {
         let kind = match error {
             PublishError::TooLarge { .. } => ProblemKind::TooLarge,
             PublishError::KeyReused(_) => ProblemKind::KeyReused,
-            PublishError::Busy(_) => ProblemKind::Busy,
+            PublishError::Busy(_) | PublishError::Layer(LayerError::Full(_)) => ProblemKind::Busy,
             PublishError::Layer(_) => ProblemKind::LayerUnreachable,
         };
         kind.because(error.to_string())

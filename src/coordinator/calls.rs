@@ -167,10 +167,10 @@ impl CallPoster {
         let hub = &self.refusals.hub;
         let changes_nothing = join.is_empty() && leave.is_empty() && close.is_none();
         for group in leave {
-            hub.control(Control::Leave(member(), group)).await;
+            hub.control(Control::Leave(member(), group), None).await;
         }
         for group in join {
-            hub.control(Control::Join(member(), group)).await;
+            hub.control(Control::Join(member(), group), None).await;
         }
         let frame = call.reply.result(result.as_deref());
         let answer = Answer { to: call.to, kind: RequestKind::Call, frame };
@@ -179,7 +179,7 @@ impl CallPoster {
             false => hub.answer_in_order(call.shard, answer).await,
         }
         if let Some(code) = close {
-            hub.control(Control::Close(member(), code)).await;
+            hub.control(Control::Close(member(), code), None).await;
         }
     }
 }

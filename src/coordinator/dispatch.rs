@@ -49,11 +49,22 @@ pub(crate) async fn dispatch(
                         hub.post(Arc::new(publication)).await;
                     }
                 }
-                Incoming::Control(control) => {
+                Incoming::Control(control, stamp) => {
                     if let (Some(hook), Some(sub)) = (&hook, closed_user(&control)) {
                         hook.user_closed(sub);
                     }
-                    hub.control(control).await;
+                    hub.control(control, stamp).await;
+                }
+                Incoming::ClosedEarlier(sub) => {
+                    if let Some(hook) = &hook {
+                        hook.user_closed(&sub);
+                    }
+                }
+                Incoming::CommandsMissed => {
+                    if let Some(hook) = &hook {
+                        hook.everybody_closed();
+                    }
+                    hub.close_all().await;
                 }
                 Incoming::Loss(loss) => recover_loss(loss, &hub, &layer).await,
             }

@@ -1,12 +1,12 @@
-//! Changes that back ends request for connections, and the recovery of a group at a join.
+//! Commands of back ends to connections, and the recovery of a group at a join.
 
 use std::sync::Arc;
 
 use super::{ConnectionId, Position, Publication};
 use crate::group::GroupName;
 
-/// The connections that a change concerns.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The connections that a command concerns.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Member {
     /// Every connection of one `sub`.
     User(Arc<str>),
@@ -14,8 +14,8 @@ pub enum Member {
     Connection(ConnectionId),
 }
 
-/// A change that a back end asked for. It goes to every instance: only the one that holds a
-/// connection knows it.
+/// A command of a back end. It goes to every instance: only the one that holds a connection knows
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Control {
     /// Adds a member.
@@ -26,6 +26,29 @@ pub enum Control {
     Close(Member, u16),
     /// Closes the connections of this `sub` that have this session, with this code.
     CloseSession(Arc<str>, Arc<str>, u16),
+}
+
+/// When a command was accepted: those of one cluster are in this order.
+///
+/// The default precedes every command.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Stamp {
+    /// The generation of the layer's data.
+    pub generation: u64,
+    /// Counts the commands; the first is 1.
+    pub number: u64,
+}
+
+impl Stamp {
+    /// The next of the same generation.
+    pub(crate) fn next(self) -> Self {
+        Self { number: self.number.saturating_add(1), ..self }
+    }
+
+    /// The one before, in the same generation.
+    pub(crate) fn previous(self) -> Self {
+        Self { number: self.number.saturating_sub(1), ..self }
+    }
 }
 
 /// Publications that may have been lost before they reached the layer.

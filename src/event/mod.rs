@@ -12,7 +12,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 pub(crate) use check::EventError;
-pub use control::{Control, Member, PossibleLoss, Recovery};
+pub use control::{Control, Member, PossibleLoss, Recovery, Stamp};
 pub(crate) use ids::{ConnectionId, IdError, InstanceId, PublicationId};
 
 use crate::group::GroupName;

@@ -8,8 +8,9 @@ use tokio::sync::oneshot;
 
 use super::report::{GroupReport, UserReport};
 use super::request::{Answer, Confirmation, Joined, NewConnection};
-use crate::event::{ConnectionId, Control, Position, Publication};
+use crate::event::{ConnectionId, Control, Position, Publication, Stamp};
 use crate::group::GroupName;
+use crate::protocol::Disconnect;
 
 /// Commands that take effect in order with the publications.
 ///
@@ -19,8 +20,11 @@ pub(super) enum OrderedCommand {
     Deliver(Arc<Publication>),
     /// To this member of the publication's group alone.
     DeliverToMember(ConnectionId, Arc<Publication>),
-    /// The change concerns the connections admitted before it was posted.
-    Control(Control, PostedAt),
+    /// Concerns the connections admitted before it was posted and, if it has a stamp, of those only
+    /// the ones with a smaller stamp.
+    Control(Control, Option<Stamp>, PostedAt),
+    /// Closes the connections admitted before it was posted, each with a window to come back in.
+    CloseAll(Disconnect, PostedAt),
     /// The answer to a call, after the membership changes that came with it.
     Answer(Answer),
     PossibleGap(PossibleGap),

@@ -16,7 +16,7 @@ use super::request::{Answer, Confirmation, Joined, NewConnection, Requests};
 use super::shard::{ShardHandle, build};
 use super::store::{RequestQueue, request_channels};
 use super::{Settings, ShardConfig};
-use crate::event::{ConnectionId, Control, InstanceId, Position, Publication, Target};
+use crate::event::{ConnectionId, Control, InstanceId, Position, Publication, Stamp, Target};
 use crate::group::GroupName;
 use crate::protocol::Disconnect;
 use crate::telemetry::Metrics;
@@ -197,11 +197,23 @@ impl Hub {
         }
     }
 
-    /// Posts a back end's change to the shards concerned.
-    pub(crate) async fn control(&self, control: Control) {
+    /// Posts a back end's command to all shards. With a stamp it does not concern connections with
+    /// a greater or equal one.
+    pub(crate) async fn control(&self, control: Control, stamp: Option<Stamp>) {
         for shard in &self.0.shards {
-            let command = OrderedCommand::Control(control.clone(), shard.inbox.posted_at());
+            let command = OrderedCommand::Control(control.clone(), stamp, shard.inbox.posted_at());
             shard.inbox.send(command).await;
+        }
+    }
+
+    /// Closes every connection at once, with a window in which to come back: nobody knows any
+    /// longer who may be connected.
+    pub(crate) async fn close_all(&self) {
+        let window = return_window(self.connections());
+        let disconnect = Disconnect::UNAVAILABLE.because("commands were missed").within(window);
+        for shard in &self.0.shards {
+            let posted = shard.inbox.posted_at();
+            shard.inbox.send(OrderedCommand::CloseAll(disconnect, posted)).await;
         }
     }
 
@@ -320,7 +332,7 @@ impl Hub {
         // At the configured rate, or faster if half the grace would not suffice.
         let seconds = (grace.as_secs_f64() / 2.0).max(0.1);
         let rate = rate.max((left as f64 / seconds).ceil() as u32).div_ceil(shards);
-        let window = Duration::from_millis((left as u64).clamp(1_000, 30_000));
+        let window = return_window(left);
         for shard in &self.0.shards {
             shard.inbox.send_promptly(PromptCommand::Drain { rate, window, grace }).await;
         }
@@ -335,4 +347,10 @@ impl Hub {
     fn all(&self) -> ShardSet {
         ShardSet::all(self.0.shards.len())
     }
+}
+
+/// In which so many closed connections come back: a millisecond each, so that the other instances
+/// can take them.
+fn return_window(connections: usize) -> Duration {
+    Duration::from_millis((connections as u64).clamp(1_000, 30_000))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
-use crate::event::{ConnectionId, Event, Position, Recovery};
+use crate::event::{ConnectionId, Event, Position, Recovery, Stamp};
 use crate::frame::Frame;
 use crate::group::GroupName;
 use crate::identity::Identity;
@@ -34,6 +34,8 @@ pub(crate) struct NewConnection {
     pub groups: Vec<(GroupName, Option<Position>)>,
     /// How it was authenticated.
     pub credential: Credential,
+    /// Commands accepted after its identity was checked are greater.
+    pub stamp: Stamp,
 }
 
 /// How a connection was authenticated, and so how its identity is renewed.

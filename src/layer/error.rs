@@ -9,6 +9,9 @@ pub enum LayerError {
     /// Redis refuses, with its error: rights, memory, a replica, a key of another type.
     #[error("redis refuses: {0}")]
     Refused(String),
+    /// The stream of commands is full.
+    #[error("the stream of commands holds {0} of the last 10 minutes and takes no more")]
+    Full(usize),
     /// The address is invalid. It is not shown, since it may contain a password.
     #[error("the address is not redis://[user[:password]@]host[:port][/database]: {0}")]
     Url(String),

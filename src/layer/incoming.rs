@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::event::{Control, PossibleLoss, Publication};
+use crate::event::{Control, PossibleLoss, Publication, Stamp};
 use crate::group::GroupName;
 
 /// Messages that may wait for the coordinator of one instance before publishers wait.
@@ -19,8 +19,13 @@ pub const INCOMING: usize = 1024;
 pub enum Incoming {
     /// For the members of a subscribed group, or for another target that may be here.
     Publication(Arc<Publication>),
-    /// A change that a back end asked for.
-    Control(Control),
+    /// A command of a back end, with its stamp if it may arrive late. Then it does not concern
+    /// connections with a greater or equal one; see [`Layer::stamp`](super::Layer::stamp).
+    Control(Control, Option<Stamp>),
+    /// Connections of this user were closed before this instance received commands.
+    ClosedEarlier(Arc<str>),
+    /// Commands were missed for good, so any may have concerned any connection.
+    CommandsMissed,
     /// A message that an external program sent to a group, in its own format.
     External(GroupName, Bytes),
     /// Publications may have been lost at this point.

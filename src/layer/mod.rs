@@ -27,7 +27,7 @@ pub use settings::{External, Kind, RedisSettings, Settings};
 
 pub use crate::event::{Control, Member, PossibleLoss, Recovery};
 
-use crate::event::{InstanceId, Position, Publication};
+use crate::event::{InstanceId, Position, Publication, Stamp};
 use crate::group::GroupName;
 use crate::telemetry::Metrics;
 
@@ -95,11 +95,26 @@ impl Layer {
         }
     }
 
-    /// Sends a back end's change to every instance.
+    /// Sends a back end's command to every instance. After the answer it takes effect on each, in
+    /// order with publications, also on one that cannot be reached at present.
+    ///
+    /// Over Redis, after an error or a dropped future, it may have been accepted nevertheless.
     pub async fn control(&self, control: Control) -> Result<(), LayerError> {
         match self {
             Self::Memory(memory) => memory.control(control).await,
             Self::Redis(redis) => redis.control(control).await,
+        }
+    }
+
+    /// Follows every command accepted so far. Those do not concern a connection whose identity is
+    /// checked from now on.
+    ///
+    /// Over Redis it waits for the next heartbeat if this instance may be behind, briefly. Without
+    /// an answer it is older, so that a command may concern the connection nevertheless.
+    pub async fn stamp(&self) -> Stamp {
+        match self {
+            Self::Memory(_) => Stamp::default(),
+            Self::Redis(redis) => redis.stamp().await,
         }
     }
 

@@ -7,7 +7,7 @@ use super::state::Handshakes;
 use super::upgrade::UpgradeRequest;
 use crate::backend::{Hook, HookVerdict};
 use crate::clock;
-use crate::event::ConnectionId;
+use crate::event::{ConnectionId, Stamp};
 use crate::hub::{Credential, HookIdentity};
 use crate::identity::{AuthFailure, Identity};
 use crate::protocol::Disconnect;
@@ -16,6 +16,8 @@ use crate::protocol::Disconnect;
 pub(super) struct Authenticated {
     pub(super) identity: Identity,
     pub(super) credential: Credential,
+    /// As of the moment at which its identity was checked.
+    pub(super) stamp: Stamp,
 }
 
 impl Handshakes {
@@ -39,7 +41,7 @@ impl Handshakes {
             }
         };
         if let Some(token) = token {
-            return self.verify(token);
+            return self.verify(token).await;
         }
         let Some(hook) = &self.server.hook else {
             let cause = "no token in hello, header, cookie".to_owned();
@@ -66,13 +68,14 @@ impl Handshakes {
         Err(self.reject_identity(AuthFailure::Origin, forbidden, cause))
     }
 
-    fn verify(&self, token: &str) -> Result<Authenticated, Rejection> {
+    async fn verify(&self, token: &str) -> Result<Authenticated, Rejection> {
+        let stamp = self.server.layer.stamp().await;
         let identity =
             self.server.verifier.verify(token, clock::unix_seconds()).map_err(|refusal| {
                 let cause = format!("{}: {refusal}", refusal.cause());
                 self.reject_identity(refusal.failure(), Disconnect::UNAUTHORIZED, cause)
             })?;
-        Ok(Authenticated { identity, credential: Credential::Token })
+        Ok(Authenticated { identity, credential: Credential::Token, stamp })
     }
 
     async fn ask(
@@ -91,7 +94,7 @@ impl Handshakes {
                     welcome: accepted.welcome.clone(),
                 };
                 let (identity, credential) = (accepted.identity.clone(), Credential::Hook(hook));
-                return Ok(Authenticated { identity, credential });
+                return Ok(Authenticated { identity, credential, stamp: accepted.stamp() });
             }
             HookVerdict::Unauthorized => {
                 (Disconnect::UNAUTHORIZED.because("not logged in"), "the connect hook answered 401")

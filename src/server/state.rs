@@ -9,6 +9,7 @@ use crate::backend::Hook;
 use crate::channels::MailboxNames;
 use crate::hub::Hub;
 use crate::identity::Verifier;
+use crate::layer::Layer;
 use crate::shutdown::Shutdown;
 use crate::socket;
 use crate::telemetry::Metrics;
@@ -25,6 +26,7 @@ pub(crate) struct Server {
     pub(crate) hook: Option<Hook>,
     pub(crate) mailboxes: Option<MailboxNames>,
     pub(crate) hub: Hub,
+    pub(crate) layer: Layer,
     pub(crate) metrics: Arc<Metrics>,
     /// What is counted by label.
     pub(crate) by_label: ServerMetrics,

@@ -95,6 +95,7 @@ impl Handshakes {
             parameters,
             groups,
             credential: authenticated.credential,
+            stamp: authenticated.stamp,
         };
         let Err(refused) = self.server.hub.admit(Box::new(connection)) else { return };
         let Ok(stream) = TcpStream::from_std(refused.connection.stream) else { return };

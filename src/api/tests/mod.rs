@@ -158,7 +158,7 @@ impl Gateway {
     }
 
     fn change(&mut self) -> Control {
-        let Ok(Incoming::Control(control)) = self.inbox.try_recv() else {
+        let Ok(Incoming::Control(control, _)) = self.inbox.try_recv() else {
             panic!("a change has arrived");
         };
         control

@@ -24,7 +24,7 @@ use super::{BackendError, BackendResponse, Client, RequestError, Settings};
 use crate::address::Address;
 use crate::backend::metrics::{BackendMetrics, BackendOutcome, HookSource};
 use crate::clock;
-use crate::event::ConnectionId;
+use crate::event::{ConnectionId, Stamp};
 use crate::identity::Verifier;
 use crate::layer::Redis;
 use crate::telemetry::{GaugeGuard, Metrics};
@@ -33,7 +33,7 @@ use recently_closed::RecentlyClosed;
 use request::VerdictKey;
 use shared_cache::CachedVerdict;
 use turns::HookTurns;
-use verdict::VerdictRules;
+use verdict::{AskedAt, VerdictRules};
 use verdict_cache::{Lookup, VerdictCache};
 
 pub use request::HookRequest;
@@ -149,6 +149,11 @@ impl Hook {
     /// count, neither this instance's nor those stored by others.
     pub fn user_closed(&self, sub: &str) {
         self.0.closed.lock().insert(sub, clock::unix_seconds(), Instant::now());
+    }
+
+    /// Records that any user may have been closed: no earlier verdict counts.
+    pub fn everybody_closed(&self) {
+        self.0.closed.lock().insert_everybody(clock::unix_seconds(), Instant::now());
     }
 }
 
@@ -272,7 +277,8 @@ impl HookState {
     /// A verdict of another instance, and its age; `None` if there is none or it is too old.
     async fn recall(&self, key: &VerdictKey) -> Option<(HookVerdict, Duration)> {
         let note = CachedVerdict::load(self.redis.as_ref()?, &self.secret, key).await?;
-        let verdict = verdict::of(&note.answer()?, note.at, &self.rules());
+        let asked = AskedAt { unix: note.at, stamp: note.stamp };
+        let verdict = verdict::of(&note.answer()?, asked, &self.rules());
         let age = Duration::from_secs(clock::unix_seconds().saturating_sub(note.at));
         let valid = age < self.time(&verdict) && !self.is_outdated(&verdict);
         valid.then(|| {
@@ -305,12 +311,16 @@ impl HookState {
     }
 
     async fn request(&self, job: &HookJob) -> Fresh {
-        let (began, at) = (Instant::now(), clock::unix_seconds());
+        let stamp = match &self.redis {
+            Some(redis) => redis.stamp().await,
+            None => Stamp::default(),
+        };
+        let (began, asked) = (Instant::now(), AskedAt { unix: clock::unix_seconds(), stamp });
         let HookJob { request, connection, channel, .. } = job;
         let answer =
             ask(&self.client, &self.target, request, *connection, channel.as_deref()).await;
         let verdict = match &answer {
-            Ok(answer) => verdict::of(answer, at, &self.rules()),
+            Ok(answer) => verdict::of(answer, asked, &self.rules()),
             Err(error) => HookVerdict::Unknown(error.to_string().into()),
         };
         self.metrics.hooked(outcome(&answer, &verdict), began.elapsed());
@@ -322,7 +332,7 @@ impl HookState {
             Outcome::Answered | Outcome::SiteFailed => self.time(&verdict),
         };
         let shared = answer.ok().filter(|_| blame == Outcome::Answered);
-        Fresh { verdict, time, shared: shared.and_then(|answer| CachedVerdict::of(&answer, at)) }
+        Fresh { verdict, time, shared: shared.and_then(|answer| CachedVerdict::of(&answer, asked)) }
     }
 
     /// Informs the breaker and the log.
@@ -352,7 +362,10 @@ pub async fn ask_hook_once(
     let rules = VerdictRules { verifier, recheck, bare_refusals };
     let answer = ask(&client, &settings.connect, request, connection, None).await;
     Ok(match answer {
-        Ok(answer) => verdict::of(&answer, clock::unix_seconds(), &rules),
+        Ok(answer) => {
+            let asked = AskedAt { unix: clock::unix_seconds(), stamp: Stamp::default() };
+            verdict::of(&answer, asked, &rules)
+        }
         Err(error) => HookVerdict::Unknown(error.to_string().into()),
     })
 }

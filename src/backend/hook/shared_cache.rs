@@ -10,7 +10,9 @@ use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::request::VerdictKey;
+use super::verdict::AskedAt;
 use crate::backend::BackendResponse;
+use crate::event::Stamp;
 use crate::layer::Redis;
 
 /// Longest wait for Redis: after that, asking the site is faster.
@@ -24,15 +26,19 @@ const TAG_LEN: usize = 32;
 pub(super) struct CachedVerdict {
     /// Seconds since 1970.
     pub(super) at: u64,
+    /// The newest command then; precedes all if an older release stored it.
+    #[serde(default, with = "stamp_as_pair")]
+    pub(super) stamp: Stamp,
     status: u16,
     body: String,
 }
 
 impl CachedVerdict {
     /// `None` = cannot be shared: the body is not UTF-8.
-    pub(super) fn of(answer: &BackendResponse, at: u64) -> Option<Self> {
+    pub(super) fn of(answer: &BackendResponse, asked: AskedAt) -> Option<Self> {
         let body = String::from_utf8(answer.body.to_vec()).ok()?;
-        Some(Self { at, status: answer.status.as_u16(), body })
+        let AskedAt { unix: at, stamp } = asked;
+        Some(Self { at, stamp, status: answer.status.as_u16(), body })
     }
 
     /// The original response.
@@ -72,6 +78,21 @@ impl CachedVerdict {
             return None;
         }
         serde_json::from_slice(text).ok()
+    }
+}
+
+mod stamp_as_pair {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::event::Stamp;
+
+    pub(super) fn serialize<S: Serializer>(stamp: &Stamp, to: S) -> Result<S::Ok, S::Error> {
+        (stamp.generation, stamp.number).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Stamp, D::Error> {
+        let (generation, number) = Deserialize::deserialize(from)?;
+        Ok(Stamp { generation, number })
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::backend::{BackendResponse, advice};
-use crate::event::ConnectionId;
+use crate::event::{ConnectionId, Stamp};
 use crate::frame::Frame;
 use crate::identity::{HookClaims, Identity, Verifier};
 
@@ -42,6 +42,8 @@ pub struct HookAcceptance {
     /// When the hook was asked, and when to ask again at the latest; seconds since 1970.
     asked_at: u64,
     ask_at: u64,
+    /// As of the moment at which the hook was asked.
+    stamp: Stamp,
     /// Approximate size in the cache, bytes.
     pub(super) weight: usize,
 }
@@ -72,6 +74,11 @@ impl HookAcceptance {
         self.ask_at - hashed % (spread + 1)
     }
 
+    /// Commands accepted after the hook was asked are greater.
+    pub fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
     /// When the hook was asked, seconds since 1970.
     pub(super) fn asked_at(&self) -> u64 {
         self.asked_at
@@ -84,6 +91,15 @@ impl HookAcceptance {
     }
 }
 
+/// When the hook was asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AskedAt {
+    /// Seconds since 1970.
+    pub(super) unix: u64,
+    /// The newest command then.
+    pub(super) stamp: Stamp,
+}
+
 /// How answers are read.
 pub(super) struct VerdictRules<'a> {
     pub(super) verifier: &'a Verifier,
@@ -92,10 +108,14 @@ pub(super) struct VerdictRules<'a> {
     pub(super) bare_refusals: bool,
 }
 
-/// The verdict in `answer`, which was asked for `at` this second since 1970.
-pub(super) fn of(answer: &BackendResponse, at: u64, rules: &VerdictRules<'_>) -> HookVerdict {
+/// The verdict in `answer`.
+pub(super) fn of(
+    answer: &BackendResponse,
+    asked: AskedAt,
+    rules: &VerdictRules<'_>,
+) -> HookVerdict {
     match answer.status {
-        StatusCode::OK if answer.json => match accepted(&answer.body, at, rules) {
+        StatusCode::OK if answer.json => match accepted(&answer.body, asked, rules) {
             Ok(accepted) => HookVerdict::Accepted(Arc::new(accepted)),
             Err(problem) => {
                 HookVerdict::Unknown(format!("invalid answer of the hook: {problem}").into())
@@ -119,7 +139,12 @@ fn is_about_the_visitor(answer: &BackendResponse, rules: &VerdictRules<'_>) -> b
     }
 }
 
-fn accepted(body: &[u8], at: u64, rules: &VerdictRules<'_>) -> Result<HookAcceptance, String> {
+fn accepted(
+    body: &[u8],
+    asked: AskedAt,
+    rules: &VerdictRules<'_>,
+) -> Result<HookAcceptance, String> {
+    let AskedAt { unix: at, stamp } = asked;
     let answer: HookAnswer =
         serde_json::from_slice(body).map_err(|error| advice::parse_problem(&error))?;
     let sub = match answer.sub {
@@ -147,5 +172,5 @@ fn accepted(body: &[u8], at: u64, rules: &VerdictRules<'_>) -> Result<HookAccept
         })
         .map_err(|error| error.to_string())?;
     let welcome = welcome.map(|welcome| Frame::text(welcome.get().as_bytes()));
-    Ok(HookAcceptance { identity, welcome, asked_at: at, ask_at, weight: body.len() })
+    Ok(HookAcceptance { identity, welcome, asked_at: at, ask_at, stamp, weight: body.len() })
 }

@@ -34,6 +34,7 @@ pub(super) fn admit(
     let (id, second) = (new.id, clock.second());
     let mut connection = Connection::new(id, socket, new.identity, new.encoding, frames, second);
     connection.posted = posted;
+    connection.stamp = new.stamp;
     connection.route = new.route;
     if !new.parameters.is_empty() {
         connection.parameters = Some(new.parameters.into());

@@ -279,8 +279,11 @@ impl Shard {
             OrderedCommand::DeliverToMember(member, publication) => {
                 self.delivery().deliver_to_member(member, publication);
             }
-            OrderedCommand::Control(control, posted) => {
-                self.memberships().control(control, posted);
+            OrderedCommand::Control(control, stamp, posted) => {
+                self.memberships().control(control, stamp, posted);
+            }
+            OrderedCommand::CloseAll(disconnect, posted) => {
+                self.memberships().close_everybody(disconnect, posted);
             }
             OrderedCommand::Answer(answer) => self.answer(answer),
             OrderedCommand::PossibleGap(gap) => self.delivery().notify_possible_gap(&gap),

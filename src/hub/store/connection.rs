@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::keys::{Membership, OptionalKey};
 use super::turn::FrameChain;
-use crate::event::ConnectionId;
+use crate::event::{ConnectionId, Stamp};
 use crate::frame::Frame;
 use crate::hub::command::PostedAt;
 use crate::hub::metrics::Protocol;
@@ -34,6 +34,8 @@ pub(in crate::hub) struct Connection {
     pub(in crate::hub) identity: Identity,
     /// Changes posted before it do not apply to it.
     pub(in crate::hub) posted: PostedAt,
+    /// Commands accepted up to then do not apply to it either.
+    pub(in crate::hub) stamp: Stamp,
     pub(in crate::hub) route: u16,
     /// Requests in flight. Reading pauses at a limit, so they need no queue.
     pub(in crate::hub) in_flight: InFlight,
@@ -162,6 +164,7 @@ impl Connection {
             identity,
             encoding,
             posted: PostedAt(0),
+            stamp: Stamp::default(),
             route: 0,
             parameters: None,
             memberships: Vec::new(),

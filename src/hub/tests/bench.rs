@@ -7,7 +7,9 @@ use mio::Events;
 
 use super::fixture::{answer_to, event, group, identity, instance, shard_config};
 use super::peer::{Peer, pair};
-use crate::event::{ConnectionId, Control, Except, Publication, PublicationId, Recovery, Target};
+use crate::event::{
+    ConnectionId, Control, Except, Publication, PublicationId, Recovery, Stamp, Target,
+};
 use crate::group::GroupName;
 use crate::hub::command::{OrderedCommand, PromptCommand};
 
@@ -17,7 +19,7 @@ use crate::hub::{
     Answer, Call, Confirm, Credential, Join, MembershipRequest, NewConnection, Registry,
     RequestKind, Requests, Send, Settings,
 };
-use crate::protocol::{Code, Encoding, Refusal};
+use crate::protocol::{Code, Disconnect, Encoding, Refusal};
 use crate::socket;
 use crate::telemetry::Metrics;
 
@@ -194,6 +196,7 @@ impl Bench {
             parameters: Vec::new(),
             groups: groups.iter().map(|name| (group(name), None)).collect(),
             credential,
+            stamp: Stamp { generation: 1, number: 5 },
         };
         self.handle.load.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let posted = self.handle.inbox.posted_at();
@@ -280,8 +283,19 @@ impl Bench {
     }
 
     pub(super) fn control(&mut self, control: Control) {
+        self.control_stamped(control, None);
+    }
+
+    /// A command with a stamp; connections here have `{1, 5}`.
+    pub(super) fn control_stamped(&mut self, control: Control, stamp: Option<Stamp>) {
         let posted = self.handle.inbox.posted_at();
-        self.post_in_order(OrderedCommand::Control(control, posted));
+        self.post_in_order(OrderedCommand::Control(control, stamp, posted));
+    }
+
+    pub(super) fn close_all(&mut self) {
+        let disconnect = Disconnect::UNAVAILABLE.within(Duration::from_secs(2));
+        let posted = self.handle.inbox.posted_at();
+        self.post_in_order(OrderedCommand::CloseAll(disconnect, posted));
     }
 
     /// The value of a metric, by the beginning of its line.

@@ -3,7 +3,7 @@
 use super::bench::Bench;
 use super::fixture::{group, member};
 use super::peer::Got;
-use crate::event::{Control, Target};
+use crate::event::{Control, Member, Stamp, Target};
 use crate::group::GroupPattern;
 use crate::hub::command::PromptCommand;
 use crate::protocol::Encoding;
@@ -169,4 +169,39 @@ fn a_draining_shard_ends_at_its_deadline() {
     assert!(!bench.shard.is_done());
     bench.pass(2);
     assert!(bench.shard.is_done());
+}
+
+#[test]
+fn a_command_concerns_only_connections_that_are_older() {
+    let mut bench = Bench::new();
+    let mut peer = bench.connect("7", &["g"]);
+    let stamp = |generation, number| Some(Stamp { generation, number });
+    let user = || Member::User("7".into());
+    for late in [stamp(1, 4), stamp(1, 5), stamp(0, 9)] {
+        bench.control_stamped(Control::Close(user(), 4403), late);
+        bench.control_stamped(Control::CloseSession("7".into(), "s".into(), 4403), late);
+        bench.control_stamped(Control::Leave(user(), group("g")), late);
+        bench.control_stamped(Control::Join(user(), group("h")), late);
+    }
+    bench.publish(bench.to_group("g", 1));
+    bench.turn();
+    assert!(matches!(peer.next(), Got::Json(frame) if frame["type"] == "event"), "a member still");
+    bench.control_stamped(Control::Close(user(), 4403), stamp(1, 6));
+    bench.turn();
+    assert_eq!(peer.next(), Got::Close(Some(4403)));
+}
+
+#[test]
+fn closes_everybody_with_a_window_to_come_back_in() {
+    let mut bench = Bench::new();
+    let mut peers = [bench.connect("7", &["g"]), bench.connect("8", &[])];
+    bench.close_all();
+    bench.turn();
+    for peer in &mut peers {
+        assert_eq!(peer.next(), Got::Close(Some(4503)));
+    }
+    let mut later = bench.connect("7", &["g"]);
+    bench.publish(bench.to_group("g", 1));
+    bench.turn();
+    assert!(matches!(later.next(), Got::Json(_)));
 }

@@ -9,9 +9,15 @@
 //! and then, by kind:
 //! - publications (0 to 3): id (16 bytes), age in ms, flags (1 byte: 1 = deadline, 2 = except), the
 //!   time left to the deadline in ms, connections and users left out, the target, the event;
-//! - changes (4 to 6): the member, then the group or the close code; the end of a session (9): its
-//!   `sub`, its name, the close code; a probe (7): a number; a possible loss (8): 0 and group
+//! - commands (4 to 6): the member, then the group or the close code; the end of a session (9): its
+//!   `sub`, its name, the close code; after each its mark, see below;
+//! - a probe (7): a number, then the place of the newest command; a possible loss (8): 0 and group
 //!   names, or 1, a share's number and how many there are.
+//!
+//! The mark of a command: byte 1, an id (16 bytes), generation and number of its first acceptance,
+//! both 0 if that is this one. On the control channel a script appends its place in the stream of
+//! commands. A place is `<generation> <number>`, then anything up to a line feed. Releases that did
+//! not number commands write no mark and ignore it.
 //!
 //! Numbers are LEB128, texts have their length before them. The channel names the group, not this.
 //! Times are spans, subtracted from and added to the clocks of the instances; no wall clock
@@ -24,7 +30,8 @@
 //! then decimal digits and a line feed.
 //!
 //! Each kind has its channel: a group's carries that group's publications and nothing else, that of
-//! users kind 1, an instance's 2 and 7, the control channel the rest. Elsewhere it is discarded.
+//! users kind 1, an instance's 2 and 7, the stream of commands 4 to 6 and 9, the control channel
+//! those and the rest. Elsewhere it is discarded.
 //!
 //! An announcement is no envelope: byte 4 and 16 bytes of SHA-256. The next message on the external
 //! channel of the same group, if it has this digest, was sent by the cluster itself.
@@ -40,9 +47,12 @@ mod write;
 
 pub(super) use announcement::Announcement;
 pub(super) use read::decode;
-pub(super) use write::{append, control, possible_loss, probe, publication};
+pub(super) use read::parse_place;
+#[cfg(test)]
+pub(super) use write::control;
+pub(super) use write::{append, command, possible_loss, probe, publication};
 
-use crate::event::{Control, Event, EventError, InstanceId, PossibleLoss, Publication};
+use crate::event::{Control, Event, EventError, InstanceId, PossibleLoss, Publication, Stamp};
 use crate::group::GroupName;
 
 /// The version of the format that this release writes, and the only one that it reads.
@@ -53,6 +63,9 @@ const POSITIONED: u8 = 2;
 
 /// The first byte of an envelope that was parked.
 const WAITED: u8 = 3;
+
+/// The first byte of a command's mark.
+const MARKED: u8 = 1;
 
 /// The most entries of one list; the API accepts far fewer.
 const MAX_LIST: u64 = 4096;
@@ -68,6 +81,19 @@ pub(super) enum Origin<'a> {
     Instance,
     /// The control channel.
     Control,
+    /// The stream of commands.
+    Commands,
+}
+
+/// What identifies a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct CommandMark {
+    /// The same each time that it is appended.
+    pub(super) id: u128,
+    /// When it was accepted; `None` = at its place.
+    pub(super) accepted: Option<Stamp>,
+    /// Its place in the stream; `None` in the stream itself, whose ids are the numbers.
+    pub(super) place: Option<Stamp>,
 }
 
 /// A decoded message.
@@ -84,10 +110,11 @@ pub(super) enum Decoded {
 pub(super) enum Message {
     /// For a group, a user, a connection or all.
     Publication(Publication),
-    /// A change that a back end asked for.
-    Control(Control),
-    /// Sent by an instance to itself: its return proves delivery.
-    Probe(u64),
+    /// A command of a back end; without a mark if an older release accepted it.
+    Command(Control, Option<CommandMark>),
+    /// Sent by an instance to itself: its return proves delivery. With the place of the newest
+    /// command at that moment.
+    Probe(u64, Option<Stamp>),
     /// Publications may have been lost before they reached the layer.
     PossibleLoss(PossibleLoss),
 }

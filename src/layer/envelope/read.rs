@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes};
 
 use super::{
-    Decoded, EnvelopeError, MAX_LIST, Message, Origin, POSITIONED, VERSION, WAITED, flag, kind,
-    member,
+    CommandMark, Decoded, EnvelopeError, MARKED, MAX_LIST, Message, Origin, POSITIONED, VERSION,
+    WAITED, flag, kind, member,
 };
 use crate::event::{
     ConnectionId, Control, Event, Except, InstanceId, Member, Position, PossibleLoss, Publication,
-    PublicationId, Target,
+    PublicationId, Stamp, Target,
 };
 use crate::group::GroupName;
 
@@ -70,14 +70,10 @@ fn decode_unguarded(
     }
     let instance = reader.instance("origin")?;
     let message = match kind {
-        kind::JOIN => Message::Control(Control::Join(reader.member()?, reader.group()?)),
-        kind::LEAVE => Message::Control(Control::Leave(reader.member()?, reader.group()?)),
-        kind::CLOSE => Message::Control(Control::Close(reader.member()?, reader.code()?)),
-        kind::CLOSE_SESSION => {
-            let (sub, session) = (reader.text("member")?, reader.text("session")?);
-            Message::Control(Control::CloseSession(sub, session, reader.code()?))
+        kind::JOIN | kind::LEAVE | kind::CLOSE | kind::CLOSE_SESSION => {
+            Message::Command(reader.command(kind)?, reader.mark()?)
         }
-        kind::PROBE => Message::Probe(reader.number("probe")?),
+        kind::PROBE => Message::Probe(reader.number("probe")?, reader.place()),
         kind::POSSIBLE_LOSS => Message::PossibleLoss(reader.possible_loss()?),
         _ => {
             let publication = reader.publication(kind, origin, accepted)?;
@@ -94,15 +90,12 @@ fn is_carried(origin: Origin<'_>, kind: u8) -> bool {
         Origin::Group(_) => kind == kind::GROUP,
         Origin::User => kind == kind::USER,
         Origin::Instance => matches!(kind, kind::CONNECTION | kind::PROBE),
-        Origin::Control => matches!(
-            kind,
-            kind::ALL
-                | kind::JOIN
-                | kind::LEAVE
-                | kind::CLOSE
-                | kind::CLOSE_SESSION
-                | kind::POSSIBLE_LOSS
-        ),
+        Origin::Control => {
+            is_carried(Origin::Commands, kind) || matches!(kind, kind::ALL | kind::POSSIBLE_LOSS)
+        }
+        Origin::Commands => {
+            matches!(kind, kind::JOIN | kind::LEAVE | kind::CLOSE | kind::CLOSE_SESSION)
+        }
     }
 }
 
@@ -134,6 +127,12 @@ pub(in crate::layer) fn parse_position(text: &str) -> Option<Position> {
         return None;
     }
     Some(Position { epoch: epoch.into(), offset: offset.parse().ok()? })
+}
+
+/// Reads `<generation> <number>`, perhaps with more behind a space, as the scripts write it.
+pub(in crate::layer) fn parse_place(text: &str) -> Option<Stamp> {
+    let mut numbers = text.split(' ').map(str::parse);
+    Some(Stamp { generation: numbers.next()?.ok()?, number: numbers.next()?.ok()? })
 }
 
 struct EnvelopeReader(Bytes);
@@ -191,6 +190,38 @@ impl EnvelopeReader {
             member::CONNECTION => self.connection("member").map(Member::Connection),
             _ => Err(EnvelopeError::Malformed("member")),
         }
+    }
+
+    fn command(&mut self, kind: u8) -> Result<Control, EnvelopeError> {
+        Ok(match kind {
+            kind::JOIN => Control::Join(self.member()?, self.group()?),
+            kind::LEAVE => Control::Leave(self.member()?, self.group()?),
+            kind::CLOSE => Control::Close(self.member()?, self.code()?),
+            kind::CLOSE_SESSION => {
+                Control::CloseSession(self.text("member")?, self.text("session")?, self.code()?)
+            }
+            kind => return Err(EnvelopeError::Kind(kind)),
+        })
+    }
+
+    fn mark(&mut self) -> Result<Option<CommandMark>, EnvelopeError> {
+        if self.0.first() != Some(&MARKED) {
+            return Ok(None);
+        }
+        self.0.advance(1);
+        let id = self.take(16, "mark")?;
+        let id = u128::from_be_bytes(id.as_ref().try_into().expect("16 bytes were taken"));
+        let generation = self.number("mark")?;
+        let accepted = Stamp { generation, number: self.number("mark")? };
+        let accepted = (accepted != Stamp::default()).then_some(accepted);
+        Ok(Some(CommandMark { id, accepted, place: self.place() }))
+    }
+
+    /// The rest up to a line feed, if that is a place.
+    fn place(&mut self) -> Option<Stamp> {
+        let window = &self.0[..self.0.len().min(MAX_LINE)];
+        let end = window.iter().position(|byte| *byte == b'\n')?;
+        parse_place(std::str::from_utf8(&window[..end]).ok()?)
     }
 
     fn code(&mut self) -> Result<u16, EnvelopeError> {

@@ -163,7 +163,8 @@ fn a_channel_accepts_only_its_own_kinds() {
         Target::Connection(connection),
         Target::All,
     ];
-    let origins = [Origin::Group(&name), Origin::User, Origin::Instance, Origin::Control];
+    let origins =
+        [Origin::Group(&name), Origin::User, Origin::Instance, Origin::Control, Origin::Commands];
     for (sent, target) in targets.into_iter().enumerate() {
         let bytes = write::publication(instance(), &to(target, now), now);
         for (found, origin) in origins.iter().enumerate() {
@@ -247,6 +248,8 @@ proptest! {
         member in member(),
         (sub, session) in ("\\PC{0,9}", "\\PC{0,9}"),
         code in any::<u16>(),
+        id in any::<u128>(),
+        (generation, number) in (any::<u64>(), any::<u64>()),
     ) {
         for change in [
             Control::Join(member.clone(), group("a")),
@@ -255,17 +258,38 @@ proptest! {
             Control::CloseSession(sub.as_str().into(), session.as_str().into(), code),
         ] {
             let read = read_from(Origin::Control, &control(instance(), &change), Instant::now());
-            let Ok(Decoded::From(_, Message::Control(read))) = read else {
+            let Ok(Decoded::From(_, Message::Command(read, None))) = read else {
                 return Err(TestCaseError::fail("no change was read"));
             };
-            prop_assert_eq!(read, change);
+            prop_assert_eq!(&read, &change);
+            let accepted = (number > 0).then_some(Stamp { generation, number });
+            let mark = CommandMark { id, accepted, place: None };
+            let marked = command(instance(), &change, &mark);
+            let published = [&marked, &b"1700000000000000 12 11\n"[..]].concat();
+            let place = Some(Stamp { generation: 1_700_000_000_000_000, number: 12 });
+            for (origin, bytes, place) in
+                [(Origin::Commands, marked, None), (Origin::Control, published, place)]
+            {
+                let read = read_from(origin, &bytes, Instant::now());
+                let Ok(Decoded::From(_, Message::Command(read, Some(mark)))) = read else {
+                    return Err(TestCaseError::fail("no command was read"));
+                };
+                prop_assert_eq!(&read, &change);
+                prop_assert_eq!(mark, CommandMark { id, accepted, place });
+            }
         }
     }
 
     #[test]
     fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
         let name = group("usuario_7");
-        for origin in [Origin::Group(&name), Origin::User, Origin::Instance, Origin::Control] {
+        for origin in [
+            Origin::Group(&name),
+            Origin::User,
+            Origin::Instance,
+            Origin::Control,
+            Origin::Commands,
+        ] {
             let decoded = read_from(origin, &bytes, Instant::now());
             prop_assert_ne!(decoded.err(), Some(EnvelopeError::Panic));
         }

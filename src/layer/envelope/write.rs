@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{VERSION, flag, kind, member};
+use super::{CommandMark, MARKED, VERSION, flag, kind, member};
 use crate::event::{
     ConnectionId, Control, Except, InstanceId, Member, PossibleLoss, Publication, Target,
 };
@@ -45,7 +45,23 @@ pub(in crate::layer) fn append(
     out.bytes(publication.event.json());
 }
 
-/// The envelope of a change.
+/// The envelope of a command, as it stands in the stream.
+pub(in crate::layer) fn command(
+    origin: InstanceId,
+    command: &Control,
+    mark: &CommandMark,
+) -> Vec<u8> {
+    let mut envelope = control(origin, command);
+    let mut out = Writer(&mut envelope);
+    out.byte(MARKED);
+    out.bytes(&mark.id.to_be_bytes());
+    let accepted = mark.accepted.unwrap_or_default();
+    out.number(accepted.generation);
+    out.number(accepted.number);
+    envelope
+}
+
+/// The envelope of a command without a mark.
 pub(in crate::layer) fn control(origin: InstanceId, control: &Control) -> Vec<u8> {
     let kind = match control {
         Control::Join(..) => kind::JOIN,

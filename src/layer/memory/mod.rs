@@ -156,7 +156,8 @@ impl Memory {
     }
 
     pub(super) async fn control(&self, control: Control) -> Result<(), LayerError> {
-        send(self.broker.reserve(u64::MAX).await, &Incoming::Control(control));
+        // Nothing is lost or late here, so no command needs a stamp.
+        send(self.broker.reserve(u64::MAX).await, &Incoming::Control(control, None));
         Ok(())
     }
 

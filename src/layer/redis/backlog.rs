@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::names::Channel;
+use crate::event::Stamp;
 use crate::group::GroupName;
 use crate::layer::Loss;
 
@@ -25,8 +26,9 @@ pub(super) enum Backlogged {
     /// would make clients look elsewhere for what they missed while they could still miss
     /// something.
     Resubscribing,
-    /// The subscription is complete again: now comes the gap, then what was held.
-    Resubscribed,
+    /// The subscription is complete again: now comes the gap, then what was held. Commands up to
+    /// this place were accepted before, so they may have been lost.
+    Resubscribed(Stamp),
 }
 
 /// What was lost at one place.
@@ -41,6 +43,11 @@ pub(super) struct PendingGap {
 impl PendingGap {
     pub(super) fn is_empty(&self) -> bool {
         !self.all && self.groups.is_empty()
+    }
+
+    /// Whether commands may be among them.
+    pub(super) fn is_of_all(&self) -> bool {
+        self.all
     }
 
     /// Messages lost, as far as they could be counted.

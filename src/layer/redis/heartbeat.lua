@@ -1,5 +1,6 @@
 -- The heartbeat of every instance, each second: checks that Redis is still the same server, records
--- this instance as live, sends a probe. Returns the generation and the instances that deliver.
+-- this instance as live, sends a probe. Returns the generation, the instances that deliver and the
+-- place of the newest command.
 local generation_key = KEYS[1]
 local instances_key = KEYS[2]
 
@@ -59,5 +60,7 @@ if data_lost then
   local subscribers = tonumber(redis.call('PUBSUB', 'NUMSUB', control_channel)[2])
   if known_generation > 0 or subscribers > 1 then redis.call('PUBLISH', control_channel, loss) end
 end
-redis.call('PUBLISH', probe_channel, probe)
-return { n, delivering }
+-- Arrives behind every command up to this one, so an instance that lacks it has lost it.
+local newest_command = redis.call('HGET', generation_key, 'commands') or '0 0 0'
+redis.call('PUBLISH', probe_channel, probe .. newest_command .. '\n')
+return { n, delivering, newest_command }

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::backlog::{BACKLOG, Backlogged, PendingGap};
+use super::command_stream::{CommandReplay, InboxClosed};
 use super::names::Channel;
 use super::redis_health::RedisHealth;
 use crate::byte_budget::ByteBudget;
-use crate::event::{Except, InstanceId, Publication, PublicationId, Target};
-use crate::layer::envelope::{self, Decoded, EnvelopeError, Message, Origin};
+use crate::event::{Control, Except, InstanceId, Publication, PublicationId, Stamp, Target};
+use crate::layer::envelope::{self, CommandMark, Decoded, EnvelopeError, Message, Origin};
 use crate::layer::{Incoming, Loss};
 use crate::telemetry::LogLimit;
 
@@ -20,6 +21,7 @@ use crate::telemetry::LogLimit;
 pub(super) struct MessageDecoder {
     pub(super) backlog: mpsc::Receiver<Backlogged>,
     pub(super) inbox: mpsc::Sender<Incoming>,
+    pub(super) replay: CommandReplay,
     pub(super) budget: Arc<ByteBudget>,
     /// Largest bare event, bytes.
     pub(super) max_event_bytes: usize,
@@ -28,21 +30,33 @@ pub(super) struct MessageDecoder {
     pub(super) unreadable_log: LogLimit,
 }
 
-/// The coordinator no longer reads the inbox.
-struct InboxClosed;
+/// What a message holds.
+enum Arrival {
+    Incoming(Incoming),
+    Command(Control, Option<CommandMark>),
+    /// A probe: every command up to this one has arrived, unless it was lost.
+    NewestCommand(Stamp),
+}
+
+/// Messages since [`Backlogged::Resubscribing`].
+#[derive(Default)]
+struct HeldMessages {
+    messages: Vec<(Channel, Bytes)>,
+    /// Whether some found no room.
+    is_cut: bool,
+}
 
 impl MessageDecoder {
     /// Decodes until the reader or the coordinator has ended.
     pub(super) async fn run(mut self) {
-        // Messages since Resubscribing. The gap that comes before them covers what finds no room
-        // here.
-        let mut held: Option<Vec<(Channel, Bytes)>> = None;
+        // The gap that comes before these messages covers what finds no room here.
+        let mut held: Option<HeldMessages> = None;
         while let Some(entry) = self.backlog.recv().await {
             let handed_on = match (entry, &mut held) {
                 (Backlogged::Message(channel, bytes), None) => self.decode(&channel, bytes).await,
                 (Backlogged::Gap(gap), None) => self.report(gap).await,
                 (Backlogged::Resubscribing, None) => {
-                    held = Some(Vec::new());
+                    held = Some(HeldMessages::default());
                     Ok(())
                 }
                 (Backlogged::Message(channel, bytes), Some(held)) => {
@@ -51,8 +65,8 @@ impl MessageDecoder {
                 }
                 // The next gap covers it.
                 (Backlogged::Gap(_) | Backlogged::Resubscribing, Some(_)) => Ok(()),
-                (Backlogged::Resubscribed, held) => {
-                    self.release(held.take().unwrap_or_default()).await
+                (Backlogged::Resubscribed(newest), held) => {
+                    self.release(held.take().unwrap_or_default(), newest).await
                 }
             };
             if let Err(InboxClosed) = handed_on {
@@ -65,33 +79,57 @@ impl MessageDecoder {
         self.inbox.send(incoming).await.map_err(|_| InboxClosed)
     }
 
-    async fn report(&self, gap: PendingGap) -> Result<(), InboxClosed> {
+    async fn report(&mut self, gap: PendingGap) -> Result<(), InboxClosed> {
         tracing::warn!(lost = gap.count(), "publications lost: the hub is behind");
+        if gap.is_of_all() {
+            // Their places are lost. Too early is better than behind what they forbid.
+            self.replay.catch_up_to_the_end().await?;
+        }
         self.hand_on(Incoming::Loss(gap.into_loss())).await
     }
 
-    fn hold(&self, channel: Channel, bytes: Bytes, held: &mut Vec<(Channel, Bytes)>) {
-        if held.len() < BACKLOG {
-            held.push((channel, bytes));
+    fn hold(&self, channel: Channel, bytes: Bytes, held: &mut HeldMessages) {
+        if held.messages.len() < BACKLOG {
+            held.messages.push((channel, bytes));
             return;
         }
+        held.is_cut = true;
         self.budget.give_back(bytes.len());
         self.redis_health.count_lost(1);
     }
 
-    /// Reports the gap of a lost subscription, then what was held for it.
-    async fn release(&self, held: Vec<(Channel, Bytes)>) -> Result<(), InboxClosed> {
+    /// Hands on the commands that were lost with a subscription, then its gap: what a user missed
+    /// is recovered from histories only if he may still see it. What was held follows.
+    async fn release(&mut self, held: HeldMessages, newest: Stamp) -> Result<(), InboxClosed> {
+        let next = held.messages.iter().find_map(|(channel, bytes)| self.place(channel, bytes));
+        self.replay.resubscribed(newest, next).await?;
         self.hand_on(Incoming::Loss(Loss::All)).await?;
-        for (channel, bytes) in held {
+        for (channel, bytes) in held.messages {
             self.decode(&channel, bytes).await?;
         }
-        Ok(())
+        match held.is_cut {
+            true => self.replay.catch_up_to_the_end().await,
+            false => Ok(()),
+        }
     }
 
-    async fn decode(&self, channel: &Channel, bytes: Bytes) -> Result<(), InboxClosed> {
+    /// The place of a command.
+    fn place(&self, channel: &Channel, bytes: &Bytes) -> Option<Stamp> {
+        if *channel != Channel::Control {
+            return None;
+        }
+        match self.read(channel, bytes.clone()) {
+            Ok(Some(Arrival::Command(_, Some(mark)))) => mark.place,
+            _ => None,
+        }
+    }
+
+    async fn decode(&mut self, channel: &Channel, bytes: Bytes) -> Result<(), InboxClosed> {
         self.budget.give_back(bytes.len());
         match self.read(channel, bytes) {
-            Ok(Some(incoming)) => self.hand_on(incoming).await,
+            Ok(Some(Arrival::Incoming(incoming))) => self.hand_on(incoming).await,
+            Ok(Some(Arrival::Command(control, mark))) => self.replay.receive(control, mark).await,
+            Ok(Some(Arrival::NewestCommand(newest))) => self.replay.expect(newest).await,
             Ok(None) => Ok(()),
             Err(error) => {
                 self.redis_health.count_unreadable();
@@ -103,10 +141,13 @@ impl MessageDecoder {
         }
     }
 
-    fn read(&self, channel: &Channel, bytes: Bytes) -> Result<Option<Incoming>, EnvelopeError> {
+    fn read(&self, channel: &Channel, bytes: Bytes) -> Result<Option<Arrival>, EnvelopeError> {
         let origin = match channel {
             Channel::Group(group) => Origin::Group(group),
-            Channel::External(group) => return Ok(Some(Incoming::External(group.clone(), bytes))),
+            Channel::External(group) => {
+                let external = Incoming::External(group.clone(), bytes);
+                return Ok(Some(Arrival::Incoming(external)));
+            }
             Channel::User => Origin::User,
             Channel::Instance => Origin::Instance,
             Channel::Control => Origin::Control,
@@ -115,9 +156,9 @@ impl MessageDecoder {
         };
         let now = Instant::now();
         let decoded = envelope::decode(origin, bytes, self.max_event_bytes, now)?;
-        Ok(match (decoded, origin) {
+        let incoming = match (decoded, origin) {
             (Decoded::Bare(event), Origin::Group(group)) => {
-                Some(Incoming::Publication(Arc::new(Publication {
+                Incoming::Publication(Arc::new(Publication {
                     id: PublicationId::random(),
                     target: Target::Group(group.clone()),
                     event,
@@ -125,22 +166,26 @@ impl MessageDecoder {
                     accepted: now,
                     deadline: None,
                     position: None,
-                })))
+                }))
             }
-            (Decoded::Bare(_), _) => None,
+            (Decoded::Bare(_), _) => return Ok(None),
             (Decoded::From(_, Message::Publication(publication)), _) => {
-                Some(Incoming::Publication(Arc::new(publication)))
+                Incoming::Publication(Arc::new(publication))
             }
-            (Decoded::From(_, Message::Control(control)), _) => Some(Incoming::Control(control)),
+            (Decoded::From(_, Message::Command(control, mark)), _) => {
+                return Ok(Some(Arrival::Command(control, mark)));
+            }
             (Decoded::From(_, Message::PossibleLoss(loss)), _) => {
-                Some(Incoming::Loss(Loss::Possible(loss)))
+                Incoming::Loss(Loss::Possible(loss))
             }
-            (Decoded::From(instance, Message::Probe(number)), _) => {
-                if instance == self.instance {
-                    self.redis_health.probe_returned(number);
+            (Decoded::From(instance, Message::Probe(number, newest)), _) => {
+                if instance != self.instance {
+                    return Ok(None);
                 }
-                None
+                self.redis_health.probe_returned(number);
+                return Ok(newest.map(Arrival::NewestCommand));
             }
-        })
+        };
+        Ok(Some(Arrival::Incoming(incoming)))
     }
 }

@@ -7,6 +7,7 @@
 
 mod backlog;
 mod cache;
+mod command_stream;
 mod connect;
 mod handle;
 mod heartbeat;
@@ -29,11 +30,12 @@ mod url;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fred::interfaces::{EventInterface, PubsubInterface};
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot, watch};
+use tokio::time::timeout;
 
 pub use handle::RedisHandle;
 pub use key_changes::{ChangedKeys, KeyChanges};
@@ -47,10 +49,11 @@ pub(super) use url::check_url;
 use super::history::History;
 use super::{Health, INCOMING, Inbox, LayerError, RedisSettings, envelope};
 use crate::byte_budget::ByteBudget;
-use crate::event::{Control, InstanceId, Position, Publication, Recovery, Target};
+use crate::event::{Control, InstanceId, Position, Publication, Recovery, Stamp, Target};
 use crate::group::GroupName;
 use crate::telemetry::{LogLimit, Metrics};
 use backlog::BACKLOG;
+use command_stream::{CommandReplay, CommandStream, append_again};
 use connect::{AbortOnDrop, Commands, EVENTS};
 use handle::LayerState;
 use heartbeat::InstanceHeartbeat;
@@ -64,6 +67,9 @@ use subscription_reader::SubscriptionReader;
 
 /// Changes of the subscription that may wait; the coordinator sends few, each of many groups.
 const CHANGES: usize = 64;
+
+/// Longest wait of a handshake for the stamp of its connection.
+const STAMP_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Capacity of fred's event channels for the connection that carries commands.
 const FEW_EVENTS: usize = 32;
@@ -79,6 +85,7 @@ struct Shared {
     histories: Arc<HistoryStore>,
     /// Places of publications in the queue of commands. Joins, heartbeats and changes need none.
     publications: Semaphore,
+    command_stream: Arc<CommandStream>,
     subscriber: mpsc::Sender<SubscriptionChange>,
     redis_health: Arc<RedisHealth>,
     settings: RedisSettings,
@@ -125,7 +132,14 @@ impl Redis {
             subscriber: subscriber.clone(),
             redis_health: Arc::clone(&redis_health),
         };
-        let (mut tasks, inbox) = receive(settings, instance, &names, &redis_health, changes)?;
+        let command_stream = Arc::new(CommandStream::new(
+            Arc::clone(&names),
+            instance,
+            commands.clone(),
+            Arc::clone(&redis_health),
+        ));
+        let (mut tasks, inbox) = receive(settings, instance, &names, &command_stream, changes)?;
+        tasks.push(AbortOnDrop(tokio::spawn(append_again(Arc::clone(&command_stream)))));
         tasks.push(AbortOnDrop(tokio::spawn(heartbeat.run())));
         tasks.push(AbortOnDrop(tokio::spawn(connect::keep_connected(client, "commands"))));
         let shared = Shared {
@@ -134,6 +148,7 @@ impl Redis {
             commands,
             histories,
             publications: Semaphore::new((settings.commands * 3).div_ceil(4)),
+            command_stream,
             subscriber,
             redis_health,
             settings: settings.clone(),
@@ -186,8 +201,20 @@ impl Redis {
     }
 
     pub(super) async fn control(&self, control: Control) -> Result<(), LayerError> {
-        let bytes = envelope::control(self.0.instance, &control);
-        self.send(self.0.names.control().to_owned(), bytes).await
+        self.check_answering()?;
+        self.0.command_stream.accept(control).await
+    }
+
+    /// As [`Layer::stamp`](super::Layer::stamp).
+    pub(crate) async fn stamp(&self) -> Stamp {
+        let redis_health = &self.0.redis_health;
+        if redis_health.is_answering() && !redis_health.is_current() {
+            let mut heartbeats = redis_health.heartbeats();
+            redis_health.want_heartbeat();
+            // Without an answer in time the stamp is that of the last.
+            let _ = timeout(STAMP_TIMEOUT, heartbeats.changed()).await;
+        }
+        redis_health.stamp()
     }
 
     async fn send(&self, channel: String, bytes: Vec<u8>) -> Result<(), LayerError> {
@@ -273,10 +300,11 @@ fn receive(
     settings: &RedisSettings,
     instance: InstanceId,
     names: &Arc<Names>,
-    redis_health: &Arc<RedisHealth>,
+    command_stream: &Arc<CommandStream>,
     changes: mpsc::Receiver<SubscriptionChange>,
 ) -> Result<(Vec<AbortOnDrop<()>>, Inbox), LayerError> {
     let client = connect::client(settings, EVENTS)?;
+    let redis_health = command_stream.redis_health();
     let (backlog, backlogged) = mpsc::channel(BACKLOG);
     let (sender, inbox) = mpsc::channel(INCOMING);
     let budget = Arc::new(ByteBudget::new(settings.backlog_bytes));
@@ -291,6 +319,7 @@ fn receive(
     };
     let decoder = MessageDecoder {
         backlog: backlogged,
+        replay: CommandReplay::new(Arc::clone(command_stream), sender.clone()),
         inbox: sender,
         budget,
         max_event_bytes: settings.max_event_bytes,

@@ -141,6 +141,11 @@ impl Names {
         self.key("ingress")
     }
 
+    /// A stream: the newest commands of back ends.
+    pub(crate) fn commands(&self) -> String {
+        self.key("commands")
+    }
+
     /// A sorted set: the instances that deliver.
     pub(crate) fn instances(&self) -> String {
         self.key("instances")

@@ -7,13 +7,17 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
-use crate::event::InstanceId;
+use crate::event::{InstanceId, Stamp};
 use crate::layer::Health;
 use crate::telemetry::Metrics;
 
 /// The age of the latest returned probe beyond which nothing counts as delivered: two were missed,
 /// so a failure shows within three seconds.
 const STALE: Duration = Duration::from_millis(2200);
+
+/// The age of the latest heartbeat up to which nothing can have happened unnoticed. One comes each
+/// second.
+const CURRENT: Duration = Duration::from_millis(1200);
 
 /// How long a loss shows in [`Health::lossless`], so that a probe each second sees it.
 const REMEMBER_LOSS: Duration = Duration::from_secs(3);
@@ -33,6 +37,8 @@ pub(super) struct RedisHealth {
     resubscriptions: watch::Sender<u64>,
     /// How often the renewal of all connections was requested.
     renewals: watch::Sender<u64>,
+    /// The generation, at each heartbeat that is answered.
+    heartbeats: watch::Sender<u64>,
     /// Notified if Redis may hold different data than before.
     heartbeat_wanted: Notify,
     metrics: Arc<Metrics>,
@@ -53,6 +59,8 @@ struct State {
     /// When the latest heartbeat was answered.
     answered: Option<Instant>,
     generation: u64,
+    /// The newest command known to be accepted.
+    newest_command: Stamp,
     /// When a message was last lost.
     lost: Option<Instant>,
     /// Redis' error, if it refuses the heartbeats or the connection.
@@ -67,6 +75,7 @@ impl RedisHealth {
             state: Mutex::default(),
             resubscriptions: watch::Sender::default(),
             renewals: watch::Sender::default(),
+            heartbeats: watch::Sender::default(),
             heartbeat_wanted: Notify::new(),
             metrics,
         }
@@ -179,6 +188,32 @@ impl RedisHealth {
         state.answered = Some(Instant::now());
         self.metrics.layer.generation.set(generation as f64);
         self.metrics.layer.peers.set(peers as f64);
+        drop(state);
+        self.heartbeats.send_replace(generation);
+    }
+
+    /// Changes with each heartbeat that is answered, to the generation at that moment.
+    pub(super) fn heartbeats(&self) -> watch::Receiver<u64> {
+        self.heartbeats.subscribe()
+    }
+
+    /// Whether commands arrive as they are accepted, as far as is known: a process that was stopped
+    /// does not know what it missed.
+    pub(super) fn is_current(&self) -> bool {
+        let answered = self.state.lock().answered;
+        self.is_subscribed() && answered.is_some_and(|at| at.elapsed() < CURRENT)
+    }
+
+    /// A command is known to be accepted.
+    pub(super) fn command_accepted(&self, stamp: Stamp) {
+        let mut state = self.state.lock();
+        state.newest_command = state.newest_command.max(stamp);
+    }
+
+    /// Follows every command that is known to be accepted, and every older generation.
+    pub(super) fn stamp(&self) -> Stamp {
+        let state = self.state.lock();
+        state.newest_command.max(Stamp { generation: state.generation, number: 0 })
     }
 
     /// The instances that deliver, as of the newest heartbeat.

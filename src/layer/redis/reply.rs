@@ -146,6 +146,14 @@ impl<A: FromReply, B: FromReply> FromReply for (A, B) {
     }
 }
 
+impl<A: FromReply, B: FromReply, C: FromReply> FromReply for (A, B, C) {
+    fn from_reply(reply: Reply) -> Option<Self> {
+        let Reply::List(replies) = reply else { return None };
+        let [first, second, third] = <[Reply; 3]>::try_from(replies).ok()?;
+        Some((A::from_reply(first)?, B::from_reply(second)?, C::from_reply(third)?))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,6 +13,7 @@ use fred::clients::Client;
 use fred::error::Error;
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
 use fred::types::config::Server;
+use fred::types::{ClusterHash, CustomCommand};
 use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -22,8 +23,9 @@ use super::connect::Commands;
 use super::names::Names;
 use super::redis_health::RedisHealth;
 use super::script::layer_error;
+use crate::event::Stamp;
 use crate::group::GroupName;
-use crate::layer::LayerError;
+use crate::layer::{LayerError, envelope};
 
 /// Names in one SUBSCRIBE.
 const CHUNK: usize = 512;
@@ -181,10 +183,10 @@ impl Subscriber {
         let names: Vec<_> = fixed.into_iter().chain(groups).collect();
         let count = names.len();
         match self.subscribe_anew(names).await {
-            Ok(()) => {
+            Ok(newest) => {
                 if std::mem::replace(&mut self.was_subscribed, true) {
                     tracing::warn!(channels = count, "subscription to Redis renewed");
-                    if self.backlog.send(Backlogged::Resubscribed).await.is_err() {
+                    if self.backlog.send(Backlogged::Resubscribed(newest)).await.is_err() {
                         return;
                     }
                 }
@@ -194,12 +196,18 @@ impl Subscriber {
         }
     }
 
-    /// Subscribes everything, behind the boundary if there was a subscription before.
-    async fn subscribe_anew(&mut self, names: Vec<String>) -> Result<(), LayerError> {
+    /// Subscribes everything, behind the boundary if there was a subscription before. Returns the
+    /// place of the newest command then: later ones arrive.
+    async fn subscribe_anew(&mut self, names: Vec<String>) -> Result<Stamp, LayerError> {
         if self.was_subscribed {
             self.mark_boundary().await?;
         }
-        self.subscribe_channels(names).await
+        self.subscribe_channels(names).await?;
+        let hget = CustomCommand::new("HGET", ClusterHash::FirstKey, false);
+        let field = vec![self.names.generation(), "commands".to_owned()];
+        let newest = self.commands.custom::<Option<String>, _>(hget, field).await;
+        let newest = newest.map_err(|error| layer_error(&error))?;
+        Ok(newest.and_then(|text| envelope::parse_place(&text)).unwrap_or_default())
     }
 
     /// Marks in the backlog where the messages of this connection begin. Messages of the one before

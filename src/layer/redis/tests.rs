@@ -27,6 +27,7 @@ fn way(ring: usize, room: usize, max_bytes: usize) -> Way {
     let instance = "k3f5a2bq".parse().unwrap();
     let groups = vec![GroupPattern::parse("*").unwrap()];
     let foreign = External { prefix: "asgi__group__".to_owned(), groups };
+    let names = Arc::new(Names::new("groupcast", instance, Some(foreign), None));
     let redis_health = Arc::new(RedisHealth::new(Arc::new(Metrics::new())));
     let (messages, receiver) = broadcast::channel(ring);
     let (backlog, backlogged) = mpsc::channel(room);
@@ -34,14 +35,23 @@ fn way(ring: usize, room: usize, max_bytes: usize) -> Way {
     let budget = Arc::new(ByteBudget::new(max_bytes));
     let reader = SubscriptionReader {
         messages: receiver,
-        names: Arc::new(Names::new("groupcast", instance, Some(foreign), None)),
+        names: Arc::clone(&names),
         backlog: backlog.clone(),
         budget: Arc::clone(&budget),
         redis_health: Arc::clone(&redis_health),
         boundaries: watch::Sender::new(0),
     };
+    let settings = RedisSettings::new("redis://127.0.0.1:1").unwrap();
+    let client = connect::client(&settings, 1).unwrap();
+    let stream = CommandStream::new(
+        Arc::clone(&names),
+        instance,
+        connect::commands(&client, &settings),
+        Arc::clone(&redis_health),
+    );
     let decoder = MessageDecoder {
         backlog: backlogged,
+        replay: CommandReplay::new(Arc::new(stream), sender.clone()),
         inbox: sender,
         budget,
         max_event_bytes: 1024,
@@ -87,8 +97,7 @@ impl Way {
             Incoming::Loss(Loss::All) => "gap in all".to_owned(),
             Incoming::Loss(Loss::Groups(groups)) => format!("gap in {groups:?}"),
             Incoming::External(group, message) => format!("{group}: {}", message.escape_ascii()),
-            Incoming::Loss(Loss::Possible(_)) => panic!("this was not sent"),
-            Incoming::Control(change) => panic!("unexpected change: {change:?}"),
+            other => panic!("not sent: {other:?}"),
         }
     }
 
@@ -191,7 +200,7 @@ async fn delivers_messages_received_while_resubscribing_after_the_gap() {
     while !way.messages.is_empty() {
         tokio::task::yield_now().await;
     }
-    way.backlog.send(Backlogged::Resubscribed).await.unwrap();
+    way.backlog.send(Backlogged::Resubscribed(Stamp::default())).await.unwrap();
     way.send("sala_1", 3);
     assert_eq!([way.next().await, way.next().await, way.next().await], ["gap in all", "n2", "n3"]);
 }
@@ -219,7 +228,7 @@ async fn reports_the_gap_of_a_lost_connection_after_its_last_message() {
         while !way.messages.is_empty() {
             tokio::task::yield_now().await;
         }
-        way.backlog.send(Backlogged::Resubscribed).await.unwrap();
+        way.backlog.send(Backlogged::Resubscribed(Stamp::default())).await.unwrap();
         way.send("sala_1", 7);
         let rest = way.until(7).await;
         assert_eq!(rest.first().unwrap(), "gap in all", "{seen:?} {rest:?}");

@@ -1,5 +1,6 @@
 //! One suite for both layers, and outages of Redis.
 
+mod commands;
 mod outage;
 #[path = "../../../tests/support/redis.rs"]
 pub(crate) mod server;

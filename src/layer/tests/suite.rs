@@ -152,7 +152,7 @@ async fn delivers_changes_to_every_instance(kind: LayerKind) {
     for change in changes {
         one.layer.control(change.clone()).await.unwrap();
         for instance in [&mut one, &mut two] {
-            let Incoming::Control(arrived) = instance.next().await else {
+            let Incoming::Control(arrived, _) = instance.next().await else {
                 panic!("a change arrives")
             };
             assert_eq!(arrived, change);
