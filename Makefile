@@ -214,6 +214,7 @@ api: $(VENV)/ready
 python: $(DJANGO)-5.2/ready
 	$(call step,Python style and types,$(PYTHON_TOOLS)/ruff check --quiet --no-cache client-python tests/django; \
 		$(PYTHON_TOOLS)/ruff format --quiet --no-cache --check client-python tests/django; \
+		$(PYTHON_TOOLS)/ruff check --quiet --no-cache --config client-python/pyproject.toml src/cmd/init; \
 		$(PYTHON_TOOLS)/python -B client-python/single.py --check; \
 		cd client-python; $(PYTHON_TOOLS)/mypy --cache-dir $(CURDIR)/target/mypy)
 

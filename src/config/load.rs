@@ -4,17 +4,20 @@ use std::path::Path;
 
 use super::context::{ReferenceContext, Variables};
 use super::environment::Overlaid;
-use super::{Config, ConfigError, check, environment, raw};
+use super::{Config, ConfigError, check, env_file, environment, raw};
 
 impl Config {
     /// Reads `file`, or the defaults if there is none, overlays `variables` and checks the result.
+    ///
+    /// A `groupcast.env` beside the file gives the variables that are not set.
     pub fn load(file: Option<&Path>, variables: Variables) -> Result<Self, ConfigError> {
-        let text = match file {
-            None => String::new(),
-            Some(path) => std::fs::read_to_string(path)
-                .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?,
+        let Some(path) = file else {
+            return Self::parse(Path::new("gateway.toml"), "", variables);
         };
-        Self::parse(file.unwrap_or(Path::new("gateway.toml")), &text, variables)
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let variables = env_file::overlay(path.parent().unwrap_or(path), variables)?;
+        Self::parse(path, &text, variables)
     }
 
     /// As [`Config::load`], of a file at `path` with this `text`.

@@ -8,6 +8,7 @@ mod celery;
 mod check;
 mod context;
 mod credentials;
+mod env_file;
 mod environment;
 mod error;
 mod load;

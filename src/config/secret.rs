@@ -119,7 +119,7 @@ impl SecretKeys<'_> {
             (None, None, Some(name)) => match context.variables.get(name) {
                 Some(value) => value.clone().into_bytes(),
                 None => {
-                    let expected = "the name of a variable that is set";
+                    let expected = "a variable that is set, or is in groupcast.env beside the file";
                     let key = format!("{key}.secret_env");
                     return Err(ConfigError::value(key, format!("{name:?}"), expected));
                 }

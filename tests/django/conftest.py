@@ -1,17 +1,19 @@
 """What the tests share: a real gateway, signed requests, the fixture that projects are given."""
 
+import contextlib
 import json
 import os
 import secrets
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
+import redis
 from django.conf import settings
 
 import groupcast
 from scripted import Script
+from servers import eventually, free_port, running
 
 # The helper is a package, or the one file that `groupcast init django` writes.
 CONFIGURATION, GATEWAY, HANDLERS, LOGOUT = (
@@ -76,15 +78,6 @@ allow = ["send", "send_user", "members", "close", "read"]
         assert self.process.wait(timeout=30) == 0
 
 
-def eventually(look, seconds=20):
-    """What `look` finds, once it finds something."""
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"{look} found nothing in {seconds} s"
-        time.sleep(0.02)
-    return found
-
-
 def hang_up():
     """Closes the connection that this thread keeps."""
     GATEWAY.kept.__dict__.clear()
@@ -95,6 +88,22 @@ def process(tmp_path_factory):
     running = Gateway(tmp_path_factory.mktemp("gateway"))
     yield running
     running.end()
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory):
+    """The URL of a Redis of the tests' own, for Celery."""
+    folder, port = tmp_path_factory.mktemp("redis"), free_port()
+    client = redis.Redis(port=port)
+
+    def is_ready():
+        with contextlib.suppress(redis.ConnectionError):
+            return client.ping()
+
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    with running(command, folder / "log", is_ready, cwd=folder):
+        yield f"redis://127.0.0.1:{port}/3"
+    client.close()
 
 
 @pytest.fixture

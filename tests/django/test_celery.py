@@ -4,8 +4,6 @@ import base64
 import contextlib
 import json
 import os
-import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,44 +15,9 @@ import redis
 
 import groupcast
 from conftest import HELPER, eventually
+from servers import free_port, running
 
 CELERY = groupcast.celery if hasattr(groupcast.celery, "Sender") else groupcast
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextlib.contextmanager
-def running(command, log, is_ready, **options):
-    """A process that is ready; it ends with the test."""
-    with log.open("w") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, **options)
-    try:
-        eventually(lambda: is_ready() or process.poll() is not None, 60)
-        assert process.poll() is None, log.read_text()
-        yield process
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory):
-    """The URL of a Redis of the test's own."""
-    folder, port = tmp_path_factory.mktemp("redis"), free_port()
-    client = redis.Redis(port=port)
-
-    def is_ready():
-        with contextlib.suppress(redis.ConnectionError):
-            return client.ping()
-
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-    with running(command, folder / "log", is_ready, cwd=folder):
-        yield f"redis://127.0.0.1:{port}/3"
-    client.close()
 
 
 @contextlib.contextmanager

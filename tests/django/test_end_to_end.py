@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from celery import Celery
 from django.conf import settings as project
 from django.db import connection
 from django.test import Client
@@ -69,12 +70,13 @@ def site(transactional_db, tmp_path):
 
 @pytest.fixture
 def start(site, tmp_path, settings):
-    """`start(headers)`: a gateway before the site, which the settings name."""
+    """`start(headers, more)`: a gateway before the site, which the settings name."""
     running = []
 
-    def start(headers='{ "X-Forwarded-Proto" = "https" }'):
+    def start(headers='{ "X-Forwarded-Proto" = "https" }', more=""):
         secret = project.GROUPCAST["SECRET"]
-        gateway = Gateway(tmp_path, CONFIG.format(site=site, headers=headers, secret=secret))
+        config = CONFIG.format(site=site, headers=headers, secret=secret)
+        gateway = Gateway(tmp_path, config + more)
         running.append(gateway)
         settings.GROUPCAST = gateway.settings()
         return gateway
@@ -182,3 +184,22 @@ def test_a_logout_closes_its_browser_and_invalidates_the_cookie(start, client, u
     client.cookies = old
     with here(client) as again:
         assert code(again) == 4401
+
+
+@pytest.mark.filterwarnings("ignore:Call to deprecated")  # Celery's, of Redis' library
+def test_a_page_watches_a_task_with_its_ticket_alone(start, client, user, broker):
+    gateway = start(more=f'[celery]\nresults = "{broker}"\n')
+    app = Celery("shop", backend=broker, set_as_current=False)
+    app.backend.store_result("t-1", {"current": 5, "total": 12}, "PROGRESS")
+    client.force_login(user)
+    with browser(gateway, client) as websocket:
+        for ticket in ("t-1", groupcast.ticket("t-1", user)):
+            websocket.send(json.dumps({"action": "groupcast.watch", "ticket": ticket}))
+        refusal, state = received(websocket), received(websocket)
+        assert refusal["code"] == "forbidden"
+        progress = {"current": 5, "total": 12}
+        expected = {"type": "task.state", "id": "t-1", "state": "PROGRESS", "progress": progress}
+        assert state == expected
+        app.backend.store_result("t-1", "the result", "SUCCESS")
+        assert received(websocket) == {"type": "task.state", "id": "t-1", "state": "SUCCESS"}
+    app.close()

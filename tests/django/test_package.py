@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT
+from conftest import BINARY, ROOT
 
 PYTHON = ROOT / "client-python"
 SETTINGS = """
@@ -63,7 +63,7 @@ def test_wheel_and_source_distribution_have_code_types_and_licences(built):
         }
 
 
-def test_a_new_project_uses_the_installed_wheel(built, tmp_path):
+def test_a_new_project_uses_the_installed_wheel_and_what_init_writes(built, tmp_path):
     environment, site = tmp_path / "venv", tmp_path / "site"
     run(sys.executable, "-m", "venv", "--without-pip", environment)
     python = environment / "bin/python"
@@ -79,9 +79,11 @@ def test_a_new_project_uses_the_installed_wheel(built, tmp_path):
         settings.write(SETTINGS)
     with site.joinpath("shop/urls.py").open("a") as urls:
         urls.write(URLS)
-    site.joinpath("groupcast.env").write_text(
-        f"GROUPCAST_API_SECRET={'k' * 24}\nGROUPCAST_BACKEND_SECRET={'s' * 32}\n"
-    )
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("GROUPCAST_")}
+    printed = run(BINARY, "init", "django", "--python", python, cwd=site, env=ours)
+    assert '"groupcast"]' in printed, printed
+    assert {path.name for path in site.glob("g*")} == {"gateway.toml", "groupcast.env"}
+    assert "/groupcast/connect" in run(BINARY, "check", cwd=site, env=ours)
     site.joinpath("test_shop.py").write_text(TEST)
     assert "no issues" in run(python, "-W", "error", "manage.py", "check", cwd=site)
     settings = ["--ds=shop.settings", "-p", "no:cacheprovider", "--rootdir", site]

@@ -1,6 +1,9 @@
 //! `groupcast init`: sets up a project.
 
+mod configuration;
 mod django;
+mod notes;
+mod project;
 
 use std::process::ExitCode;
 
