@@ -402,12 +402,10 @@ fn start_task_states(
     tasks: &mut Tasks,
 ) -> Result<Option<TaskWatcher>, LayerError> {
     let metrics = CeleryMetrics::new(metrics);
-    let Some((watcher, updates, watching)) = TaskWatcher::start(&config.celery, metrics)? else {
-        return Ok(None);
-    };
-    tasks.spawn("task watcher", watching);
-    tasks.spawn("task states", coordinator::deliver_task_states(hub.clone(), updates));
-    Ok(Some(watcher))
+    let Some(started) = TaskWatcher::start(&config.celery, metrics)? else { return Ok(None) };
+    tasks.spawn("task watcher", started.run);
+    tasks.spawn("task states", coordinator::deliver_task_states(hub.clone(), started.updates));
+    Ok(Some(started.handle))
 }
 
 /// Waits until another instance turns out to have a different configuration, if ever.

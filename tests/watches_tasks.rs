@@ -12,21 +12,26 @@ struct Site {
 }
 
 async fn site(celery: &str) -> Site {
-    let (layer, results) = (RedisServer::start(), RedisServer::start());
-    let url = format!("{}/1", results.url());
-    let configuration = format!(
-        "[layer]\nkind = \"redis\"\nurl = \"{}\"\n\
-         [celery]\nresults = \"{url}\"\nkey_prefix = \"site_\"\n{celery}\n",
-        layer.url(),
-    );
-    let options = json!({"broker": results.url(), "results": url, "prefix": "site_"});
+    let broker = RedisServer::start();
+    let url = format!("{}/1", broker.url());
+    let options = json!({"results": url, "prefix": "site_"});
+    site_with(broker, options, &format!("results = {url:?}\nkey_prefix = \"site_\"\n{celery}"))
+        .await
+}
+
+async fn site_with(broker: RedisServer, mut options: Value, celery: &str) -> Site {
+    let layer = RedisServer::start();
+    let url = layer.url();
+    let configuration = format!("[layer]\nkind = \"redis\"\nurl = {url:?}\n[celery]\n{celery}\n");
+    options["broker"] = broker.url().into();
+    options["steps"] = broker.url().into();
     let mut worker = Python::start("worker.py", &options);
     let gateways = [Gateway::with(&configuration).await, Gateway::with(&configuration).await];
     for gateway in &gateways {
         gateway.ready().await;
     }
     assert_eq!(worker.line().await, json!({"ready": true}));
-    Site { worker, gateways, _servers: [layer, results] }
+    Site { worker, gateways, _servers: [layer, broker] }
 }
 
 impl Site {
@@ -53,7 +58,10 @@ async fn state(browser: &mut Socket, state: &str) -> Value {
         if event["state"] == state {
             return event;
         }
-        assert!(["PENDING", "STARTED"].contains(&event["state"].as_str().unwrap()), "{event}");
+        assert!(
+            ["PENDING", "RECEIVED", "STARTED"].contains(&event["state"].as_str().unwrap()),
+            "{event}"
+        );
     }
 }
 
@@ -110,4 +118,23 @@ async fn knowing_the_id_of_a_task_is_not_enough_to_watch_it() {
     let group = format!("task.{task}");
     let answer = stranger.ask(json!({"type": "join", "groups": [group]})).await;
     assert_eq!(answer["groups"][0]["error"]["code"], "forbidden", "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shows_progress_where_results_go_by_rpc() {
+    let broker = RedisServer::start();
+    let celery = format!("events = {:?}", broker.url());
+    let mut site = site_with(broker, json!({"results": "rpc://", "events": true}), &celery).await;
+    let task = site.start_task("pictures", json!({"count": 2})).await;
+    let mut browser = site.gateways[1].v1("7").await;
+    site.allow("7", &task).await;
+    assert_eq!(browser.frame().await["type"], "joined");
+    for current in 1..=2 {
+        site.step(&task);
+        let progress = json!({"current": current, "total": 2});
+        assert_eq!(state(&mut browser, "PROGRESS").await["progress"], progress);
+    }
+    site.step(&task);
+    let success = json!({"type": "task.state", "id": task, "state": "SUCCESS"});
+    assert_eq!(browser.event().await, success);
 }

@@ -2,15 +2,23 @@
 //!
 //! Celery's Redis result back end keeps the state of a task under a key, and publishes each change
 //! on a channel of the same name. Each instance subscribes the tasks that its own connections
-//! watch, and no others: a task that nobody watches costs nothing.
+//! watch, and no others: a task that nobody watches costs nothing. Sites with another result back
+//! end have the events of their workers, which every instance has to read in full.
 
+mod events;
 mod metrics;
+mod results;
 mod settings;
 mod state;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod watcher;
+mod worker_event;
 
 pub(crate) use metrics::CeleryMetrics;
 pub(crate) use settings::CelerySettings;
-pub(crate) use watcher::{TaskUpdate, TaskWatcher};
+pub(crate) use tasks::TaskUpdate;
+#[cfg(test)]
+pub(crate) use watcher::StartedWatcher;
+pub(crate) use watcher::TaskWatcher;

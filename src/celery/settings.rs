@@ -8,6 +8,10 @@ use crate::layer::RedisSettings;
 pub struct CelerySettings {
     /// The Redis of Celery's `result_backend`; `None` = states are not watched.
     pub results: Option<RedisSettings>,
+    /// The Redis of Celery's broker, for worker events; `None` = they are not followed.
+    pub events: Option<RedisSettings>,
+    /// The channels on which workers publish their events, as a pattern.
+    pub event_channels: String,
     /// `global_keyprefix` of Celery's `result_backend_transport_options`; precedes each key.
     pub key_prefix: String,
     /// Begins the name of a task's group; the task's id follows.
@@ -25,6 +29,8 @@ impl Default for CelerySettings {
     fn default() -> Self {
         Self {
             results: None,
+            events: None,
+            event_channels: String::new(),
             key_prefix: String::new(),
             group_prefix: "task.".to_owned(),
             show_results: false,

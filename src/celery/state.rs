@@ -1,4 +1,4 @@
-//! Reads the state of a task as Celery's Redis result back end stores it, and makes its event.
+//! The event of a task's state, and the form in which Celery's result back end stores a state.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,7 +20,7 @@ const MAX_ERROR: usize = 1000;
 const MAX_NAME: usize = 100;
 
 /// The state of a task that no worker has written about: Celery stores nothing for it.
-const PENDING: &str = "PENDING";
+pub(super) const PENDING: &str = "PENDING";
 
 /// Why a value is no state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -59,7 +59,7 @@ struct StateEvent<'a> {
 
 /// An exception, without its traceback.
 #[derive(Serialize)]
-struct TaskError {
+pub(super) struct TaskError {
     r#type: String,
     message: String,
 }
@@ -73,42 +73,74 @@ struct StoredError<'a> {
     exc_message: serde_json::Value,
 }
 
-/// The event of the state in `value`; `None` = nothing is stored.
-pub(super) fn event(
+/// A state, and what may be shown of it.
+pub(super) struct TaskState<'a> {
+    pub(super) name: &'a str,
+    /// The `meta` of `update_state`, or what the task returned.
+    pub(super) content: Option<&'a RawValue>,
+    /// Whether the content was cut.
+    pub(super) was_cut: bool,
+    pub(super) error: Option<TaskError>,
+}
+
+/// The event of the stored `value`; `None` = nothing is stored.
+pub(super) fn of_value(
     settings: &CelerySettings,
     id: &str,
     value: Option<&Bytes>,
 ) -> Result<Event, StateError> {
     let stored = value.map(|value| read(value)).transpose()?.unwrap_or_default();
-    let state = stored.status.as_deref().unwrap_or(PENDING);
-    let mut event = StateEvent {
+    let name = stored.status.as_deref().unwrap_or(PENDING);
+    let shows_error = settings.show_errors && matches!(name, "FAILURE" | "RETRY" | "REVOKED");
+    let state = TaskState {
+        name,
+        content: stored.result,
+        was_cut: stored.status.is_some() && stored.result.is_none(),
+        error: stored.result.filter(|_| shows_error).and_then(error),
+    };
+    event(settings, id, state)
+}
+
+/// The event of a state.
+pub(super) fn event(
+    settings: &CelerySettings,
+    id: &str,
+    state: TaskState<'_>,
+) -> Result<Event, StateError> {
+    check_name(state.name)?;
+    let shown = match state.name {
+        "SUCCESS" if settings.show_results => Some("result"),
+        // The content of STARTED is the worker's process id and host name.
+        "SUCCESS" | "FAILURE" | "RETRY" | "REVOKED" | "STARTED" | "RECEIVED" | PENDING => None,
+        _ => Some("progress"),
+    };
+    let event = StateEvent {
         r#type: "task.state",
         id,
-        state,
-        progress: None,
-        result: None,
-        error: None,
+        state: state.name,
+        progress: state.content.filter(|_| shown == Some("progress")),
+        result: state.content.filter(|_| shown == Some("result")),
+        error: state.error.filter(|_| settings.show_errors),
         omitted: None,
     };
-    let mut content = None;
-    match state {
-        "SUCCESS" if settings.show_results => content = Some("result"),
-        "FAILURE" | "RETRY" | "REVOKED" if settings.show_errors => {
-            event.error = stored.result.and_then(error);
-        }
-        // The result of STARTED is the worker's process id and host name.
-        "SUCCESS" | "FAILURE" | "RETRY" | "REVOKED" | "STARTED" | "RECEIVED" | PENDING => {}
-        _ => content = Some("progress"),
-    }
-    event.progress = stored.result.filter(|_| content == Some("progress"));
-    event.result = stored.result.filter(|_| content == Some("result"));
-    if let Some(event) = parse(&event, settings.max_event_bytes).filter(|_| stored.is_whole()) {
+    if !state.was_cut
+        && let Some(event) = parse(&event, settings.max_event_bytes)
+    {
         return Ok(event);
     }
     let (progress, result) = (None, None);
-    let bare = StateEvent { progress, result, omitted: content, ..event };
+    let bare = StateEvent { progress, result, omitted: shown, ..event };
     parse(&bare, settings.max_event_bytes)
-        .ok_or_else(|| StateError::Malformed("its task id or status is too long".to_owned()))
+        .ok_or_else(|| StateError::Malformed("its task id is too long".to_owned()))
+}
+
+fn check_name(name: &str) -> Result<(), StateError> {
+    let bytes = name.len();
+    if (1..=MAX_NAME).contains(&bytes) {
+        return Ok(());
+    }
+    let why = format!("its state has {bytes} bytes; 1 to {MAX_NAME} are allowed");
+    Err(StateError::Malformed(why))
 }
 
 /// The event, if it is one and small enough.
@@ -131,8 +163,13 @@ fn error(result: &RawValue) -> Option<TaskError> {
         serde_json::Value::Array(parts) => parts.iter().map(text).collect::<Vec<_>>().join(", "),
         value => text(value),
     };
-    let (r#type, message) = (excerpt(&stored.exc_type, MAX_ERROR), excerpt(&message, MAX_ERROR));
-    Some(TaskError { r#type, message })
+    Some(TaskError::new(&stored.exc_type, &message))
+}
+
+impl TaskError {
+    pub(super) fn new(r#type: &str, message: &str) -> Self {
+        Self { r#type: excerpt(r#type, MAX_ERROR), message: excerpt(message, MAX_ERROR) }
+    }
 }
 
 /// Reads a stored state. A value that was cut has its status all the same: Celery writes it first.
@@ -151,22 +188,10 @@ fn read(value: &[u8]) -> Result<Stored<'_>, StateError> {
     {
         return Err(StateError::Malformed(error.to_string()));
     }
-    match stored.status.as_deref() {
-        None => Err(StateError::Malformed("it has no status".to_owned())),
-        Some(name) if name.is_empty() || name.len() > MAX_NAME => {
-            let bytes = name.len();
-            let why = format!("its status has {bytes} bytes; 1 to {MAX_NAME} are allowed");
-            Err(StateError::Malformed(why))
-        }
-        Some(_) => Ok(stored),
+    if stored.status.is_none() {
+        return Err(StateError::Malformed("it has no status".to_owned()));
     }
-}
-
-impl Stored<'_> {
-    /// Whether the result was read, if there is a state at all.
-    fn is_whole(&self) -> bool {
-        self.status.is_none() || self.result.is_some()
-    }
+    Ok(stored)
 }
 
 /// Keeps what was read before an error.

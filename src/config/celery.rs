@@ -2,6 +2,7 @@
 
 use super::range::period;
 use super::raw::Raw;
+use super::secret::Secret;
 use super::{ConfigError, redis};
 use crate::celery::CelerySettings;
 use crate::layer::RedisSettings;
@@ -12,8 +13,15 @@ const MAX_PREFIX: usize = 32;
 pub(super) fn celery(raw: &Raw) -> Result<CelerySettings, ConfigError> {
     let written = &raw.celery;
     redis::check_name("celery.group_prefix", &written.group_prefix, MAX_PREFIX)?;
+    let event_channels = match written.event_channels.as_str() {
+        // As kombu names them: the number is that of the broker's database.
+        "" => format!("/{}.celeryev/*", database(&written.events.0)),
+        pattern => pattern.to_owned(),
+    };
     Ok(CelerySettings {
-        results: results(raw)?,
+        results: server(raw, "celery.results", &written.results)?,
+        events: server(raw, "celery.events", &written.events)?,
+        event_channels,
         key_prefix: written.key_prefix.clone(),
         group_prefix: written.group_prefix.clone(),
         show_results: written.show_results,
@@ -22,16 +30,21 @@ pub(super) fn celery(raw: &Raw) -> Result<CelerySettings, ConfigError> {
     })
 }
 
-fn results(raw: &Raw) -> Result<Option<RedisSettings>, ConfigError> {
-    let url = &raw.celery.results.0;
-    if url.is_empty() {
+/// The server at an address; `None` = the address is empty.
+fn server(raw: &Raw, key: &str, url: &Secret) -> Result<Option<RedisSettings>, ConfigError> {
+    if url.0.is_empty() {
         return Ok(None);
     }
-    let unusable =
-        |source| ConfigError::Text { key: "celery.results".to_owned(), source: Box::new(source) };
-    let mut redis = RedisSettings::new(url).map_err(unusable)?;
+    let unusable = |source| ConfigError::Text { key: key.to_owned(), source: Box::new(source) };
+    let mut redis = RedisSettings::new(&url.0).map_err(unusable)?;
     redis.timeout = period("layer.timeout", raw.layer.timeout)?;
     Ok(Some(redis))
+}
+
+/// The number of the database in an address that [`RedisSettings`] accepts.
+fn database(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split_once('/').map(|(_, path)| path).filter(|path| !path.is_empty()).unwrap_or("0")
 }
 
 #[cfg(test)]
@@ -50,6 +63,19 @@ mod tests {
     fn watches_no_task_without_a_result_back_end() {
         assert!(load("").unwrap().celery.results.is_none());
         assert!(load("results = \"redis://127.0.0.1/1\"").unwrap().celery.results.is_some());
+    }
+
+    #[test]
+    fn follows_the_channels_of_the_brokers_database() {
+        for (events, channels) in [
+            ("redis://127.0.0.1", "/0.celeryev/*"),
+            ("redis://:word@127.0.0.1:6379/3", "/3.celeryev/*"),
+        ] {
+            let config = load(&format!("events = {events:?}")).unwrap();
+            assert_eq!(config.celery.event_channels, channels);
+        }
+        let other = "events = \"redis://127.0.0.1\"\nevent_channels = \"site_/0.celeryev/*\"";
+        assert_eq!(load(other).unwrap().celery.event_channels, "site_/0.celeryev/*");
     }
 
     #[test]

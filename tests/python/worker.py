@@ -5,11 +5,14 @@ line of stdin starts a task, `{"task": name, "kwargs": {…}}`, or lets a task t
 next step, `{"step": id}`; the answer to the first is `{"id": id}`.
 """
 
+import importlib
 import json
 import os
+import pathlib
 import subprocess
 import sys
 
+import redis
 from celery import Celery
 from celery.signals import worker_ready
 
@@ -17,6 +20,8 @@ DEFAULTS = {
     "broker": "",
     "results": "",
     "prefix": "",  # global_keyprefix of the result back end
+    "steps": "",  # the Redis over which the test lets tasks take steps
+    "events": False,  # whether workers send events, progress among them
     "role": "site",  # or "worker"
 }
 OPTIONS = {**DEFAULTS, **json.loads(sys.argv[1])}
@@ -31,9 +36,17 @@ app.conf.update(
 )
 
 
+if OPTIONS["events"]:
+    root = pathlib.Path(__file__).parents[2]
+    sys.path.insert(0, str(root / "client-python" / "src"))
+    importlib.import_module("groupcast.celery").install(app)
+
+steps = redis.Redis.from_url(OPTIONS["steps"], socket_timeout=None)
+
+
 def wait(task):
     """Waits until the test lets this task take its next step."""
-    app.backend.client.blpop(f"step:{task.request.id}", timeout=60)
+    steps.blpop(f"step:{task.request.id}", timeout=60)
 
 
 @app.task(bind=True, name="pictures")
@@ -56,25 +69,24 @@ def fails(self, retries=0):
 
 @worker_ready.connect
 def ready(**_):
-    app.backend.client.rpush("ready", 1)
+    steps.rpush("ready", 1)
 
 
 def work():
-    app.worker_main(
-        ["worker", "--pool=solo", "--loglevel=ERROR", "--without-gossip", "--without-mingle"]
-    )
+    options = ["--loglevel=ERROR", "--without-gossip", "--without-mingle", "--concurrency=1"]
+    app.worker_main(["worker", *options, *(["-E"] if OPTIONS["events"] else [])])
 
 
 def serve():
     options = json.dumps({**OPTIONS, "role": "worker"})
     command = [sys.executable, "-B", os.path.abspath(__file__), options]
     worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    app.backend.client.blpop("ready", timeout=60)
+    steps.blpop("ready", timeout=60)
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         request = json.loads(line)
         if "step" in request:
-            app.backend.client.rpush(f"step:{request['step']}", 1)
+            steps.rpush(f"step:{request['step']}", 1)
         else:
             sent = app.send_task(request["task"], kwargs=request.get("kwargs", {}))
             print(json.dumps({"id": sent.id}), flush=True)

@@ -1,4 +1,5 @@
-//! States as Celery writes them, and the watcher over a real Redis.
+//! States and events as Celery writes them, and the watcher over a real Redis.
 
+mod reporting;
 mod states;
 mod watching;

@@ -9,8 +9,10 @@ use crate::config::secret::Secret;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct CelerySection {
-    /// Empty = states are not watched.
+    /// Empty = the result back end is not watched.
     pub(crate) results: Secret,
+    pub(crate) events: Secret,
+    pub(crate) event_channels: String,
     pub(crate) key_prefix: String,
     pub(crate) group_prefix: String,
     pub(crate) show_results: bool,
@@ -22,6 +24,8 @@ impl Default for CelerySection {
         let celery = CelerySettings::default();
         Self {
             results: Secret(String::new()),
+            events: Secret(String::new()),
+            event_channels: celery.event_channels,
             key_prefix: celery.key_prefix,
             group_prefix: celery.group_prefix,
             show_results: celery.show_results,

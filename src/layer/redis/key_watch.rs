@@ -1,4 +1,5 @@
-//! Follows single keys of any Redis whose writers publish each value on the channel of its key.
+//! Follows single keys of any Redis whose writers publish each value on the channel of its key, and
+//! channels without keys.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -94,6 +95,17 @@ impl KeyWatch {
         let value = self.commands.custom::<Bytes, _>(command, arguments).await;
         let value = value.map_err(|error| layer_error(&error))?;
         Ok((!value.is_empty()).then_some(value))
+    }
+
+    /// Subscribes the channels that match a pattern: what is published on them arrives as a
+    /// [`WatchEvent`], too.
+    ///
+    /// # Errors
+    /// Afterwards they may be subscribed.
+    pub async fn follow(&self, pattern: &str) -> Result<(), LayerError> {
+        let subscribed = self.commands.psubscribe(pattern).await;
+        subscribed.map_err(|error| layer_error(&error))?;
+        self.confirm().await
     }
 
     /// Ends the subscription of these keys.

@@ -1,0 +1,166 @@
+//! The tasks that are watched here, their newest states, and what waits to be delivered.
+//!
+//! Of a task whose event waits to be delivered only the newest counts, so what waits is bounded by
+//! the number of tasks, however often they report.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::{CeleryMetrics, CelerySettings};
+use crate::event::{ConnectionId, Event};
+use crate::group::GroupName;
+
+/// Members that may wait for the present state; for more, all members get it once more.
+const WAITING_MEMBERS: usize = 4096;
+
+/// The state of a task, to be delivered to members of its group on this instance.
+#[derive(Debug)]
+pub(crate) struct TaskUpdate {
+    /// The task's group.
+    pub(crate) group: GroupName,
+    /// Only this member, on this shard; `None` = all members.
+    pub(crate) to: Option<(usize, ConnectionId)>,
+    /// The state.
+    pub(crate) event: Event,
+}
+
+/// A change of who watches.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// This connection has joined the group of a task.
+    Joined { group: GroupName, shard: usize, to: ConnectionId },
+    /// These groups of tasks have no members any more.
+    Idle(Vec<GroupName>),
+}
+
+/// The tasks with members on this instance.
+pub(super) struct WatchedTasks {
+    pub(super) settings: Arc<CelerySettings>,
+    pub(super) metrics: CeleryMetrics,
+    tasks: HashMap<String, WatchedTask>,
+    outgoing: VecDeque<Outgoing>,
+    waiting_members: usize,
+}
+
+struct WatchedTask {
+    group: GroupName,
+    /// The newest state; `None` = not known yet.
+    latest: Option<Event>,
+    /// Whether its newest state waits to be delivered to all members.
+    is_queued: bool,
+}
+
+enum Outgoing {
+    /// The newest state of a task, to all members.
+    All(String),
+    /// The newest state of a task, to one member.
+    One(String, usize, ConnectionId),
+}
+
+/// How the set of watched tasks has changed.
+pub(super) enum TaskChange {
+    /// This task was not watched before.
+    Begun(String),
+    /// These are not watched any more.
+    Ended(Vec<String>),
+}
+
+impl WatchedTasks {
+    pub(super) fn new(settings: Arc<CelerySettings>, metrics: CeleryMetrics) -> Self {
+        Self {
+            settings,
+            metrics,
+            tasks: HashMap::new(),
+            outgoing: VecDeque::new(),
+            waiting_members: 0,
+        }
+    }
+
+    pub(super) fn contains(&self, id: &str) -> bool {
+        self.tasks.contains_key(id)
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = &String> {
+        self.tasks.keys()
+    }
+
+    /// Members came or went.
+    pub(super) fn change(&mut self, change: Change) -> Option<TaskChange> {
+        let change = match change {
+            Change::Joined { group, shard, to } => self.join(group, shard, to),
+            Change::Idle(groups) => {
+                let ids = groups.iter().filter_map(|group| self.settings.task_of(group));
+                let ended = ids.filter_map(|id| self.tasks.remove_entry(id));
+                Some(TaskChange::Ended(ended.map(|(id, _)| id).collect()))
+            }
+        };
+        self.metrics.watched.set(self.tasks.len() as f64);
+        change
+    }
+
+    fn join(&mut self, group: GroupName, shard: usize, to: ConnectionId) -> Option<TaskChange> {
+        let id = self.settings.task_of(&group)?.to_owned();
+        let Some(task) = self.tasks.get(&id) else {
+            let task = WatchedTask { group, latest: None, is_queued: false };
+            self.tasks.insert(id.clone(), task);
+            return Some(TaskChange::Begun(id));
+        };
+        // What is not known yet is for all members once it is.
+        task.latest.as_ref()?;
+        if self.waiting_members >= WAITING_MEMBERS {
+            self.queue(&id);
+        } else {
+            self.waiting_members += 1;
+            self.outgoing.push_back(Outgoing::One(id, shard, to));
+        }
+        None
+    }
+
+    /// The state of a task that may be watched. One that is already known is not repeated.
+    pub(super) fn update(&mut self, id: &str, event: Event) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        if task.latest.as_ref() != Some(&event) {
+            task.latest = Some(event);
+            self.queue(id);
+        }
+    }
+
+    fn queue(&mut self, id: &str) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        if std::mem::replace(&mut task.is_queued, true) {
+            self.metrics.superseded.increment(1);
+        } else {
+            self.outgoing.push_back(Outgoing::All(id.to_owned()));
+        }
+    }
+
+    pub(super) fn has_updates(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// Hands over the next state, as it is now.
+    pub(super) fn hand_over(&mut self, permit: mpsc::Permit<'_, TaskUpdate>) {
+        if let Some(update) = self.next_update() {
+            permit.send(update);
+        }
+    }
+
+    fn next_update(&mut self) -> Option<TaskUpdate> {
+        let (id, to) = match self.outgoing.pop_front()? {
+            Outgoing::All(id) => (id, None),
+            Outgoing::One(id, shard, to) => {
+                self.waiting_members -= 1;
+                (id, Some((shard, to)))
+            }
+        };
+        let task = self.tasks.get_mut(&id)?;
+        if to.is_none() {
+            task.is_queued = false;
+        }
+        let event = task.latest.clone()?;
+        self.metrics.states.increment(1);
+        Some(TaskUpdate { group: task.group.clone(), to, event })
+    }
+}
