@@ -1,6 +1,17 @@
 // Checks the arguments of applications: a mistake fails immediately and affects nothing else.
 
+import { DEVELOPMENT } from './development.js';
 import { GroupcastError } from './errors.js';
+
+/** What is allowed, by the name of the value. */
+const RULES = {
+  group: 'a group name is 1 to 99 of A-Z a-z 0-9 _ . -, not only dots',
+  since: '`since` is { epoch, offset }',
+  event: 'an event is an object with a string `type`',
+  type: '`*` and types with `$` in front are reserved',
+  timeout: '`timeout` is milliseconds',
+  token: 'a token has no spaces',
+};
 
 const isText = (value) => typeof value === 'string';
 
@@ -10,14 +21,18 @@ function shown(value) {
   return typeof value === 'object' && value ? 'an object' : String(value);
 }
 
-/** @param {boolean} right */
-function check(right, code, what, value) {
-  if (!right) throw new GroupcastError(code, `${what}; got ${shown(value)}`);
+/** The message for a value that is not allowed. */
+const refusal = DEVELOPMENT
+  ? (name, value) => `${RULES[name] ?? `${name} is a string`}; got ${shown(value)}`
+  : (name, value) => `${name}: ${isText(value) ? value.slice(0, 80) : typeof value}`;
+
+/** @param {unknown} right */
+function check(right, code, name, value) {
+  if (!right) throw new GroupcastError(code, refusal(name, value));
 }
 
 export function checkName(name) {
-  const right = isText(name) && /^(?!\.+$)[\w.-]{1,99}$/.test(name);
-  check(right, 'illegal_name', 'a group name is 1 to 99 of A-Z a-z 0-9 _ . -, not only dots', name);
+  check(isText(name) && /^(?!\.+$)[\w.-]{1,99}$/.test(name), 'illegal_name', 'group', name);
 }
 
 /** @returns {{epoch: string, offset: number} | undefined} a copy */
@@ -25,35 +40,38 @@ export function checkSince(since) {
   if (since === undefined || since === null) return undefined;
   const { epoch, offset } = since;
   const right = isText(epoch) && Number.isSafeInteger(offset) && offset >= 0;
-  check(right, 'bad_request', '`since` is { epoch, offset }', since);
+  check(right, 'bad_request', 'since', since);
   return { epoch, offset };
 }
 
 export function checkEvent(data) {
   const type = data?.type;
-  check(isText(type) && !Array.isArray(data), 'invalid_event', 'an event is an object with a string `type`', data);
+  check(isText(type) && !Array.isArray(data), 'invalid_event', 'event', data);
   // Names that begin with `$`, and `*`, are the client's own: they cannot be sent.
-  check(type !== '*' && !type.startsWith('$'), 'invalid_event', '`*` and types with `$` in front are reserved', type);
+  check(!isReserved(type), 'invalid_event', 'type', type);
 }
 
+/** Whether an event name is the client's own: no sender can pretend what it stands for. */
+export const isReserved = (type) => type === '*' || type[0] === '$';
+
 /** Names of calls, event names and keys. */
-export function checkText(what, value) {
-  check(isText(value) && value, 'bad_request', `${what} is a string`, value);
+export function checkText(name, value) {
+  check(isText(value) && value, 'bad_request', name, value);
 }
 
 export function checkTimeout(timeout) {
-  check(typeof timeout === 'number' && timeout >= 0, 'bad_request', '`timeout` is milliseconds', timeout);
+  check(typeof timeout === 'number' && timeout >= 0, 'bad_request', 'timeout', timeout);
 }
 
 export const trimmed = (token) => (isText(token) ? token.trim() : token);
 
 /** Printable and without spaces; a page of HTML, JSON and a sentence are no tokens. */
-export const isToken = (text) => isText(text) && /^[!-~]+$/.test(text) && !/^(<[a-z!]+[>/]|[{["])/i.test(text);
+export const isToken = (text) => isText(text) && /^(?!<[a-z!]+[>/]|[{["])[!-~]+$/i.test(text);
 
 /** @returns {string | undefined} */
 export function checkToken(given) {
   if (given === undefined || given === null) return undefined;
   const token = trimmed(given);
-  check(isToken(token), 'bad_token', 'a token has no spaces', given);
+  check(isToken(token), 'bad_token', 'token', given);
   return token;
 }

@@ -1,15 +1,18 @@
 // The state machine: one connection at a time, when to make the next, when to give up.
 
-import { Backoff } from './backoff.js';
+import { createBackoff } from './backoff.js';
 import { clock } from './clock.js';
 import { deferred } from './deferred.js';
-import { GroupcastError, UnauthorizedError, tooLarge } from './errors.js';
-import { Gate } from './gate.js';
-import { Pacer } from './pacer.js';
-import { BROKEN, CLIENT, MAX_BYTES, TOO_LARGE, UNAUTHORIZED, byteLength, mayReturn, parseReason, socketUrl } from './protocol.js';
-import { Renewal, tokenPause } from './renewal.js';
-import { PROBE_MS, Session } from './session.js';
-import { Tokens } from './token.js';
+import { DEVELOPMENT } from './development.js';
+import { GroupcastError, UnauthorizedError } from './errors.js';
+import { createGate } from './gate.js';
+import { createPacer } from './pacer.js';
+import {
+  BROKEN, CLIENT, MAX_BYTES, SUBPROTOCOL, TOO_LARGE, UNAUTHORIZED, mayReturn, parseReason, sizeOf, socketUrl, tooLarge,
+} from './protocol.js';
+import { PROBE_MS, createSession } from './session.js';
+import { after } from './timer.js';
+import { createTokens, tokenPause } from './tokens.js';
 import { watchNetwork } from './wake.js';
 
 /** Shortest time between two waits that were cut short, ms. */
@@ -17,310 +20,293 @@ const WAKE_PAUSE_MS = 2000;
 /** Spread of attempts when the network returns, ms. */
 const WAKE_SPREAD_MS = 300;
 
-export class Connector {
-  /** @type {'idle' | 'connecting' | 'connected' | 'waiting' | 'closed'} */
-  state = 'idle';
-  /** Why `state` is `closed`. */
-  error = null;
-  /** The largest message that the gateway takes, from the last `welcome` or refusal. */
-  largest = MAX_BYTES;
-  pacer = new Pacer();
-  gate = new Gate();
-  /** The current connection. */
-  session = null;
-
-  #url;
-  #options;
-  #core;
-  #tokens;
-  #renewal;
-  #backoff;
-  #sentToken;
-  /** The next limit in bytes if this hello is too large; undefined if nothing can be left out. */
-  #nextHello;
+/**
+ * @param {string | URL} url
+ * @param {object} options those of the client
+ * @param {object} core is notified of the connection
+ */
+export function createConnector(url, options, core) {
+  const backoff = createBackoff(options.backoff);
+  // Answers that matter on this connection only, by id.
+  const answers = new Map();
   // Every step takes a new number; pending work compares it and stops.
-  #turn = 0;
-  #lastId = 0;
-  #answers = new Map();
-  #retryTimer;
-  #dialledAt = 0;
-  #wokenAt = -Infinity;
-  #stopWatching;
-  #ready;
-  #closeCode;
+  let turn = 0;
+  let lastId = 0;
+  let sentToken;
+  /** The next limit in bytes if this hello is too large; undefined if nothing can be left out. */
+  let nextHello;
+  let retryTimer;
+  let dialledAt = 0;
+  let wokenAt = -Infinity;
+  let stopWatching;
+  let ready;
+  let closeCode;
 
-  /**
-   * @param {string | URL} url
-   * @param {object} options those of the client
-   * @param {import('./core.js').Core} core is notified of the connection
-   */
-  constructor(url, options, core) {
-    this.#url = url;
-    this.#options = options;
-    this.#core = core;
-    this.#tokens = new Tokens(options);
-    this.#renewal = new Renewal(this.#tokens, this);
-    this.#backoff = new Backoff(options.backoff);
-  }
+  const link = {
+    /** @type {'idle' | 'connecting' | 'connected' | 'waiting' | 'closed'} */
+    state: 'idle',
+    /** Why `state` is `closed`. */
+    error: null,
+    /** The largest message that the gateway takes, from the last `welcome` or refusal. */
+    largest: MAX_BYTES,
+    /** The current connection. */
+    session: null,
+    pacer: createPacer(),
+    gate: createGate(),
 
-  get welcome() {
-    return this.session?.welcome;
-  }
+    /** Whether frames can be sent: welcomed, and a frame arrived lately. */
+    live: () => link.session?.welcome && link.session.check(),
 
-  /** Whether frames can be sent: welcomed, and a frame arrived lately. */
-  live() {
-    return Boolean(this.welcome) && this.session.check();
-  }
+    nextId: () => (lastId += 1),
 
-  send(frame) {
-    this.pacer.spend();
-    return this.session?.send(frame);
-  }
+    /** Sends a frame, and passes its answer on if it comes on this connection. */
+    send(id, text, answer) {
+      answers.set(id, answer);
+      link.pacer.spend();
+      return link.session?.send(text);
+    },
 
-  nextId() {
-    return (this.#lastId += 1);
-  }
+    /** Asks for what matters on this connection only. What has a `code` is an error. */
+    ask(frame, answer) {
+      const id = link.nextId();
+      const text = JSON.stringify({ ...frame, id });
+      const error = tooLarge(sizeOf(text), link.largest);
+      if (error) answer(error);
+      else link.send(id, text, answer);
+    },
 
-  /** Sends a frame whose answer matters on this connection only. */
-  ask(frame, answer) {
-    const id = this.nextId();
-    const text = JSON.stringify({ ...frame, id });
-    const bytes = byteLength(text);
-    if (bytes > this.largest) return answer(Object.assign(tooLarge(bytes, this.largest), { type: 'error' }));
-    this.#answers.set(id, answer);
-    this.send(text);
-  }
+    connect() {
+      if (link.state === 'idle' || link.state === 'closed') {
+        ready = deferred();
+        stopWatching = watchNetwork(link);
+        backoff.attempt = 0;
+        tokens.rejected = false;
+        core.members.resume(link.error);
+        link.error = null;
+        dial();
+      }
+      return ready.promise;
+    },
 
-  connect() {
-    if (this.state === 'idle' || this.state === 'closed') {
-      this.#ready = deferred();
-      this.#stopWatching = watchNetwork(this);
-      this.#backoff.reset();
-      this.#tokens.stable();
-      this.error = null;
-      this.#core.members.resume();
-      this.#dial();
-    }
-    return this.#ready.promise;
-  }
+    /** Connects at the end of this turn of the event loop, if nothing else was decided by then. */
+    connectSoon() {
+      queueMicrotask(() => link.state === 'idle' && link.connect());
+    },
 
-  /** Connects at the end of this turn of the event loop, if nothing else was decided by then. */
-  connectSoon() {
-    if (this.state !== 'idle') return;
-    const turn = this.#turn;
-    queueMicrotask(() => this.#turn === turn && this.connect());
-  }
+    /** Ends the connection and everything that waits for it. `connect` starts again. */
+    close(code = 1000) {
+      link.session?.end(code);
+      link.gate.clear();
+      end(code, new GroupcastError('closed', DEVELOPMENT && 'closed by the application'));
+    },
 
-  close(code) {
-    this.session?.end(code);
-    this.gate.clear();
-    this.#end(code, new GroupcastError('closed', 'closed by the application'));
-  }
+    /** Replaces the token; while connected, in band; after 4401, connects again. */
+    setToken(token) {
+      tokens.set(token);
+      if (!token) return;
+      if (link.live()) tokens.present();
+      // A client closed for lack of a token reconnects with one.
+      if (link.state === 'closed' && closeCode === UNAUTHORIZED) link.connect();
+    },
 
-  setToken(token) {
-    this.#tokens.set(token);
-    if (!token) return;
-    if (this.live()) this.#renewal.present(this.#tokens.held);
-    // A client closed for lack of a token reconnects with one.
-    if (this.state === 'closed' && this.#closeCode === UNAUTHORIZED) this.connect();
-  }
+    // ===== for what watches the network =====
 
-  // ===== for what watches the network =====
+    /**
+     * The network may be back, or the application asked: probes the connection, or ends a wait.
+     * @param {boolean} [spread] whether many clients are likely to do the same at this moment
+     */
+    wake(spread) {
+      if (link.session) link.session.probe();
+      else if (link.state === 'waiting') dialEarly(spread);
+      else if (link.state === 'connecting' && clock() - dialledAt >= PROBE_MS) {
+        // The site may be as unreachable as the gateway was: its token is fetched again.
+        tokens.cancel();
+        dial();
+      }
+    },
 
-  /**
-   * The network may be back, or the application asked: probes the connection, or ends a wait.
-   * @param {boolean} [spread] whether many clients are likely to do the same at this moment
-   */
-  wake(spread) {
-    if (this.session) return this.session.probe();
-    if (this.state === 'waiting') return this.#dialEarly(spread);
-    if (this.state !== 'connecting' || clock() - this.#dialledAt < PROBE_MS) return;
-    // The site may be as unreachable as the gateway was: its token is fetched again.
-    this.#tokens.cancel();
-    this.#dial();
-  }
+    /** The page goes into the back/forward cache, which takes none that are connected. */
+    suspend() {
+      if (!link.session) return;
+      link.session.end();
+      link.disconnected(BROKEN, '', true);
+    },
 
-  /** The page goes into the back/forward cache, which takes none that are connected. */
-  suspend() {
-    if (!this.session) return;
-    this.session.end();
-    this.gate.drain();
-    this.#teardown();
-    this.#wait(this.#backoff.next());
-  }
+    // ===== for the session and its token =====
 
-  // ===== for the session and its token =====
+    hello() {
+      const frame = { type: 'hello', token: sentToken, client: CLIENT };
+      const bare = sizeOf(frame);
+      frame.since = core.members.since(link.largest - bare - 16);
+      nextHello = frame.since && sizeOf(frame) / 2;
+      return JSON.stringify(frame);
+    },
 
-  hello() {
-    const frame = { type: 'hello', token: this.#sentToken, client: CLIENT };
-    const bare = byteLength(JSON.stringify(frame));
-    const since = this.#core.members.since(this.largest - bare - 16);
-    this.#nextHello = undefined;
-    if (Object.keys(since).length === 0) return frame;
-    const hello = JSON.stringify({ ...frame, since });
-    this.#nextHello = Math.max(bare, Math.floor(byteLength(hello) / 2));
-    return hello;
-  }
+    welcomed(welcome) {
+      move('connected', () => {
+        link.largest = welcome.max_bytes;
+        link.pacer.begin(welcome);
+        tokens.accepted(welcome.expires_in);
+        // Set after hello was sent.
+        if (tokens.held !== sentToken) link.setToken(tokens.held);
+        // Code that awaits the connection adds listeners for what arrives with it.
+        link.gate.hold();
+        core.members.welcomed(welcome.groups);
+        core.requests.flush();
+        ready.fulfil();
+      });
+    },
 
-  welcomed(welcome) {
-    let notifications;
-    const moved = this.#move('connected', () => {
-      this.largest = welcome.max_bytes;
-      this.pacer.begin(welcome);
-      this.#renewal.accepted(welcome.expires_in);
-      // Set after hello was sent.
-      if (this.#tokens.held !== this.#sentToken) this.setToken(this.#tokens.held);
-      notifications = this.#core.welcomed(welcome.groups);
-      this.#ready.resolve();
-      // Code that awaits the connection adds listeners for what arrives with it.
-      this.gate.hold();
-    });
-    const turn = this.#turn;
-    if (moved) for (const notify of notifications) if (this.#turn === turn) this.gate.run(notify);
-  }
+    received(frame) {
+      link.gate.run(() => {
+        const answer = answers.get(frame.id);
+        if (frame.type === 'auth_due') tokens.due();
+        else if (answer) {
+          answers.delete(frame.id);
+          answer(frame);
+        } else core.received(frame);
+      });
+    },
 
-  received(frame) {
-    this.gate.run(() => {
-      if (frame.type === 'auth_due') return this.#renewal.due();
-      const answer = this.#answers.get(frame.id);
-      if (!answer) return this.#core.received(frame);
-      this.#answers.delete(frame.id);
-      answer(frame);
-    });
-  }
+    /**
+     * @param {number} code close code, 1006 if there was none
+     * @param {string} text of the close frame
+     * @param {boolean} silent whether this side gave up on a silent peer
+     * @param {boolean} probed whether it failed because the network may have changed
+     * @param {number} uptime how long it had been welcomed, ms
+     */
+    disconnected(code, text, silent, probed, uptime) {
+      // What arrived before counts.
+      const before = turn;
+      link.gate.drain();
+      if (turn !== before) return;
+      const { welcome } = link.session;
+      const { reason, retryMs } = parseReason(text);
+      teardown();
+      if (backoff.ended(uptime)) tokens.rejected = false;
+      if (mayTryAgain(code, welcome)) {
+        // Given up by this side only, so there is no herd of clients to spread.
+        const hint = retryMs ?? (code === BROKEN && !silent ? welcome?.retry_ms : undefined);
+        wait(backoff.next(hint, retryMs));
+        if (probed) link.wake(true);
+      } else {
+        const kind = code === UNAUTHORIZED ? 'unauthorized' : 'closed';
+        const error = new GroupcastError(kind, reason || (DEVELOPMENT && `closed with ${code}`));
+        error.closeCode = code;
+        end(code, error);
+      }
+    },
 
-  /**
-   * @param {number} code close code, 1006 if there was none
-   * @param {string} text of the close frame
-   * @param {boolean} silent whether this side gave up on a silent peer
-   * @param {boolean} probed whether it failed because the network may have changed
-   * @param {number} uptime how long it had been welcomed, ms
-   */
-  lost(code, text, silent, probed, uptime) {
-    // What arrived before counts.
-    const turn = this.#turn;
-    this.gate.drain();
-    if (this.#turn !== turn) return;
-    const { welcome } = this;
-    const { reason, retryMs } = parseReason(text);
-    this.#teardown();
-    if (this.#backoff.ended(uptime)) this.#tokens.stable();
-    if (!this.#mayReturn(code, welcome)) {
-      const kind = code === UNAUTHORIZED ? 'unauthorized' : 'closed';
-      const error = new GroupcastError(kind, reason || `closed with ${code}`);
-      error.closeCode = code;
-      return this.#end(code, error);
-    }
-    // Given up by this side only, so there is no herd of clients to spread.
-    const hint = retryMs ?? (code === BROKEN && !silent ? welcome?.retry_ms : undefined);
-    this.#wait(this.#backoff.next(hint, retryMs));
-    if (probed) this.wake(true);
-  }
+    report(error) {
+      core.emit('error', error);
+    },
 
-  report(error) {
-    this.#core.emit('error', error);
-  }
-
-  signedOut(error) {
-    this.session?.end();
-    this.#end(UNAUTHORIZED, error);
-  }
+    /** Nobody is signed in. */
+    signedOut(error) {
+      link.session?.end();
+      end(UNAUTHORIZED, error);
+    },
+  };
+  const tokens = createTokens(options, link);
 
   // ===== the steps =====
 
-  #dialEarly(spread) {
-    this.#backoff.reset();
-    const pause = this.#wokenAt + WAKE_PAUSE_MS - clock();
+  function dialEarly(spread) {
+    backoff.attempt = 0;
+    const pause = wokenAt + WAKE_PAUSE_MS - clock();
     if (pause > 0) {
-      if (!spread) this.#dialIn(pause);
+      if (!spread) dialIn(pause);
       return;
     }
-    this.#wokenAt = clock();
-    this.#dialIn(spread ? Math.random() * WAKE_SPREAD_MS : 0);
+    wokenAt = clock();
+    dialIn(spread ? Math.random() * WAKE_SPREAD_MS : 0);
   }
 
   /**
    * Takes the step, cleans up, and notifies the listeners.
    * @returns {boolean} false if they decided otherwise
    */
-  #move(state, settle) {
-    const previous = this.state;
-    this.state = state;
-    const turn = (this.#turn += 1);
+  function move(state, settle) {
+    const previous = link.state;
+    const step = (turn += 1);
+    link.state = state;
     settle?.();
-    if (previous !== state) this.#core.emit('state', { state, previous });
-    return this.#turn === turn;
+    if (previous !== state) core.emit('state', { state, previous });
+    return turn === step;
   }
 
-  #dialIn(delay) {
-    clearTimeout(this.#retryTimer);
-    this.#retryTimer = setTimeout(() => this.#dial(), delay);
+  function dialIn(delay) {
+    clearTimeout(retryTimer);
+    retryTimer = after(delay, dial);
   }
 
-  async #dial() {
-    this.#dialledAt = clock();
-    if (!this.#move('connecting')) return;
-    const turn = this.#turn;
+  async function dial() {
+    dialledAt = clock();
+    if (!move('connecting')) return;
+    const step = turn;
     let token;
     try {
-      token = await this.#tokens.current();
+      token = await tokens.current();
     } catch (error) {
-      if (this.#turn !== turn) return;
-      if (error instanceof UnauthorizedError) return this.signedOut(error);
-      this.#wait(tokenPause());
-      return this.report(error);
+      if (turn !== step) return;
+      if (error instanceof UnauthorizedError) return link.signedOut(error);
+      wait(tokenPause());
+      return link.report(error);
     }
-    if (this.#turn !== turn) return;
+    if (turn !== step) return;
     try {
-      this.#open(token);
+      open(token);
     } catch (error) {
       // An invalid address, mixed content, no WebSockets: a later try would fail, too.
-      this.#end(BROKEN, error);
+      end(BROKEN, error);
     }
   }
 
-  #open(token) {
-    const { connectTimeout = 10_000, WebSocket = globalThis.WebSocket } = this.#options;
-    if (!WebSocket) throw new GroupcastError('no_websocket', 'no WebSocket here; give one as an option');
-    this.#sentToken = token;
-    this.session = new Session(WebSocket, socketUrl(this.#url), connectTimeout, this);
+  function open(token) {
+    const { connectTimeout = 10_000, WebSocket = globalThis.WebSocket } = options;
+    if (!WebSocket) {
+      throw new GroupcastError('no_websocket', DEVELOPMENT && 'no WebSocket here; give one as an option');
+    }
+    sentToken = token;
+    link.session = createSession(new WebSocket(socketUrl(url), SUBPROTOCOL), connectTimeout, link);
   }
 
-  #mayReturn(code, welcome) {
-    if (code === UNAUTHORIZED) return this.#tokens.refused();
+  function mayTryAgain(code, welcome) {
+    if (code === UNAUTHORIZED) return tokens.refused();
     // A gateway with a lower limit refuses before it can announce it: send a smaller hello.
-    if (TOO_LARGE.includes(code) && !welcome && this.#nextHello) {
-      this.largest = this.#nextHello;
-      return true;
-    }
-    return mayReturn(code);
+    if (!TOO_LARGE.includes(code) || welcome || !nextHello) return mayReturn(code);
+    link.largest = nextHello;
+    return true;
   }
 
-  #teardown() {
-    clearTimeout(this.#retryTimer);
-    this.#renewal.stop();
-    this.session = null;
-    this.#answers.clear();
-    this.#core.lost();
+  function teardown() {
+    clearTimeout(retryTimer);
+    tokens.renewIn(Infinity);
+    link.session = null;
+    answers.clear();
+    core.members.disconnected();
+    core.requests.disconnected();
   }
 
-  #wait(delay) {
-    this.#dialIn(delay);
-    if (!this.#move('waiting')) return;
-    const at = new Date(Date.now() + delay);
-    this.#core.emit('waiting', { attempt: this.#backoff.attempt, delay, at });
+  function wait(delay) {
+    dialIn(delay);
+    if (!move('waiting')) return;
+    core.emit('waiting', { attempt: backoff.attempt, delay, at: new Date(Date.now() + delay) });
   }
 
-  #end(code, error) {
-    if (this.state === 'closed') return;
-    this.#teardown();
-    this.#stopWatching?.();
-    this.#tokens.cancel();
-    this.error = error;
-    this.#closeCode = code;
-    this.#core.ended(error);
-    this.#ready?.reject(error);
-    this.#move('closed');
-    this.#core.emit('closed', { code, reason: error.message, error });
+  function end(code, error) {
+    if (link.state === 'closed') return;
+    teardown();
+    stopWatching?.();
+    tokens.cancel();
+    link.error = error;
+    closeCode = code;
+    core.members.suspend(error);
+    core.requests.close(error);
+    ready?.refuse(error);
+    move('closed');
+    core.emit('closed', { code, reason: error.message, error });
   }
+
+  return link;
 }

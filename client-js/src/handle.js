@@ -1,135 +1,137 @@
 // One holder's share of a membership: its listeners, its promise, its place in the history.
 
-import { checkText } from './check.js';
+import { checkText, isReserved } from './check.js';
+import { deferred, unwatched, within } from './deferred.js';
+import { DEVELOPMENT } from './development.js';
 import { GroupcastError } from './errors.js';
-import { Group } from './group.js';
-import { messages, once } from './iterate.js';
-import { Listeners } from './listeners.js';
-import { deferred, rejected, within } from './deferred.js';
+import { createListeners } from './listeners.js';
+
+/** The listeners' own name for the end of a handle, which is told with the error. */
+export const ENDED = Symbol('ended');
+
+/** What `using` calls, in engines of any age. */
+export const DISPOSE = Symbol.dispose ?? Symbol.for('Symbol.dispose');
 
 const LIFECYCLE = ['*', '$joined', '$gap', '$left'];
 
 /** `.` and `_` are equal in event names, as in Channels. */
 const plainName = (event) => event.replaceAll('.', '_');
 
-export class Handle {
+/**
+ * @param {import('./membership.js').Membership} membership
+ * @param {object} core
+ * @param {object} [since] the position to go on from, until it has been answered
+ * @param {number} timeout of `ready`, ms
+ * @returns {object} `announced`, once a `$joined` has been sent to it
+ */
+export function createHandle(membership, core, since, timeout) {
+  const { name } = membership;
+  const listeners = createListeners();
   /** Why it ended, which is final. */
-  ended = null;
-  /** Whether a `$joined` has been sent to it. */
-  announced = false;
-  /** Run with the error when the group is refused, left or closed: ends iterators and `once`. */
-  finishers = new Set();
-
-  // Events and what happens to the membership never share a name: no sender can pretend the latter.
-  #events = new Listeners();
-  #lifecycle = new Listeners();
-  #ready = null;
-  #timeout;
+  let ended = null;
+  let awaited = null;
 
   /**
-   * @param {import('./membership.js').Membership} membership
-   * @param {import('./core.js').Core} core
-   * @param {object} [since] the position to go on from, until it has been answered
-   * @param {number} timeout of `ready`, ms
+   * The group as its holder sees it, made by each `client.join`. Proxies may stand in for it: nothing
+   * in here needs `this`. The members are inherited, so that nobody reads `ready` by enumerating.
    */
-  constructor(membership, core, since, timeout) {
-    this.membership = membership;
-    this.core = core;
-    this.since = since;
-    this.#timeout = timeout;
-    this.group = new Group(this);
-  }
+  const group = Object.create({
+    name,
 
-  get state() {
-    return this.ended ? 'closed' : this.membership.state;
-  }
+    get state() {
+      return ended ? 'closed' : membership.state;
+    },
 
-  get error() {
-    return this.ended ?? this.membership.error;
-  }
+    get position() {
+      return membership.position;
+    },
 
-  get ready() {
-    if (this.state === 'joined') return Promise.resolve(this.group);
-    // A join may fail immediately.
-    if (this.state !== 'closed') this.core.wanted();
-    if (this.state === 'closed') return rejected(this.error);
-    this.#ready ??= deferred();
-    return within(this.#ready.promise, this.#timeout, `${this.membership.name} was not joined`);
-  }
+    /** Why `state` is `closed`. */
+    get error() {
+      return ended ?? membership.error;
+    },
 
-  /**
-   * Listens to events by their `type`, to all (`*`: the message alone), or to what happens to the
-   * membership: `$joined`, `$gap`, `$left`.
-   * @returns {() => void} removes the listener
-   */
-  on(event, callback, options) {
-    checkText('the name of an event', event);
-    if (!event.startsWith('$') && event !== '*') return this.#events.on(plainName(event), callback, options);
-    this.core.known(LIFECYCLE, event, 'group');
-    return this.#lifecycle.on(event, callback, options);
-  }
+    /**
+     * Resolves once joined; rejects when refused, left or closed, and with `timeout` when that takes
+     * long, while the client goes on trying.
+     */
+    get ready() {
+      if (group.state === 'joined') return Promise.resolve(group);
+      // A join may fail immediately.
+      if (group.state !== 'closed') core.link.connect();
+      if (group.state === 'closed') return unwatched(Promise.reject(group.error));
+      awaited ??= deferred();
+      return within(awaited.promise, timeout, DEVELOPMENT ? `${name} was not joined` : name);
+    },
 
-  /** The next event of a `type`, as a message; of `$joined` and `$gap` what their listeners get. */
-  once(event, options) {
-    return once(this, event, options ?? {});
-  }
+    /**
+     * Listens to events by their `type`, to all (`*`: the message alone), or to what happens to the
+     * membership: `$joined`, `$gap`, `$left`.
+     * @returns {() => void} removes the listener
+     */
+    on(event, callback, options) {
+      checkText('event', event);
+      if (isReserved(event)) core.known(LIFECYCLE, event);
+      return listeners.on(plainName(event), callback, options);
+    },
 
-  /** All messages from now on; `for await (const message of group)` is the same. */
-  messages(options) {
-    return messages(this, options ?? {});
-  }
+    /** Publishes an event to the group, where granted. */
+    send: (data, options) => core.send(name, data, options),
 
-  /** Publishes an event to the group, where granted. */
-  send(data, options) {
-    return this.core.send(this.membership.name, data, options);
-  }
+    /** Ends this `join` and its listeners, once; the last one of a name leaves the group. */
+    leave() {
+      if (ended) return;
+      ended = new GroupcastError('closed', DEVELOPMENT && `left ${name}`);
+      handle.fail(ended);
+      listeners.clear();
+      core.members.left(handle);
+    },
 
-  /** Ends this `join` and its listeners, once; the last one of a name leaves the group. */
-  leave() {
-    if (this.ended) return;
-    this.ended = new GroupcastError('closed', `left ${this.membership.name}`);
-    this.fail(this.ended);
-    this.#events.clear();
-    this.#lifecycle.clear();
-    this.core.members.left(this);
-  }
+    [DISPOSE]: () => group.leave(),
+    ...core.loops?.(() => handle),
+  });
 
-  // ===== for the membership =====
+  const handle = {
+    group,
+    membership,
+    core,
+    since,
+    listeners,
+    /** @returns {boolean} whether it is awaited */
+    fulfil() {
+      const waited = awaited;
+      awaited = null;
+      waited?.fulfil(group);
+      return waited;
+    },
 
-  /** @returns {boolean} whether it is awaited */
-  resolve() {
-    const waited = this.#ready !== null;
-    this.#ready?.resolve(this.group);
-    this.#ready = null;
-    return waited;
-  }
+    /** @returns {boolean} whether it is awaited or read */
+    fail(error) {
+      const noticed = listeners.emit(ENDED, error) || awaited;
+      awaited?.refuse(error);
+      awaited = null;
+      return noticed;
+    },
 
-  /** @returns {boolean} whether it is awaited or read */
-  fail(error) {
-    const waited = this.#ready !== null || this.finishers.size > 0;
-    this.#ready?.reject(error);
-    this.#ready = null;
-    for (const finish of [...this.finishers]) finish(error);
-    return waited;
-  }
+    /** Something happened to the membership. */
+    notify: (event, value) => !ended && listeners.emit(event, value),
 
-  /** Something happened to the membership. */
-  notify(event, value) {
-    return !this.ended && this.#lifecycle.emit(event, value);
-  }
-
-  deliver(message) {
-    if (this.ended || this.#seen(message.position)) return;
-    this.#events.emit(plainName(message.event), message.data, message);
-    this.notify('*', message);
-  }
+    deliver(message) {
+      if (ended || seen(message.position)) return;
+      // No sender can pretend what happens to the membership.
+      if (!isReserved(message.event)) listeners.emit(plainName(message.event), message.data, message);
+      handle.notify('*', message);
+    },
+  };
 
   /** Whether an event is not above the position that this holder gave. */
-  #seen(position) {
-    const { since } = this;
-    if (!since || !position) return false;
-    if (position.epoch === since.epoch && position.offset <= since.offset) return true;
-    this.since = undefined;
+  function seen(position) {
+    const from = position && handle.since;
+    if (!from) return false;
+    if (position.epoch === from.epoch && position.offset <= from.offset) return true;
+    handle.since = undefined;
     return false;
   }
+
+  return handle;
 }

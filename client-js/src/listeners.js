@@ -1,53 +1,46 @@
 // Callbacks by event name. One that throws is reported and harms neither the others nor the socket.
 
 import { onAbort } from './deferred.js';
+import { DEVELOPMENT } from './development.js';
 
-export class Listeners {
-  #lists = new Map();
+export function createListeners() {
+  const entries = new Set();
 
-  /**
-   * @param {string} event
-   * @param {Function} callback
-   * @param {{once?: boolean, signal?: AbortSignal}} [options]
-   * @returns {() => void} removes it
-   */
-  on(event, callback, options) {
-    if (typeof callback !== 'function') throw new TypeError('a listener is a function');
-    const { once = false, signal } = options ?? {};
-    const list = this.#lists.get(event) ?? new Set();
-    this.#lists.set(event, list);
-    const entry = { callback, once, remove: () => {} };
-    list.add(entry);
-    const forget = onAbort(signal, () => entry.remove());
-    entry.remove = () => {
-      list.delete(entry);
-      forget();
-    };
-    if (signal?.aborted) entry.remove();
-    return entry.remove;
-  }
+  return {
+    /**
+     * @param {string} event
+     * @param {Function} callback
+     * @param {{once?: boolean, signal?: AbortSignal}} [options]
+     * @returns {() => void} removes it
+     */
+    on(event, callback, options) {
+      if (typeof callback !== 'function') throw new TypeError(DEVELOPMENT ? 'a listener is a function' : event);
+      const { once, signal } = options ?? {};
+      const entry = { event, callback, once };
+      entries.add(entry);
+      const forget = onAbort(signal, () => entries.delete(entry));
+      return (entry.remove = () => {
+        entries.delete(entry);
+        forget();
+      });
+    },
 
-  /** @returns {boolean} whether there is a listener */
-  emit(event, ...args) {
-    const list = this.#lists.get(event);
-    if (!list?.size) return false;
-    // A copy, because listeners may add listeners; those removed meanwhile are passed over.
-    for (const entry of [...list]) {
-      if (!list.has(entry)) continue;
-      if (entry.once) entry.remove();
-      guarded(entry.callback, ...args);
-    }
-    return true;
-  }
+    /** @returns {boolean} whether there is a listener */
+    emit(event, ...args) {
+      const list = [...entries].filter((entry) => entry.event === event);
+      // A copy, because listeners may add listeners; those removed meanwhile are passed over.
+      for (const entry of list) {
+        if (!entries.has(entry)) continue;
+        if (entry.once) entry.remove();
+        guarded(entry.callback, ...args);
+      }
+      return list.length > 0;
+    },
 
-  has(event) {
-    return Boolean(this.#lists.get(event)?.size);
-  }
-
-  clear() {
-    for (const list of this.#lists.values()) for (const entry of [...list]) entry.remove();
-    this.#lists.clear();
-  }
+    clear() {
+      for (const { remove } of entries) remove();
+    },
+  };
 }
 
 /** Calls an application's function; what it throws, now or later, is reported and goes no further. */
@@ -61,6 +54,5 @@ export function guarded(callback, ...args) {
 
 /** As an uncaught error where that is a report; in Node it would end the process. */
 function report(error) {
-  if (typeof reportError === 'function') reportError(error);
-  else console.error(error);
+  (globalThis.reportError ?? console.error)(error);
 }

@@ -1,136 +1,131 @@
 // Requests that the application waits for: bounded, in order, paced, kept across connections.
 
-import { Answer, MAX_TIMER_MS, onAbort } from './deferred.js';
-import { GroupcastError, tooLarge } from './errors.js';
-import { byteLength } from './protocol.js';
+import { Answer, onAbort } from './deferred.js';
+import { DEVELOPMENT } from './development.js';
+import { GroupcastError, errorFrom } from './errors.js';
+import { sizeOf, tooLarge } from './protocol.js';
+import { after } from './timer.js';
 
-/** @typedef {{maxMessages?: number, maxBytes?: number}} OutboxOptions */
+const UNKNOWN = DEVELOPMENT && 'it may have been done';
+const late = ({ tried }) => (
+  tried
+    ? new GroupcastError('timeout', DEVELOPMENT && `no answer in time; ${UNKNOWN}`, true)
+    : new GroupcastError('expired', DEVELOPMENT && 'no connection in time; not sent', true)
+);
 
-export class Outbox {
-  #options;
-  #link;
+/**
+ * @param {ReturnType<import('./connector.js').createConnector>} link
+ * @param {{maxMessages?: number, maxBytes?: number}} [options]
+ */
+export function createOutbox(link, { maxMessages = 512, maxBytes = 1024 * 1024 } = {}) {
   // Insertion order is sending order, also when a new connection sends again.
-  #requests = new Map();
-  #bytes = 0;
-  #unanswered = 0;
-  #timer;
+  const requests = new Map();
+  let waiting = 0;
+  let unanswered = 0;
+  let timer;
 
-  /**
-   * @param {OutboxOptions} options
-   * @param {{nextId(): number, live(): boolean, largest: number, send(text: string): boolean,
-   *   pacer: import('./pacer.js').Pacer}} link
-   */
-  constructor(options, link) {
-    this.#options = options ?? {};
-    this.#link = link;
-  }
-
-  /**
-   * @param {object} frame without `id`
-   * @param {number} timeout ms until it must be answered, waiting for a connection included
-   * @param {AbortSignal} [signal] stops waiting; what is not sent by then never is
-   * @returns {Answer} the `data` of the result
-   */
-  request(frame, timeout, signal) {
-    const id = this.#link.nextId();
-    const text = JSON.stringify({ ...frame, id });
-    const bytes = byteLength(text);
-    return new Answer((resolve, reject) => {
-      if (signal?.aborted) throw signal.reason;
-      this.#admit(bytes);
-      const request = { frame: text, bytes, repeatable: frame.key !== undefined, sent: false, tried: false, resolve };
-      request.forget = onAbort(signal, () => this.#fail(id, signal.reason));
-      request.reject = (error) => {
-        if (error instanceof GroupcastError) error.sent = request.tried;
-        reject(error);
-      };
-      if (timeout < Infinity) {
-        request.timer = setTimeout(() => this.#fail(id, late(request)), Math.min(timeout, MAX_TIMER_MS));
-      }
-      this.#requests.set(id, request);
-      this.#bytes += bytes;
-      this.flush();
-    });
-  }
-
-  #admit(bytes) {
-    const { maxMessages = 512, maxBytes = 1024 * 1024 } = this.#options;
-    const { largest } = this.#link;
-    if (bytes > largest) throw tooLarge(bytes, largest);
-    const { size } = this.#requests;
-    if (size < maxMessages && this.#bytes + bytes <= maxBytes) return;
-    throw new GroupcastError('outbox_full', `${size} requests of ${this.#bytes} bytes wait`, true);
+  /** The error if so much may not be added. */
+  function refusal(bytes) {
+    const { size } = requests;
+    const full = size >= maxMessages || waiting + bytes > maxBytes;
+    return tooLarge(bytes, link.largest) || full && new GroupcastError('outbox_full', DEVELOPMENT && `${size} requests of ${waiting} bytes wait`, true);
   }
 
   /** Sends what has not been sent on this connection, as fast as the gateway takes it. */
-  flush() {
-    clearTimeout(this.#timer);
-    if (!this.#link.live()) return;
-    const { pacer, largest } = this.#link;
-    for (const [id, request] of this.#requests) {
+  function flush() {
+    clearTimeout(timer);
+    if (!link.live()) return;
+    for (const [id, request] of requests) {
       if (request.sent) continue;
-      if (request.bytes > largest) {
-        // The gateway would close, and the same message would close the next connection, too.
-        this.#fail(id, tooLarge(request.bytes, largest));
+      // The gateway would close, and the same message would close the next connection, too.
+      const error = tooLarge(request.bytes, link.largest);
+      if (error) {
+        fail(id, error);
         continue;
       }
-      if (this.#unanswered >= pacer.mostOpen) return;
-      const delay = pacer.pause();
+      if (unanswered >= link.pacer.mostOpen) return;
+      const delay = link.pacer.pause();
       if (delay > 0) {
-        this.#timer = setTimeout(() => this.flush(), delay);
+        timer = setTimeout(flush, delay);
         return;
       }
-      if (!this.#link.send(request.frame)) return;
+      if (!link.send(id, request.text, (frame) => answered(id, frame))) return;
       request.sent = request.tried = true;
-      this.#unanswered += 1;
+      unanswered += 1;
     }
   }
 
-  /** @returns {boolean} whether the answer was for a request of this outbox */
-  answered({ type, id, ...answer }) {
-    const request = this.#take(id);
-    if (!request) return false;
-    if (type === 'result') request.resolve(answer.data);
-    else request.reject(GroupcastError.from(answer));
-    this.flush();
-    return true;
+  function answered(id, frame) {
+    if (frame.code) fail(id, errorFrom(frame));
+    else take(id)?.resolve(frame.data);
+    flush();
   }
 
-  /** The connection has ended: requests that can be repeated safely wait for the next one. */
-  lost() {
-    this.#unanswered = 0;
-    for (const [id, request] of this.#requests) {
-      if (!request.sent) continue;
-      request.sent = false;
-      if (request.repeatable) continue;
-      this.#fail(id, new GroupcastError('disconnected', `the connection was lost; ${UNKNOWN}`));
-    }
+  function fail(id, error) {
+    const request = take(id);
+    // Whatever an `AbortSignal` was given is not ours.
+    if (error instanceof GroupcastError) error.sent = request?.tried;
+    request?.reject(error);
   }
 
-  close({ code, message }) {
-    clearTimeout(this.#timer);
-    for (const id of [...this.#requests.keys()]) this.#fail(id, new GroupcastError(code, message));
-  }
-
-  #fail(id, error) {
-    this.#take(id)?.reject(error);
-  }
-
-  #take(id) {
-    const request = this.#requests.get(id);
+  function take(id) {
+    const request = requests.get(id);
     if (!request) return undefined;
-    this.#requests.delete(id);
-    this.#bytes -= request.bytes;
-    if (request.sent) this.#unanswered -= 1;
+    requests.delete(id);
+    waiting -= request.bytes;
+    if (request.sent) unanswered -= 1;
     clearTimeout(request.timer);
     request.forget();
     return request;
   }
-}
 
-const UNKNOWN = 'it may have been done';
-const late = ({ tried }) => (
-  tried
-    ? new GroupcastError('timeout', `no answer in time; ${UNKNOWN}`, true)
-    : new GroupcastError('expired', 'no connection in time; not sent', true)
-);
+  return {
+    flush,
+
+    /**
+     * @param {object} frame without `id`
+     * @param {number} timeout ms until it must be answered, waiting for a connection included
+     * @param {AbortSignal} [signal] stops waiting; what is not sent by then never is
+     * @returns {Answer} the `data` of the result
+     */
+    request(frame, timeout, signal) {
+      const id = link.nextId();
+      const text = JSON.stringify({ ...frame, id });
+      const bytes = sizeOf(text);
+      return new Answer((resolve, reject) => {
+        if (signal?.aborted) throw signal.reason;
+        const error = refusal(bytes);
+        if (error) throw error;
+        const request = {
+          text,
+          bytes,
+          repeatable: frame.key !== undefined,
+          tried: false,
+          resolve,
+          reject,
+          forget: onAbort(signal, () => fail(id, signal.reason)),
+          timer: after(timeout, () => fail(id, late(request))),
+        };
+        requests.set(id, request);
+        waiting += bytes;
+        flush();
+      });
+    },
+
+    /** The connection has ended: requests that can be repeated safely wait for the next one. */
+    disconnected() {
+      unanswered = 0;
+      for (const [id, request] of requests) {
+        if (!request.sent) continue;
+        request.sent = false;
+        if (request.repeatable) continue;
+        fail(id, new GroupcastError('disconnected', DEVELOPMENT && `the connection was lost; ${UNKNOWN}`));
+      }
+    },
+
+    close({ code, message }) {
+      clearTimeout(timer);
+      for (const id of requests.keys()) fail(id, new GroupcastError(code, message));
+    },
+  };
+}

@@ -2,37 +2,35 @@
 
 import { clock } from './clock.js';
 
-/** The gateway's defaults, for one whose `welcome` does not give them. */
-const DEFAULTS = { frames_per_second: 50, frame_burst: 200 };
 /** Part of the limit that is used: both sides' clocks and the network's jitter take the rest. */
 const MARGIN = 0.8;
 
-export class Pacer {
-  #rate;
-  #budget;
-  #at;
-  /** Most requests that may be unanswered: after a stall they all arrive at once. */
-  mostOpen;
+/** Its `mostOpen`: most requests that may be unanswered, since after a stall they all arrive at once. */
+export function createPacer() {
+  let rate;
+  let budget;
+  let at;
 
-  /** A connection begins, with a full budget. */
-  begin(welcome) {
-    const { frames_per_second: rate, frame_burst: burst } = { ...DEFAULTS, ...welcome };
-    this.#rate = (rate * MARGIN) / 1000;
-    this.mostOpen = Math.max(1, Math.floor(burst * MARGIN));
-    this.#budget = this.mostOpen;
-    this.#at = clock();
-  }
+  const pacer = {
+    /** A connection begins, with a full budget. The gateway's defaults, where `welcome` has no limits. */
+    begin({ frames_per_second: perSecond = 50, frame_burst: burst = 200 }) {
+      rate = (perSecond * MARGIN) / 1000;
+      budget = pacer.mostOpen = Math.max(1, Math.floor(burst * MARGIN));
+      at = clock();
+    },
 
-  /** A frame goes out. */
-  spend() {
-    this.#budget -= 1;
-  }
+    /** A frame goes out. */
+    spend() {
+      budget -= 1;
+    },
 
-  /** Milliseconds until the next request may go out. */
-  pause() {
-    const now = clock();
-    this.#budget = Math.min(this.mostOpen, this.#budget + (now - this.#at) * this.#rate);
-    this.#at = now;
-    return this.#budget >= 1 ? 0 : Math.ceil((1 - this.#budget) / this.#rate);
-  }
+    /** Milliseconds until the next request may go out. */
+    pause() {
+      const now = clock();
+      budget = Math.min(pacer.mostOpen, budget + (now - at) * rate);
+      at = now;
+      return budget >= 1 ? 0 : (1 - budget) / rate;
+    },
+  };
+  return pacer;
 }

@@ -1,5 +1,8 @@
 // Constants of groupcast.v1.json: names, close codes, sizes, as specified in docs/protocol.md.
 
+import { DEVELOPMENT } from './development.js';
+import { GroupcastError } from './errors.js';
+
 export const SUBPROTOCOL = 'groupcast.v1.json';
 export const CLIENT = 'groupcast-js/0.1.0';
 
@@ -26,21 +29,22 @@ export function mayReturn(code) {
 /** The reason of a close frame; proxies and other servers may send any text. */
 export function parseReason(text) {
   try {
-    const { reason, retry_ms: retryMs } = JSON.parse(text);
-    return {
-      reason: typeof reason === 'string' ? reason : text,
-      retryMs: Number.isFinite(retryMs) && retryMs >= 0 ? retryMs : undefined,
-    };
+    const { reason = text, retry_ms: retryMs } = JSON.parse(text);
+    return { reason, retryMs: retryMs >= 0 ? retryMs : undefined };
   } catch {
     return { reason: text, retryMs: undefined };
   }
 }
 
-const encoder = new TextEncoder();
+/** The size of a value on the wire, which counts bytes of UTF-8; of a text as it is. */
+export function sizeOf(value) {
+  return new TextEncoder().encode(typeof value === 'string' ? value : JSON.stringify(value)).length;
+}
 
-/** The size of `text` on the wire, which counts bytes of UTF-8. */
-export function byteLength(text) {
-  return encoder.encode(text).length;
+/** The error for a message that the gateway would close the connection for; false if it takes it. */
+export function tooLarge(bytes, most) {
+  return bytes > most
+    && new GroupcastError('too_large', DEVELOPMENT ? `${bytes} bytes; the gateway takes ${most}` : `${bytes} > ${most}`);
 }
 
 /** `entries` in as few lists as stay under `maxBytes` each, leaving room for the frame around them. */
@@ -49,7 +53,7 @@ export function batches(entries, maxBytes) {
   const lists = [];
   let size = Infinity;
   for (const entry of entries) {
-    const bytes = byteLength(JSON.stringify(entry)) + 1;
+    const bytes = sizeOf(entry) + 1;
     if (size + bytes > room || lists.at(-1).length === 1024) {
       lists.push([]);
       size = 0;

@@ -1,18 +1,14 @@
 // Recently seen ids, for groups without positions: an event that arrives twice is delivered once.
 
-export class Recent {
-  #ids = new Set();
-  #limit;
+const MOST = 512;
 
-  constructor(limit = 512) {
-    this.#limit = limit;
-  }
-
-  /** @returns {boolean} whether `id` is new */
-  add(id) {
-    if (this.#ids.has(id)) return false;
-    this.#ids.add(id);
-    if (this.#ids.size > this.#limit) this.#ids.delete(this.#ids.values().next().value);
+/** @returns {(id: string) => boolean} whether an id is new; notes it */
+export function createRecent() {
+  const ids = new Set();
+  return (id) => {
+    if (ids.has(id)) return false;
+    ids.add(id);
+    if (ids.size > MOST) ids.delete(ids.values().next().value);
     return true;
-  }
+  };
 }

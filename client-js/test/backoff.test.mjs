@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Backoff } from '../src/backoff.js';
+import { createBackoff } from '../src/backoff.js';
 import { mayReturn, parseReason } from '../src/protocol.js';
 import { start } from './support/gateway.mjs';
 
 function draws(attempt, hint, floor) {
   return Array.from({ length: 10_000 }, () => {
-    const backoff = new Backoff();
+    const backoff = createBackoff();
     backoff.attempt = attempt;
     return backoff.next(hint, floor);
   });
@@ -31,7 +31,7 @@ test("the first attempt uses the window of the gateway, and never less after a c
 });
 
 test('only a stable connection resets the backoff', () => {
-  const backoff = new Backoff();
+  const backoff = createBackoff();
   backoff.next();
   backoff.next();
   assert.equal(backoff.ended(4999), false);

@@ -291,6 +291,14 @@ test('groups joined by the server need no join and are never left by the applica
   assert.deepEqual([...world.client.groups.keys()], ['usuario_7']);
 });
 
+test('reports a removal by the server to who only looks at the groups', async (t) => {
+  const world = start(t);
+  const socket = await world.welcome({ groups: [{ group: 'usuario_7' }] });
+  const seen = record(world.client.groups.get('usuario_7'), '$left');
+  socket.say({ type: 'left', groups: [{ group: 'usuario_7' }], reason: 'grants' });
+  assert.deepEqual(seen.map(([, { reason }]) => reason), ['grants']);
+});
+
 test('reports a removal by the server, and stays out until the application joins again', async (t) => {
   const world = start(t);
   const group = world.client.join('a');

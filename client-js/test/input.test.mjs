@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { GroupcastClient, UnauthorizedError } from '../src/index.js';
+import { GroupcastClient, UnauthorizedError } from './support/client.mjs';
 import { joined, record, settle, start } from './support/gateway.mjs';
 
 const NAMES = [undefined, null, {}, [], 7, '', 'sin espacio', 'x'.repeat(100), '..', Symbol('s')];

@@ -90,6 +90,20 @@ test('once resolves with the next message, or rejects when there can be none', a
   await assert.rejects(group.once('e'), { code: 'closed' });
 });
 
+test('once stops listening when it gives up', async (t) => {
+  const { world, group } = await opened(t);
+  const { signal } = new AbortController();
+  let listeners = 0;
+  t.mock.method(signal, 'addEventListener', () => { listeners += 1; });
+  t.mock.method(signal, 'removeEventListener', () => { listeners -= 1; });
+  const late = assert.rejects(group.once('e', { timeout: 100, signal }), { code: 'timeout' });
+  assert.ok(listeners > 0);
+  await world.tick(101);
+  await late;
+  await settle();
+  assert.equal(listeners, 0);
+});
+
 test('an abort rejects a request, and prevents sending it if it was not sent', async (t) => {
   const world = start(t);
   const controller = new AbortController();

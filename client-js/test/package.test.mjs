@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { readFileSync, readdirSync } from 'node:fs';
 import { test } from 'node:test';
 import { brotliDecompressSync, gunzipSync, gzipSync } from 'node:zlib';
-import { OUTPUT, SERVED, contents } from '../build.mjs';
+import { SERVED, contents } from '../build.mjs';
+import * as core from '../dist/groupcast.core.js';
+import * as development from '../dist/groupcast.development.js';
 import * as built from '../dist/groupcast.js';
 import { CLIENT, PING_GRACE_MS, mayReturn } from '../src/protocol.js';
 
@@ -22,15 +24,45 @@ test('the served files are compressed in advance', () => {
   }
 });
 
-test('the client stays small over the wire', () => {
-  const size = gzipSync(readFileSync(OUTPUT), { level: 9 }).length;
-  assert.ok(size <= 10_070, `${size} bytes`);
+for (const [file, most] of [['groupcast.core.js', 8200], ['groupcast.js', 8600], ['groupcast.development.js', 9700]]) {
+  test(`${file} is at most ${most} bytes over the wire`, () => {
+    const size = gzipSync(readFileSync(new URL(`../dist/${file}`, import.meta.url)), { level: 9 }).length;
+    assert.ok(size <= most, `${size} bytes`);
+  });
+}
+
+test('the production build tells the code and the value where the other has a sentence', (t) => {
+  const messages = (client, join) => {
+    const lines = [];
+    t.mock.method(console, 'warn', (line) => lines.push(line));
+    client.on('mesage', () => {});
+    assert.throws(join, (error) => error.code === 'illegal_name' && Boolean(lines.push(error.message)));
+    return lines;
+  };
+  const both = [built, development].map(({ GroupcastClient }) => {
+    const client = new GroupcastClient('wss://shop.test/ws');
+    return messages(client, () => client.join('two words'));
+  });
+  assert.deepEqual(both, [
+    ['groupcast: on mesage', 'group: two words'],
+    [
+      'groupcast: on mesage: it is none of state waiting closed error event gap',
+      'a group name is 1 to 99 of A-Z a-z 0-9 _ . -, not only dots; got "two words"',
+    ],
+  ]);
+});
+
+test('the groups of the core have no loops', () => {
+  const [group, smaller] = [built, core].map(({ GroupcastClient }) => new GroupcastClient('wss://shop.test/ws').join('a'));
+  const members = (object) => Reflect.ownKeys(Object.getPrototypeOf(object)).map(String);
+  const added = members(group).filter((name) => !members(smaller).includes(name));
+  assert.deepEqual(added, ['once', 'messages', 'Symbol(Symbol.asyncIterator)']);
 });
 
 test('the built file exports what the types promise', () => {
   const types = read('../dist/groupcast.d.ts');
   const promised = [...types.matchAll(/^export (?:declare )?class (\w+)/gm)].map(([, name]) => name);
-  assert.deepEqual(Object.keys(built).sort(), promised.sort());
+  for (const file of [built, development, core]) assert.deepEqual(Object.keys(file).sort(), promised.sort());
 });
 
 test('the version is the same everywhere, and there are no dependencies', () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { GroupcastClient } from '../src/index.js';
+import { GroupcastClient } from './support/client.mjs';
 import { joined, settle, start } from './support/gateway.mjs';
 
 function warnings(t) {
@@ -11,8 +11,9 @@ function warnings(t) {
   return lines;
 }
 
+// Whole sentences in the development build, the code and the value in the other.
 const CAUSES = {
-  'a refused join': [/a was not joined: no grant/, async (world) => {
+  'a refused join': [/(refused a|a was not joined).*no grant/, async (world) => {
     world.client.join('a');
     const socket = await world.welcome();
     joined(socket, { error: { code: 'forbidden', message: 'no grant', retry: false } });
@@ -30,13 +31,13 @@ const CAUSES = {
     await world.welcome();
     world.socket.lose(4403, '{"reason":"not allowed"}');
   }],
-  'no WebSocket class': [/no WebSocket/, async (world) => {
+  'no WebSocket class': [/no.?websocket/i, async (world) => {
     world.client.connect();
     await settle();
   }, { WebSocket: null }],
-  'a client event that does not exist': [/mesage is none of/, async ({ client }) => client.on('mesage', () => {})],
-  'a group event that does not exist': [/\$gone is none of/, async ({ client }) => client.join('a').on('$gone', () => {})],
-  'a request that failed unawaited': [/send to b.*failed/, async (world) => {
+  'a client event that does not exist': [/on mesage/, async ({ client }) => client.on('mesage', () => {})],
+  'a group event that does not exist': [/on \$gone/, async ({ client }) => client.join('a').on('$gone', () => {})],
+  'a request that failed unawaited': [/send.*forbidden/, async (world) => {
     const socket = await world.welcome();
     world.client.send('b', { type: 'e' });
     socket.say({ type: 'error', id: socket.sent.at(-1).id, code: 'forbidden', message: 'no', retry: false });

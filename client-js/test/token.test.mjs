@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { UnauthorizedError } from '../src/index.js';
+import { UnauthorizedError } from './support/client.mjs';
 import { WELCOME, record, settle, start } from './support/gateway.mjs';
 
 /** A `getToken` that gives t1, t2, … and notes why it was asked. */

@@ -104,11 +104,10 @@ function act(client, frame) {
 
 async function replay(t, { steps }) {
   const server = new Server();
-  const client = new GroupcastClient(await server.listen(), optionsFor(steps));
-  t.after(() => {
-    client.close();
-    server.close();
-  });
+  const url = await server.listen();
+  t.after(() => server.close());
+  const client = new GroupcastClient(url, optionsFor(steps));
+  t.after(() => client.close());
   const events = [];
   client.on('event', ({ group, data }) => events.push({ group, data }));
   const closed = new Promise((resolve) => client.on('closed', resolve));

@@ -43,9 +43,15 @@ macro_rules! file {
     };
 }
 
-/// The module, the classic script, and the element that shows a task's progress.
-const FILES: [File; 3] =
-    [file!("groupcast.js"), file!("groupcast.global.js"), file!("progress.js")];
+/// The module and the classic script, each also with whole sentences in its errors, and the element
+/// that shows a task's progress.
+const FILES: [File; 5] = [
+    file!("groupcast.js"),
+    file!("groupcast.global.js"),
+    file!("groupcast.development.js"),
+    file!("groupcast.global.development.js"),
+    file!("progress.js"),
+];
 const TYPES: &str = include_str!("../../client-js/dist/groupcast.d.ts");
 
 #[derive(Deserialize)]

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
-  cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync,
+  cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -40,6 +40,11 @@ server.on('listening', async () => {
   server.close();
 });
 `;
+// The same without a loop.
+const CORE_PROGRAM = PROGRAM.replace(/  await group\.ready;[\s\S]*?break;\n  }\n/, `
+  const event = await new Promise((resolve) => group.on('*', (message) => resolve(message.event)));
+  console.log(event, new UnauthorizedError() instanceof GroupcastError && !group.once && !group[Symbol.asyncIterator]);
+`);
 const JEST = `
 test('Jest loads the client', () => {
   const { GroupcastClient } = require('groupcast');
@@ -71,6 +76,8 @@ console.log('done');
 const FILES = {
   'package.json': '{"private": true}',
   'program.mjs': `import * as groupcast from 'groupcast';\nimport WebSocket, { WebSocketServer } from 'ws';\n${PROGRAM}`,
+  'core.mjs': `import * as groupcast from 'groupcast/core';\nimport WebSocket, { WebSocketServer } from 'ws';\n${CORE_PROGRAM}`,
+  'core.cjs': `const groupcast = require('groupcast/core');\nconst WebSocket = require('ws');\nconst { WebSocketServer } = WebSocket;\n${CORE_PROGRAM}`,
   'program.cjs': `const groupcast = require('groupcast');\nconst WebSocket = require('ws');\nconst { WebSocketServer } = WebSocket;\n${PROGRAM}`,
   'vue.mjs': VUE,
   'jest/client.test.js': JEST,
@@ -93,8 +100,9 @@ before(() => {
     mkdirSync(join(project, name, '..'), { recursive: true });
     writeFileSync(join(project, name), text);
   }
-  cpSync(join(CLIENT, 'test/types/usage.ts'), join(project, 'types/usage.ts'));
-  cpSync(join(CLIENT, 'test/types/usage.ts'), join(project, 'types/usage.cts'));
+  for (const name of ['usage', 'core']) {
+    for (const suffix of ['ts', 'cts']) cpSync(join(CLIENT, `test/types/${name}.ts`), join(project, `types/${name}.${suffix}`));
+  }
 });
 
 after(() => rmSync(project, { recursive: true, force: true }));
@@ -102,7 +110,7 @@ after(() => rmSync(project, { recursive: true, force: true }));
 const run = (node, args, cwd = project) => spawnSync(node, args, { cwd, encoding: 'utf8', timeout: 60_000 });
 
 for (const [name, node] of [['this Node', process.execPath], ['Node 22', NODE_22]]) {
-  for (const program of ['program.mjs', 'program.cjs', 'vue.mjs']) {
+  for (const program of ['program.mjs', 'program.cjs', 'core.mjs', 'core.cjs', 'vue.mjs']) {
     const missing = !existsSync(node) && `no ${node}`;
     test(`${name} runs ${program}`, { skip: missing }, () => {
       const { status, stdout, stderr } = run(node, [program]);
@@ -118,9 +126,38 @@ test('Jest loads it with its defaults', () => {
   assert.equal(status, 0, stderr);
 });
 
-test('Vite bundles it', () => {
-  const { status, stderr, stdout } = run(process.execPath, [tool('vite/bin/vite.js'), 'build', '--outDir', 'out'], join(project, 'unused'));
-  assert.equal(status, 0, stdout + stderr);
+// A phrase of an error that only the development build has.
+const SENTENCE = 'a group name is 1 to 99';
+
+for (const [mode, environment] of [['production', {}], ['development', { NODE_ENV: 'development' }]]) {
+  test(`Vite bundles the ${mode} build`, () => {
+    const command = [tool('vite/bin/vite.js'), 'build', '--outDir', mode, '--mode', mode];
+    const options = { cwd: join(project, 'unused'), encoding: 'utf8', timeout: 60_000, env: { ...process.env, ...environment } };
+    const { status, stderr, stdout } = spawnSync(process.execPath, command, options);
+    assert.equal(status, 0, stdout + stderr);
+    const assets = join(project, 'unused', mode, 'assets');
+    const text = readdirSync(assets).map((name) => readFileSync(join(assets, name), 'utf8')).join('');
+    assert.match(text, /groupcast\.v1\.json/);
+    assert.equal(text.includes(SENTENCE), mode === 'development');
+  });
+}
+
+test('conditions choose the build: whole sentences in Node and in development, the smaller one elsewhere', async () => {
+  for (const [options, sentences] of [
+    [{}, false],
+    [{ conditions: ['production'] }, false],
+    [{ conditions: ['development'] }, true],
+    [{ platform: 'node' }, true],
+    [{ platform: 'node', conditions: ['production'] }, false],
+  ]) {
+    for (const name of ['groupcast', 'groupcast/core']) {
+      const contents = `export { GroupcastClient } from '${name}';`;
+      const { outputFiles } = await build({
+        stdin: { contents, resolveDir: project }, bundle: true, format: 'esm', write: false, ...options,
+      });
+      assert.equal(outputFiles[0].text.includes(SENTENCE), sentences, JSON.stringify([name, options]));
+    }
+  }
 });
 
 test('esbuild removes unused code', async () => {
@@ -147,7 +184,7 @@ describe('types hold for', () => {
             strict: true, noEmit: true, target: 'es2022', lib: ['es2022', 'dom', 'esnext.disposable'],
             types: [], skipDefaultLibCheck: true, ...options,
           },
-          files: ['usage.ts', 'usage.cts'],
+          files: ['usage.ts', 'usage.cts', 'core.ts', 'core.cts'],
         };
         writeFileSync(join(project, 'types/tsconfig.json'), JSON.stringify(config));
         writeFileSync(join(project, 'types/package.json'), '{"type": "module"}');
@@ -161,7 +198,8 @@ describe('types hold for', () => {
 test('the package contains exactly the files that it names', () => {
   const at = (path) => join(project, 'node_modules/groupcast', path);
   const { exports, main, module, types, unpkg } = JSON.parse(readFileSync(at('package.json'), 'utf8'));
-  const named = [main, module, types, unpkg, ...Object.values(exports['.']).flatMap((condition) => Object.values(condition))];
+  const entries = ['.', './core'].flatMap((entry) => Object.values(exports[entry]));
+  const named = [main, module, types, unpkg, ...entries.flatMap((conditions) => Object.values(conditions))];
   for (const path of named) assert.ok(existsSync(at(path)), path);
   assert.ok(!existsSync(at('test')) && !existsSync(at('src')));
 });

@@ -1,7 +1,7 @@
 // A program that looks after nothing: `quiet.test.mjs` runs it.
 
 import WebSocket, { WebSocketServer } from 'ws';
-import { GroupcastClient } from '../../src/index.js';
+import { GroupcastClient } from './client.mjs';
 
 const server = new WebSocketServer({ host: '127.0.0.1', port: 0 });
 await new Promise((resolve) => server.on('listening', resolve));

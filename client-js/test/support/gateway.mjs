@@ -1,7 +1,7 @@
 // The gateway's side of a socket, under a clock that only tests move.
 
 import { assertFrame } from './schema.mjs';
-import { GroupcastClient } from '../../src/index.js';
+import { GroupcastClient } from './client.mjs';
 
 /** Lets promises and microtasks run. */
 export const settle = () => new Promise((resolve) => setImmediate(resolve));
