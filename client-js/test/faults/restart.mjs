@@ -1,4 +1,4 @@
-// One of two instances restarts under many clients: how soon they are back, how hard they press, what
+// One of two instances drains or is killed, and starts again, under many clients: how soon they are back, how hard they press, what
 // they miss. RESTART_CLIENTS makes it larger. Beside them, sockets that try again every three seconds.
 
 import assert from 'node:assert/strict';
@@ -107,10 +107,10 @@ async function redis(t) {
 const part = (sorted, share) => sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)];
 
 /**
- * Restarts an instance as a deployment does, and tells how those that it held come back.
+ * Ends an instance by a signal, starts it again, and tells how those that it held come back.
  * @param {{up(): boolean}[]} all everybody, whichever instance holds them
  */
-async function restart(instance, balancer, all) {
+async function restart(instance, signal, balancer, all) {
   const held = new Map();
   balancer.arrivals.length = 0;
   const start = performance.now();
@@ -124,7 +124,7 @@ async function restart(instance, balancer, all) {
   };
   const watch = setInterval(look, 20);
   try {
-    await instance.stop('SIGTERM');
+    await instance.stop(signal);
     await instance.begin();
     balancer.away.delete(instance.address);
     const away = () => [...held.values()].filter((ms) => ms === null).length;
@@ -156,7 +156,7 @@ async function joinedClients({ WebSocket: Balanced }, clients, seen) {
   await until(all, 'all joined', 60_000);
 }
 
-test(`${CLIENTS} clients when one of two instances restarts`, { timeout: 400_000 }, async (t) => {
+async function survives(signal, t) {
   const url = await redis(t);
   const more = `[layer]\nkind = "redis"\nurl = "${url}"\n[connections]\nmax = 20000\nretry_window = "${WINDOW_S}s"\n`;
   const instances = [];
@@ -180,7 +180,7 @@ test(`${CLIENTS} clients when one of two instances restarts`, { timeout: 400_000
       await new Promise((resolve) => setTimeout(resolve, PUBLISH_MS));
     }
   })();
-  const ours = await restart(instances[0], balancer, clients.map((client) => ({ up: () => client.state === 'connected' })))
+  const ours = await restart(instances[0], signal, balancer, clients.map((client) => ({ up: () => client.state === 'connected' })))
     .finally(() => { publishing = false; });
   await publisher;
   await publish();
@@ -200,7 +200,12 @@ test(`${CLIENTS} clients when one of two instances restarts`, { timeout: 400_000
     if (n % 50 === 49) await until(() => timers.every(({ connected }) => connected), 'connected', 60_000);
   }
   await until(() => timers.every(({ connected }) => connected), 'the others are connected', 60_000);
-  const fixed = await restart(instances[0], balancer, timers.map((timer) => ({ up: () => timer.connected })));
+  const fixed = await restart(instances[0], signal, balancer, timers.map((timer) => ({ up: () => timer.connected })));
   t.diagnostic(`with a fixed timer: ${told(fixed)}`);
   assert.ok(fixed.cut >= CLIENTS / 4, `${fixed.cut} of the others were held by the instance`);
-});
+}
+
+// As a deployment does, and as the kernel does that is out of memory: without a close frame.
+for (const [signal, what] of [['SIGTERM', 'drains and restarts'], ['SIGKILL', 'is killed and restarts']]) {
+  test(`${CLIENTS} clients when one of two instances ${what}`, { timeout: 400_000 }, (t) => survives(signal, t));
+}
