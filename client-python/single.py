@@ -33,6 +33,7 @@ MODULES = [
     "_app",
 ]
 COLUMNS = 100
+FOREIGN = ("asgiref", "django")  # what is imported after the standard library
 NOTE = """
 Written by `groupcast init django`, and updated by it with `--force`: keep your own code elsewhere.
 """
@@ -100,7 +101,7 @@ def lines_of(imports: Imports) -> list[str]:
     """Import statements: the standard library's, then the others."""
     groups: tuple[list[str], list[str], list[str], list[str]] = [], [], [], []
     for module, names in sorted(imports.items()):
-        is_foreign = 2 * (module.split(".")[0] not in sys.stdlib_module_names)
+        is_foreign = 2 * (module.split(".")[0] in FOREIGN)
         if "" in names:
             groups[is_foreign].append(f"import {module}")
         if wanted := sorted(names - {""}, key=lambda name: (not name.isupper(), name)):
