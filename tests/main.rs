@@ -29,6 +29,7 @@ mod delivers_in_order;
 mod drains_ingress;
 mod http_api;
 mod joins_and_leaves;
+mod left_out_on_return;
 mod mailboxes;
 mod membership_by_backend;
 mod metrics;

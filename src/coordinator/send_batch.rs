@@ -1,5 +1,7 @@
 //! Publishes one batch of sends and answers each.
 
+use std::sync::Arc;
+
 use crate::event::{Except, Target};
 use crate::frame::Frame;
 use crate::hub::{Answer, Hub, RequestKind, Send};
@@ -57,7 +59,8 @@ pub(super) async fn publish(batch: Vec<Box<Send>>, hub: &Hub, publisher: &Publis
 fn request_of(send: &Send) -> Result<PublishRequest, SendError> {
     let mut request = PublishRequest::new(send.event.clone());
     if !send.echo {
-        request.except = Except { connections: vec![send.to], users: Vec::new() };
+        let owner = Some(Arc::clone(&send.sub));
+        request.except = Except { connections: vec![send.to], users: Vec::new(), owner };
     }
     let key = send.key.as_deref().map(|text| DedupeKey::new(Scope::User(&send.sub), text));
     request.key = key.transpose().map_err(|error| SendError::new(Code::BadRequest, &error))?;

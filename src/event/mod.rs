@@ -122,6 +122,9 @@ pub struct Except {
     pub connections: Vec<ConnectionId>,
     /// Users (`sub`) left out, with all their connections.
     pub users: Vec<Arc<str>>,
+    /// The `sub` of `connections`, where the publisher knows it. When such a client returns on
+    /// another connection, only this user may claim to be the one left out.
+    pub owner: Option<Arc<str>>,
 }
 
 impl Except {
@@ -133,6 +136,12 @@ impl Except {
     /// Whether the connection `id` of user `sub` is excluded.
     pub fn holds(&self, id: ConnectionId, sub: &str) -> bool {
         self.connections.contains(&id) || self.users.iter().any(|user| **user == *sub)
+    }
+
+    /// Whether a connection that `sub` claims to have had before is excluded.
+    pub fn holds_previous(&self, previous: ConnectionId, sub: &str) -> bool {
+        self.connections.contains(&previous)
+            && self.owner.as_ref().is_none_or(|owner| **owner == *sub)
     }
 }
 

@@ -190,8 +190,22 @@ fn refuses_malformed_ids() {
 #[test]
 fn excludes_connections_and_users_by_name() {
     let id = |serial| ConnectionId { instance: InstanceId::from_random([7; 5]), serial };
-    let except = Except { connections: vec![id(1)], users: vec!["7".into()] };
+    let except = Except { connections: vec![id(1)], users: vec!["7".into()], owner: None };
     assert!(except.holds(id(1), "8") && except.holds(id(2), "7"));
     assert!(!except.holds(id(2), "8") && !except.is_empty());
     assert!(Except::default().is_empty());
+}
+
+#[test]
+fn excludes_a_previous_connection_of_its_owner_alone() {
+    let id = |serial| ConnectionId { instance: InstanceId::from_random([7; 5]), serial };
+    let owned = |owner: Option<&str>| Except {
+        connections: vec![id(1)],
+        owner: owner.map(Into::into),
+        ..Except::default()
+    };
+    assert!(owned(Some("7")).holds_previous(id(1), "7"));
+    assert!(!owned(Some("7")).holds_previous(id(1), "8"), "somebody else's connection");
+    assert!(!owned(Some("7")).holds_previous(id(2), "7"));
+    assert!(owned(None).holds_previous(id(1), "8"), "it is unknown whose it was");
 }

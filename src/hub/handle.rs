@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use super::command::{OrderedCommand, PossibleGap, PromptCommand};
+use super::owners::RecentOwners;
 use super::registry::{MAX_SHARDS, Registry, ShardSet};
 use super::report::{GroupReport, UserReport};
 use super::request::{Answer, Confirmation, Joined, NewConnection, Requests};
@@ -29,6 +30,7 @@ struct HubShared {
     instance: InstanceId,
     shards: Vec<ShardHandle>,
     registry: Arc<Registry>,
+    owners: RecentOwners,
     serial: AtomicU64,
     settings: Settings,
     metrics: Arc<Metrics>,
@@ -93,6 +95,7 @@ impl Hub {
             instance,
             shards,
             registry,
+            owners: RecentOwners::new(),
             serial: AtomicU64::new(0),
             settings,
             metrics,
@@ -126,8 +129,13 @@ impl Hub {
     ///
     /// One listener and a choice, rather than SO_REUSEPORT: sockets live for hours, so balance
     /// counts for more than the rate of accepting, and the kernel's hash cannot be corrected.
-    pub(crate) fn admit(&self, connection: Box<NewConnection>) -> Result<(), NotAdmitted> {
+    pub(crate) fn admit(&self, mut connection: Box<NewConnection>) -> Result<(), NotAdmitted> {
         let sub = Arc::clone(&connection.identity.sub);
+        let (instance, owners) = (self.0.instance, &self.0.owners);
+        let is_believed =
+            |it: &ConnectionId| it.instance != instance || !owners.contradict(it.serial, &sub);
+        connection.previous = connection.previous.filter(is_believed);
+        owners.record(connection.id.serial, &sub);
         if !self.0.registry.enter(&sub, self.0.settings.connections_per_user) {
             let disconnect = Disconnect::TOO_MANY.because("too many connections of this user");
             return Err(NotAdmitted { connection, disconnect });

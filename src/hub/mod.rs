@@ -7,6 +7,7 @@ mod handle;
 mod inbox;
 mod join;
 mod metrics;
+mod owners;
 mod receive;
 mod registry;
 mod report;

@@ -18,6 +18,8 @@ use crate::protocol::{Disconnect, Encoding, Refusal};
 pub(crate) struct NewConnection {
     /// Given out by [`Hub::next_id`](super::Hub::next_id).
     pub id: ConnectionId,
+    /// The client's last connection, which it claims to continue.
+    pub previous: Option<ConnectionId>,
     /// The socket, after its handshake.
     pub stream: TcpStream,
     /// Bytes read after the handshake (and the hello).

@@ -17,6 +17,8 @@ pub enum ClientFrame<'a> {
         token: Option<Cow<'a, str>>,
         /// Name and version of the client library.
         client: Option<Cow<'a, str>>,
+        /// The id of the client's last connection.
+        previous: Option<Cow<'a, str>>,
         /// The last position seen of each group; groups joined by the server recover from here.
         since: Vec<JoinEntry<'a>>,
     },
@@ -141,6 +143,8 @@ struct Members<'a> {
     #[serde(borrow)]
     client: Option<&'a RawValue>,
     #[serde(borrow)]
+    previous: Option<&'a RawValue>,
+    #[serde(borrow)]
     since: Option<&'a RawValue>,
     #[serde(borrow)]
     groups: Option<&'a RawValue>,
@@ -162,6 +166,7 @@ impl<'a> Members<'a> {
             "hello" => Ok(ClientFrame::Hello {
                 token: self.token()?,
                 client: optional("client", self.client, string, "a string")?,
+                previous: optional("previous", self.previous, string, "a string")?,
                 since: self.since.map(entries::map).transpose()?.unwrap_or_default(),
             }),
             "join" => Ok(ClientFrame::Join { id: self.id(kind)?, groups: self.groups(kind)? }),

@@ -19,6 +19,8 @@ use crate::shutdown::Phase;
 /// An admitted browser, with what its connection needs.
 pub(super) struct Admission {
     pub(super) id: ConnectionId,
+    /// The client's last connection, as it says.
+    pub(super) previous: Option<ConnectionId>,
     pub(super) authenticated: Authenticated,
     pub(super) encoding: Encoding,
     /// Index among the routes.
@@ -69,6 +71,7 @@ impl Handshakes {
         let groups = self.groups(&authenticated.identity, route, parameters, &hello)?;
         Ok(Admission {
             id,
+            previous: hello.previous,
             authenticated,
             encoding,
             route: *index as u16,

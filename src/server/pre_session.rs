@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::event::Position;
+use crate::event::{ConnectionId, Position};
 use crate::frame::Frame;
 use crate::protocol::{ClientFrame, Disconnect, parse};
 use crate::socket::{Decoder, Inbound};
@@ -24,6 +24,7 @@ const READ: usize = 4096;
 #[derive(Default)]
 pub(super) struct ParsedHello {
     pub(super) token: Option<String>,
+    pub(super) previous: Option<ConnectionId>,
     pub(super) since: Vec<(String, Position)>,
 }
 
@@ -119,12 +120,14 @@ impl PreSession {
 }
 
 fn hello(text: &str) -> Result<ParsedHello, Disconnect> {
-    let Ok(ClientFrame::Hello { token, since, .. }) = parse(text) else {
+    let Ok(ClientFrame::Hello { token, previous, since, .. }) = parse(text) else {
         return Err(Disconnect::BAD_FRAME.because("hello must come first"));
     };
     let since = since.into_iter().filter_map(|entry| {
         let (epoch, offset) = entry.since?;
         Some((entry.group.into_owned(), Position { epoch: (&*epoch).into(), offset }))
     });
-    Ok(ParsedHello { token: token.map(Into::into), since: since.collect() })
+    // Clients need not know what an id looks like: another text is the id of no connection.
+    let previous = previous.and_then(|id| id.parse().ok());
+    Ok(ParsedHello { token: token.map(Into::into), previous, since: since.collect() })
 }

@@ -84,9 +84,11 @@ impl Handshakes {
     async fn hand_over(&self, session: PreSession, request: &UpgradeRequest, admission: Admission) {
         let (stream, leftover) = session.into_parts();
         let Ok(stream) = stream.into_std() else { return };
-        let Admission { id, authenticated, encoding, route, parameters, groups } = admission;
+        let Admission { id, previous, authenticated, encoding, route, parameters, groups } =
+            admission;
         let connection = NewConnection {
             id,
+            previous,
             stream,
             leftover,
             identity: authenticated.identity,

@@ -57,8 +57,7 @@ impl Delivery<'_> {
             if !connection.is_open() {
                 continue;
             }
-            let is_left_out =
-                !reaches_all && publication.except.holds(connection.id, &connection.identity.sub);
+            let is_left_out = !reaches_all && connection.is_left_out(&publication.except);
             if is_left_out && publication.position.is_none() {
                 continue;
             }
@@ -127,7 +126,7 @@ impl Delivery<'_> {
             let Some(connection) = self.connections.get(*key).filter(|it| it.is_open()) else {
                 continue;
             };
-            if publication.except.holds(connection.id, &connection.identity.sub) {
+            if connection.is_left_out(&publication.except) {
                 continue;
             }
             if connection.phase() == ConnectionPhase::Arriving {
@@ -171,7 +170,7 @@ impl Delivery<'_> {
             return;
         }
         let connection = &self.connections[key];
-        if publication.except.holds(connection.id, &connection.identity.sub) {
+        if connection.is_left_out(&publication.except) {
             if let Some((group, position)) = group.zip(publication.position.as_ref()) {
                 self.notify_position(key, group, position);
             }

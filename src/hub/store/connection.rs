@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::keys::{Membership, OptionalKey};
 use super::turn::FrameChain;
-use crate::event::{ConnectionId, Stamp};
+use crate::event::{ConnectionId, Except, Stamp};
 use crate::frame::Frame;
 use crate::hub::command::PostedAt;
 use crate::hub::metrics::Protocol;
@@ -31,6 +31,8 @@ pub(in crate::hub) struct Connection {
     pub(in crate::hub) sent: u64,
     pub(in crate::hub) socket: ClientSocket,
     pub(in crate::hub) id: ConnectionId,
+    /// The client's last connection, as far as the client says so.
+    pub(in crate::hub) previous_id: Option<ConnectionId>,
     pub(in crate::hub) identity: Identity,
     /// Changes posted before it do not apply to it.
     pub(in crate::hub) posted: PostedAt,
@@ -160,6 +162,7 @@ impl Connection {
     ) -> Self {
         Self {
             id,
+            previous_id: None,
             socket,
             identity,
             encoding,
@@ -185,6 +188,13 @@ impl Connection {
             next: OptionalKey::NONE,
             previous: OptionalKey::NONE,
         }
+    }
+
+    /// Whether it is left out of a publication, itself or as the connection that it replaces.
+    pub(in crate::hub) fn is_left_out(&self, except: &Except) -> bool {
+        let sub = &*self.identity.sub;
+        except.holds(self.id, sub)
+            || self.previous_id.is_some_and(|previous| except.holds_previous(previous, sub))
     }
 
     pub(in crate::hub) fn is_v1(&self) -> bool {

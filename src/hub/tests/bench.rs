@@ -31,6 +31,8 @@ pub(super) struct Bench {
     pub(super) metrics: Arc<Metrics>,
     /// The bench's present, moved by [`Bench::pass`] alone.
     pub(super) now: Instant,
+    /// What the next connection says that it had before.
+    pub(super) previous: Option<ConnectionId>,
     events: Events,
     serial: u64,
 }
@@ -115,7 +117,7 @@ impl Bench {
         let (handle, shard) = build(index, instance(), settings, config, shared, outgoing).unwrap();
         let (now, events) = (Instant::now(), Events::with_capacity(1024));
         let serial = index as u64 * 1_000_000;
-        Self { shard, handle, requests, registry, metrics, now, events, serial }
+        Self { shard, handle, requests, registry, metrics, now, previous: None, events, serial }
     }
 
     /// One turn, for what is there by now.
@@ -188,6 +190,7 @@ impl Bench {
         assert!(self.registry.enter(&identity.sub, 64), "too many of one user");
         let arrival = NewConnection {
             id,
+            previous: self.previous.take(),
             stream: server,
             leftover: Vec::new(),
             identity,

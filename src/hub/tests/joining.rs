@@ -272,7 +272,7 @@ fn drops_events_of_an_older_generation_after_a_join_answer_of_a_newer() {
 fn publish_except(bench: &mut Bench, name: &str, offset: u64, except: &Peer) {
     let mut publication = bench.to_group(name, offset);
     publication.position = Some(position(offset));
-    publication.except = Except { connections: vec![except.id], users: Vec::new() };
+    publication.except = Except { connections: vec![except.id], ..Except::default() };
     bench.publish(publication);
     bench.turn();
 }
@@ -305,7 +305,7 @@ fn an_excluded_member_whose_join_is_pending_receives_the_position_too() {
     // The replay ends with an event that is not for it.
     let mut recovery = standing_at(&bench, "g", 4, &[3, 4]);
     let mut left_out = crate::event::Publication::clone(&recovery.replay[1]);
-    left_out.except = Except { connections: vec![peer.id], users: Vec::new() };
+    left_out.except = Except { connections: vec![peer.id], ..Except::default() };
     recovery.replay[1] = Arc::new(left_out);
     bench.grant(join, &recovery);
     peer.expect("welcome");
@@ -317,6 +317,32 @@ fn an_excluded_member_whose_join_is_pending_receives_the_position_too() {
         "{frames:?}"
     );
     assert_eq!(peer.drain(), []);
+}
+
+#[test]
+fn a_connection_is_left_out_as_the_one_that_it_replaces() {
+    let mut bench = Bench::new();
+    let gone = bench.connect("7", &["g"]).id;
+    let mut joining = Vec::new();
+    for sub in ["7", "8"] {
+        bench.previous = Some(gone);
+        let peer = bench.arrive(sub, Encoding::V1, &["g"]);
+        joining.push((peer, bench.join()));
+    }
+    let except = Except { connections: vec![gone], owner: Some("7".into()), ..Except::default() };
+    for (peer, join) in joining {
+        let mut recovery = standing_at(&bench, "g", 2, &[1, 2]);
+        let mut own = crate::event::Publication::clone(&recovery.replay[0]);
+        own.except = except.clone();
+        recovery.replay[0] = Arc::new(own);
+        bench.grant(join, &recovery);
+        let mut peer = peer;
+        peer.expect("welcome");
+        let first = if peer.id.serial == gone.serial + 1 { "position" } else { "event" };
+        assert_eq!(peer.expect(first)["offset"], 1, "a previous connection of 7 is believed to 7");
+        assert_eq!(peer.expect("event")["offset"], 2);
+        assert_eq!(peer.drain(), []);
+    }
 }
 
 #[test]

@@ -19,6 +19,9 @@
 //! commands. A place is `<generation> <number>`, then anything up to a line feed. Releases that did
 //! not number commands write no mark and ignore it.
 //!
+//! Among the users left out, a text that begins with byte 1 is the `sub` of the connections left
+//! out. No user has a control character, so a reader that does not know it leaves nobody out by it.
+//!
 //! Numbers are LEB128, texts have their length before them. The channel names the group, not this.
 //! Times are spans, subtracted from and added to the clocks of the instances; no wall clock
 //! travels.
@@ -146,6 +149,9 @@ pub(super) enum EnvelopeError {
     #[error(transparent)]
     Event(#[from] EventError),
 }
+
+/// The first byte of the `sub` that the connections left out belong to.
+const OWNER: char = '\u{1}';
 
 /// Values of the second byte.
 mod kind {

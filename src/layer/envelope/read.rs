@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes};
 
 use super::{
-    CommandMark, Decoded, EnvelopeError, MARKED, MAX_LIST, Message, Origin, POSITIONED, VERSION,
-    WAITED, flag, kind, member,
+    CommandMark, Decoded, EnvelopeError, MARKED, MAX_LIST, Message, OWNER, Origin, POSITIONED,
+    VERSION, WAITED, flag, kind, member,
 };
 use crate::event::{
     ConnectionId, Control, Event, Except, InstanceId, Member, Position, PossibleLoss, Publication,
@@ -259,7 +259,11 @@ impl EnvelopeReader {
             except.connections.push(self.connection("except")?);
         }
         for _ in 0..self.count("except")? {
-            except.users.push(self.text("except")?);
+            let user = self.text("except")?;
+            match user.strip_prefix(OWNER) {
+                Some(owner) => except.owner = Some(owner.into()),
+                None => except.users.push(user),
+            }
         }
         Ok(except)
     }

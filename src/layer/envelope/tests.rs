@@ -69,6 +69,7 @@ fn the_format_does_not_change_by_accident() {
     publication.except = Except {
         connections: vec![ConnectionId { instance: instance(), serial: 300 }],
         users: vec!["9".into()],
+        owner: None,
     };
     let bytes = write::publication(instance(), &publication, now + Duration::from_millis(200));
     let mut expected = b"\x01\x00k3f5a2bq".to_vec();
@@ -77,6 +78,11 @@ fn the_format_does_not_change_by_accident() {
     expected.extend(b"\xc8\x01\x03\xc0\x25\x01k3f5a2bq\xac\x02\x01\x019");
     expected.extend(br#"{"type":"aviso"}"#);
     assert_eq!(bytes, expected);
+    publication.except =
+        Except { users: Vec::new(), owner: Some("7".into()), ..publication.except };
+    let bytes = write::publication(instance(), &publication, now + Duration::from_millis(200));
+    let except = b"\x01k3f5a2bq\xac\x02\x01\x02\x017{";
+    assert!(bytes.windows(except.len()).any(|window| window == except), "{bytes:?}");
     let leave = Control::Leave(Member::User("7".into()), group("a"));
     assert_eq!(control(instance(), &leave), b"\x01\x05k3f5a2bq\x00\x017\x01a");
     assert_eq!(probe(instance(), 5), b"\x01\x07k3f5a2bq\x05");
@@ -227,6 +233,7 @@ proptest! {
         left in proptest::option::of(0..1_000_000_u64),
         connections in proptest::collection::vec(connection(), 0..4),
         users in proptest::collection::vec("\\PC{0,9}", 0..4),
+        owner in proptest::option::of("\\PC{0,9}"),
     ) {
         let now = Instant::now() + Duration::from_secs(2000);
         let name = group("usuario_7");
@@ -235,7 +242,11 @@ proptest! {
             id: PublicationId(id),
             accepted: now - Duration::from_millis(age),
             deadline: left.map(|left| now + Duration::from_millis(left)),
-            except: Except { connections, users: users.into_iter().map(Into::into).collect() },
+            except: Except {
+                owner: owner.filter(|_| !connections.is_empty()).map(Into::into),
+                connections,
+                users: users.into_iter().map(Into::into).collect(),
+            },
             ..to(target, now)
         };
         let bytes = write::publication(instance(), &written, now);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{CommandMark, MARKED, VERSION, flag, kind, member};
+use super::{CommandMark, MARKED, OWNER, VERSION, flag, kind, member};
 use crate::event::{
     ConnectionId, Control, Except, InstanceId, Member, PossibleLoss, Publication, Target,
 };
@@ -181,7 +181,12 @@ impl<'a> Writer<'a> {
     fn except(&mut self, except: &Except) {
         self.number(except.connections.len() as u64);
         except.connections.iter().for_each(|id| self.connection(*id));
-        self.number(except.users.len() as u64);
+        self.number((except.users.len() + usize::from(except.owner.is_some())) as u64);
         except.users.iter().for_each(|sub| self.text(sub));
+        if let Some(owner) = &except.owner {
+            self.number((OWNER.len_utf8() + owner.len()) as u64);
+            self.byte(OWNER as u8);
+            self.bytes(owner.as_bytes());
+        }
     }
 }

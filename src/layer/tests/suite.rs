@@ -233,6 +233,8 @@ async fn replays_missed_publications_completely_or_not_at_all(kind: LayerKind) {
     for n in 1..=8 {
         let mut sent = to(Target::Group(group("pedido.42")), &n.to_string());
         sent.except.users = vec!["9".into()];
+        sent.except.owner = Some("7".into());
+        sent.except.connections = vec![ConnectionId { instance: one.id, serial: 3 }];
         sent.deadline = Some(sent.accepted + LONG);
         one.layer.publish(sent).await.unwrap();
     }
@@ -248,6 +250,9 @@ async fn replays_missed_publications_completely_or_not_at_all(kind: LayerKind) {
         let texts = answer.replay.iter().map(|p| text_of(p));
         assert!(texts.eq(expected.map(|n| event_text(&n.to_string()))), "since {since}");
         assert!(answer.replay.iter().all(|p| *p.except.users[0] == *"9" && p.deadline.is_some()));
+        let before = ConnectionId { instance: one.id, serial: 3 };
+        assert!(answer.replay.iter().all(|p| p.except.holds_previous(before, "7")));
+        assert!(!answer.replay.iter().any(|p| p.except.holds_previous(before, "8")));
     }
     let elsewhere = Position { epoch: "0.otra".into(), offset: 8 };
     assert_eq!(standing(&one, "pedido.42", Some(elsewhere)).await.recovered, Some(false));

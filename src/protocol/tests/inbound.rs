@@ -23,10 +23,13 @@ fn since<'a>(group: &'a str, epoch: &'a str, offset: u64) -> JoinEntry<'a> {
 #[test]
 fn parses_every_frame() {
     let hello = concat!(
-        r#"{"type":"hello","token":"t","client":"groupcast-js/1.0.0","#,
+        r#"{"type":"hello","token":"t","client":"groupcast-js/1.0.0","previous":"k3f5a2bq-17","#,
         r#""since":{"usuario_7":{"epoch":"1.1","offset":118}}}"#
     );
-    let Ok(ClientFrame::Hello { token, client, since: positions }) = parse(hello) else { panic!() };
+    let Ok(ClientFrame::Hello { token, client, previous, since: positions }) = parse(hello) else {
+        panic!()
+    };
+    assert_eq!(previous.as_deref(), Some("k3f5a2bq-17"));
     assert_eq!((token.as_deref(), client.as_deref()), (Some("t"), Some("groupcast-js/1.0.0")));
     assert_eq!(positions, [since("usuario_7", "1.1", 118)]);
 
@@ -64,10 +67,12 @@ fn parses_every_frame() {
 fn missing_and_null_members_have_their_defaults() {
     for hello in [
         r#"{"type":"hello"}"#,
-        r#"{"type":"hello","token":null,"client":null,"since":null}"#,
+        r#"{"type":"hello","token":null,"client":null,"previous":null,"since":null}"#,
         r#"{"type":"hello","since":{}}"#,
     ] {
-        let Ok(ClientFrame::Hello { token: None, client: None, since }) = parse(hello) else {
+        let Ok(ClientFrame::Hello { token: None, client: None, previous: None, since }) =
+            parse(hello)
+        else {
             panic!("{hello}")
         };
         assert_eq!(since, []);

@@ -123,8 +123,8 @@ impl Run {
                 && let Some(client) = self.dice.any(&self.clients)
             {
                 publication.except = match self.dice.roll(2) {
-                    0 => Except { connections: vec![client.peer.id], users: Vec::new() },
-                    _ => Except { connections: Vec::new(), users: vec![client.user.into()] },
+                    0 => Except { connections: vec![client.peer.id], ..Except::default() },
+                    _ => Except { users: vec![client.user.into()], ..Except::default() },
                 };
             }
             self.layer.accept(publication);
