@@ -33,6 +33,8 @@ export function createConnector(url, options, core) {
   let turn = 0;
   let lastId = 0;
   let sentToken;
+  /** The id of the last connection. */
+  let lastConnection;
   /** The next limit in bytes if this hello is too large; undefined if nothing can be left out. */
   let nextHello;
   let retryTimer;
@@ -135,7 +137,7 @@ export function createConnector(url, options, core) {
     // ===== for the session and its token =====
 
     hello() {
-      const frame = { type: 'hello', token: sentToken, client: CLIENT };
+      const frame = { type: 'hello', token: sentToken, client: CLIENT, previous: lastConnection };
       const bare = sizeOf(frame);
       frame.since = core.members.since(link.largest - bare - 16);
       nextHello = frame.since && sizeOf(frame) / 2;
@@ -145,6 +147,7 @@ export function createConnector(url, options, core) {
     welcomed(welcome) {
       move('connected', () => {
         link.largest = welcome.max_bytes;
+        lastConnection = welcome.connection;
         link.pacer.begin(welcome);
         tokens.accepted(welcome.expires_in);
         // Set after hello was sent.
