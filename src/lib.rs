@@ -3,8 +3,9 @@
 //! # One message, from `POST` to socket
 //!
 //! 1. `api`: `send::to_group` checks the key, the name and the event of a `POST`.
-//! 2. `publish`: `Publisher::publish` bounds it, gives it an id, drops repetitions, asks the layer.
-//! 3. `layer`: `Layer::publish_many` carries it to every instance that wants the group.
+//! 2. `publish`: `Publisher::publish` bounds it, gives it an id, asks the layer.
+//! 3. `layer`: `Layer::publish_many` carries it to every instance that wants the group;
+//!    `Layer::publish_once` does where it has a key, unless it did before.
 //! 4. `coordinator`: `dispatch` takes what the layer delivers, in order.
 //! 5. `hub`: `Hub::post` posts it to the inboxes of the shards that have members.
 //! 6. `hub`: `Delivery::fan_out` frames it once and links every receiver to the frame.

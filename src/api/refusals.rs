@@ -35,6 +35,7 @@ impl From<PublishError> for Problem {
         let kind = match error {
             PublishError::TooLarge { .. } => ProblemKind::TooLarge,
             PublishError::KeyReused(_) => ProblemKind::KeyReused,
+            PublishError::TooManyKeys { .. } => ProblemKind::TooManyKeys,
             PublishError::Busy(_) | PublishError::Layer(LayerError::Full(_)) => ProblemKind::Busy,
             PublishError::Layer(_) => ProblemKind::LayerUnreachable,
         };

@@ -63,8 +63,9 @@ struct SendQuery {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub(super) struct KeyHeader {
-    /// Makes repeating the request safe while the key is remembered: the same key gets the first
-    /// response, with `idempotency-replayed: true`, and nothing is sent.
+    /// Makes repeating the request safe while the key is remembered, at any instance: the same key
+    /// for the same target gets the first response, with `idempotency-replayed: true`, and nothing
+    /// is sent.
     #[param(
         rename = "Idempotency-Key", pattern = "^[!-~]{1,255}$", nullable = false,
         value_type = Option<String>
@@ -156,6 +157,7 @@ const PUBLISHING: &[ProblemKind] = &[
     ProblemKind::NotJson,
     ProblemKind::BadKey,
     ProblemKind::KeyReused,
+    ProblemKind::TooManyKeys,
     ProblemKind::LayerUnreachable,
 ];
 
@@ -211,7 +213,9 @@ fn described(kinds: &[ProblemKind]) -> BTreeMap<String, RefOr<Response>> {
         let response = match status {
             StatusCode::UNAUTHORIZED => response.header("WWW-Authenticate", Header::default()),
             StatusCode::METHOD_NOT_ALLOWED => response.header("Allow", Header::default()),
-            StatusCode::SERVICE_UNAVAILABLE => response.header("Retry-After", Header::default()),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                response.header("Retry-After", Header::default())
+            }
             _ => response,
         };
         (status.as_str().to_owned(), response.build().into())

@@ -156,6 +156,7 @@ fn publish(raw: &Raw) -> Result<publish::Settings, ConfigError> {
         max_event_bytes: event.0,
         idempotency_window: period("api.idempotency_window", raw.api.idempotency_window)?,
         idempotency_keys: at_least_one("api.idempotency_keys", raw.api.idempotency_keys)?,
+        user_keys: at_least_one("limits.keys_per_user", raw.limits.keys_per_user)?,
         publish_timeout: period("api.publish_timeout", raw.api.publish_timeout)?,
     })
 }

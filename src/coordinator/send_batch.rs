@@ -107,6 +107,7 @@ fn code_of(error: &PublishError) -> Code {
     match error {
         PublishError::TooLarge { .. } => Code::TooLarge,
         PublishError::KeyReused(_) => Code::DuplicateKey,
+        PublishError::TooManyKeys { .. } => Code::Limited,
         PublishError::Busy(_) | PublishError::Layer(_) => Code::Unavailable,
     }
 }

@@ -163,6 +163,8 @@ fn tries_every_command_of_every_script() {
         include_str!("../layer/redis/heartbeat.lua"),
         include_str!("../layer/redis/commit.lua"),
         include_str!("../layer/redis/recover.lua"),
+        include_str!("../layer/redis/publish_many.lua"),
+        include_str!("../layer/redis/once.lua"),
         include_str!("../channels/scripts/agree.lua"),
         include_str!("../sources/scripts/probe.lua"),
         include_str!("../sources/scripts/drain.lua"),

@@ -115,6 +115,8 @@ kinds! {
     BadKey = UNPROCESSABLE_ENTITY "bad_idempotency_key" "Invalid idempotency key";
     /// The idempotency key belongs to another publication.
     KeyReused = UNPROCESSABLE_ENTITY "idempotency_key_reused" "Idempotency key already used";
+    /// The API key has used as many idempotency keys as are remembered.
+    TooManyKeys = TOO_MANY_REQUESTS "too_many_idempotency_keys" "Too many idempotency keys";
     /// A bug in the gateway.
     Internal = INTERNAL_SERVER_ERROR "internal" "Internal error";
     /// A queue or limit is full.
@@ -172,7 +174,7 @@ impl IntoResponse for Problem {
                 let challenge = r#"Bearer realm="groupcast", error="invalid_token""#;
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
             }
-            ProblemKind::Busy | ProblemKind::LayerUnreachable => {
+            ProblemKind::Busy | ProblemKind::LayerUnreachable | ProblemKind::TooManyKeys => {
                 headers.insert(RETRY_AFTER, RETRY_SECONDS);
             }
             _ => {}

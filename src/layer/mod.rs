@@ -6,18 +6,21 @@ mod health;
 mod history;
 mod incoming;
 mod memory;
+mod once;
 mod redis;
 mod settings;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use error::LayerError;
 pub use health::Health;
 pub use history::{History, Retention};
 pub use incoming::{INCOMING, Inbox, Incoming, Loss};
 pub use memory::{Broker, Memory};
+pub use once::{Digest, KeyedPublication, OnceKey, OnceOutcome};
 pub use redis::{
     ChangedKeys, FromReply, KeyChanges, KeyWatch, MAX_VALUE, NUMBERING, Names, Redis, RedisHandle,
     RedisSession, Reply, Script, ScriptError, WATCH_CHUNK, WatchEvent, WatchedKeys, overflow_field,
@@ -92,6 +95,30 @@ impl Layer {
                 Ok(())
             }
             Self::Redis(redis) => redis.publish_many(publications, published).await,
+        }
+    }
+
+    /// Sends publications in the order given, each once under its key for `window`; `done` is
+    /// called for each, in that order, with its outcome.
+    ///
+    /// Once within one generation of Redis' data: when data that is lost or older comes into
+    /// effect, marks may be missing, and those of the older generation count no more. After an
+    /// error nothing more is sent, as with [`Layer::publish_many`]; but repeating what may have
+    /// been sent is harmless.
+    pub async fn publish_once(
+        &self,
+        publications: Vec<KeyedPublication>,
+        window: Duration,
+        mut done: impl FnMut(OnceOutcome),
+    ) -> Result<(), LayerError> {
+        match self {
+            Self::Memory(memory) => {
+                for publication in &publications {
+                    done(memory.publish_once(publication, window).await?);
+                }
+                Ok(())
+            }
+            Self::Redis(redis) => redis.publish_once(publications, window, done).await,
         }
     }
 

@@ -5,14 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use aws_lc_rs::rand;
 use tokio::time;
 
-use super::keys::Keys;
 use super::outcome::{PublishError, Receipt};
 use super::settings::Settings;
 use crate::channels::ForwardQueue;
 use crate::event::PublicationId;
 use crate::layer::Layer;
 
-/// Limits, ids, keys, and the layer.
+/// Limits, ids, and the layer.
 #[derive(Debug)]
 pub(super) struct BatchContext {
     pub(super) settings: Settings,
@@ -20,7 +19,6 @@ pub(super) struct BatchContext {
     /// Forwards events to groups to Django's consumers once the layer has accepted them.
     pub(super) forward_queue: Option<ForwardQueue>,
     pub(super) ids: PublicationIds,
-    pub(super) keys: Keys,
 }
 
 /// Unique ids: 64 random bits of this process, then a count from 1.
@@ -38,8 +36,7 @@ pub(super) type Outcomes = Vec<Result<Receipt, PublishError>>;
 
 impl BatchContext {
     pub(super) fn new(settings: Settings, layer: Layer) -> Self {
-        let keys = Keys::new(settings.idempotency_window, settings.idempotency_keys);
-        Self { settings, layer, forward_queue: None, ids: PublicationIds::random(), keys }
+        Self { settings, layer, forward_queue: None, ids: PublicationIds::random() }
     }
 
     pub(super) fn deadline(&self) -> Deadline {
@@ -52,6 +49,10 @@ impl BatchContext {
 
     pub(super) fn key_reused(&self) -> PublishError {
         PublishError::KeyReused(self.settings.idempotency_window)
+    }
+
+    pub(super) fn too_many_keys(&self, most: u32) -> PublishError {
+        PublishError::TooManyKeys { most, window: self.settings.idempotency_window }
     }
 }
 

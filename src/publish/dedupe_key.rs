@@ -1,10 +1,13 @@
 //! Idempotency keys of callers.
 
 use std::fmt;
+use std::sync::Arc;
 
-use aws_lc_rs::digest::{Context, SHA256};
+use super::settings::Settings;
+use crate::layer::{Digest, OnceKey};
 
-/// The owner of a key: equal texts of two scopes are different keys.
+/// The owner of a key: equal texts of two scopes are different keys, and each scope has a limit of
+/// its own, so that no browser can use up a back end's.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Scope<'a> {
     /// A back end, by the name of its API key.
@@ -13,10 +16,14 @@ pub(crate) enum Scope<'a> {
     User(&'a str),
 }
 
-/// A key that a caller chose for one publication. Stored as a SHA-256, so its length does not
-/// matter.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(crate) struct DedupeKey([u8; 32]);
+/// A key that a caller chose for one publication. Kept as a digest, so its length does not matter.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct DedupeKey {
+    /// The kind of the owner and its name.
+    scope: Arc<str>,
+    is_user: bool,
+    key: Digest,
+}
 
 /// Why a text is not an idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,31 +39,37 @@ impl DedupeKey {
         if !(1..=Self::MAX_LEN).contains(&text.len()) {
             return Err(KeyError(text.len()));
         }
-        let (kind, owner) = match scope {
-            Scope::ApiKey(name) => ("api", name),
-            Scope::User(sub) => ("user", sub),
+        let (scope, is_user) = match scope {
+            Scope::ApiKey(name) => (format!("api:{name}"), false),
+            Scope::User(sub) => (format!("user:{sub}"), true),
         };
-        Ok(Self(sha256(&[kind.as_bytes(), owner.as_bytes(), text.as_bytes()])))
+        Ok(Self { scope: scope.into(), is_user, key: Digest::of(&[b"key", text.as_bytes()]) })
     }
 
     /// The key of the publication at `index` of a batch that has this key.
     pub(crate) fn of_part(&self, index: usize) -> Self {
-        Self(sha256(&[b"part", &self.0, &(index as u64).to_be_bytes()]))
+        let key = Digest::of(&[b"part", &self.key.0, &(index as u64).to_be_bytes()]);
+        Self { key, ..self.clone() }
     }
-}
 
-/// Digest of a list. The length before each part distinguishes `("a", "bc")` from `("ab", "c")`.
-pub(super) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = Context::new(&SHA256);
-    for part in parts {
-        context.update(&(part.len() as u64).to_be_bytes());
-        context.update(part);
+    /// The key as the layer knows it, for this content.
+    pub(super) fn once(&self, content: Digest, settings: &Settings) -> OnceKey {
+        OnceKey {
+            scope: Arc::clone(&self.scope),
+            capacity: self.capacity(settings),
+            key: self.key,
+            content,
+        }
     }
-    context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
+
+    /// The most keys that its owner may have at a time.
+    pub(super) fn capacity(&self, settings: &Settings) -> u32 {
+        if self.is_user { settings.user_keys } else { settings.idempotency_keys }
+    }
 }
 
 impl fmt::Debug for DedupeKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DedupeKey({:02x}{:02x}…)", self.0[0], self.0[1])
+        write!(f, "DedupeKey({:?})", self.key)
     }
 }

@@ -1,9 +1,8 @@
-//! The entry point of all events of the API and of browsers: checks, deduplicates, publishes.
+//! The entry point of all events of the API and of browsers: checks and publishes.
 
 mod batch;
 mod context;
 mod dedupe_key;
-mod keys;
 mod outcome;
 mod publisher;
 mod request;

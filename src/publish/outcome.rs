@@ -32,17 +32,19 @@ pub(crate) enum PublishError {
     /// The key was used for another publication.
     #[error("idempotency key was used for another publication less than {} s ago", .0.as_secs())]
     KeyReused(Duration),
+    /// The owner of the key has used as many as are remembered; the caller may retry later.
+    #[error("{most} idempotency keys were used in the last {} s; no more are remembered",
+        .window.as_secs())]
+    TooManyKeys {
+        /// The bound.
+        most: u32,
+        /// How long each is remembered.
+        window: Duration,
+    },
     /// There was no room within the timeout; the caller may retry.
     #[error("no room for the publication within {} ms", .0.as_millis())]
     Busy(Duration),
     /// The layer did not accept it; the caller may retry.
     #[error(transparent)]
     Layer(#[from] LayerError),
-}
-
-impl PublishError {
-    /// Whether the same publication may be accepted later.
-    pub(crate) fn is_transient(&self) -> bool {
-        matches!(self, Self::Busy(_) | Self::Layer(_))
-    }
 }

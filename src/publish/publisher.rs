@@ -36,8 +36,9 @@ impl Publisher {
 
     /// Publishes to one target.
     ///
-    /// Dropping the future before it completes publishes nothing and forgets the key. Over Redis
-    /// the publication may have been sent, as with [`Layer::publish`].
+    /// Dropping the future before it completes publishes nothing and uses no key. Over Redis the
+    /// publication may have been sent, as with [`Layer::publish`]; with a key, the request can be
+    /// repeated.
     pub(crate) async fn publish(
         &self,
         target: Target,
@@ -53,16 +54,16 @@ impl Publisher {
     /// Publishes several requests, each to several targets, in the order given; the answer has the
     /// same shape.
     ///
-    /// After the first transient error the rest is not tried and has the same outcome. So a caller
-    /// that repeats what was not accepted, in order, keeps every group's order. Permanent errors
-    /// concern only their request.
+    /// After the layer's first error the rest is not tried and has the same outcome. So a caller
+    /// that repeats what was not accepted, in order, keeps every group's order. Other errors only
+    /// concern their request or target.
     pub(crate) async fn publish_batch(
         &self,
         requests: &[(Vec<Target>, PublishRequest)],
     ) -> Vec<Outcomes> {
         let mut batch = Batch::new(&self.context, requests.len());
         for (targets, request) in requests {
-            batch.add(targets, request).await;
+            batch.add(targets, request);
         }
         batch.finish().await
     }

@@ -10,8 +10,10 @@ pub struct Settings {
     pub max_event_bytes: usize,
     /// How long an idempotency key is remembered.
     pub idempotency_window: Duration,
-    /// The most idempotency keys remembered; the oldest are dropped first.
-    pub idempotency_keys: usize,
+    /// The most idempotency keys remembered of one API key; more are refused.
+    pub idempotency_keys: u32,
+    /// The most keys of `send` remembered of one user; more are refused.
+    pub user_keys: u32,
     /// How long a caller waits for room before it is refused (503).
     pub publish_timeout: Duration,
 }
@@ -21,7 +23,10 @@ impl Default for Settings {
         Self {
             max_event_bytes: 64 * 1024,
             idempotency_window: Duration::from_secs(120),
-            idempotency_keys: 100_000,
+            // Each takes about 180 bytes of Redis.
+            idempotency_keys: 500_000,
+            // What one connection can send within the window at its limit of 50 a second.
+            user_keys: 6000,
             publish_timeout: Duration::from_secs(2),
         }
     }

@@ -72,6 +72,7 @@ pub(crate) struct LimitsSection {
     pub(crate) frames_per_second: u32,
     pub(crate) frame_burst: u32,
     pub(crate) groups_per_connection: usize,
+    pub(crate) keys_per_user: u32,
     pub(crate) outbox_bytes: Size,
     pub(crate) total_outbox_bytes: Size,
     pub(crate) max_event_bytes: Size,
@@ -138,7 +139,7 @@ pub(crate) struct GrantTable {
 pub(crate) struct ApiSection {
     pub(crate) timeout: Period,
     pub(crate) idempotency_window: Period,
-    pub(crate) idempotency_keys: usize,
+    pub(crate) idempotency_keys: u32,
     pub(crate) publish_timeout: Period,
     pub(crate) key: Vec<ApiKeyTable>,
 }
@@ -216,6 +217,7 @@ impl Default for LimitsSection {
             frames_per_second: connection.frames_per_second,
             frame_burst: connection.frame_burst,
             groups_per_connection: connection.groups_per_connection,
+            keys_per_user: publish::Settings::default().user_keys,
             outbox_bytes: Size(connection.outbox_bytes),
             total_outbox_bytes: Size(hub::Settings::default().total_outbox_bytes),
             max_event_bytes: Size(publish::Settings::default().max_event_bytes),

@@ -1,19 +1,21 @@
 //! The layer within one process, for a single instance.
 
+mod once;
 mod ring;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::mpsc;
 
 use super::history::{History, Retention};
-use super::{INCOMING, Inbox, Incoming, LayerError};
+use super::{INCOMING, Inbox, Incoming, KeyedPublication, LayerError, OnceOutcome};
 use crate::event::{Control, Position, Publication, Recovery, Target};
 use crate::group::GroupName;
+use once::OnceTable;
 use ring::Ring;
 
 /// What the attached instances share. Tests attach several in one process.
@@ -24,6 +26,8 @@ pub struct Broker {
     interest: DashMap<GroupName, u64>,
     history: History,
     rings: Mutex<HashMap<GroupName, Ring>>,
+    /// Locked before `rings`.
+    once: Mutex<OnceTable>,
 }
 
 /// One instance's handle to a [`Broker`].
@@ -86,31 +90,44 @@ impl Broker {
         self.rings.lock()
     }
 
+    /// The instances that receive what is sent to `target`.
+    fn receivers(&self, target: &Target) -> u64 {
+        match target {
+            Target::Group(group) => self.wanted(group),
+            Target::User(_) | Target::Connection(_) | Target::All => u64::MAX,
+        }
+    }
+
+    /// Sends to the instances `wanted`, with whom `permits` are. `Err` = more instances want it.
+    ///
     /// Numbers and sends under one lock: every instance receives a group's publications in the
     /// order of their offsets, and after reading a position receives all that follow it.
-    async fn publish_kept(
+    fn send(
         &self,
-        group: GroupName,
-        publication: Publication,
-        kept: Retention,
-    ) -> Position {
-        let mut wanted = self.wanted(&group);
-        loop {
-            let permits = self.reserve(wanted).await;
-            let mut rings = self.rings();
-            // An instance may have subscribed, and read the group's position, while this waited.
-            let now_wanted = self.wanted(&group);
-            if now_wanted & !wanted != 0 {
-                wanted = now_wanted;
-                continue;
-            }
-            let now = Instant::now();
-            let publication = ring(&mut rings, group, kept, now).append(publication, now);
-            for permit in permits {
-                permit.send(Incoming::Publication(Arc::clone(&publication)));
-            }
-            return publication.position.clone().expect("a history numbers what it keeps");
+        permits: Permits,
+        wanted: u64,
+        publication: &Publication,
+    ) -> Result<Option<Position>, u64> {
+        let kept = match &publication.target {
+            Target::Group(group) => self.history.of(group).map(|kept| (group, kept)),
+            Target::User(_) | Target::Connection(_) | Target::All => None,
+        };
+        let Some((group, kept)) = kept else {
+            send(permits, &Incoming::Publication(Arc::new(publication.clone())));
+            return Ok(None);
+        };
+        let mut rings = self.rings();
+        // An instance may have subscribed, and read the group's position, while this waited.
+        let now_wanted = self.wanted(group);
+        if now_wanted & !wanted != 0 {
+            return Err(now_wanted);
         }
+        let now = Instant::now();
+        let ring = ring(&mut rings, group.clone(), kept, now);
+        let publication = ring.append(publication.clone(), now);
+        let position = publication.position.clone();
+        send(permits, &Incoming::Publication(publication));
+        Ok(position)
     }
 }
 
@@ -138,21 +155,50 @@ impl Memory {
         &self,
         publication: Publication,
     ) -> Result<Option<Position>, LayerError> {
-        let wanted = match &publication.target {
-            Target::Group(group) => {
-                if let Some(kept) = self.broker.history.of(group) {
-                    let group = group.clone();
-                    return Ok(Some(self.broker.publish_kept(group, publication, kept).await));
-                }
-                self.broker.wanted(group)
-            }
-            Target::User(_) | Target::Connection(_) | Target::All => u64::MAX,
-        };
-        if wanted != 0 {
+        let mut wanted = self.broker.receivers(&publication.target);
+        loop {
             let permits = self.broker.reserve(wanted).await;
-            send(permits, &Incoming::Publication(Arc::new(publication)));
+            match self.broker.send(permits, wanted, &publication) {
+                Ok(position) => return Ok(position),
+                Err(more) => wanted = more,
+            }
         }
-        Ok(None)
+    }
+
+    /// Sends a publication once under its key. Dropping the future before it answers sends nothing
+    /// and leaves no mark.
+    pub(super) async fn publish_once(
+        &self,
+        KeyedPublication { publication, key }: &KeyedPublication,
+        window: Duration,
+    ) -> Result<OnceOutcome, LayerError> {
+        let Some(key) = key else {
+            let position = self.publish(publication.clone()).await?;
+            return Ok(OnceOutcome::Sent { id: publication.id, position });
+        };
+        let mark = key.mark(&publication.target);
+        let mut wanted = self.broker.receivers(&publication.target);
+        loop {
+            let known = self.broker.once.lock().outcome(key, mark, Instant::now());
+            if let Some(known) = known {
+                return Ok(known);
+            }
+            let permits = self.broker.reserve(wanted).await;
+            let mut once = self.broker.once.lock();
+            let now = Instant::now();
+            // Another may have sent it while this waited.
+            if let Some(known) = once.outcome(key, mark, now) {
+                return Ok(known);
+            }
+            match self.broker.send(permits, wanted, publication) {
+                Ok(position) => {
+                    let id = publication.id;
+                    once.mark(key, mark, (id, position.clone()), window, now);
+                    return Ok(OnceOutcome::Sent { id, position });
+                }
+                Err(more) => wanted = more,
+            }
+        }
     }
 
     pub(super) async fn control(&self, control: Control) -> Result<(), LayerError> {

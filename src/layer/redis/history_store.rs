@@ -27,6 +27,7 @@ pub(super) struct HistoryStore {
     pub(super) redis_health: Arc<RedisHealth>,
     commit: Script,
     publish_many: Script,
+    pub(super) once: Script,
     pub(super) recover: Script,
     pub(super) unreadable_log: LogLimit,
 }
@@ -40,6 +41,7 @@ impl HistoryStore {
     ) -> Self {
         let commit = Script::new(&[NUMBERING, include_str!("commit.lua")]);
         let publish_many = Script::new(&[NUMBERING, include_str!("publish_many.lua")]);
+        let once = Script::new(&[NUMBERING, include_str!("once.lua")]);
         let recover = Script::new(&[NUMBERING, include_str!("recover.lua")]);
         let unreadable_log = LogLimit::default();
         Self {
@@ -49,6 +51,7 @@ impl HistoryStore {
             redis_health,
             commit,
             publish_many,
+            once,
             recover,
             unreadable_log,
         }
@@ -57,7 +60,7 @@ impl HistoryStore {
     /// Has Redis load the scripts, so that a wave of calls on a new connection does not find them
     /// unknown. Without the right to, the first call of each sends its text.
     pub(super) async fn load_scripts(&self) {
-        let scripts = [&self.commit, &self.publish_many, &self.recover];
+        let scripts = [&self.commit, &self.publish_many, &self.once, &self.recover];
         join_all(scripts.map(|script| script.load(&self.commands))).await;
     }
 

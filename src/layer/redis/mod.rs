@@ -11,11 +11,14 @@ mod command_stream;
 mod connect;
 mod handle;
 mod heartbeat;
+mod history_arguments;
 mod history_store;
 mod key_changes;
 mod key_watch;
 mod message_decoder;
 mod names;
+mod once;
+mod once_batch;
 mod recovery;
 mod redis_health;
 mod reply;
@@ -47,7 +50,9 @@ pub use session::RedisSession;
 pub(super) use url::check_url;
 
 use super::history::History;
-use super::{Health, INCOMING, Inbox, LayerError, RedisSettings, envelope};
+use super::{
+    Health, INCOMING, Inbox, KeyedPublication, LayerError, OnceOutcome, RedisSettings, envelope,
+};
 use crate::byte_budget::ByteBudget;
 use crate::event::{Control, InstanceId, Position, Publication, Recovery, Stamp, Target};
 use crate::group::GroupName;
@@ -59,6 +64,7 @@ use handle::LayerState;
 use heartbeat::InstanceHeartbeat;
 use history_store::HistoryStore;
 use message_decoder::MessageDecoder;
+use once_batch::OnceBatch;
 use redis_health::RedisHealth;
 use script::layer_error;
 use script_batch::ScriptBatch;
@@ -196,6 +202,26 @@ impl Redis {
             let mut batch = ScriptBatch::new(&shared.names, history, shared.instance);
             rest = batch.fill(rest, Instant::now());
             shared.histories.commit_many(batch, &mut published).await?;
+        }
+        Ok(())
+    }
+
+    /// As [`Redis::publish_many`], each once under its key.
+    pub(super) async fn publish_once(
+        &self,
+        publications: Vec<KeyedPublication>,
+        window: Duration,
+        mut done: impl FnMut(OnceOutcome),
+    ) -> Result<(), LayerError> {
+        let shared = &*self.0;
+        let mut rest = publications.as_slice();
+        while !rest.is_empty() {
+            self.check_answering()?;
+            let _place = self.place()?;
+            let history = shared.histories.history();
+            let mut batch = OnceBatch::new(&shared.names, history, shared.instance);
+            rest = batch.fill(rest, Instant::now());
+            shared.histories.commit_once(batch, window, &mut done).await?;
         }
         Ok(())
     }

@@ -183,6 +183,16 @@ impl Names {
         self.group_key("held", group)
     }
 
+    /// A hash: the marks of what was published under keys of this scope.
+    pub(super) fn once_marks(&self, scope: &str) -> String {
+        self.key(&format!("once:marks:{scope}"))
+    }
+
+    /// A list: the marks of this scope in the order in which they expire.
+    pub(super) fn once_order(&self, scope: &str) -> String {
+        self.key(&format!("once:order:{scope}"))
+    }
+
     /// A hash of one field: a value that instances share for a while.
     pub(super) fn cached(&self, name: &str) -> String {
         self.key(&format!("note:{name}"))

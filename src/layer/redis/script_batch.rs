@@ -1,41 +1,34 @@
 //! Publications that one script sends, with one command and one answer. A PUBLISH for each would
 //! cost the gateway some 20 µs.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::history_arguments::HistoryArguments;
 use super::names::Names;
-use super::script::{millis, number};
+use super::script::number;
 use crate::event::{InstanceId, Publication, Target};
-use crate::group::GroupName;
 use crate::layer::envelope;
-use crate::layer::history::{self, History};
+use crate::layer::history::History;
 
 /// Greatest weight of a batch: a running script blocks Redis. 256 publications without
 /// history took 0.4 ms on one busy core.
-const MAX_WEIGHT: usize = 256;
+pub(super) const MAX_WEIGHT: usize = 256;
 
 /// Weight of a publication of a group with history, which is also numbered and kept: 12 µs against
 /// 1.5.
-const KEPT_WEIGHT: usize = 8;
+pub(super) const KEPT_WEIGHT: usize = 8;
 
 /// Most bytes of channels and envelopes in a batch; a larger publication goes alone.
-const MAX_BYTES: usize = 256 * 1024;
+pub(super) const MAX_BYTES: usize = 256 * 1024;
 
 /// The keys and arguments of one call of `publish_many.lua`.
 pub(super) struct ScriptBatch<'a> {
     names: &'a Names,
     history: &'a History,
     instance: InstanceId,
-    /// The number of each group with history, from 1.
-    groups: HashMap<&'a GroupName, usize>,
-    /// Their keys: numbering and log.
-    keys: Vec<String>,
-    /// Their four values, as the script documents them.
-    histories: Vec<Bytes>,
+    histories: HistoryArguments<'a>,
     parts: Vec<Part>,
     /// Channels and envelopes in turn, in one allocation.
     bytes: Vec<u8>,
@@ -58,9 +51,7 @@ impl<'a> ScriptBatch<'a> {
             names,
             history,
             instance,
-            groups: HashMap::new(),
-            keys: Vec::new(),
-            histories: Vec::new(),
+            histories: HistoryArguments::default(),
             parts: Vec::new(),
             bytes: Vec::new(),
             weight: 0,
@@ -101,20 +92,7 @@ impl<'a> ScriptBatch<'a> {
             self.bytes.truncate(before);
             return false;
         }
-        let group = kept.map_or(0, |(group, kept)| {
-            let next = self.groups.len() + 1;
-            match self.groups.entry(group) {
-                Entry::Occupied(known) => *known.get(),
-                Entry::Vacant(new) => {
-                    self.keys.extend([self.names.numbering(group), self.names.log(group)]);
-                    let numbering_ms = millis(kept.ttl + history::NUMBERING);
-                    let size = number(u64::from(kept.size));
-                    let overflow_field = self.names.overflow_field(group).into();
-                    self.histories.extend([size, millis(kept.ttl), numbering_ms, overflow_field]);
-                    *new.insert(next)
-                }
-            }
-        });
+        let group = kept.map_or(0, |(group, kept)| self.histories.number(group, kept, self.names));
         self.weight += weight;
         self.parts.push(Part { group, channel_end, end });
         true
@@ -127,10 +105,11 @@ impl<'a> ScriptBatch<'a> {
         generation: Bytes,
         epoch: Bytes,
     ) -> (Vec<String>, Vec<Bytes>, Vec<bool>) {
-        let keys = [generation_key].into_iter().chain(self.keys).collect();
-        let mut arguments = Vec::with_capacity(2 + self.histories.len() + 3 * self.parts.len());
+        let HistoryArguments { keys, values, .. } = self.histories;
+        let keys = [generation_key].into_iter().chain(keys).collect();
+        let mut arguments = Vec::with_capacity(2 + values.len() + 3 * self.parts.len());
         arguments.extend([generation, epoch]);
-        arguments.extend(self.histories);
+        arguments.extend(values);
         let bytes = Bytes::from(self.bytes);
         let mut start = 0;
         for Part { group, channel_end, end } in &self.parts {

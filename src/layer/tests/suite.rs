@@ -3,6 +3,7 @@
 use super::*;
 use crate::event::Member;
 
+/// Runs each behaviour on each layer.
 macro_rules! on_both {
     ($($(#[$doc:meta])* $name:ident;)+) => {
         mod memory {
@@ -20,6 +21,8 @@ macro_rules! on_both {
         }
     };
 }
+
+pub(super) use on_both;
 
 on_both! {
     delivers_a_publication_to_every_subscribed_instance;

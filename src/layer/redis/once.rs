@@ -1,0 +1,62 @@
+//! Publishes under keys: one script looks for the mark of a key, publishes and marks.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::history_store::{HistoryStore, position, text, unexpected};
+use super::once_batch::OnceBatch;
+use super::script::number;
+use crate::event::PublicationId;
+use crate::failpoint;
+use crate::layer::history::random_epoch;
+use crate::layer::{LayerError, OnceOutcome};
+
+/// Values for each publication in the script's answer.
+const VALUES: usize = 4;
+
+impl HistoryStore {
+    /// Publishes a batch; `done` is called with each outcome, in order. Fewer follow if the script
+    /// stopped, whose error is then returned.
+    pub(super) async fn commit_once(
+        &self,
+        batch: OnceBatch<'_>,
+        window: Duration,
+        mut done: impl FnMut(OnceOutcome),
+    ) -> Result<(), LayerError> {
+        let generation = number(self.redis_health.generation());
+        let epoch = Bytes::from(random_epoch());
+        let (keys, arguments) = batch.command(self.names.generation(), generation, epoch, window);
+        let answer: Vec<Bytes> = self.once.run(&self.commands, keys, arguments).await?;
+        failpoint::pass("after-once");
+        let [cause, outcomes @ ..] = answer.as_slice() else {
+            return Err(self.generation_changed());
+        };
+        for values in outcomes.chunks_exact(VALUES) {
+            done(outcome(values).ok_or_else(unexpected)?);
+        }
+        match text(cause) {
+            Some("") => Ok(()),
+            cause => Err(LayerError::Refused(cause.unwrap_or("no readable reason").to_owned())),
+        }
+    }
+}
+
+fn outcome(values: &[Bytes]) -> Option<OnceOutcome> {
+    let [outcome, id, epoch, offset] = values else { return None };
+    let sent = || {
+        let id = PublicationId(u128::from_be_bytes(id.as_ref().try_into().ok()?));
+        let position = match epoch.is_empty() {
+            true => None,
+            false => Some(position(text(epoch)?, text(offset)?)?),
+        };
+        Some((id, position))
+    };
+    match outcome.as_ref() {
+        b"sent" => sent().map(|(id, position)| OnceOutcome::Sent { id, position }),
+        b"earlier" => sent().map(|(id, position)| OnceOutcome::Earlier { id, position }),
+        b"other" => Some(OnceOutcome::OtherContent),
+        b"full" => Some(OnceOutcome::ScopeFull),
+        _ => None,
+    }
+}
