@@ -26,7 +26,7 @@ const WAKE_SPREAD_MS = 300;
  * @param {object} core is notified of the connection
  */
 export function createConnector(url, options, core) {
-  const backoff = createBackoff(options.backoff);
+  const backoff = createBackoff(options.backoff ?? {});
   // Answers that matter on this connection only, by id.
   const answers = new Map();
   // Every step takes a new number; pending work compares it and stops.

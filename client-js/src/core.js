@@ -37,7 +37,8 @@ export function createCore(client, url, options, loops) {
      * Connects, and stays so until `close`. Resolves when first connected; rejects when closed, and
      * with `timeout` when that takes long, while the client goes on trying.
      */
-    connect({ timeout = patience } = {}) {
+    connect(given) {
+      const { timeout = patience } = given ?? {};
       checkTimeout(timeout);
       return within(link.connect(), timeout, DEVELOPMENT && 'not connected');
     },
@@ -172,7 +173,7 @@ export function createCore(client, url, options, loops) {
 
   const link = createConnector(url, options, core);
   const groups = createGroups(core, link);
-  const outbox = createOutbox(link, options.outbox);
+  const outbox = createOutbox(link, options.outbox ?? {});
   return Object.assign(core, { link, members: groups, requests: outbox });
 }
 

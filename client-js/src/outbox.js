@@ -15,9 +15,9 @@ const late = ({ tried }) => (
 
 /**
  * @param {ReturnType<import('./connector.js').createConnector>} link
- * @param {{maxMessages?: number, maxBytes?: number}} [options]
+ * @param {{maxMessages?: number, maxBytes?: number}} options
  */
-export function createOutbox(link, { maxMessages = 512, maxBytes = 1024 * 1024 } = {}) {
+export function createOutbox(link, { maxMessages = 512, maxBytes = 1024 * 1024 }) {
   // Insertion order is sending order, also when a new connection sends again.
   const requests = new Map();
   let waiting = 0;
@@ -123,9 +123,11 @@ export function createOutbox(link, { maxMessages = 512, maxBytes = 1024 * 1024 }
       }
     },
 
-    close({ code, message }) {
+    close(error) {
       clearTimeout(timer);
-      for (const id of requests.keys()) fail(id, new GroupcastError(code, message));
+      // The browser's own, for an address that it refuses, has a number or none.
+      const code = error instanceof GroupcastError ? error.code : 'closed';
+      for (const id of requests.keys()) fail(id, new GroupcastError(code, error.message));
     },
   };
 }

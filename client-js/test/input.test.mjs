@@ -59,6 +59,9 @@ test('refuses invalid tokens and options', () => {
   assert.throws(() => new GroupcastClient('/ws').on('state', 'f'), TypeError);
   new GroupcastClient('/ws', { token: ' t\n' }).close();
   new GroupcastClient('/ws', null).close();
+  const client = new GroupcastClient('/ws', { backoff: null, outbox: null, WebSocket: null, warnings: false });
+  client.connect(null).catch(() => {});
+  client.close();
 });
 
 const page = (status, body, more = {}) => Object.assign(new Response(body, { status }), more);

@@ -90,6 +90,12 @@ test('a closed client rejects immediately', async (t) => {
   assert.equal(world.client.state, 'closed');
 });
 
+test('a request of a client whose address is invalid fails with a code of ours', async (t) => {
+  const { client } = start(t, { WebSocket: class { constructor() { throw new DOMException('no', 'SyntaxError'); } } });
+  client.on('closed', () => {});
+  await assert.rejects(client.call('x'), { name: 'GroupcastError', code: 'closed', message: 'no' });
+});
+
 test('before sending, abandons a connection that was silent for too long', async (t) => {
   const world = start(t);
   const socket = await world.welcome();
