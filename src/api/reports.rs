@@ -29,6 +29,8 @@ pub(super) struct DroppedBody {
     unlisted: u64,
     /// The connection ended, or left the group, while they were queued.
     closed: u64,
+    /// A newer one took their place, in a group that keeps only the latest: no loss.
+    superseded: u64,
 }
 
 /// A group on this instance.
@@ -167,7 +169,7 @@ async fn answer_in_time<T>(api: &Api, report: impl Future<Output = T>) -> Result
 
 impl From<Dropped> for DroppedBody {
     fn from(dropped: Dropped) -> Self {
-        let Dropped { capacity, bytes, expired, unlisted, closed } = dropped;
-        Self { capacity, bytes, expired, unlisted, closed }
+        let Dropped { capacity, bytes, expired, unlisted, closed, superseded } = dropped;
+        Self { capacity, bytes, expired, unlisted, closed, superseded }
     }
 }

@@ -148,6 +148,7 @@ fn limits(config: &Config, out: &mut String) {
         let overflow = match limits.overflow {
             Overflow::DropOldest => "drops the oldest",
             Overflow::DropNewest => "drops the newest",
+            Overflow::Latest => "keeps only the newest",
             Overflow::Close => "closes the connection",
         };
         line!(

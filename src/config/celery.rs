@@ -30,6 +30,11 @@ pub(super) fn celery(raw: &Raw) -> Result<CelerySettings, ConfigError> {
     })
 }
 
+/// Whether states of tasks come from anywhere.
+pub(super) fn is_on(raw: &Raw) -> bool {
+    !raw.celery.results.0.is_empty() || !raw.celery.events.0.is_empty()
+}
+
 /// The server at an address; `None` = the address is empty.
 fn server(raw: &Raw, key: &str, url: &Secret) -> Result<Option<RedisSettings>, ConfigError> {
     if url.0.is_empty() {
@@ -51,7 +56,8 @@ fn database(url: &str) -> &str {
 mod tests {
     use std::path::Path;
 
-    use crate::config::{Config, Variables};
+    use crate::config::{Config, Overflow, Variables};
+    use crate::group::GroupName;
 
     fn load(celery: &str) -> Result<Config, String> {
         let text = format!("[celery]\n{celery}");
@@ -76,6 +82,20 @@ mod tests {
         }
         let other = "events = \"redis://127.0.0.1\"\nevent_channels = \"site_/0.celeryev/*\"";
         assert_eq!(load(other).unwrap().celery.event_channels, "site_/0.celeryev/*");
+    }
+
+    #[test]
+    fn keeps_only_the_latest_state_of_a_task_for_slow_readers() {
+        let overflow = |config: &Config, group: &str| {
+            config.connection.limits_of(&GroupName::parse(group).unwrap()).overflow
+        };
+        let config = load("results = \"redis://127.0.0.1\"\ngroup_prefix = \"tarea.\"").unwrap();
+        assert_eq!(overflow(&config, "tarea.1"), Overflow::Latest);
+        assert_eq!(overflow(&config, "task.1"), Overflow::DropOldest);
+        assert_eq!(overflow(&load("").unwrap(), "task.1"), Overflow::DropOldest);
+        let own = "results = \"redis://127.0.0.1\"\n\
+                   [[limits.group]]\npattern = \"task.*\"\noverflow = \"close\"";
+        assert_eq!(overflow(&load(own).unwrap(), "task.1"), Overflow::Close);
     }
 
     #[test]

@@ -88,16 +88,14 @@ fn connection(raw: &Raw) -> Result<socket::Settings, ConfigError> {
         notsent_lowat: lowat.0 as u32,
         ping: seconds("connections.ping", raw.connections.ping)?,
         ping_grace: seconds("connections.ping_grace", raw.connections.ping_grace)?,
-        group_limits: group_limits(&limits.group)?,
+        group_limits: group_limits(raw)?,
     })
 }
 
 /// The list ends with `*`, so that every group has limits: the default's, where the file has none.
-fn group_limits(
-    written: &[raw::GroupLimitsTable],
-) -> Result<Vec<(GroupPattern, socket::Limits)>, ConfigError> {
+fn group_limits(raw: &Raw) -> Result<Vec<(GroupPattern, socket::Limits)>, ConfigError> {
     let mut limits = Vec::new();
-    for (index, group) in written.iter().enumerate() {
+    for (index, group) in raw.limits.group.iter().enumerate() {
         let key = |name: &str| format!("limits.group[{index}].{name}");
         if let Some((earlier, _)) = limits.last()
             && GroupPattern::as_str(earlier) == "*"
@@ -119,6 +117,13 @@ fn group_limits(
     }
     if limits.last().is_none_or(|(last, _)| last.as_str() != "*") {
         limits.extend(socket::Settings::default().group_limits);
+    }
+    let tasks = format!("{}*", raw.celery.group_prefix);
+    let is_written = limits.iter().any(|(pattern, _)| pattern.as_str() == tasks);
+    if celery::is_on(raw) && !is_written {
+        let pattern = credentials::pattern("celery.group_prefix", &tasks)?;
+        let overflow = socket::Overflow::Latest;
+        limits.insert(0, (pattern, socket::Limits { overflow, ..socket::Limits::default() }));
     }
     Ok(limits)
 }

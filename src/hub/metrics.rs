@@ -25,6 +25,8 @@ pub(super) enum DropReason {
     Unlisted,
     /// The connection ended while it was queued.
     Closed,
+    /// A newer one took its place: no loss, in a group that keeps only the latest.
+    Superseded,
 }
 
 /// Why a call failed. Plain clients are not notified, so it is counted.
@@ -63,6 +65,7 @@ label!(DropReason = "reason" {
     Expired = "expired",
     Unlisted = "unlisted",
     Closed = "closed",
+    Superseded = "superseded",
 });
 
 label!(CallFailure = "reason" {

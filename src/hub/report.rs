@@ -19,6 +19,8 @@ pub(crate) struct Dropped {
     pub unlisted: u64,
     /// The connection ended, or left the group, while they waited.
     pub closed: u64,
+    /// A newer one took their place, in a group that keeps only the latest.
+    pub superseded: u64,
 }
 
 /// The report of one instance about a group.
@@ -74,6 +76,7 @@ impl Dropped {
             (DropReason::Expired, self.expired),
             (DropReason::Unlisted, self.unlisted),
             (DropReason::Closed, self.closed),
+            (DropReason::Superseded, self.superseded),
         ];
         all.into_iter().filter(|(_, count)| *count > 0)
     }
@@ -85,5 +88,6 @@ impl Dropped {
         self.expired += other.expired;
         self.unlisted += other.unlisted;
         self.closed += other.closed;
+        self.superseded += other.superseded;
     }
 }

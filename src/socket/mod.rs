@@ -65,6 +65,9 @@ pub enum Overflow {
     DropOldest,
     /// Drops the arriving one, as channel layers do.
     DropNewest,
+    /// Keeps only the newest one of the group, however many it could hold: for progress and other
+    /// states, where a newer one replaces those before it. They are no loss.
+    Latest,
     /// Closes the connection with 4508: for streams that are useless with gaps.
     Close,
 }

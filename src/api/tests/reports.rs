@@ -9,7 +9,8 @@ async fn reports_a_group_without_connections() {
     let gateway = gateway().await;
     let answer = gateway.call(empty(request_of(AUDIT, "GET", "/groups/pedido.42"))).await;
     assert_eq!(answer.status, StatusCode::OK);
-    let dropped = json!({"capacity": 0, "bytes": 0, "expired": 0, "unlisted": 0, "closed": 0});
+    let dropped = json!({"capacity": 0, "bytes": 0, "expired": 0, "unlisted": 0, "closed": 0,
+                         "superseded": 0});
     assert_eq!(
         answer.json,
         json!({"instance": "k3f5a2bq", "group": "pedido.42", "connections": 0, "sent": 0,

@@ -123,8 +123,13 @@ impl Delivery<'_> {
             };
             chain = rest;
             if lost != Lost::default() {
-                let (capacity, bytes) = (lost.capacity.into(), lost.bytes.into());
-                self.count(key, group, &Dropped { capacity, bytes, ..Dropped::default() });
+                let dropped = Dropped {
+                    capacity: lost.capacity.into(),
+                    bytes: lost.bytes.into(),
+                    superseded: lost.superseded.into(),
+                    ..Dropped::default()
+                };
+                self.count(key, group, &dropped);
             }
         }
         Ok(())

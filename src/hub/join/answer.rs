@@ -189,8 +189,12 @@ impl Memberships<'_> {
             }
             (Some(Notice::Position(_)), None) | (None, _) => return,
         };
-        if self.groups.limits_of(group).overflow == Overflow::Close {
-            return self.connections.close(key, Disconnect::SLOW, self.context);
+        match self.groups.limits_of(group).overflow {
+            Overflow::Close => {
+                return self.connections.close(key, Disconnect::SLOW, self.context);
+            }
+            // The buffer has kept the oldest whatever the policy, so the newest are missing.
+            Overflow::DropOldest | Overflow::DropNewest | Overflow::Latest => {}
         }
         let lost = Dropped { capacity: gap.lost.unwrap_or_default(), ..Dropped::default() };
         self.delivery().notify_gap(key, group, gap, &lost);

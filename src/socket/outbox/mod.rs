@@ -49,6 +49,8 @@ pub(crate) struct Lost {
     pub capacity: u32,
     /// By the byte limit of the outbox.
     pub bytes: u32,
+    /// By a newer event of a group that keeps only the latest. The client misses nothing.
+    pub superseded: u32,
 }
 
 /// The queue of one connection.
@@ -116,6 +118,7 @@ impl Outbox {
     ///
     /// [`Overflow::DropOldest`] drops the oldest queued events of the same source. If dropping all
     /// of them would not make room (other sources use the bytes), only the arriving one is dropped.
+    /// [`Overflow::Latest`] replaces those that are queued, whether or not there is room.
     ///
     /// # Errors
     /// [`Disconnect::SLOW`] by [`Overflow::Close`], or if a new mark finds the lane full.
@@ -127,10 +130,13 @@ impl Outbox {
         limits: &Limits,
     ) -> Result<Lost, Disconnect> {
         let mut lost = Lost::default();
+        if limits.overflow == Overflow::Latest {
+            lost.superseded = self.supersede(source);
+        }
         while let Some(bound) = self.bound(source, event.frame.len(), limits) {
             let oldest = match limits.overflow {
                 Overflow::Close => return Err(Disconnect::SLOW),
-                Overflow::DropNewest => None,
+                Overflow::DropNewest | Overflow::Latest => None,
                 Overflow::DropOldest if self.can_fit(source, event.frame.len()) => {
                     self.queue.oldest_event(source)
                 }
@@ -151,6 +157,21 @@ impl Outbox {
         }
         self.queue.push(source, OutboxItem::Event(event));
         Ok(lost)
+    }
+
+    /// Drops the queued events of `source`, of which a newer one arrives; their positions stay.
+    /// Returns how many.
+    fn supersede(&mut self, source: Source) -> u32 {
+        let mut superseded = 0;
+        while let Some(older) = self.queue.oldest_event(source) {
+            superseded += 1;
+            if let OutboxItem::Event(event) = self.queue.remove(older)
+                && let Some(position) = event.position
+            {
+                self.mark_position(source, position);
+            }
+        }
+        superseded
     }
 
     /// Queues a gap of `source`: for losses of the layer and, by [`Outbox::push`], of the outbox.

@@ -106,7 +106,7 @@ fn drop_oldest_leaves_one_gap_in_place_of_the_events() {
     let three = limits(3, Overflow::DropOldest);
     for n in 1..=5 {
         let lost = outbox.push(A, entry_at(&n.to_string(), "e", n), &three).unwrap();
-        assert_eq!(lost, Lost { capacity: u32::from(n > 3), bytes: 0 });
+        assert_eq!(lost, Lost { capacity: u32::from(n > 3), ..Lost::default() });
     }
     assert_eq!(outbox.queue.waiting(A), 3);
     assert_eq!(drain(&mut outbox, START), "<1 slow 2 e:1-2> 3 4 5");
@@ -130,6 +130,39 @@ fn the_close_policy_drops_nothing_before_it_closes() {
     outbox.push(A, entry("a"), &one).unwrap();
     assert_eq!(outbox.push(A, entry("b"), &one), Err(Disconnect::SLOW));
     assert_eq!(outbox.queue.waiting(A), 1);
+}
+
+#[test]
+fn latest_keeps_the_newest_event_and_tells_no_loss() {
+    let mut outbox = notifying_outbox();
+    let latest = limits(100, Overflow::Latest);
+    for n in 1..=5 {
+        let lost = outbox.push(A, entry(&n.to_string()), &latest).unwrap();
+        assert_eq!(lost, Lost { superseded: u32::from(n > 1), ..Lost::default() });
+        outbox.push(B, entry(&format!("b{n}")), &limits(100, Overflow::DropOldest)).unwrap();
+    }
+    assert_eq!(drain(&mut outbox, START), "b1 b2 b3 b4 5 b5");
+}
+
+#[test]
+fn latest_leaves_the_positions_of_what_it_replaced() {
+    let mut outbox = notifying_outbox();
+    let latest = limits(100, Overflow::Latest);
+    for n in 1..=4 {
+        outbox.push(A, entry_at(&n.to_string(), "e", n), &latest).unwrap();
+    }
+    assert_eq!(drain(&mut outbox, START), "<1 at e:3> 4");
+}
+
+#[test]
+fn latest_loses_what_does_not_fit_beside_other_sources() {
+    let mut outbox = Outbox::new(25, GapPolicy::Notify);
+    outbox.push(B, entry("bbbbbbb1"), &limits(100, Overflow::DropOldest)).unwrap();
+    let latest = limits(100, Overflow::Latest);
+    outbox.push(A, entry("aaaaaaa1"), &latest).unwrap();
+    let lost = outbox.push(A, entry("aaaaaaa2-longer"), &latest).unwrap();
+    assert_eq!(lost, Lost { bytes: 1, superseded: 1, ..Lost::default() });
+    assert_eq!(drain(&mut outbox, START), "bbbbbbb1 <1 slow 1>");
 }
 
 #[test]
@@ -166,11 +199,11 @@ fn the_byte_limit_drops_events_of_the_arriving_source() {
         outbox.push(A, entry(text), &many).unwrap();
     }
     let wide = "A".repeat(18);
-    assert_eq!(outbox.push(A, entry(&wide), &many), Ok(Lost { capacity: 0, bytes: 2 }));
+    assert_eq!(outbox.push(A, entry(&wide), &many), Ok(Lost { bytes: 2, ..Lost::default() }));
     assert_eq!(outbox.bytes(), 50);
     // Dropping all of its own events would not make room, so they stay queued.
     let wider = "A".repeat(19);
-    assert_eq!(outbox.push(A, entry(&wider), &many), Ok(Lost { capacity: 0, bytes: 1 }));
+    assert_eq!(outbox.push(A, entry(&wider), &many), Ok(Lost { bytes: 1, ..Lost::default() }));
     assert_eq!(
         drain(&mut outbox, START),
         format!("bbbbbbb1 bbbbbbb2 bbbbbbb3 <1 slow 3> {wide} <1 slow 1>")
@@ -274,7 +307,7 @@ fn closes_when_the_lane_of_answers_and_gaps_overflows() {
     }
     assert_eq!(outbox.push_answer(Frame::ping()), Err(Disconnect::SLOW));
     // A gap that grows takes no more room, a new one would.
-    assert_eq!(outbox.push(A, entry("c"), &one), Ok(Lost { capacity: 1, bytes: 0 }));
+    assert_eq!(outbox.push(A, entry("c"), &one), Ok(Lost { capacity: 1, ..Lost::default() }));
     outbox.push(Source::NONE, entry("a"), &one).unwrap();
     assert_eq!(outbox.push(Source::NONE, entry("b"), &one), Err(Disconnect::SLOW));
 
