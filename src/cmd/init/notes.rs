@@ -77,10 +77,10 @@ fn of_celery(celery: &CeleryApp, language: Language) -> String {
     let mut note = format!("Celery: broker {broker}, {names} {}", scheme.unwrap_or(none));
     if !shows_tasks(celery) && !celery.is_installed {
         note += language.pick(
-            ": progress of tasks takes groupcast.celery.install(app) in celery.py, and workers \
-             with -E",
-            ": el progreso de las tareas pide groupcast.celery.install(app) en celery.py, y \
-             workers con -E",
+            ": progress of tasks takes events in [celery] of gateway.toml (a Redis broker only), \
+             groupcast.celery.install(app) in celery.py, and workers with -E",
+            ": el progreso de las tareas pide events en [celery] de gateway.toml (solo con un \
+             broker Redis), groupcast.celery.install(app) en celery.py, y workers con -E",
         );
     }
     note
