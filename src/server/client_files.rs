@@ -75,7 +75,8 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     for listed in manifest.files {
         let file = FILES.into_iter().find(|file| file.name == listed.name);
         let file = file.expect("a test compares the manifest with the files");
-        let tag = HeaderValue::from_str(&format!("\"{}\"", listed.integrity));
+        // Weak: the encodings differ in bytes and share it (RFC 9110 section 8.8.1).
+        let tag = HeaderValue::from_str(&format!("W/\"{}\"", listed.integrity));
         let tag = tag.expect("hashes in Base64 are legal header values");
         let lasting = (format!("/client/v1/{}", file.name), CACHE);
         for (path, cache) in [lasting, (listed.url, IMMUTABLE)] {
@@ -126,11 +127,13 @@ fn open() -> (HeaderName, HeaderValue) {
     (ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"))
 }
 
-/// Whether the client has the version of `tag`. Proxies that compress make the tag weak.
+/// Whether the client has the version of `tag`, compared weakly (RFC 9110 section 13.1.2).
 fn holds(asked: &HeaderMap, tag: &HeaderValue) -> bool {
+    let opaque = |tag: &'_ str| tag.strip_prefix("W/").unwrap_or(tag).to_owned();
+    let held = tag.to_str().map(opaque).unwrap_or_default();
     let tags = asked.get_all(IF_NONE_MATCH).into_iter().filter_map(|tags| tags.to_str().ok());
     let mut tags = tags.flat_map(|tags| tags.split(',')).map(str::trim);
-    tags.any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one).as_bytes() == tag.as_bytes())
+    tags.any(|one| one == "*" || opaque(one) == held)
 }
 
 /// Whether `encoding` is listed, and not with a quality of zero (RFC 9110 section 12.5.3).
@@ -170,7 +173,7 @@ mod tests {
 
     #[test]
     fn recognizes_an_etag_in_a_list_weak_or_as_a_star() {
-        let tag = HeaderValue::from_static("\"a\"");
+        let tag = HeaderValue::from_static("W/\"a\"");
         for (value, held) in
             [("\"a\"", true), ("\"b\", W/\"a\"", true), ("*", true), ("\"b\"", false), ("a", false)]
         {
