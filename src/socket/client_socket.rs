@@ -139,6 +139,11 @@ impl ClientSocket {
         self.outbox().mark_position(source, position);
     }
 
+    /// Where the client is in a group of which something is queued; answers go before that.
+    pub(crate) fn standing(&self, source: Source) -> Option<Position> {
+        self.outbox.as_ref()?.standing(source)
+    }
+
     /// Drops queued events of a group that was left. Returns how many.
     pub(crate) fn forget(&mut self, source: Source) -> u32 {
         self.outbox.as_mut().map_or(0, |outbox| outbox.forget(source))

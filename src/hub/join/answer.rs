@@ -4,7 +4,7 @@ use super::Memberships;
 use crate::event::{Position, Recovery};
 use crate::frame::Frame;
 use crate::group::GroupName;
-use crate::hub::deliver::{POSSIBLE_GAP, missing};
+use crate::hub::deliver::{POSSIBLE_GAP, missing, source_of};
 use crate::hub::report::Dropped;
 use crate::hub::request::{Cause, Joined, RequestKind};
 use crate::hub::store::{
@@ -83,13 +83,23 @@ impl Memberships<'_> {
                 Err(refusal)
             }
             (JoinAnswer::AlreadyHeld, Ok(recovery)) => {
-                // The layer may be ahead of what this connection was sent.
-                let reached = || self.groups.get(group)?.reached();
-                let own = self.joins.catching_up(key, group).or_else(reached).cloned();
+                let own = self.standing(key, group);
                 Ok(Held { position: own.or(recovery.position), recovered: None })
             }
             (JoinAnswer::AlreadyHeld, Err(refusal)) => Err(refusal),
         }
+    }
+
+    /// Where a member is when it reads an answer sent now. The layer and the group may be ahead:
+    /// with their position, what follows would look old, or be taken for another epoch's.
+    fn standing(&mut self, key: ConnectionKey, group: GroupKey) -> Option<Position> {
+        if let Some(position) = self.joins.catching_up(key, group) {
+            return Some(position.clone());
+        }
+        // What the turn has for it already goes before the answer, or into its outbox.
+        self.delivery().write_out(key);
+        let queued = self.connections[key].socket.standing(source_of(Some(group)));
+        queued.or_else(|| self.groups.get(group)?.reached().cloned())
     }
 
     fn answer_join(&mut self, key: ConnectionKey, cause: Cause, outcomes: &[JoinOutcome]) {

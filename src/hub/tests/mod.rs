@@ -12,5 +12,6 @@ mod membership;
 mod overload;
 mod peer;
 mod reading;
+mod standing;
 mod units;
 mod waker;

@@ -222,6 +222,12 @@ impl Outbox {
         Ok(())
     }
 
+    /// Where the client is in `source`, as far as what is queued says so: just before it.
+    pub(crate) fn standing(&self, source: Source) -> Option<Position> {
+        let first = self.queue.first_position(source)?;
+        Some(Position { offset: first.offset.saturating_sub(1), ..first.clone() })
+    }
+
     /// Drops queued events of a source that the connection has left; no event may follow its
     /// `left`.
     ///

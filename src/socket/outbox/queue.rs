@@ -11,6 +11,7 @@ use slab::Slab;
 use super::gap::{Mark, first_of, gap_of};
 use super::list::{Ends, Links, NodeKey, append, unlink};
 use super::{QueuedEvent, Source};
+use crate::event::Position;
 use crate::frame::Frame;
 use crate::protocol::outbound::{GapReason, Notice};
 
@@ -169,6 +170,16 @@ impl Queue {
             next = self.node(key).in_line.behind;
         }
         next
+    }
+
+    /// The first position among the items of `source`.
+    pub(super) fn first_position(&self, source: Source) -> Option<&Position> {
+        let front = self.line(source)?.ends.front;
+        let mut keys = iter::successors(front, |key| self.node(*key).in_line.behind);
+        keys.find_map(|key| match &self.node(key).item {
+            OutboxItem::Event(event) => event.position.as_ref(),
+            OutboxItem::Mark(mark) => first_of(&mark.notice),
+        })
     }
 
     /// The first item.
