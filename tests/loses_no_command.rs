@@ -127,6 +127,28 @@ async fn a_stopped_instance_catches_up_when_it_continues() {
 }
 
 #[tokio::test]
+async fn an_instance_that_is_stopped_while_redis_restarts_catches_up() {
+    for empty in [false, true] {
+        let mut server = RedisServer::start();
+        let one = gateway(&server).await;
+        let two = Instance::start(&over(&server)).await;
+        two.ready().await;
+        let mut bea = two.v1("bea").await;
+        stopped(&two).await;
+        kill_subscriptions(&server);
+        command(&one, "POST /users/bea/close").await;
+        server.kill();
+        if empty {
+            server.wipe();
+        }
+        server.start_again();
+        one.ready().await;
+        two.signal(Signal::SIGCONT);
+        assert_eq!(closed_behind_gaps(&mut bea).await, 4403, "empty: {empty}");
+    }
+}
+
+#[tokio::test]
 async fn a_user_who_comes_back_is_not_closed_by_a_late_command() {
     let server = RedisServer::start();
     let one = gateway(&server).await;
@@ -221,9 +243,9 @@ async fn who_missed_commands_for_good_closes_everybody_and_asks_anew() {
     let asked = async || two.metric(r#"groupcast_hooks_total{source="asked"}"#).await;
     let before = asked().await;
     stopped(&two).await;
+    kill_subscriptions(&server);
     command(&one, "POST /users/7/close").await;
     server.ask(&["DEL", "groupcast:commands"]);
-    kill_subscriptions(&server);
     two.signal(Signal::SIGCONT);
     let (code, reason) = bea.closed().await;
     assert_eq!(code, 4503);
@@ -231,6 +253,7 @@ async fn who_missed_commands_for_good_closes_everybody_and_asks_anew() {
     arrive().await;
     assert!(asked().await > before, "past the cache");
     assert!(two.log().contains("commands of back ends were missed"));
+    assert_eq!(two.metric("groupcast_layer_commands_missed_total").await, 1.0);
 }
 
 #[tokio::test]

@@ -67,6 +67,8 @@ pub struct LayerMetrics {
     pub lost: Counter,
     /// How often the subscription was lost; each is a gap in every group.
     pub resubscribed: Counter,
+    /// How often commands were missed for good, so that every connection was closed.
+    pub commands_missed: Counter,
     /// Messages that are neither an envelope nor an event.
     pub unreadable: Counter,
 }
@@ -120,6 +122,10 @@ impl Metrics {
                 peers: to.measure("layer_peers", "Other instances that deliver."),
                 lost: to.count("layer_lost_total", "Messages dropped for lack of room."),
                 resubscribed: to.count("layer_subscription_lost_total", "Subscriptions lost."),
+                commands_missed: to.count(
+                    "layer_commands_missed_total",
+                    "How often commands were missed and every connection was closed.",
+                ),
                 unreadable: to.count("layer_unreadable_total", "Malformed messages."),
             },
             closes: CLOSE_CODES.map(|code| close(&code.to_string())),

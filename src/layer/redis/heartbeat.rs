@@ -162,8 +162,8 @@ impl InstanceHeartbeat {
         let (generation, instances, newest): (u64, Vec<String>, String) =
             script.run(&self.commands, keys, arguments).await?;
         let instances = instances.iter().filter_map(|id| id.parse().ok()).collect();
-        self.redis_health.heartbeat_answered(self.instance, generation, instances);
         self.redis_health.command_accepted(envelope::parse_place(&newest).unwrap_or_default());
+        self.redis_health.heartbeat_answered(self.instance, generation, instances);
         Ok(())
     }
 }

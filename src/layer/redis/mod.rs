@@ -75,7 +75,7 @@ use subscription_reader::SubscriptionReader;
 const CHANGES: usize = 64;
 
 /// Longest wait of a handshake for the stamp of its connection.
-const STAMP_TIMEOUT: Duration = Duration::from_millis(250);
+const STAMP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Capacity of fred's event channels for the connection that carries commands.
 const FEW_EVENTS: usize = 32;
@@ -234,11 +234,15 @@ impl Redis {
     /// As [`Layer::stamp`](super::Layer::stamp).
     pub(crate) async fn stamp(&self) -> Stamp {
         let redis_health = &self.0.redis_health;
-        if redis_health.is_answering() && !redis_health.is_current() {
-            let mut heartbeats = redis_health.heartbeats();
+        if !redis_health.is_current() {
+            let (began, mut heartbeats) = (Instant::now(), redis_health.heartbeats());
             redis_health.want_heartbeat();
+            // An answer that waited while the process was stopped is too old.
+            let answered = async {
+                while !redis_health.is_known_since(began) && heartbeats.changed().await.is_ok() {}
+            };
             // Without an answer in time the stamp is that of the last.
-            let _ = timeout(STAMP_TIMEOUT, heartbeats.changed()).await;
+            let _ = timeout(STAMP_TIMEOUT, answered).await;
         }
         redis_health.stamp()
     }

@@ -58,6 +58,8 @@ struct State {
     peers: u64,
     /// When the latest heartbeat was answered.
     answered: Option<Instant>,
+    /// When that was sent: what the answer says was so at this moment or later.
+    known: Option<Instant>,
     generation: u64,
     /// The newest command known to be accepted.
     newest_command: Stamp,
@@ -155,6 +157,10 @@ impl RedisHealth {
         self.state.lock().lost = Some(Instant::now());
     }
 
+    pub(super) fn count_missed_commands(&self) {
+        self.metrics.layer.commands_missed.increment(1);
+    }
+
     pub(super) fn count_unreadable(&self) {
         self.metrics.layer.unreadable.increment(1);
     }
@@ -186,6 +192,8 @@ impl RedisHealth {
         state.instances = instances;
         state.peers = peers as u64;
         state.answered = Some(Instant::now());
+        // Heartbeats are sent one at a time.
+        state.known = state.sent.map(|(_, at)| at);
         self.metrics.layer.generation.set(generation as f64);
         self.metrics.layer.peers.set(peers as f64);
         drop(state);
@@ -200,8 +208,13 @@ impl RedisHealth {
     /// Whether commands arrive as they are accepted, as far as is known: a process that was stopped
     /// does not know what it missed.
     pub(super) fn is_current(&self) -> bool {
-        let answered = self.state.lock().answered;
-        self.is_subscribed() && answered.is_some_and(|at| at.elapsed() < CURRENT)
+        let known = self.state.lock().known;
+        self.is_subscribed() && known.is_some_and(|at| at.elapsed() < CURRENT)
+    }
+
+    /// Whether a heartbeat that was sent after `moment` is answered.
+    pub(super) fn is_known_since(&self, moment: Instant) -> bool {
+        self.state.lock().known.is_some_and(|at| at >= moment)
     }
 
     /// A command is known to be accepted.

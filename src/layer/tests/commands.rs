@@ -219,6 +219,28 @@ async fn a_full_stream_refuses_until_its_commands_are_old() {
 }
 
 #[tokio::test]
+async fn a_full_redis_takes_commands() {
+    let server = RedisServer::start();
+    let mut one = over(&server, |_| {}).await;
+    server.ask(&["CONFIG", "SET", "maxmemory", "1"]);
+    assert!(server.ask(&["SET", "x", "y"]).starts_with("-OOM"));
+    one.layer.control(close("7")).await.unwrap();
+    assert_eq!(one.next_command().await.0, close("7"));
+}
+
+/// One in hand need not be in the stream.
+#[tokio::test]
+async fn a_command_that_arrives_in_order_is_not_missed_when_the_stream_is_trimmed() {
+    let server = RedisServer::start();
+    let mut one = over(&server, |_| {}).await;
+    for n in 1..=20 {
+        one.layer.control(close(&n.to_string())).await.unwrap();
+        server.ask(&["DEL", "groupcast:commands"]);
+        assert_eq!(one.next_command().await.0, close(&n.to_string()));
+    }
+}
+
+#[tokio::test]
 async fn an_older_release_is_understood_and_understands() {
     let server = RedisServer::start();
     let mut one = over(&server, |_| {}).await;

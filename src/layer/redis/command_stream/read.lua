@@ -1,5 +1,5 @@
--- Commands behind a place. Returns '1' if some are no longer kept, then the generation and number
--- of the newest, then number, generation and envelope of each.
+-- Commands behind a place. Returns '1' if some are no longer kept, the number from which they were
+-- read, generation and number of the newest, then number, generation and envelope of each.
 local generation_key, stream = KEYS[1], KEYS[2]
 local generation, number = tonumber(ARGV[1]), tonumber(ARGV[2])
 local most = ARGV[3]
@@ -15,8 +15,8 @@ local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)
 if oldest[1] then first = tonumber(string.match(oldest[1][1], '^%d+')) end
 local missed = first > number + 1 and tonumber(newest) > number
 
-local answer = { missed and '1' or '0', newest_generation, newest }
 local from = string.format('%.0f', number + 1)
+local answer = { missed and '1' or '0', from, newest_generation, newest }
 for _, entry in ipairs(redis.call('XRANGE', stream, from, '+', 'COUNT', most)) do
   local fields = entry[2]
   answer[#answer + 1] = string.match(entry[1], '^%d+')

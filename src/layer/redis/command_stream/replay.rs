@@ -108,14 +108,15 @@ impl CommandReplay {
             let Some(chunk) = self.read_after(read).await? else {
                 let passed = if end == END { cursor } else { end.previous() };
                 self.cursor = Some(cursor.max(passed));
-                return self.hand_on(Incoming::CommandsMissed).await;
+                return self.report_missed().await;
             };
-            if chunk.missed && !is_first {
+            let from = Stamp { number: chunk.from, ..chunk.newest };
+            if chunk.missed && from < end && !is_first {
                 tracing::error!(
                     "commands of back ends were missed: the stream no longer has them; closing all \
                      connections"
                 );
-                self.hand_on(Incoming::CommandsMissed).await?;
+                self.report_missed().await?;
             }
             for entry in chunk.entries {
                 if entry.place >= end {
@@ -197,6 +198,11 @@ impl CommandReplay {
                 Ok(())
             }
         }
+    }
+
+    async fn report_missed(&self) -> Result<(), InboxClosed> {
+        self.stream.redis_health().count_missed_commands();
+        self.hand_on(Incoming::CommandsMissed).await
     }
 
     async fn hand_on(&self, incoming: Incoming) -> Result<(), InboxClosed> {

@@ -40,8 +40,10 @@ pub(in crate::layer::redis) struct CommandStream {
 
 /// Commands as they stand in the stream.
 pub(super) struct CommandChunk {
-    /// Whether some before them are no longer kept.
+    /// Whether some from [`CommandChunk::from`] on are no longer kept.
     pub(super) missed: bool,
+    /// The number of the first that was to be read.
+    pub(super) from: u64,
     /// The place of the newest command of all.
     pub(super) newest: Stamp,
     pub(super) entries: Vec<StoredCommand>,
@@ -119,10 +121,11 @@ impl CommandStream {
         let arguments = vec![number(place.generation), number(place.number), number(CHUNK)];
         let answer: Vec<Bytes> = self.read.run(&self.commands, self.keys(), arguments).await?;
         let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
-        let [missed, generation, newest, entries @ ..] = answer.as_slice() else {
+        let [missed, from, generation, newest, entries @ ..] = answer.as_slice() else {
             return Err(unexpected().into());
         };
         let newest = stamp(&text(generation), &text(newest)).ok_or_else(unexpected)?;
+        let from = text(from).parse().map_err(|_| unexpected())?;
         let entries =
             entries.as_chunks::<3>().0.iter().filter_map(|[number, generation, bytes]| {
                 // The generation of what another program appended is unreadable as well.
@@ -134,7 +137,7 @@ impl CommandStream {
             });
         let entries: Vec<_> = entries.collect();
         let is_last = (entries.len() as u64) < CHUNK;
-        Ok(CommandChunk { missed: missed.as_ref() == b"1", newest, entries, is_last })
+        Ok(CommandChunk { missed: missed.as_ref() == b"1", from, newest, entries, is_last })
     }
 
     fn decode(&self, bytes: Bytes) -> Option<(Control, CommandMark)> {
