@@ -9,7 +9,7 @@ use aws_lc_rs::rand;
 use axum::Router;
 use tokio::task::JoinSet;
 
-use crate::api::{self, Api, Probes};
+use crate::api::{self, Api, PeerCheck, Probes};
 use crate::backend::{BackEnd, BackendError, Hook};
 use crate::celery::{CeleryMetrics, TaskWatcher};
 use crate::channels::{AgreementError, ChannelsMetrics, DjangoLayer, MailboxNames};
@@ -156,6 +156,7 @@ async fn run_with(
         () = stop => {}
         failure = supervisor.failed() => return Err(failure.into()),
         error = disagreement(gateway.core.sources.as_ref()) => return Err(error.into()),
+        error = gateway.core.layer.wrong_server() => return Err(error.into()),
     }
     tokio::select! {
         outcome = gateway.stop(grace) => Ok(outcome),
@@ -220,7 +221,10 @@ impl Gateway {
 
         let (public, api) = (listeners.public_addr()?, listeners.api_addr()?);
         let head = config.server.header_timeout;
-        let back_ends = core.api_router(config.api, api_keys);
+        core.layer.advertise(api);
+        let peers = PeerCheck::default();
+        tasks.spawn("peer check", peers.clone().run(core.layer.clone()));
+        let back_ends = core.api_router(config.api, api_keys, peers);
         let browsers = core.public_router(config.server, config.connection, max_connections);
         let is_dev = session.is_some();
         let (browsers, back_ends) = match session {
@@ -331,12 +335,13 @@ impl Core {
     }
 
     /// What back ends and operators use.
-    fn api_router(&self, settings: api::Settings, keys: ApiKeys) -> Router {
+    fn api_router(&self, settings: api::Settings, keys: ApiKeys, peers: PeerCheck) -> Router {
         let probes = Probes {
             metrics: Arc::clone(&self.metrics),
             hub: self.hub.clone(),
             layer: self.layer.clone(),
             sources: self.sources.clone(),
+            peers,
             shutdown: self.shutdown.clone(),
         };
         let api = Api {

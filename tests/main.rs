@@ -58,6 +58,7 @@ mod waves;
 
 // Redis fails.
 mod loses_no_command;
+mod refusing_redis;
 mod survives_redis;
 mod survives_redis_with_django;
 

@@ -175,7 +175,6 @@ async fn starts_and_delivers_what_waits_while_redis_is_out_of_memory() {
     assert_eq!(server.ask(&["CONFIG", "SET", "maxmemory", "1mb"]), "+OK\r\n");
     only.start_again().await;
     clients.set_address(0, only.public);
-    only.ready().await;
     for group in GROUPS {
         let key = mailbox(&server, group);
         eventually("the mailbox to be empty", async || server.ask(&["EXISTS", &key]) == ":0\r\n")

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::time::timeout;
 
+use super::peers::PeerCheck;
 use crate::excerpt::excerpt;
 use crate::hub::Hub;
 use crate::layer::Layer;
@@ -34,6 +35,7 @@ pub(crate) struct Probes {
     pub(crate) hub: Hub,
     pub(crate) layer: Layer,
     pub(crate) sources: Option<Sources>,
+    pub(crate) peers: PeerCheck,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -61,7 +63,11 @@ impl Probes {
         let why = match self.shutdown.phase() {
             Phase::Draining | Phase::Closed => "draining\n",
             Phase::Running if !health.started => "starting\n",
-            Phase::Running if !health.delivering && health.peers > 0 => "not delivering\n",
+            Phase::Running
+                if !health.delivering && (health.peers > 0 || self.peers.found_delivering()) =>
+            {
+                "not delivering\n"
+            }
             Phase::Running if strict && !health.lossless => "losing events\n",
             Phase::Running if strict && !draining => "sources are not drained\n",
             Phase::Running => return None,
@@ -70,8 +76,22 @@ impl Probes {
     }
 }
 
+impl Probes {
+    /// Whether this instance delivers, for another one that cannot.
+    fn delivering(&self) -> Response {
+        match self.shutdown.phase() == Phase::Running && self.layer.health().delivering {
+            true => "delivering\n".into_response(),
+            false => (StatusCode::SERVICE_UNAVAILABLE, "not delivering\n").into_response(),
+        }
+    }
+}
+
 async fn ready(State(probes): State<Arc<Probes>>, RawQuery(query): RawQuery) -> Response {
-    let strict = query.is_some_and(|query| query.split('&').any(|part| part == "strict"));
+    let asks = |what| query.as_ref().is_some_and(|query| query.split('&').any(|part| part == what));
+    if asks("delivering") {
+        return probes.delivering();
+    }
+    let strict = asks("strict");
     match probes.not_ready(strict) {
         None => "ready\n".into_response(),
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why).into_response(),

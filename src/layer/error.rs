@@ -12,6 +12,9 @@ pub enum LayerError {
     /// The stream of commands is full.
     #[error("the stream of commands holds {0} of the last 10 minutes and takes no more")]
     Full(usize),
+    /// The address leads to a node of a Redis Cluster, with its error.
+    #[error("layer.url leads to a Redis Cluster, but a single server is needed; redis says: {0}")]
+    WrongServer(String),
     /// The address is invalid. It is not shown, since it may contain a password.
     #[error("the address is not redis://[user[:password]@]host[:port][/database]: {0}")]
     Url(String),

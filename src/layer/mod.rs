@@ -12,6 +12,7 @@ mod settings;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -187,6 +188,31 @@ impl Layer {
         match self {
             Self::Memory(_) => None,
             Self::Redis(redis) => redis.refusal(),
+        }
+    }
+
+    /// Waits until the server turns out not to be of the kind needed, if ever: no retry helps.
+    pub async fn wrong_server(&self) -> LayerError {
+        match self {
+            Self::Memory(_) => std::future::pending().await,
+            Self::Redis(redis) => redis.wrong_server().await,
+        }
+    }
+
+    /// Announces the address of this instance's API to the others, which ask there whether it
+    /// delivers while they cannot. An unspecified one, such as 0.0.0.0, becomes the address by
+    /// which this machine reaches Redis.
+    pub fn advertise(&self, api: SocketAddr) {
+        if let Self::Redis(redis) = self {
+            redis.advertise(api);
+        }
+    }
+
+    /// The addresses of other instances that delivered, as of the latest heartbeat.
+    pub fn peer_addresses(&self) -> Vec<SocketAddr> {
+        match self {
+            Self::Memory(_) => Vec::new(),
+            Self::Redis(redis) => redis.peer_addresses(),
         }
     }
 

@@ -79,8 +79,9 @@ impl Sources {
         let (outcome, disagreement) = watch::channel(None);
         let mut tasks = JoinSet::new();
         let draining = async move {
-            agree(&agreement, &drainer, &outcome).await;
+            // First, since it names each command that is refused.
             probe.pass(&drainer.redis, &drainer.health).await;
+            agree(&agreement, &drainer, &outcome).await;
             drainer.run().await;
         };
         tasks.spawn(supervisor.supervise("drainer", draining));

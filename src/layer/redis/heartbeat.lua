@@ -1,8 +1,10 @@
 -- The heartbeat of every instance, each second: checks that Redis is still the same server, records
--- this instance as live, sends a probe. Returns the generation, the instances that deliver and the
--- place of the newest command.
+-- this instance as live, sends a probe. Returns the generation, the instances that deliver, and a
+-- list of three: the place of the newest command, the addresses of those that deliver, and why
+-- writes that take memory are refused (empty = they are not).
 local generation_key = KEYS[1]
 local instances_key = KEYS[2]
+local addresses_key = KEYS[3]
 
 local instance = ARGV[1]
 local known_generation = tonumber(ARGV[2])
@@ -14,6 +16,7 @@ local max_absence = tonumber(ARGV[6])
 local control_channel = ARGV[7]
 -- The envelope that announces possible losses of all groups.
 local loss = ARGV[8]
+local address = ARGV[9] -- of the API of this instance; empty = unknown
 
 -- An instance that does not deliver is a member, too, under a different name.
 local function member(of_delivering)
@@ -27,7 +30,11 @@ local now = tonumber(time[1])
 local newest = redis.call('ZREVRANGE', instances_key, 0, 0, 'WITHSCORES')
 local absence = now - tonumber(newest[2] or 0)
 
--- Removals come first: they lift Redis' check of 'maxmemory' from the rest. Otherwise no instance
+-- As the first write it meets Redis' check of 'maxmemory'.
+local trial = redis.pcall('HSET', generation_key, 'trial', '')
+local refusal = type(trial) == 'table' and trial.err or ''
+
+-- Then removals: they lift Redis' check of 'maxmemory' from the rest. Otherwise no instance
 -- would count as present, and a full Redis would never be drained.
 redis.call('ZREM', instances_key, member(not delivers))
 redis.call('ZREMRANGEBYSCORE', instances_key, '-inf', now - math.max(60, max_absence + 60))
@@ -63,4 +70,12 @@ end
 -- Arrives behind every command up to this one, so an instance that lacks it has lost it.
 local newest_command = redis.call('HGET', generation_key, 'commands') or '0 0 0'
 redis.call('PUBLISH', probe_channel, probe .. newest_command .. '\n')
-return { n, delivering, newest_command }
+
+-- For those that lose Redis: they ask there whether others still deliver.
+if delivers and address ~= '' then
+  redis.call('ZADD', addresses_key, now, instance .. ' ' .. address)
+end
+redis.call('ZREMRANGEBYSCORE', addresses_key, '-inf', '(' .. now - 4)
+redis.call('EXPIRE', addresses_key, 120)
+local addresses = redis.call('ZRANGE', addresses_key, 0, -1)
+return { n, delivering, { newest_command, addresses, refusal } }

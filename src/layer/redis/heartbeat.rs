@@ -1,5 +1,7 @@
 //! The heartbeat each second: checks the identity of Redis, the live instances and delivery.
 
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +10,7 @@ use fred::clients::Client;
 use fred::error::Error;
 use fred::interfaces::ClientLike;
 use fred::types::config::Server;
+use tokio::net::{UdpSocket, lookup_host};
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -16,9 +19,10 @@ use super::history_store::HistoryStore;
 use super::names::Names;
 use super::redis_health::RedisHealth;
 use super::script::{Script, ScriptError, layer_error};
+use super::server_identity::has_another_primary;
 use super::subscriber::SubscriptionChange;
 use crate::event::{InstanceId, PossibleLoss};
-use crate::layer::{LayerError, envelope};
+use crate::layer::{LayerError, RedisSettings, envelope};
 
 /// Between two heartbeats.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -36,6 +40,10 @@ const MAX_RENEWAL_DELAY: Duration = Duration::from_secs(30);
 /// The script of a heartbeat.
 pub(super) const SCRIPT: &str = include_str!("heartbeat.lua");
 
+/// The answer of the script: generation, instances that deliver, the place of the newest command,
+/// the addresses of all, and Redis' error for writes that take memory.
+type HeartbeatAnswer = (u64, Vec<String>, (String, Vec<String>, String));
+
 /// Sends the heartbeats of one instance.
 pub(super) struct InstanceHeartbeat {
     pub(super) instance: InstanceId,
@@ -49,6 +57,7 @@ pub(super) struct InstanceHeartbeat {
     pub(super) names: Arc<Names>,
     pub(super) subscriber: mpsc::Sender<SubscriptionChange>,
     pub(super) redis_health: Arc<RedisHealth>,
+    pub(super) settings: RedisSettings,
 }
 
 /// The earliest time of the next renewal of all connections.
@@ -102,17 +111,17 @@ impl InstanceHeartbeat {
             }
             since_last = Duration::ZERO;
             number += 1;
+            self.note_earlier_errors();
             let answered = self.send_first(&script, number).await;
             self.redis_health.set_answering(answered.is_ok());
             if let Err(error) = answered.map_err(LayerError::from) {
                 tracing::debug!(%error, "heartbeat not answered");
                 self.note(&error);
-                if is_replica(&error) && renewal.is_due() {
+                if self.is_elsewhere(&error, &mut renewal).await {
                     self.renew_connections().await;
                 }
                 continue;
             }
-            self.redis_health.accepted();
             renewal = RenewalBackoff::new();
             if self.redis_health.is_unresponsive()
                 && self.subscriber.send(SubscriptionChange::Renew).await.is_err()
@@ -132,21 +141,40 @@ impl InstanceHeartbeat {
         answered
     }
 
+    /// Takes the errors that are older than the heartbeat about to be sent: its answer is newer.
+    fn note_earlier_errors(&mut self) {
+        while let Ok((error, _)) = self.errors.try_recv() {
+            self.note(&layer_error(&error));
+        }
+    }
+
     fn note(&self, error: &LayerError) {
         if let LayerError::Refused(words) = error {
             self.redis_health.refused(words);
         }
     }
 
+    /// Whether the primary is to be looked for by new connections. A server that lacks replicas may
+    /// be cut off from a new primary, or just wait for a replica: then subscriptions stay.
+    async fn is_elsewhere(&self, error: &LayerError, renewal: &mut RenewalBackoff) -> bool {
+        let LayerError::Refused(words) = error else { return false };
+        if words.starts_with("READONLY") {
+            return renewal.is_due();
+        }
+        words.starts_with("NOREPLICAS")
+            && renewal.is_due()
+            && has_another_primary(&self.commands, &self.settings).await
+    }
+
     async fn renew_connections(&self) {
-        tracing::warn!("redis has become a replica; renewing all connections");
+        tracing::warn!("this redis is not the primary any more; renewing all connections");
         self.redis_health.renew_connections();
         // An error means that it is already reconnecting.
         let _ = self.client.force_reconnection().await;
     }
 
     async fn send(&self, script: &Script, number: u64) -> Result<(), ScriptError> {
-        let keys = vec![self.names.generation(), self.names.instances()];
+        let keys = vec![self.names.generation(), self.names.instances(), self.names.addresses()];
         let delivers: &[u8] = if self.redis_health.is_delivering() { b"1" } else { b"0" };
         let arguments = vec![
             Bytes::from(self.instance.to_string()),
@@ -157,18 +185,46 @@ impl InstanceHeartbeat {
             Bytes::from(self.max_absence.map_or(0, |span| span.as_secs()).to_string()),
             Bytes::from(self.names.control().to_owned()),
             Bytes::from(envelope::possible_loss(self.instance, &PossibleLoss::ALL)),
+            Bytes::from(self.address().await.map_or(String::new(), |address| address.to_string())),
         ];
         self.redis_health.probe_sent(number);
-        let (generation, instances, newest): (u64, Vec<String>, String) =
+        let (generation, instances, (newest, addresses, refusal)): HeartbeatAnswer =
             script.run(&self.commands, keys, arguments).await?;
         let instances = instances.iter().filter_map(|id| id.parse().ok()).collect();
         self.redis_health.command_accepted(envelope::parse_place(&newest).unwrap_or_default());
+        self.redis_health.set_addresses(self.instance, &addresses);
+        match refusal.as_str() {
+            "" => self.redis_health.accepted(),
+            words => self.redis_health.refused(words),
+        }
         self.redis_health.heartbeat_answered(self.instance, generation, instances);
         Ok(())
     }
+
+    /// Where other instances reach the API of this one, if that is known.
+    async fn address(&self) -> Option<SocketAddr> {
+        let advertised = self.redis_health.advertised()?;
+        if !advertised.ip().is_unspecified() {
+            return Some(advertised);
+        }
+        let local = local_ip(&self.client).await.ok()?;
+        Some(SocketAddr::new(local, advertised.port()))
+    }
 }
 
-/// Whether the server refuses writes because it is a replica.
-fn is_replica(error: &LayerError) -> bool {
-    matches!(error, LayerError::Refused(words) if words.starts_with("READONLY"))
+/// The address from which this machine reaches Redis. Connecting a UDP socket sends nothing.
+async fn local_ip(client: &Client) -> io::Result<IpAddr> {
+    let hosts = client.client_config().server.hosts();
+    let server = hosts.first().ok_or(io::ErrorKind::NotFound)?;
+    for target in lookup_host((&*server.host, server.port)).await? {
+        let any: IpAddr = match target {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let socket = UdpSocket::bind((any, 0)).await?;
+        if socket.connect(target).await.is_ok() {
+            return Ok(socket.local_addr()?.ip());
+        }
+    }
+    Err(io::ErrorKind::NotFound.into())
 }

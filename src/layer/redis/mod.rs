@@ -24,6 +24,7 @@ mod redis_health;
 mod reply;
 mod script;
 mod script_batch;
+mod server_identity;
 mod session;
 mod subscriber;
 mod subscription_reader;
@@ -32,6 +33,7 @@ mod tests;
 mod url;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -137,6 +139,7 @@ impl Redis {
             names: Arc::clone(&names),
             subscriber: subscriber.clone(),
             redis_health: Arc::clone(&redis_health),
+            settings: settings.clone(),
         };
         let command_stream = Arc::new(CommandStream::new(
             Arc::clone(&names),
@@ -318,6 +321,18 @@ impl Redis {
 
     pub(super) fn refusal(&self) -> Option<String> {
         self.0.redis_health.refusal()
+    }
+
+    pub(super) async fn wrong_server(&self) -> LayerError {
+        LayerError::WrongServer(self.0.redis_health.wrong_server().await)
+    }
+
+    pub(super) fn advertise(&self, api: SocketAddr) {
+        self.0.redis_health.advertise(api);
+    }
+
+    pub(super) fn peer_addresses(&self) -> Vec<SocketAddr> {
+        self.0.redis_health.peer_addresses()
     }
 
     pub(super) fn health(&self) -> Health {

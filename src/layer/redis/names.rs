@@ -151,6 +151,11 @@ impl Names {
         self.key("instances")
     }
 
+    /// A sorted set: the id and the API's address of each instance that delivers.
+    pub(crate) fn addresses(&self) -> String {
+        self.key("addresses")
+    }
+
     /// A hash: epoch and newest offset of a group with history.
     pub(crate) fn numbering(&self, group: &GroupName) -> String {
         self.group_key("numbering", group)

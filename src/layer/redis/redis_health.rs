@@ -1,12 +1,14 @@
 //! The health of the layer, updated and shared by its tasks.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
+use super::script::is_wrong_server;
 use crate::event::{InstanceId, Stamp};
 use crate::layer::Health;
 use crate::telemetry::Metrics;
@@ -35,10 +37,14 @@ pub(super) struct RedisHealth {
     state: Mutex<State>,
     /// How often the subscription has become complete.
     resubscriptions: watch::Sender<u64>,
+    /// Where this instance's API is, as others reach it.
+    advertised: OnceLock<SocketAddr>,
     /// How often the renewal of all connections was requested.
     renewals: watch::Sender<u64>,
     /// The generation, at each heartbeat that is answered.
     heartbeats: watch::Sender<u64>,
+    /// The error of a server that is not of the kind needed, before anything was delivered.
+    wrong_server: watch::Sender<Option<String>>,
     /// Notified if Redis may hold different data than before.
     heartbeat_wanted: Notify,
     metrics: Arc<Metrics>,
@@ -54,6 +60,8 @@ struct State {
     renewed: Option<Instant>,
     /// The instances that deliver, this one perhaps among them.
     instances: Vec<InstanceId>,
+    /// Where the API of each of the others is.
+    addresses: Vec<SocketAddr>,
     /// How many of them are others.
     peers: u64,
     /// When the latest heartbeat was answered.
@@ -76,8 +84,10 @@ impl RedisHealth {
             answering: AtomicBool::new(false),
             state: Mutex::default(),
             resubscriptions: watch::Sender::default(),
+            advertised: OnceLock::new(),
             renewals: watch::Sender::default(),
             heartbeats: watch::Sender::default(),
+            wrong_server: watch::Sender::default(),
             heartbeat_wanted: Notify::new(),
             metrics,
         }
@@ -124,7 +134,13 @@ impl RedisHealth {
     pub(super) fn refused(&self, words: &str) {
         // The first word is Redis' error code; the rest may differ each time, as with MOVED.
         let code = |words: &str| words.split(' ').next().unwrap_or_default().to_owned();
-        let known = self.state.lock().refusal.replace(words.to_owned());
+        let mut state = self.state.lock();
+        let known = state.refusal.replace(words.to_owned());
+        // Later it is a mistake of whoever changed Redis: waiting for its end costs nobody more.
+        if state.returned.is_none() && is_wrong_server(words) {
+            self.wrong_server.send_replace(Some(words.to_owned()));
+        }
+        drop(state);
         if known.is_none_or(|known| code(&known) != code(words)) {
             tracing::error!(error = words, "redis refuses");
         }
@@ -140,6 +156,16 @@ impl RedisHealth {
     /// Redis' error, if it refuses.
     pub(super) fn refusal(&self) -> Option<String> {
         self.state.lock().refusal.clone()
+    }
+
+    /// Waits until Redis turns out to be no single server, if ever.
+    pub(super) async fn wrong_server(&self) -> String {
+        let mut known = self.wrong_server.subscribe();
+        let found = known.wait_for(Option::is_some).await.map(|found| (*found).clone());
+        match found {
+            Ok(Some(words)) => words,
+            _ => std::future::pending().await,
+        }
     }
 
     /// Requests the renewal of all connections, since this server no longer accepts writes.
@@ -237,6 +263,27 @@ impl RedisHealth {
     /// Changes whenever the subscription has become complete.
     pub(super) fn resubscriptions(&self) -> watch::Receiver<u64> {
         self.resubscriptions.subscribe()
+    }
+
+    /// The address of this instance's API from now on.
+    pub(super) fn advertise(&self, api: SocketAddr) {
+        // A second one would be that of another gateway.
+        let _ = self.advertised.set(api);
+    }
+
+    pub(super) fn advertised(&self) -> Option<SocketAddr> {
+        self.advertised.get().copied()
+    }
+
+    /// Takes the addresses of all instances, `<id> <address>` each.
+    pub(super) fn set_addresses(&self, own: InstanceId, all: &[String]) {
+        let others = all.iter().filter_map(|entry| entry.split_once(' '));
+        let others = others.filter(|(id, _)| *id != own.as_str());
+        self.state.lock().addresses = others.filter_map(|(_, at)| at.parse().ok()).collect();
+    }
+
+    pub(super) fn peer_addresses(&self) -> Vec<SocketAddr> {
+        self.state.lock().addresses.clone()
     }
 
     /// The newest generation known; 0 = none yet.

@@ -129,9 +129,15 @@ pub(super) fn layer_error(error: &Error) -> LayerError {
 
 /// Temporary refusals: Redis is loading its data, or is a replica until it is promoted.
 fn is_passing(details: &str) -> bool {
-    ["LOADING", "READONLY", "MASTERDOWN", "BUSY", "CLUSTERDOWN", "TRYAGAIN"]
+    ["LOADING", "READONLY", "NOREPLICAS", "MASTERDOWN", "BUSY", "CLUSTERDOWN", "TRYAGAIN"]
         .iter()
         .any(|code| details.starts_with(code))
+}
+
+/// Whether these are the words of a node of a Redis Cluster, which a single address is not enough
+/// for: waiting does not help.
+pub(super) fn is_wrong_server(details: &str) -> bool {
+    ["MOVED ", "ASK ", "CROSSSLOT "].iter().any(|code| details.starts_with(code))
 }
 
 impl From<LayerError> for ScriptError {
