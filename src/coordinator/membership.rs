@@ -26,8 +26,8 @@ pub(super) struct MembershipHandler {
     tasks: Option<TaskWatcher>,
     interest: Interest,
     shutdown: Shutdown,
-    /// When the newest batch was begun.
-    begun: Instant,
+    /// When the next batch would begin if all were [`BATCH_INTERVAL`] apart.
+    due: Instant,
 }
 
 /// Requests taken in one batch, so that a wave of joins becomes few commands to the layer.
@@ -37,9 +37,12 @@ const MAX_BATCH: usize = 256;
 /// first answers need not wait for the last, nor a stranger's join for a whole batch.
 const MAX_GROUPS: usize = 2048;
 
-/// Shortest time between two batches. A wave that arrives no faster than it is served would cost a
-/// script for each join; a join that comes alone does not wait.
+/// Mean time between two batches, at least. A wave that arrives no faster than it is served would
+/// cost a script for each join.
 const BATCH_INTERVAL: Duration = Duration::from_millis(10);
+
+/// How far batches may be ahead of that: a few joins in a row do not wait.
+const BATCH_BURST: Duration = Duration::from_millis(80);
 
 /// Interval between two checks for groups whose linger is over.
 const TIDY_INTERVAL: Duration = Duration::from_secs(1);
@@ -53,8 +56,8 @@ impl MembershipHandler {
         linger: Duration,
         shutdown: Shutdown,
     ) -> Self {
-        let (interest, begun) = (Interest::new(linger), Instant::now());
-        Self { hub, layer, registrar, tasks, interest, shutdown, begun }
+        let (interest, due) = (Interest::new(linger), Instant::now());
+        Self { hub, layer, registrar, tasks, interest, shutdown, due }
     }
 
     /// Serves until the hub ends.
@@ -82,7 +85,8 @@ impl MembershipHandler {
         requests: &mut mpsc::Receiver<MembershipRequest>,
         batch: &mut Vec<MembershipRequest>,
     ) {
-        if let Some(early) = BATCH_INTERVAL.checked_sub(self.begun.elapsed()) {
+        let ahead = self.due.saturating_duration_since(Instant::now());
+        if let Some(early) = ahead.checked_sub(BATCH_BURST) {
             sleep(early).await;
             while batch.len() < MAX_BATCH
                 && let Ok(request) = requests.try_recv()
@@ -90,7 +94,7 @@ impl MembershipHandler {
                 batch.push(request);
             }
         }
-        self.begun = Instant::now();
+        self.due = self.due.max(Instant::now()) + BATCH_INTERVAL;
     }
 
     /// Batches joins up to the next release, which must not overtake them.
