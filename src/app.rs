@@ -1,5 +1,8 @@
 //! Wires the rooms: starts them in order, watches their tasks, stops them in order.
 
+mod shard_config;
+mod start_sources;
+
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -7,28 +10,30 @@ use std::time::Duration;
 
 use aws_lc_rs::rand;
 use axum::Router;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::api::{self, Api, PeerCheck, Probes};
 use crate::backend::{BackEnd, BackendError, Hook};
 use crate::celery::{CeleryMetrics, TaskWatcher};
-use crate::channels::{AgreementError, ChannelsMetrics, DjangoLayer, MailboxNames};
+use crate::channels::{AgreementError, DjangoLayer, MailboxNames};
 use crate::config::Config;
 use crate::coordinator::{self, Collaborators, Coordinator};
 use crate::dev;
 use crate::event::InstanceId;
-use crate::frame::Frame;
 use crate::http::{self, Listener, ListenerLimits};
-use crate::hub::{Hub, RouteConfig, ShardConfig};
-use crate::identity::{ApiKeys, AuthFailure, IdentityError, Policy, Verifier};
+use crate::hub::Hub;
+use crate::identity::{ApiKeys, AuthFailure, IdentityError, Verifier};
 use crate::layer::{Layer, LayerError};
 use crate::publish::Publisher;
 use crate::server::{self, Descriptors, RefusalReason, Server, ServerMetrics};
 use crate::shutdown::{Phase, Shutdown};
 use crate::socket;
-use crate::sources::{SourceConnection, SourceMetrics, Sources};
-use crate::supervisor::{Supervisor, TaskFailure};
+use crate::sources::Sources;
+use crate::supervisor::{Progress, ProgressWatch, Supervisor, TaskFailure};
 use crate::telemetry::Metrics;
+use shard_config::shard_config;
+use start_sources::start_sources;
 
 /// How long a back end's connection may be idle between requests, as in nginx, so that back ends
 /// can reuse connections after a pause.
@@ -180,6 +185,8 @@ struct Core {
     hook: Option<Hook>,
     verifier: Arc<Verifier>,
     metrics: Arc<Metrics>,
+    /// The name of a shard or task that is stuck.
+    stuck: watch::Receiver<Option<String>>,
     shutdown: Shutdown,
 }
 
@@ -324,10 +331,23 @@ impl Core {
         );
         tasks.spawn("coordinator", coordinator.serve(requests));
         let pubsub = django.as_ref().map(|django| django.pubsub.clone());
+        let steps = Progress::default();
+        let stuck = watch_progress(&hub, &steps, tasks);
         let dispatch =
-            coordinator::dispatch(inbox, hub.clone(), layer.clone(), pubsub, hook.clone());
+            coordinator::dispatch(inbox, hub.clone(), layer.clone(), pubsub, hook.clone(), steps);
         tasks.spawn("dispatch", dispatch);
-        Ok(Self { layer, django, sources, publisher, hub, hook, verifier, metrics, shutdown })
+        Ok(Self {
+            layer,
+            django,
+            sources,
+            publisher,
+            hub,
+            hook,
+            verifier,
+            metrics,
+            stuck,
+            shutdown,
+        })
     }
 
     fn mailboxes(&self) -> Option<MailboxNames> {
@@ -342,6 +362,7 @@ impl Core {
             layer: self.layer.clone(),
             sources: self.sources.clone(),
             peers,
+            stuck: self.stuck.clone(),
             shutdown: self.shutdown.clone(),
         };
         let api = Api {
@@ -380,23 +401,17 @@ impl Core {
     }
 }
 
-/// Django's channel layer and the sources, if the layer is Redis and there is anything to receive.
-fn start_sources(
-    config: &Config,
-    layer: &Layer,
-    metrics: &Metrics,
-    supervisor: &Supervisor,
-) -> Result<Option<(DjangoLayer, Sources)>, LayerError> {
-    let settings = &config.sources;
-    // Shown at zero where there is nothing to receive, too.
-    let of_channels = Arc::new(ChannelsMetrics::new(metrics));
-    let of_sources = Arc::new(SourceMetrics::new(metrics));
-    let Some(connection) = SourceConnection::open(layer, settings)? else { return Ok(None) };
-    let (redis, max_bytes) = (connection.redis(), config.publish.max_event_bytes);
-    let channels = &settings.channels;
-    let django = DjangoLayer::start(channels, redis, max_bytes, &of_channels, supervisor);
-    let sources = Sources::start(settings, connection, &django, max_bytes, &of_sources, supervisor);
-    Ok(Some((django, sources)))
+/// Watches the shards and dispatch. Returns the name of one that is stuck, as it changes.
+fn watch_progress(
+    hub: &Hub,
+    dispatch: &Progress,
+    tasks: &mut Tasks,
+) -> watch::Receiver<Option<String>> {
+    let dispatch = [("dispatch".to_owned(), dispatch.clone())];
+    let watch = ProgressWatch::new(hub.progress().chain(dispatch));
+    let stuck = watch.stuck();
+    tasks.spawn("progress watch", watch.run());
+    stuck
 }
 
 /// The watcher of Celery's tasks, if a result back end is configured, and its two tasks.
@@ -418,25 +433,6 @@ async fn disagreement(sources: Option<&Sources>) -> AgreementError {
     match sources {
         Some(sources) => sources.disagreement().await,
         None => std::future::pending().await,
-    }
-}
-
-/// The part of the configuration that every shard uses.
-fn shard_config(config: &Config, verifier: Arc<Verifier>, metrics: Arc<Metrics>) -> ShardConfig {
-    let route_config = |route: &server::Route| RouteConfig {
-        path: route.path.as_str().into(),
-        call_errors: route.call_errors,
-        join: route.join.clone(),
-        welcome: route.welcome.as_ref().map(|json| Frame::text(json.as_bytes())),
-    };
-    ShardConfig {
-        connection: config.connection.clone(),
-        shapes: config.shapes.clone(),
-        routes: config.server.routes.iter().map(route_config).collect(),
-        verifier,
-        policy: Arc::new(Policy::new(&config.identity.grants)),
-        metrics,
-        retry_window: config.server.retry_window,
     }
 }
 

@@ -3,6 +3,8 @@
 //! A gateway that goes on without its dispatch task answers 200 everywhere and delivers nothing. So
 //! it ends with a logged cause, and its process supervisor restarts it.
 
+mod progress;
+
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use futures_util::FutureExt;
 use tokio::sync::watch;
 
 use crate::shutdown::{Phase, Shutdown};
+pub(crate) use progress::{Progress, ProgressWatch};
 
 /// Wraps the tasks of a process and reports the first failure. Clones share it.
 #[derive(Debug, Clone)]

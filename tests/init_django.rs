@@ -191,7 +191,7 @@ fn reads_channel_layer_routing_hosts_and_celery_from_the_settings() {
         "core, 127.0.0.1:6379/2, prefix \"tienda\"",
         "! 100 messages at most",
         "\"channel_capacity\": {\"groupcast.*\": 10000}",
-        "broker amqp, results rpc: progress of tasks takes groupcast.celery.install(app)",
+        "broker amqp, results rpc: progress of tasks takes events in [celery]",
         "4 paths of routing.py, 1 to be written by you",
     ] {
         assert!(printed.contains(part), "{part} is missing in\n{printed}");

@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::peers::PeerCheck;
@@ -36,6 +37,8 @@ pub(crate) struct Probes {
     pub(crate) layer: Layer,
     pub(crate) sources: Option<Sources>,
     pub(crate) peers: PeerCheck,
+    /// The name of a shard or task that is stuck.
+    pub(crate) stuck: watch::Receiver<Option<String>>,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -43,7 +46,7 @@ impl Probes {
     /// The endpoints: `/healthz`, `/readyz` and `/metrics`.
     pub(crate) fn router(self) -> Router {
         Router::new()
-            .route("/healthz", get(|| async { "ok\n" }))
+            .route("/healthz", get(alive))
             .route("/readyz", get(ready))
             .route("/metrics", get(metrics))
             .with_state(Arc::new(self))
@@ -83,6 +86,14 @@ impl Probes {
             true => "delivering\n".into_response(),
             false => (StatusCode::SERVICE_UNAVAILABLE, "not delivering\n").into_response(),
         }
+    }
+}
+
+/// Whether a restart is not needed. Redis counts for nothing here: a restart does not bring it back.
+async fn alive(State(probes): State<Arc<Probes>>) -> Response {
+    match probes.stuck.borrow().as_deref() {
+        None => "ok\n".into_response(),
+        Some(name) => (StatusCode::SERVICE_UNAVAILABLE, format!("stuck: {name}\n")).into_response(),
     }
 }
 

@@ -29,6 +29,9 @@ pub struct Settings {
     pub recheck: Duration,
     /// Whether the hook refuses a visitor by a bare 401 or 403, without a `code` in JSON.
     pub bare_refusals: bool,
+    /// The only values of `Host`, without a port, with which the hook is asked about visitors; one
+    /// that begins with a dot stands for its subdomains, too. Empty = any.
+    pub allowed_hosts: Vec<String>,
     /// Added to every request; they replace headers of the same name.
     pub headers: Vec<(String, String)>,
     /// `Host` of calls; empty = the url's. Hooks carry the browser's.
@@ -106,6 +109,7 @@ impl Default for Settings {
             cache_refusals: Duration::from_secs(15),
             recheck: Duration::from_secs(600),
             bare_refusals: false,
+            allowed_hosts: Vec::new(),
             headers: Vec::new(),
             host: String::new(),
             keys: Vec::new(),

@@ -13,6 +13,7 @@ use crate::event::{Control, Member, Position, PossibleLoss, Publication};
 use crate::group::GroupName;
 use crate::hub::{Hub, PossibleGap};
 use crate::layer::{Inbox, Incoming, Layer, Loss};
+use crate::supervisor::Progress;
 
 /// Messages posted before the shards are woken, so that what arrived together is written together.
 const MAX_BATCH: usize = 64;
@@ -38,10 +39,16 @@ pub(crate) async fn dispatch(
     layer: Layer,
     pubsub: Option<PubsubDecoder>,
     hook: Option<Hook>,
+    progress: Progress,
 ) {
     let mut batch = Vec::with_capacity(MAX_BATCH);
     while inbox.recv_many(&mut batch, MAX_BATCH).await > 0 {
         for incoming in batch.drain(..) {
+            // Histories answer within a deadline of their own, or not, as Redis does.
+            let is_step = !matches!(incoming, Incoming::Loss(_));
+            if is_step {
+                progress.begin();
+            }
             match incoming {
                 Incoming::Publication(publication) => hub.post(publication).await,
                 Incoming::External(group, payload) => {
@@ -67,6 +74,9 @@ pub(crate) async fn dispatch(
                     hub.close_all().await;
                 }
                 Incoming::Loss(loss) => recover_loss(loss, &hub, &layer).await,
+            }
+            if is_step {
+                progress.finish();
             }
         }
         hub.wake();

@@ -20,6 +20,7 @@ use super::{Settings, ShardConfig};
 use crate::event::{ConnectionId, Control, InstanceId, Position, Publication, Stamp, Target};
 use crate::group::GroupName;
 use crate::protocol::Disconnect;
+use crate::supervisor::Progress;
 use crate::telemetry::Metrics;
 
 /// All shards of this instance. Cloning is cheap.
@@ -29,6 +30,8 @@ pub(crate) struct Hub(Arc<HubShared>);
 struct HubShared {
     instance: InstanceId,
     shards: Vec<ShardHandle>,
+    /// The turns of each shard.
+    progress: Vec<Progress>,
     registry: Arc<Registry>,
     owners: RecentOwners,
     serial: AtomicU64,
@@ -78,15 +81,18 @@ impl Hub {
         let metrics = Arc::clone(&config.metrics);
         let config = Arc::new(config);
         let mut shards = Vec::with_capacity(count);
+        let mut progress = Vec::with_capacity(count);
         for index in 0..count {
             let queue = RequestQueue::new(senders.clone(), index);
             let registry = Arc::clone(&registry);
             let (handle, shard) =
                 build(index, instance, &settings, Arc::clone(&config), registry, queue)?;
             let alive = alive.clone();
+            let turns = Progress::default();
+            progress.push(turns.clone());
             std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
                 let abort_on_panic = AbortOnPanic;
-                shard.run();
+                shard.run(&turns);
                 drop((abort_on_panic, alive));
             })?;
             shards.push(handle);
@@ -94,6 +100,7 @@ impl Hub {
         let shared = HubShared {
             instance,
             shards,
+            progress,
             registry,
             owners: RecentOwners::new(),
             serial: AtomicU64::new(0),
@@ -102,6 +109,12 @@ impl Hub {
             ended: Mutex::new(Some(ended)),
         };
         Ok((Self(Arc::new(shared)), requests))
+    }
+
+    /// The turns of the shards, by name.
+    pub(crate) fn progress(&self) -> impl Iterator<Item = (String, Progress)> {
+        let shards = self.0.progress.iter().enumerate();
+        shards.map(|(index, turns)| (format!("shard {index}"), turns.clone()))
     }
 
     /// The instance's id, with which all its connections' ids begin.

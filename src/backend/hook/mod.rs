@@ -2,6 +2,7 @@
 //! concurrently, and the same request is never in flight twice.
 
 mod breaker;
+mod gate;
 mod recently_closed;
 mod request;
 mod shared_cache;
@@ -29,6 +30,7 @@ use crate::identity::Verifier;
 use crate::layer::Redis;
 use crate::telemetry::{GaugeGuard, Metrics};
 use breaker::{Breaker, Outcome};
+use gate::HookGate;
 use recently_closed::RecentlyClosed;
 use request::VerdictKey;
 use shared_cache::CachedVerdict;
@@ -66,6 +68,7 @@ struct HookState {
     closed: Mutex<RecentlyClosed>,
     /// The Redis over which instances share verdicts, if the layer is Redis.
     redis: Option<Redis>,
+    gate: HookGate,
     breaker: Breaker,
     turns: HookTurns,
     places: Arc<Semaphore>,
@@ -96,6 +99,7 @@ impl Hook {
             cached: Mutex::default(),
             closed: Mutex::new(RecentlyClosed::new(settings.cache + settings.timeout)),
             redis,
+            gate: HookGate::new(&settings.allowed_hosts, &settings.connect),
             breaker: Breaker::new(settings.timeout),
             turns: HookTurns::new(settings.parallel, WAITING),
             places: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
@@ -114,6 +118,10 @@ impl Hook {
     ) -> HookVerdict {
         let key = request.key(&self.0.secret);
         let count = |source| self.0.metrics.hooks.of(source).increment(1);
+        if let Some(cause) = self.0.gate.refusal(request) {
+            count(HookSource::Nowhere);
+            return HookVerdict::Unknown(cause.into());
+        }
         let mut pending = {
             let mut cached = self.0.cached.lock();
             match cached.get(&key, Instant::now()) {

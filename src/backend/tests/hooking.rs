@@ -92,6 +92,26 @@ async fn a_client_cannot_hide_a_proxys_forwarding_lines_behind_its_own() {
 }
 
 #[tokio::test]
+async fn never_asks_about_a_foreign_host_or_a_request_that_no_server_takes() {
+    let server = Server::answering(200, true, r#"{"sub":"7"}"#).await;
+    let allowed_hosts = vec!["tienda.example".to_owned()];
+    let hook = hook(&Settings { allowed_hosts, ..settings(&server.url) });
+    let foreign = headers(&[("host", "evil.example"), ("cookie", "sessionid=7")]);
+    let foreign = HookRequest::new("/ws", &[], &foreign, None);
+    let long_cookie = visitor(&"x".repeat(9000));
+    let own = headers(&[("host", "tienda.example:443")]);
+    let long_path = [("sala".to_owned(), "%".repeat(23_000))];
+    let long_path = HookRequest::new("/ws", &long_path, &own, None);
+    for (serial, refused) in (1..).zip([&foreign, &long_cookie, &long_path]) {
+        let verdict = hook.ask(refused, connection(serial), None).await;
+        assert!(matches!(verdict, HookVerdict::Unknown(_)), "{verdict:?}");
+    }
+    let own = HookRequest::new("/ws", &[], &own, None);
+    assert!(matches!(hook.ask(&own, connection(9), None).await, HookVerdict::Accepted(_)));
+    assert_eq!(server.asked().len(), 1);
+}
+
+#[tokio::test]
 async fn an_answer_gives_identity_and_lifetime() {
     let body = r#"{"sub":"7","groups":["usuario_7"],"claims":{"empresa":"acme"},"expires_in":100,
         "session":"s-1","welcome":{"type":"hola"},"otra":1}"#;

@@ -35,6 +35,7 @@ use super::request::{Answer, NewConnection};
 use super::store::{ConnectionKey, Connections, Groups, Joins, RequestQueue, Turn};
 use super::{Registry, Settings, ShardConfig};
 use crate::event::InstanceId;
+use crate::supervisor::Progress;
 use crate::telemetry::ShardMetrics;
 use admission::admit;
 use drain::Draining;
@@ -142,13 +143,15 @@ pub(super) fn build(
 
 impl Shard {
     /// Runs until drained, or until the other end of the inbox was dropped.
-    pub(super) fn run(mut self) {
+    pub(super) fn run(mut self, progress: &Progress) {
         let mut events = Events::with_capacity(1024);
         loop {
             self.sleep(&mut events);
+            progress.begin();
             let now = Instant::now();
             self.follow_wall_clock(now);
             self.work(&mut events, now);
+            progress.finish();
             if self.is_done() {
                 return;
             }
@@ -315,15 +318,8 @@ impl Shard {
                 let _ = reply.send(self.connections.waiting_bytes());
             }
             PromptCommand::Drain { rate, window, grace } => {
-                let begin = || {
-                    Draining::begin(
-                        &self.connections,
-                        self.context.clock.now(),
-                        rate,
-                        window,
-                        grace,
-                    )
-                };
+                let now = self.context.clock.now();
+                let begin = || Draining::begin(&self.connections, now, rate, window, grace);
                 self.draining.get_or_insert_with(begin);
             }
         }
