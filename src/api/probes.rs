@@ -89,7 +89,7 @@ impl Probes {
     }
 }
 
-/// Whether a restart is not needed. Redis counts for nothing here: a restart does not bring it back.
+/// Whether no restart is needed. Redis counts for nothing here: a restart does not bring it back.
 async fn alive(State(probes): State<Arc<Probes>>) -> Response {
     match probes.stuck.borrow().as_deref() {
         None => "ok\n".into_response(),

@@ -41,8 +41,9 @@ const MAX_GROUPS: usize = 2048;
 /// cost a script for each join.
 const BATCH_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How far batches may be ahead of that: a few joins in a row do not wait.
-const BATCH_BURST: Duration = Duration::from_millis(80);
+/// How far batches may be ahead of that: a few dozen joins in a row do not wait. A wave costs as
+/// many scripts more, of some 1,500.
+const BATCH_BURST: Duration = Duration::from_millis(500);
 
 /// Interval between two checks for groups whose linger is over.
 const TIDY_INTERVAL: Duration = Duration::from_secs(1);

@@ -4,8 +4,8 @@ use hyper::header::{HOST, HeaderValue};
 
 use super::HookRequest;
 
-/// Longest line of a header and longest target, bytes: Apache's and gunicorn's default for a header,
-/// and a buffer of nginx.
+/// Longest line of a header and longest target, bytes: Apache's and gunicorn's default for a
+/// header, and a buffer of nginx.
 const MAX_LINE: usize = 8190;
 
 /// What a request must be like.
