@@ -32,7 +32,7 @@ impl HookGate {
             return Some("the hook is not asked: the Host is not in backend.allowed_hosts");
         }
         if self.path + request.query().len() > MAX_LINE {
-            return Some("the hook is not asked: path and query exceed 8190 bytes");
+            return Some("the hook is not asked: path and query are too long; at most 8190 bytes");
         }
         let too_long = |(name, value): (&hyper::header::HeaderName, &HeaderValue)| {
             name.as_str().len() + value.len() > MAX_LINE
@@ -41,7 +41,7 @@ impl HookGate {
             .headers()
             .iter()
             .any(too_long)
-            .then_some("the hook is not asked: a header exceeds 8190 bytes")
+            .then_some("the hook is not asked: a header is too long; at most 8190 bytes")
     }
 
     fn allows_host(&self, host: Option<&HeaderValue>) -> bool {
