@@ -45,6 +45,12 @@ pub enum EventError {
     /// A `type` that is not a string, or is empty or too long.
     #[error("event has type {0}; a string of 1 to {max} bytes is required", max = MAX_KIND)]
     BadType(String),
+    /// A `type` that the client library gives to events of the membership itself: a sender could
+    /// otherwise fake a loss or a removal.
+    #[error(
+        "event has type {0:?}; types that begin with \"$\", and \"*\", are the client library's own"
+    )]
+    ReservedType(String),
 }
 
 /// Checks `json`. Returns the range of the object without surrounding white space, and its `type`.
@@ -63,7 +69,11 @@ pub(super) fn check(json: &[u8]) -> Result<(Range<usize>, Arc<str>), EventError>
         (Err(e), None) => Err(EventError::Json(e.to_string())),
         (Ok(()), _) => {
             let start = object.as_ptr().addr() - text.as_ptr().addr();
-            Ok((start..start + object.len(), findings.kind.ok_or(EventError::NoType)?))
+            let kind = findings.kind.ok_or(EventError::NoType)?;
+            if kind.starts_with('$') || *kind == *"*" {
+                return Err(EventError::ReservedType(excerpt(&kind, excerpt::VALUE)));
+            }
+            Ok((start..start + object.len(), kind))
         }
     }
 }

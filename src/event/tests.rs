@@ -76,6 +76,17 @@ fn requires_a_type_of_1_to_128_bytes() {
 }
 
 #[test]
+fn refuses_the_types_of_the_client_library_however_they_are_escaped() {
+    for (value, kind) in [("$gap", "$gap"), ("*", "*"), (r"\u0024left", "$left"), ("$", "$")] {
+        let error = parse(&format!(r#"{{"type":"{value}"}}"#)).unwrap_err();
+        assert_eq!(error, EventError::ReservedType(kind.to_owned()));
+    }
+    for value in ["gap$", "**", "a*"] {
+        assert_eq!(parse(&format!(r#"{{"type":"{value}"}}"#)).unwrap().kind(), value);
+    }
+}
+
+#[test]
 fn refuses_a_repeated_key_however_it_is_escaped() {
     let many = (0..2000).map(|n| format!("\"k{n}\":{n},")).collect::<String>();
     for (members, twice) in [

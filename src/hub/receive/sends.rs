@@ -45,15 +45,5 @@ fn checked_send(
     }
     let event = Event::parse(Bytes::copy_from_slice(data.as_bytes()))
         .map_err(|error| Refusal::new(Code::InvalidEvent, error.to_string()))?;
-    if is_reserved(event.kind()) {
-        let message = "types that begin with \"$\", and \"*\", are the client library's own";
-        return Err(Refusal::new(Code::InvalidEvent, message));
-    }
     Ok((name, event))
-}
-
-/// Whether the client library uses this type for events of the membership itself: a peer could
-/// otherwise fake a loss or a removal.
-fn is_reserved(kind: &str) -> bool {
-    kind.starts_with('$') || kind == "*"
 }
