@@ -124,10 +124,10 @@ export function createGroups(core, link) {
   // ===== asking =====
 
   /** Joins of one turn of the event loop travel together. */
-  function schedule() {
+  function schedule(run = queueMicrotask) {
     if (scheduled) return;
     scheduled = true;
-    queueMicrotask(() => {
+    run(() => {
       scheduled = false;
       flush();
     });
@@ -135,6 +135,9 @@ export function createGroups(core, link) {
 
   function flush() {
     if (!link.live()) return;
+    // A list that scrolls changes groups at every frame: what waits travels together, too.
+    const pause = link.pacer.pause();
+    if (pause > 0) return schedule((run) => after(pause, run));
     const wanted = [...members.values()].filter((member) => (
       member.state === 'joining' && !member.asked && isHeld(member)
     ));

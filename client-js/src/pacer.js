@@ -29,7 +29,7 @@ export function createPacer() {
       const now = clock();
       budget = Math.min(pacer.mostOpen, budget + (now - at) * rate);
       at = now;
-      return budget >= 1 ? 0 : (1 - budget) / rate;
+      return budget >= 1 ? 0 : Math.ceil((1 - budget) / rate);
     },
   };
   return pacer;

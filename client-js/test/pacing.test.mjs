@@ -43,6 +43,38 @@ for (const [rate, burst, told] of [[50, 200, false], [5, 10, true], [500, 1000, 
   });
 }
 
+test('stays under the limit while a list scrolls, and ends in the groups that it shows', async (t) => {
+  const world = start(t, { timeout: 600_000 });
+  const limit = new Limit(50, 200);
+  const socket = await world.welcome();
+  const held = new Set();
+  let counted = 1;
+  const serve = () => {
+    for (; counted < socket.sent.length; counted += 1) {
+      const { id, type, groups } = socket.sent[counted];
+      assert.ok(limit.take(), `frame ${counted} is one too many`);
+      for (const { group } of groups) {
+        if (type === 'join') held.add(group);
+        else held.delete(group);
+      }
+      socket.say({ type: type === 'join' ? 'joined' : 'left', id, groups: groups.map(({ group }) => ({ group })) });
+    }
+  };
+  const shown = [];
+  for (let n = 0; n < 900; n += 1) {
+    shown.push(world.client.join(`row_${n}`));
+    if (shown.length > 5) shown.shift().leave();
+    await settle();
+    serve();
+    await world.tick(16);
+  }
+  for (let n = 0; n < 60; n += 1) {
+    await world.tick(25);
+    serve();
+  }
+  assert.deepEqual([...held].sort(), shown.map((group) => group.name).sort());
+});
+
 test('limits unanswered frames to what may arrive in one burst after a stall', async (t) => {
   const world = start(t, { timeout: 60_000 });
   const socket = await world.welcome();
