@@ -11,9 +11,11 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::state;
+use super::state::{self, StateError};
 use super::tasks::{Change, TaskChange, TaskUpdate, WatchedTasks};
-use crate::layer::{KeyWatch, LayerError, RedisSettings, WATCH_CHUNK, WatchEvent, WatchedKeys};
+use crate::layer::{
+    KeyWatch, LayerError, ReadValue, RedisSettings, WATCH_CHUNK, WatchEvent, WatchedKeys,
+};
 use crate::telemetry::LogLimit;
 
 /// Between two attempts while the result back end is away.
@@ -35,7 +37,7 @@ struct ResultBackEnd {
 
 /// What was requested of Redis, when it is done.
 enum Done {
-    Read(Vec<String>, Result<Vec<Option<Bytes>>, LayerError>),
+    Read(Vec<String>, Result<Vec<ReadValue>, LayerError>),
     Forgotten,
 }
 
@@ -139,13 +141,15 @@ impl ResultBackEnd {
     fn take(&mut self, id: &str, value: Option<&Bytes>) {
         match state::of_value(&self.tasks.settings, id, value) {
             Ok(event) => self.tasks.update(id, event),
-            Err(error) => {
-                self.tasks.metrics.malformed.increment(1);
-                if self.malformed_log.allows() {
-                    let key = self.tasks.settings.key_of(id);
-                    tracing::warn!(key, %error, "malformed state of a task discarded");
-                }
-            }
+            Err(error) => self.discard(id, &error),
+        }
+    }
+
+    fn discard(&self, id: &str, error: &StateError) {
+        self.tasks.metrics.malformed.increment(1);
+        if self.malformed_log.allows() {
+            let key = self.tasks.settings.key_of(id);
+            tracing::warn!(key, %error, "malformed state of a task discarded");
         }
     }
 
@@ -185,9 +189,11 @@ impl ResultBackEnd {
             Done::Forgotten => true,
             Done::Read(ids, Ok(values)) => {
                 self.answered(None);
-                for (id, value) in ids.iter().zip(&values) {
-                    if !self.overtaken.contains(id) {
-                        self.take(id, value.as_ref());
+                for (id, value) in ids.iter().zip(values) {
+                    match value {
+                        Ok(_) if self.overtaken.contains(id) => {}
+                        Ok(value) => self.take(id, value.as_ref()),
+                        Err(words) => self.discard(id, &StateError::Malformed(words)),
                     }
                 }
                 true

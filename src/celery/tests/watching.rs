@@ -208,6 +208,24 @@ async fn discards_and_counts_foreign_values_and_goes_on() {
 }
 
 #[tokio::test]
+async fn a_key_of_another_type_costs_no_other_task_its_state() {
+    let server = RedisServer::start();
+    server.ask(&["LPUSH", "site_celery-task-meta-list", "x"]);
+    let mut watching = watching(&server);
+    for task in ["list", "a", "b"] {
+        watching.join(task, 1).await;
+    }
+    let mut ids =
+        [watching.state().await["id"].to_string(), watching.state().await["id"].to_string()];
+    ids.sort();
+    assert_eq!(ids, ["\"a\"", "\"b\""]);
+    watching.counts("groupcast_celery_malformed_total", 1.0).await;
+    server.ask(&["DEL", "site_celery-task-meta-list"]);
+    write(&server, "list", &progress(1));
+    assert_eq!(watching.state().await, shown("list", 1));
+}
+
+#[tokio::test]
 async fn watches_thousands_of_tasks() {
     let server = RedisServer::start();
     let mut watching = watching(&server);

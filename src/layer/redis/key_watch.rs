@@ -43,6 +43,9 @@ pub struct WatchedKeys {
     errors: broadcast::Receiver<(Error, Option<Server>)>,
 }
 
+/// The value of a key, if it has one; an error is what Redis says of this key alone.
+pub type ReadValue = Result<Option<Bytes>, String>;
+
 /// What happened to the keys that are watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WatchEvent {
@@ -72,11 +75,12 @@ impl KeyWatch {
 
     /// Subscribes at most [`WATCH_CHUNK`] keys, then reads their values: what is written
     /// afterwards arrives as a [`WatchEvent`]. A value that arrives before the answer is newer
-    /// than the one that was read, or the same.
+    /// than the one that was read, or the same. A key that cannot be read, since its value is no
+    /// string, is watched all the same.
     ///
     /// # Errors
     /// Afterwards some of the keys may be watched.
-    pub async fn watch(&self, keys: &[String]) -> Result<Vec<Option<Bytes>>, LayerError> {
+    pub async fn watch(&self, keys: &[String]) -> Result<Vec<ReadValue>, LayerError> {
         let subscribed = self.commands.subscribe(keys.to_vec()).await;
         subscribed.map_err(|error| layer_error(&error))?;
         // fred answers SUBSCRIBE before Redis does. The values are read over the same connection,
@@ -85,7 +89,11 @@ impl KeyWatch {
         self.confirm().await?;
         // Sent together, answered in order.
         let values = join_all(keys.iter().map(|key| self.read(key))).await;
-        values.into_iter().collect()
+        let one_by_one = |value| match value {
+            Err(LayerError::Refused(words)) => Ok(Err(words)),
+            value => value.map(Ok),
+        };
+        values.into_iter().map(one_by_one).collect()
     }
 
     /// The beginning of a value; `None` = there is none, or it is empty.

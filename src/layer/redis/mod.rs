@@ -44,7 +44,7 @@ use tokio::time::timeout;
 
 pub use handle::RedisHandle;
 pub use key_changes::{ChangedKeys, KeyChanges};
-pub use key_watch::{KeyWatch, MAX_VALUE, WATCH_CHUNK, WatchEvent, WatchedKeys};
+pub use key_watch::{KeyWatch, MAX_VALUE, ReadValue, WATCH_CHUNK, WatchEvent, WatchedKeys};
 pub use names::{Names, overflow_field};
 pub use reply::{FromReply, Reply};
 pub use script::{NUMBERING, Script, ScriptError};
