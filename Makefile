@@ -28,7 +28,7 @@ SHOP_VENV := $(CURDIR)/target/shop-venv
 BUILD_GATEWAY := cargo test --workspace --locked --no-run --quiet
 
 # Programs and the Debian packages that have them. cc: aws-lc, the cryptography, is C.
-PROGRAMS := cc:gcc chromium:chromium redis-server:redis-server git:git
+PROGRAMS := cc:gcc chromium:chromium faketime:faketime redis-server:redis-server git:git
 
 # nginx is in /usr/sbin, which is on root's PATH only; Go may be outside everybody's.
 export PATH := $(VENV)/bin:$(PATH):/usr/sbin:/usr/local/go/bin
@@ -49,7 +49,7 @@ help:
 	@echo 'make fmt      format the code'
 	@echo 'make run      a gateway to try: groupcast dev'
 	@echo 'make demo     a shop with all its parts, in the browser; options: make demo DEMO=--help'
-	@echo 'make chaos    kill and stop instances for CHAOS_SECONDS (300), longer than any test may'
+	@echo 'make chaos    let instances, Redis and the way between fail for CHAOS_SECONDS (300)'
 	@echo 'make browsers      the client in Firefox and WebKitGTK'
 	@echo 'make client-chaos  the client under faults, for long'
 	@echo 'one part:     format lint licences advisories docs workflows unit rust api python django client'

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::support::{Gateway, Received, RedisServer, Socket, delayed, eventually};
+use crate::support::{Forwarder, Gateway, Received, RedisServer, Socket, eventually};
 
 /// The round trip to Redis.
 const ROUND_TRIP: Duration = Duration::from_millis(20);
@@ -88,7 +88,8 @@ async fn strangers(gateway: &Gateway) -> [(Duration, Duration); 2] {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_senders_do_not_delay_a_stranger_nor_each_other() {
     let server = RedisServer::start();
-    let gateway = gateway(delayed(server.address(), ROUND_TRIP).await).await;
+    let path = Forwarder::delayed(server.address(), ROUND_TRIP).await;
+    let gateway = gateway(path.address).await;
     let control = strangers(&gateway).await;
     let accepted = Arc::new(AtomicU64::new(0));
     let mut sending = JoinSet::new();

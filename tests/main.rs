@@ -62,7 +62,7 @@ mod refusing_redis;
 mod survives_redis;
 mod survives_redis_with_django;
 
-// Instances are killed and stopped.
+// Instances, Redis and the way between them fail.
 mod chaos;
 
 // Shutdown.

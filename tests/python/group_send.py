@@ -75,6 +75,19 @@ class Mailboxes:
         return self.known[group]
 
 
+def accepted(to_name, name, message):
+    """Whether Redis took a message. If it refused, nothing was written and it may be sent again."""
+    try:
+        to_name(name, message)
+    except (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError):
+        return False
+    except redis.exceptions.ResponseError as error:
+        if "NOREPLICAS" in str(error):
+            return False
+        raise
+    return True
+
+
 def send(options, sender, start, stop, sent, summaries):
     """One process: numbers its events for each group, from 1."""
     offset = options["clocks"][sender % len(options["clocks"])]
@@ -91,7 +104,9 @@ def send(options, sender, start, stop, sent, summaries):
         if boxes:
             boxes.wait(name)
         numbers[name] += 1
-        to_name(name, {"type": "paso", "s": sender, "n": numbers[name]})
+        message = {"type": "paso", "s": sender, "n": numbers[name]}
+        while not accepted(to_name, name, message):
+            time.sleep(0.02)
         with sent.get_lock():
             sent.value += 1
 

@@ -1,5 +1,7 @@
 //! The configuration of Django's channel layer, for the gateway and for Django's side.
 
+use std::net::SocketAddr;
+
 use serde_json::{Value, json};
 
 use super::{Expected, Python, RedisServer};
@@ -17,7 +19,13 @@ pub(crate) struct Django {
 impl Django {
     /// `channels_redis.core` at its defaults.
     pub(crate) fn core(server: &RedisServer) -> Self {
-        Self { url: server.url(), layer: "core", config: json!({}), channels: String::new() }
+        Self::core_at(server.address())
+    }
+
+    /// The same, over the Redis that an address leads to.
+    pub(crate) fn core_at(address: SocketAddr) -> Self {
+        let url = format!("redis://{address}");
+        Self { url, layer: "core", config: json!({}), channels: String::new() }
     }
 
     /// `channels_redis.pubsub`.

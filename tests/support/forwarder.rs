@@ -1,16 +1,25 @@
-//! An address whose connections lead to a server that the test chooses, or nowhere.
+//! An address whose connections lead to a server that the test chooses, or nowhere, or take time.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+/// Pieces on their way in one direction of a connection.
+const ON_THE_WAY: usize = 65_536;
 
 /// Forwards TCP connections, until dropped.
 pub(crate) struct Forwarder {
     pub(crate) address: SocketAddr,
     target: watch::Sender<Option<SocketAddr>>,
+    /// Microseconds that everything takes, one way.
+    delay: Arc<AtomicU64>,
 }
 
 impl Forwarder {
@@ -18,8 +27,16 @@ impl Forwarder {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (target, targets) = watch::channel(Some(target));
-        tokio::spawn(serve(listener, Arc::new(targets)));
-        Self { address, target }
+        let delay = Arc::new(AtomicU64::new(0));
+        tokio::spawn(serve(listener, targets, Arc::clone(&delay)));
+        Self { address, target, delay }
+    }
+
+    /// One whose server is at a distance.
+    pub(crate) async fn delayed(target: SocketAddr, round_trip: Duration) -> Self {
+        let forwarder = Self::to(target).await;
+        forwarder.delay(round_trip);
+        forwarder
     }
 
     /// Lets new connections lead to `target`. Those that exist stay.
@@ -31,19 +48,59 @@ impl Forwarder {
     pub(crate) fn cut(&self) {
         self.target.send_replace(None);
     }
+
+    /// Delays what is sent from now on, in both directions together by `round_trip`.
+    pub(crate) fn delay(&self, round_trip: Duration) {
+        self.delay.store(round_trip.as_micros() as u64 / 2, Ordering::Relaxed);
+    }
 }
 
-async fn serve(listener: TcpListener, targets: Arc<watch::Receiver<Option<SocketAddr>>>) {
-    loop {
-        let (mut client, _) = listener.accept().await.unwrap();
-        let mut targets = (*targets).clone();
+async fn serve(
+    listener: TcpListener,
+    targets: watch::Receiver<Option<SocketAddr>>,
+    delay: Arc<AtomicU64>,
+) {
+    while let Ok((mut client, _)) = listener.accept().await {
+        let (mut targets, delay) = (targets.clone(), Arc::clone(&delay));
         tokio::spawn(async move {
             let Some(target) = *targets.borrow_and_update() else { return };
             let Ok(mut server) = TcpStream::connect(target).await else { return };
+            for stream in [&client, &server] {
+                stream.set_nodelay(true).unwrap();
+            }
+            let (from_client, to_client) = client.split();
+            let (from_server, to_server) = server.split();
             tokio::select! {
-                _ = copy_bidirectional(&mut client, &mut server) => {}
+                () = carry(from_client, to_server, &delay) => {}
+                () = carry(from_server, to_client, &delay) => {}
+                // Cut, or dropped.
                 _ = targets.wait_for(Option::is_none) => {}
             }
         });
     }
+}
+
+/// Carries one direction until its end, each piece as long after it came.
+async fn carry(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, delay: &AtomicU64) {
+    let (sender, mut receiver) = mpsc::channel::<(Instant, Vec<u8>)>(ON_THE_WAY);
+    let read = async move {
+        let mut buffer = vec![0; 65_536];
+        while let Ok(length @ 1..) = from.read(&mut buffer).await {
+            let due = Instant::now() + Duration::from_micros(delay.load(Ordering::Relaxed));
+            if sender.send((due, buffer[..length].to_vec())).await.is_err() {
+                return;
+            }
+        }
+    };
+    let write = async move {
+        while let Some((due, piece)) = receiver.recv().await {
+            if due > Instant::now() {
+                sleep_until(due).await;
+            }
+            if to.write_all(&piece).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::join!(read, write);
 }

@@ -76,6 +76,11 @@ impl Instance {
         stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
     }
 
+    /// Sets its wall clock, if it runs with libfaketime and reads its file `clock`.
+    pub(crate) fn set_clock(&self, offset: &str) {
+        fs::write(self.folder.gateway_toml().with_file_name("clock"), offset).unwrap();
+    }
+
     /// Its log, over all its starts.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(log(&self.folder)).unwrap()

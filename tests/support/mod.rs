@@ -1,7 +1,6 @@
 //! What the tests share: gateways, clients, HTTP requests, Redis servers, waiting with a deadline.
 
 mod back_end;
-mod delay_proxy;
 mod delivery_oracle;
 mod django;
 mod endpoints;
@@ -23,7 +22,6 @@ mod virtual_clients;
 mod waiting;
 
 pub(crate) use back_end::BackEnd;
-pub(crate) use delay_proxy::delayed;
 pub(crate) use delivery_oracle::{DeliveryOracle, Numbers};
 pub(crate) use django::{Django, expected_of, expected_of_all, mailbox};
 pub(crate) use endpoints::Endpoints;

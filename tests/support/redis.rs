@@ -121,12 +121,14 @@ fn ask(address: SocketAddr, words: &[impl AsRef<[u8]>]) -> String {
     let words: Vec<&[u8]> = words.iter().map(AsRef::as_ref).collect();
     let mut request = Vec::new();
     resp::command(&mut request, &words);
+    // Redis closes once it has answered. The end of what is sent would do so, too, but Redis drops
+    // what came before it while it is paused.
+    resp::command(&mut request, &[b"QUIT"]);
     let _ = stream.write_all(&request);
-    // The end of what was sent makes Redis close once it has answered.
-    let _ = stream.shutdown(std::net::Shutdown::Write);
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
-    String::from_utf8_lossy(&answer).into_owned()
+    let answer = String::from_utf8_lossy(&answer);
+    answer.strip_suffix("+OK\r\n").unwrap_or(&answer).to_owned()
 }
 
 impl Drop for RedisServer {
