@@ -64,6 +64,7 @@ mod survives_redis_with_django;
 
 // Instances, Redis and the way between them fail.
 mod chaos;
+mod stopped_instances;
 
 // Shutdown.
 mod drains_on_sigterm;

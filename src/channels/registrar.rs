@@ -14,11 +14,12 @@ use tokio::time::sleep;
 use super::MailboxNames;
 use super::addresses::{GroupAddresses, lifetimes};
 use super::metrics::ChannelsMetrics;
-use super::parking::PARKING;
 use super::refusals::Refusals;
 use crate::failpoint;
 use crate::group::GroupName;
-use crate::layer::{LayerError, NUMBERING, PossibleLoss, RedisHandle, Script, ScriptError};
+use crate::layer::{
+    LISTENING, LayerError, NUMBERING, PARKING, PossibleLoss, RedisHandle, Script, ScriptError,
+};
 use crate::lua_table::{LuaTable, ScriptKeys};
 
 /// How logs refer to registering in general.
@@ -54,11 +55,13 @@ struct Shared {
     unregister: Script,
 }
 
-/// Ends when Redis restarts or loses its data, and when the subscription is lost.
+/// Ends when Redis restarts or loses its data, when the subscription is lost, and when others no
+/// longer count this instance as a listener.
 #[derive(Debug, PartialEq, Eq)]
 struct Epoch {
     generation: Bytes,
     resubscriptions: u64,
+    term: u64,
 }
 
 /// Whether groups should be registered already.
@@ -74,7 +77,8 @@ impl GroupRegistrar {
         addresses: GroupAddresses,
         metrics: Arc<ChannelsMetrics>,
     ) -> Self {
-        let register = Script::new(&[NUMBERING, PARKING, include_str!("scripts/register.lua")]);
+        let register =
+            Script::new(&[NUMBERING, LISTENING, PARKING, include_str!("scripts/register.lua")]);
         let unregister = Script::new(&[include_str!("scripts/unregister.lua")]);
         let refusals = Refusals::default();
         let (held, registered) = Default::default();
@@ -127,11 +131,15 @@ impl GroupRegistrar {
     /// Refreshes registrations while the layer runs.
     pub(super) async fn run(&self) {
         let mut resubscriptions = self.0.redis.resubscriptions();
+        let mut terms = self.0.redis.terms();
         let mut pause = TICK;
         loop {
             tokio::select! {
                 () = sleep(pause) => {}
                 changed = resubscriptions.changed() => if changed.is_err() {
+                    return;
+                },
+                changed = terms.changed() => if changed.is_err() {
                     return;
                 },
             }
@@ -179,7 +187,8 @@ impl GroupRegistrar {
         let mut refused = None;
         for chunk in groups.chunks(MAX_GROUPS) {
             let mut now = Some(Instant::now());
-            let (keys, arguments) = self.register_command(chunk, registration);
+            let term = *self.0.redis.terms().borrow();
+            let (keys, arguments) = self.register_command(chunk, registration, term);
             match self.0.redis.run::<u64>(&self.0.register, keys, arguments).await {
                 Ok(missing) => {
                     self.0.metrics.missing.increment(missing);
@@ -191,6 +200,10 @@ impl GroupRegistrar {
                     refused = Some(ScriptError::Refused(why));
                 }
                 Err(error) => return Err(error),
+            }
+            if *self.0.redis.terms().borrow() != term {
+                // Entered in a term that is over: due again at once.
+                now = None;
             }
             let mut held = self.held();
             for group in chunk {
@@ -208,15 +221,23 @@ impl GroupRegistrar {
         &self,
         groups: &[GroupName],
         registration: Registration,
+        term: u64,
     ) -> (Vec<String>, Vec<Bytes>) {
         let redis = &self.0.redis;
         let names = redis.names();
         let expected = if registration == Registration::Refresh { "1" } else { "0" };
         let expiry = self.0.addresses.settings.group_expiry.as_secs().to_string();
-        let mut arguments = Vec::with_capacity(3 + groups.len());
-        arguments
-            .extend([expiry, names.control().to_owned(), expected.to_owned()].map(Bytes::from));
-        let mut keys = ScriptKeys::default();
+        let mut arguments = Vec::with_capacity(6 + groups.len());
+        let common = [
+            expiry,
+            names.control().to_owned(),
+            expected.to_owned(),
+            names.instance_stem(),
+            redis.instance().to_string(),
+            term.to_string(),
+        ];
+        arguments.extend(common.map(Bytes::from));
+        let mut keys = ScriptKeys::new(vec![names.instances(), names.terms(), names.parking()]);
         for group in groups {
             let (held_for, _) = lifetimes(redis, group);
             let loss = redis.possible_loss(&PossibleLoss::Groups(vec![group.clone()]));
@@ -248,7 +269,8 @@ impl GroupRegistrar {
                 let (_, history) = lifetimes(&self.0.redis, group);
                 self.address(group, &mut keys).number("history_ms", millis(history)).pack()
             });
-            let arguments = tables.collect();
+            let instance = Bytes::from(self.0.redis.instance().to_string());
+            let arguments = std::iter::once(instance).chain(tables).collect();
             // A registration that stays is removed by the first entry that finds no listener.
             let outcome =
                 self.0.redis.run::<i64>(&self.0.unregister, keys.into_vec(), arguments).await;
@@ -263,7 +285,8 @@ impl GroupRegistrar {
         let names = self.0.redis.names();
         let table = LuaTable::new()
             .text("channel", names.of_group(group))
-            .number("held", keys.place(names.held(group)));
+            .number("held", keys.place(names.held(group)))
+            .number("listeners", keys.place(names.listeners(group)));
         match self.0.addresses.of(group) {
             Some((registry, member)) => {
                 table.number("registry", keys.place(registry)).text("member", member)
@@ -274,7 +297,11 @@ impl GroupRegistrar {
 
     fn epoch(&self) -> Epoch {
         let redis = &self.0.redis;
-        Epoch { generation: redis.generation(), resubscriptions: *redis.resubscriptions().borrow() }
+        Epoch {
+            generation: redis.generation(),
+            resubscriptions: *redis.resubscriptions().borrow(),
+            term: *redis.terms().borrow(),
+        }
     }
 
     fn registered(&self) -> MutexGuard<'_, Option<Epoch>> {

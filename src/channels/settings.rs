@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::codec::{CodecSettings, Serializer};
 use crate::group::{GroupName, GroupPattern};
-use crate::layer::{External, RedisSettings};
+use crate::layer::{External, Parking, RedisSettings};
 
 /// Django's channel layer. It uses the gateway's Redis; with the memory layer there is none.
 #[derive(Clone)]
@@ -79,8 +79,15 @@ impl ChannelSettings {
         self.groups.iter().any(|pattern| pattern.matches(group.as_str()))
     }
 
+    /// The bounds of parked publications: as long as senders' messages wait, and as many, or enough
+    /// for a group whose only instance restarts.
+    pub(crate) fn parking(&self) -> Parking {
+        Parking { most: self.capacity.max(1000), span: self.codec.expiry }
+    }
+
     /// Applies the settings of Django's layer on which the Redis layer depends.
-    pub fn prepare(&self, redis: &mut RedisSettings) {
+    pub(crate) fn prepare(&self, redis: &mut RedisSettings) {
+        redis.parking = self.parking();
         redis.shares = self.core.then_some(self.boxes);
         redis.max_absence = self.core.then_some(self.codec.expiry);
         redis.external = self

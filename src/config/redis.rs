@@ -44,7 +44,7 @@ fn redis(raw: &Raw, sources: &SourceSettings) -> Result<layer::RedisSettings, Co
     redis.commands = at_least_one("layer.commands", written.commands)?;
     redis.backlog_bytes = at_least_one("layer.backlog_bytes", written.backlog_bytes)?.0;
     redis.max_event_bytes = raw.limits.max_event_bytes.0;
-    sources.channels.prepare(&mut redis);
+    sources.prepare(&mut redis);
     Ok(redis)
 }
 

@@ -126,7 +126,7 @@ fn receive_from(redis: &RedisSettings, config: &mut Config) {
         channels.groups = vec![every_group()];
     }
     let mut redis = redis.clone();
-    config.sources.channels.prepare(&mut redis);
+    config.sources.prepare(&mut redis);
     config.layer.kind = layer::Kind::Redis(redis);
 }
 

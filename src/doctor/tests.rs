@@ -171,7 +171,10 @@ fn tries_every_command_of_every_script() {
         include_str!("../channels/scripts/register.lua"),
         include_str!("../channels/scripts/unregister.lua"),
         include_str!("../sources/scripts/look.lua"),
-        include_str!("../channels/scripts/parking.lua"),
+        crate::layer::LISTENING,
+        crate::layer::PARKING,
+        include_str!("../layer/redis/publish.lua"),
+        include_str!("../layer/redis/publish_many.lua"),
     ] {
         let missing: Vec<_> = called(script).difference(&tried).copied().collect();
         assert!(missing.is_empty(), "{missing:?} of {script}");

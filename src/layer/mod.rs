@@ -23,12 +23,12 @@ pub use incoming::{INCOMING, Inbox, Incoming, Loss};
 pub use memory::{Broker, Memory};
 pub use once::{Digest, KeyedPublication, OnceKey, OnceOutcome};
 pub use redis::{
-    ChangedKeys, FromReply, KeyChanges, KeyWatch, MAX_VALUE, NUMBERING, Names, ReadValue, Redis,
-    RedisHandle, RedisSession, Reply, Script, ScriptError, WATCH_CHUNK, WatchEvent, WatchedKeys,
-    overflow_field,
+    ChangedKeys, FromReply, KeyChanges, KeyWatch, LISTENING, MAX_VALUE, NUMBERING, Names, PARKING,
+    ReadValue, Redis, RedisHandle, RedisSession, Reply, Script, ScriptError, WATCH_CHUNK,
+    WatchEvent, WatchedKeys, overflow_field,
 };
 pub(crate) use settings::DEFAULT_CLUSTER;
-pub use settings::{External, Kind, RedisSettings, Settings};
+pub use settings::{External, Kind, Parking, RedisSettings, Settings};
 
 pub use crate::event::{Control, Member, PossibleLoss, Recovery};
 

@@ -55,8 +55,22 @@ pub struct RedisSettings {
     /// How long publications wait outside the layer while no instance runs. After a longer absence
     /// some have expired, so all histories end; `None` = nothing waits outside.
     pub max_absence: Option<Duration>,
+    /// Whether this instance enters the groups that it listens to, as it does where sources are
+    /// drained. Others then trust that, not its subscription, which exists while it is stopped, too.
+    pub enters_groups: bool,
+    /// The bounds of publications that wait for a listener of their group.
+    pub parking: Parking,
     /// Largest event taken from a bare `PUBLISH`, bytes: no publisher has checked those.
     pub max_event_bytes: usize,
+}
+
+/// The bounds of publications that are parked until an instance listens to their group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parking {
+    /// Publications of one group.
+    pub most: u32,
+    /// How long they stay.
+    pub span: Duration,
 }
 
 /// An additional channel for each group, to which a program that knows no Groupcast publishes.
@@ -90,6 +104,8 @@ impl RedisSettings {
             backlog_bytes: 32 * 1024 * 1024,
             max_event_bytes: 64 * 1024,
             external: None,
+            enters_groups: false,
+            parking: Parking { most: 1000, span: Duration::from_secs(60) },
             shares: None,
             max_absence: None,
         })

@@ -61,7 +61,13 @@ impl DrainCommand<'_> {
         decoded: &DecodedBatch,
     ) -> ScriptCall {
         let names = self.redis.names();
-        let mut keys = ScriptKeys::new(vec![names.generation(), key.to_owned()]);
+        let mut keys = ScriptKeys::new(vec![
+            names.generation(),
+            key.to_owned(),
+            names.instances(),
+            names.terms(),
+            names.parking(),
+        ]);
         let mut arguments = Vec::with_capacity(1 + entries.len());
         arguments.push(self.settings(source, state).pack());
         for (entry, action) in entries.iter().zip(&decoded.actions) {
@@ -89,8 +95,9 @@ impl DrainCommand<'_> {
             .text("control", self.redis.names().control())
             .text("loss", self.redis.possible_loss(&self.possible_loss(source)))
             .text("random", self.redis.random_epoch())
-            .number("max_parked", u64::from(self.bounds.parked))
-            .number("parked_ms", self.bounds.parked_for.as_millis() as u64)
+            .text("instance_stem", self.redis.names().instance_stem())
+            .number("max_parked", u64::from(self.bounds.parking.most))
+            .number("parked_ms", self.bounds.parking.span.as_millis() as u64)
             .texts("blocked", blocked);
         match source {
             DurableSource::GroupMailbox(number) => table
@@ -146,6 +153,7 @@ impl DrainCommand<'_> {
         let names = self.redis.names();
         let table = table
             .number("held", keys.place(names.held(group)))
+            .number("listeners", keys.place(names.listeners(group)))
             .number("parked", keys.place(names.waiting(group)))
             .number("parked_mark", keys.place(names.waited(group)));
         let table = match self.addresses.of(group) {

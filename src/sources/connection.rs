@@ -21,7 +21,7 @@ impl SourceConnection {
     ) -> Result<Option<Self>, LayerError> {
         let Layer::Redis(redis) = layer else { return Ok(None) };
         let channels = &settings.channels;
-        if !settings.ingress && !channels.core && !channels.pubsub {
+        if !settings.receives() {
             return Ok(None);
         }
         let names = MailboxNames::new(channels, redis.names().cluster());

@@ -20,9 +20,11 @@ use super::reply::{DrainReply, Look, NotDrained, read_look};
 use super::schedule::DrainDecision;
 use super::source::{DurableSource, SourceList};
 use super::state::DrainState;
-use crate::channels::{ForwardQueue, GroupAddresses, PARKING};
+use crate::channels::{ForwardQueue, GroupAddresses};
 use crate::failpoint;
-use crate::layer::{KeyChanges, NUMBERING, PossibleLoss, RedisHandle, Script, ScriptError};
+use crate::layer::{
+    KeyChanges, LISTENING, NUMBERING, PARKING, PossibleLoss, RedisHandle, Script, ScriptError,
+};
 use crate::telemetry::LogLimit;
 
 /// Sources in one read.
@@ -72,7 +74,7 @@ impl Default for Scripts {
     fn default() -> Self {
         Self {
             look: Script::new(&[include_str!("scripts/look.lua")]),
-            drain: Script::new(&[NUMBERING, PARKING, include_str!("scripts/drain.lua")]),
+            drain: Script::new(&[NUMBERING, LISTENING, PARKING, include_str!("scripts/drain.lua")]),
         }
     }
 }

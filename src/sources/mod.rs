@@ -162,8 +162,7 @@ fn drainer(
         log_limits: LogLimits::default(),
         bounds: Bounds {
             capacity: channels.capacity,
-            parked: channels.capacity.max(1000),
-            parked_for: channels.codec.expiry,
+            parking: channels.parking(),
             boxes: channels.boxes,
         },
         forward_queue: django.forward_queue.clone(),

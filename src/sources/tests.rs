@@ -3,6 +3,7 @@
 
 mod drainer;
 mod instances;
+mod listening;
 mod losses;
 mod registrar;
 
@@ -54,7 +55,7 @@ fn settings(boxes: u16) -> SourceSettings {
 /// Retention of `pedido.*`: 1,000 publications for a minute.
 async fn test_instance(server: &RedisServer, settings: &SourceSettings) -> TestInstance {
     let mut redis = RedisSettings::new(&server.url()).unwrap();
-    settings.channels.prepare(&mut redis);
+    settings.prepare(&mut redis);
     let kept = Retention { size: 1000, ttl: Duration::from_secs(60) };
     let history = History::new(vec![(GroupPattern::parse("pedido.*").unwrap(), kept)]);
     let metrics = Arc::new(Metrics::new());
@@ -76,6 +77,12 @@ impl TestInstance {
         let channels = &settings.channels;
         let django = DjangoLayer::start(channels, redis, 64 * 1024, metrics, supervisor);
         (django, connection)
+    }
+
+    /// Waits until others count it as a listener of the groups that it enters from now on.
+    async fn may_enter(&self, connection: &SourceConnection) {
+        let terms = connection.redis().terms();
+        until("its term begins", || *terms.borrow() > 0).await;
     }
 
     /// What arrives next: the type of an event, or a gap. On a slow machine the layer may

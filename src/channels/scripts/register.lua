@@ -1,9 +1,11 @@
 -- Registers groups that are held here, so that senders find them, and publishes what is parked for
 -- them. Returns the number of groups whose registration was missing although it was expected.
--- KEYS: the keys that groups refer to by index. ARGV: see below, then a packed table per group:
+-- KEYS: instances, terms, parking (see listening.lua and parking.lua), then the keys that groups
+-- refer to by index. ARGV: see below, then a packed table per group:
 --   registry, member   where senders look for it, and what they find there (nil = nothing)
 --   held, held_ms      the key that marks it as held, and for how long
 --   numbering, log     its history (nil = it has none)
+--   listeners          the instances that listen to it
 --   parked, parked_mark   publications parked for it, and a mark that outlives them
 --   channel            the channel of its publications
 --   loss               the envelope that announces possible losses of the group
@@ -12,7 +14,12 @@
 local member_expiry = ARGV[1] -- seconds after which senders forget a member
 local control = ARGV[2] -- channel
 local expected = ARGV[3] == '1' -- whether members should be there already
-local FIRST_GROUP = 4
+local instance_stem = ARGV[4] -- of the channels of instances
+local instance = ARGV[5]
+local term = ARGV[6] -- of this instance, '0' = it has none
+local FIRST_GROUP = 7
+
+local receiving = receiving_instances(KEYS[1], KEYS[2], instance_stem)
 
 local time = redis.call('TIME')
 local now = time[1] .. '.' .. string.format('%06d', time[2])
@@ -31,12 +38,16 @@ end
 
 local function register(group)
   local held = KEYS[group.held]
-  local parked, parked_mark = KEYS[group.parked], KEYS[group.parked_mark]
+  local listeners = KEYS[group.listeners]
   local was_held = redis.call('EXISTS', held) == 1
   -- Takes no memory, and lifts the check of 'maxmemory' from what follows: without it, a group
   -- could not be registered while Redis is full.
   redis.call('PEXPIRE', held, group.held_ms)
   redis.call('SET', held, '', 'PX', group.held_ms)
+  if term ~= '0' then
+    redis.call('ZADD', listeners, term, instance)
+    redis.call('PEXPIRE', listeners, group.held_ms)
+  end
   if group.registry then
     local registry = KEYS[group.registry]
     local added = redis.call('ZADD', registry, 'GT', now, group.member)
@@ -50,12 +61,16 @@ local function register(group)
       end
     end
   end
-  -- During a refresh this instance's own subscription may be lost.
-  if listeners(group.channel) > 0 then
-    if expired_unseen(parked, parked_mark) then
+  -- During a refresh this instance's own subscription may be lost, or its term may be over.
+  if is_listened_to(receiving, group.channel, listeners) then
+    local parked = {
+      parking = KEYS[3], channel = group.channel,
+      parked = KEYS[group.parked], mark = KEYS[group.parked_mark],
+    }
+    if expired_unseen(parked) then
       redis.call('PUBLISH', control, group.loss)
-    elseif redis.call('EXISTS', parked) == 1 then
-      release(group.channel, parked, parked_mark)
+    elseif redis.call('EXISTS', parked.parked) == 1 then
+      release(parked)
     end
   end
 end

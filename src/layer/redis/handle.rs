@@ -116,6 +116,12 @@ impl RedisHandle {
         self.0.layer.redis_health.resubscriptions()
     }
 
+    /// Changes whenever a term of this instance begins or ends; 0 = it has none. In a new term it
+    /// listens to no group until it has entered it.
+    pub fn terms(&self) -> watch::Receiver<u64> {
+        self.0.layer.redis_health.terms()
+    }
+
     /// The id of this instance.
     pub fn instance(&self) -> InstanceId {
         self.0.layer.instance

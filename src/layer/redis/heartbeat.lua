@@ -1,10 +1,11 @@
 -- The heartbeat of every instance, each second: checks that Redis is still the same server, records
 -- this instance as live, sends a probe. Returns the generation, the instances that deliver, and a
--- list of three: the place of the newest command, the addresses of those that deliver, and why
--- writes that take memory are refused (empty = they are not).
+-- list of four: the place of the newest command, the addresses of those that deliver, why writes
+-- that take memory are refused (empty = they are not), and the term of this instance ('0' = none).
 local generation_key = KEYS[1]
 local instances_key = KEYS[2]
 local addresses_key = KEYS[3]
+local terms_key = KEYS[4]
 
 local instance = ARGV[1]
 local known_generation = tonumber(ARGV[2])
@@ -17,6 +18,8 @@ local control_channel = ARGV[7]
 -- The envelope that announces possible losses of all groups.
 local loss = ARGV[8]
 local address = ARGV[9] -- of the API of this instance; empty = unknown
+-- Whether this instance enters the groups that it listens to, see listening.lua.
+local enters_groups = ARGV[10] == '1'
 
 -- An instance that does not deliver is a member, too, under a different name.
 local function member(of_delivering)
@@ -29,6 +32,8 @@ local time = redis.call('TIME')
 local now = tonumber(time[1])
 local newest = redis.call('ZREVRANGE', instances_key, 0, 0, 'WITHSCORES')
 local absence = now - tonumber(newest[2] or 0)
+local previous = redis.call('ZSCORE', instances_key, member(true))
+  or redis.call('ZSCORE', instances_key, member(false))
 
 -- As the first write it meets Redis' check of 'maxmemory'.
 local trial = redis.pcall('HSET', generation_key, 'trial', '')
@@ -55,8 +60,29 @@ end
 -- expire.
 redis.call('ZADD', instances_key, now, member(delivers))
 redis.call('EXPIRE', instances_key, 120 + max_absence)
+
+-- A term begins with the first heartbeat, and after a silence in which the instance did not count,
+-- so that publications may have been parked for its groups. It listens to nothing before it has
+-- entered its groups anew.
+local function current_term()
+  if not enters_groups then return '0' end
+  local term = redis.call('ZSCORE', terms_key, instance)
+  if not term or not previous or now - previous > MAX_SILENCE then
+    for _, id in ipairs(redis.call('ZRANGE', terms_key, 0, -1)) do
+      local known = redis.call('ZSCORE', instances_key, id)
+        or redis.call('ZSCORE', instances_key, '-' .. id)
+      if not known then redis.call('ZREM', terms_key, id) end
+    end
+    term = string.format('%.0f', time[1] * 1e6 + time[2])
+    redis.call('ZADD', terms_key, term, instance)
+  end
+  redis.call('EXPIRE', terms_key, 120 + max_absence)
+  return term
+end
+local term = current_term()
+
 local delivering = {}
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', instances_key, now - 4, '+inf')) do
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', instances_key, now - MAX_SILENCE, '+inf')) do
   if string.sub(id, 1, 1) ~= '-' then delivering[#delivering + 1] = id end
 end
 -- Publications that waited outside the layer were lost with the data. Nothing is drained or
@@ -75,7 +101,7 @@ redis.call('PUBLISH', probe_channel, probe .. newest_command .. '\n')
 if delivers and address ~= '' then
   redis.call('ZADD', addresses_key, now, instance .. ' ' .. address)
 end
-redis.call('ZREMRANGEBYSCORE', addresses_key, '-inf', '(' .. now - 4)
+redis.call('ZREMRANGEBYSCORE', addresses_key, '-inf', '(' .. now - MAX_SILENCE)
 redis.call('EXPIRE', addresses_key, 120)
 local addresses = redis.call('ZRANGE', addresses_key, 0, -1)
-return { n, delivering, { newest_command, addresses, refusal } }
+return { n, delivering, { newest_command, addresses, refusal, term } }

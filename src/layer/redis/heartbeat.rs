@@ -15,10 +15,11 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::connect::Commands;
+use super::direct_publisher::DirectPublisher;
 use super::history_store::HistoryStore;
 use super::names::Names;
 use super::redis_health::RedisHealth;
-use super::script::{Script, ScriptError, layer_error};
+use super::script::{LISTENING, Script, ScriptError, layer_error};
 use super::server_identity::has_another_primary;
 use super::subscriber::SubscriptionChange;
 use crate::event::{InstanceId, PossibleLoss};
@@ -41,8 +42,8 @@ const MAX_RENEWAL_DELAY: Duration = Duration::from_secs(30);
 pub(super) const SCRIPT: &str = include_str!("heartbeat.lua");
 
 /// The answer of the script: generation, instances that deliver, the place of the newest command,
-/// the addresses of all, and Redis' error for writes that take memory.
-type HeartbeatAnswer = (u64, Vec<String>, (String, Vec<String>, String));
+/// the addresses of all, Redis' error for writes that take memory, and the term.
+type HeartbeatAnswer = (u64, Vec<String>, (String, Vec<String>, String, u64));
 
 /// Sends the heartbeats of one instance.
 pub(super) struct InstanceHeartbeat {
@@ -54,6 +55,7 @@ pub(super) struct InstanceHeartbeat {
     pub(super) reconnects: broadcast::Receiver<Server>,
     pub(super) errors: broadcast::Receiver<(Error, Option<Server>)>,
     pub(super) histories: Arc<HistoryStore>,
+    pub(super) direct: Arc<DirectPublisher>,
     pub(super) names: Arc<Names>,
     pub(super) subscriber: mpsc::Sender<SubscriptionChange>,
     pub(super) redis_health: Arc<RedisHealth>,
@@ -86,7 +88,7 @@ impl RenewalBackoff {
 impl InstanceHeartbeat {
     /// Sends heartbeats until the subscriber has ended.
     pub(super) async fn run(mut self) {
-        let script = Script::new(&[SCRIPT]);
+        let script = Script::new(&[LISTENING, SCRIPT]);
         let mut ticks = interval(RETRY_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut number, mut since_last) = (0, Duration::ZERO);
@@ -137,7 +139,11 @@ impl InstanceHeartbeat {
         if self.redis_health.is_answering() {
             return self.send(script, number).await;
         }
-        let ((), answered) = tokio::join!(self.histories.load_scripts(), self.send(script, number));
+        let ((), (), answered) = tokio::join!(
+            self.histories.load_scripts(),
+            self.direct.load_script(),
+            self.send(script, number)
+        );
         answered
     }
 
@@ -174,25 +180,28 @@ impl InstanceHeartbeat {
     }
 
     async fn send(&self, script: &Script, number: u64) -> Result<(), ScriptError> {
-        let keys = vec![self.names.generation(), self.names.instances(), self.names.addresses()];
-        let delivers: &[u8] = if self.redis_health.is_delivering() { b"1" } else { b"0" };
+        let names = &self.names;
+        let keys = vec![names.generation(), names.instances(), names.addresses(), names.terms()];
+        let flag = |on| Bytes::from_static(if on { b"1" } else { b"0" });
         let arguments = vec![
             Bytes::from(self.instance.to_string()),
             Bytes::from(self.redis_health.generation().to_string()),
-            Bytes::from_static(delivers),
+            flag(self.redis_health.is_delivering()),
             Bytes::from(self.names.instance().to_owned()),
             Bytes::from(envelope::probe(self.instance, number)),
             Bytes::from(self.max_absence.map_or(0, |span| span.as_secs()).to_string()),
             Bytes::from(self.names.control().to_owned()),
             Bytes::from(envelope::possible_loss(self.instance, &PossibleLoss::ALL)),
             Bytes::from(self.address().await.map_or(String::new(), |address| address.to_string())),
+            flag(self.settings.enters_groups),
         ];
         self.redis_health.probe_sent(number);
-        let (generation, instances, (newest, addresses, refusal)): HeartbeatAnswer =
+        let (generation, instances, (newest, addresses, refusal, term)): HeartbeatAnswer =
             script.run(&self.commands, keys, arguments).await?;
         let instances = instances.iter().filter_map(|id| id.parse().ok()).collect();
         self.redis_health.command_accepted(envelope::parse_place(&newest).unwrap_or_default());
         self.redis_health.set_addresses(self.instance, &addresses);
+        self.redis_health.set_term(term);
         match refusal.as_str() {
             "" => self.redis_health.accepted(),
             words => self.redis_health.refused(words),

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use super::connect::Commands;
 use super::names::Names;
 use super::redis_health::RedisHealth;
-use super::script::{NUMBERING, Script, millis, number};
+use super::script::{NUMBERING, PARKING, Script, millis, number};
 use super::script_batch::ScriptBatch;
 use crate::event::{Position, Publication};
 use crate::group::GroupName;
@@ -41,7 +41,7 @@ impl HistoryStore {
     ) -> Self {
         let commit = Script::new(&[NUMBERING, include_str!("commit.lua")]);
         let publish_many = Script::new(&[NUMBERING, include_str!("publish_many.lua")]);
-        let once = Script::new(&[NUMBERING, include_str!("once.lua")]);
+        let once = Script::new(&[NUMBERING, PARKING, include_str!("once.lua")]);
         let recover = Script::new(&[NUMBERING, include_str!("recover.lua")]);
         let unreadable_log = LogLimit::default();
         Self {
@@ -103,15 +103,17 @@ impl HistoryStore {
     }
 
     /// Publishes a batch of groups with and without history, and calls `published` for each that
-    /// was.
+    /// was. Returns how many were, if others are parked for the group of the next one, which must be
+    /// parked behind them.
     pub(super) async fn commit_many(
         &self,
         batch: ScriptBatch<'_>,
         mut published: impl FnMut(Option<Position>),
-    ) -> Result<(), LayerError> {
+    ) -> Result<Option<usize>, LayerError> {
         let generation = number(self.redis_health.generation());
         let epoch = Bytes::from(random_epoch());
-        let (keys, arguments, kept) = batch.command(self.names.generation(), generation, epoch);
+        let own_keys = [self.names.generation(), self.names.parking()];
+        let (keys, arguments, kept) = batch.command(own_keys, generation, epoch);
         let answer: Vec<Bytes> = self.publish_many.run(&self.commands, keys, arguments).await?;
         let [cause, sent, positions @ ..] = answer.as_slice() else {
             return Err(if answer.is_empty() { self.generation_changed() } else { unexpected() });
@@ -126,7 +128,8 @@ impl HistoryStore {
             published(position.transpose()?);
         }
         match text(cause) {
-            Some("") => Ok(()),
+            Some("") => Ok(None),
+            Some("PARKED") => Ok(Some(sent)),
             cause => Err(LayerError::Refused(cause.unwrap_or("no readable reason").to_owned())),
         }
     }

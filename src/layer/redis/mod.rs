@@ -1,6 +1,6 @@
 //! The layer over Redis, on two connections: one that subscribes, one for everything else.
 //!
-//! A publication is one PUBLISH, or one of many in a script; a group with members here is one
+//! A publication is one PUBLISH in a script, alone or among many; a group with members here is one
 //! channel subscribed. Redis does not store what it publishes, so an instance misses what is
 //! published while it is not subscribed: each loss of the subscription is reported as a gap. Groups
 //! with history are numbered and kept as well.
@@ -9,6 +9,7 @@ mod backlog;
 mod cache;
 mod command_stream;
 mod connect;
+mod direct_publisher;
 mod handle;
 mod heartbeat;
 mod history_arguments;
@@ -47,7 +48,7 @@ pub use key_changes::{ChangedKeys, KeyChanges};
 pub use key_watch::{KeyWatch, MAX_VALUE, ReadValue, WATCH_CHUNK, WatchEvent, WatchedKeys};
 pub use names::{Names, overflow_field};
 pub use reply::{FromReply, Reply};
-pub use script::{NUMBERING, Script, ScriptError};
+pub use script::{LISTENING, NUMBERING, PARKING, Script, ScriptError};
 pub use session::RedisSession;
 pub(super) use url::check_url;
 
@@ -62,6 +63,7 @@ use crate::telemetry::{LogLimit, Metrics};
 use backlog::BACKLOG;
 use command_stream::{CommandReplay, CommandStream, append_again};
 use connect::{AbortOnDrop, Commands, EVENTS};
+use direct_publisher::DirectPublisher;
 use handle::LayerState;
 use heartbeat::InstanceHeartbeat;
 use history_store::HistoryStore;
@@ -94,6 +96,7 @@ struct Shared {
     /// Places of publications in the queue of commands. Joins, heartbeats and changes need none.
     publications: Semaphore,
     command_stream: Arc<CommandStream>,
+    direct: Arc<DirectPublisher>,
     subscriber: mpsc::Sender<SubscriptionChange>,
     redis_health: Arc<RedisHealth>,
     settings: RedisSettings,
@@ -128,6 +131,8 @@ impl Redis {
             commands.clone(),
             Arc::clone(&redis_health),
         ));
+        let direct = DirectPublisher::new(Arc::clone(&names), commands.clone());
+        let direct = Arc::new(direct);
         let heartbeat = InstanceHeartbeat {
             instance,
             max_absence: settings.max_absence,
@@ -136,6 +141,7 @@ impl Redis {
             errors: client.error_rx(),
             client: client.clone(),
             histories: Arc::clone(&histories),
+            direct: Arc::clone(&direct),
             names: Arc::clone(&names),
             subscriber: subscriber.clone(),
             redis_health: Arc::clone(&redis_health),
@@ -158,6 +164,7 @@ impl Redis {
             histories,
             publications: Semaphore::new((settings.commands * 3).div_ceil(4)),
             command_stream,
+            direct,
             subscriber,
             redis_health,
             settings: settings.clone(),
@@ -173,11 +180,15 @@ impl Redis {
         let shared = &*self.0;
         let _place = self.place()?;
         let bytes = envelope::publication(shared.instance, &publication, Instant::now());
-        if let Target::Group(group) = &publication.target
-            && let Some(kept) = shared.histories.of(group)
-        {
+        if let Target::Group(group) = &publication.target {
             self.check_answering()?;
-            return shared.histories.commit(group, kept, bytes).await.map(Some);
+            if let Some(kept) = shared.histories.of(group) {
+                return shared.histories.commit(group, kept, bytes).await.map(Some);
+            }
+            if !shared.direct.try_publishing(group, bytes).await? {
+                self.park(&[publication], |_| ()).await?;
+            }
+            return Ok(None);
         }
         self.send(shared.names.of(&publication.target), bytes).await?;
         Ok(None)
@@ -203,10 +214,47 @@ impl Redis {
             let _place = self.place()?;
             let history = shared.histories.history();
             let mut batch = ScriptBatch::new(&shared.names, history, shared.instance);
+            let taken = rest;
             rest = batch.fill(rest, Instant::now());
-            shared.histories.commit_many(batch, &mut published).await?;
+            if let Some(sent) = shared.histories.commit_many(batch, &mut published).await? {
+                let batch = &taken[sent..taken.len() - rest.len()];
+                self.park(batch, &mut published).await?;
+            }
         }
         Ok(())
+    }
+
+    /// Publishes what follows a publication that must be parked behind others, and parks those of
+    /// them that must be. The caller has a place.
+    async fn park(
+        &self,
+        publications: &[Publication],
+        mut published: impl FnMut(Option<Position>),
+    ) -> Result<(), LayerError> {
+        let unkeyed = |publication: &Publication| KeyedPublication {
+            publication: publication.clone(),
+            key: None,
+        };
+        let publications: Vec<_> = publications.iter().map(unkeyed).collect();
+        let mut rest = publications.as_slice();
+        while !rest.is_empty() {
+            let mut batch = self.once_batch();
+            rest = batch.fill(rest, Instant::now());
+            let done = |outcome| match outcome {
+                OnceOutcome::Sent { position, .. } | OnceOutcome::Earlier { position, .. } => {
+                    published(position);
+                }
+                OnceOutcome::OtherContent | OnceOutcome::ScopeFull => {}
+            };
+            self.0.histories.commit_once(batch, Duration::ZERO, done).await?;
+        }
+        Ok(())
+    }
+
+    fn once_batch(&self) -> OnceBatch<'_> {
+        let shared = &*self.0;
+        let history = shared.histories.history();
+        OnceBatch::new(&shared.names, history, shared.instance, shared.settings.parking)
     }
 
     /// As [`Redis::publish_many`], each once under its key.
@@ -221,8 +269,7 @@ impl Redis {
         while !rest.is_empty() {
             self.check_answering()?;
             let _place = self.place()?;
-            let history = shared.histories.history();
-            let mut batch = OnceBatch::new(&shared.names, history, shared.instance);
+            let mut batch = self.once_batch();
             rest = batch.fill(rest, Instant::now());
             shared.histories.commit_once(batch, window, &mut done).await?;
         }

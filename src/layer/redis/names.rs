@@ -156,6 +156,21 @@ impl Names {
         self.key("addresses")
     }
 
+    /// A sorted set: the term in which each instance enters groups.
+    pub(crate) fn terms(&self) -> String {
+        self.key("terms")
+    }
+
+    /// A sorted set: the channels of groups for which publications wait, until when at most.
+    pub(crate) fn parking(&self) -> String {
+        self.key("parking")
+    }
+
+    /// The beginning of the channel of each instance, before its id.
+    pub(crate) fn instance_stem(&self) -> String {
+        self.key("instance:")
+    }
+
     /// A hash: epoch and newest offset of a group with history.
     pub(crate) fn numbering(&self, group: &GroupName) -> String {
         self.group_key("numbering", group)
@@ -181,6 +196,12 @@ impl Names {
     /// until they expired.
     pub(crate) fn waited(&self, group: &GroupName) -> String {
         self.group_key("waited", group)
+    }
+
+    /// A sorted set: the instances that listen to the group, each with the term in which it has
+    /// entered.
+    pub(crate) fn listeners(&self, group: &GroupName) -> String {
+        self.group_key("listeners", group)
     }
 
     /// A string with a time to live: an instance holds the group, or did recently.

@@ -1,19 +1,28 @@
--- Publishes several publications in order, each once under its key. KEYS: the generation, then the
--- marks and the order of each scope, then numbering and log of each group with history. ARGV:
--- generation, random part of new epochs, ms that a mark is kept, number of scopes; the capacity of
--- each scope; for each group with history four values, as in publish_many.lua; then for each
--- publication seven: the number of its scope (0 = without key, sent in its place), the name of its
--- mark, its content's digest, its id, the number of its group (0 = without history), channel,
+-- Publishes several publications in order, each once under its key, or parks it behind those that
+-- are parked for its group. KEYS: the generation, the channels for which something is parked, then
+-- the marks and the order of each scope, numbering and log of each group with history, and for each
+-- other group what is parked and its mark. ARGV: generation, random part of new epochs, ms that a
+-- mark is kept, publications that may be parked for a group, for how many ms, number of scopes,
+-- number of groups without history; the capacity of each scope; for each group with history four
+-- values, as in publish_many.lua; then for each publication eight: the number of its scope (0 =
+-- without key, sent in its place), the name of its mark, its content's digest, its id, the number
+-- of its group among those with history, among those without (0 = it is not one), channel,
 -- envelope. Returns why it stopped (empty = it did not), then for each publication four: the
 -- outcome, id, epoch and offset; nothing at all if the generation has changed.
 local generation_key = KEYS[1]
 local generation = ARGV[1]
 local random = ARGV[2]
 local window_ms = tonumber(ARGV[3])
-local scope_count = tonumber(ARGV[4])
-local group_count = (#KEYS - 1) / 2 - scope_count
-local first_group, values_of_group = 5 + scope_count, 4
-local first_publication, values_of_publication = first_group + values_of_group * group_count, 7
+local max_parked = tonumber(ARGV[4])
+local parked_ms = tonumber(ARGV[5])
+local scope_count = tonumber(ARGV[6])
+local parked_count = tonumber(ARGV[7])
+local first_scope, first_scope_key = 8, 3
+local group_count = (#KEYS - 2) / 2 - scope_count - parked_count
+local first_group, values_of_group = first_scope + scope_count, 4
+local first_group_key = first_scope_key + 2 * scope_count
+local first_parked_key = first_group_key + 2 * group_count
+local first_publication, values_of_publication = first_group + values_of_group * group_count, 8
 -- Where the id is in an envelope: behind version, kind and origin.
 local id_at, id_bytes = 11, 16
 
@@ -26,14 +35,15 @@ local expires = string.format('%.0f', now + window_ms)
 -- when it expires.
 local scopes = {}
 for number = 1, scope_count do
-  local marks, order = KEYS[2 * number], KEYS[2 * number + 1]
+  local key = first_scope_key + 2 * (number - 1)
+  local capacity = tonumber(ARGV[first_scope + number - 1])
   scopes[tostring(number)] =
-    { marks = marks, order = order, capacity = tonumber(ARGV[4 + number]), added = 0 }
+    { marks = KEYS[key], order = KEYS[key + 1], capacity = capacity, added = 0 }
 end
 
 local histories = {}
 for number = 1, group_count do
-  local at, key = first_group + values_of_group * (number - 1), 2 * (scope_count + number)
+  local at, key = first_group + values_of_group * (number - 1), first_group_key + 2 * (number - 1)
   histories[tostring(number)] = {
     generation_key = generation_key,
     numbering = KEYS[key],
@@ -44,6 +54,13 @@ for number = 1, group_count do
     overflow_field = ARGV[at + 3],
     random = random,
   }
+end
+
+local parked_groups = {}
+for number = 1, parked_count do
+  local key = first_parked_key + 2 * (number - 1)
+  parked_groups[tostring(number)] =
+    { parking = KEYS[2], parked = KEYS[key], mark = KEYS[key + 1] }
 end
 
 local function read_mark(scope, name)
@@ -87,15 +104,25 @@ local function is_full(scope)
   return redis.call('HLEN', scope.marks) >= scope.capacity
 end
 
-local function send(history, channel, envelope)
-  if history then return append_and_publish(generation, history, channel, envelope) end
-  redis.call('PUBLISH', channel, envelope)
+-- A publication to be sent is a table of id, channel, envelope, history (nil = its group has none)
+-- and parked (nil = its target is not a group without history).
+local function send(publication)
+  local channel, envelope = publication.channel, publication.envelope
+  if publication.history then
+    return append_and_publish(generation, publication.history, channel, envelope)
+  end
+  local parked = publication.parked
+  if parked then parked.channel = channel end
+  if not parked or not park_behind(parked, envelope, max_parked, parked_ms) then
+    redis.call('PUBLISH', channel, envelope)
+  end
   return '', ''
 end
 
 -- Returns outcome, id, epoch and offset.
-local function publish_once(scope, name, content, id, history, channel, envelope)
-  if not scope then return 'sent', id, send(history, channel, envelope) end
+local function publish_once(scope, name, content, publication)
+  local id = publication.id
+  if not scope then return 'sent', id, send(publication) end
   local earlier = read_mark(scope, name)
   if earlier and earlier.content ~= content then return 'other', '', '', '' end
   if earlier and earlier.generation == generation then
@@ -106,28 +133,32 @@ local function publish_once(scope, name, content, id, history, channel, envelope
     -- Whether it arrived in the older generation is unknown. Clients that have it can drop it by
     -- its first id.
     id = earlier.id
-    envelope = string.sub(envelope, 1, id_at - 1) .. id .. string.sub(envelope, id_at + id_bytes)
+    local envelope = publication.envelope
+    publication.envelope =
+      string.sub(envelope, 1, id_at - 1) .. id .. string.sub(envelope, id_at + id_bytes)
   end
   -- The first write takes memory, so a full Redis refuses it before anything is sent.
   redis.call('RPUSH', scope.order, name .. expires)
   write_mark(scope, name, content, id, '', '')
   scope.added = scope.added + 1
-  local ok, epoch, offset = pcall(send, history, channel, envelope)
+  local ok, epoch, offset = pcall(send, publication)
   if not ok then
     redis.call('HDEL', scope.marks, name)
     error(epoch, 0)
   end
-  if history then write_mark(scope, name, content, id, epoch, offset) end
+  if publication.history then write_mark(scope, name, content, id, epoch, offset) end
   return 'sent', id, epoch, offset
 end
 
 local answer = { '' }
 for at = first_publication, #ARGV, values_of_publication do
-  local name, content, id, channel, envelope =
-    ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 5], ARGV[at + 6]
-  local scope, history = scopes[ARGV[at]], histories[ARGV[at + 4]]
+  local publication = {
+    id = ARGV[at + 3],
+    history = histories[ARGV[at + 4]], parked = parked_groups[ARGV[at + 5]],
+    channel = ARGV[at + 6], envelope = ARGV[at + 7],
+  }
   local result =
-    { pcall(publish_once, scope, name, content, id, history, channel, envelope) }
+    { pcall(publish_once, scopes[ARGV[at]], ARGV[at + 1], ARGV[at + 2], publication) }
   if not result[1] then
     -- What was sent stays sent, so the first error ends the batch.
     local cause = result[2]

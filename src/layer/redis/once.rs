@@ -26,7 +26,8 @@ impl HistoryStore {
     ) -> Result<(), LayerError> {
         let generation = number(self.redis_health.generation());
         let epoch = Bytes::from(random_epoch());
-        let (keys, arguments) = batch.command(self.names.generation(), generation, epoch, window);
+        let own_keys = [self.names.generation(), self.names.parking()];
+        let (keys, arguments) = batch.command(own_keys, generation, epoch, window);
         let answer: Vec<Bytes> = self.once.run(&self.commands, keys, arguments).await?;
         failpoint::pass("after-once");
         let [cause, outcomes @ ..] = answer.as_slice() else {

@@ -10,21 +10,27 @@ use super::names::Names;
 use super::script::{millis, number};
 use super::script_batch::{KEPT_WEIGHT, MAX_BYTES, MAX_WEIGHT};
 use crate::event::{InstanceId, Target};
+use crate::group::GroupName;
 use crate::layer::history::History;
-use crate::layer::{Digest, KeyedPublication, OnceKey, envelope};
+use crate::layer::{Digest, KeyedPublication, OnceKey, Parking, envelope};
 
 /// The keys and arguments of one call of `once.lua`.
 pub(super) struct OnceBatch<'a> {
     names: &'a Names,
     history: &'a History,
     instance: InstanceId,
+    parking: Parking,
     /// The number of each scope, from 1.
     scopes: HashMap<&'a str, usize>,
     /// Their keys: marks and order.
     scope_keys: Vec<String>,
     capacities: Vec<Bytes>,
     histories: HistoryArguments<'a>,
-    /// Seven for each publication, as the script documents them.
+    /// The number of each group without history, from 1.
+    unnumbered: HashMap<&'a GroupName, usize>,
+    /// Their keys: what is parked for them, and its mark.
+    parked_keys: Vec<String>,
+    /// Eight for each publication, as the script documents them.
     publications: Vec<Bytes>,
     bytes: usize,
     weight: usize,
@@ -34,15 +40,23 @@ pub(super) struct OnceBatch<'a> {
 const KEY_WEIGHT: usize = 4;
 
 impl<'a> OnceBatch<'a> {
-    pub(super) fn new(names: &'a Names, history: &'a History, instance: InstanceId) -> Self {
+    pub(super) fn new(
+        names: &'a Names,
+        history: &'a History,
+        instance: InstanceId,
+        parking: Parking,
+    ) -> Self {
         Self {
             names,
             history,
             instance,
+            parking,
             scopes: HashMap::new(),
             scope_keys: Vec::new(),
             capacities: Vec::new(),
             histories: HistoryArguments::default(),
+            unnumbered: HashMap::new(),
+            parked_keys: Vec::new(),
             publications: Vec::new(),
             bytes: 0,
             weight: 0,
@@ -81,6 +95,10 @@ impl<'a> OnceBatch<'a> {
         (self.weight, self.bytes) = (weight, bytes);
         let scope = key.as_ref().map_or(0, |key| self.scope(key));
         let group = kept.map_or(0, |(group, kept)| self.histories.number(group, kept, self.names));
+        let parked = match &publication.target {
+            Target::Group(group) if kept.is_none() => self.number_of_parked(group),
+            _ => 0,
+        };
         let digest = |digest: Option<Digest>| {
             digest.map_or(Bytes::new(), |digest| Bytes::copy_from_slice(&digest.0))
         };
@@ -90,6 +108,7 @@ impl<'a> OnceBatch<'a> {
             digest(key.as_ref().map(|key| key.content)),
             Bytes::copy_from_slice(&publication.id.0.to_be_bytes()),
             number(group as u64),
+            number(parked as u64),
             self.names.of(&publication.target).into(),
             envelope.into(),
         ]);
@@ -108,18 +127,32 @@ impl<'a> OnceBatch<'a> {
         number_of_scope
     }
 
-    /// Keys and arguments of the script.
+    /// The number of what is parked for a group without history.
+    fn number_of_parked(&mut self, group: &'a GroupName) -> usize {
+        let next = self.unnumbered.len() + 1;
+        let number_of_group = *self.unnumbered.entry(group).or_insert(next);
+        if number_of_group == next {
+            self.parked_keys.extend([self.names.waiting(group), self.names.waited(group)]);
+        }
+        number_of_group
+    }
+
+    /// Keys and arguments of the script, whose own keys come first.
     pub(super) fn command(
         self,
-        generation_key: String,
+        own_keys: [String; 2],
         generation: Bytes,
         epoch: Bytes,
         window: Duration,
     ) -> (Vec<String>, Vec<Bytes>) {
         let HistoryArguments { keys, values, .. } = self.histories;
-        let keys = [generation_key].into_iter().chain(self.scope_keys).chain(keys).collect();
-        let scopes = number(self.scopes.len() as u64);
-        let mut arguments = vec![generation, epoch, millis(window), scopes];
+        let keys = own_keys.into_iter().chain(self.scope_keys).chain(keys);
+        let keys = keys.chain(self.parked_keys).collect();
+        let (scopes, groups) = (self.scopes.len() as u64, self.unnumbered.len() as u64);
+        let (most, span) = (number(self.parking.most.into()), millis(self.parking.span));
+        let counts = [number(scopes), number(groups)];
+        let mut arguments = vec![generation, epoch, millis(window), most, span];
+        arguments.extend(counts);
         arguments.extend(self.capacities);
         arguments.extend(values);
         arguments.extend(self.publications);

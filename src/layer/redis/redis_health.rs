@@ -21,6 +21,10 @@ const STALE: Duration = Duration::from_millis(2200);
 /// second.
 const CURRENT: Duration = Duration::from_millis(1200);
 
+/// A time between two probes that only a pause of the whole process explains: a heartbeat is due
+/// each second, and waits two for Redis.
+const PAUSE: Duration = Duration::from_millis(3300);
+
 /// How long a loss shows in [`Health::lossless`], so that a probe each second sees it.
 const REMEMBER_LOSS: Duration = Duration::from_secs(3);
 
@@ -39,6 +43,8 @@ pub(super) struct RedisHealth {
     resubscriptions: watch::Sender<u64>,
     /// Where this instance's API is, as others reach it.
     advertised: OnceLock<SocketAddr>,
+    /// The term in which this instance enters the groups that it listens to; 0 = in none.
+    terms: watch::Sender<u64>,
     /// How often the renewal of all connections was requested.
     renewals: watch::Sender<u64>,
     /// The generation, at each heartbeat that is answered.
@@ -85,6 +91,7 @@ impl RedisHealth {
             state: Mutex::default(),
             resubscriptions: watch::Sender::default(),
             advertised: OnceLock::new(),
+            terms: watch::Sender::default(),
             renewals: watch::Sender::default(),
             heartbeats: watch::Sender::default(),
             wrong_server: watch::Sender::default(),
@@ -192,7 +199,14 @@ impl RedisHealth {
     }
 
     pub(super) fn probe_sent(&self, number: u64) {
-        self.state.lock().sent = Some((number, Instant::now()));
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        // This process was paused. What its connection holds is read first: renewing the connection
+        // would lose it.
+        if state.sent.is_some_and(|(_, at)| now - at > PAUSE) {
+            state.renewed = Some(now);
+        }
+        state.sent = Some((number, now));
     }
 
     pub(super) fn probe_returned(&self, number: u64) {
@@ -284,6 +298,16 @@ impl RedisHealth {
 
     pub(super) fn peer_addresses(&self) -> Vec<SocketAddr> {
         self.state.lock().addresses.clone()
+    }
+
+    /// Takes the term that a heartbeat answered.
+    pub(super) fn set_term(&self, term: u64) {
+        self.terms.send_if_modified(|known| std::mem::replace(known, term) != term);
+    }
+
+    /// The term in which groups are entered.
+    pub(super) fn terms(&self) -> watch::Receiver<u64> {
+        self.terms.subscribe()
     }
 
     /// The newest generation known; 0 = none yet.

@@ -154,6 +154,14 @@ impl<A: FromReply, B: FromReply, C: FromReply> FromReply for (A, B, C) {
     }
 }
 
+impl<A: FromReply, B: FromReply, C: FromReply, D: FromReply> FromReply for (A, B, C, D) {
+    fn from_reply(reply: Reply) -> Option<Self> {
+        let Reply::List(replies) = reply else { return None };
+        let [a, b, c, d] = <[Reply; 4]>::try_from(replies).ok()?;
+        Some((A::from_reply(a)?, B::from_reply(b)?, C::from_reply(c)?, D::from_reply(d)?))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -33,6 +33,13 @@ struct SendingTurn<'a>(&'a AtomicBool);
 /// The functions of scripts that number publications as the layer does; precedes their own text.
 pub const NUMBERING: &str = include_str!("numbering.lua");
 
+/// The functions of scripts that ask whether an instance listens to a group.
+pub const LISTENING: &str = include_str!("listening.lua");
+
+/// The functions of scripts that park publications for a group without a listener. Their text must
+/// follow [`NUMBERING`].
+pub const PARKING: &str = include_str!("parking.lua");
+
 /// Why a script or a command failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScriptError {

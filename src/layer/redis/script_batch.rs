@@ -98,15 +98,16 @@ impl<'a> ScriptBatch<'a> {
         true
     }
 
-    /// Keys and arguments of the script, and of each publication whether its group has a history.
+    /// Keys and arguments of the script, whose own keys come first, and of each publication whether
+    /// its group has a history.
     pub(super) fn command(
         self,
-        generation_key: String,
+        own_keys: [String; 2],
         generation: Bytes,
         epoch: Bytes,
     ) -> (Vec<String>, Vec<Bytes>, Vec<bool>) {
         let HistoryArguments { keys, values, .. } = self.histories;
-        let keys = [generation_key].into_iter().chain(keys).collect();
+        let keys = own_keys.into_iter().chain(keys).collect();
         let mut arguments = Vec::with_capacity(2 + values.len() + 3 * self.parts.len());
         arguments.extend([generation, epoch]);
         arguments.extend(values);

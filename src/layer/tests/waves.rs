@@ -104,7 +104,7 @@ async fn replays_more_than_one_script_carries() {
 async fn sends_the_text_of_an_unknown_script_once() {
     let server = RedisServer::start();
     let one = over(&server, |_| {}).await;
-    assert_eq!(calls(&server, "script|load"), 4, "on the new connection");
+    assert_eq!(calls(&server, "script|load"), 5, "on the new connection");
     server.ask(&["SCRIPT", "FLUSH"]);
     server.ask(&["CONFIG", "RESETSTAT"]);
     let names: Vec<_> = (0..500).map(|n| format!("pedido.{n}")).collect();

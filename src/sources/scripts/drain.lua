@@ -8,7 +8,8 @@
 -- Fates: 'sent', 'parked' until an instance listens, 'no_listener', 'removed' without being
 -- published, 'taken_elsewhere' by another drainer, 'left_in_source'.
 --
--- KEYS: generation, source, then what publications name by place. ARGV: two packed tables or more.
+-- KEYS: generation, source, instances, terms, parking (see listening.lua and parking.lua), then
+-- what publications name by place. ARGV: two packed tables or more.
 -- The first:
 --   generation     the generation that this instance knows
 --   type           of the source: 'set' or 'stream'
@@ -18,12 +19,14 @@
 --   random         random part of new epochs
 --   max_parked     publications that may be parked for a group
 --   parked_ms      how long they stay parked
+--   instance_stem  of the channels of instances
 --   blocked        channels of the entries left in front of these
 -- Then one for each entry: its key in the source and its publications. A publication:
 --   kind           'group', 'history' (a group with history), 'connection', 'everywhere', or
 --                  'loss': an announcement of possible losses, on the control channel
 --   channel, envelope   (the channel of a loss is that of its group, nil = no single one)
 --   held           of groups: marks the group as held
+--   listeners      of groups: the instances that listen to it
 --   parked, parked_mark   of groups: publications parked for it, and a mark that outlives them
 --   registry, member   of groups: what senders find there (nil = nothing)
 --   numbering, log                 of a loss: of its group's history (nil = it has none)
@@ -58,7 +61,16 @@ local entries = settings.type == 'set' and set or stream
 local allowed = entries.try_removing()
 if type(allowed) == 'table' and allowed.err then return { 'refused', allowed.err } end
 
+local receiving = receiving_instances(KEYS[3], KEYS[4], settings.instance_stem)
+
 local full = settings.capacity and entries.length() >= settings.capacity
+
+local function parked_for(publication)
+  return {
+    parking = KEYS[5], channel = publication.channel,
+    parked = KEYS[publication.parked], mark = KEYS[publication.parked_mark],
+  }
+end
 
 -- For a group without a listener: parked if the group is held, or was recently.
 local function park_or_drop(publication)
@@ -68,21 +80,23 @@ local function park_or_drop(publication)
     end
     return 'no_listener'
   end
-  local parked = KEYS[publication.parked]
-  if redis.call('LLEN', parked) >= settings.max_parked then return 'left_in_source' end
-  park(parked, KEYS[publication.parked_mark], publication.envelope, settings.parked_ms)
+  local group = parked_for(publication)
+  if redis.call('LLEN', group.parked) >= settings.max_parked then return 'left_in_source' end
+  park(group, publication.envelope, settings.parked_ms)
   return 'parked'
+end
+
+local function has_listener(publication)
+  return is_listened_to(receiving, publication.channel, KEYS[publication.listeners])
 end
 
 local publish = {}
 
 function publish.group(publication)
-  local channel, parked = publication.channel, KEYS[publication.parked]
-  if listeners(channel) == 0 then return park_or_drop(publication) end
-  if redis.call('EXISTS', parked) == 1 then
-    release(channel, parked, KEYS[publication.parked_mark])
-  end
-  redis.call('PUBLISH', channel, publication.envelope)
+  if not has_listener(publication) then return park_or_drop(publication) end
+  local group = parked_for(publication)
+  if redis.call('EXISTS', group.parked) == 1 then release(group) end
+  redis.call('PUBLISH', publication.channel, publication.envelope)
   return 'sent'
 end
 
@@ -93,25 +107,24 @@ function publish.history(publication)
     numbering_ms = publication.numbering_ms, overflow_field = publication.overflow_field,
     generation_key = generation_key, random = settings.random,
   }
-  local channel = publication.channel
-  append_and_publish(settings.generation, history, channel, publication.envelope)
-  if publication.registry and listeners(channel) == 0
+  append_and_publish(settings.generation, history, publication.channel, publication.envelope)
+  if publication.registry and not has_listener(publication)
     and redis.call('EXISTS', KEYS[publication.held]) == 0 then
     redis.call('ZREM', KEYS[publication.registry], publication.member)
   end
   return 'sent'
 end
 
--- A connection exists or does not.
+-- A connection exists or does not. What is sent to a stopped instance waits in its socket.
 function publish.connection(publication)
-  if listeners(publication.channel) == 0 then return 'no_listener' end
+  if redis.call('PUBSUB', 'NUMSUB', publication.channel)[2] == 0 then return 'no_listener' end
   redis.call('PUBLISH', publication.channel, publication.envelope)
   return 'sent'
 end
 
 -- Every instance listens, unless it is reconnecting.
 function publish.everywhere(publication)
-  if listeners(publication.channel) == 0 then return 'left_in_source' end
+  if receiving.none then return 'left_in_source' end
   redis.call('PUBLISH', publication.channel, publication.envelope)
   return 'sent'
 end

@@ -26,6 +26,7 @@ pub(super) struct Bench {
 pub(super) async fn bench_with(server: &RedisServer, settings: SourceSettings) -> Bench {
     let instance = test_instance(server, &settings).await;
     let (django, connection) = instance.parts(&settings);
+    instance.may_enter(&connection).await;
     let metrics = &Arc::new(SourceMetrics::new(&instance.metrics));
     let drainer = super::super::drainer(&settings, connection, &django, 64 * 1024, metrics);
     let mut state = drainer.begin();
@@ -64,7 +65,14 @@ impl Bench {
 
     pub(super) async fn listen(&self, names: &[&str]) {
         self.instance.layer.subscribe(&groups(names)).await.unwrap();
+        self.django.registrar.register(&groups(names)).await.unwrap();
     }
+}
+
+/// Leaves `sala_1` as an instance does that held it and was killed.
+pub(super) fn leave_behind(server: &RedisServer) {
+    server.ask(&["SET", "groupcast:held:{sala_1}", ""]);
+    server.ask(&["ZADD", "asgi:group:sala_1", "1", SALA]);
 }
 
 pub(super) fn card(server: &RedisServer) -> String {
@@ -108,7 +116,7 @@ async fn removes_an_entry_without_listener_and_the_member_with_it() {
 async fn parks_entries_of_a_held_group_until_an_instance_listens() {
     let server = RedisServer::start();
     let mut bench = bench(&server).await;
-    server.ask(&["SET", "groupcast:held:{sala_1}", ""]);
+    leave_behind(&server);
     write(&server, BOX, 1..=3, &[&[SALA]]);
     bench.look().await;
     assert_eq!(bench.instance.count("parked"), 3);
@@ -125,7 +133,7 @@ async fn leaves_entries_beyond_the_parking_limit_in_the_mailbox_in_order() {
     let mut small = settings(1);
     small.channels.capacity = 1000;
     let mut bench = bench_with(&server, small).await;
-    server.ask(&["SET", "groupcast:held:{sala_1}", ""]);
+    leave_behind(&server);
     write(&server, BOX, 1..=900, &[&[SALA]]);
     for _ in 0..4 {
         bench.look().await;
@@ -397,7 +405,7 @@ async fn delivers_binary_messages_unchanged() {
     assert_eq!(card(&server), ":0\r\n");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn takes_one_batch_of_a_hundred_thousand_entries() {
     let server = RedisServer::start();
     let mut bench = bench(&server).await;

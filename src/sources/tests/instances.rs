@@ -15,6 +15,7 @@ pub(super) struct Running {
 pub(super) async fn start(server: &RedisServer, settings: &SourceSettings) -> Running {
     let instance = test_instance(server, settings).await;
     let (django, connection) = instance.parts(settings);
+    instance.may_enter(&connection).await;
     let (metrics, supervisor) =
         (&Arc::new(SourceMetrics::new(&instance.metrics)), &instance.supervisor);
     let sources = Sources::start(settings, connection, &django, 64 * 1024, metrics, supervisor);

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use super::drainer::{OTRA, bench, card};
+use super::drainer::{OTRA, bench, card, leave_behind};
 use super::instances::{BOX, SALA, draining, only_ingress};
 use super::*;
 
@@ -125,9 +125,7 @@ async fn parked_entries_that_expired_are_a_gap_for_those_who_come_back() {
     let server = RedisServer::start();
     let mut bench = bench(&server).await;
     let registrar = bench.registrar();
-    // The state in which an instance that was killed leaves it.
-    server.ask(&["SET", "groupcast:held:{sala_1}", ""]);
-    server.ask(&["ZADD", "asgi:group:sala_1", "1", SALA]);
+    leave_behind(&server);
     write(&server, BOX, 1..=2, &[&[SALA]]);
     bench.look().await;
     assert_eq!(bench.instance.count("parked"), 2);
@@ -151,7 +149,7 @@ async fn a_foreign_subscriber_of_patterns_is_no_listener() {
     let mut monitor = std::net::TcpStream::connect(address).unwrap();
     monitor.write_all(b"PSUBSCRIBE *\r\n").unwrap();
     until("it subscribes", || server.ask(&["PUBSUB", "NUMPAT"]) == ":1\r\n").await;
-    server.ask(&["SET", "groupcast:held:{sala_1}", ""]);
+    leave_behind(&server);
     write(&server, BOX, 1..=2, &[&[SALA, OTRA]]);
     bench.look().await;
     assert_eq!((bench.instance.count("parked"), bench.instance.count("sent")), (2, 0));
@@ -159,4 +157,34 @@ async fn a_foreign_subscriber_of_patterns_is_no_listener() {
     write(&server, BOX, 3..=3, &[&[SALA]]);
     bench.look().await;
     assert_eq!(bench.instance.take(3).await, numbers(1..=3));
+}
+
+#[tokio::test]
+async fn a_subscriber_whose_heartbeats_ended_is_no_listener() {
+    let server = RedisServer::start();
+    let mut bench = bench(&server).await;
+    // As a stopped instance's connection, which stays subscribed.
+    let stopped = "aaaaaaaa";
+    let mut subscribed = std::net::TcpStream::connect(server.address()).unwrap();
+    let channels = format!("groupcast:group:sala_1 groupcast:instance:{stopped}");
+    subscribed.write_all(format!("SUBSCRIBE {channels}\r\n").as_bytes()).unwrap();
+    let subscribers = || server.ask(&["PUBSUB", "NUMSUB", "groupcast:group:sala_1"]);
+    until("it subscribes", || subscribers().ends_with(":1\r\n")).await;
+    leave_behind(&server);
+    server.ask(&["ZADD", "groupcast:terms", "7", stopped]);
+    server.ask(&["ZADD", "groupcast:listeners:{sala_1}", "7", stopped]);
+    let beat = "local now = redis.call('TIME')[1]
+        return redis.call('ZADD', KEYS[1], now - ARGV[1], ARGV[2])";
+    for (n, (age, sent)) in [("0", 1), ("5", 1), ("0", 2)].into_iter().enumerate() {
+        server.ask(&["EVAL", beat, "1", "groupcast:instances", age, stopped]);
+        write(&server, BOX, n..=n, &[&[SALA]]);
+        bench.look().await;
+        assert_eq!(bench.instance.count("sent"), sent, "{age} s");
+    }
+    assert_eq!(bench.instance.count("parked"), 1);
+    // Another term: it has not entered the group anew.
+    server.ask(&["ZADD", "groupcast:terms", "8", stopped]);
+    write(&server, BOX, 4..=4, &[&[SALA]]);
+    bench.look().await;
+    assert_eq!((bench.instance.count("sent"), bench.instance.count("parked")), (2, 2));
 }
