@@ -46,13 +46,21 @@ struct Shared {
     addresses: GroupAddresses,
     refusals: Refusals,
     metrics: Arc<ChannelsMetrics>,
-    /// When each held group was last registered; `None` = Redis refused. Never locked across an
-    /// await.
-    held: Mutex<HashMap<GroupName, Option<Instant>>>,
+    /// Never locked across an await.
+    held: Mutex<HashMap<GroupName, HeldGroup>>,
     /// Under which server and subscription all of them are registered.
     registered: Mutex<Option<Epoch>>,
     register: Script,
+    stop_listening: Script,
     unregister: Script,
+}
+
+/// A group that is registered, or was to be.
+struct HeldGroup {
+    /// When it was last registered; `None` = Redis refused.
+    registered: Option<Instant>,
+    /// Whether this instance listens to it.
+    listens: bool,
 }
 
 /// Ends when Redis restarts or loses its data, when the subscription is lost, and when others no
@@ -79,6 +87,7 @@ impl GroupRegistrar {
     ) -> Self {
         let register =
             Script::new(&[NUMBERING, LISTENING, PARKING, include_str!("scripts/register.lua")]);
+        let stop_listening = Script::new(&[include_str!("scripts/stop_listening.lua")]);
         let unregister = Script::new(&[include_str!("scripts/unregister.lua")]);
         let refusals = Refusals::default();
         let (held, registered) = Default::default();
@@ -90,6 +99,7 @@ impl GroupRegistrar {
             held,
             registered,
             register,
+            stop_listening,
             unregister,
         }))
     }
@@ -107,6 +117,31 @@ impl GroupRegistrar {
         match outcome {
             Ok(()) | Err(ScriptError::Refused(_)) => Ok(()),
             Err(ScriptError::Away(error)) => Err(error),
+        }
+    }
+
+    /// Ends listening, not the registration: what is sent from now on waits. To be called before
+    /// the layer is unsubscribed: in between, the subscription of a stopped instance or of another
+    /// program would make this one look like a listener.
+    pub async fn stop_listening(&self, groups: &[GroupName]) {
+        {
+            let mut held = self.held();
+            for group in groups {
+                if let Some(group) = held.get_mut(group) {
+                    group.listens = false;
+                }
+            }
+        }
+        let names = self.0.redis.names();
+        for chunk in groups.chunks(MAX_GROUPS) {
+            let keys = chunk.iter().map(|group| names.listeners(group)).collect();
+            let instance = Bytes::from(self.0.redis.instance().to_string());
+            let outcome =
+                self.0.redis.run::<i64>(&self.0.stop_listening, keys, vec![instance]).await;
+            if let Err(error) = outcome {
+                tracing::debug!(%error, groups = groups.len(), "failed to stop listening");
+                return;
+            }
         }
     }
 
@@ -164,8 +199,9 @@ impl GroupRegistrar {
     pub(crate) async fn refresh(&self, all: bool) -> Result<(), ScriptError> {
         let due: Vec<_> = {
             let held = self.held();
-            let fresh = |at: &Option<Instant>| at.is_some_and(|at| at.elapsed() < REFRESH);
-            let due = held.iter().filter(|(_, at)| all || !fresh(at));
+            let fresh =
+                |group: &HeldGroup| group.registered.is_some_and(|at| at.elapsed() < REFRESH);
+            let due = held.iter().filter(|(_, group)| all || !fresh(group));
             due.map(|(group, _)| group.clone()).collect()
         };
         let outcome = self.write(&due, Registration::Refresh).await;
@@ -208,8 +244,10 @@ impl GroupRegistrar {
             let mut held = self.held();
             for group in chunk {
                 // A group that was left in the meantime is not held again by a late refresh.
-                if registration == Registration::First || held.contains_key(group) {
-                    held.insert(group.clone(), now);
+                if registration == Registration::First {
+                    held.insert(group.clone(), HeldGroup { registered: now, listens: true });
+                } else if let Some(held) = held.get_mut(group) {
+                    held.registered = now;
                 }
             }
         }
@@ -227,14 +265,17 @@ impl GroupRegistrar {
         let names = redis.names();
         let expected = if registration == Registration::Refresh { "1" } else { "0" };
         let expiry = self.0.addresses.settings.group_expiry.as_secs().to_string();
-        let mut arguments = Vec::with_capacity(6 + groups.len());
+        let listens = |group| {
+            let is_first = registration == Registration::First;
+            is_first || self.held().get(group).is_some_and(|held| held.listens)
+        };
+        let mut arguments = Vec::with_capacity(5 + groups.len());
         let common = [
             expiry,
             names.control().to_owned(),
             expected.to_owned(),
             names.instance_stem(),
             redis.instance().to_string(),
-            term.to_string(),
         ];
         arguments.extend(common.map(Bytes::from));
         let mut keys = ScriptKeys::new(vec![names.instances(), names.terms(), names.parking()]);
@@ -247,6 +288,9 @@ impl GroupRegistrar {
                 .number("parked", keys.place(names.waiting(group)))
                 .number("parked_mark", keys.place(names.waited(group)))
                 .text("loss", loss);
+            if term > 0 && listens(group) {
+                table = table.text("term", term.to_string());
+            }
             if let Some(mailbox) = self.0.addresses.mailbox(group) {
                 table = table
                     .number("mailbox", keys.place(mailbox))
@@ -308,7 +352,7 @@ impl GroupRegistrar {
         self.0.registered.lock()
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<GroupName, Option<Instant>>> {
+    fn held(&self) -> MutexGuard<'_, HashMap<GroupName, HeldGroup>> {
         self.0.held.lock()
     }
 }

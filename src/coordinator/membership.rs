@@ -216,6 +216,9 @@ impl MembershipHandler {
         if refused.is_empty() {
             return;
         }
+        if let Some(registrar) = &self.registrar {
+            registrar.stop_listening(&refused).await;
+        }
         if let Err(error) = self.layer.unsubscribe(&refused).await {
             let groups = refused.len();
             tracing::debug!(%error, groups, "groups may be subscribed without members");
@@ -286,6 +289,9 @@ impl MembershipHandler {
     async fn unsubscribe(&mut self, groups: &[GroupName]) -> bool {
         if groups.is_empty() {
             return false;
+        }
+        if let Some(registrar) = &self.registrar {
+            registrar.stop_listening(groups).await;
         }
         let outcome = self.layer.unsubscribe(groups).await;
         if let Err(error) = &outcome {

@@ -56,7 +56,7 @@ pub struct RedisSettings {
     /// some have expired, so all histories end; `None` = nothing waits outside.
     pub max_absence: Option<Duration>,
     /// Whether this instance enters the groups that it listens to, as it does where sources are
-    /// drained. Others then trust that, not its subscription, which exists while it is stopped, too.
+    /// drained. Others then trust that, not its subscription, which a stopped one has, too.
     pub enters_groups: bool,
     /// The bounds of publications that wait for a listener of their group.
     pub parking: Parking,

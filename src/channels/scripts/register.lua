@@ -6,6 +6,8 @@
 --   held, held_ms      the key that marks it as held, and for how long
 --   numbering, log     its history (nil = it has none)
 --   listeners          the instances that listen to it
+--   term               of this instance, which listens to it from now on (nil = it does not, or
+--                      has none)
 --   parked, parked_mark   publications parked for it, and a mark that outlives them
 --   channel            the channel of its publications
 --   loss               the envelope that announces possible losses of the group
@@ -16,8 +18,7 @@ local control = ARGV[2] -- channel
 local expected = ARGV[3] == '1' -- whether members should be there already
 local instance_stem = ARGV[4] -- of the channels of instances
 local instance = ARGV[5]
-local term = ARGV[6] -- of this instance, '0' = it has none
-local FIRST_GROUP = 7
+local FIRST_GROUP = 6
 
 local receiving = receiving_instances(KEYS[1], KEYS[2], instance_stem)
 
@@ -44,8 +45,8 @@ local function register(group)
   -- could not be registered while Redis is full.
   redis.call('PEXPIRE', held, group.held_ms)
   redis.call('SET', held, '', 'PX', group.held_ms)
-  if term ~= '0' then
-    redis.call('ZADD', listeners, term, instance)
+  if group.term then
+    redis.call('ZADD', listeners, group.term, instance)
     redis.call('PEXPIRE', listeners, group.held_ms)
   end
   if group.registry then

@@ -103,8 +103,8 @@ impl HistoryStore {
     }
 
     /// Publishes a batch of groups with and without history, and calls `published` for each that
-    /// was. Returns how many were, if others are parked for the group of the next one, which must be
-    /// parked behind them.
+    /// was. Returns how many were, if others are parked for the group of the next one, which must
+    /// be parked behind them.
     pub(super) async fn commit_many(
         &self,
         batch: ScriptBatch<'_>,

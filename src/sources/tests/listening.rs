@@ -103,6 +103,21 @@ async fn an_instance_has_entered_no_group_before_it_registers_any() {
     assert_ne!(server.ask(&["ZSCORE", "groupcast:terms", &id]), "$-1\r\n");
 }
 
+/// Nothing may be sent to the stopped instance alone, as long as the other one is subscribed.
+#[tokio::test]
+async fn a_group_that_is_about_to_be_left_has_no_listener() {
+    let server = RedisServer::start();
+    let mut bench = bench(&server).await;
+    bench.listen(&["sala_1"]).await;
+    bench.registrar().stop_listening(&groups(&["sala_1"])).await;
+    bench.registrar().refresh(true).await.unwrap();
+    write(&server, BOX, 1..=1, &[&[SALA]]);
+    bench.look().await;
+    assert_eq!((bench.instance.count("sent"), bench.instance.count("parked")), (0, 1));
+    bench.listen(&["sala_1"]).await;
+    assert_eq!(bench.instance.take(1).await, numbers(1..=1));
+}
+
 /// An unsubscribed group must not look as if its last instance listened.
 #[tokio::test]
 async fn a_group_that_was_left_has_no_listener_though_a_stopped_instance_is_subscribed() {
