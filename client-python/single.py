@@ -22,6 +22,7 @@ MODULES = [
     "_handlers",
     "_gateway",
     "_sending",
+    "_children",
     "_tasks",
     "_progress",
     "_views",

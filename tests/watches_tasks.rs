@@ -40,6 +40,14 @@ impl Site {
         self.worker.line().await["id"].as_str().unwrap().to_owned()
     }
 
+    /// Starts tasks as a group, chord or chain; returns the id to be watched, and theirs.
+    async fn start_tasks(&mut self, canvas: &str, count: usize) -> (String, Vec<String>) {
+        self.worker.write_line(&json!({"canvas": canvas, "count": count}).to_string());
+        let answer = self.worker.line().await;
+        let id = |value: &Value| value.as_str().unwrap().to_owned();
+        (id(&answer["id"]), answer["tasks"].as_array().unwrap().iter().map(id).collect())
+    }
+
     fn step(&mut self, task: &str) {
         self.worker.write_line(&json!({"step": task}).to_string());
     }
@@ -137,4 +145,41 @@ async fn shows_progress_where_results_go_by_rpc() {
     site.step(&task);
     let success = json!({"type": "task.state", "id": task, "state": "SUCCESS"});
     assert_eq!(browser.event().await, success);
+}
+
+/// Waits until as many of three have ended, and reads nothing beyond that.
+async fn counted(browser: &mut Socket, current: u64) {
+    loop {
+        let event = browser.event().await;
+        let count = &event["progress"];
+        assert_eq!((&count["total"], &count["failed"]), (&json!(3), &json!(0)), "{event}");
+        if count["current"] == current {
+            return;
+        }
+        assert_eq!(event["state"], "PROGRESS", "{event}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn counts_the_tasks_of_a_group_a_chord_and_a_chain() {
+    let mut site = site("").await;
+    for canvas in ["group", "chord", "chain"] {
+        let (id, tasks) = site.start_tasks(canvas, 3).await;
+        let mut browser = site.gateways[0].v1("7").await;
+        site.allow("7", &id).await;
+        assert_eq!(browser.frame().await["type"], "joined");
+        counted(&mut browser, 0).await;
+        for (n, task) in tasks.iter().enumerate().take(2) {
+            site.step(task);
+            counted(&mut browser, n as u64 + 1).await;
+        }
+        site.step(&tasks[2]);
+        let mut event = browser.event().await;
+        while event["state"] != "SUCCESS" {
+            assert_eq!(event["progress"]["current"], 3, "{canvas}: {event}");
+            event = browser.event().await;
+        }
+        // That of a chord or chain is of its last task.
+        assert_eq!(event.get("progress").is_some(), canvas == "group", "{canvas}: {event}");
+    }
 }

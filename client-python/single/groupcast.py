@@ -596,6 +596,67 @@ def sub_of(user: Any) -> str:
     return str(getattr(user, "pk", user))
 
 
+# ===== Of which tasks a group, chord or chain consists: stored for the gateway, which counts them =====
+
+tasks_log = logging.getLogger("groupcast.tasks")
+
+
+def store_children(task: Any) -> None:
+    """Stores what the result of a group, chord or chain consists of, as `GroupResult.save` does.
+
+    Celery itself stores it only where a site asks for it. Does nothing for the result of a single
+    task, for an id, and where the result back end is not Redis. Never raises: a back end that is
+    away costs the count, and a line in the log.
+    """
+    if getattr(task, "results", None) is None and getattr(task, "parent", None) is None:
+        return
+    try:
+        if is_redis(task.app):
+            store(task.app.backend, task)
+    except Exception as error:  # the result back end's, or its library's
+        tasks_log.warning("the tasks of %s are not counted: %s", task, error)
+
+
+def store(backend: Any, task: Any) -> None:
+    """As `GroupResult.save`, which tries for 20 seconds while Redis is away: a page waits here."""
+    key = backend.get_key_for_group(task.id)
+    is_group = getattr(task, "results", None) is not None
+    # What is no group ends with its last task, and not once all that is counted has ended.
+    value = backend.encode({"result": as_tuple(task), "has_last": not is_group})
+    with backend.client.pipeline() as pipe:
+        pipe.set(key, value, ex=backend.expires or None)
+        pipe.publish(key, value)
+        pipe.execute()
+
+
+def as_tuple(task: Any) -> Any:
+    """All that is to be counted, as a GroupResult gives it.
+
+    It is stored under the id of the last task, never under that of a chord's header: Celery
+    collects the results of a stored header in another way. No result objects are made: they would
+    subscribe to what this process never reads.
+    """
+    if getattr(task, "results", None) is not None:
+        return task.as_tuple()
+    header = getattr(task.parent, "results", None)
+    steps = header if header is not None else steps_of(task)
+    return (task.id, None), [((step.id, None), None) for step in steps]
+
+
+def steps_of(task: Any) -> list[Any]:
+    """The tasks of a chain, the last included; groups within it count one by one."""
+    steps: list[Any] = []
+    while task is not None:
+        steps.extend(getattr(task, "results", None) or [task])
+        task = task.parent
+    return steps
+
+
+def is_redis(app: Any) -> bool:
+    """Whether the gateway can read what the result back end stores."""
+    return str(app.conf.result_backend or "").startswith(("redis", "sentinel"))
+
+
 # ===== Who may watch a Celery task: the group of each task, and who is let into it =====
 
 WATCH_CALL = "groupcast.watch"
@@ -607,12 +668,14 @@ WATCH_PERIOD = (
 def task_group(task: Any) -> str:
     """The group in which the gateway sends the states of a task, given as a result or as an id.
 
-    For `Answer(join=[…])` and your own `send`. A `GroupResult` has a group of its own, in which its
-    children are counted. Raises TypeError for what has no id.
+    For `Answer(join=[…])` and your own `send`. Given the result of a group, chord or chain, it
+    stores of which tasks that consists, so that the gateway counts them in the group of its id:
+    that of a GroupResult, or of the last task. Raises TypeError for what has no id.
     """
     identifier = getattr(task, "id", task)
     if not isinstance(identifier, str) or not identifier:
         raise TypeError(f"a task is an AsyncResult, a GroupResult or an id, not {task!r:.80}")
+    store_children(task)
     return f"{setting('TASKS')}{identifier}"
 
 

@@ -12,11 +12,10 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::state::{self, StateError, TaskState};
+use super::state::{self, Shown, StateError, TaskState};
 use super::tasks::{Change, TaskChange, TaskUpdate, WatchedTasks};
 use super::worker_event::{self, WorkerEvent};
 use crate::bounded_map::{BoundedMap, MapLimits};
-use crate::event::Event;
 use crate::layer::{KeyWatch, LayerError, RedisSettings, WatchEvent, WatchedKeys};
 use crate::telemetry::LogLimit;
 
@@ -39,10 +38,9 @@ struct Workers {
 
 /// The newest state of a task.
 struct Reported {
-    event: Event,
+    shown: Shown,
     /// Seconds since 1970 by the worker's clock.
     at: f64,
-    is_final: bool,
 }
 
 /// Connects; the future follows.
@@ -115,17 +113,17 @@ impl Workers {
     fn change(&mut self, change: Change) {
         // What is not watched any more costs nothing: the events come all the same.
         let Some(TaskChange::Begun(id)) = self.tasks.change(change) else { return };
-        let known = self.recent.get(&id).map(|reported| reported.event.clone());
-        let event = match known {
-            Some(event) => Ok(event),
+        let known = self.recent.get(&id).map(|reported| reported.shown.clone());
+        let shown = match known {
+            Some(shown) => Ok(shown),
             None => {
                 let (name, content, error) = (state::PENDING, None, None);
                 let pending = TaskState { name, content, was_cut: false, error };
-                state::event(&self.tasks.settings, &id, pending)
+                state::show(&self.tasks.settings, &id, pending)
             }
         };
-        match event {
-            Ok(event) => self.tasks.update(&id, event),
+        match shown {
+            Ok(shown) => self.tasks.update(&id, shown),
             Err(error) => self.discard(&error),
         }
     }
@@ -147,17 +145,17 @@ impl Workers {
     fn report(&mut self, event: &WorkerEvent<'_>) {
         let (Some(id), Some(name)) = (&event.uuid, event.state()) else { return };
         let is_late = self.recent.get(&**id).is_some_and(|known| {
-            (known.is_final && !event.is_final()) || known.at > event.timestamp
+            (known.shown.stage.is_end() && !event.is_final()) || known.at > event.timestamp
         });
         if is_late || id.len() > MAX_ID {
             return;
         }
         match event.shown(&self.tasks.settings, id, name) {
             Ok(shown) => {
-                let bytes = id.len() + shown.json().len();
-                let (at, is_final) = (event.timestamp, event.is_final());
+                let bytes = id.len() + shown.event.json().len();
                 self.tasks.update(id, shown.clone());
-                self.recent.insert(id.to_string(), Reported { event: shown, at, is_final }, bytes);
+                let reported = Reported { shown, at: event.timestamp };
+                self.recent.insert(id.to_string(), reported, bytes);
             }
             Err(error) => self.discard(&error),
         }

@@ -8,6 +8,7 @@
 mod events;
 mod metrics;
 mod results;
+mod sets;
 mod settings;
 mod state;
 mod tasks;

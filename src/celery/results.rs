@@ -11,6 +11,8 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+use super::sets::{Contents, contents};
+use super::settings::KeyOf;
 use super::state::{self, StateError};
 use super::tasks::{Change, TaskChange, TaskUpdate, WatchedTasks};
 use crate::layer::{
@@ -21,15 +23,15 @@ use crate::telemetry::LogLimit;
 /// Between two attempts while the result back end is away.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Which tasks are subscribed, and which are to be.
+/// Which keys are subscribed, and which are to be.
 struct ResultBackEnd {
     tasks: WatchedTasks,
     malformed_log: LogLimit,
-    /// Tasks to be subscribed and read.
+    /// Keys to be subscribed and read.
     unsubscribed: HashSet<String>,
     /// Keys whose subscription is to end.
     abandoned: HashSet<String>,
-    /// Tasks that are being read and of which a newer value has arrived meanwhile.
+    /// Keys that are being read and whose newer value has arrived meanwhile.
     overtaken: HashSet<String>,
     /// Whether it answered last; `None` = not asked yet.
     is_up: Option<bool>,
@@ -110,45 +112,107 @@ impl ResultBackEnd {
     fn change(&mut self, change: Change) {
         match self.tasks.change(change) {
             Some(TaskChange::Begun(id)) => {
-                self.abandoned.remove(&self.tasks.settings.key_of(&id));
-                self.unsubscribed.insert(id);
+                // Whether it is a task or a set of tasks shows when both are read.
+                let settings = &self.tasks.settings;
+                let keys = [settings.set_key_of(&id), settings.key_of(&id)];
+                keys.into_iter().for_each(|key| self.subscribe(key));
             }
-            Some(TaskChange::Ended(ids)) => {
-                for id in ids {
-                    self.unsubscribed.remove(&id);
-                    self.abandoned.insert(self.tasks.settings.key_of(&id));
-                }
+            Some(TaskChange::Ended { tasks, useless }) => {
+                let settings = self.tasks.settings.clone();
+                tasks.iter().for_each(|id| self.abandon(settings.set_key_of(id)));
+                useless.iter().for_each(|id| self.abandon(settings.key_of(id)));
             }
             None => {}
         }
     }
 
+    fn subscribe(&mut self, key: String) {
+        self.abandoned.remove(&key);
+        self.unsubscribed.insert(key);
+    }
+
+    fn abandon(&mut self, key: String) {
+        self.unsubscribed.remove(&key);
+        self.abandoned.insert(key);
+    }
+
     fn handle(&mut self, event: WatchEvent) {
         match event {
-            WatchEvent::Interrupted => self.unsubscribed.extend(self.tasks.ids().cloned()),
+            WatchEvent::Interrupted => {
+                let (tasks, settings) = (&self.tasks, &self.tasks.settings);
+                let sets = tasks.ids().map(|id| settings.set_key_of(id));
+                let ids = tasks.ids().chain(tasks.children());
+                self.unsubscribed.extend(sets.chain(ids.map(|id| settings.key_of(id))));
+            }
             WatchEvent::Written(key, value) => {
-                let Some(id) = self.tasks.settings.task_of_key(&key) else { return };
-                let id = id.to_owned();
-                if self.tasks.contains(&id) {
-                    self.take(&id, Some(&value));
-                    self.overtaken.insert(id);
+                if self.needs(&key) {
+                    self.take(&key, Some(&value));
+                    self.overtaken.insert(key);
                 }
             }
         }
     }
 
-    /// A value of a task that is watched; `None` = there is none.
-    fn take(&mut self, id: &str, value: Option<&Bytes>) {
-        match state::of_value(&self.tasks.settings, id, value) {
-            Ok(event) => self.tasks.update(id, event),
-            Err(error) => self.discard(id, &error),
+    fn needs(&self, key: &str) -> bool {
+        match self.tasks.settings.of_key(key) {
+            Some(KeyOf::Task(id)) => self.tasks.needs(id),
+            Some(KeyOf::Set(id)) => self.tasks.contains(id),
+            None => false,
         }
     }
 
-    fn discard(&self, id: &str, error: &StateError) {
+    /// The value of a key; `None` = there is none.
+    fn take(&mut self, key: &str, value: Option<&Bytes>) {
+        let settings = self.tasks.settings.clone();
+        let outcome = match settings.of_key(key) {
+            Some(KeyOf::Task(id)) => {
+                state::of_value(&settings, id, value).map(|shown| self.tasks.update(id, shown))
+            }
+            Some(KeyOf::Set(id)) => {
+                let contents = value.map(|value| contents(value)).transpose();
+                contents.map(|contents| self.consists_of(id, contents))
+            }
+            None => return,
+        };
+        if let Err(error) = outcome {
+            self.unreadable(key, &error);
+        }
+    }
+
+    /// Takes sets first: of a set, no member is told that it waits.
+    fn take_read(&mut self, mut read: Vec<(String, ReadValue)>) {
+        let settings = self.tasks.settings.clone();
+        read.sort_by_key(|(key, _)| !matches!(settings.of_key(key), Some(KeyOf::Set(_))));
+        read.retain(|(key, _)| !self.overtaken.contains(key));
+        for (key, value) in &read {
+            match value {
+                Ok(value) => self.take(key, value.as_ref()),
+                Err(words) => self.unreadable(key, &StateError::Malformed(words.clone())),
+            }
+        }
+    }
+
+    fn unreadable(&mut self, key: &str, error: &StateError) {
+        self.discard(key, error);
+        let settings = self.tasks.settings.clone();
+        if let Some(KeyOf::Task(id)) = settings.of_key(key) {
+            self.tasks.unreadable(id);
+        }
+    }
+
+    /// A set is of these tasks, which from now on are watched, too.
+    fn consists_of(&mut self, set: &str, contents: Option<Contents>) {
+        // A set that nobody stored is a task, or is stored a moment later.
+        let Some(contents) = contents.filter(|_| self.tasks.contains(set)) else { return };
+        let children = self.tasks.consists_of(set, contents);
+        let settings = self.tasks.settings.clone();
+        children.added.iter().for_each(|id| self.subscribe(settings.key_of(id)));
+        children.dropped.iter().for_each(|id| self.abandon(settings.key_of(id)));
+    }
+
+    fn discard(&self, key: &str, error: &StateError) {
         self.tasks.metrics.malformed.increment(1);
         if self.malformed_log.allows() {
-            let key = self.tasks.settings.key_of(id);
             tracing::warn!(key, %error, "malformed state of a task discarded");
         }
     }
@@ -157,11 +221,11 @@ impl ResultBackEnd {
         !self.unsubscribed.is_empty() || !self.abandoned.is_empty()
     }
 
-    /// Subscribes some of the tasks, or ends the subscription of some.
+    /// Subscribes some of the keys, or ends the subscription of some.
     fn next_request(&mut self, redis: &KeyWatch) -> RedisRequest {
         let redis = redis.clone();
-        let ids: Vec<_> = self.unsubscribed.iter().take(WATCH_CHUNK).cloned().collect();
-        if ids.is_empty() {
+        let keys: Vec<_> = self.unsubscribed.iter().take(WATCH_CHUNK).cloned().collect();
+        if keys.is_empty() {
             let keys: Vec<_> = self.abandoned.iter().take(WATCH_CHUNK).cloned().collect();
             for key in &keys {
                 self.abandoned.remove(key);
@@ -173,13 +237,12 @@ impl ResultBackEnd {
             });
         }
         self.overtaken.clear();
-        for id in &ids {
-            self.unsubscribed.remove(id);
+        for key in &keys {
+            self.unsubscribed.remove(key);
         }
-        let keys: Vec<_> = ids.iter().map(|id| self.tasks.settings.key_of(id)).collect();
         Box::pin(async move {
             let values = redis.watch(&keys).await;
-            Done::Read(ids, values)
+            Done::Read(keys, values)
         })
     }
 
@@ -187,21 +250,15 @@ impl ResultBackEnd {
     fn finish(&mut self, done: Done) -> bool {
         match done {
             Done::Forgotten => true,
-            Done::Read(ids, Ok(values)) => {
+            Done::Read(keys, Ok(values)) => {
                 self.answered(None);
-                for (id, value) in ids.iter().zip(values) {
-                    match value {
-                        Ok(_) if self.overtaken.contains(id) => {}
-                        Ok(value) => self.take(id, value.as_ref()),
-                        Err(words) => self.discard(id, &StateError::Malformed(words)),
-                    }
-                }
+                self.take_read(keys.into_iter().zip(values).collect());
                 true
             }
-            Done::Read(ids, Err(error)) => {
+            Done::Read(keys, Err(error)) => {
                 self.answered(Some(&error));
-                let tasks = &self.tasks;
-                self.unsubscribed.extend(ids.into_iter().filter(|id| tasks.contains(id)));
+                let needed: Vec<_> = keys.into_iter().filter(|key| self.needs(key)).collect();
+                self.unsubscribed.extend(needed);
                 false
             }
         }

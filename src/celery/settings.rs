@@ -43,6 +43,16 @@ impl Default for CelerySettings {
 /// `task_keyprefix` of Celery's `KeyValueStoreBackend`.
 const META: &str = "celery-task-meta-";
 
+/// Its `group_keyprefix`: what a group, chord or chain consists of.
+const SET: &str = "celery-taskset-meta-";
+
+/// Whose key a key is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum KeyOf<'a> {
+    Task(&'a str),
+    Set(&'a str),
+}
+
 impl CelerySettings {
     /// The id of the task whose group this is, if it is one.
     pub(super) fn task_of<'a>(&self, group: &'a GroupName) -> Option<&'a str> {
@@ -55,8 +65,15 @@ impl CelerySettings {
         format!("{}{META}{task}", self.key_prefix)
     }
 
-    /// The id of the task whose key this is.
-    pub(super) fn task_of_key<'a>(&self, key: &'a str) -> Option<&'a str> {
-        key.strip_prefix(&self.key_prefix)?.strip_prefix(META)
+    /// The key, and the channel, of what a set of tasks consists of.
+    pub(super) fn set_key_of(&self, set: &str) -> String {
+        format!("{}{SET}{set}", self.key_prefix)
+    }
+
+    /// Whose key this is.
+    pub(super) fn of_key<'a>(&self, key: &'a str) -> Option<KeyOf<'a>> {
+        let key = key.strip_prefix(&self.key_prefix)?;
+        let task = key.strip_prefix(META).map(KeyOf::Task);
+        task.or_else(|| key.strip_prefix(SET).map(KeyOf::Set))
     }
 }

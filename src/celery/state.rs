@@ -33,6 +33,24 @@ pub(super) enum StateError {
     Malformed(String),
 }
 
+/// How far a task is, as far as others need to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It has told nothing of its own yet.
+    Waiting,
+    Working,
+    Succeeded,
+    /// Or it was revoked.
+    Failed,
+}
+
+/// A state as browsers see it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Shown {
+    pub(super) event: Event,
+    pub(super) stage: Stage,
+}
+
 /// What is read of a stored state.
 #[derive(Debug, Default)]
 struct Stored<'a> {
@@ -83,12 +101,27 @@ pub(super) struct TaskState<'a> {
     pub(super) error: Option<TaskError>,
 }
 
-/// The event of the stored `value`; `None` = nothing is stored.
+impl Stage {
+    fn of(name: &str) -> Self {
+        match name {
+            PENDING | "RECEIVED" | "STARTED" => Self::Waiting,
+            "SUCCESS" => Self::Succeeded,
+            "FAILURE" | "REVOKED" | "REJECTED" => Self::Failed,
+            _ => Self::Working,
+        }
+    }
+
+    pub(super) fn is_end(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed)
+    }
+}
+
+/// The stored `value` as browsers see it; `None` = nothing is stored.
 pub(super) fn of_value(
     settings: &CelerySettings,
     id: &str,
     value: Option<&Bytes>,
-) -> Result<Event, StateError> {
+) -> Result<Shown, StateError> {
     let stored = value.map(|value| read(value)).transpose()?.unwrap_or_default();
     let name = stored.status.as_deref().unwrap_or(PENDING);
     let shows_error = settings.show_errors && matches!(name, "FAILURE" | "RETRY" | "REVOKED");
@@ -98,15 +131,20 @@ pub(super) fn of_value(
         was_cut: stored.status.is_some() && stored.result.is_none(),
         error: stored.result.filter(|_| shows_error).and_then(error),
     };
-    event(settings, id, state)
+    show(settings, id, state)
 }
 
-/// The event of a state.
-pub(super) fn event(
+/// A state as browsers see it.
+pub(super) fn show(
     settings: &CelerySettings,
     id: &str,
     state: TaskState<'_>,
-) -> Result<Event, StateError> {
+) -> Result<Shown, StateError> {
+    let stage = Stage::of(state.name);
+    Ok(Shown { event: event(settings, id, state)?, stage })
+}
+
+fn event(settings: &CelerySettings, id: &str, state: TaskState<'_>) -> Result<Event, StateError> {
     check_name(state.name)?;
     let shown = match state.name {
         "SUCCESS" if settings.show_results => Some("result"),

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::sets::{Children, Contents, TaskSets};
+use super::state::{Shown, Stage};
 use super::{CeleryMetrics, CelerySettings};
 use crate::event::{ConnectionId, Event};
 use crate::group::GroupName;
@@ -40,6 +42,7 @@ pub(super) struct WatchedTasks {
     pub(super) settings: Arc<CelerySettings>,
     pub(super) metrics: CeleryMetrics,
     tasks: HashMap<String, WatchedTask>,
+    sets: TaskSets,
     outgoing: VecDeque<Outgoing>,
     waiting_members: usize,
 }
@@ -48,6 +51,8 @@ struct WatchedTask {
     group: GroupName,
     /// The newest state; `None` = not known yet.
     latest: Option<Event>,
+    /// Whether it has told something of its own, which comes before the count of its set.
+    leads: bool,
     /// Whether its newest state waits to be delivered to all members.
     is_queued: bool,
 }
@@ -63,8 +68,9 @@ enum Outgoing {
 pub(super) enum TaskChange {
     /// This task was not watched before.
     Begun(String),
-    /// These are not watched any more.
-    Ended(Vec<String>),
+    /// These are not watched any more, and these are of no use: they were part of a set, or were
+    /// watched and belong to none.
+    Ended { tasks: Vec<String>, useless: Vec<String> },
 }
 
 impl WatchedTasks {
@@ -73,17 +79,30 @@ impl WatchedTasks {
             settings,
             metrics,
             tasks: HashMap::new(),
+            sets: TaskSets::default(),
             outgoing: VecDeque::new(),
             waiting_members: 0,
         }
     }
 
+    /// Whether a task is watched.
     pub(super) fn contains(&self, id: &str) -> bool {
         self.tasks.contains_key(id)
     }
 
+    /// Whether a task is watched, by itself or within a set.
+    pub(super) fn needs(&self, id: &str) -> bool {
+        self.contains(id) || self.sets.has_child(id)
+    }
+
+    /// The tasks that are watched.
     pub(super) fn ids(&self) -> impl Iterator<Item = &String> {
         self.tasks.keys()
+    }
+
+    /// The tasks that are watched within sets.
+    pub(super) fn children(&self) -> impl Iterator<Item = &String> {
+        self.sets.children()
     }
 
     /// Members came or went.
@@ -92,8 +111,9 @@ impl WatchedTasks {
             Change::Joined { group, shard, to } => self.join(group, shard, to),
             Change::Idle(groups) => {
                 let ids = groups.iter().filter_map(|group| self.settings.task_of(group));
-                let ended = ids.filter_map(|id| self.tasks.remove_entry(id));
-                Some(TaskChange::Ended(ended.map(|(id, _)| id).collect()))
+                let ended = ids.filter_map(|id| self.tasks.remove_entry(id)).map(|(id, _)| id);
+                let ended = ended.collect();
+                Some(self.end(ended))
             }
         };
         self.metrics.watched.set(self.tasks.len() as f64);
@@ -103,7 +123,7 @@ impl WatchedTasks {
     fn join(&mut self, group: GroupName, shard: usize, to: ConnectionId) -> Option<TaskChange> {
         let id = self.settings.task_of(&group)?.to_owned();
         let Some(task) = self.tasks.get(&id) else {
-            let task = WatchedTask { group, latest: None, is_queued: false };
+            let task = WatchedTask { group, latest: None, leads: false, is_queued: false };
             self.tasks.insert(id.clone(), task);
             return Some(TaskChange::Begun(id));
         };
@@ -118,8 +138,53 @@ impl WatchedTasks {
         None
     }
 
-    /// The state of a task that may be watched. One that is already known is not repeated.
-    pub(super) fn update(&mut self, id: &str, event: Event) {
+    fn end(&mut self, tasks: Vec<String>) -> TaskChange {
+        let mut useless: Vec<_> = tasks.iter().flat_map(|id| self.sets.end(id)).collect();
+        useless.extend(tasks.iter().cloned());
+        useless.retain(|id| !self.needs(id));
+        TaskChange::Ended { tasks, useless }
+    }
+
+    /// A task that is watched is a set of these.
+    pub(super) fn consists_of(&mut self, id: &str, contents: Contents) -> Children {
+        let mut children = self.sets.set(id, contents);
+        children.dropped.retain(|id| !self.tasks.contains_key(id));
+        self.show_count(id);
+        children
+    }
+
+    /// The state of a task that may be watched, by itself or within a set.
+    pub(super) fn update(&mut self, id: &str, shown: Shown) {
+        for set in self.sets.note(id, Some(shown.stage)) {
+            self.show_count(&set);
+        }
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        task.leads = shown.stage != Stage::Waiting;
+        if task.leads || !self.sets.contains(id) {
+            self.show(id, shown.event);
+        } else {
+            self.show_count(id);
+        }
+    }
+
+    /// Nothing is known about this task, which is no error of the sets that it belongs to.
+    pub(super) fn unreadable(&mut self, id: &str) {
+        for set in self.sets.note(id, None) {
+            self.show_count(&set);
+        }
+    }
+
+    /// Shows how many tasks of a set have ended, unless the set has told something of its own.
+    fn show_count(&mut self, id: &str) {
+        if self.tasks.get(id).is_some_and(|task| !task.leads)
+            && let Some(event) = self.sets.event(id)
+        {
+            self.show(id, event);
+        }
+    }
+
+    /// Shows an event. One that is already known is not repeated.
+    fn show(&mut self, id: &str, event: Event) {
         let Some(task) = self.tasks.get_mut(id) else { return };
         if task.latest.as_ref() != Some(&event) {
             task.latest = Some(event);

@@ -7,8 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::CelerySettings;
-use super::state::{self, StateError, TaskError, TaskState};
-use crate::event::Event;
+use super::state::{self, Shown, StateError, TaskError, TaskState};
 
 /// The message of kombu around the events.
 #[derive(Deserialize)]
@@ -93,19 +92,19 @@ impl WorkerEvent<'_> {
         matches!(&*self.r#type, "task-succeeded" | "task-failed" | "task-revoked" | "task-rejected")
     }
 
-    /// The event for browsers.
+    /// The state as browsers see it.
     pub(super) fn shown(
         &self,
         settings: &CelerySettings,
         id: &str,
         name: &str,
-    ) -> Result<Event, StateError> {
+    ) -> Result<Shown, StateError> {
         let error = self.exception.as_deref().map(|repr| {
             let kind = repr.split_once('(').map_or(repr, |(kind, _)| kind);
             TaskError::new(kind, repr)
         });
         let is_progress = &*self.r#type == "task-progress";
         let content = self.progress.filter(|_| is_progress);
-        state::event(settings, id, TaskState { name, content, was_cut: false, error })
+        state::show(settings, id, TaskState { name, content, was_cut: false, error })
     }
 }

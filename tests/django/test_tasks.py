@@ -1,11 +1,15 @@
 """Who may watch a Celery task."""
 
 import asyncio
+import gc
+import json
 import re
 from html import unescape
 from types import SimpleNamespace
 
+import celery
 import pytest
+import redis
 from django.contrib.auth.models import AnonymousUser
 from django.core import signing
 from django.core.exceptions import PermissionDenied
@@ -14,6 +18,7 @@ from django.template import engines
 
 import groupcast
 from conftest import HANDLERS
+from servers import free_port
 
 pytestmark = pytest.mark.django_db
 
@@ -131,3 +136,65 @@ def test_the_tag_escapes_and_takes_options(settings):
     assert 'src="https://rt.example/c/progress.js" nonce="n-1"' in text
     assert (attributes["label"], attributes["path"]) == ('"><script>', "/live/")
     assert text.count("<script") == 1
+
+
+# Celery closes some of its connections when Python ends.
+LEAVES_SOCKETS = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
+
+@pytest.fixture
+def pictures(broker):
+    """A task of an app whose broker and result back end are a Redis, and no worker."""
+    app = celery.Celery("pictures", broker=broker, backend=broker, set_as_current=False)
+
+    @app.task(name="pictures.resize")
+    def resize(*_):
+        """Never runs."""
+
+    yield resize
+    app.close()
+    gc.collect()  # results unsubscribe when they go, which needs the Redis
+
+
+def counted(broker, result):
+    """The tasks that the gateway counts for a result."""
+    with redis.Redis.from_url(broker) as client:
+        stored = client.get(f"celery-taskset-meta-{result.id}")
+    return stored and [child[0][0] for child in json.loads(stored)["result"][1]]
+
+
+@LEAVES_SOCKETS
+def test_the_tasks_of_a_group_are_stored_to_be_counted(broker, pictures):
+    result = celery.group([pictures.si(n) for n in range(3)], app=pictures.app).apply_async()
+    assert groupcast.task_group(result) == f"task.{result.id}"
+    assert counted(broker, result) == [child.id for child in result]
+
+
+@LEAVES_SOCKETS
+def test_a_chord_counts_the_tasks_of_its_header(broker, pictures):
+    header = [pictures.si(n) for n in range(3)]
+    result = celery.chord(header, app=pictures.app)(pictures.si())
+    groupcast.ticket(result, 7)
+    assert counted(broker, result) == [child.id for child in result.parent]
+    assert counted(broker, result.parent) is None, "Celery would collect its results otherwise"
+
+
+@LEAVES_SOCKETS
+def test_a_chain_counts_its_steps(broker, pictures):
+    result = celery.chain(pictures.si(1), pictures.si(2), pictures.si(3)).apply_async()
+    groupcast.follow(result, 7)
+    assert counted(broker, result) == [result.id, result.parent.id, result.parent.parent.id]
+
+
+@LEAVES_SOCKETS
+def test_a_single_task_stores_nothing(broker, pictures):
+    result = pictures.delay()
+    assert groupcast.task_group(result) == f"task.{result.id}"
+    assert counted(broker, result) is None
+
+
+def test_a_result_back_end_that_is_away_costs_the_count_alone(caplog):
+    app = celery.Celery("away", backend=f"redis://127.0.0.1:{free_port()}", set_as_current=False)
+    group = SimpleNamespace(id="g", app=app, results=[], as_tuple=lambda: (("g", None), []))
+    assert groupcast.task_group(group) == "task.g"
+    assert "not counted" in caplog.text

@@ -1,8 +1,9 @@
 """A Celery worker and the site that starts its tasks.
 
 The one argument is JSON, see DEFAULTS. The first line on stdout is `{"ready": true}`. Then each
-line of stdin starts a task, `{"task": name, "kwargs": {…}}`, or lets a task that waits take its
-next step, `{"step": id}`; the answer to the first is `{"id": id}`.
+line of stdin starts a task, `{"task": name, "kwargs": {…}}`, or several as a group, chord or chain,
+`{"canvas": "chord", "count": n}`; or it lets a task that waits take its next step, `{"step": id}`.
+The answer to the first is `{"id": id}`, to the second also `"tasks"`, the ids to be counted.
 """
 
 import importlib
@@ -13,7 +14,7 @@ import subprocess
 import sys
 
 import redis
-from celery import Celery
+from celery import Celery, chain, chord, group
 from celery.signals import worker_ready
 
 DEFAULTS = {
@@ -36,9 +37,8 @@ app.conf.update(
 )
 
 
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "client-python" / "src"))
 if OPTIONS["events"]:
-    root = pathlib.Path(__file__).parents[2]
-    sys.path.insert(0, str(root / "client-python" / "src"))
     importlib.import_module("groupcast.celery").install(app)
 
 steps = redis.Redis.from_url(OPTIONS["steps"], socket_timeout=None)
@@ -67,6 +67,27 @@ def fails(self, retries=0):
     raise error
 
 
+@app.task(name="album")
+def album(pictures):
+    return len(pictures)
+
+
+def start(canvas, count):
+    """Starts as many tasks, and has the gateway count them, as the helper does for a page."""
+    tasks = [pictures.si(count=0) for _ in range(count)]
+    shapes = {"group": group(tasks), "chain": chain(tasks), "chord": chord(tasks, album.s())}
+    result = shapes[canvas].apply_async()
+    importlib.import_module("groupcast._children").store_children(result)
+    if canvas == "chain":
+        last, children = result, []
+        while last is not None:
+            children.insert(0, last.id)
+            last = last.parent
+        return {"id": result.id, "tasks": children}
+    children = result if canvas == "group" else result.parent
+    return {"id": result.id, "tasks": [child.id for child in children]}
+
+
 @worker_ready.connect
 def ready(**_):
     steps.rpush("ready", 1)
@@ -87,6 +108,8 @@ def serve():
         request = json.loads(line)
         if "step" in request:
             steps.rpush(f"step:{request['step']}", 1)
+        elif "canvas" in request:
+            print(json.dumps(start(request["canvas"], request["count"])), flush=True)
         else:
             sent = app.send_task(request["task"], kwargs=request.get("kwargs", {}))
             print(json.dumps({"id": sent.id}), flush=True)

@@ -9,6 +9,7 @@ from django.core import signing
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest
 
+from groupcast._children import store_children
 from groupcast._configuration import setting
 from groupcast._handlers import Answer, call
 from groupcast._sending import Request, sub_of
@@ -22,12 +23,14 @@ WATCH_PERIOD = (
 def task_group(task: Any) -> str:
     """The group in which the gateway sends the states of a task, given as a result or as an id.
 
-    For `Answer(join=[…])` and your own `send`. A `GroupResult` has a group of its own, in which its
-    children are counted. Raises TypeError for what has no id.
+    For `Answer(join=[…])` and your own `send`. Given the result of a group, chord or chain, it
+    stores of which tasks that consists, so that the gateway counts them in the group of its id:
+    that of a GroupResult, or of the last task. Raises TypeError for what has no id.
     """
     identifier = getattr(task, "id", task)
     if not isinstance(identifier, str) or not identifier:
         raise TypeError(f"a task is an AsyncResult, a GroupResult or an id, not {task!r:.80}")
+    store_children(task)
     return f"{setting('TASKS')}{identifier}"
 
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::celery::CelerySettings;
-use crate::celery::state::{StateError, of_value};
+use crate::celery::state::{Shown, StateError, of_value};
 use crate::layer::MAX_VALUE;
 
 const ID: &str = "d0f2";
@@ -16,7 +16,7 @@ fn shown(results: bool, errors: bool) -> CelerySettings {
 fn read(settings: &CelerySettings, value: &str) -> Result<Value, StateError> {
     let value = Bytes::copy_from_slice(value.as_bytes());
     of_value(settings, ID, Some(&value))
-        .map(|event| serde_json::from_slice(event.json()).expect("an event is JSON"))
+        .map(|shown| serde_json::from_slice(shown.event.json()).expect("an event is JSON"))
 }
 
 /// What Celery 5.7 published for a task that ran, and for one that failed, was retried or revoked.
@@ -70,7 +70,7 @@ fn shows_errors_where_they_are_switched_on() {
 
 #[test]
 fn is_pending_while_nothing_is_stored() {
-    let event = of_value(&shown(false, false), ID, None).expect("a state");
+    let Shown { event, .. } = of_value(&shown(false, false), ID, None).expect("a state");
     let json: Value = serde_json::from_slice(event.json()).expect("an event is JSON");
     assert_eq!(json, json!({"type": "task.state", "id": ID, "state": "PENDING"}));
 }

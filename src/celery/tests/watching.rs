@@ -25,7 +25,7 @@ pub(super) struct Watching {
     task: JoinHandle<()>,
 }
 
-fn watching(server: &RedisServer) -> Watching {
+pub(super) fn watching(server: &RedisServer) -> Watching {
     let redis = RedisSettings::new(&server.url()).unwrap();
     let key_prefix = "site_".to_owned();
     watching_with(CelerySettings { results: Some(redis), key_prefix, ..Default::default() })
@@ -47,6 +47,11 @@ impl Drop for Watching {
 impl Watching {
     pub(super) async fn join(&self, task: &str, serial: u64) {
         self.watcher.joined(group(task), 0, member(serial)).await;
+    }
+
+    /// Nobody watches this task any more.
+    pub(super) async fn leave(&self, task: &str) {
+        self.watcher.idle(&[group(task)]).await;
     }
 
     /// The next state, and the serial number of the member that it is for, if only one.
@@ -85,11 +90,14 @@ fn member(serial: u64) -> ConnectionId {
 }
 
 /// Stores a state and publishes it, as the back end of Celery does in one transaction.
-fn write(server: &RedisServer, task: &str, value: &str) {
+pub(super) fn write(server: &RedisServer, task: &str, value: &str) {
+    write_key(server, &format!("site_celery-task-meta-{task}"), value);
+}
+
+pub(super) fn write_key(server: &RedisServer, key: &str, value: &str) {
     const SCRIPT: &str = "redis.call('SETEX', KEYS[1], 60, ARGV[1])
         return redis.call('PUBLISH', KEYS[1], ARGV[1])";
-    let key = format!("site_celery-task-meta-{task}");
-    server.ask(&["EVAL", SCRIPT, "1", &key, value]);
+    server.ask(&["EVAL", SCRIPT, "1", key, value]);
 }
 
 fn progress(n: u64) -> String {
@@ -142,7 +150,7 @@ async fn subscribes_only_what_is_watched() {
     let channels = || server.ask(&["PUBSUB", "CHANNELS", "*celery-task-meta-*"]);
     watching.join("a", 1).await;
     watching.state().await;
-    assert_eq!(channels(), "*1\r\n$24\r\nsite_celery-task-meta-a\r\n".replace("$24", "$23"));
+    assert_eq!(channels(), "*1\r\n$23\r\nsite_celery-task-meta-a\r\n");
     watching.watcher.idle(&[group("a"), GroupName::parse("sala_1").unwrap()]).await;
     until("nothing is subscribed", || channels() == "*0\r\n").await;
     assert_eq!(watching.metric("groupcast_celery_watched_tasks"), 0.0);
