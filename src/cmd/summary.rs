@@ -151,10 +151,12 @@ fn limits(config: &Config, out: &mut String) {
             Overflow::Latest => "keeps only the newest",
             Overflow::Close => "closes the connection",
         };
+        let each = limits.collapse.map(|member| format!(" for each {member:?}"));
+        let each = each.unwrap_or_default();
         line!(
             out,
             "group",
-            "{pattern}: at most {} queued events, each for {:?}; overflow {overflow}",
+            "{pattern}: at most {} queued events, each for {:?}; overflow {overflow}{each}",
             limits.capacity,
             limits.expiry
         );

@@ -99,6 +99,24 @@ mod tests {
     }
 
     #[test]
+    fn states_replace_states_and_nothing_else_in_the_group_of_a_task() {
+        let collapse = |config: &Config, group: &str| {
+            config.connection.limits_of(&GroupName::parse(group).unwrap()).collapse
+        };
+        let config = load("results = \"redis://127.0.0.1\"").unwrap();
+        assert_eq!(collapse(&config, "task.1"), Some("id"));
+        assert_eq!(collapse(&config, "other"), None);
+        let own = |overflow: &str| {
+            let collapse = "collapse = \"sku\"";
+            let pattern = "[[limits.group]]\npattern = \"prices\"";
+            load(&format!("{pattern}\noverflow = {overflow:?}\n{collapse}"))
+        };
+        assert_eq!(collapse(&own("latest").unwrap(), "prices"), Some("sku"));
+        let error = own("close").unwrap_err();
+        assert!(error.contains("limits.group[0].collapse"), "{error}");
+    }
+
+    #[test]
     fn names_the_address_and_the_prefix_that_cannot_be_used() {
         let error = load("results = \"rpc://\"").unwrap_err();
         assert!(error.contains("celery.results"), "{error}");

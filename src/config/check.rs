@@ -112,6 +112,7 @@ fn group_limits(raw: &Raw) -> Result<Vec<(GroupPattern, socket::Limits)>, Config
             capacity: at_least_one(&key("capacity"), group.capacity)?,
             expiry: period(&key("expiry"), group.expiry)?,
             overflow: group.overflow,
+            collapse: collapse(&key("collapse"), group)?,
         };
         limits.push((pattern, limit));
     }
@@ -123,9 +124,25 @@ fn group_limits(raw: &Raw) -> Result<Vec<(GroupPattern, socket::Limits)>, Config
     if celery::is_on(raw) && !is_written {
         let pattern = credentials::pattern("celery.group_prefix", &tasks)?;
         let overflow = socket::Overflow::Latest;
-        limits.insert(0, (pattern, socket::Limits { overflow, ..socket::Limits::default() }));
+        // A site may send events of its own to the group of a task: they replace no state.
+        let collapse = Some("id");
+        let limit = socket::Limits { overflow, collapse, ..socket::Limits::default() };
+        limits.insert(0, (pattern, limit));
     }
     Ok(limits)
+}
+
+/// The member by which events replace each other, for as long as the process lives.
+fn collapse(key: &str, group: &raw::GroupLimitsTable) -> Result<Option<&'static str>, ConfigError> {
+    let member = group.collapse.as_str();
+    match (member, group.overflow) {
+        ("", _) => Ok(None),
+        (_, socket::Overflow::Latest) => Ok(Some(member.to_owned().leak())),
+        _ => {
+            let expected = "overflow = \"latest\" beside it";
+            Err(ConfigError::value(key.to_owned(), format!("{member:?}"), expected))
+        }
+    }
 }
 
 fn hub(raw: &Raw) -> Result<hub::Settings, ConfigError> {

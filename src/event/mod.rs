@@ -1,6 +1,7 @@
 //! Events, the publications that carry them, their targets and their positions in a history.
 
 mod check;
+mod collapse;
 mod control;
 mod ids;
 #[cfg(test)]
@@ -12,6 +13,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 pub(crate) use check::EventError;
+pub(crate) use collapse::CollapseKey;
 pub use control::{Control, Member, PossibleLoss, Recovery, Stamp};
 pub(crate) use ids::{ConnectionId, IdError, InstanceId, PublicationId};
 

@@ -53,6 +53,10 @@ pub struct Limits {
     pub expiry: Duration,
     /// What happens when the capacity is exceeded.
     pub overflow: Overflow,
+    /// For [`Overflow::Latest`]: the member of an event by whose value a newer one replaces it;
+    /// `None` = the group as a whole has one newest event. Lives as long as the process, as the
+    /// configuration does, so that limits stay plain values.
+    pub collapse: Option<&'static str>,
 }
 
 /// What happens when a group's publications overflow an outbox. The outbox decides by it, and for
@@ -65,8 +69,9 @@ pub enum Overflow {
     DropOldest,
     /// Drops the arriving one, as channel layers do.
     DropNewest,
-    /// Keeps only the newest one of the group, however many it could hold: for progress and other
-    /// states, where a newer one replaces those before it. They are no loss.
+    /// Keeps only the newest one of the group, or of each value of [`Limits::collapse`]: for
+    /// progress and other states, where a newer one replaces those before it. They are no loss.
+    /// More values than the capacity drop the oldest.
     Latest,
     /// Closes the connection with 4508: for streams that are useless with gaps.
     Close,
@@ -82,7 +87,8 @@ impl Settings {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { capacity: 1000, expiry: Duration::from_secs(60), overflow: Overflow::DropOldest }
+        let (capacity, expiry) = (1000, Duration::from_secs(60));
+        Self { capacity, expiry, overflow: Overflow::default(), collapse: None }
     }
 }
 

@@ -91,6 +91,8 @@ pub(crate) struct GroupLimitsTable {
     pub(crate) expiry: Period,
     #[serde(default)]
     pub(crate) overflow: socket::Overflow,
+    #[serde(default)]
+    pub(crate) collapse: String,
 }
 
 /// `[auth]`: which tokens are accepted, and where they are looked for.
@@ -235,6 +237,7 @@ impl GroupLimitsTable {
             capacity: Self::capacity(),
             expiry: Self::expiry(),
             overflow: socket::Overflow::default(),
+            collapse: String::new(),
         }
     }
 

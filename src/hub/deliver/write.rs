@@ -110,6 +110,7 @@ impl Delivery<'_> {
                 frame: frame.clone(),
                 expires: clock.millis_at(expires),
                 position: item.publication.position.clone(),
+                collapse: item.collapse_key(),
             };
             let (group, limits) = (item.group, item.limits);
             let connection = &mut self.connections[key];

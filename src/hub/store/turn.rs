@@ -3,13 +3,14 @@
 //! A turn takes what waits in the inbox, links every receiver to the frames it gets, then writes
 //! each touched socket once. Nothing here is allocated per receiver once the vectors have grown.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use super::keys::{ConnectionKey, GroupKey};
-use crate::event::{Publication, Target};
+use crate::event::{CollapseKey, Publication, Target};
 use crate::frame::Frame;
 use crate::protocol::{Encoding, Shape, outbound};
-use crate::socket::Limits;
+use crate::socket::{Limits, Overflow};
 
 /// End of a chain of links.
 const NONE: u32 = u32::MAX;
@@ -55,6 +56,8 @@ pub(in crate::hub) struct TurnItem {
     pub(in crate::hub) receivers: u64,
     /// Which frame each encoding in use got; `None` = the route does not list the event.
     encodings: Vec<(Encoding, Option<u32>)>,
+    /// Read from the event for the first socket that does not keep up.
+    collapse: OnceCell<Option<CollapseKey>>,
 }
 
 /// One encoding of one publication.
@@ -92,6 +95,19 @@ impl FrameChain {
     }
 }
 
+impl TurnItem {
+    /// What a queued event must have in common with this one to give way to it.
+    pub(in crate::hub) fn collapse_key(&self) -> Option<CollapseKey> {
+        match (self.limits.overflow, self.limits.collapse) {
+            (Overflow::Latest, None) => Some(CollapseKey::GROUP),
+            (Overflow::Latest, Some(member)) => {
+                *self.collapse.get_or_init(|| CollapseKey::of(&self.publication.event, member))
+            }
+            (Overflow::DropOldest | Overflow::DropNewest | Overflow::Close, _) => None,
+        }
+    }
+}
+
 impl Turn {
     pub(in crate::hub) fn is_full(&self) -> bool {
         self.items.len() >= MAX_PUBLICATIONS
@@ -108,8 +124,15 @@ impl Turn {
         replay: bool,
     ) -> u32 {
         self.bytes += publication.event.json().len();
-        let encodings = Vec::new();
-        self.items.push(TurnItem { publication, group, limits, replay, receivers: 0, encodings });
+        self.items.push(TurnItem {
+            publication,
+            group,
+            limits,
+            replay,
+            receivers: 0,
+            encodings: Vec::new(),
+            collapse: OnceCell::new(),
+        });
         (self.items.len() - 1) as u32
     }
 

@@ -14,7 +14,7 @@ mod tests;
 
 use std::collections::VecDeque;
 
-use crate::event::Position;
+use crate::event::{CollapseKey, Position};
 use crate::frame::Frame;
 use crate::protocol::Disconnect;
 use crate::protocol::outbound::{Gap, GapReason, Notice};
@@ -118,7 +118,8 @@ impl Outbox {
     ///
     /// [`Overflow::DropOldest`] drops the oldest queued events of the same source. If dropping all
     /// of them would not make room (other sources use the bytes), only the arriving one is dropped.
-    /// [`Overflow::Latest`] replaces those that are queued, whether or not there is room.
+    /// [`Overflow::Latest`] does the same, after it has replaced the one with the same key, whether
+    /// or not there is room.
     ///
     /// # Errors
     /// [`Disconnect::SLOW`] by [`Overflow::Close`], or if a new mark finds the lane full.
@@ -130,17 +131,17 @@ impl Outbox {
         limits: &Limits,
     ) -> Result<Lost, Disconnect> {
         let mut lost = Lost::default();
-        if limits.overflow == Overflow::Latest {
-            lost.superseded = self.supersede(source);
+        if let (Overflow::Latest, Some(key)) = (limits.overflow, event.collapse) {
+            lost.superseded = self.supersede(source, key);
         }
         while let Some(bound) = self.bound(source, event.frame.len(), limits) {
             let oldest = match limits.overflow {
                 Overflow::Close => return Err(Disconnect::SLOW),
-                Overflow::DropNewest | Overflow::Latest => None,
-                Overflow::DropOldest if self.can_fit(source, event.frame.len()) => {
-                    self.queue.oldest_event(source)
-                }
-                Overflow::DropOldest => None,
+                Overflow::DropNewest => None,
+                Overflow::DropOldest | Overflow::Latest => self
+                    .can_fit(source, event.frame.len())
+                    .then(|| self.queue.oldest_event(source))
+                    .flatten(),
             };
             match bound {
                 Bound::Capacity => lost.capacity += 1,
@@ -159,19 +160,19 @@ impl Outbox {
         Ok(lost)
     }
 
-    /// Drops the queued events of `source`, of which a newer one arrives; their positions stay.
-    /// Returns how many.
-    fn supersede(&mut self, source: Source) -> u32 {
-        let mut superseded = 0;
-        while let Some(older) = self.queue.oldest_event(source) {
-            superseded += 1;
-            if let OutboxItem::Event(event) = self.queue.remove(older)
-                && let Some(position) = event.position
-            {
-                self.mark_position(source, position);
+    /// Drops the queued event of `source` that a newer one replaces; its position stays, in its
+    /// place. Returns how many there were.
+    fn supersede(&mut self, source: Source, key: CollapseKey) -> u32 {
+        let Some(older) = self.queue.event_with(source, key) else { return 0 };
+        let position = self.queue.position(older).filter(|_| self.gaps == GapPolicy::Notify);
+        match position.map(Notice::Position) {
+            // Without room for a mark, the client takes the skipped offset for a gap.
+            Some(notice) if !self.queue.needs_mark(older) || self.check_lane().is_ok() => {
+                self.queue.turn_into_mark(older, notice);
             }
+            Some(_) | None => drop(self.queue.remove(older)),
         }
-        superseded
+        1
     }
 
     /// Queues a gap of `source`: for losses of the layer and, by [`Outbox::push`], of the outbox.
@@ -291,7 +292,10 @@ impl Outbox {
     /// Drops a queued event, and leaves a mark if the client is notified. Returns the next entry.
     fn lose(&mut self, key: NodeKey, reason: GapReason) -> Option<NodeKey> {
         match self.gaps {
-            GapPolicy::Notify => self.queue.turn_into_mark(key, reason),
+            GapPolicy::Notify => {
+                let gap = gap_of(self.queue.position(key), reason);
+                self.queue.turn_into_mark(key, Notice::Gap(gap))
+            }
             GapPolicy::Count => {
                 let next = self.queue.behind(key);
                 self.queue.remove(key);

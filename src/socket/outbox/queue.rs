@@ -8,12 +8,12 @@ use std::iter;
 
 use slab::Slab;
 
-use super::gap::{Mark, first_of, gap_of};
+use super::gap::{Mark, first_of};
 use super::list::{Ends, Links, NodeKey, append, unlink};
 use super::{QueuedEvent, Source};
-use crate::event::Position;
+use crate::event::{CollapseKey, Position};
 use crate::frame::Frame;
-use crate::protocol::outbound::{GapReason, Notice};
+use crate::protocol::outbound::Notice;
 
 /// One queued item.
 #[derive(Debug)]
@@ -100,12 +100,20 @@ impl Queue {
         !adjoins(links.ahead) && !adjoins(links.behind)
     }
 
-    /// Replaces the event at `key` by a gap, or merges the gap into adjacent marks. Returns the
-    /// item that is now next in the order of all.
-    pub(super) fn turn_into_mark(&mut self, key: NodeKey, reason: GapReason) -> Option<NodeKey> {
+    /// The position of the event at `key`.
+    pub(super) fn position(&self, key: NodeKey) -> Option<Position> {
+        match &self.node(key).item {
+            OutboxItem::Event(event) => event.position.clone(),
+            OutboxItem::Mark(_) => None,
+        }
+    }
+
+    /// Replaces the event at `key` by a notice about it, or merges that into adjacent marks.
+    /// Returns the item that is now next in the order of all.
+    pub(super) fn turn_into_mark(&mut self, key: NodeKey, notice: Notice) -> Option<NodeKey> {
         let OutboxItem::Event(event) = &self.node(key).item else { return Some(key) };
         let position = event.position.clone();
-        let mut mark = Mark::new(Notice::Gap(gap_of(position.clone(), reason)));
+        let mut mark = Mark::new(notice);
 
         let Links { ahead, behind } = self.node(key).in_line;
         if let Some(newer) = behind
@@ -170,6 +178,16 @@ impl Queue {
             next = self.node(key).in_line.behind;
         }
         next
+    }
+
+    /// The event of `source` with this key. There is at most one: a newer one replaces it.
+    pub(super) fn event_with(&self, source: Source, key: CollapseKey) -> Option<NodeKey> {
+        let front = self.line(source)?.ends.front;
+        let mut keys = iter::successors(front, |key| self.node(*key).in_line.behind);
+        keys.find(|at| match &self.node(*at).item {
+            OutboxItem::Event(event) => event.collapse == Some(key),
+            OutboxItem::Mark(_) => false,
+        })
     }
 
     /// The first position among the items of `source`.

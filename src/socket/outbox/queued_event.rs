@@ -1,6 +1,6 @@
 //! An event to be queued: its source, its expiry, its position.
 
-use crate::event::Position;
+use crate::event::{CollapseKey, Position};
 use crate::frame::Frame;
 
 /// The group of a frame, in the shard's own numbering.
@@ -25,4 +25,7 @@ pub(crate) struct QueuedEvent {
     pub expires: Millis,
     /// The event's position in its group's history, for the gap if it is lost.
     pub position: Option<Position>,
+    /// For [`Overflow::Latest`](crate::socket::Overflow::Latest): a queued event with the same key
+    /// gives way to it.
+    pub collapse: Option<CollapseKey>,
 }

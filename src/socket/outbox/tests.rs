@@ -1,8 +1,8 @@
+mod latest;
 mod life;
 mod model;
 
 use std::io::{self, ErrorKind, IoSlice};
-use std::time::Duration;
 
 use super::*;
 
@@ -39,11 +39,16 @@ impl Socket {
 }
 
 fn limits(capacity: u32, overflow: Overflow) -> Limits {
-    Limits { capacity, expiry: Duration::from_secs(60), overflow }
+    Limits { capacity, overflow, ..Limits::default() }
 }
 
 fn entry(text: &str) -> QueuedEvent {
-    QueuedEvent { frame: Frame::text(text.as_bytes()), expires: NEVER, position: None }
+    entry_of(text, CollapseKey::GROUP)
+}
+
+fn entry_of(text: &str, key: CollapseKey) -> QueuedEvent {
+    let (frame, collapse) = (Frame::text(text.as_bytes()), Some(key));
+    QueuedEvent { frame, expires: NEVER, position: None, collapse }
 }
 
 fn entry_at(text: &str, epoch: &str, offset: u64) -> QueuedEvent {
@@ -130,39 +135,6 @@ fn the_close_policy_drops_nothing_before_it_closes() {
     outbox.push(A, entry("a"), &one).unwrap();
     assert_eq!(outbox.push(A, entry("b"), &one), Err(Disconnect::SLOW));
     assert_eq!(outbox.queue.waiting(A), 1);
-}
-
-#[test]
-fn latest_keeps_the_newest_event_and_tells_no_loss() {
-    let mut outbox = notifying_outbox();
-    let latest = limits(100, Overflow::Latest);
-    for n in 1..=5 {
-        let lost = outbox.push(A, entry(&n.to_string()), &latest).unwrap();
-        assert_eq!(lost, Lost { superseded: u32::from(n > 1), ..Lost::default() });
-        outbox.push(B, entry(&format!("b{n}")), &limits(100, Overflow::DropOldest)).unwrap();
-    }
-    assert_eq!(drain(&mut outbox, START), "b1 b2 b3 b4 5 b5");
-}
-
-#[test]
-fn latest_leaves_the_positions_of_what_it_replaced() {
-    let mut outbox = notifying_outbox();
-    let latest = limits(100, Overflow::Latest);
-    for n in 1..=4 {
-        outbox.push(A, entry_at(&n.to_string(), "e", n), &latest).unwrap();
-    }
-    assert_eq!(drain(&mut outbox, START), "<1 at e:3> 4");
-}
-
-#[test]
-fn latest_loses_what_does_not_fit_beside_other_sources() {
-    let mut outbox = Outbox::new(25, GapPolicy::Notify);
-    outbox.push(B, entry("bbbbbbb1"), &limits(100, Overflow::DropOldest)).unwrap();
-    let latest = limits(100, Overflow::Latest);
-    outbox.push(A, entry("aaaaaaa1"), &latest).unwrap();
-    let lost = outbox.push(A, entry("aaaaaaa2-longer"), &latest).unwrap();
-    assert_eq!(lost, Lost { bytes: 1, superseded: 1, ..Lost::default() });
-    assert_eq!(drain(&mut outbox, START), "bbbbbbb1 <1 slow 1>");
 }
 
 #[test]
@@ -359,7 +331,7 @@ fn writes_a_bounded_number_of_frames_with_one_call() {
     assert_eq!(flush(&mut outbox, START, &mut socket).writes, 3);
     assert_eq!(socket.writes, [64, 64, 2]);
 
-    let large = QueuedEvent { frame: Frame::text(&[b'x'; 60_000]), expires: NEVER, position: None };
+    let large = QueuedEvent { frame: Frame::text(&[b'x'; 60_000]), ..entry("") };
     for _ in 0..6 {
         outbox.push(A, large.clone(), &many).unwrap();
     }

@@ -30,7 +30,10 @@ impl Dice {
 pub(super) fn settings() -> socket::Settings {
     let limits = |pattern: &str, capacity, overflow| {
         let expiry = Duration::from_secs(4);
-        (GroupPattern::parse(pattern).unwrap(), Limits { capacity, expiry, overflow })
+        (
+            GroupPattern::parse(pattern).unwrap(),
+            Limits { capacity, expiry, overflow, ..Limits::default() },
+        )
     };
     socket::Settings {
         outbox_bytes: 24 * 1024,
