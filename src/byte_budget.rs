@@ -2,20 +2,16 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::Notify;
-
 /// Bytes in use, and how many may be.
 #[derive(Debug)]
 pub(crate) struct ByteBudget {
     used: AtomicUsize,
     max: usize,
-    /// Notified when half of it is free again.
-    half_free: Notify,
 }
 
 impl ByteBudget {
     pub(crate) fn new(max: usize) -> Self {
-        Self { used: AtomicUsize::new(0), max, half_free: Notify::new() }
+        Self { used: AtomicUsize::new(0), max }
     }
 
     /// Takes `bytes` if they are free. Returns whether they were.
@@ -26,20 +22,7 @@ impl ByteBudget {
 
     /// Gives back bytes that were taken.
     pub(crate) fn give_back(&self, bytes: usize) {
-        let before = self.used.fetch_sub(bytes, Ordering::Relaxed);
-        if before > self.max / 2 && self.is_half_free() {
-            self.half_free.notify_one();
-        }
-    }
-
-    pub(crate) fn is_half_free(&self) -> bool {
-        self.used.load(Ordering::Relaxed) <= self.max / 2
-    }
-
-    /// Waits until half of it is free. An earlier notification may still be stored, so check
-    /// [`ByteBudget::is_half_free`] afterwards.
-    pub(crate) async fn half_freed(&self) {
-        self.half_free.notified().await;
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
@@ -58,17 +41,6 @@ mod tests {
         assert!(budget.try_take(4));
         budget.give_back(10);
         assert!(budget.try_take(10));
-    }
-
-    #[tokio::test]
-    async fn reports_when_half_of_it_is_free() {
-        let budget = ByteBudget::new(10);
-        assert!(budget.try_take(10));
-        budget.give_back(4);
-        assert!(!budget.is_half_free());
-        budget.give_back(1);
-        assert!(budget.is_half_free());
-        budget.half_freed().await;
     }
 
     #[test]

@@ -52,8 +52,9 @@ mod refuses_bad_tokens;
 mod silent_clients;
 mod slow_readers;
 
-// Redis is far away, or everything comes back to it at once.
+// Redis is far away, everything comes back to it at once, or a group is flooded.
 mod distant_redis;
+mod floods;
 mod waves;
 
 // Redis fails.

@@ -36,7 +36,8 @@ impl From<PublishError> for Problem {
             PublishError::TooLarge { .. } => ProblemKind::TooLarge,
             PublishError::KeyReused(_) => ProblemKind::KeyReused,
             PublishError::TooManyKeys { .. } => ProblemKind::TooManyKeys,
-            PublishError::Busy(_) | PublishError::Layer(LayerError::Full(_)) => ProblemKind::Busy,
+            PublishError::Busy(_)
+            | PublishError::Layer(LayerError::Full(_) | LayerError::Behind(_)) => ProblemKind::Busy,
             PublishError::Layer(_) => ProblemKind::LayerUnreachable,
         };
         kind.because(error.to_string())

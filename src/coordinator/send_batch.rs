@@ -9,8 +9,8 @@ use crate::layer::LayerError;
 use crate::protocol::{Code, Refusal, outbound};
 use crate::publish::{DedupeKey, PublishError, PublishRequest, Publisher, Receipt, Scope};
 
-/// Groups that Redis may refuse in one batch before the rest is refused as well: each costs a round
-/// trip, and a full Redis refuses every group.
+/// Groups that the layer may refuse in one batch before the rest is refused as well: each costs a
+/// round trip, and a full Redis refuses every group.
 const MAX_REFUSED: usize = 4;
 
 /// A request to publish, and the place of its send in the batch.
@@ -67,7 +67,7 @@ fn request_of(send: &Send) -> Result<PublishRequest, SendError> {
     Ok(request)
 }
 
-/// Publishes, and again without a group that Redis refuses: the others' sends are not that group's
+/// Publishes, and again without a group that is refused: the others' sends are not that group's
 /// fault.
 async fn publish_requests(
     mut requests: Vec<PlacedRequest>,
@@ -94,9 +94,10 @@ async fn publish_requests(
     }
 }
 
-/// Whether Redis has refused this publication or one before it in its batch.
+/// Whether the layer has refused this publication, or one before it in its batch, for its group.
 fn is_refused(answer: &Result<Receipt, PublishError>) -> bool {
-    matches!(answer, Err(PublishError::Layer(LayerError::Refused(_))))
+    use LayerError::{Behind, Refused};
+    matches!(answer, Err(PublishError::Layer(Refused(_) | Behind(_))))
 }
 
 fn refusal_frame(id: u64, code: Code, message: String) -> Frame {

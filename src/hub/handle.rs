@@ -204,10 +204,7 @@ impl Hub {
             Target::User(_) | Target::Connection(_) | Target::All => self.all(),
         };
         for shard in shards.iter() {
-            self.0.shards[shard]
-                .inbox
-                .post(OrderedCommand::Deliver(Arc::clone(&publication)))
-                .await;
+            self.0.shards[shard].inbox.post(Arc::clone(&publication)).await;
         }
     }
 

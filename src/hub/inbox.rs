@@ -10,6 +10,8 @@ use mio::Waker;
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::command::{OrderedCommand, PostedAt, PromptCommand};
+use super::work_limit::{WorkLimit, WorkMeter, work_limit};
+use crate::event::Publication;
 
 /// The sending end of a shard's inbox.
 #[derive(Clone)]
@@ -18,13 +20,16 @@ pub(super) struct ShardInbox {
     prompt: mpsc::Sender<PromptCommand>,
     /// Counts changes and connections posted; see [`PostedAt`].
     posted: Arc<AtomicU64>,
+    /// Limits the publications that wait.
+    work: WorkLimit,
     waker: Arc<ShardWaker>,
 }
 
 /// The receiving end.
 pub(super) struct InboxReceiver {
-    pub(super) ordered: mpsc::Receiver<OrderedCommand>,
+    ordered: mpsc::Receiver<OrderedCommand>,
     pub(super) prompt: mpsc::Receiver<PromptCommand>,
+    pub(super) work: WorkMeter,
 }
 
 /// Wakes a shard that sleeps in its poll. Costs no system call while it is awake.
@@ -39,9 +44,11 @@ impl ShardInbox {
     pub(super) fn new(capacity: usize, waker: Waker) -> (Self, InboxReceiver) {
         let (ordered, ordered_receiver) = mpsc::channel(capacity);
         let (prompt, prompt_receiver) = mpsc::channel(capacity);
+        let (work, meter) = work_limit(capacity);
         let waker = Arc::new(ShardWaker { waker, is_asleep: AtomicBool::new(false) });
-        let receiver = InboxReceiver { ordered: ordered_receiver, prompt: prompt_receiver };
-        (Self { ordered, prompt, posted: Arc::default(), waker }, receiver)
+        let receiver =
+            InboxReceiver { ordered: ordered_receiver, prompt: prompt_receiver, work: meter };
+        (Self { ordered, prompt, posted: Arc::default(), work, waker }, receiver)
     }
 
     pub(super) fn waker(&self) -> Arc<ShardWaker> {
@@ -68,9 +75,17 @@ impl ShardInbox {
         }
     }
 
-    /// Waits for room without waking the shard, which [`ShardInbox::wake`] must do soon. Without
-    /// room the shard is woken, or there would never be any.
-    pub(super) async fn post(&self, command: OrderedCommand) {
+    /// Posts a publication, and waits for room without waking the shard, which
+    /// [`ShardInbox::wake`] must do soon. Without room the shard is woken, or there would never be
+    /// any.
+    pub(super) async fn post(&self, publication: Arc<Publication>) {
+        if !self.work.try_take() {
+            self.waker.wake();
+            if let Ok(room) = self.work.room().acquire().await {
+                room.forget();
+            }
+        }
+        let command = OrderedCommand::Deliver(publication);
         if let Err(TrySendError::Full(command)) = self.ordered.try_send(command) {
             self.waker.wake();
             self.send(command).await;
@@ -106,6 +121,15 @@ impl ShardInbox {
 }
 
 impl InboxReceiver {
+    /// The next command of the lane with publications, which are counted.
+    pub(super) fn next_ordered(&mut self) -> Option<OrderedCommand> {
+        let command = self.ordered.try_recv().ok()?;
+        if let OrderedCommand::Deliver(_) = command {
+            self.work.count();
+        }
+        Some(command)
+    }
+
     /// Commands waiting in both lanes.
     pub(super) fn len(&self) -> usize {
         self.ordered.len() + self.prompt.len()

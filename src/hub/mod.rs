@@ -16,6 +16,7 @@ mod shard;
 mod store;
 #[cfg(test)]
 mod tests;
+mod work_limit;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,11 +1,16 @@
 //! Errors of the layer.
 
+use std::time::Duration;
+
 /// An error of the layer. The caller may retry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LayerError {
     /// The layer cannot be reached.
     #[error("the channel layer cannot be reached: {0}")]
     Unreachable(String),
+    /// One more publication would wait for so long, behind those that are there already.
+    #[error("delivery is behind: the publication would wait for {} ms", .0.as_millis())]
+    Behind(Duration),
     /// Redis refuses, with its error: rights, memory, a replica, a key of another type.
     #[error("redis refuses: {0}")]
     Refused(String),

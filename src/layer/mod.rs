@@ -2,6 +2,8 @@
 
 mod envelope;
 mod error;
+mod fair_backlog;
+mod group_queues;
 mod health;
 mod history;
 mod incoming;

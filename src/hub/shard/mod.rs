@@ -188,6 +188,7 @@ impl Shard {
         // Answers given since the batch must not wait for the next turn, up to a second later.
         self.write_answers();
         self.account();
+        self.inbox.work.end_turn(self.context.clock.now());
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -270,7 +271,7 @@ impl Shard {
             if self.turn.is_full() {
                 return;
             }
-            let Ok(command) = self.inbox.ordered.try_recv() else { return };
+            let Some(command) = self.inbox.next_ordered() else { return };
             self.handle_ordered(command);
             self.end_step();
         }

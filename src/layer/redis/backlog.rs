@@ -1,4 +1,4 @@
-//! The queue between the task that reads the subscription and the task that decodes it.
+//! Entries of the queue between the task that reads the subscription and the task that decodes it.
 
 use std::collections::BTreeSet;
 
@@ -8,6 +8,8 @@ use super::names::Channel;
 use crate::event::Stamp;
 use crate::group::GroupName;
 use crate::layer::Loss;
+use crate::layer::fair_backlog::Backlog;
+use crate::layer::group_queues::{QueueKey, Queued};
 
 /// Most messages in the backlog.
 pub(super) const BACKLOG: usize = 16_384;
@@ -16,6 +18,7 @@ pub(super) const BACKLOG: usize = 16_384;
 const MAX_NAMED: usize = 1024;
 
 /// One entry of the backlog.
+#[derive(Debug)]
 pub(super) enum Backlogged {
     /// A message, copied out of the read buffer, which it would keep alive otherwise.
     Message(Channel, Bytes),
@@ -31,6 +34,47 @@ pub(super) enum Backlogged {
     Resubscribed(Stamp),
 }
 
+/// The queue between the two tasks.
+pub(super) type MessageBacklog = Backlog<Backlogged>;
+
+impl Backlogged {
+    /// The queue that it waits in; `None` = it concerns everybody.
+    pub(super) fn queue(&self) -> Option<QueueKey> {
+        let Self::Message(channel, _) = self else { return None };
+        match channel {
+            Channel::Group(group) | Channel::External(group) => {
+                Some(QueueKey::Group(group.clone()))
+            }
+            Channel::User => Some(QueueKey::Users),
+            Channel::Instance => Some(QueueKey::Instance),
+            Channel::Control | Channel::Boundary => None,
+        }
+    }
+}
+
+impl Queued for Backlogged {
+    fn bytes(&self) -> Option<usize> {
+        match self {
+            Self::Message(_, bytes) => Some(bytes.len()),
+            Self::Gap(_) | Self::Resubscribing | Self::Resubscribed(_) => None,
+        }
+    }
+
+    fn loss_of_all(count: u64) -> Self {
+        Self::Gap(PendingGap::of_unknown(count))
+    }
+
+    fn merge(&mut self, next: Self) -> Option<Self> {
+        match (self, next) {
+            (Self::Gap(gap), Self::Gap(next)) => {
+                gap.merge(next);
+                None
+            }
+            (_, next) => Some(next),
+        }
+    }
+}
+
 /// What was lost at one place.
 #[derive(Debug, Default)]
 pub(super) struct PendingGap {
@@ -41,8 +85,12 @@ pub(super) struct PendingGap {
 }
 
 impl PendingGap {
-    pub(super) fn is_empty(&self) -> bool {
-        !self.all && self.groups.is_empty()
+    /// The gap of one queue. There are no gaps of users and connections: all are notified.
+    pub(super) fn of(queue: QueueKey, count: u64) -> Self {
+        match queue {
+            QueueKey::Group(group) => Self { all: false, groups: BTreeSet::from([group]), count },
+            QueueKey::Users | QueueKey::Instance => Self::of_unknown(count),
+        }
     }
 
     /// Whether commands may be among them.
@@ -55,22 +103,16 @@ impl PendingGap {
         self.count
     }
 
-    /// A message of `channel` was lost.
-    pub(super) fn add(&mut self, channel: Channel) {
-        self.count += 1;
-        match channel {
-            Channel::Group(group) | Channel::External(group) if self.groups.len() < MAX_NAMED => {
-                self.groups.insert(group);
-            }
-            // There are no gaps of users and connections: all connections are notified.
-            _ => self.all = true,
-        }
+    /// Adds another gap at the same place.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.count += other.count;
+        self.groups.extend(other.groups);
+        self.all |= other.all || self.groups.len() > MAX_NAMED;
     }
 
     /// Messages of unknown channels were lost.
-    pub(super) fn add_unknown(&mut self, count: u64) {
-        self.count += count;
-        self.all = true;
+    pub(super) fn of_unknown(count: u64) -> Self {
+        Self { all: true, groups: BTreeSet::new(), count }
     }
 
     pub(super) fn into_loss(self) -> Loss {

@@ -7,22 +7,21 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::backlog::{BACKLOG, Backlogged, PendingGap};
+use super::backlog::{BACKLOG, Backlogged, MessageBacklog, PendingGap};
 use super::command_stream::{CommandReplay, InboxClosed};
 use super::names::Channel;
 use super::redis_health::RedisHealth;
-use crate::byte_budget::ByteBudget;
 use crate::event::{Control, Except, InstanceId, Publication, PublicationId, Stamp, Target};
 use crate::layer::envelope::{self, CommandMark, Decoded, EnvelopeError, Message, Origin};
+use crate::layer::group_queues::Next;
 use crate::layer::{Incoming, Loss};
 use crate::telemetry::LogLimit;
 
 /// The task.
 pub(super) struct MessageDecoder {
-    pub(super) backlog: mpsc::Receiver<Backlogged>,
+    pub(super) backlog: MessageBacklog,
     pub(super) inbox: mpsc::Sender<Incoming>,
     pub(super) replay: CommandReplay,
-    pub(super) budget: Arc<ByteBudget>,
     /// Largest bare event, bytes.
     pub(super) max_event_bytes: usize,
     pub(super) instance: InstanceId,
@@ -47,11 +46,18 @@ struct HeldMessages {
 }
 
 impl MessageDecoder {
-    /// Decodes until the reader or the coordinator has ended.
+    /// Decodes until the coordinator has ended.
     pub(super) async fn run(mut self) {
         // The gap that comes before these messages covers what finds no room here.
         let mut held: Option<HeldMessages> = None;
-        while let Some(entry) = self.backlog.recv().await {
+        loop {
+            let entry = match self.backlog.next().await {
+                Next::Entry(entry) => entry,
+                Next::Lost(queue, count) => Backlogged::Gap(PendingGap::of(queue, count)),
+            };
+            if let Backlogged::Gap(gap) = &entry {
+                self.redis_health.count_lost(gap.count());
+            }
             let handed_on = match (entry, &mut held) {
                 (Backlogged::Message(channel, bytes), None) => self.decode(&channel, bytes).await,
                 (Backlogged::Gap(gap), None) => self.report(gap).await,
@@ -94,7 +100,6 @@ impl MessageDecoder {
             return;
         }
         held.is_cut = true;
-        self.budget.give_back(bytes.len());
         self.redis_health.count_lost(1);
     }
 
@@ -125,7 +130,6 @@ impl MessageDecoder {
     }
 
     async fn decode(&mut self, channel: &Channel, bytes: Bytes) -> Result<(), InboxClosed> {
-        self.budget.give_back(bytes.len());
         match self.read(channel, bytes) {
             Ok(Some(Arrival::Incoming(incoming))) => self.hand_on(incoming).await,
             Ok(Some(Arrival::Command(control, mark))) => self.replay.receive(control, mark).await,

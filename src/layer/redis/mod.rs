@@ -16,10 +16,12 @@ mod history_arguments;
 mod history_store;
 mod key_changes;
 mod key_watch;
+mod lag_limit;
 mod message_decoder;
 mod names;
 mod once;
 mod once_batch;
+mod reception;
 mod recovery;
 mod redis_health;
 mod reply;
@@ -40,7 +42,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fred::interfaces::{EventInterface, PubsubInterface};
-use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio::time::timeout;
 
 pub use handle::RedisHandle;
@@ -53,27 +55,24 @@ pub use session::RedisSession;
 pub(super) use url::check_url;
 
 use super::history::History;
-use super::{
-    Health, INCOMING, Inbox, KeyedPublication, LayerError, OnceOutcome, RedisSettings, envelope,
-};
-use crate::byte_budget::ByteBudget;
+use super::{Health, Inbox, KeyedPublication, LayerError, OnceOutcome, RedisSettings, envelope};
 use crate::event::{Control, InstanceId, Position, Publication, Recovery, Stamp, Target};
 use crate::group::GroupName;
-use crate::telemetry::{LogLimit, Metrics};
-use backlog::BACKLOG;
-use command_stream::{CommandReplay, CommandStream, append_again};
-use connect::{AbortOnDrop, Commands, EVENTS};
+use crate::telemetry::Metrics;
+use backlog::{BACKLOG, MessageBacklog};
+use command_stream::{CommandStream, append_again};
+use connect::{AbortOnDrop, Commands};
 use direct_publisher::DirectPublisher;
 use handle::LayerState;
 use heartbeat::InstanceHeartbeat;
 use history_store::HistoryStore;
-use message_decoder::MessageDecoder;
+use lag_limit::LagLimit;
 use once_batch::OnceBatch;
+use reception::Reception;
 use redis_health::RedisHealth;
 use script::layer_error;
 use script_batch::ScriptBatch;
-use subscriber::{Subscriber, SubscriptionChange};
-use subscription_reader::SubscriptionReader;
+use subscriber::SubscriptionChange;
 
 /// Changes of the subscription that may wait; the coordinator sends few, each of many groups.
 const CHANGES: usize = 64;
@@ -93,6 +92,7 @@ struct Shared {
     names: Arc<Names>,
     commands: Commands,
     histories: Arc<HistoryStore>,
+    lag_limit: LagLimit,
     /// Places of publications in the queue of commands. Joins, heartbeats and changes need none.
     publications: Semaphore,
     command_stream: Arc<CommandStream>,
@@ -115,12 +115,8 @@ impl Redis {
         instance: InstanceId,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Inbox), LayerError> {
-        let names = Arc::new(Names::new(
-            &settings.cluster,
-            instance,
-            settings.external.clone(),
-            settings.shares,
-        ));
+        let (external, shares) = (settings.external.clone(), settings.shares);
+        let names = Arc::new(Names::new(&settings.cluster, instance, external, shares));
         let redis_health = Arc::new(RedisHealth::new(metrics));
         let client = connect::client(settings, FEW_EVENTS)?;
         let commands = connect::commands(&client, settings);
@@ -131,8 +127,7 @@ impl Redis {
             commands.clone(),
             Arc::clone(&redis_health),
         ));
-        let direct = DirectPublisher::new(Arc::clone(&names), commands.clone());
-        let direct = Arc::new(direct);
+        let direct = Arc::new(DirectPublisher::new(Arc::clone(&names), commands.clone()));
         let heartbeat = InstanceHeartbeat {
             instance,
             max_absence: settings.max_absence,
@@ -153,7 +148,15 @@ impl Redis {
             commands.clone(),
             Arc::clone(&redis_health),
         ));
-        let (mut tasks, inbox) = receive(settings, instance, &names, &command_stream, changes)?;
+        let backlog = MessageBacklog::new(BACKLOG, settings.backlog_bytes);
+        let reception = Reception {
+            instance,
+            names: Arc::clone(&names),
+            backlog: backlog.clone(),
+            command_stream: Arc::clone(&command_stream),
+            changes,
+        };
+        let (mut tasks, inbox) = reception.start(settings)?;
         tasks.push(AbortOnDrop(tokio::spawn(append_again(Arc::clone(&command_stream)))));
         tasks.push(AbortOnDrop(tokio::spawn(heartbeat.run())));
         tasks.push(AbortOnDrop(tokio::spawn(connect::keep_connected(client, "commands"))));
@@ -162,6 +165,7 @@ impl Redis {
             names,
             commands,
             histories,
+            lag_limit: LagLimit::new(backlog),
             publications: Semaphore::new((settings.commands * 3).div_ceil(4)),
             command_stream,
             direct,
@@ -179,6 +183,7 @@ impl Redis {
     ) -> Result<Option<Position>, LayerError> {
         let shared = &*self.0;
         let _place = self.place()?;
+        shared.lag_limit.check(&publication.target, 0)?;
         let bytes = envelope::publication(shared.instance, &publication, Instant::now());
         if let Target::Group(group) = &publication.target {
             self.check_answering()?;
@@ -214,11 +219,12 @@ impl Redis {
             let _place = self.place()?;
             let history = shared.histories.history();
             let mut batch = ScriptBatch::new(&shared.names, history, shared.instance);
-            let taken = rest;
-            rest = batch.fill(rest, Instant::now());
+            let in_time = shared.lag_limit.in_time(rest, |it| it)?;
+            let left = batch.fill(in_time, Instant::now()).len();
+            let taken = &in_time[..in_time.len() - left];
+            rest = &rest[taken.len()..];
             if let Some(sent) = shared.histories.commit_many(batch, &mut published).await? {
-                let batch = &taken[sent..taken.len() - rest.len()];
-                self.park(batch, &mut published).await?;
+                self.park(&taken[sent..], &mut published).await?;
             }
         }
         Ok(())
@@ -270,7 +276,9 @@ impl Redis {
             self.check_answering()?;
             let _place = self.place()?;
             let mut batch = self.once_batch();
-            rest = batch.fill(rest, Instant::now());
+            let in_time = shared.lag_limit.in_time(rest, |it| &it.publication)?;
+            let left = batch.fill(in_time, Instant::now()).len();
+            rest = &rest[in_time.len() - left..];
             shared.histories.commit_once(batch, window, &mut done).await?;
         }
         Ok(())
@@ -385,56 +393,6 @@ impl Redis {
     pub(super) fn health(&self) -> Health {
         self.0.redis_health.health()
     }
-}
-
-/// Starts the tasks between the subscribed connection and the inbox.
-fn receive(
-    settings: &RedisSettings,
-    instance: InstanceId,
-    names: &Arc<Names>,
-    command_stream: &Arc<CommandStream>,
-    changes: mpsc::Receiver<SubscriptionChange>,
-) -> Result<(Vec<AbortOnDrop<()>>, Inbox), LayerError> {
-    let client = connect::client(settings, EVENTS)?;
-    let redis_health = command_stream.redis_health();
-    let (backlog, backlogged) = mpsc::channel(BACKLOG);
-    let (sender, inbox) = mpsc::channel(INCOMING);
-    let budget = Arc::new(ByteBudget::new(settings.backlog_bytes));
-    let (boundary_marks, boundaries) = watch::channel(0);
-    let reader = SubscriptionReader {
-        messages: client.message_rx(),
-        names: Arc::clone(names),
-        backlog: backlog.clone(),
-        budget: Arc::clone(&budget),
-        redis_health: Arc::clone(redis_health),
-        boundaries: boundary_marks,
-    };
-    let decoder = MessageDecoder {
-        backlog: backlogged,
-        replay: CommandReplay::new(Arc::clone(command_stream), sender.clone()),
-        inbox: sender,
-        budget,
-        max_event_bytes: settings.max_event_bytes,
-        instance,
-        redis_health: Arc::clone(redis_health),
-        unreadable_log: LogLimit::default(),
-    };
-    let subscriber = Subscriber::new(
-        client.clone(),
-        connect::commands(&client, settings),
-        Arc::clone(names),
-        changes,
-        backlog,
-        boundaries,
-        Arc::clone(redis_health),
-    );
-    let tasks = vec![
-        AbortOnDrop(tokio::spawn(reader.run())),
-        AbortOnDrop(tokio::spawn(decoder.run())),
-        AbortOnDrop(tokio::spawn(subscriber.run())),
-        AbortOnDrop(tokio::spawn(connect::keep_connected(client, "subscription"))),
-    ];
-    Ok((tasks, inbox))
 }
 
 fn ended() -> LayerError {

@@ -62,6 +62,8 @@ struct State {
     sent: Option<(u64, Instant)>,
     /// When the newest probe that returned was sent.
     returned: Option<Instant>,
+    /// When any probe was last read, however late.
+    heard: Option<Instant>,
     /// When the connection was last renewed because no probe returned.
     renewed: Option<Instant>,
     /// The instances that deliver, this one perhaps among them.
@@ -209,12 +211,23 @@ impl RedisHealth {
         state.sent = Some((number, now));
     }
 
-    pub(super) fn probe_returned(&self, number: u64) {
+    /// A probe was read from the subscription. It may still wait behind publications, or be late.
+    pub(super) fn probe_read(&self, number: u64) {
         let mut state = self.state.lock();
+        state.heard = Some(Instant::now());
         if let Some((sent, at)) = state.sent
             && sent == number
         {
             state.returned = Some(at);
+        }
+    }
+
+    /// A probe arrived with the publications before it.
+    pub(super) fn probe_returned(&self, number: u64) {
+        let state = self.state.lock();
+        if let Some((sent, at)) = state.sent
+            && sent == number
+        {
             self.metrics.layer.probe_seconds.set(at.elapsed().as_secs_f64());
         }
     }
@@ -329,7 +342,7 @@ impl RedisHealth {
             return false;
         }
         let mut state = self.state.lock();
-        let latest = state.returned.max(state.renewed);
+        let latest = state.heard.max(state.renewed);
         let unresponsive = latest.is_some_and(|at| at.elapsed() > 2 * STALE);
         if unresponsive || latest.is_none() {
             state.renewed = Some(Instant::now());

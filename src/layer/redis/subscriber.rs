@@ -18,7 +18,7 @@ use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::backlog::Backlogged;
+use super::backlog::{Backlogged, MessageBacklog};
 use super::connect::Commands;
 use super::names::Names;
 use super::redis_health::RedisHealth;
@@ -53,7 +53,7 @@ pub(super) struct Subscriber {
     pub(super) commands: Commands,
     pub(super) names: Arc<Names>,
     pub(super) changes: mpsc::Receiver<SubscriptionChange>,
-    pub(super) backlog: mpsc::Sender<Backlogged>,
+    pub(super) backlog: MessageBacklog,
     pub(super) redis_health: Arc<RedisHealth>,
     wanted: HashSet<GroupName>,
     reconnects: broadcast::Receiver<Server>,
@@ -74,7 +74,7 @@ impl Subscriber {
         commands: Commands,
         names: Arc<Names>,
         changes: mpsc::Receiver<SubscriptionChange>,
-        backlog: mpsc::Sender<Backlogged>,
+        backlog: MessageBacklog,
         boundaries: watch::Receiver<u64>,
         redis_health: Arc<RedisHealth>,
     ) -> Self {
@@ -186,9 +186,7 @@ impl Subscriber {
             Ok(newest) => {
                 if std::mem::replace(&mut self.was_subscribed, true) {
                     tracing::warn!(channels = count, "subscription to Redis renewed");
-                    if self.backlog.send(Backlogged::Resubscribed(newest)).await.is_err() {
-                        return;
-                    }
+                    self.backlog.push(None, Backlogged::Resubscribed(newest));
                 }
                 self.redis_health.set_subscribed();
             }

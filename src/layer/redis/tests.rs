@@ -4,21 +4,25 @@ use std::time::Duration;
 
 use fred::types::config::Server;
 use fred::types::{Message, MessageKind, Value};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio::time::timeout;
 
 use super::backlog::Backlogged;
+use super::command_stream::CommandReplay;
+use super::message_decoder::MessageDecoder;
+use super::subscription_reader::SubscriptionReader;
 use super::*;
 use crate::event::{Event, PublicationId};
 use crate::group::GroupPattern;
 use crate::layer::envelope::Announcement;
 use crate::layer::{External, Incoming, Loss, Retention};
+use crate::telemetry::LogLimit;
 
 const LONG: Duration = Duration::from_secs(20);
 
 struct Way {
     messages: broadcast::Sender<Message>,
-    backlog: mpsc::Sender<Backlogged>,
+    backlog: MessageBacklog,
     inbox: Inbox,
 }
 
@@ -30,14 +34,13 @@ fn way(ring: usize, room: usize, max_bytes: usize) -> Way {
     let names = Arc::new(Names::new("groupcast", instance, Some(foreign), None));
     let redis_health = Arc::new(RedisHealth::new(Arc::new(Metrics::new())));
     let (messages, receiver) = broadcast::channel(ring);
-    let (backlog, backlogged) = mpsc::channel(room);
+    let backlog = MessageBacklog::new(room, max_bytes);
     let (sender, inbox) = mpsc::channel(1);
-    let budget = Arc::new(ByteBudget::new(max_bytes));
     let reader = SubscriptionReader {
         messages: receiver,
+        instance,
         names: Arc::clone(&names),
         backlog: backlog.clone(),
-        budget: Arc::clone(&budget),
         redis_health: Arc::clone(&redis_health),
         boundaries: watch::Sender::new(0),
     };
@@ -50,10 +53,9 @@ fn way(ring: usize, room: usize, max_bytes: usize) -> Way {
         Arc::clone(&redis_health),
     );
     let decoder = MessageDecoder {
-        backlog: backlogged,
+        backlog: backlog.clone(),
         replay: CommandReplay::new(Arc::new(stream), sender.clone()),
         inbox: sender,
-        budget,
         max_event_bytes: 1024,
         instance,
         redis_health,
@@ -194,13 +196,13 @@ async fn delivers_messages_received_while_resubscribing_after_the_gap() {
     way.send("sala_1", 1);
     assert_eq!(way.next().await, "n1");
     for _ in 0..2 {
-        way.backlog.send(Backlogged::Resubscribing).await.unwrap();
+        way.backlog.push(None, Backlogged::Resubscribing);
     }
     way.send("sala_1", 2);
     while !way.messages.is_empty() {
         tokio::task::yield_now().await;
     }
-    way.backlog.send(Backlogged::Resubscribed(Stamp::default())).await.unwrap();
+    way.backlog.push(None, Backlogged::Resubscribed(Stamp::default()));
     way.send("sala_1", 3);
     assert_eq!([way.next().await, way.next().await, way.next().await], ["gap in all", "n2", "n3"]);
 }
@@ -228,7 +230,7 @@ async fn reports_the_gap_of_a_lost_connection_after_its_last_message() {
         while !way.messages.is_empty() {
             tokio::task::yield_now().await;
         }
-        way.backlog.send(Backlogged::Resubscribed(Stamp::default())).await.unwrap();
+        way.backlog.push(None, Backlogged::Resubscribed(Stamp::default()));
         way.send("sala_1", 7);
         let rest = way.until(7).await;
         assert_eq!(rest.first().unwrap(), "gap in all", "{seen:?} {rest:?}");

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use super::*;
@@ -21,6 +22,9 @@ use server::RedisServer;
 
 /// Far longer than anything here takes, so that only a hang reaches it.
 const LONG: Duration = Duration::from_secs(20);
+
+/// What may have arrived and not been looked at.
+const ARRIVED: usize = 100_000;
 
 /// One instance: its layer and what arrives there.
 struct Instance {
@@ -44,7 +48,7 @@ impl LayerKind {
         match self {
             Self::Memory(broker) => {
                 let (memory, inbox) = broker.attach();
-                Instance { id: InstanceId::random(), layer: Layer::Memory(memory), inbox }
+                Instance::new(InstanceId::random(), Layer::Memory(memory), inbox)
             }
             Self::Redis(server) => over(server, |_| {}).await,
         }
@@ -65,7 +69,7 @@ fn over_unready(server: &RedisServer, change: impl FnOnce(&mut RedisSettings)) -
     let metrics = Arc::new(Metrics::new());
     let settings = Settings { kind: Kind::Redis(settings), history: history() };
     let (layer, inbox) = Layer::start(&settings, id, metrics).unwrap();
-    Instance { id, layer, inbox }
+    Instance::new(id, layer, inbox)
 }
 
 /// Retention of `pedido.*`: five publications for a minute; of `breve.*`: 50 ms.
@@ -77,6 +81,17 @@ fn history() -> History {
 }
 
 impl Instance {
+    fn new(id: InstanceId, layer: Layer, mut taken: Inbox) -> Self {
+        let (sender, inbox) = mpsc::channel(ARRIVED);
+        // As the coordinator does: what is taken late makes publishers wait, or be refused.
+        tokio::spawn(async move {
+            while let Some(incoming) = taken.recv().await
+                && sender.send(incoming).await.is_ok()
+            {}
+        });
+        Self { id, layer, inbox }
+    }
+
     async fn delivering(&self) {
         until("the layer delivers", || self.layer.health().delivering).await;
     }

@@ -1,0 +1,76 @@
+//! What receives messages: the tasks between the subscribed connection and the inbox.
+
+use std::sync::Arc;
+
+use fred::interfaces::EventInterface;
+use tokio::sync::{mpsc, watch};
+
+use super::backlog::MessageBacklog;
+use super::command_stream::{CommandReplay, CommandStream};
+use super::connect::{self, AbortOnDrop, EVENTS};
+use super::message_decoder::MessageDecoder;
+use super::names::Names;
+use super::subscriber::{Subscriber, SubscriptionChange};
+use super::subscription_reader::SubscriptionReader;
+use crate::event::InstanceId;
+use crate::layer::{Inbox, LayerError, RedisSettings};
+use crate::telemetry::LogLimit;
+
+/// Decoded messages that may wait. Few, since they take no turns any more: a message waits for its
+/// group's turn in the backlog.
+const DECODED: usize = 16;
+
+/// What the tasks are made of.
+pub(super) struct Reception {
+    pub(super) instance: InstanceId,
+    pub(super) names: Arc<Names>,
+    pub(super) backlog: MessageBacklog,
+    pub(super) command_stream: Arc<CommandStream>,
+    pub(super) changes: mpsc::Receiver<SubscriptionChange>,
+}
+
+impl Reception {
+    pub(super) fn start(
+        self,
+        settings: &RedisSettings,
+    ) -> Result<(Vec<AbortOnDrop<()>>, Inbox), LayerError> {
+        let Self { instance, names, backlog, command_stream, changes } = self;
+        let redis_health = command_stream.redis_health();
+        let client = connect::client(settings, EVENTS)?;
+        let (sender, inbox) = mpsc::channel(DECODED);
+        let (boundary_marks, boundaries) = watch::channel(0);
+        let reader = SubscriptionReader {
+            messages: client.message_rx(),
+            instance,
+            names: Arc::clone(&names),
+            backlog: backlog.clone(),
+            redis_health: Arc::clone(redis_health),
+            boundaries: boundary_marks,
+        };
+        let decoder = MessageDecoder {
+            backlog: backlog.clone(),
+            replay: CommandReplay::new(Arc::clone(&command_stream), sender.clone()),
+            inbox: sender,
+            max_event_bytes: settings.max_event_bytes,
+            instance,
+            redis_health: Arc::clone(redis_health),
+            unreadable_log: LogLimit::default(),
+        };
+        let subscriber = Subscriber::new(
+            client.clone(),
+            connect::commands(&client, settings),
+            names,
+            changes,
+            backlog,
+            boundaries,
+            Arc::clone(redis_health),
+        );
+        let tasks = vec![
+            AbortOnDrop(tokio::spawn(reader.run())),
+            AbortOnDrop(tokio::spawn(decoder.run())),
+            AbortOnDrop(tokio::spawn(subscriber.run())),
+            AbortOnDrop(tokio::spawn(connect::keep_connected(client, "subscription"))),
+        ];
+        Ok((tasks, inbox))
+    }
+}
