@@ -152,8 +152,8 @@ export interface Sent {
 export interface ClientEvents {
   /** The state changed. */
   state: { state: ClientState; previous: ClientState };
-  /** Not connected; it tries again at `at`. `attempt` counts from 1. */
-  waiting: { attempt: number; delay: number; at: Date };
+  /** Not connected; it tries again at `at`. `attempt` counts from 1. `code` is the close code, or `bad_token` if `getToken` failed. */
+  waiting: { attempt: number; delay: number; at: Date; code: number | 'bad_token'; reason: string };
   /** It will not come back by itself. `code` is the close code; 4401: sign in again. */
   closed: { code: number; reason: string; error: GroupcastError };
   /** Nothing to do with a request: those reject. */

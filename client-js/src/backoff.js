@@ -17,7 +17,7 @@ export function createBackoff({ min = 250, base = 1000, max = 20_000, stableAfte
      */
     next(hint, floor = 0) {
       const grown = Math.min(max, base * 2 ** backoff.attempt);
-      const window = Math.max(floor, backoff.attempt === 0 ? (hint ?? grown) : grown);
+      const window = Math.max(floor, backoff.attempt ? grown : (hint ?? grown));
       backoff.attempt += 1;
       return Math.round(min + Math.random() * window);
     },

@@ -11,6 +11,7 @@ const RULES = {
   type: '`*` and types with `$` in front are reserved',
   timeout: '`timeout` is milliseconds',
   token: 'a token has no spaces',
+  signal: '`signal` is an AbortSignal',
 };
 
 const isText = (value) => typeof value === 'string';
@@ -24,7 +25,7 @@ function shown(value) {
 /** The message for a value that is not allowed. */
 const refusal = DEVELOPMENT
   ? (name, value) => `${RULES[name] ?? `${name} is a string`}; got ${shown(value)}`
-  : (name, value) => `${name}: ${isText(value) ? value.slice(0, 80) : typeof value}`;
+  : (name, value) => `${name}: ${isText(value) ? value.slice(0, 80) : value && typeof value}`;
 
 /** @param {unknown} right */
 function check(right, code, name, value) {
@@ -59,14 +60,16 @@ export function checkText(name, value) {
   check(isText(value) && value, 'bad_request', name, value);
 }
 
-export function checkTimeout(timeout) {
+/** What bounds a wait. */
+export function checkWait(timeout, signal) {
   check(typeof timeout === 'number' && timeout >= 0, 'bad_request', 'timeout', timeout);
+  check(!signal || signal.addEventListener, 'bad_request', 'signal', signal);
 }
 
 export const trimmed = (token) => (isText(token) ? token.trim() : token);
 
 /** Printable and without spaces; a page of HTML, JSON and a sentence are no tokens. */
-export const isToken = (text) => isText(text) && /^(?!<[a-z!]+[>/]|[{["])[!-~]+$/i.test(text);
+export const isToken = (text) => isText(text) && /^(?!<\w+>|[{["])[!-~]+$/.test(text);
 
 /** @returns {string | undefined} */
 export function checkToken(given) {

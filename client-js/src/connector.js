@@ -4,7 +4,7 @@ import { createBackoff } from './backoff.js';
 import { clock } from './clock.js';
 import { deferred } from './deferred.js';
 import { DEVELOPMENT } from './development.js';
-import { GroupcastError, UnauthorizedError } from './errors.js';
+import { GroupcastError, isSignedOut } from './errors.js';
 import { createGate } from './gate.js';
 import { createPacer } from './pacer.js';
 import {
@@ -38,11 +38,11 @@ export function createConnector(url, options, core) {
   /** The next limit in bytes if this hello is too large; undefined if nothing can be left out. */
   let nextHello;
   let retryTimer;
-  let dialledAt = 0;
+  let dialAt;
+  let dialledAt;
   let wokenAt = -Infinity;
   let stopWatching;
   let ready;
-  let closeCode;
 
   const link = {
     /** @type {'idle' | 'connecting' | 'connected' | 'waiting' | 'closed'} */
@@ -78,7 +78,7 @@ export function createConnector(url, options, core) {
     },
 
     connect() {
-      if (link.state === 'idle' || link.state === 'closed') {
+      if (!stopWatching) {
         ready = deferred();
         stopWatching = watchNetwork(link);
         backoff.attempt = 0;
@@ -97,7 +97,6 @@ export function createConnector(url, options, core) {
 
     /** Ends the connection and everything that waits for it. `connect` starts again. */
     close(code = 1000) {
-      link.session?.end(code);
       link.gate.clear();
       end(code, new GroupcastError('closed', DEVELOPMENT && 'closed by the application'));
     },
@@ -108,7 +107,7 @@ export function createConnector(url, options, core) {
       if (!token) return;
       if (link.live()) tokens.present();
       // A client closed for lack of a token reconnects with one.
-      if (link.state === 'closed' && closeCode === UNAUTHORIZED) link.connect();
+      if (link.state === 'closed' && isSignedOut(link.error)) link.connect();
     },
 
     // ===== for what watches the network =====
@@ -120,11 +119,8 @@ export function createConnector(url, options, core) {
     wake(spread) {
       if (link.session) link.session.probe();
       else if (link.state === 'waiting') dialEarly(spread);
-      else if (link.state === 'connecting' && clock() - dialledAt >= PROBE_MS) {
-        // The site may be as unreachable as the gateway was: its token is fetched again.
-        tokens.cancel();
-        dial();
-      }
+      // The site may be as unreachable as the gateway was: what it does not answer soon is asked again.
+      else if (link.state === 'connecting') dialIn(dialledAt + PROBE_MS - clock());
     },
 
     /** The page goes into the back/forward cache, which takes none that are connected. */
@@ -132,6 +128,8 @@ export function createConnector(url, options, core) {
       if (!link.session) return;
       link.session.end();
       link.disconnected(BROKEN, '', true);
+      // Restored, it does not wait for an earlier wake.
+      wokenAt = -Infinity;
     },
 
     // ===== for the session and its token =====
@@ -176,7 +174,7 @@ export function createConnector(url, options, core) {
      * @param {string} text of the close frame
      * @param {boolean} silent whether this side gave up on a silent peer
      * @param {boolean} probed whether it failed because the network may have changed
-     * @param {number} uptime how long it had been welcomed, ms
+     * @param {number} uptime how long it had been welcomed, ms; negative if it was not
      */
     disconnected(code, text, silent, probed, uptime) {
       // What arrived before counts.
@@ -190,7 +188,7 @@ export function createConnector(url, options, core) {
       if (mayTryAgain(code, welcome)) {
         // Given up by this side only, so there is no herd of clients to spread.
         const hint = retryMs ?? (code === BROKEN && !silent ? welcome?.retry_ms : undefined);
-        wait(backoff.next(hint, retryMs));
+        wait(backoff.next(hint, retryMs), code, reason);
         if (probed) link.wake(true);
       } else {
         const kind = code === UNAUTHORIZED ? 'unauthorized' : 'closed';
@@ -206,7 +204,6 @@ export function createConnector(url, options, core) {
 
     /** Nobody is signed in. */
     signedOut(error) {
-      link.session?.end();
       end(UNAUTHORIZED, error);
     },
   };
@@ -214,15 +211,15 @@ export function createConnector(url, options, core) {
 
   // ===== the steps =====
 
+  /** As soon as wakes may follow each other, and not later than it would have been. */
   function dialEarly(spread) {
     backoff.attempt = 0;
-    const pause = wokenAt + WAKE_PAUSE_MS - clock();
-    if (pause > 0) {
-      if (!spread) dialIn(pause);
-      return;
-    }
-    wokenAt = clock();
-    dialIn(spread ? Math.random() * WAKE_SPREAD_MS : 0);
+    const now = clock();
+    const pause = Math.max(wokenAt + WAKE_PAUSE_MS - now, spread ? Math.random() * WAKE_SPREAD_MS : 0);
+    dialIn(Math.min(pause, dialAt - now));
+    wokenAt = dialAt;
+    // One that is still being fetched may have lost its answer.
+    tokens.cancel();
   }
 
   /**
@@ -240,10 +237,12 @@ export function createConnector(url, options, core) {
 
   function dialIn(delay) {
     clearTimeout(retryTimer);
+    dialAt = clock() + delay;
     retryTimer = after(delay, dial);
   }
 
   async function dial() {
+    if (link.state === 'connecting') tokens.cancel();
     dialledAt = clock();
     if (!move('connecting')) return;
     const step = turn;
@@ -252,8 +251,8 @@ export function createConnector(url, options, core) {
       token = await tokens.current();
     } catch (error) {
       if (turn !== step) return;
-      if (error instanceof UnauthorizedError) return link.signedOut(error);
-      wait(tokenPause());
+      if (isSignedOut(error)) return link.signedOut(error);
+      wait(tokenPause(), 'bad_token', error.message);
       return link.report(error);
     }
     if (turn !== step) return;
@@ -266,6 +265,7 @@ export function createConnector(url, options, core) {
   }
 
   function open(token) {
+    clearTimeout(retryTimer);
     const { connectTimeout = 10_000, WebSocket = globalThis.WebSocket } = options;
     if (!WebSocket) {
       throw new GroupcastError('no_websocket', DEVELOPMENT && 'no WebSocket here; give one as an option');
@@ -291,19 +291,19 @@ export function createConnector(url, options, core) {
     core.requests.disconnected();
   }
 
-  function wait(delay) {
+  function wait(delay, code, reason) {
     dialIn(delay);
     if (!move('waiting')) return;
-    core.emit('waiting', { attempt: backoff.attempt, delay, at: new Date(Date.now() + delay) });
+    core.emit('waiting', { attempt: backoff.attempt, delay, at: new Date(Date.now() + delay), code, reason });
   }
 
   function end(code, error) {
     if (link.state === 'closed') return;
+    link.session?.end(code);
     teardown();
-    stopWatching?.();
+    stopWatching = stopWatching?.();
     tokens.cancel();
     link.error = error;
-    closeCode = code;
     core.members.suspend(error);
     core.requests.close(error);
     ready?.refuse(error);

@@ -1,6 +1,6 @@
 // The implementation of a client: connects its connection, its groups and its requests.
 
-import { checkEvent, checkName, checkSince, checkText, checkTimeout } from './check.js';
+import { checkEvent, checkName, checkSince, checkText, checkWait } from './check.js';
 import { createConnector } from './connector.js';
 import { Answer, onAbort, within } from './deferred.js';
 import { DEVELOPMENT } from './development.js';
@@ -21,9 +21,8 @@ export function createCore(client, url, options, loops) {
   const { timeout: patience = 10_000 } = options;
   const listeners = createListeners();
   const warned = new Set();
-  let everConnected = false;
   let stateHeard;
-  checkTimeout(patience);
+  checkWait(patience);
 
   const core = {
     /** The `timeout` where none is given, ms. */
@@ -39,7 +38,7 @@ export function createCore(client, url, options, loops) {
      */
     connect(given) {
       const { timeout = patience } = given ?? {};
-      checkTimeout(timeout);
+      checkWait(timeout);
       return within(link.connect(), timeout, DEVELOPMENT && 'not connected');
     },
 
@@ -53,7 +52,7 @@ export function createCore(client, url, options, loops) {
     join(name, given) {
       const { since, signal, timeout = patience } = given ?? {};
       checkName(name);
-      checkTimeout(timeout);
+      checkWait(timeout, signal);
       const { group } = groups.join(name, checkSince(since), timeout);
       onAbort(signal, group.leave);
       joinedSoon();
@@ -103,20 +102,18 @@ export function createCore(client, url, options, loops) {
       const { type, id, group, reason, lost, possible = false } = frame;
       if (type === 'event') deliver(groups.event(frame));
       else if (type === 'gap' || type === 'position') {
-        if (group !== undefined) groups.moved(frame);
+        if (group) groups.moved(frame);
         // Events of no group were missed: the client's own affair.
         else core.emit('gap', { reason, lost, possible });
-      } else if (id !== undefined) return;
+      } else if (id) return;
       else if (type === 'error') core.emit('error', errorFrom(frame));
       else if (type === 'joined' || type === 'left') groups.changed(frame);
     },
 
     emit(event, value) {
       const heard = listeners.emit(event, value);
-      if (event === 'state') {
-        stateHeard = heard;
-        everConnected ||= value.state === 'connected';
-      } else if (!heard) warnUnheard(event, value);
+      if (event === 'state') stateHeard = heard;
+      else if (!heard) warnUnheard(event, value);
     },
 
     /** An unknown event name would never be emitted. */
@@ -134,8 +131,9 @@ export function createCore(client, url, options, loops) {
     if (event === 'closed' && isFailure(error)) {
       core.printOnce(DEVELOPMENT ? `closed with ${code}, for good: ${reason}` : `closed ${code}`, error);
     }
-    if (attempt && !everConnected && !stateHeard) {
-      core.printOnce(`no connection${DEVELOPMENT ? ' yet; is the address right, and the gateway running?' : ''}`);
+    // Without a limit there was no `welcome`.
+    if (attempt && !link.pacer.mostOpen && !stateHeard) {
+      core.printOnce(`no connection to ${url}${DEVELOPMENT ? ' yet; is the address right, and the gateway running?' : ''}`, `${code}: ${reason}`);
     }
   }
 
@@ -149,18 +147,14 @@ export function createCore(client, url, options, loops) {
   }
 
   function request(what, { timeout = patience, signal }, frame) {
-    let answer;
-    try {
+    return new Answer((resolve, reject) => {
       const asked = frame();
       if (asked.key !== undefined) checkText('key', asked.key);
-      checkTimeout(timeout);
+      checkWait(timeout, signal);
       if (link.state === 'closed') throw new GroupcastError('closed', DEVELOPMENT && 'the client is closed');
-      answer = outbox.request(asked, timeout, signal);
+      outbox.request(asked, timeout, signal, resolve, reject);
       link.connectSoon();
-    } catch (error) {
-      answer = Answer.reject(error);
-    }
-    return answer.guard((error) => (
+    }).guard((error) => (
       core.printOnce(`${what} ${DEVELOPMENT ? 'failed, and nothing awaits it: ' : ''}${error.code}`, error)
     ));
   }

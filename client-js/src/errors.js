@@ -26,6 +26,9 @@ export class UnauthorizedError extends GroupcastError {
   }
 }
 
+/** By its code: the application may have the class from another copy of the library. */
+export const isSignedOut = ({ code }) => code === 'unauthorized';
+
 /** Whether a client or group ended for a reason other than the application's own `close` or `leave`. */
 export const isFailure = ({ code, closeCode }) => code !== 'closed' || closeCode;
 

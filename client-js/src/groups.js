@@ -3,7 +3,7 @@
 import { createBackoff } from './backoff.js';
 import { clock } from './clock.js';
 import { DEVELOPMENT } from './development.js';
-import { GroupcastError, errorFrom } from './errors.js';
+import { errorFrom } from './errors.js';
 import { createHandle } from './handle.js';
 import {
   accept, close, createMembership, deliver, isHeld, isParked, joined, moved, reopen, wantedSince, welcomeNew,
@@ -14,8 +14,11 @@ import { after } from './timer.js';
 
 /** From the last `leave` to its frame: a page that swaps components leaves and joins at once. */
 const LINGER_MS = 250;
-/** In place of the `join` in flight: refused for now, and retried later. */
-const POSTPONED = true;
+/** With more groups than this, those that linger give way at once: the gateway's default limit is 128. */
+const MOST_LINGERING = 100;
+/** In place of the `join` in flight: refused for now, and retried later, or once groups have been left. */
+const POSTPONED = 1;
+const CROWDED = 2;
 
 /**
  * @param {object} core
@@ -50,21 +53,19 @@ export function createGroups(core, link) {
   function viewOf(member) {
     if (!member.view) {
       member.view = handleOf(member, undefined, core.patience);
-      member.view.announced = member.state === 'joined';
+      member.view.announced = member.joined;
     }
     return member.view;
   }
 
   /** One timer for all, so that those left together leave together. */
   function awaitIdle() {
-    if (idleTimer || idle.size === 0) return;
-    const [idleSince] = idle.values();
-    idleTimer = setTimeout(() => {
+    idleTimer ??= setTimeout(() => {
       idleTimer = undefined;
       // Timers may fire a little early.
       dropIdle(clock() + 5 - LINGER_MS);
-      awaitIdle();
-    }, idleSince + LINGER_MS - clock());
+      if (idle.size > 0) awaitIdle();
+    }, LINGER_MS);
   }
 
   /** Leaves groups without handles since `until`, by the clock. */
@@ -74,7 +75,7 @@ export function createGroups(core, link) {
       idle.delete(member);
       // What the server joined stays joined: the application only stopped listening.
       if (member.byServer) continue;
-      if (member.state === 'joined' || member.asked) {
+      if (member.joined || member.asked) {
         leaving.add(member.name);
         schedule();
       }
@@ -105,9 +106,7 @@ export function createGroups(core, link) {
 
   function welcomed(member, standing) {
     const notifications = joined(member, standing);
-    let waited = false;
-    for (const handle of member.handles) waited = handle.fulfil() || waited;
-    if (waited) link.gate.hold();
+    for (const handle of member.handles) if (handle.fulfil()) link.gate.hold();
     return notifications;
   }
 
@@ -115,10 +114,13 @@ export function createGroups(core, link) {
     for (const notify of notifications) link.gate.run(notify);
   }
 
-  function refuse(member, error) {
-    if (close(member, errorFrom(error))) return;
-    const { name } = member;
-    core.printOnce(DEVELOPMENT ? `${name} was not joined: ${error.message}` : `refused ${name}`, member.error);
+  /** Refused, or removed by the server. */
+  function refuse(member, standing, quiet) {
+    const error = errorFrom(standing);
+    if (close(member, error) || quiet) return;
+    const { code, message } = error;
+    const verb = code === 'left' ? 'was left by the gateway' : 'was not joined';
+    core.printOnce(DEVELOPMENT ? `${member.name} ${verb}: ${message}` : `${code} ${member.name}`, error);
   }
 
   // ===== asking =====
@@ -139,10 +141,10 @@ export function createGroups(core, link) {
     const pause = link.pacer.pause();
     if (pause > 0) return schedule((run) => after(pause, run));
     const wanted = [...members.values()].filter((member) => (
-      member.state === 'joining' && !member.asked && isHeld(member)
+      !member.joined && !member.error && !member.asked && isHeld(member)
     ));
-    // Lingering groups would take the places of wanted ones.
-    if (wanted.length > 0) dropIdle();
+    // Near the usual limit, lingering groups would take the places of wanted ones.
+    if (members.size > MOST_LINGERING) dropIdle();
     // Leaves first: a group left and joined again within one turn ends joined.
     const left = [...leaving].map((group) => ({ group }));
     leaving.clear();
@@ -180,17 +182,27 @@ export function createGroups(core, link) {
       backoff.attempt = 0;
       return welcomed(member, standing);
     }
-    if (error.retry) {
+    if (isParked({ error })) {
+      // What lingers makes room.
+      dropIdle();
+      if (leaving.size > 0) {
+        member.asked = CROWDED;
+        return [];
+      }
+    } else if (error.retry) {
       member.asked = POSTPONED;
       retryLater();
       return [];
-    }
+    // The place that it was given is another's.
+    } else unpark(1);
     return [() => refuse(member, error)];
   }
 
   /** Places became free: as many of those that found none are asked for again. */
   function unpark(places) {
-    const parked = [...members.values()].filter(isParked).slice(0, places);
+    const parked = [...members.values()].filter((member) => (
+      isHeld(member) && (isParked(member) || member.asked === CROWDED)
+    )).slice(0, places);
     for (const member of parked) reopen(member);
     schedule();
   }
@@ -212,8 +224,8 @@ export function createGroups(core, link) {
       idle.delete(member);
       const handle = handleOf(member, since, timeout);
       if (link.state === 'closed') close(member, link.error, true);
-      else if (member.state === 'closed') reopen(member);
-      if (member.state === 'joined') {
+      else if (member.error) reopen(member);
+      if (member.joined) {
         // Its listeners are added in this turn, or after `ready`.
         link.gate.hold();
         announce(welcomeNew(member));
@@ -280,7 +292,7 @@ export function createGroups(core, link) {
       leaving.clear();
       for (const member of members.values()) {
         member.asked = member.sentSince = undefined;
-        if (member.state === 'joined') reopen(member);
+        if (member.joined) reopen(member);
       }
     },
 
@@ -300,7 +312,8 @@ export function createGroups(core, link) {
       for (const { group } of groups) {
         const member = members.get(group);
         if (!member) continue;
-        close(member, new GroupcastError('left', reason));
+        // What only the server had joined may go without a word.
+        refuse(member, { code: 'left', message: reason }, !isHeld(member));
         notByServer(member);
       }
       unpark(groups.length);
@@ -309,17 +322,17 @@ export function createGroups(core, link) {
     /** A `gap`, or the `position` of what is not for this connection. */
     moved(frame) {
       const member = members.get(frame.group);
-      if (member?.state === 'joined') moved(member, frame);
+      if (member?.joined) moved(member, frame);
     },
 
     /** @returns {object | null} the message for the client's own listeners */
     event(frame) {
       const { group, id, data } = frame;
-      if (id !== undefined && !isNew(id)) return null;
-      if (group === undefined) return { event: data.type, data, id, recovered: false };
+      if (id && !isNew(id)) return null;
+      if (!group) return { event: data.type, data, id, recovered: false };
       const member = members.get(group);
       // Before `joined`, an event is of the membership before this one.
-      if (member?.state !== 'joined') return null;
+      if (!member?.joined) return null;
       const message = accept(member, frame);
       if (message) deliver(member, message);
       return message;

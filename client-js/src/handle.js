@@ -1,7 +1,7 @@
 // One holder's share of a membership: its listeners, its promise, its place in the history.
 
 import { checkText, isReserved } from './check.js';
-import { deferred, unwatched, within } from './deferred.js';
+import { deferred, within } from './deferred.js';
 import { DEVELOPMENT } from './development.js';
 import { GroupcastError } from './errors.js';
 import { createListeners } from './listeners.js';
@@ -39,7 +39,8 @@ export function createHandle(membership, core, since, timeout) {
     name,
 
     get state() {
-      return ended ? 'closed' : membership.state;
+      if (group.error) return 'closed';
+      return membership.joined ? 'joined' : 'joining';
     },
 
     get position() {
@@ -56,12 +57,12 @@ export function createHandle(membership, core, since, timeout) {
      * long, while the client goes on trying.
      */
     get ready() {
-      if (group.state === 'joined') return Promise.resolve(group);
-      // A join may fail immediately.
-      if (group.state !== 'closed') core.link.connect();
-      if (group.state === 'closed') return unwatched(Promise.reject(group.error));
-      awaited ??= deferred();
-      return within(awaited.promise, timeout, DEVELOPMENT ? `${name} was not joined` : name);
+      // May fail immediately.
+      if (group.state === 'joining') core.link.connect();
+      const { promise } = (awaited ??= deferred());
+      if (group.state === 'joined') handle.fulfil();
+      if (group.state === 'closed') handle.fail(group.error, true);
+      return within(promise, timeout, DEVELOPMENT ? `${name} was not joined` : name);
     },
 
     /**
@@ -106,32 +107,30 @@ export function createHandle(membership, core, since, timeout) {
     },
 
     /** @returns {boolean} whether it is awaited or read */
-    fail(error) {
+    fail(error, quiet) {
       const noticed = listeners.emit(ENDED, error) || awaited;
       awaited?.refuse(error);
       awaited = null;
-      return noticed;
+      return (!quiet && handle.notify('$left', { reason: error.message, error })) || noticed;
     },
 
     /** Something happened to the membership. */
     notify: (event, value) => !ended && listeners.emit(event, value),
 
     deliver(message) {
-      if (ended || seen(message.position)) return;
+      const { since } = handle;
+      const { position } = message;
+      if (ended) return;
+      if (since && position) {
+        // Not above the position that this holder gave.
+        if (position.epoch === since.epoch && position.offset <= since.offset) return;
+        handle.since = undefined;
+      }
       // No sender can pretend what happens to the membership.
       if (!isReserved(message.event)) listeners.emit(plainName(message.event), message.data, message);
       handle.notify('*', message);
     },
   };
-
-  /** Whether an event is not above the position that this holder gave. */
-  function seen(position) {
-    const from = position && handle.since;
-    if (!from) return false;
-    if (position.epoch === from.epoch && position.offset <= from.offset) return true;
-    handle.since = undefined;
-    return false;
-  }
 
   return handle;
 }

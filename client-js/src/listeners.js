@@ -1,5 +1,6 @@
 // Callbacks by event name. One that throws is reported and harms neither the others nor the socket.
 
+import { checkWait } from './check.js';
 import { onAbort } from './deferred.js';
 import { DEVELOPMENT } from './development.js';
 
@@ -16,6 +17,7 @@ export function createListeners() {
     on(event, callback, options) {
       if (typeof callback !== 'function') throw new TypeError(DEVELOPMENT ? 'a listener is a function' : event);
       const { once, signal } = options ?? {};
+      checkWait(0, signal);
       const entry = { event, callback, once };
       entries.add(entry);
       const forget = onAbort(signal, () => entries.delete(entry));

@@ -1,6 +1,6 @@
 // Groups read as a sequence: promises and loops in place of listeners.
 
-import { checkTimeout } from './check.js';
+import { checkWait } from './check.js';
 import { deferred, onAbort, unwatched, within } from './deferred.js';
 import { isFailure } from './errors.js';
 import { ENDED } from './handle.js';
@@ -13,7 +13,9 @@ function listening({ group, core, listeners }, signal, end, removers) {
   removers.push(listeners.on(ENDED, end), onAbort(signal, () => end(signal.reason)));
   if (group.state === 'closed') end(group.error);
   else core.link.connect();
-  return () => removers.forEach((remove) => remove());
+  return () => {
+    for (const remove of removers) remove();
+  };
 }
 
 /**
@@ -22,11 +24,12 @@ function listening({ group, core, listeners }, signal, end, removers) {
  * @returns {AsyncIterableIterator<object>} messages and, where something was missed, `{ event: '$gap', gap }`
  */
 function messages(handle, { buffer = 256, signal }) {
+  checkWait(0, signal);
   const queue = [];
   let dropped = 0;
   let waiting;
   let failure;
-  let ended = false;
+  let ended;
   let stop;
 
   const push = (item) => {
@@ -78,7 +81,7 @@ function messages(handle, { buffer = 256, signal }) {
 
 /** @param {{timeout?: number, signal?: AbortSignal}} options */
 function once(handle, event, { timeout = Infinity, signal }) {
-  checkTimeout(timeout);
+  checkWait(timeout, signal);
   const { promise, fulfil, refuse } = deferred();
   const stop = listening(handle, signal, refuse, [
     handle.group.on(event, (value, message) => fulfil(message ?? value), { once: true }),

@@ -3,7 +3,7 @@
 /**
  * @typedef {object} Membership
  * @property {string} name
- * @property {'joining' | 'joined' | 'closed'} state
+ * @property {boolean} [joined]
  * @property {Set<object>} handles the application's `join`s, and the view that `client.groups` shows
  * @property {object} [view]
  * @property {boolean} [byServer] whether the server joined it without a request
@@ -11,7 +11,7 @@
  *   count
  * @property {{epoch: string, offset: number}} [position] of the last event seen
  * @property {object} [sentSince] the position that this connection asked to go on from
- * @property {Error | null} error why it is closed
+ * @property {Error | null} error why it is closed: neither joined nor wanted
  * @property {boolean} [before] whether it has been joined before
  * @property {number} [replayedTo] the last offset of a replay
  */
@@ -19,7 +19,6 @@
 /** @returns {Membership} */
 export const createMembership = (name) => ({
   name,
-  state: 'joining',
   handles: new Set(),
   error: null,
 });
@@ -44,15 +43,15 @@ export function wantedSince(member) {
   if (member.position) return member.position;
   let earliest;
   for (const { since } of member.handles) {
-    if (!since || (earliest && since.epoch !== earliest.epoch)) continue;
-    if (!earliest || since.offset < earliest.offset) earliest = since;
+    const earlier = !earliest || (since?.epoch === earliest.epoch && since.offset < earliest.offset);
+    if (since && earlier) earliest = since;
   }
   return earliest;
 }
 
 /** Wanted (again), and not known to be joined. */
 export function reopen(member) {
-  member.state = 'joining';
+  member.joined = false;
   member.asked = undefined;
   member.error = null;
 }
@@ -64,12 +63,12 @@ export function reopen(member) {
 export function joined(member, { epoch, offset, recovered }) {
   member.asked = undefined;
   // Held all along (the server joined while the request was in flight): nothing has changed.
-  if (member.state === 'joined' && recovered === undefined) return welcomeNew(member);
-  const standing = epoch === undefined ? undefined : { epoch, offset };
+  if (member.joined && recovered === undefined) return welcomeNew(member);
+  const standing = epoch && { epoch, offset };
   const begins = (recovered && member.sentSince) || standing;
   const missed = missedSince(member, begins, standing);
   Object.assign(member, {
-    state: 'joined', error: null, before: true, replayedTo: recovered ? offset : 0, position: begins,
+    joined: true, error: null, before: true, replayedTo: recovered ? offset : 0, position: begins,
   });
   return [...member.handles].map((handle) => welcome(member, handle, recovered === true, missed));
 }
@@ -109,13 +108,10 @@ function welcome({ position }, handle, recovered, missed) {
  * @returns {boolean} whether anybody noticed
  */
 export function close(member, error, quiet) {
-  if (member.state === 'closed') return true;
-  Object.assign(member, { state: 'closed', asked: undefined, error });
+  if (member.error) return true;
+  Object.assign(member, { joined: false, asked: undefined, error });
   let noticed = false;
-  for (const handle of [...member.handles]) {
-    noticed = handle.fail(error) || noticed;
-    if (!quiet) noticed = handle.notify('$left', { reason: error.message, error }) || noticed;
-  }
+  for (const handle of [...member.handles]) noticed = handle.fail(error, quiet) || noticed;
   return noticed;
 }
 
@@ -135,7 +131,7 @@ export function accept(member, { offset, id, data }) {
 /** The gateway announces a loss, or that up to `offset` nothing more is for this connection. */
 export function moved(member, { type, reason, epoch, offset, from, to, lost, possible = false }) {
   if (type === 'gap') {
-    if (epoch !== undefined) member.position = { epoch, offset: to ?? 0 };
+    if (epoch) member.position = { epoch, offset: to ?? 0 };
     notify(member, { reason, possible, lost, epoch, from, to });
   } else if (member.position?.epoch !== epoch || offset > member.position.offset) {
     member.position = { epoch, offset };
@@ -143,7 +139,7 @@ export function moved(member, { type, reason, epoch, offset, from, to, lost, pos
 }
 
 export function deliver(member, message) {
-  for (const handle of [...member.handles]) if (member.state === 'joined') handle.deliver(message);
+  for (const handle of [...member.handles]) if (member.joined) handle.deliver(message);
 }
 
 function notify(member, gap) {

@@ -1,6 +1,6 @@
 // Requests that the application waits for: bounded, in order, paced, kept across connections.
 
-import { Answer, onAbort } from './deferred.js';
+import { onAbort } from './deferred.js';
 import { DEVELOPMENT } from './development.js';
 import { GroupcastError, errorFrom } from './errors.js';
 import { sizeOf, tooLarge } from './protocol.js';
@@ -86,30 +86,29 @@ export function createOutbox(link, { maxMessages = 512, maxBytes = 1024 * 1024 }
      * @param {object} frame without `id`
      * @param {number} timeout ms until it must be answered, waiting for a connection included
      * @param {AbortSignal} [signal] stops waiting; what is not sent by then never is
-     * @returns {Answer} the `data` of the result
+     * @param {Function} resolve gets the `data` of the result
+     * @param {Function} reject
      */
-    request(frame, timeout, signal) {
+    request(frame, timeout, signal, resolve, reject) {
+      if (signal?.aborted) throw signal.reason;
       const id = link.nextId();
       const text = JSON.stringify({ ...frame, id });
       const bytes = sizeOf(text);
-      return new Answer((resolve, reject) => {
-        if (signal?.aborted) throw signal.reason;
-        const error = refusal(bytes);
-        if (error) throw error;
-        const request = {
-          text,
-          bytes,
-          repeatable: frame.key !== undefined,
-          tried: false,
-          resolve,
-          reject,
-          forget: onAbort(signal, () => fail(id, signal.reason)),
-          timer: after(timeout, () => fail(id, late(request))),
-        };
-        requests.set(id, request);
-        waiting += bytes;
-        flush();
-      });
+      const error = refusal(bytes);
+      if (error) throw error;
+      const request = {
+        text,
+        bytes,
+        repeatable: frame.key,
+        tried: false,
+        resolve,
+        reject,
+        forget: onAbort(signal, () => fail(id, signal.reason)),
+        timer: after(timeout, () => fail(id, late(request))),
+      };
+      requests.set(id, request);
+      waiting += bytes;
+      flush();
     },
 
     /** The connection has ended: requests that can be repeated safely wait for the next one. */

@@ -32,7 +32,7 @@ export function parseReason(text) {
     const { reason = text, retry_ms: retryMs } = JSON.parse(text);
     return { reason, retryMs: retryMs >= 0 ? retryMs : undefined };
   } catch {
-    return { reason: text, retryMs: undefined };
+    return { reason: text };
   }
 }
 
@@ -49,17 +49,16 @@ export function tooLarge(bytes, most) {
 
 /** `entries` in as few lists as stay under `maxBytes` each, leaving room for the frame around them. */
 export function batches(entries, maxBytes) {
-  const room = maxBytes - 64;
   const lists = [];
-  let size = Infinity;
+  let left = 0;
   for (const entry of entries) {
     const bytes = sizeOf(entry) + 1;
-    if (size + bytes > room || lists.at(-1).length === 1024) {
+    left -= bytes;
+    if (left < 0 || lists.at(-1).length === 1024) {
       lists.push([]);
-      size = 0;
+      left = maxBytes - 64 - bytes;
     }
     lists.at(-1).push(entry);
-    size += bytes;
   }
   return lists;
 }

@@ -2,6 +2,7 @@
 
 import { clock } from './clock.js';
 import { BROKEN, PING_GRACE_MS, SUBPROTOCOL } from './protocol.js';
+import { after } from './timer.js';
 
 /** How long a probed connection has to answer a ping, and a probed attempt to be welcomed, ms. */
 export const PROBE_MS = 2500;
@@ -17,7 +18,7 @@ export function createSession(socket, connectTimeout, link) {
   let deadline = startedAt + connectTimeout;
   let probing = false;
   let ended = false;
-  let welcomedAt;
+  let welcomedAt = Infinity;
   let timer;
 
   const session = {
@@ -69,10 +70,10 @@ export function createSession(socket, connectTimeout, link) {
     }
     const type = frame?.type;
     if (type === 'ping') session.send('{"type":"pong"}');
-    // A gateway that does not know our ping answers with an error, which is a sign of life, too.
-    else if (!type || type === 'pong' || (probed && frame.code === 'bad_request' && frame.id === undefined)) return;
-    else if (session.welcome) link.received(frame);
-    else if (type === 'welcome') {
+    else if (session.welcome) {
+      // A gateway that does not know our ping answers with an error, which is a sign of life, too.
+      if (type && !(probed && frame.code && !frame.id)) link.received(frame);
+    } else if (type === 'welcome') {
       session.welcome = frame;
       welcomedAt = clock();
       heard();
@@ -89,7 +90,7 @@ export function createSession(socket, connectTimeout, link) {
   /** One timer that looks at the clock when it fires, instead of a new one for every frame. */
   function watch() {
     clearTimeout(timer);
-    timer = setTimeout(() => session.check() && watch(), deadline - clock() + 1);
+    timer = after(deadline - clock() + 1, () => session.check() && watch());
   }
 
   function detach() {
@@ -98,12 +99,12 @@ export function createSession(socket, connectTimeout, link) {
     socket.onopen = socket.onmessage = socket.onclose = null;
   }
 
-  function lose(code, text, silent = false) {
+  function lose(code, text, silent) {
     detach();
     // Chromium kept a black-holed socket in CLOSING, without an event, for as long as we watched:
     // the loss is reported now, not when the socket agrees.
     if (silent) socket.close();
-    link.disconnected(code, text, silent, silent && probing, session.welcome ? clock() - welcomedAt : 0);
+    link.disconnected(code, text, silent, silent && probing, clock() - welcomedAt);
   }
 
   watch();

@@ -5,7 +5,7 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** Runs `callback` after so many ms; never if they are infinite or unknown. */
 export function after(ms, callback) {
-  return ms < Infinity ? setTimeout(callback, Math.min(ms, MAX_TIMER_MS)) : undefined;
+  if (ms < Infinity) return setTimeout(callback, Math.min(ms, MAX_TIMER_MS));
 }
 
 /** A task after this one and its microtasks; unlike timers, not slowed down in hidden pages. */

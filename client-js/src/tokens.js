@@ -4,14 +4,15 @@ import { checkToken } from './check.js';
 import { clock } from './clock.js';
 import { onAbort } from './deferred.js';
 import { DEVELOPMENT } from './development.js';
-import { GroupcastError, UnauthorizedError, errorFrom } from './errors.js';
+import { GroupcastError, UnauthorizedError, errorFrom, isSignedOut } from './errors.js';
 import { after } from './timer.js';
-import { tokenFrom } from './token.js';
+import { failure, tokenFrom } from './token.js';
 
 /** Longest that `getToken` may take, ms. */
 const PATIENCE_MS = 10_000;
-/** Shortest time between two tokens if the gateway asks early, ms. */
+/** Shortest time between two tokens if the gateway asks early: ms, and the part of a life (58 to 70 % of it). */
 const EARLY_MS = 30_000;
+const EARLY = 0.8;
 
 /** After `getToken` failed, ms: it is asked again in 5 to 15 s, so that a back end can recover. */
 export const tokenPause = () => 5000 + Math.random() * 10_000;
@@ -23,14 +24,13 @@ export const tokenPause = () => 5000 + Math.random() * 10_000;
  *   refusal a first one again
  */
 export function createTokens({ token: initial, getToken }, link) {
-  const renewable = Boolean(getToken);
   /** The call of `getToken` in flight. */
   let flight = null;
   /** @type {'initial' | 'expiring' | 'rejected'} why the next token is fetched */
   let reason = 'initial';
-  let acceptedAt = 0;
-  /** From when it was accepted to when it should be renewed, ms. */
-  let life = Infinity;
+  /** When it should be renewed, and from when on if the gateway asks, by the clock. */
+  let renewAt = Infinity;
+  let earlyAt = 0;
   let timer;
 
   const tokens = {
@@ -40,7 +40,7 @@ export function createTokens({ token: initial, getToken }, link) {
     /** A token for `hello`: the current one while valid, `undefined` where none is configured. */
     async current() {
       const { held } = tokens;
-      return !renewable || (held && clock() < acceptedAt + life) ? held : renew();
+      return !getToken || (held && clock() < renewAt) ? held : renew();
     },
 
     /** A token from the application; one still being fetched no longer counts. */
@@ -56,20 +56,24 @@ export function createTokens({ token: initial, getToken }, link) {
      * a tenth so that clients that connected together do not renew together; never more often than
      * each second.
      */
-    accepted(expiresIn) {
+    accepted(expiresIn = Infinity) {
       reason = 'expiring';
-      acceptedAt = clock();
-      life = expiresIn === undefined ? Infinity : Math.max(1000, expiresIn * (720 + Math.random() * 160));
+      const life = Math.max(1000, expiresIn * (720 + Math.random() * 160));
+      const now = clock();
+      renewAt = now + life;
+      earlyAt = now + Math.min(life * EARLY, EARLY_MS);
       tokens.renewIn(life);
     },
 
     /**
      * The gateway asks for a new token. One that was accepted just now serves its time first: asked
      * for again at once, a short-lived one would be fetched endlessly, as fast as the site answers.
+     * At 80 % of its life, when the gateway should ask, it is renewed now: hidden pages are asked in
+     * time, and have slow timers.
      */
     due() {
-      const rest = Math.min(life, EARLY_MS) + acceptedAt - clock();
-      if (rest > 0 && renewable) tokens.renewIn(rest);
+      const rest = earlyAt - clock();
+      if (rest > 0 && getToken) tokens.renewIn(rest);
       else renewNow();
     },
 
@@ -88,39 +92,35 @@ export function createTokens({ token: initial, getToken }, link) {
     refused() {
       tokens.held = undefined;
       reason = 'rejected';
-      const again = renewable && !tokens.rejected;
+      const before = tokens.rejected;
       tokens.rejected = true;
-      return again;
+      return getToken && !before;
     },
 
     /** Renews it after so many ms on this connection; never if they are infinite. */
     renewIn(delay) {
       clearTimeout(timer);
-      if (renewable) timer = after(delay, renewNow);
+      if (getToken) timer = after(delay, renewNow);
     },
 
     /** Cancels the request in flight: the client is closed. */
     cancel() {
-      flight?.controller.abort(new GroupcastError('closed', DEVELOPMENT && 'the client is closed'));
+      flight?.abort(new GroupcastError('closed', DEVELOPMENT && 'the client is closed'));
       flight = null;
     },
   };
 
   /** Fetches a token; callers at the same time share one call of `getToken`. */
   function renew() {
-    let mine = flight;
-    if (!mine) {
-      mine = flight = { controller: new AbortController() };
-      mine.promise = fetched(mine);
-    }
-    return mine.promise;
+    const mine = (flight ??= new AbortController());
+    return (mine.promise ??= fetched(mine));
   }
 
   async function fetched(mine) {
-    const { controller } = mine;
-    const { signal } = controller;
-    const slow = () => controller.abort(new GroupcastError('timeout', DEVELOPMENT ? 'getToken: too slow' : 'getToken', true));
-    const patience = after(PATIENCE_MS, slow);
+    const { signal } = mine;
+    const patience = after(PATIENCE_MS, () => (
+      mine.abort(new GroupcastError('timeout', DEVELOPMENT ? 'getToken: too slow' : 'getToken', true))
+    ));
     try {
       const token = await Promise.race([
         new Promise((_, reject) => onAbort(signal, () => reject(signal.reason))),
@@ -131,7 +131,9 @@ export function createTokens({ token: initial, getToken }, link) {
     } catch (error) {
       // Some HTTP clients throw what others return: 401 and 403 mean the same here.
       const status = error?.status ?? error?.response?.status;
-      throw status === 401 || status === 403 ? new UnauthorizedError(error.message) : error;
+      if (status === 401 || status === 403) throw new UnauthorizedError(error.message);
+      // Anything can be thrown, and `undefined` by a `reject()`.
+      throw error?.message ? error : failure(error);
     } finally {
       clearTimeout(patience);
       if (flight === mine) flight = null;
@@ -140,22 +142,22 @@ export function createTokens({ token: initial, getToken }, link) {
 
   function keep(token) {
     tokens.held = token;
-    life = Infinity;
+    renewAt = Infinity;
   }
 
   async function renewNow() {
     const { session } = link;
+    if (!getToken) {
+      return link.report(new GroupcastError('unauthorized', DEVELOPMENT && 'the token runs out; call setToken'));
+    }
     try {
-      if (!renewable) {
-        throw new GroupcastError('unauthorized', DEVELOPMENT && 'the token runs out; call setToken');
-      }
       await renew();
       // On another connection by now, `hello` carried the new token or will.
       if (link.session === session && link.live()) tokens.present();
     } catch (error) {
       // Cancelled by a token that the application set, or on a connection that is gone.
-      if (link.session !== session || error?.code === 'closed') return;
-      if (error instanceof UnauthorizedError) return link.signedOut(error);
+      if (link.session !== session || error.code === 'closed') return;
+      if (isSignedOut(error)) return link.signedOut(error);
       tokens.renewIn(tokenPause());
       link.report(error);
     }

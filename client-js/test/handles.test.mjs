@@ -157,6 +157,73 @@ test('leaves that are due together share a frame', async (t) => {
   assert.deepEqual(socket.frames('leave').map(({ groups }) => groups.length), [30]);
 });
 
+test('a group left and joined again costs no frame, whatever else is joined meanwhile', async (t) => {
+  const world = start(t);
+  const first = world.client.join('a');
+  const socket = await world.welcome();
+  joined(socket);
+  first.leave();
+  world.client.join('b');
+  await settle();
+  joined(socket);
+  await world.tick(100);
+  assert.equal(world.client.join('a').state, 'joined');
+  await world.tick(1000);
+  assert.deepEqual(socket.frames('leave'), []);
+  assert.equal(socket.frames('join').length, 2);
+});
+
+test('groups that linger make room for one that finds no place', async (t) => {
+  const world = start(t);
+  const held = ['x', 'y'].map((name) => world.client.join(name));
+  const socket = await world.welcome();
+  joined(socket);
+  for (const group of held) group.leave();
+  const late = ['a', 'b', 'c'].map((name) => world.client.join(name));
+  const left = late.map((group) => record(group, '$left'));
+  const ready = Promise.all(late.slice(0, 2).map((group) => group.ready));
+  await settle();
+  joined(socket, refusal('too_many_groups'));
+  await settle();
+  const [{ id, groups }] = socket.frames('leave');
+  assert.deepEqual(groups.map(({ group }) => group), ['x', 'y']);
+  socket.say({ type: 'left', id, groups });
+  await settle();
+  assert.deepEqual(socket.frames('join').at(-1).groups.map(({ group }) => group), ['a', 'b']);
+  joined(socket);
+  await ready;
+  assert.deepEqual(left.slice(0, 2), [[], []], 'they never heard of it');
+  late[0].leave();
+  await world.tick(300);
+  const leave = socket.frames('leave').at(-1);
+  socket.say({ type: 'left', id: leave.id, groups: leave.groups });
+  await settle();
+  assert.deepEqual(socket.frames('join').at(-1).groups, [{ group: 'c' }]);
+});
+
+test('a free place goes to a group that is still wanted, and on where it is not needed', async (t) => {
+  const world = start(t, { warnings: false });
+  const held = world.client.join('held');
+  const socket = await world.welcome();
+  joined(socket);
+  const [gone, forbidden, wanted] = ['gone', 'forbidden', 'wanted'].map((name) => world.client.join(name));
+  await settle();
+  joined(socket, refusal('too_many_groups'));
+  held.leave();
+  await world.tick(100);
+  gone.leave();
+  await world.tick(160);
+  const [{ id, groups }] = socket.frames('leave');
+  socket.say({ type: 'left', id, groups });
+  await settle();
+  assert.deepEqual(socket.frames('join').at(-1).groups, [{ group: 'forbidden' }]);
+  joined(socket, refusal('forbidden'));
+  await settle();
+  assert.deepEqual(socket.frames('join').at(-1).groups, [{ group: 'wanted' }]);
+  joined(socket);
+  assert.deepEqual([forbidden.error.code, wanted.state], ['forbidden', 'joined']);
+});
+
 test('retries as many refused groups as places become free', async (t) => {
   const world = start(t);
   const held = world.client.join('held');

@@ -50,6 +50,30 @@ test('rejects an invalid request immediately', async (t) => {
   assert.equal(world.client.state, 'connected');
 });
 
+test('a signal that is none is refused before anything happens', async (t) => {
+  const world = start(t, { warnings: false });
+  const group = world.client.join('a');
+  const socket = await world.welcome();
+  joined(socket);
+  const bad = { code: 'bad_request', message: /signal/ };
+  for (const signal of [7, 'x', {}, [], true, new AbortController()]) {
+    assert.throws(() => world.client.join('b', { signal }), bad);
+    assert.throws(() => world.client.on('state', () => assert.fail(), { signal }), bad);
+    assert.throws(() => group.on('e', () => assert.fail(), { signal }), bad);
+    assert.throws(() => group.messages({ signal }), bad);
+    assert.throws(() => group.once('e', { signal }), bad);
+    await assert.rejects(world.client.send('a', { type: 'e' }, { signal }), bad);
+    await assert.rejects(group.send({ type: 'e' }, { signal }), bad);
+    await assert.rejects(world.client.call('c', null, { signal }), bad);
+  }
+  for (const signal of [null, undefined]) group.on('other', () => {}, { signal });
+  await settle();
+  assert.deepEqual([...world.client.groups.keys()], ['a']);
+  assert.deepEqual(socket.sent.map(({ type }) => type), ['hello', 'join']);
+  socket.say({ type: 'event', group: 'a', id: '1', data: { type: 'e' } });
+  world.client.close();
+});
+
 test('refuses invalid tokens and options', () => {
   for (const token of [7, {}, '', 'two words', '<html>', '{"token":1}']) {
     assert.throws(() => new GroupcastClient('/ws', { token }), { code: 'bad_token' }, String(token));
@@ -66,8 +90,15 @@ test('refuses invalid tokens and options', () => {
 
 const page = (status, body, more = {}) => Object.assign(new Response(body, { status }), more);
 const LOGIN = '<!doctype html><form><input type="password"></form>';
+const SHELL = '<!doctype html><title>Shop</title><div id="app"></div>';
 const SIGN_IN = {
   null: () => null,
+  'an object whose token is null': () => ({ token: null }),
+  'JSON whose token is null': () => page(200, '{"token": null}'),
+  'a page without a form in a response': () => page(200, SHELL),
+  'a redirect to something that is no token': () => Object.defineProperty(page(200, 'Please sign in'), 'redirected', { value: true }),
+  'a redirect that was not followed': () => ({ status: 0, ok: false, type: 'opaqueredirect', text: async () => '' }),
+  'the error of another copy of the library': () => { throw Object.assign(new Error('no'), { code: 'unauthorized' }); },
   'UnauthorizedError': () => { throw new UnauthorizedError(); },
   'a 401': () => page(401, 'no'),
   'a 403': () => page(403, 'no'),
@@ -95,7 +126,12 @@ const OUTAGE = {
   'an empty answer': () => '',
   undefined: () => undefined,
   'a number': () => 7,
+  'an object without a token': () => ({ access: 'x' }),
+  'a redirect that ends in a failure': () => Object.defineProperty(page(500, LOGIN), 'redirected', { value: true }),
   'a failed fetch': () => { throw new TypeError('fetch failed'); },
+  'a rejection without a reason': () => Promise.reject(),
+  'a text that is thrown': () => { throw 'down'; },
+  'null that is thrown': () => { throw null; },
 };
 for (const [what, getToken] of Object.entries(OUTAGE)) {
   test(`${what} in place of a token is reported and retried`, async (t) => {

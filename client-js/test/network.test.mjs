@@ -100,9 +100,89 @@ test('online ends a getToken that hangs', async (t) => {
   await settle();
   await world.tick(3000);
   say('online');
-  await settle();
+  await world.tick(0);
   assert.equal(signals[0].aborted, true);
   assert.equal(world.sockets.length, 1);
+});
+
+test('a getToken that had just been asked when the network returned gets 2.5 s', async (t) => {
+  const { say } = surroundings(t);
+  const signals = [];
+  const getToken = ({ signal }) => (signals.push(signal), signals.length > 1 ? 't' : new Promise(() => {}));
+  const world = start(t, { getToken });
+  world.client.connect();
+  await settle();
+  await world.tick(500);
+  say('online');
+  say('online');
+  await world.tick(1999);
+  assert.equal(signals[0].aborted, false);
+  await world.tick(1);
+  assert.equal(signals[0].aborted, true);
+  assert.equal(world.sockets.length, 1);
+  await world.tick(2500);
+  assert.equal(signals.length, 2, 'the deadline ended with the token');
+  assert.equal(world.sockets.length, 1);
+});
+
+test('a renewal that hangs does not keep a page from reconnecting', async (t) => {
+  const { say } = surroundings(t);
+  const signals = [];
+  const getToken = ({ signal }) => (signals.push(signal), signals.length === 2 ? new Promise(() => {}) : 't');
+  const world = start(t, { getToken });
+  await world.welcome({ expires_in: 10 });
+  await world.tick(8000);
+  assert.equal(signals.length, 2);
+  world.socket.lose(1006);
+  say('online');
+  await world.tick(300);
+  assert.equal(signals[1].aborted, true);
+  assert.equal(world.sockets.length, 2);
+});
+
+for (const [name, more] of [['online', {}], ['pageshow', { persisted: true }]]) {
+  test(`${name} soon after another wake is postponed, not dropped`, async (t) => {
+    const { say } = surroundings(t);
+    const world = start(t, { backoff: { min: 60_000 } });
+    await world.welcome();
+    world.socket.lose(1006);
+    say('online');
+    await world.tick(300);
+    assert.equal(world.sockets.length, 2);
+    world.socket.lose(1006);
+    say(name, more);
+    await world.tick(1000);
+    assert.equal(world.sockets.length, 2, 'at most one in two seconds');
+    say(name, more);
+    await world.tick(1000);
+    assert.equal(world.sockets.length, 3);
+  });
+}
+
+test('a wake never makes a wait longer', async (t) => {
+  const world = start(t);
+  await world.welcome();
+  world.socket.lose(1006);
+  world.client.reconnect();
+  await world.tick(0);
+  world.socket.lose(1006);
+  world.client.reconnect();
+  await world.tick(750);
+  assert.equal(world.sockets.length, 3, 'the back-off alone would have been 750 ms');
+});
+
+test('a page restored twice in two seconds reconnects immediately both times', async (t) => {
+  const { say } = surroundings(t);
+  const world = start(t, { backoff: { min: 60_000 } });
+  await world.welcome();
+  for (const number of [2, 3]) {
+    say('pagehide', { persisted: true });
+    say('pageshow', { persisted: true });
+    await world.tick(300);
+    assert.equal(world.sockets.length, number);
+    world.socket.open();
+    world.socket.say(WELCOME);
+  }
 });
 
 test('a page in the back/forward cache disconnects, and rejoins within a second when restored', async (t) => {
@@ -126,7 +206,7 @@ test('a page in the back/forward cache disconnects, and rejoins within a second 
 });
 
 test('reconnect starts the next attempt immediately, at most once in two seconds', async (t) => {
-  const world = start(t);
+  const world = start(t, { backoff: { min: 60_000 } });
   await world.welcome();
   world.socket.lose(1006);
   world.client.reconnect();

@@ -60,6 +60,30 @@ test('promises settle within their timeout, and tell whether anything was sent',
   socket.say({ type: 'result', id: socket.frames('call')[0].id, data: 1 });
 });
 
+test('what was sent before a cut says so, and what was not does not', async (t) => {
+  const world = start(t);
+  const socket = await world.welcome();
+  const call = world.client.call('pagar');
+  const send = world.client.send('a', { type: 'e' }, { timeout: 400 });
+  const aborted = new AbortController();
+  const unsure = world.client.send('a', { type: 'e' }, { signal: aborted.signal });
+  const [closed, closedCall] = [world.client.send('a', { type: 'e' }), world.client.call('c', null, { key: 'k' })];
+  for (const promise of [closed, closedCall]) promise.catch(() => {});
+  socket.lose(1006);
+  await assert.rejects(call, { code: 'disconnected', sent: true });
+  const late = assert.rejects(send, { code: 'timeout', sent: true, retry: true });
+  const unsent = assert.rejects(world.client.send('a', { type: 'e' }, { timeout: 400 }), { code: 'expired', sent: false });
+  await world.tick(400);
+  await Promise.all([late, unsent]);
+  const reason = assert.rejects(unsure, { name: 'AbortError' });
+  aborted.abort();
+  await reason;
+  const never = world.client.call('c');
+  world.client.close();
+  for (const promise of [closed, closedCall]) await assert.rejects(promise, { code: 'closed', sent: true });
+  await assert.rejects(never, { code: 'closed', sent: false });
+});
+
 test('bounds the outbox in number and bytes, and frees answered requests', async (t) => {
   const world = start(t, { outbox: { maxMessages: 3, maxBytes: 1000 } });
   const kept = [1, 2, 3].map((n) => world.client.call('n', n));

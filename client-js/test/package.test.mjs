@@ -52,6 +52,19 @@ test('the production build tells the code and the value where the other has a se
   ]);
 });
 
+test('the production build has a word for every value', () => {
+  const client = new built.GroupcastClient('wss://shop.test/ws');
+  const words = [null, undefined, 7, {}, true, Symbol('s')].map((name) => {
+    try {
+      return client.join(name);
+    } catch ({ message }) {
+      return message;
+    }
+  });
+  assert.deepEqual(words, ['group: null', 'group: undefined', 'group: number', 'group: object', 'group: boolean', 'group: symbol']);
+  assert.throws(() => client.join('a', { timeout: NaN }), { message: 'timeout: NaN' });
+});
+
 test('the groups of the core have no loops', () => {
   const [group, smaller] = [built, core].map(({ GroupcastClient }) => new GroupcastClient('wss://shop.test/ws').join('a'));
   const members = (object) => Reflect.ownKeys(Object.getPrototypeOf(object)).map(String);

@@ -13,19 +13,30 @@ function warnings(t) {
 
 // Whole sentences in the development build, the code and the value in the other.
 const CAUSES = {
-  'a refused join': [/(refused a|a was not joined).*no grant/, async (world) => {
+  'a refused join': [/(forbidden a|a was not joined).*no grant/, async (world) => {
     world.client.join('a');
     const socket = await world.welcome();
     joined(socket, { error: { code: 'forbidden', message: 'no grant', retry: false } });
+  }],
+  'a removal by the gateway': [/(left a|a was left by the gateway).*grants/, async (world) => {
+    world.client.join('a');
+    const socket = await world.welcome({ groups: [{ group: 'usuario_7' }] });
+    joined(socket);
+    socket.say({ type: 'left', groups: [{ group: 'a' }, { group: 'usuario_7' }], reason: 'grants' });
   }],
   'a mistake in getToken': [/undefinedFunction/, async (world) => {
     world.client.connect();
     await settle();
   }, { getToken: () => undefinedFunction() }],
-  'a connection that never comes': [/no connection/, async (world) => {
+  'a connection that never comes': [/no connection to ws:..gateway\.test.ws.* 1006: /, async (world) => {
     world.client.connect();
     await settle();
     world.socket.lose(1006);
+  }],
+  'a gateway that is overloaded from the start': [/no connection.* 4503: full/, async (world) => {
+    world.client.connect();
+    await settle();
+    world.socket.lose(4503, '{"reason":"full"}');
   }],
   'a final close': [/4403.*not allowed/, async (world) => {
     await world.welcome();

@@ -90,6 +90,23 @@ test('auth_due and the timer share one call of getToken', async (t) => {
   assert.ok(socket.frames('auth').every(({ token }) => token === 't2'));
 });
 
+for (const random of [0, 0.5, 1]) {
+  test(`a hidden page renews when the gateway asks, without a timer: chance ${random}`, async (t) => {
+    const { reasons, getToken } = source();
+    const world = start(t, { getToken, random });
+    const socket = await world.welcome({ expires_in: 20 });
+    // The clock goes on, no timer runs.
+    t.mock.timers.setTime(Date.now() + 8000);
+    socket.say({ type: 'auth_due' });
+    await settle();
+    assert.equal(reasons.length, 1, 'asked at two fifths of its life, it serves its time');
+    t.mock.timers.setTime(Date.now() + 8000);
+    socket.say({ type: 'auth_due' });
+    await settle();
+    assert.deepEqual(socket.frames('auth').map(({ token }) => token), ['t2']);
+  });
+}
+
 test('4401 fetches a new token once; a second 4401 closes the client', async (t) => {
   const { reasons, getToken } = source();
   const world = start(t, { getToken });
@@ -196,7 +213,7 @@ test('signing out during a renewal closes the client', async (t) => {
   const socket = await world.welcome({ expires_in: 10 });
   await world.tick(8000);
   assert.equal(world.client.state, 'closed');
-  assert.equal(socket.closedWith, 1000);
+  assert.equal(socket.closedWith, 4401);
 });
 
 test('keeps a token that arrives after its connection has ended', async (t) => {
