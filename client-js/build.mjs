@@ -92,7 +92,8 @@ async function smaller(text, { format }) {
 
 /** What the gateway serves, which is also compressed here and has an address with its hash. */
 export const SERVED = [
-  'groupcast.js', 'groupcast.global.js', 'groupcast.development.js', 'groupcast.global.development.js', 'progress.js',
+  'groupcast.js', 'groupcast.global.js', 'groupcast.core.js',
+  'groupcast.development.js', 'groupcast.global.development.js', 'groupcast.core.development.js', 'progress.js',
 ];
 
 function listed(name, text) {

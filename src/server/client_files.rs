@@ -43,13 +43,15 @@ macro_rules! file {
     };
 }
 
-/// The module and the classic script, each also with whole sentences in its errors, and the element
-/// that shows a task's progress.
-const FILES: [File; 5] = [
+/// The module, the classic script and the module without loops, each also with whole sentences in
+/// its errors, and the element that shows a task's progress.
+const FILES: [File; 7] = [
     file!("groupcast.js"),
     file!("groupcast.global.js"),
+    file!("groupcast.core.js"),
     file!("groupcast.development.js"),
     file!("groupcast.global.development.js"),
+    file!("groupcast.core.development.js"),
     file!("progress.js"),
 ];
 const TYPES: &str = include_str!("../../client-js/dist/groupcast.d.ts");
