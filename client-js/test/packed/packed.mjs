@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { documented, measured } from './sizes.mjs';
 
 const HERE = fileURLToPath(new URL('.', import.meta.url));
 const CLIENT = fileURLToPath(new URL('../..', import.meta.url));
@@ -191,6 +192,17 @@ describe('types hold for', () => {
         const { status, stdout } = run(process.execPath, [tsc, '-p', 'types']);
         assert.equal(status, 0, stdout);
       });
+    }
+  }
+});
+
+test('the documented sizes, beside those of other libraries, are what is measured', async () => {
+  const [page, now] = [documented(), await measured()];
+  assert.deepEqual(page.map(([name]) => name), now.map(([name]) => name));
+  for (const [row, [name, sizes]] of now.entries()) {
+    for (const [column, size] of sizes.entries()) {
+      // Each version of zlib and of the tools has its own.
+      assert.ok(Math.abs(page[row][1][column] / size - 1) < 0.005, `${name}: ${size}, not ${page[row][1][column]}`);
     }
   }
 });
