@@ -1,21 +1,15 @@
 // The packed client, as npm would install it, in everything that loads it: `npm run test:packed`.
 
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
-import {
-  cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { spawnSync } from 'node:child_process';
+import { cpSync, existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { CLIENT, project, tool } from './project.mjs';
 import { documented, measured } from './sizes.mjs';
 
-const HERE = fileURLToPath(new URL('.', import.meta.url));
-const CLIENT = fileURLToPath(new URL('../..', import.meta.url));
-const NODE_22 = join(HERE, `node_modules/node-${process.platform}-${process.arch}/bin/node`);
-const tool = (path) => join(HERE, 'node_modules', path);
+const NODE_22 = tool(`node-${process.platform}-${process.arch}/bin/node`);
 
 // Connects to a WebSocket server of its own, joins, and gets an event.
 const PROGRAM = `
@@ -75,7 +69,6 @@ for (const wrap of [reactive, shallowReactive, (value) => ref(value).value]) {
 console.log('done');
 `;
 const FILES = {
-  'package.json': '{"private": true}',
   'program.mjs': `import * as groupcast from 'groupcast';\nimport WebSocket, { WebSocketServer } from 'ws';\n${PROGRAM}`,
   'core.mjs': `import * as groupcast from 'groupcast/core';\nimport WebSocket, { WebSocketServer } from 'ws';\n${CORE_PROGRAM}`,
   'core.cjs': `const groupcast = require('groupcast/core');\nconst WebSocket = require('ws');\nconst { WebSocketServer } = WebSocket;\n${CORE_PROGRAM}`,
@@ -88,27 +81,19 @@ const FILES = {
   'shaken.js': "import { GroupcastClient } from 'groupcast';\nconsole.log('nothing of it is used');",
 };
 
-let project;
+let folder;
+let remove;
 
 before(() => {
-  project = mkdtempSync(join(tmpdir(), 'groupcast-packed-'));
-  const [{ filename }] = JSON.parse(execFileSync('npm', ['pack', '--json', '--pack-destination', project], { cwd: CLIENT }));
-  mkdirSync(join(project, 'node_modules/groupcast'), { recursive: true });
-  execFileSync('tar', ['-xzf', join(project, filename), '--strip-components=1', '-C', join(project, 'node_modules/groupcast')]);
-  symlinkSync(tool('ws'), join(project, 'node_modules/ws'));
-  symlinkSync(tool('@vue'), join(project, 'node_modules/@vue'));
-  for (const [name, text] of Object.entries(FILES)) {
-    mkdirSync(join(project, name, '..'), { recursive: true });
-    writeFileSync(join(project, name), text);
-  }
+  ({ folder, remove } = project(FILES));
   for (const name of ['usage', 'core']) {
-    for (const suffix of ['ts', 'cts']) cpSync(join(CLIENT, `test/types/${name}.ts`), join(project, `types/${name}.${suffix}`));
+    for (const suffix of ['ts', 'cts']) cpSync(join(CLIENT, `test/types/${name}.ts`), join(folder, `types/${name}.${suffix}`));
   }
 });
 
-after(() => rmSync(project, { recursive: true, force: true }));
+after(() => remove?.());
 
-const run = (node, args, cwd = project) => spawnSync(node, args, { cwd, encoding: 'utf8', timeout: 60_000 });
+const run = (node, args, cwd = folder) => spawnSync(node, args, { cwd, encoding: 'utf8', timeout: 60_000 });
 
 for (const [name, node] of [['this Node', process.execPath], ['Node 22', NODE_22]]) {
   for (const program of ['program.mjs', 'program.cjs', 'core.mjs', 'core.cjs', 'vue.mjs']) {
@@ -123,7 +108,7 @@ for (const [name, node] of [['this Node', process.execPath], ['Node 22', NODE_22
 }
 
 test('Jest loads it with its defaults', () => {
-  const { status, stderr } = run(process.execPath, [tool('jest/bin/jest.js'), '--rootDir', '.', '--watchman=false'], join(project, 'jest'));
+  const { status, stderr } = run(process.execPath, [tool('jest/bin/jest.js'), '--rootDir', '.', '--watchman=false'], join(folder, 'jest'));
   assert.equal(status, 0, stderr);
 });
 
@@ -133,10 +118,10 @@ const SENTENCE = 'a group name is 1 to 99';
 for (const [mode, environment] of [['production', {}], ['development', { NODE_ENV: 'development' }]]) {
   test(`Vite bundles the ${mode} build`, () => {
     const command = [tool('vite/bin/vite.js'), 'build', '--outDir', mode, '--mode', mode];
-    const options = { cwd: join(project, 'unused'), encoding: 'utf8', timeout: 60_000, env: { ...process.env, ...environment } };
+    const options = { cwd: join(folder, 'unused'), encoding: 'utf8', timeout: 60_000, env: { ...process.env, ...environment } };
     const { status, stderr, stdout } = spawnSync(process.execPath, command, options);
     assert.equal(status, 0, stdout + stderr);
-    const assets = join(project, 'unused', mode, 'assets');
+    const assets = join(folder, 'unused', mode, 'assets');
     const text = readdirSync(assets).map((name) => readFileSync(join(assets, name), 'utf8')).join('');
     assert.match(text, /groupcast\.v1\.json/);
     assert.equal(text.includes(SENTENCE), mode === 'development');
@@ -161,9 +146,18 @@ test('conditions choose the build: whole sentences in Node and in development, t
   }
 });
 
+for (const format of ['esm', 'cjs']) {
+  test(`Node runs a bundle of esbuild: ${format}`, async () => {
+    const outfile = join(folder, `bundled.${format === 'esm' ? 'mjs' : 'cjs'}`);
+    await build({ entryPoints: [join(folder, 'program.mjs')], bundle: true, platform: 'node', external: ['ws'], format, outfile });
+    const { stdout, stderr } = run(process.execPath, [outfile]);
+    assert.equal(stdout, 'saludo true\n', stderr);
+  });
+}
+
 test('esbuild removes unused code', async () => {
   const bundled = async (entry) => {
-    const { outputFiles } = await build({ entryPoints: [join(project, entry)], bundle: true, format: 'esm', minify: true, write: false });
+    const { outputFiles } = await build({ entryPoints: [join(folder, entry)], bundle: true, format: 'esm', minify: true, write: false });
     return outputFiles[0].text;
   };
   assert.ok((await bundled('shaken.js')).length < 100);
@@ -187,8 +181,8 @@ describe('types hold for', () => {
           },
           files: ['usage.ts', 'usage.cts', 'core.ts', 'core.cts'],
         };
-        writeFileSync(join(project, 'types/tsconfig.json'), JSON.stringify(config));
-        writeFileSync(join(project, 'types/package.json'), '{"type": "module"}');
+        writeFileSync(join(folder, 'types/tsconfig.json'), JSON.stringify(config));
+        writeFileSync(join(folder, 'types/package.json'), '{"type": "module"}');
         const { status, stdout } = run(process.execPath, [tsc, '-p', 'types']);
         assert.equal(status, 0, stdout);
       });
@@ -208,7 +202,7 @@ test('the documented sizes, beside those of other libraries, are what is measure
 });
 
 test('the package contains exactly the files that it names', () => {
-  const at = (path) => join(project, 'node_modules/groupcast', path);
+  const at = (path) => join(folder, 'node_modules/groupcast', path);
   const { exports, main, module, types, unpkg } = JSON.parse(readFileSync(at('package.json'), 'utf8'));
   const entries = ['.', './core'].flatMap((entry) => Object.values(exports[entry]));
   const named = [main, module, types, unpkg, ...entries.flatMap((conditions) => Object.values(conditions))];
