@@ -1,9 +1,8 @@
 // The contract in Firefox (over WebDriver BiDi) and in WebKitGTK (over WebDriver): `make browsers`.
 //
 // BiDi over `ws`, which is here anyway, and not puppeteer-core: three commands are needed (a session, a
-// page, its title), for which it would bring 40 packages into the lockfile, among them its own `ws`. The
-// protocol is a standard, and ESR speaks it without a driver. WebKitGTK speaks no BiDi, so its driver is
-// asked over HTTP.
+// page, its title), for which it would bring 81 packages into the lockfile. The protocol is a standard,
+// and ESR speaks it without a driver. WebKitGTK speaks no BiDi, so its driver is asked over HTTP.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
