@@ -59,6 +59,7 @@ mod waves;
 
 // Redis fails.
 mod loses_no_command;
+mod mends_losses;
 mod refusing_redis;
 mod survives_redis;
 mod survives_redis_with_django;

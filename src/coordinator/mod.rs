@@ -6,6 +6,7 @@ mod confirm;
 mod dispatch;
 mod interest;
 mod membership;
+mod mending;
 mod send_batch;
 mod sends;
 mod serve;

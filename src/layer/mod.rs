@@ -186,6 +186,14 @@ impl Layer {
         }
     }
 
+    /// What `group` keeps of its history, if anything.
+    pub fn retention(&self, group: &GroupName) -> Option<Retention> {
+        match self {
+            Self::Memory(memory) => memory.history().of(group),
+            Self::Redis(redis) => redis.history().of(group),
+        }
+    }
+
     /// Redis' error, while it refuses everything.
     pub fn refusal(&self) -> Option<String> {
         match self {

@@ -207,6 +207,10 @@ impl Memory {
         Ok(())
     }
 
+    pub(super) fn history(&self) -> &History {
+        &self.broker.history
+    }
+
     pub(super) fn subscribe(&self, groups: &[GroupName]) {
         for group in groups {
             *self.broker.interest.entry(group.clone()).or_insert(0) |= 1 << self.index;

@@ -374,6 +374,10 @@ impl Redis {
         &self.0.names
     }
 
+    pub(super) fn history(&self) -> &History {
+        self.0.histories.history()
+    }
+
     pub(super) fn refusal(&self) -> Option<String> {
         self.0.redis_health.refusal()
     }
