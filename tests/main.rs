@@ -33,6 +33,7 @@ mod left_out_on_return;
 mod mailboxes;
 mod membership_by_backend;
 mod metrics;
+mod name_churn;
 mod once_across_instances;
 mod plain_clients;
 mod publishes_once;

@@ -33,6 +33,7 @@ pub use mailbox_names::MailboxNames;
 pub use metrics::ChannelsMetrics;
 pub use pubsub::PubsubDecoder;
 pub(crate) use refusals::Refusals;
+pub(crate) use registrar::ChosenBy;
 pub use registrar::GroupRegistrar;
 pub use settings::{ChannelSettings, Receive};
 

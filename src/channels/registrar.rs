@@ -3,7 +3,7 @@
 //! Registrations are lost by expiry and by `FLUSHDB`. They are therefore refreshed each minute, and
 //! immediately when the layer has resubscribed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -61,6 +61,17 @@ struct HeldGroup {
     registered: Option<Instant>,
     /// Whether this instance listens to it.
     listens: bool,
+    /// Whether anybody but a client chose its name here.
+    is_named: bool,
+}
+
+/// Who chose the names of groups that are joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChosenBy {
+    /// A client, within its grants: it may choose any number.
+    Client,
+    /// A token, a route, the connect hook or the back end.
+    Server,
 }
 
 /// Ends when Redis restarts or loses its data, when the subscription is lost, and when others no
@@ -75,7 +86,7 @@ struct Epoch {
 /// Whether groups should be registered already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Registration {
-    First,
+    First(ChosenBy),
     Refresh,
 }
 
@@ -110,13 +121,27 @@ impl GroupRegistrar {
     /// # Errors
     /// Redis cannot be reached. A refusal is none: the groups are joined without Django's events,
     /// which logs and `/readyz?strict` show.
-    pub async fn register(&self, groups: &[GroupName]) -> Result<(), LayerError> {
+    pub(crate) async fn register(
+        &self,
+        groups: &[GroupName],
+        chosen_by: ChosenBy,
+    ) -> Result<(), LayerError> {
         failpoint::pass("before-enter");
-        let outcome = self.write(groups, Registration::First).await;
+        let outcome = self.write(groups, Registration::First(chosen_by)).await;
         failpoint::pass("after-enter");
         match outcome {
             Ok(()) | Err(ScriptError::Refused(_)) => Ok(()),
             Err(ScriptError::Away(error)) => Err(error),
+        }
+    }
+
+    /// Notes groups whose names were not chosen by clients alone, as far as they are held.
+    pub(crate) fn name<'a>(&self, groups: impl IntoIterator<Item = &'a GroupName>) {
+        let mut held = self.held();
+        for group in groups {
+            if let Some(group) = held.get_mut(group) {
+                group.is_named = true;
+            }
         }
     }
 
@@ -148,13 +173,14 @@ impl GroupRegistrar {
     /// Ends the registration. To be called once the layer is unsubscribed.
     pub async fn unregister(&self, groups: &[GroupName]) {
         failpoint::pass("before-leave");
-        {
+        let named: HashSet<_> = {
             let mut held = self.held();
-            for group in groups {
-                held.remove(group);
-            }
-        }
-        self.erase(groups).await;
+            let removed = groups
+                .iter()
+                .filter(|group| held.remove(*group).is_some_and(|group| group.is_named));
+            removed.cloned().collect()
+        };
+        self.erase(groups, &named).await;
         failpoint::pass("after-leave");
     }
 
@@ -211,7 +237,8 @@ impl GroupRegistrar {
             let held = self.held();
             due.into_iter().filter(|group| !held.contains_key(group)).collect()
         };
-        self.erase(&left).await;
+        let named = left.iter().cloned().collect();
+        self.erase(&left, &named).await;
         outcome
     }
 
@@ -244,8 +271,10 @@ impl GroupRegistrar {
             let mut held = self.held();
             for group in chunk {
                 // A group that was left in the meantime is not held again by a late refresh.
-                if registration == Registration::First {
-                    held.insert(group.clone(), HeldGroup { registered: now, listens: true });
+                if let Registration::First(chosen_by) = registration {
+                    let is_named = chosen_by == ChosenBy::Server;
+                    let new = HeldGroup { registered: now, listens: true, is_named };
+                    held.insert(group.clone(), new);
                 } else if let Some(held) = held.get_mut(group) {
                     held.registered = now;
                 }
@@ -265,9 +294,11 @@ impl GroupRegistrar {
         let names = redis.names();
         let expected = if registration == Registration::Refresh { "1" } else { "0" };
         let expiry = self.0.addresses.settings.group_expiry.as_secs().to_string();
-        let listens = |group| {
-            let is_first = registration == Registration::First;
-            is_first || self.held().get(group).is_some_and(|held| held.listens)
+        let state = |group| match registration {
+            Registration::First(chosen_by) => (true, chosen_by == ChosenBy::Server),
+            Registration::Refresh => {
+                self.held().get(group).map_or((false, true), |held| (held.listens, held.is_named))
+            }
         };
         let mut arguments = Vec::with_capacity(5 + groups.len());
         let common = [
@@ -288,8 +319,12 @@ impl GroupRegistrar {
                 .number("parked", keys.place(names.waiting(group)))
                 .number("parked_mark", keys.place(names.waited(group)))
                 .text("loss", loss);
-            if term > 0 && listens(group) {
+            let (listens, is_named) = state(group);
+            if term > 0 && listens {
                 table = table.text("term", term.to_string());
+            }
+            if is_named {
+                table = table.text("named", "");
             }
             if let Some(mailbox) = self.0.addresses.mailbox(group) {
                 table = table
@@ -306,12 +341,20 @@ impl GroupRegistrar {
         (keys.into_vec(), arguments)
     }
 
-    async fn erase(&self, groups: &[GroupName]) {
+    async fn erase(&self, groups: &[GroupName], named: &HashSet<GroupName>) {
         for chunk in groups.chunks(MAX_GROUPS) {
             let mut keys = ScriptKeys::default();
             let tables = chunk.iter().map(|group| {
                 let (_, history) = lifetimes(&self.0.redis, group);
-                self.address(group, &mut keys).number("history_ms", millis(history)).pack()
+                let table = self
+                    .address(group, &mut keys)
+                    .number("history_ms", millis(history))
+                    .number("numbering", keys.place(self.0.redis.names().numbering(group)));
+                let table = match named.contains(group) {
+                    true => table.text("named", ""),
+                    false => table,
+                };
+                table.pack()
             });
             let instance = Bytes::from(self.0.redis.instance().to_string());
             let arguments = std::iter::once(instance).chain(tables).collect();

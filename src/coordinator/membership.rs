@@ -8,10 +8,10 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::interest::Interest;
 use crate::celery::TaskWatcher;
-use crate::channels::GroupRegistrar;
+use crate::channels::{ChosenBy, GroupRegistrar};
 use crate::event::{Position, Recovery};
 use crate::group::GroupName;
-use crate::hub::{Hub, Join, Joined, MembershipRequest};
+use crate::hub::{Cause, Hub, Join, Joined, MembershipRequest};
 use crate::layer::{Layer, LayerError};
 use crate::protocol::{Code, Refusal};
 use crate::shutdown::{Phase, Shutdown};
@@ -154,7 +154,8 @@ impl MembershipHandler {
             }
         }
         let asked: Vec<_> = joins.iter().flat_map(|join| &join.groups).cloned().collect();
-        let answers = self.subscribe_and_recover(&asked, &unsubscribed).await;
+        let named = named_by_server(&joins);
+        let answers = self.subscribe_and_recover(&asked, &unsubscribed, &named).await;
         self.settle(&asked, &answers, unsubscribed).await;
         self.answer(joins, answers).await;
     }
@@ -165,8 +166,9 @@ impl MembershipHandler {
         &self,
         asked: &[(GroupName, Option<Position>)],
         unsubscribed: &HashSet<GroupName>,
+        named: &HashSet<&GroupName>,
     ) -> Vec<Result<Recovery, LayerError>> {
-        let subscribed = self.subscribe(unsubscribed).await;
+        let subscribed = self.subscribe(unsubscribed, named).await;
         let answers = self.layer.recover(asked).await;
         let mut answers = answers.unwrap_or_else(|error| vec![Err(error); asked.len()]);
         if let Err(error) = subscribed {
@@ -180,16 +182,27 @@ impl MembershipHandler {
     }
 
     /// Subscribes, then registers, so that a sender that finds a group finds a listener.
-    async fn subscribe(&self, groups: &HashSet<GroupName>) -> Result<(), LayerError> {
+    async fn subscribe(
+        &self,
+        groups: &HashSet<GroupName>,
+        named: &HashSet<&GroupName>,
+    ) -> Result<(), LayerError> {
+        if let Some(registrar) = &self.registrar {
+            registrar.name(named.iter().copied());
+        }
         if groups.is_empty() {
             return Ok(());
         }
         let groups: Vec<_> = groups.iter().cloned().collect();
         self.layer.subscribe(&groups).await?;
-        match &self.registrar {
-            Some(registrar) => registrar.register(&groups).await,
-            None => Ok(()),
-        }
+        let Some(registrar) = &self.registrar else { return Ok(()) };
+        let (named, chosen): (Vec<_>, Vec<_>) =
+            groups.into_iter().partition(|group| named.contains(group));
+        let registered = [
+            registrar.register(&named, ChosenBy::Server).await,
+            registrar.register(&chosen, ChosenBy::Client).await,
+        ];
+        registered.into_iter().collect()
     }
 
     /// Unsubscribes the groups whose joins are all refused. An instance that stays subscribed
@@ -300,4 +313,10 @@ impl MembershipHandler {
         }
         outcome.is_ok()
     }
+}
+
+/// The groups that do not only clients ask for.
+fn named_by_server(joins: &[Join]) -> HashSet<&GroupName> {
+    let by_server = joins.iter().filter(|join| !matches!(join.cause, Cause::Client(_)));
+    by_server.flat_map(|join| join.groups.iter().map(|(group, _)| group)).collect()
 }

@@ -63,5 +63,6 @@ try('LRANGE', own, 0, 0)
 try('LPOP', own, 1)
 redis.call('DEL', own)
 try('SET', own, '', 'PX', 1)
+try('GET', own)
 redis.call('DEL', own)
 return refused

@@ -169,6 +169,7 @@ fn tries_every_command_of_every_script() {
         include_str!("../sources/scripts/probe.lua"),
         include_str!("../sources/scripts/drain.lua"),
         include_str!("../channels/scripts/register.lua"),
+        include_str!("../channels/scripts/stop_listening.lua"),
         include_str!("../channels/scripts/unregister.lua"),
         include_str!("../sources/scripts/look.lua"),
         crate::layer::LISTENING,

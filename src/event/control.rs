@@ -79,9 +79,23 @@ pub struct Recovery {
     pub recovered: Option<bool>,
     /// What was missed, oldest first.
     pub replay: Vec<Arc<Publication>>,
+    /// The position asked from, if whoever asked knows the epoch by the name that it had before the
+    /// first publication.
+    pub known_as: Option<Position>,
 }
 
 impl Recovery {
+    /// Everything that was missed since a position.
+    pub fn complete(position: Position, since: &Position, replay: Vec<Arc<Publication>>) -> Self {
+        let known_as = (since.epoch != position.epoch).then(|| since.clone());
+        Self { position: Some(position), recovered: Some(true), replay, known_as }
+    }
+
+    /// The answer if not everything is kept that was missed.
+    pub fn incomplete(position: Position) -> Self {
+        Self { position: Some(position), recovered: Some(false), ..Self::default() }
+    }
+
     /// The answer for a group that keeps no history.
     pub fn without_history(since: Option<&Position>) -> Self {
         Self { recovered: since.map(|_| false), ..Self::default() }

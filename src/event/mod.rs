@@ -54,6 +54,10 @@ impl Event {
 }
 
 /// A place in a group's history. Only groups with history have positions.
+///
+/// Where nothing was ever published there is no numbering to name: the epoch is
+/// `<generation>.0.<second>` then, the second at which the layer was asked, and the offset 0. So a
+/// group that was only joined costs no memory.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Position {
     /// `<generation>.<group epoch>`: offsets compare only within one epoch.
@@ -64,14 +68,28 @@ pub struct Position {
 
 impl Position {
     /// Whether a reader at `other` needs nothing at this position: it is no later in the same
-    /// epoch, or of an older generation.
+    /// epoch, of an older generation, or the one before any publication of the same generation.
     ///
     /// Group epochs of one generation are in no order.
     pub fn is_covered_by(&self, other: &Self) -> bool {
         if self.epoch == other.epoch {
             return self.offset <= other.offset;
         }
-        self.generation().zip(other.generation()).is_some_and(|(own, other)| own < other)
+        match self.generation().zip(other.generation()) {
+            Some((own, other)) => own < other || own == other && self.precedes_all(),
+            None => false,
+        }
+    }
+
+    /// Whether publication 1 of the epoch of `other` is the first after this position.
+    pub fn is_before_first_of(&self, other: &Self) -> bool {
+        self.precedes_all() && !other.precedes_all() && self.generation() == other.generation()
+    }
+
+    /// Whether this is a position before any publication of its generation.
+    fn precedes_all(&self) -> bool {
+        let group_epoch = self.epoch.split_once('.').map(|(_, rest)| rest);
+        self.offset == 0 && group_epoch.is_some_and(|epoch| epoch.starts_with("0."))
     }
 
     fn generation(&self) -> Option<u64> {

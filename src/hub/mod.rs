@@ -27,8 +27,8 @@ pub(crate) use metrics::CallFailure;
 pub(crate) use registry::Registry;
 pub(crate) use report::{ConnectionReport, Dropped, GroupReport};
 pub(crate) use request::{
-    Answer, Call, Confirm, Confirmation, Credential, HookIdentity, Join, Joined, MembershipRequest,
-    NewConnection, RequestKind, Requests, Send,
+    Answer, Call, Cause, Confirm, Confirmation, Credential, HookIdentity, Join, Joined,
+    MembershipRequest, NewConnection, RequestKind, Requests, Send,
 };
 
 use crate::frame::Frame;

@@ -139,6 +139,7 @@ impl DrainCommand<'_> {
         let table = table.text("channel", names.of_group(group));
         match self.redis.history().of(group) {
             Some(_) => table
+                .number("held", keys.place(names.held(group)))
                 .number("numbering", keys.place(names.numbering(group)))
                 .number("log", keys.place(names.log(group))),
             None => table,

@@ -12,7 +12,9 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::*;
-use crate::channels::{ChannelSettings, ChannelsMetrics, CodecSettings, MailboxNames, Serializer};
+use crate::channels::{
+    ChannelSettings, ChannelsMetrics, ChosenBy, CodecSettings, MailboxNames, Serializer,
+};
 use crate::event::{InstanceId, PublicationId, Target};
 use crate::group::{GroupName, GroupPattern};
 use crate::layer::tests::server::RedisServer;
@@ -54,9 +56,18 @@ fn settings(boxes: u16) -> SourceSettings {
 
 /// Retention of `pedido.*`: 1,000 publications for a minute.
 async fn test_instance(server: &RedisServer, settings: &SourceSettings) -> TestInstance {
+    test_instance_keeping(server, settings, 60).await
+}
+
+/// The same for so many seconds.
+async fn test_instance_keeping(
+    server: &RedisServer,
+    settings: &SourceSettings,
+    seconds: u64,
+) -> TestInstance {
     let mut redis = RedisSettings::new(&server.url()).unwrap();
     settings.prepare(&mut redis);
-    let kept = Retention { size: 1000, ttl: Duration::from_secs(60) };
+    let kept = Retention { size: 1000, ttl: Duration::from_secs(seconds) };
     let history = History::new(vec![(GroupPattern::parse("pedido.*").unwrap(), kept)]);
     let metrics = Arc::new(Metrics::new());
     let whole = crate::layer::Settings { kind: Kind::Redis(redis), history };

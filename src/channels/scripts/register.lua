@@ -3,7 +3,10 @@
 -- KEYS: instances, terms, parking (see listening.lua and parking.lua), then the keys that groups
 -- refer to by index. ARGV: see below, then a packed table per group:
 --   registry, member   where senders look for it, and what they find there (nil = nothing)
---   held, held_ms      the key that marks it as held, and for how long
+--   held, held_ms      the key that marks it as held, and for how long. Its value is the second
+--                      since which senders find the group without a break, then ' named' if
+--                      anybody but a client chose its name
+--   named              whether it was somebody else here
 --   numbering, log     its history (nil = it has none)
 --   listeners          the instances that listen to it
 --   term               of this instance, which listens to it from now on (nil = it does not, or
@@ -40,11 +43,15 @@ end
 local function register(group)
   local held = KEYS[group.held]
   local listeners = KEYS[group.listeners]
-  local was_held = redis.call('EXISTS', held) == 1
+  local known = redis.call('GET', held)
+  local was_held = known and true or false
+  known = known or ''
   -- Takes no memory, and lifts the check of 'maxmemory' from what follows: without it, a group
   -- could not be registered while Redis is full.
   redis.call('PEXPIRE', held, group.held_ms)
-  redis.call('SET', held, '', 'PX', group.held_ms)
+  local suffix = (group.named or string.find(known, ' named', 1, true)) and ' named' or ''
+  local since = string.match(known, '^%d+') or time[1]
+  redis.call('SET', held, since .. suffix, 'PX', group.held_ms)
   if group.term then
     redis.call('ZADD', listeners, group.term, instance)
     redis.call('PEXPIRE', listeners, group.held_ms)
@@ -59,6 +66,9 @@ local function register(group)
       if was_held or expected then
         missing = missing + 1
         announce_loss(group)
+        -- A position of this second may be older.
+        local from_now = string.format('%.0f', time[1] + 1)
+        redis.call('SET', held, from_now .. suffix, 'PX', group.held_ms)
       end
     end
   end

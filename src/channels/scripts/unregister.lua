@@ -2,11 +2,16 @@
 -- ARGV: the id of this instance, then a packed table for each group:
 --   registry, member   where senders look for it, and what they find there (nil = nothing)
 --   listeners          the instances that listen to it
---   held               the key that marks it as held
+--   held               the key that marks it as held, see register.lua
+--   numbering          of its history, if it has one
+--   named              whether anybody but a client chose its name
 --   history_ms         how long clients can still use its history (0 = it has none)
 --   channel            the channel of its publications
 local instance = ARGV[1]
 local FIRST_GROUP = 2
+
+-- How long a name that only clients chose, and that nothing was published to, stays registered.
+local CHOSEN_MS = 60 * 1000
 
 local function unregister(group)
   local held = KEYS[group.held]
@@ -14,9 +19,19 @@ local function unregister(group)
   -- A stopped instance counts as well: it may continue.
   if tonumber(redis.call('PUBSUB', 'NUMSUB', group.channel)[2]) > 0 then return end
   if group.history_ms > 0 then
-    -- A client that reconnects in time must find what was sent in the meantime. The member is
-    -- removed when the first entry after that is drained.
-    redis.call('SET', held, '', 'PX', group.history_ms)
+    -- A client that reconnects in time must find what was sent in the meantime.
+    local stays_ms = group.history_ms
+    local named = group.named or string.find(redis.call('GET', held) or '', ' named', 1, true)
+    if not named and redis.call('EXISTS', KEYS[group.numbering]) == 0 then
+      stays_ms = math.min(stays_ms, CHOSEN_MS)
+    end
+    redis.call('PEXPIRE', held, stays_ms)
+    -- The key of senders would stay for a day. Shared with others, it stays for as long as they
+    -- need it; then the first entry that finds no listener removes the member.
+    if group.registry and redis.call('ZCARD', KEYS[group.registry]) == 1
+      and redis.call('ZSCORE', KEYS[group.registry], group.member) then
+      redis.call('PEXPIRE', KEYS[group.registry], stays_ms + 1000)
+    end
     return
   end
   redis.call('DEL', held)

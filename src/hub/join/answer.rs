@@ -1,5 +1,7 @@
 //! Handles the layer's answer to a join: the answer to the client, the replay, the switch to live.
 
+use std::sync::Arc;
+
 use super::Memberships;
 use crate::event::{Position, Recovery};
 use crate::frame::Frame;
@@ -73,7 +75,12 @@ impl Memberships<'_> {
         match (self.joins.judge(key, group, ticket), outcome) {
             (JoinAnswer::Superseded, _) => Err(left()),
             (JoinAnswer::Expected, Ok(recovery)) => {
-                let position = recovery.position.clone();
+                let mut position = recovery.position.clone();
+                if let Some((known_as, position)) =
+                    recovery.known_as.as_ref().zip(position.as_mut())
+                {
+                    position.epoch = Arc::clone(&known_as.epoch);
+                }
                 let held = Held { position, recovered: recovery.recovered };
                 recovered.push((group, recovery));
                 Ok(held)
@@ -148,6 +155,10 @@ impl Memberships<'_> {
         let buffer = self.joins.end(key, Some(group));
         let answered = recovery.position;
         self.let_through(key, group, answered.as_ref());
+        if let Some((known_as, answered)) = recovery.known_as.zip(answered.as_ref()) {
+            let begin = Position { offset: known_as.offset, ..answered.clone() };
+            self.delivery().notify_position(key, group, &begin);
+        }
         for publication in recovery.replay {
             self.delivery().deliver_to(key, Some(group), publication, true);
         }
@@ -183,8 +194,8 @@ impl Memberships<'_> {
             }
             let position = publication.position.clone();
             let hole = reached.as_ref().zip(position.as_ref()).and_then(|(a, b)| missing(a, b));
-            if let Some(gap) = hole {
-                self.delivery().notify_gap(key, group, gap, &Dropped::default());
+            if let Some((notice, group)) = hole.zip(group) {
+                self.delivery().notify(key, group, notice);
             }
             reached = position.or(reached);
             self.delivery().deliver_to(key, group, publication, false);

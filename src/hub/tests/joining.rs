@@ -27,7 +27,7 @@ fn standing_at(bench: &Bench, name: &str, offset: u64, replay: &[u64]) -> Recove
         publication.position = Some(position(*n));
         Arc::new(publication)
     });
-    Recovery { position: Some(position(offset)), recovered: Some(true), replay: replay.collect() }
+    Recovery::complete(position(offset), &position(0), replay.collect())
 }
 
 fn publish_at(bench: &mut Bench, name: &str, offset: u64) {

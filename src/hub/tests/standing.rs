@@ -6,6 +6,7 @@ use super::bench::Bench;
 use super::fixture::{group, position};
 use super::peer::{Got, Peer};
 use crate::event::{Position, Recovery, Target};
+use crate::protocol::Encoding;
 
 /// Publishes at `at`: large, so that few fill a socket.
 fn publish(bench: &mut Bench, at: Position) {
@@ -87,4 +88,87 @@ fn an_event_of_an_old_epoch_does_not_follow_an_answer_of_the_new_one() {
     follow(&mut bench, &mut peer, position(0), &new(4));
     bench.turn();
     assert_eq!(peer.drain(), []);
+}
+
+/// Before any publication of the group.
+fn before_any() -> Position {
+    Position { epoch: "1.0.1700000000".into(), offset: 0 }
+}
+
+/// A client whose join is answered with `recovery`, before which `early` is published.
+fn joined(bench: &mut Bench, recovery: Recovery, early: &[Position]) -> Peer {
+    let mut peer = bench.arrive("7", Encoding::V1, &["g"]);
+    let join = bench.join();
+    for at in early {
+        publish(bench, at.clone());
+    }
+    bench.turn();
+    bench.grant(join, &recovery);
+    bench.turn();
+    peer.expect("welcome");
+    peer
+}
+
+fn expect_position(peer: &mut Peer, at: &Position) {
+    let frame = peer.expect("position");
+    let expected =
+        json!({"type": "position", "group": "g", "epoch": &*at.epoch, "offset": at.offset});
+    assert_eq!(frame, expected);
+}
+
+#[test]
+fn the_first_epoch_of_a_group_is_told_by_a_position_and_not_by_a_gap() {
+    for early in [&[][..], &[position(1), position(2)]] {
+        let mut bench = Bench::new();
+        let recovery = Recovery { position: Some(before_any()), ..Recovery::default() };
+        let mut peer = joined(&mut bench, recovery, early);
+        for offset in 1..=3 {
+            if !early.contains(&position(offset)) {
+                publish(&mut bench, position(offset));
+                bench.turn();
+            }
+            if offset == 1 {
+                expect_position(&mut peer, &position(0));
+            }
+            assert_eq!(peer.expect("event")["offset"], json!(offset));
+        }
+    }
+}
+
+#[test]
+fn what_is_lost_of_the_first_epoch_is_a_gap_with_its_number() {
+    let mut bench = Bench::new();
+    let recovery = Recovery { position: Some(before_any()), ..Recovery::default() };
+    let mut peer = joined(&mut bench, recovery, &[]);
+    publish(&mut bench, position(3));
+    bench.turn();
+    let gap = peer.expect("gap");
+    assert_eq!(
+        (&gap["lost"], &gap["from"], &gap["to"]),
+        (&json!(2), &json!(1), &json!(2)),
+        "{gap}"
+    );
+    assert_eq!(peer.expect("event")["offset"], json!(3));
+}
+
+#[test]
+fn a_replay_from_the_first_publication_names_its_epoch() {
+    let mut bench = Bench::new();
+    let replay = [1, 2].map(|offset| {
+        let publication = bench.publication(Target::Group(group("g")), offset, 10);
+        let position = Some(position(offset));
+        std::sync::Arc::new(crate::event::Publication { position, ..publication })
+    });
+    let recovery = Recovery::complete(position(2), &before_any(), replay.to_vec());
+    let mut peer = bench.arrive("7", Encoding::V1, &["g"]);
+    let join = bench.join();
+    bench.grant(join, &recovery);
+    bench.turn();
+    let standing = &peer.expect("welcome")["groups"][0];
+    assert_eq!(standing["epoch"], json!(&*before_any().epoch), "as the client knows it");
+    assert_eq!((&standing["offset"], &standing["recovered"]), (&json!(2), &json!(true)));
+    expect_position(&mut peer, &position(0));
+    for offset in 1..=2 {
+        assert_eq!(peer.expect("event")["offset"], json!(offset));
+    }
 }

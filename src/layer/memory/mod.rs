@@ -11,20 +11,24 @@ use dashmap::DashMap;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::mpsc;
 
-use super::history::{History, Retention};
+use super::history::{History, NUMBERING, Retention};
 use super::{INCOMING, Inbox, Incoming, KeyedPublication, LayerError, OnceOutcome};
+use crate::clock::unix_seconds;
 use crate::event::{Control, Position, Publication, Recovery, Target};
 use crate::group::GroupName;
 use once::OnceTable;
 use ring::Ring;
 
 /// What the attached instances share. Tests attach several in one process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Broker {
     instances: RwLock<Vec<mpsc::Sender<Incoming>>>,
     /// The instances subscribed to a group, one bit each.
     interest: DashMap<GroupName, u64>,
     history: History,
+    /// The second at which it began: positions before any publication that are not younger are of
+    /// another process.
+    began: u64,
     rings: Mutex<HashMap<GroupName, Ring>>,
     /// Locked before `rings`.
     once: Mutex<OnceTable>,
@@ -44,10 +48,23 @@ type Permits = Vec<mpsc::OwnedPermit<Incoming>>;
 /// New histories between two searches for expired ones.
 const SWEEP: usize = 1024;
 
+impl Default for Broker {
+    fn default() -> Self {
+        Self::with_history(History::default())
+    }
+}
+
 impl Broker {
     /// A broker that keeps `history`.
     pub fn with_history(history: History) -> Self {
-        Self { history, ..Self::default() }
+        Self {
+            instances: RwLock::default(),
+            interest: DashMap::new(),
+            history,
+            began: unix_seconds(),
+            rings: Mutex::default(),
+            once: Mutex::default(),
+        }
     }
 
     /// Attaches one more instance.
@@ -84,6 +101,28 @@ impl Broker {
 
     fn wanted(&self, group: &GroupName) -> u64 {
         self.interest.get(group).map_or(0, |bits| *bits)
+    }
+
+    /// Whether whatever was published since a position before any publication is in a ring.
+    fn is_complete_since(&self, epoch: &str, kept: Retention) -> bool {
+        let second = epoch.strip_prefix("0.0.").and_then(|second| second.parse::<u64>().ok());
+        let numbered_for = (kept.ttl + NUMBERING).as_secs();
+        second.is_some_and(|second| {
+            second > self.began && unix_seconds().saturating_sub(second) < numbered_for
+        })
+    }
+
+    /// The answer for a group that nothing was published to.
+    fn before_any(&self, since: Option<(&Position, bool)>) -> Recovery {
+        if let Some((since @ Position { offset: 0, .. }, true)) = since {
+            return Recovery::complete(since.clone(), since, Vec::new());
+        }
+        let epoch = format!("0.0.{}", unix_seconds().max(self.began + 1)).into();
+        Recovery {
+            position: Some(Position { epoch, offset: 0 }),
+            recovered: since.map(|_| false),
+            ..Recovery::default()
+        }
     }
 
     fn rings(&self) -> MutexGuard<'_, HashMap<GroupName, Ring>> {
@@ -232,8 +271,13 @@ impl Memory {
             let Some(kept) = self.broker.history.of(group) else {
                 return Recovery::without_history(since.as_ref());
             };
-            let mut rings = self.broker.rings();
-            ring(&mut rings, group.clone(), kept, now).recover(since.as_ref(), now)
+            let since = since.as_ref();
+            let is_complete =
+                since.is_some_and(|since| self.broker.is_complete_since(&since.epoch, kept));
+            match self.broker.rings().get_mut(group) {
+                Some(ring) => ring.recover(since, is_complete, now),
+                None => self.broker.before_any(since.map(|since| (since, is_complete))),
+            }
         };
         asked.iter().map(answer).collect()
     }

@@ -42,22 +42,30 @@ impl Ring {
         publication
     }
 
-    /// The group's position, and the publications after `since` if all of them are kept.
-    pub(super) fn recover(&mut self, since: Option<&Position>, now: Instant) -> Recovery {
+    /// The group's position, and the publications after `since` if all of them are kept: of this
+    /// epoch, or from before any publication.
+    pub(super) fn recover(
+        &mut self,
+        since: Option<&Position>,
+        is_complete: bool,
+        now: Instant,
+    ) -> Recovery {
         self.touched = now;
         self.forget(now);
-        let position = Some(self.newest.clone());
-        let Some(since) = since else { return Recovery { position, ..Recovery::default() } };
+        let Some(since) = since else {
+            return Recovery { position: Some(self.newest.clone()), ..Recovery::default() };
+        };
         let missed = self.newest.offset.checked_sub(since.offset);
         let missed = missed.filter(|missed| {
-            since.epoch == self.newest.epoch && *missed <= self.publications.len() as u64
+            (is_complete || since.epoch == self.newest.epoch)
+                && *missed <= self.publications.len() as u64
         });
         let Some(missed) = missed else {
-            return Recovery { position, recovered: Some(false), replay: Vec::new() };
+            return Recovery::incomplete(self.newest.clone());
         };
         let first = self.publications.len() - missed as usize;
         let replay = self.publications.range(first..).cloned().collect();
-        Recovery { position, recovered: Some(true), replay }
+        Recovery::complete(self.newest.clone(), since, replay)
     }
 
     /// Whether even the numbering has expired.

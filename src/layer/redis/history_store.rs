@@ -25,6 +25,8 @@ pub(super) struct HistoryStore {
     pub(super) names: Arc<Names>,
     pub(super) commands: Commands,
     pub(super) redis_health: Arc<RedisHealth>,
+    /// Whether groups are registered here, so that it is known since when senders find them.
+    pub(super) holds_groups: bool,
     commit: Script,
     publish_many: Script,
     pub(super) once: Script,
@@ -38,6 +40,7 @@ impl HistoryStore {
         names: Arc<Names>,
         commands: Commands,
         redis_health: Arc<RedisHealth>,
+        holds_groups: bool,
     ) -> Self {
         let commit = Script::new(&[NUMBERING, include_str!("commit.lua")]);
         let publish_many = Script::new(&[NUMBERING, include_str!("publish_many.lua")]);
@@ -49,6 +52,7 @@ impl HistoryStore {
             names,
             commands,
             redis_health,
+            holds_groups,
             commit,
             publish_many,
             once,

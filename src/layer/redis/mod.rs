@@ -126,6 +126,7 @@ impl Redis {
             Arc::clone(&names),
             commands.clone(),
             Arc::clone(&redis_health),
+            settings.enters_groups,
         ));
         let direct = Arc::new(DirectPublisher::new(Arc::clone(&names), commands.clone()));
         let heartbeat = InstanceHeartbeat {

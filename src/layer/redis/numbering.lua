@@ -29,10 +29,7 @@ local function read_position(generation, history)
   local stored = redis.call('HMGET', history.numbering, 'epoch', 'offset', 'doubt')
   local epoch, offset, counted = stored[1], stored[2], stored[3] or '0'
   local is_stored = epoch and string.match(epoch, '^%d+') == generation and counted == overflows
-  if not is_stored then
-    epoch, offset = generation .. '.' .. history.random, '0'
-    redis.call('DEL', history.log)
-  end
+  if not is_stored then epoch, offset = generation .. '.' .. history.random, '0' end
   return epoch, offset, overflows, is_stored
 end
 
@@ -43,7 +40,12 @@ end
 -- Returns epoch and offset. Everything that can fail does so before the first write,
 -- except for missing rights.
 local function append_and_publish(generation, history, channel, envelope)
-  local epoch, offset, overflows = read_position(generation, history)
+  local epoch, offset, overflows, is_stored = read_position(generation, history)
+  if not is_stored then
+    -- Of an earlier epoch. Another program's key is not deleted: this fails before.
+    redis.call('XLEN', history.log)
+    redis.call('DEL', history.log)
+  end
   local next_offset = string.format('%.0f', tonumber(offset) + 1)
   local now = string.format('%.0f', now_ms())
   local id = next_offset .. '-0'

@@ -1,13 +1,14 @@
 -- The positions of several groups, and the publications after earlier ones. KEYS: the generation,
--- then numbering and log of each group. ARGV: generation, random part of new epochs, the weight of
--- replays after which no further group is answered; then for each group five values, see 'recover'.
--- Returns nothing if the generation has changed; otherwise a list for each of the first groups, as
--- many as the weight allows, or with only an error for a group that failed.
+-- then numbering and log of each group, and the key that marks it as held. ARGV: generation,
+-- whether this instance holds groups ('1'), the weight of replays after which no further group is
+-- answered; then for each group five values, see 'recover'. Returns nothing if the generation has
+-- changed; otherwise a list for each of the first groups, as many as the weight allows, or with
+-- only an error for a group that failed.
 local generation_key = KEYS[1]
 local generation = ARGV[1]
-local random = ARGV[2]
+local holds_groups = ARGV[2] == '1'
 local max_weight = tonumber(ARGV[3])
-local group_count = (#KEYS - 1) / 2
+local group_count = (#KEYS - 1) / 3
 local first_group, values_of_group = 4, 5
 
 if not is_current_generation(generation_key, generation) then return {} end
@@ -36,31 +37,67 @@ local function replay(answer, log, log_ms, since_offset, missed)
   return true
 end
 
+-- Where nothing was published there is no numbering, and none is stored: names that clients choose
+-- would stay for a day. The epoch is then '<generation>.0.<second>'. Returns the first second since
+-- which whatever was published has been numbered; nil = none. 'history' has besides
+--   held           marks the group as held; its value begins with the second since which senders
+--                  have found the group without a break
+--   numbering_ms   how long a numbering is kept
+local function complete_since(history)
+  local second = 0
+  if history.overflow_field ~= '' then
+    local at = redis.call('HGET', generation_key, history.overflow_field .. ' at')
+    second = at and tonumber(at) + 1 or 0
+  end
+  if not holds_groups then return second end
+  local held = tonumber(string.match(redis.call('GET', history.held) or '', '^%d+'))
+  return held and math.max(second, held)
+end
+
+local function epoch_before_any(history)
+  local second = math.max(math.floor(now / 1000), complete_since(history) or 0)
+  return string.format('%s.0.%.0f', generation, second)
+end
+
+-- Whether this is such an epoch, and nothing can have been published since that is not numbered.
+local function is_complete(epoch, history)
+  local of, second = string.match(epoch, '^(%d+)%.0%.(%d+)$')
+  second = tonumber(second)
+  if of ~= generation or now - second * 1000 >= history.numbering_ms then return false end
+  local first = complete_since(history)
+  return first and second >= first
+end
+
 -- Returns epoch and offset; '1' or '0' for recovered or not, empty if no position was given; then
 -- what 'replay' appends.
 local function recover(number)
   local at = first_group + values_of_group * (number - 1)
-  local log_ms, numbering_ms = tonumber(ARGV[at]), ARGV[at + 1]
+  local log_ms = tonumber(ARGV[at])
   -- Empty = no position was given.
   local since_epoch, since_offset = ARGV[at + 3], tonumber(ARGV[at + 4])
   local history = {
     generation_key = generation_key,
-    numbering = KEYS[2 * number],
-    log = KEYS[2 * number + 1],
-    random = random,
+    numbering = KEYS[3 * number - 1],
+    log = KEYS[3 * number],
+    held = KEYS[3 * number + 1],
+    numbering_ms = tonumber(ARGV[at + 1]),
+    random = '',
     overflow_field = ARGV[at + 2],
   }
-  local epoch, offset, overflows, is_stored = read_position(generation, history)
-  -- Written only if it is new: while Redis is full, a write would refuse the join.
-  if not is_stored then
-    redis.call('HSET', history.numbering, 'epoch', epoch, 'offset', offset, 'doubt', overflows)
+  local epoch, offset, _, is_stored = read_position(generation, history)
+  if is_stored then
+    -- Joining keeps the numbering alive.
+    redis.call('PEXPIRE', history.numbering, history.numbering_ms)
+  else
+    epoch = epoch_before_any(history)
   end
-  -- Joining keeps the numbering alive, also that of a group without publications.
-  redis.call('PEXPIRE', history.numbering, numbering_ms)
   if since_epoch == '' then return { epoch, offset, '' } end
 
   local missed = tonumber(offset) - since_offset
-  if since_epoch ~= epoch or missed < 0 then return { epoch, offset, '0' } end
+  -- A client that has not heard of the first publication's epoch may have counted on.
+  local is_of_epoch = since_epoch == epoch or is_complete(since_epoch, history)
+  if is_of_epoch and not is_stored then epoch = since_epoch end
+  if not is_of_epoch or missed < 0 then return { epoch, offset, '0' } end
   local answer = { epoch, offset, '1' }
   if missed > 0 and not replay(answer, history.log, log_ms, since_offset, missed) then
     return { epoch, offset, '0' }

@@ -15,7 +15,7 @@ use super::script::{millis, number};
 use crate::event::{Position, Recovery};
 use crate::group::GroupName;
 use crate::layer::LayerError;
-use crate::layer::history::{self, Retention, random_epoch};
+use crate::layer::history::{self, Retention};
 
 /// Groups in one script, which occupies Redis for less than 3 ms.
 const MAX_GROUPS: usize = 384;
@@ -94,17 +94,18 @@ impl HistoryStore {
         &self,
         questions: &[Question<'_>],
     ) -> Result<Vec<GroupAnswer>, LayerError> {
-        let mut keys = Vec::with_capacity(1 + 2 * questions.len());
+        let mut keys = Vec::with_capacity(1 + 3 * questions.len());
         let mut arguments = Vec::with_capacity(3 + 5 * questions.len());
         keys.push(self.names.generation());
         arguments.extend([
             number(self.redis_health.generation()),
-            Bytes::from(random_epoch()),
+            Bytes::from_static(if self.holds_groups { b"1" } else { b"0" }),
             number(MAX_WEIGHT),
         ]);
         for Question { group, kept, since } in questions {
             let (epoch, offset) = since.map_or(("", 0), |since| (&*since.epoch, since.offset));
-            keys.extend([self.names.numbering(group), self.names.log(group)]);
+            let names = &self.names;
+            keys.extend([names.numbering(group), names.log(group), names.held(group)]);
             arguments.extend([
                 millis(kept.ttl),
                 millis(kept.ttl + history::NUMBERING),
@@ -119,12 +120,13 @@ impl HistoryStore {
             count if count > questions.len() => Err(unexpected()),
             _ => {
                 let pairs = questions.iter().zip(answers);
-                Ok(pairs.map(|(question, answer)| self.read_one(question.group, &answer)).collect())
+                Ok(pairs.map(|(question, answer)| self.read_one(question, &answer)).collect())
             }
         }
     }
 
-    fn read_one(&self, group: &GroupName, answer: &[Bytes]) -> GroupAnswer {
+    fn read_one(&self, question: &Question<'_>, answer: &[Bytes]) -> GroupAnswer {
+        let group = question.group;
         let (epoch, offset, recovered, entries) = match answer {
             [epoch, offset, recovered, entries @ ..] => (epoch, offset, recovered, entries),
             [error] => {
@@ -145,14 +147,21 @@ impl HistoryStore {
             let position = Position { epoch: Arc::clone(&position.epoch), offset };
             read(group, entry, position)
         });
-        if let Some(replay) = replay.collect() {
-            return Ok(Recovery { position: Some(position), recovered, replay });
-        }
+        let Some(replay): Option<Vec<_>> = replay.collect() else {
+            return Ok(self.unreadable(group, position));
+        };
+        Ok(match (recovered, question.since) {
+            (Some(true), Some(since)) => Recovery::complete(position, since, replay),
+            _ => Recovery { position: Some(position), recovered, ..Recovery::default() },
+        })
+    }
+
+    fn unreadable(&self, group: &GroupName, position: Position) -> Recovery {
         // An unreadable entry is lost: the join succeeds, with an incomplete history.
         self.redis_health.count_unreadable();
         if self.unreadable_log.allows() {
             tracing::warn!(%group, "malformed entry in a history; nothing is replayed");
         }
-        Ok(Recovery { position: Some(position), recovered: Some(false), replay: Vec::new() })
+        Recovery::incomplete(position)
     }
 }

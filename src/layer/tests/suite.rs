@@ -37,6 +37,8 @@ on_both! {
     delivers_id_exclusions_age_and_deadline_with_a_publication;
     does_not_recover_a_position_without_history;
     gives_a_position_before_any_publication;
+    recovers_from_a_position_before_any_publication;
+    trusts_no_position_before_any_publication_of_another_life;
     numbers_publications_of_a_history_equally_for_all;
     replays_missed_publications_completely_or_not_at_all;
     does_not_replay_expired_publications;
@@ -219,10 +221,55 @@ async fn gives_a_position_before_any_publication(kind: LayerKind) {
     let before = standing(&one, "pedido.42", None).await;
     let position = before.position.clone().unwrap();
     assert_eq!((position.offset, before.recovered), (0, None));
-    assert_eq!(standing(&two, "pedido.42", None).await.position, before.position);
     one.send("pedido.42", "a").await;
     let first = two.next_publication().await.position.clone().unwrap();
-    assert_eq!(first, Position { offset: 1, ..position });
+    assert_eq!(first.offset, 1);
+    assert!(position.is_before_first_of(&first), "{position:?} {first:?}");
+    assert!(!first.is_covered_by(&position) && position.is_covered_by(&first));
+}
+
+async fn recovers_from_a_position_before_any_publication(kind: LayerKind) {
+    let one = kind.instance().await;
+    let start = standing(&one, "pedido.42", None).await.position;
+    let again = standing(&one, "pedido.42", start.clone()).await;
+    assert_eq!((again.recovered, again.replay.len()), (Some(true), 0), "nothing was published");
+    assert_eq!((again.position, again.known_as), (start.clone(), None));
+    for (sent, whole) in [(3, true), (5, true), (6, false)] {
+        while standing(&one, "pedido.42", None).await.position.unwrap().offset < sent {
+            one.send("pedido.42", "a").await;
+        }
+        let answer = standing(&one, "pedido.42", start.clone()).await;
+        assert_eq!((answer.recovered, answer.position.unwrap().offset), (Some(whole), sent));
+        let offsets = answer.replay.iter().map(|p| p.position.clone().unwrap().offset);
+        assert!(offsets.eq(1..=if whole { sent } else { 0 }), "five are kept");
+        assert_eq!(answer.known_as, start.clone().filter(|_| whole));
+    }
+    // A client that does not read the first publication's epoch counts on.
+    let on = start.map(|start| Position { offset: 4, ..start });
+    let answer = standing(&one, "pedido.42", on.clone()).await;
+    assert_eq!((answer.recovered, answer.replay.len(), answer.known_as), (Some(true), 2, on));
+}
+
+async fn trusts_no_position_before_any_publication_of_another_life(kind: LayerKind) {
+    let one = kind.instance().await;
+    let start = standing(&one, "pedido.42", None).await.position.unwrap();
+    let (rest, second) = start.epoch.rsplit_once('.').unwrap();
+    let second: u64 = second.parse().unwrap();
+    let (generation, _) = rest.split_once('.').unwrap();
+    let numbered_for = 24 * 3600 + 60;
+    for epoch in [
+        format!("{rest}.{}", second - numbered_for),
+        format!("1{generation}.0.{second}"),
+        format!("{generation}.1.{second}"),
+        format!("{generation}.0."),
+        format!("{generation}.0.{second}.0"),
+    ] {
+        let since = Position { epoch: epoch.as_str().into(), offset: 0 };
+        let answer = standing(&one, "pedido.42", Some(since)).await;
+        assert_eq!((answer.recovered, answer.replay.len()), (Some(false), 0), "{epoch}");
+    }
+    let ahead = Position { offset: 1, ..start };
+    assert_eq!(standing(&one, "pedido.42", Some(ahead)).await.recovered, Some(false));
 }
 
 async fn numbers_publications_of_a_history_equally_for_all(kind: LayerKind) {
@@ -244,8 +291,6 @@ async fn numbers_publications_of_a_history_equally_for_all(kind: LayerKind) {
 
 async fn replays_missed_publications_completely_or_not_at_all(kind: LayerKind) {
     let one = kind.instance().await;
-    let start = standing(&one, "pedido.42", None).await.position.unwrap();
-    let at = |offset| Some(Position { offset, ..start.clone() });
     for n in 1..=8 {
         let mut sent = to(Target::Group(group("pedido.42")), &n.to_string());
         sent.except.users = vec!["9".into()];
@@ -254,6 +299,8 @@ async fn replays_missed_publications_completely_or_not_at_all(kind: LayerKind) {
         sent.deadline = Some(sent.accepted + LONG);
         one.layer.publish(sent).await.unwrap();
     }
+    let newest = standing(&one, "pedido.42", None).await.position.unwrap();
+    let at = |offset| Some(Position { offset, ..newest.clone() });
     // The newest five are kept: 4 to 8.
     for since in 0..=9 {
         let answer = standing(&one, "pedido.42", at(since)).await;
@@ -276,16 +323,16 @@ async fn replays_missed_publications_completely_or_not_at_all(kind: LayerKind) {
 
 async fn does_not_replay_expired_publications(kind: LayerKind) {
     let one = kind.instance().await;
-    let start = standing(&one, "breve.1", None).await.position;
     one.send("breve.1", "a").await;
+    let newest = standing(&one, "breve.1", None).await.position.unwrap();
+    let start = Some(Position { offset: 0, ..newest.clone() });
     let deadline = Instant::now() + LONG;
     while standing(&one, "breve.1", start.clone()).await.recovered == Some(true) {
         assert!(Instant::now() < deadline, "50 ms pass");
     }
     let answer = standing(&one, "breve.1", start.clone()).await;
-    let now = Position { offset: 1, ..start.unwrap() };
-    assert_eq!(answer.position.as_ref(), Some(&now), "the numbering goes on");
-    assert_eq!(standing(&one, "breve.1", Some(now)).await.recovered, Some(true));
+    assert_eq!(answer.position.as_ref(), Some(&newest), "the numbering goes on");
+    assert_eq!(standing(&one, "breve.1", Some(newest)).await.recovered, Some(true));
 }
 
 async fn numbers_concurrent_publishers_in_one_order(kind: LayerKind) {

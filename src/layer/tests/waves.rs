@@ -63,13 +63,16 @@ async fn an_unreadable_entry_costs_the_replay_of_its_group_alone() {
     let names = ["pedido.1", "pedido.2", "pedido.3"];
     let asked = names.map(|name| (group(name), None));
     let starts = recover(&one, &asked).await;
+    let epoch = starts[0].as_ref().unwrap().position.as_ref().unwrap().epoch.clone();
+    let epoch = format!("{}.x", epoch.split_once('.').unwrap().0);
     for (foreign, name) in names.into_iter().enumerate() {
         let fields = [&["t", "x", "e", "x"][..], &["campo", "valor"], &[]][foreign];
         if !fields.is_empty() {
             let log = format!("groupcast:log:{{{name}}}");
             let words = [&["XADD", &log, "1-0"], fields].concat();
             server.ask(&words);
-            server.ask(&["HSET", &format!("groupcast:numbering:{{{name}}}"), "offset", "1"]);
+            let numbering = format!("groupcast:numbering:{{{name}}}");
+            server.ask(&["HSET", &numbering, "epoch", &epoch, "offset", "1"]);
         }
         one.send(name, "a").await;
     }

@@ -25,7 +25,7 @@
 --   kind           'group', 'history' (a group with history), 'connection', 'everywhere', or
 --                  'loss': an announcement of possible losses, on the control channel
 --   channel, envelope   (the channel of a loss is that of its group, nil = no single one)
---   held           of groups: marks the group as held
+--   held           of groups: marks the group as held (of a loss: if the group has a history)
 --   listeners      of groups: the instances that listen to it
 --   parked, parked_mark   of groups: publications parked for it, and a mark that outlives them
 --   registry, member   of groups: what senders find there (nil = nothing)
@@ -133,6 +133,14 @@ function publish.loss(publication)
   -- No history contains what was lost, so earlier positions become invalid.
   if publication.numbering then
     redis.call('DEL', KEYS[publication.numbering], KEYS[publication.log])
+    -- A position before any publication is not stored: its second decides. One of this second may
+    -- be older than the loss.
+    local held = redis.call('GET', KEYS[publication.held])
+    if held then
+      local second = string.format('%.0f', redis.call('TIME')[1] + 1)
+      held = second .. string.gsub(held, '^%d+', '')
+      redis.call('SET', KEYS[publication.held], held, 'KEEPTTL')
+    end
   end
   redis.call('PUBLISH', settings.control, publication.envelope)
   return 'removed'
@@ -199,6 +207,9 @@ if full or torn then
   redis.call('PUBLISH', settings.control, settings.loss)
   if settings.overflow_count then
     redis.call('HINCRBY', generation_key, settings.overflow_count, 1)
+    -- The second, for positions before any publication.
+    local at = settings.overflow_count .. ' at'
+    redis.call('HSET', generation_key, at, redis.call('TIME')[1])
   end
 end
 return { 'drained', fates, full and 1 or 0, cause, newly_blocked }

@@ -65,7 +65,7 @@ impl Bench {
 
     pub(super) async fn listen(&self, names: &[&str]) {
         self.instance.layer.subscribe(&groups(names)).await.unwrap();
-        self.django.registrar.register(&groups(names)).await.unwrap();
+        self.django.registrar.register(&groups(names), ChosenBy::Server).await.unwrap();
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) async fn draining(server: &RedisServer, settings: &SourceSettings) ->
 impl Running {
     pub(super) async fn hold(&self, names: &[GroupName]) {
         self.instance.layer.subscribe(names).await.unwrap();
-        self.django.registrar.register(names).await.unwrap();
+        self.django.registrar.register(names, ChosenBy::Server).await.unwrap();
     }
 }
 

@@ -10,7 +10,7 @@ use crate::layer::{Digest, KeyedPublication, LayerError, OnceKey, OnceOutcome};
 
 const WAITING: &str = "groupcast:waiting:{sala_1}";
 
-fn publication(name: &str, kind: &str) -> Publication {
+pub(super) fn publication(name: &str, kind: &str) -> Publication {
     Publication {
         id: PublicationId::random(),
         target: Target::Group(group(name)),

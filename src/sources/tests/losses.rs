@@ -109,7 +109,7 @@ async fn a_missing_member_is_a_gap_behind_what_senders_wrote_while_it_was_there(
     let mut bench = bench(&server).await;
     let registrar = bench.registrar();
     bench.listen(&["sala_1"]).await;
-    registrar.register(&groups(&["sala_1"])).await.unwrap();
+    registrar.register(&groups(&["sala_1"]), ChosenBy::Server).await.unwrap();
     write(&server, BOX, 1..=2, &[&[SALA]]);
     server.ask(&["DEL", "asgi:group:sala_1"]);
     registrar.refresh(true).await.unwrap();
@@ -133,7 +133,7 @@ async fn parked_entries_that_expired_are_a_gap_for_those_who_come_back() {
     until("they expire", || server.ask(&["EXISTS", "groupcast:waiting:{sala_1}"]) == ":0\r\n")
         .await;
     bench.listen(&["sala_1"]).await;
-    registrar.register(&groups(&["sala_1"])).await.unwrap();
+    registrar.register(&groups(&["sala_1"]), ChosenBy::Server).await.unwrap();
     assert_eq!(bench.instance.next().await, r#"gap in ["sala_1"]"#);
     registrar.refresh(true).await.unwrap();
     write(&server, BOX, 3..=3, &[&[SALA]]);

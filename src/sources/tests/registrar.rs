@@ -1,6 +1,8 @@
 //! Registering groups for senders, and ending the registration.
 
+use super::listening::publication;
 use super::*;
+use crate::event::{Position, Recovery};
 
 const HELD: &str = "groupcast:held:{sala_1}";
 
@@ -13,7 +15,7 @@ impl TestInstance {
     /// Registers groups, as a join does.
     async fn hold(&self, registrar: &GroupRegistrar, names: &[GroupName]) {
         self.layer.subscribe(names).await.unwrap();
-        registrar.register(names).await.unwrap();
+        registrar.register(names, ChosenBy::Server).await.unwrap();
     }
 
     /// Ends the registration of groups, as the end of a linger does.
@@ -148,4 +150,84 @@ async fn keeps_entries_parked_until_an_instance_listens() {
     instance.hold(&registrar, &sala).await;
     server.ask(&["PUBLISH", "groupcast:group:sala_1", "{\"type\":\"n2\"}"]);
     assert_eq!(instance.next().await, "n2");
+}
+
+async fn stands(instance: &TestInstance, name: &str, since: Option<Position>) -> Recovery {
+    let asked = [(group(name), since)];
+    instance.layer.recover(&asked).await.unwrap().remove(0).unwrap()
+}
+
+/// How long a key stays, ms.
+fn stays(server: &RedisServer, key: &str) -> i64 {
+    server.ask(&["PTTL", key])[1..].trim().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_name_that_only_clients_chose_costs_nothing_after_a_minute() {
+    let server = RedisServer::start();
+    let settings = settings(1);
+    let instance = test_instance_keeping(&server, &settings, 3600).await;
+    let registrar = registrar(&instance, &settings).await;
+    let hold = async |name: &str, chosen_by| {
+        let names = groups(&[name]);
+        instance.layer.subscribe(&names).await.unwrap();
+        registrar.register(&names, chosen_by).await.unwrap();
+        stands(&instance, name, None).await;
+    };
+    let held = |name: &str| stays(&server, &format!("groupcast:held:{{{name}}}"));
+    let registered = |name: &str| stays(&server, &format!("asgi:group:{name}"));
+    let before = server.ask(&["DBSIZE"]);
+    for name in ["pedido.1", "pedido.2", "pedido.3", "pedido.4"] {
+        hold(name, ChosenBy::Client).await;
+    }
+    hold("pedido.5", ChosenBy::Server).await;
+    hold("sala_1", ChosenBy::Client).await;
+    // Another one is named by the server later, and to one something is published.
+    registrar.name(&groups(&["pedido.3"]));
+    instance.layer.publish(publication("pedido.4", "a")).await.unwrap();
+    let all = ["pedido.1", "pedido.2", "pedido.3", "pedido.4", "pedido.5", "sala_1"];
+    instance.drop(&registrar, &groups(&all)).await;
+    for name in ["pedido.1", "pedido.2"] {
+        assert!((55_000..=60_000).contains(&held(name)), "{name}: {} ms", held(name));
+        assert!((55_000..=61_000).contains(&registered(name)), "{name}: {}", registered(name));
+    }
+    for name in ["pedido.3", "pedido.4", "pedido.5"] {
+        assert!(held(name) > 3_500_000, "{name}: {} ms", held(name));
+        assert!((3_500_000..=3_601_000).contains(&registered(name)), "{}", registered(name));
+    }
+    // As if the minute were over.
+    for name in ["pedido.1", "pedido.2", "pedido.3", "pedido.5"] {
+        server.ask(&["DEL", &format!("groupcast:held:{{{name}}}"), &format!("asgi:group:{name}")]);
+    }
+    server.ask(&["DEL", "groupcast:held:{pedido.4}", "asgi:group:pedido.4"]);
+    server.ask(&["DEL", "groupcast:numbering:{pedido.4}", "groupcast:log:{pedido.4}"]);
+    assert_eq!(server.ask(&["DBSIZE"]), before, "{}", server.ask(&["KEYS", "*"]));
+}
+
+#[tokio::test]
+async fn an_absence_ends_positions_before_any_publication() {
+    let server = RedisServer::start();
+    let settings = settings(1);
+    let mut instance = test_instance(&server, &settings).await;
+    let registrar = registrar(&instance, &settings).await;
+    let name = groups(&["pedido.1"]);
+    instance.hold(&registrar, &name).await;
+    let start = stands(&instance, "pedido.1", None).await.position;
+    assert_eq!(stands(&instance, "pedido.1", start.clone()).await.recovered, Some(true));
+    instance.drop(&registrar, &name).await;
+    instance.hold(&registrar, &name).await;
+    let again = stands(&instance, "pedido.1", start.clone()).await;
+    assert_eq!(again.recovered, Some(true), "senders have found it all the time");
+    server.ask(&["DEL", "asgi:group:pedido.1"]);
+    registrar.refresh(true).await.unwrap();
+    assert_eq!(instance.take(1).await, ["gap in [\"pedido.1\"]"]);
+    let since = stands(&instance, "pedido.1", None).await.position;
+    assert_eq!(stands(&instance, "pedido.1", since).await.recovered, Some(true));
+    // And one from before anybody held it.
+    let (generation, second) = start.as_ref().unwrap().epoch.split_once(".0.").unwrap();
+    let earlier = format!("{generation}.0.{}", second.parse::<u64>().unwrap() - 5);
+    let earlier = Position { epoch: earlier.into(), offset: 0 };
+    for since in [start.clone(), again.position, Some(earlier)] {
+        assert_eq!(stands(&instance, "pedido.1", since).await.recovered, Some(false));
+    }
 }
