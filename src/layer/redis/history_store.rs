@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 
 use super::connect::Commands;
+use super::known_positions::KnownPositions;
 use super::names::Names;
 use super::redis_health::RedisHealth;
 use super::script::{NUMBERING, PARKING, Script, millis, number};
@@ -32,6 +33,7 @@ pub(super) struct HistoryStore {
     pub(super) once: Script,
     pub(super) recover: Script,
     pub(super) unreadable_log: LogLimit,
+    pub(super) known: KnownPositions,
 }
 
 impl HistoryStore {
@@ -58,6 +60,7 @@ impl HistoryStore {
             once,
             recover,
             unreadable_log,
+            known: KnownPositions::default(),
         }
     }
 

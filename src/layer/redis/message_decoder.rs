@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::backlog::{BACKLOG, Backlogged, MessageBacklog, PendingGap};
 use super::command_stream::{CommandReplay, InboxClosed};
 use super::names::Channel;
+use super::position_check::PositionCheck;
 use super::redis_health::RedisHealth;
 use crate::event::{Control, Except, InstanceId, Publication, PublicationId, Stamp, Target};
 use crate::layer::envelope::{self, CommandMark, Decoded, EnvelopeError, Message, Origin};
@@ -26,11 +27,13 @@ pub(super) struct MessageDecoder {
     pub(super) max_event_bytes: usize,
     pub(super) instance: InstanceId,
     pub(super) redis_health: Arc<RedisHealth>,
+    pub(super) positions: PositionCheck,
     pub(super) unreadable_log: LogLimit,
 }
 
 /// What a message holds.
 enum Arrival {
+    Publication(Publication),
     Incoming(Incoming),
     Command(Control, Option<CommandMark>),
     /// A probe: every command up to this one has arrived, unless it was lost.
@@ -85,13 +88,19 @@ impl MessageDecoder {
         self.inbox.send(incoming).await.map_err(|_| InboxClosed)
     }
 
+    async fn hand_on_loss(&self, loss: Loss, count: u64) -> Result<(), InboxClosed> {
+        self.positions.lost(&loss, count);
+        self.hand_on(Incoming::Loss(loss)).await
+    }
+
     async fn report(&mut self, gap: PendingGap) -> Result<(), InboxClosed> {
         tracing::warn!(lost = gap.count(), "publications lost: the hub is behind");
         if gap.is_of_all() {
             // Their places are lost. Too early is better than behind what they forbid.
             self.replay.catch_up_to_the_end().await?;
         }
-        self.hand_on(Incoming::Loss(gap.into_loss())).await
+        let count = gap.count();
+        self.hand_on_loss(gap.into_loss(), count).await
     }
 
     fn hold(&self, channel: Channel, bytes: Bytes, held: &mut HeldMessages) {
@@ -108,7 +117,7 @@ impl MessageDecoder {
     async fn release(&mut self, held: HeldMessages, newest: Stamp) -> Result<(), InboxClosed> {
         let next = held.messages.iter().find_map(|(channel, bytes)| self.place(channel, bytes));
         self.replay.resubscribed(newest, next).await?;
-        self.hand_on(Incoming::Loss(Loss::All)).await?;
+        self.hand_on_loss(Loss::All, 0).await?;
         for (channel, bytes) in held.messages {
             self.decode(&channel, bytes).await?;
         }
@@ -130,7 +139,16 @@ impl MessageDecoder {
     }
 
     async fn decode(&mut self, channel: &Channel, bytes: Bytes) -> Result<(), InboxClosed> {
+        if let Some(owed) = self.positions.take_owed() {
+            self.hand_on(Incoming::Loss(owed)).await?;
+        }
         match self.read(channel, bytes) {
+            Ok(Some(Arrival::Publication(publication))) => {
+                match self.positions.check(publication).await {
+                    Some(checked) => self.hand_on(Incoming::Publication(Arc::new(checked))).await,
+                    None => Ok(()),
+                }
+            }
             Ok(Some(Arrival::Incoming(incoming))) => self.hand_on(incoming).await,
             Ok(Some(Arrival::Command(control, mark))) => self.replay.receive(control, mark).await,
             Ok(Some(Arrival::NewestCommand(newest))) => self.replay.expect(newest).await,
@@ -174,7 +192,7 @@ impl MessageDecoder {
             }
             (Decoded::Bare(_), _) => return Ok(None),
             (Decoded::From(_, Message::Publication(publication)), _) => {
-                Incoming::Publication(Arc::new(publication))
+                return Ok(Some(Arrival::Publication(publication)));
             }
             (Decoded::From(_, Message::Command(control, mark)), _) => {
                 return Ok(Some(Arrival::Command(control, mark)));

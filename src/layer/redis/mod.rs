@@ -16,11 +16,13 @@ mod history_arguments;
 mod history_store;
 mod key_changes;
 mod key_watch;
+mod known_positions;
 mod lag_limit;
 mod message_decoder;
 mod names;
 mod once;
 mod once_batch;
+mod position_check;
 mod reception;
 mod recovery;
 mod redis_health;
@@ -67,7 +69,7 @@ use handle::LayerState;
 use heartbeat::InstanceHeartbeat;
 use history_store::HistoryStore;
 use lag_limit::LagLimit;
-use once_batch::OnceBatch;
+use position_check::PositionCheck;
 use reception::Reception;
 use redis_health::RedisHealth;
 use script::layer_error;
@@ -128,7 +130,7 @@ impl Redis {
             Arc::clone(&redis_health),
             settings.enters_groups,
         ));
-        let direct = Arc::new(DirectPublisher::new(Arc::clone(&names), commands.clone()));
+        let direct = Arc::new(DirectPublisher::new(&histories, instance, settings.parking));
         let heartbeat = InstanceHeartbeat {
             instance,
             max_absence: settings.max_absence,
@@ -155,6 +157,7 @@ impl Redis {
             names: Arc::clone(&names),
             backlog: backlog.clone(),
             command_stream: Arc::clone(&command_stream),
+            positions: PositionCheck::new(Arc::clone(&histories)),
             changes,
         };
         let (mut tasks, inbox) = reception.start(settings)?;
@@ -191,9 +194,7 @@ impl Redis {
             if let Some(kept) = shared.histories.of(group) {
                 return shared.histories.commit(group, kept, bytes).await.map(Some);
             }
-            if !shared.direct.try_publishing(group, bytes).await? {
-                self.park(&[publication], |_| ()).await?;
-            }
+            shared.direct.publish(group, &publication, bytes).await?;
             return Ok(None);
         }
         self.send(shared.names.of(&publication.target), bytes).await?;
@@ -225,43 +226,10 @@ impl Redis {
             let taken = &in_time[..in_time.len() - left];
             rest = &rest[taken.len()..];
             if let Some(sent) = shared.histories.commit_many(batch, &mut published).await? {
-                self.park(&taken[sent..], &mut published).await?;
+                shared.direct.park(&taken[sent..], &mut published).await?;
             }
         }
         Ok(())
-    }
-
-    /// Publishes what follows a publication that must be parked behind others, and parks those of
-    /// them that must be. The caller has a place.
-    async fn park(
-        &self,
-        publications: &[Publication],
-        mut published: impl FnMut(Option<Position>),
-    ) -> Result<(), LayerError> {
-        let unkeyed = |publication: &Publication| KeyedPublication {
-            publication: publication.clone(),
-            key: None,
-        };
-        let publications: Vec<_> = publications.iter().map(unkeyed).collect();
-        let mut rest = publications.as_slice();
-        while !rest.is_empty() {
-            let mut batch = self.once_batch();
-            rest = batch.fill(rest, Instant::now());
-            let done = |outcome| match outcome {
-                OnceOutcome::Sent { position, .. } | OnceOutcome::Earlier { position, .. } => {
-                    published(position);
-                }
-                OnceOutcome::OtherContent | OnceOutcome::ScopeFull => {}
-            };
-            self.0.histories.commit_once(batch, Duration::ZERO, done).await?;
-        }
-        Ok(())
-    }
-
-    fn once_batch(&self) -> OnceBatch<'_> {
-        let shared = &*self.0;
-        let history = shared.histories.history();
-        OnceBatch::new(&shared.names, history, shared.instance, shared.settings.parking)
     }
 
     /// As [`Redis::publish_many`], each once under its key.
@@ -276,7 +244,7 @@ impl Redis {
         while !rest.is_empty() {
             self.check_answering()?;
             let _place = self.place()?;
-            let mut batch = self.once_batch();
+            let mut batch = shared.direct.once_batch();
             let in_time = shared.lag_limit.in_time(rest, |it| &it.publication)?;
             let left = batch.fill(in_time, Instant::now()).len();
             rest = &rest[in_time.len() - left..];
@@ -330,6 +298,7 @@ impl Redis {
     }
 
     pub(super) async fn subscribe(&self, groups: &[GroupName]) -> Result<(), LayerError> {
+        self.0.histories.subscribed(groups);
         let (answer, answered) = oneshot::channel();
         self.change(SubscriptionChange::Subscribe(groups.to_vec(), answer)).await?;
         answered.await.unwrap_or_else(|_| Err(ended()))
@@ -338,7 +307,9 @@ impl Redis {
     pub(super) async fn unsubscribe(&self, groups: &[GroupName]) -> Result<(), LayerError> {
         let (answer, answered) = oneshot::channel();
         self.change(SubscriptionChange::Unsubscribe(groups.to_vec(), answer)).await?;
-        answered.await.map_err(|_| ended())
+        answered.await.map_err(|_| ended())?;
+        self.0.histories.known.unsubscribed(groups);
+        Ok(())
     }
 
     async fn change(&self, change: SubscriptionChange) -> Result<(), LayerError> {

@@ -10,6 +10,7 @@ use super::command_stream::{CommandReplay, CommandStream};
 use super::connect::{self, AbortOnDrop, EVENTS};
 use super::message_decoder::MessageDecoder;
 use super::names::Names;
+use super::position_check::PositionCheck;
 use super::subscriber::{Subscriber, SubscriptionChange};
 use super::subscription_reader::SubscriptionReader;
 use crate::event::InstanceId;
@@ -26,6 +27,7 @@ pub(super) struct Reception {
     pub(super) names: Arc<Names>,
     pub(super) backlog: MessageBacklog,
     pub(super) command_stream: Arc<CommandStream>,
+    pub(super) positions: PositionCheck,
     pub(super) changes: mpsc::Receiver<SubscriptionChange>,
 }
 
@@ -34,7 +36,7 @@ impl Reception {
         self,
         settings: &RedisSettings,
     ) -> Result<(Vec<AbortOnDrop<()>>, Inbox), LayerError> {
-        let Self { instance, names, backlog, command_stream, changes } = self;
+        let Self { instance, names, backlog, command_stream, positions, changes } = self;
         let redis_health = command_stream.redis_health();
         let client = connect::client(settings, EVENTS)?;
         let (sender, inbox) = mpsc::channel(DECODED);
@@ -54,6 +56,7 @@ impl Reception {
             max_event_bytes: settings.max_event_bytes,
             instance,
             redis_health: Arc::clone(redis_health),
+            positions,
             unreadable_log: LogLimit::default(),
         };
         let subscriber = Subscriber::new(

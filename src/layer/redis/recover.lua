@@ -96,7 +96,11 @@ local function recover(number)
   local missed = tonumber(offset) - since_offset
   -- A client that has not heard of the first publication's epoch may have counted on.
   local is_of_epoch = since_epoch == epoch or is_complete(since_epoch, history)
-  if is_of_epoch and not is_stored then epoch = since_epoch end
+  if is_of_epoch and not is_stored then
+    -- With a log its numbering was evicted.
+    if redis.call('EXISTS', history.log) == 1 then return { epoch, offset, '0' } end
+    epoch = since_epoch
+  end
   if not is_of_epoch or missed < 0 then return { epoch, offset, '0' } end
   local answer = { epoch, offset, '1' }
   if missed > 0 and not replay(answer, history.log, log_ms, since_offset, missed) then

@@ -138,6 +138,7 @@ impl HistoryStore {
         let position =
             text(epoch).zip(text(offset)).and_then(|(epoch, offset)| position(epoch, offset));
         let position = position.ok_or_else(unexpected)?;
+        self.known.answered(group, &position);
         let recovered = match recovered.as_ref() {
             b"" => None,
             found => Some(found == b"1"),

@@ -52,6 +52,13 @@ fn way(ring: usize, room: usize, max_bytes: usize) -> Way {
         connect::commands(&client, &settings),
         Arc::clone(&redis_health),
     );
+    let histories = HistoryStore::new(
+        History::default(),
+        Arc::clone(&names),
+        connect::commands(&client, &settings),
+        Arc::clone(&redis_health),
+        false,
+    );
     let decoder = MessageDecoder {
         backlog: backlog.clone(),
         replay: CommandReplay::new(Arc::new(stream), sender.clone()),
@@ -59,6 +66,7 @@ fn way(ring: usize, room: usize, max_bytes: usize) -> Way {
         max_event_bytes: 1024,
         instance,
         redis_health,
+        positions: PositionCheck::new(Arc::new(histories)),
         unreadable_log: LogLimit::default(),
     };
     tokio::spawn(reader.run());
