@@ -41,20 +41,25 @@ fn memory_of_redis(server: &RedisServer) -> u64 {
 #[tokio::test]
 async fn names_that_a_client_chose_are_forgotten() {
     let server = RedisServer::start();
-    let variables =
-        [("GROUPCAST_HUB_LINGER", "100ms"), ("GROUPCAST_LIMITS_FRAMES_PER_SECOND", "200")];
+    let variables = [("GROUPCAST_HUB_LINGER", "100ms")];
     let instance = Instance::start_with(&configuration(&server), &variables).await;
-    let mut client = instance.v1("7").await;
-    let began = Instant::now();
     let span = Duration::from_secs(seconds().unwrap_or(0));
+    // Each user has room for 100 new names a second.
+    let mut clients = Vec::new();
+    for user in 0..if span.is_zero() { 1 } else { 40 } {
+        clients.push(instance.v1(&user.to_string()).await);
+    }
+    let began = Instant::now();
     let before = keys(&server);
     let (mut round, mut next_report) = (0_u64, Duration::from_secs(60));
     while round < 40 || began.elapsed() < span {
         let of = |kind| {
-            let names = (0..NAMES).map(|n| format!("{kind}.{round}.{n}"));
+            let names = (0..NAMES).map(|n| format!("{kind}{round}.{n}"));
             names.collect::<Vec<_>>()
         };
-        let names = [of("pedido"), of("sala")].concat();
+        let names = [of("pedido."), of("sala_")].concat();
+        let number = round as usize % clients.len();
+        let client = &mut clients[number];
         let answer = client.ask(json!({"type": "join", "groups": names})).await;
         let refused =
             answer["groups"].as_array().unwrap().iter().find(|it| it["error"] != json!(null));
@@ -92,4 +97,30 @@ async fn names_without_publications_have_no_history_in_memory() {
     assert_eq!((&begin["type"], &begin["offset"]), (&json!("position"), &json!(0)), "{begin}");
     assert_ne!(begin["epoch"], since["epoch"], "the epoch of the replay");
     assert_eq!(client.frame().await["offset"], json!(1));
+}
+
+#[tokio::test]
+async fn the_clients_of_a_user_join_a_bounded_number_of_new_names() {
+    let gateway = Gateway::with("[limits]\nframes_per_second = 1000\nframe_burst = 1000\n").await;
+    let mut others = gateway.v1("8").await;
+    others.join("sala_known").await;
+    let mut clients = [gateway.v1("7").await, gateway.v1("7").await];
+    let (mut joined, mut refusal) = (0, json!(null));
+    for round in 0..80 {
+        let client = &mut clients[round % 2];
+        let names: Vec<_> = (0..2 * NAMES).map(|n| format!("sala_{round}.{n}")).collect();
+        let answer = client.ask(json!({"type": "join", "groups": names})).await;
+        let groups = answer["groups"].as_array().unwrap();
+        joined += groups.iter().filter(|it| it["error"].is_null()).count();
+        if let Some(refused) = groups.iter().find(|it| !it["error"].is_null()) {
+            refusal = refused["error"].clone();
+            break;
+        }
+        client.ask(json!({"type": "leave", "groups": names})).await;
+    }
+    assert_eq!((&refusal["code"], &refusal["retry"]), (&json!("limited"), &json!(true)));
+    // What a minute brings back while this runs comes on top.
+    assert!((6000..7500).contains(&joined), "{joined}");
+    clients[0].join("sala_known").await;
+    others.join("sala_new").await;
 }

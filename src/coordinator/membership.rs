@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::interest::Interest;
+use super::new_names::NewNames;
 use crate::celery::TaskWatcher;
 use crate::channels::{ChosenBy, GroupRegistrar};
 use crate::event::{Position, Recovery};
@@ -25,6 +26,7 @@ pub(super) struct MembershipHandler {
     /// Watches the tasks whose groups have members.
     tasks: Option<TaskWatcher>,
     interest: Interest,
+    new_names: NewNames,
     shutdown: Shutdown,
     /// When the next batch would begin if all were [`BATCH_INTERVAL`] apart.
     due: Instant,
@@ -58,7 +60,8 @@ impl MembershipHandler {
         shutdown: Shutdown,
     ) -> Self {
         let (interest, due) = (Interest::new(linger), Instant::now());
-        Self { hub, layer, registrar, tasks, interest, shutdown, due }
+        let new_names = NewNames::new(due);
+        Self { hub, layer, registrar, tasks, interest, new_names, shutdown, due }
     }
 
     /// Serves until the hub ends.
@@ -117,6 +120,7 @@ impl MembershipHandler {
     }
 
     async fn tidy(&mut self) {
+        self.new_names.tidy(Instant::now());
         match self.shutdown.phase() {
             Phase::Running => self.unsubscribe_expired().await,
             Phase::Draining | Phase::Closed => self.depart().await,
@@ -144,20 +148,42 @@ impl MembershipHandler {
     /// First it subscribes, then it asks for the position, then it answers. So every publication
     /// after the answer arrives, and the shard holds back those that arrive before it.
     async fn join_portion(&mut self, joins: Vec<Join>) {
-        let mut unsubscribed = HashSet::new();
-        for join in &joins {
+        let (mut unsubscribed, mut limited) = (HashSet::new(), HashSet::new());
+        for (index, join) in joins.iter().enumerate() {
             for (group, _) in &join.groups {
                 let first = self.hub.open(group, join.shard);
-                if self.interest.wants(group, first) {
+                if !self.interest.wants(group, first) || unsubscribed.contains(group) {
+                    continue;
+                }
+                if self.is_beyond_budget(join) {
+                    limited.insert((index, group.clone()));
+                    // Another join of the same group has to subscribe it.
+                    self.interest.subscribed(vec![group.clone()], false);
+                } else {
                     unsubscribed.insert(group.clone());
                 }
             }
         }
-        let asked: Vec<_> = joins.iter().flat_map(|join| &join.groups).cloned().collect();
+        let wanted = joins.iter().enumerate().flat_map(|(index, join)| {
+            join.groups.iter().map(move |(group, since)| (index, group, since))
+        });
+        let is_limited = |index, group: &GroupName| {
+            !limited.is_empty() && limited.contains(&(index, group.clone()))
+        };
+        let asked: Vec<_> = wanted
+            .filter(|(index, group, _)| !is_limited(*index, group))
+            .map(|(_, group, since)| (group.clone(), since.clone()))
+            .collect();
         let named = named_by_server(&joins);
         let answers = self.subscribe_and_recover(&asked, &unsubscribed, &named).await;
         self.settle(&asked, &answers, unsubscribed).await;
-        self.answer(joins, answers).await;
+        self.answer(joins, answers, is_limited).await;
+    }
+
+    /// Whether a client joins a new name for which its user has no room left.
+    fn is_beyond_budget(&mut self, join: &Join) -> bool {
+        let is_chosen = matches!(join.cause, Cause::Client(_));
+        is_chosen && !self.new_names.take(&join.sub, Instant::now())
     }
 
     /// The answer for each group that is asked about. Without its subscription only a group that
@@ -241,17 +267,28 @@ impl MembershipHandler {
 
     /// Answers every join. The shards end the memberships that are refused and release their
     /// groups, which also takes back the interest noted.
-    async fn answer(&self, joins: Vec<Join>, answers: Vec<Result<Recovery, LayerError>>) {
+    async fn answer(
+        &self,
+        joins: Vec<Join>,
+        answers: Vec<Result<Recovery, LayerError>>,
+        is_limited: impl Fn(usize, &GroupName) -> bool,
+    ) {
         if let Some(Err(error)) = answers.iter().find(|answer| answer.is_err()) {
             let refused = answers.iter().filter(|answer| answer.is_err()).count();
             tracing::warn!(%error, refused, "joins refused: the layer did not answer");
         }
         let refusal = Refusal::new(Code::Unavailable, "the channel layer cannot be reached");
+        let limited = Refusal::new(Code::Limited, "too many new groups within a minute");
         let mut answers = answers.into_iter().map(|answer| answer.map_err(|_| refusal.clone()));
-        for join in joins {
-            let Join { to, shard, ticket, cause, groups, refused } = join;
+        for (index, join) in joins.into_iter().enumerate() {
+            let Join { to, shard, ticket, cause, groups, refused, .. } = join;
             let names = groups.into_iter().map(|(name, _)| name);
-            let groups: Vec<_> = names.zip(answers.by_ref()).collect();
+            let groups: Vec<_> = names
+                .map(|name| match is_limited(index, &name) {
+                    true => (name, Err(limited.clone())),
+                    false => (name, answers.next().unwrap_or_else(|| Err(refusal.clone()))),
+                })
+                .collect();
             let tasks = self.tasks_among(&groups);
             self.hub.joined(shard, Joined { to, ticket, cause, groups, refused }).await;
             if let Some(watcher) = &self.tasks {

@@ -7,6 +7,7 @@ mod dispatch;
 mod interest;
 mod membership;
 mod mending;
+mod new_names;
 mod send_batch;
 mod sends;
 mod serve;

@@ -96,6 +96,8 @@ pub(crate) enum MembershipRequest {
 pub(crate) struct Join {
     /// Whose.
     pub to: ConnectionId,
+    /// Of which user.
+    pub sub: Arc<str>,
     /// On which shard.
     pub shard: usize,
     /// Repeated by the answer.

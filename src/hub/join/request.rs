@@ -1,5 +1,7 @@
 //! The first step of a join: adds a member whose publications are held back, and asks the layer.
 
+use std::sync::Arc;
+
 use super::Memberships;
 use crate::event::Position;
 use crate::group::GroupName;
@@ -35,8 +37,8 @@ impl Memberships<'_> {
             // Not a request of the client, so it does not count towards its limit.
             Cause::Server(_) => {}
         }
-        let shard = self.context.index;
-        let join = Join { to: connection.id, shard, ticket, cause, groups, refused };
+        let (shard, sub) = (self.context.index, Arc::clone(&connection.identity.sub));
+        let join = Join { to: connection.id, sub, shard, ticket, cause, groups, refused };
         self.requests.request(self.connections, key, Request::Join(join));
     }
 }

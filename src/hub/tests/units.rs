@@ -41,6 +41,7 @@ fn connection(serial: u64) -> Connection {
 fn join(serial: u64) -> Request {
     Request::Join(Join {
         to: ConnectionId { instance: instance(), serial },
+        sub: "7".into(),
         shard: 0,
         ticket: 0,
         cause: Cause::Server("backend"),
