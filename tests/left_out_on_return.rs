@@ -52,14 +52,10 @@ impl Client {
         assert_eq!(kinds, ["position", "result"], "{frames:?}");
     }
 
-    /// The next frames are one of each kind, at the offsets that follow, behind the name of the
-    /// group's first epoch.
+    /// The next frames are one of each kind, at the offsets that follow.
     async fn receives(&mut self, kinds: &[&str]) {
         for kind in kinds {
-            let mut frame = self.socket.frame().await;
-            if frame["type"] == "position" && frame["offset"] == 0 {
-                frame = self.socket.frame().await;
-            }
+            let frame = self.socket.frame().await;
             self.offset += 1;
             assert_eq!((&frame["type"], &frame["offset"]), (&json!(kind), &json!(self.offset)));
         }

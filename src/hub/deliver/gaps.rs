@@ -6,7 +6,7 @@ use crate::group::GroupName;
 use crate::hub::command::PossibleGap;
 use crate::hub::report::Dropped;
 use crate::hub::store::{ConnectionKey, GroupKey, Groups};
-use crate::protocol::outbound::{Gap, GapReason, Notice};
+use crate::protocol::outbound::{Gap, GapReason};
 
 /// The gap for publications that the layer may have lost: it is unknown how many, or whether any.
 pub(in crate::hub) const POSSIBLE_GAP: Gap =
@@ -53,26 +53,11 @@ impl Delivery<'_> {
                 false => Some(reached),
                 true => self.joins.catching_up(member.connection, key),
             };
-            let notice = missing(before?, position)?;
-            Some((member.connection, notice))
+            let gap = missing(before?, position)?;
+            Some((member.connection, gap))
         });
-        for (connection, notice) in concerned.collect::<Vec<_>>() {
-            self.notify(connection, key, notice);
-        }
-    }
-
-    /// Sends a member what [`missing`] has found.
-    pub(in crate::hub) fn notify(
-        &mut self,
-        connection: ConnectionKey,
-        group: GroupKey,
-        notice: Notice,
-    ) {
-        match notice {
-            Notice::Gap(gap) => {
-                self.notify_gap(connection, Some(group), gap, &Dropped::default());
-            }
-            Notice::Position(position) => self.notify_position(connection, group, &position),
+        for (connection, gap) in concerned.collect::<Vec<_>>() {
+            self.notify_gap(connection, Some(key), gap, &Dropped::default());
         }
     }
 }
@@ -89,22 +74,16 @@ pub(in crate::hub) fn positions(
 
 /// What is missing between two successive positions of a group.
 ///
-/// A new epoch is a gap, too, since it is unknown how much of the old one is missing. The first
-/// epoch after none has lost nothing: its name alone is told.
-pub(in crate::hub) fn missing(before: &Position, after: &Position) -> Option<Notice> {
+/// A new epoch is a gap, too, since it is unknown how much of the old one is missing. The first one
+/// of a group is not: clients go on under the name that their answer gave.
+pub(in crate::hub) fn missing(before: &Position, after: &Position) -> Option<Gap> {
     let first = |offset| Position { offset, ..after.clone() };
     let last = after.offset.saturating_sub(1);
     if before.epoch != after.epoch && !before.is_before_first_of(after) {
         let range = Some((first(1), last));
-        return Some(Notice::Gap(Gap { range, ..POSSIBLE_GAP }));
+        return Some(Gap { range, ..POSSIBLE_GAP });
     }
-    match last.checked_sub(before.offset)? {
-        0 if before.epoch == after.epoch => None,
-        0 => Some(Notice::Position(first(0))),
-        lost => {
-            let range = Some((first(before.offset + 1), last));
-            let lost = Some(lost);
-            Some(Notice::Gap(Gap { reason: GapReason::Layer, lost, range, possible: false }))
-        }
-    }
+    let lost = last.checked_sub(before.offset).filter(|lost| *lost > 0)?;
+    let range = Some((first(before.offset + 1), last));
+    Some(Gap { reason: GapReason::Layer, lost: Some(lost), range, possible: false })
 }

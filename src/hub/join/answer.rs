@@ -155,10 +155,6 @@ impl Memberships<'_> {
         let buffer = self.joins.end(key, Some(group));
         let answered = recovery.position;
         self.let_through(key, group, answered.as_ref());
-        if let Some((known_as, answered)) = recovery.known_as.zip(answered.as_ref()) {
-            let begin = Position { offset: known_as.offset, ..answered.clone() };
-            self.delivery().notify_position(key, group, &begin);
-        }
         for publication in recovery.replay {
             self.delivery().deliver_to(key, Some(group), publication, true);
         }
@@ -194,8 +190,8 @@ impl Memberships<'_> {
             }
             let position = publication.position.clone();
             let hole = reached.as_ref().zip(position.as_ref()).and_then(|(a, b)| missing(a, b));
-            if let Some((notice, group)) = hole.zip(group) {
-                self.delivery().notify(key, group, notice);
+            if let Some(gap) = hole {
+                self.delivery().notify_gap(key, group, gap, &Dropped::default());
             }
             reached = position.or(reached);
             self.delivery().deliver_to(key, group, publication, false);

@@ -103,12 +103,13 @@ impl Broker {
         self.interest.get(group).map_or(0, |bits| *bits)
     }
 
-    /// Whether whatever was published since a position before any publication is in a ring.
-    fn is_complete_since(&self, epoch: &str, kept: Retention) -> bool {
+    /// Whether this is the epoch of a position before any publication, and no numbering can have
+    /// ended between its second and `until`.
+    fn is_complete(&self, epoch: &str, kept: Retention, until: u64) -> bool {
         let second = epoch.strip_prefix("0.0.").and_then(|second| second.parse::<u64>().ok());
         let numbered_for = (kept.ttl + NUMBERING).as_secs();
         second.is_some_and(|second| {
-            second > self.began && unix_seconds().saturating_sub(second) < numbered_for
+            second > self.began && until.saturating_sub(second) < numbered_for
         })
     }
 
@@ -272,9 +273,12 @@ impl Memory {
                 return Recovery::without_history(since.as_ref());
             };
             let since = since.as_ref();
+            let mut rings = self.broker.rings();
+            let ring = rings.get_mut(group);
+            let until = ring.as_ref().map_or_else(unix_seconds, |ring| ring.began);
             let is_complete =
-                since.is_some_and(|since| self.broker.is_complete_since(&since.epoch, kept));
-            match self.broker.rings().get_mut(group) {
+                since.is_some_and(|since| self.broker.is_complete(&since.epoch, kept, until));
+            match ring {
                 Some(ring) => ring.recover(since, is_complete, now),
                 None => self.broker.before_any(since.map(|since| (since, is_complete))),
             }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::clock::unix_seconds;
 use crate::event::{Position, Publication, Recovery};
 use crate::layer::history::{NUMBERING, Retention, random_epoch};
 
@@ -14,6 +15,8 @@ pub(super) struct Ring {
     newest: Position,
     publications: VecDeque<Arc<Publication>>,
     touched: Instant,
+    /// The second of its first publication.
+    pub(super) began: u64,
 }
 
 impl Ring {
@@ -21,7 +24,7 @@ impl Ring {
         // Generation 0 is this process: its numberings do not outlive it.
         let epoch = format!("0.{}", random_epoch()).into();
         let newest = Position { epoch, offset: 0 };
-        Self { kept, newest, publications: VecDeque::new(), touched: now }
+        Self { kept, newest, publications: VecDeque::new(), touched: now, began: unix_seconds() }
     }
 
     /// Gives `publication` the next position and keeps it.

@@ -52,6 +52,9 @@ local function append_and_publish(generation, history, channel, envelope)
   redis.call('XADD', history.log, 'MAXLEN', history.size, id, 't', now, 'e', envelope)
   redis.call('PEXPIRE', history.log, history.log_ms)
   redis.call('HSET', history.numbering, 'epoch', epoch, 'offset', next_offset, 'doubt', overflows)
+  if not is_stored then
+    redis.call('HSET', history.numbering, 'began', redis.call('TIME')[1])
+  end
   redis.call('PEXPIRE', history.numbering, history.numbering_ms)
   local positioned = '\2' .. epoch .. ' ' .. next_offset .. '\n' .. envelope
   redis.call('PUBLISH', channel, positioned)

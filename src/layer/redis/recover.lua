@@ -59,11 +59,15 @@ local function epoch_before_any(history)
   return string.format('%s.0.%.0f', generation, second)
 end
 
--- Whether this is such an epoch, and nothing can have been published since that is not numbered.
-local function is_complete(epoch, history)
+-- Whether this is such an epoch, and whatever was published since has the present numbering. It
+-- goes on as that epoch for whoever knows it: nobody has to be told of the numbering's own.
+local function is_complete(epoch, history, is_stored)
   local of, second = string.match(epoch, '^(%d+)%.0%.(%d+)$')
+  if of ~= generation then return false end
   second = tonumber(second)
-  if of ~= generation or now - second * 1000 >= history.numbering_ms then return false end
+  -- An earlier numbering has not ended in between: each lives for longer than this.
+  local began = is_stored and tonumber(redis.call('HGET', history.numbering, 'began')) or now / 1000
+  if began - second >= history.numbering_ms / 1000 then return false end
   local first = complete_since(history)
   return first and second >= first
 end
@@ -94,8 +98,7 @@ local function recover(number)
   if since_epoch == '' then return { epoch, offset, '' } end
 
   local missed = tonumber(offset) - since_offset
-  -- A client that has not heard of the first publication's epoch may have counted on.
-  local is_of_epoch = since_epoch == epoch or is_complete(since_epoch, history)
+  local is_of_epoch = since_epoch == epoch or is_complete(since_epoch, history, is_stored)
   if is_of_epoch and not is_stored then
     -- With a log its numbering was evicted.
     if redis.call('EXISTS', history.log) == 1 then return { epoch, offset, '0' } end

@@ -244,7 +244,7 @@ async fn recovers_from_a_position_before_any_publication(kind: LayerKind) {
         assert!(offsets.eq(1..=if whole { sent } else { 0 }), "five are kept");
         assert_eq!(answer.known_as, start.clone().filter(|_| whole));
     }
-    // A client that does not read the first publication's epoch counts on.
+    // For the client it is the epoch that it knows.
     let on = start.map(|start| Position { offset: 4, ..start });
     let answer = standing(&one, "pedido.42", on.clone()).await;
     assert_eq!((answer.recovered, answer.replay.len(), answer.known_as), (Some(true), 2, on));
