@@ -120,6 +120,23 @@ fn requires_consecutive_offsets_or_a_gap_that_names_the_missing_ones() {
 }
 
 #[test]
+fn tells_what_a_history_should_have_had() {
+    let join =
+        |epoch, offset| joined(json!({"group": "pedido.1", "epoch": epoch, "offset": offset}));
+    let missed_after = |back: Value, next: u64| {
+        let mut oracle = DeliveryOracle::default();
+        let mut event = numbered(next);
+        event["data"]["n"] = 5.into();
+        [join("a", 0), numbered(1), back, event].iter().for_each(|it| oracle.observe(it).unwrap());
+        (oracle.missed("pedido.1"), oracle.missed_within_epoch("pedido.1"))
+    };
+    assert_eq!(missed_after(join("a", 4), 5), (3, 3));
+    assert_eq!(missed_after(join("b", 0), 1), (3, 0));
+    let gap = json!({"type": "gap", "group": "pedido.1", "reason": "layer", "epoch": "b"});
+    assert_eq!(missed_after(gap, 1), (3, 0));
+}
+
+#[test]
 fn requires_a_complete_replay_after_recovered() {
     let join = joined(json!({"group": "pedido.1", "epoch": "a", "offset": 0}));
     let back = |epoch, offset, recovered| {

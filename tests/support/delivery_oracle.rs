@@ -34,6 +34,7 @@ struct GroupRecord {
     loss_reported: bool,
     /// Events that never arrived, as gaps and joins reported.
     missed: u64,
+    missed_within_epoch: u64,
     gaps: u64,
     /// The client's position, in a group with history.
     position: Option<(String, u64)>,
@@ -48,6 +49,8 @@ struct SenderRecord {
     received_ids: BTreeMap<u64, Value>,
     /// Whether a loss was reported since `last`.
     loss_reported: bool,
+    /// Whether the epoch of the history has ended since `last`.
+    epoch_ended: bool,
 }
 
 impl DeliveryOracle {
@@ -78,6 +81,11 @@ impl DeliveryOracle {
         self.groups.get(group).map_or(0, |received| received.missed)
     }
 
+    /// How many of them a history should have had: their epoch had not ended.
+    pub(crate) fn missed_within_epoch(&self, group: &str) -> u64 {
+        self.groups.get(group).map_or(0, |received| received.missed_within_epoch)
+    }
+
     /// How many gaps of `group` were reported.
     pub(crate) fn gaps(&self, group: &str) -> u64 {
         self.groups.get(group).map_or(0, |received| received.gaps)
@@ -106,7 +114,8 @@ impl DeliveryOracle {
         match received.number(sender, number, &frame["id"])? {
             Some(missed) => {
                 self.events += 1;
-                received.missed += missed;
+                received.missed += missed.count;
+                received.missed_within_epoch += if missed.epoch_ended { 0 } else { missed.count };
             }
             None => self.repetitions += 1,
         }
@@ -139,10 +148,16 @@ impl DeliveryOracle {
     }
 }
 
+/// Numbers that never arrived.
+struct Missed {
+    count: u64,
+    epoch_ended: bool,
+}
+
 impl GroupRecord {
-    /// Records a sender's number. Returns how many were missed before it; `None`: it is a
-    /// repetition, which clients drop by its id.
-    fn number(&mut self, sender: u64, number: u64, id: &Value) -> Result<Option<u64>, String> {
+    /// Records a sender's number. Returns what was missed before it; `None`: it is a repetition,
+    /// which clients drop by its id.
+    fn number(&mut self, sender: u64, number: u64, id: &Value) -> Result<Option<Missed>, String> {
         let new_sender =
             || SenderRecord { loss_reported: self.loss_reported, ..SenderRecord::default() };
         let received = self.numbers.entry(sender).or_insert_with(new_sender);
@@ -164,7 +179,8 @@ impl GroupRecord {
         }
         received.received_ids.insert(number, id.clone());
         (received.last, received.newest, received.loss_reported) = (number, number, false);
-        Ok(Some(missed))
+        let epoch_ended = std::mem::take(&mut received.epoch_ended);
+        Ok(Some(Missed { count: missed, epoch_ended }))
     }
 
     /// From here on, numbers may be missing.
@@ -193,6 +209,7 @@ impl GroupRecord {
         let (from, to) = (frame["from"].as_u64(), frame["to"].as_u64());
         if new != *epoch {
             (*epoch, *last) = (new, to.unwrap_or(0));
+            self.end_epoch();
         } else if let (Some(from), Some(to)) = (from, to) {
             if from != *last + 1 || to < from {
                 return Err(format!("a gap of {from} to {to} follows {last}"));
@@ -206,7 +223,17 @@ impl GroupRecord {
     fn start_at(&mut self, group: &Value) {
         let epoch = group["epoch"].as_str();
         let at = |epoch: &str| Some((epoch.to_owned(), group["offset"].as_u64()?));
-        self.position = epoch.and_then(at);
+        let position = epoch.and_then(at);
+        let epoch_of = |position: &Option<(String, u64)>| position.as_ref().map(|it| it.0.clone());
+        if epoch_of(&position) != epoch_of(&self.position) {
+            self.end_epoch();
+        }
+        self.position = position;
+    }
+
+    /// What follows is of another epoch: nothing before it can be recovered.
+    fn end_epoch(&mut self) {
+        self.numbers.values_mut().for_each(|received| received.epoch_ended = true);
     }
 
     fn rejoin(&mut self, group: &Value) -> Result<(), String> {
