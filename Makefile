@@ -28,7 +28,7 @@ SHOP_VENV := $(CURDIR)/target/shop-venv
 BUILD_GATEWAY := cargo test --workspace --locked --no-run --quiet
 
 # Programs and the Debian packages that have them. cc: aws-lc, the cryptography, is C.
-PROGRAMS := cc:gcc chromium:chromium faketime:faketime redis-server:redis-server git:git
+PROGRAMS := cc:gcc chromium:chromium faketime:faketime redis-server:redis-server rabbitmq-server:rabbitmq-server git:git
 
 # nginx is in /usr/sbin, which is on root's PATH only; Go may be outside everybody's.
 export PATH := $(VENV)/bin:$(PATH):/usr/sbin:/usr/local/go/bin

@@ -17,6 +17,7 @@
 //! has the other walks, the rooms and what each of them must never know.
 
 mod address;
+mod amqp;
 mod api;
 mod app;
 pub mod backend;

@@ -1,8 +1,10 @@
 //! Browsers see the states of tasks that a real Celery worker carries out.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
-use crate::support::{Gateway, Python, RedisServer, Socket};
+use crate::support::{Gateway, Python, RabbitServer, RedisServer, Socket};
 
 /// A worker, the Redis of its results, and two gateways that share another one.
 struct Site {
@@ -23,7 +25,9 @@ async fn site_with(broker: RedisServer, mut options: Value, celery: &str) -> Sit
     let layer = RedisServer::start();
     let url = layer.url();
     let configuration = format!("[layer]\nkind = \"redis\"\nurl = {url:?}\n[celery]\n{celery}\n");
-    options["broker"] = broker.url().into();
+    if options.get("broker").is_none() {
+        options["broker"] = broker.url().into();
+    }
     options["steps"] = broker.url().into();
     let mut worker = Python::start("worker.py", &options);
     let gateways = [Gateway::with(&configuration).await, Gateway::with(&configuration).await];
@@ -181,5 +185,98 @@ async fn counts_the_tasks_of_a_group_a_chord_and_a_chain() {
         }
         // That of a chord or chain is of its last task.
         assert_eq!(event.get("progress").is_some(), canvas == "group", "{canvas}: {event}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shows_progress_where_the_broker_is_rabbitmq() {
+    let mut rabbit = RabbitServer::start();
+    let celery = format!("events = {:?}", rabbit.url());
+    let options = json!({"broker": rabbit.url(), "results": "rpc://", "events": true});
+    let mut site = site_with(RedisServer::start(), options, &celery).await;
+    for gateway in &site.gateways {
+        gateway.metric_reaches("groupcast_celery_up", 1.0).await;
+    }
+    let task = site.start_task("pictures", json!({"count": 2})).await;
+    let mut browser = site.gateways[1].v1("7").await;
+    site.allow("7", &task).await;
+    assert_eq!(browser.frame().await["type"], "joined");
+    for current in 1..=2 {
+        site.step(&task);
+        let progress = json!({"current": current, "total": 2});
+        assert_eq!(state(&mut browser, "PROGRESS").await["progress"], progress);
+    }
+    site.step(&task);
+    let success = json!({"type": "task.state", "id": task, "state": "SUCCESS"});
+    assert_eq!(browser.event().await, success);
+
+    rabbit.kill();
+    site.gateways[1].metric_reaches("groupcast_celery_events_lost_total", 1.0).await;
+    assert_eq!(site.gateways[1].metric("groupcast_celery_up").await, 0.0);
+    rabbit.start_again();
+    let answered = Instant::now();
+    site.gateways[1].metric_reaches("groupcast_celery_up", 1.0).await;
+    assert!(answered.elapsed() < Duration::from_secs(2), "{:?}", answered.elapsed());
+    let task = site.start_task("pictures", json!({"count": 0})).await;
+    site.allow("7", &task).await;
+    assert_eq!(browser.frame().await["type"], "joined");
+    site.step(&task);
+    state(&mut browser, "SUCCESS").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_whose_worker_was_killed_is_shown_again_when_another_takes_it() {
+    let mut site = site_with_late_acknowledgement().await;
+    let task = site.start_task("pictures", json!({"count": 2})).await;
+    let mut browser = site.gateways[0].v1("7").await;
+    site.allow("7", &task).await;
+    assert_eq!(browser.frame().await["type"], "joined");
+    site.step(&task);
+    assert_eq!(state(&mut browser, "PROGRESS").await["progress"]["current"], 1);
+    site.worker.write_line(&json!({"kill": true}).to_string());
+    assert_eq!(site.worker.line().await, json!({"killed": true}));
+    // Redis gives the task to the next worker after the visibility time-out, from the start.
+    state(&mut browser, "STARTED").await;
+    for current in 1..=2 {
+        site.step(&task);
+        let progress = json!({"current": current, "total": 2});
+        assert_eq!(state(&mut browser, "PROGRESS").await["progress"], progress);
+    }
+    site.step(&task);
+    state(&mut browser, "SUCCESS").await;
+}
+
+async fn site_with_late_acknowledgement() -> Site {
+    let broker = RedisServer::start();
+    let results = format!("{}/1", broker.url());
+    let options = json!({"results": results, "late": true});
+    site_with(broker, options, &format!("results = {results:?}")).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_result_of_a_megabyte_costs_its_own_task_the_result_alone() {
+    let mut site = site("show_results = true").await;
+    let task = site.start_task("large", json!({"size": 2_000_000})).await;
+    let mut browser = site.gateways[0].v1("7").await;
+    site.allow("7", &task).await;
+    assert_eq!(browser.frame().await["type"], "joined");
+    site.step(&task);
+    let success = json!({"type": "task.state", "id": task, "state": "SUCCESS",
+                         "omitted": "result"});
+    assert_eq!(state(&mut browser, "SUCCESS").await, success);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ids_that_are_no_uuid_are_watched_too() {
+    let mut site = site("").await;
+    let mut browser = site.gateways[0].v1("7").await;
+    for id in ["photo-7.thumbnails", "7", "a_b-c.d"] {
+        site.worker
+            .write_line(&json!({"task": "pictures", "kwargs": {"count": 0}, "id": id}).to_string());
+        assert_eq!(site.worker.line().await["id"], id);
+        site.allow("7", id).await;
+        assert_eq!(browser.frame().await["type"], "joined");
+        site.step(id);
+        state(&mut browser, "SUCCESS").await;
     }
 }

@@ -5,22 +5,18 @@
 //! missed never comes.
 
 use std::future::Future;
-use std::pin::Pin;
-use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
 
+use super::availability::Availability;
+use super::feed::{EventFeed, FeedEvent};
+use super::settings::WorkerEvents;
 use super::state::{self, Shown, StateError, TaskState};
 use super::tasks::{Change, TaskChange, TaskUpdate, WatchedTasks};
 use super::worker_event::{self, WorkerEvent};
 use crate::bounded_map::{BoundedMap, MapLimits};
-use crate::layer::{KeyWatch, LayerError, RedisSettings, WatchEvent, WatchedKeys};
+use crate::layer::LayerError;
 use crate::telemetry::LogLimit;
-
-/// Between two attempts while the broker is away.
-const RETRY: Duration = Duration::from_millis(500);
 
 /// Tasks whose newest state is remembered, the oldest forgotten first.
 const RECENT: MapLimits = MapLimits { entries: 20_000, bytes: 16 * 1024 * 1024 };
@@ -33,7 +29,7 @@ struct Workers {
     tasks: WatchedTasks,
     recent: BoundedMap<String, Reported>,
     malformed_log: LogLimit,
-    is_up: Option<bool>,
+    broker: Availability,
 }
 
 /// The newest state of a task.
@@ -45,34 +41,21 @@ struct Reported {
 
 /// Connects; the future follows.
 pub(super) fn follow(
-    redis: &RedisSettings,
+    source: &WorkerEvents,
     tasks: WatchedTasks,
     changes: mpsc::Receiver<Change>,
     updates: mpsc::Sender<TaskUpdate>,
 ) -> Result<impl Future<Output = ()> + Send + use<>, LayerError> {
-    let (watch, messages) = KeyWatch::open(redis)?;
-    Ok(run(Workers::new(tasks), watch, messages, changes, updates))
-}
-
-type Subscribing = Pin<Box<dyn Future<Output = Result<(), LayerError>> + Send>>;
-
-/// Subscribes, after a while. It goes on beside everything else, and is repeated until it succeeds.
-fn subscribe(redis: KeyWatch, pattern: String, after: Duration) -> Subscribing {
-    Box::pin(async move {
-        sleep(after).await;
-        redis.follow(&pattern).await
-    })
+    let feed = EventFeed::open(source)?;
+    Ok(run(Workers::new(tasks), feed, changes, updates))
 }
 
 async fn run(
     mut workers: Workers,
-    redis: KeyWatch,
-    mut messages: WatchedKeys,
+    mut feed: EventFeed,
     mut changes: mpsc::Receiver<Change>,
     updates: mpsc::Sender<TaskUpdate>,
 ) {
-    let pattern = workers.tasks.settings.event_channels.clone();
-    let mut following = Some(subscribe(redis.clone(), pattern.clone(), Duration::ZERO));
     loop {
         tokio::select! {
             biased;
@@ -84,22 +67,7 @@ async fn run(
                 Some(change) => workers.change(change),
                 None => return,
             },
-            outcome = async { following.as_mut().expect("checked").await },
-                if following.is_some() =>
-            {
-                workers.answered(outcome.as_ref().err());
-                let failed = outcome.is_err();
-                following = failed.then(|| subscribe(redis.clone(), pattern.clone(), RETRY));
-            }
-            event = messages.next() => match event {
-                WatchEvent::Written(_, message) => workers.take(&message),
-                WatchEvent::Interrupted => {
-                    workers.tasks.metrics.lost.increment(1);
-                    following.get_or_insert_with(|| {
-                        subscribe(redis.clone(), pattern.clone(), Duration::ZERO)
-                    });
-                }
-            },
+            event = feed.next() => workers.handle(event),
         }
     }
 }
@@ -107,7 +75,8 @@ async fn run(
 impl Workers {
     fn new(tasks: WatchedTasks) -> Self {
         let recent = BoundedMap::new(RECENT);
-        Self { tasks, recent, malformed_log: LogLimit::default(), is_up: None }
+        let broker = Availability::new("the broker of celery's workers", tasks.metrics.up.clone());
+        Self { tasks, recent, malformed_log: LogLimit::default(), broker }
     }
 
     fn change(&mut self, change: Change) {
@@ -128,8 +97,16 @@ impl Workers {
         }
     }
 
-    fn take(&mut self, message: &Bytes) {
-        let body = worker_event::body(message);
+    fn handle(&mut self, event: FeedEvent) {
+        match event {
+            FeedEvent::Body(body) => self.take(&body),
+            FeedEvent::Begun => self.broker.note(None),
+            FeedEvent::Away(error) => self.broker.note(Some(&error)),
+            FeedEvent::Interrupted => self.tasks.metrics.lost.increment(1),
+        }
+    }
+
+    fn take(&mut self, body: &Result<Vec<u8>, StateError>) {
         let events = body.as_deref().map_err(Clone::clone).and_then(worker_event::events);
         match events {
             Ok(events) => {
@@ -165,19 +142,6 @@ impl Workers {
         self.tasks.metrics.malformed.increment(1);
         if self.malformed_log.allows() {
             tracing::warn!(%error, "malformed event of a celery worker discarded");
-        }
-    }
-
-    /// Logs when the broker stops answering, and when it answers again.
-    fn answered(&mut self, error: Option<&LayerError>) {
-        let is_up = error.is_none();
-        if self.is_up.replace(is_up) == Some(is_up) {
-            return;
-        }
-        self.tasks.metrics.up.set(if is_up { 1.0 } else { 0.0 });
-        match error {
-            Some(error) => tracing::warn!(%error, "events of celery workers cannot be followed"),
-            None => tracing::info!("events of celery workers are followed"),
         }
     }
 }

@@ -5,7 +5,9 @@
 //! watch, and no others: a task that nobody watches costs nothing. Sites with another result back
 //! end have the events of their workers, which every instance has to read in full.
 
+mod availability;
 mod events;
+mod feed;
 mod metrics;
 mod results;
 mod sets;
@@ -18,7 +20,7 @@ mod watcher;
 mod worker_event;
 
 pub(crate) use metrics::CeleryMetrics;
-pub(crate) use settings::CelerySettings;
+pub(crate) use settings::{CelerySettings, WorkerEvents};
 pub(crate) use tasks::TaskUpdate;
 #[cfg(test)]
 pub(crate) use watcher::StartedWatcher;

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+use super::availability::Availability;
 use super::sets::{Contents, contents};
 use super::settings::KeyOf;
 use super::state::{self, StateError};
@@ -33,8 +34,7 @@ struct ResultBackEnd {
     abandoned: HashSet<String>,
     /// Keys that are being read and whose newer value has arrived meanwhile.
     overtaken: HashSet<String>,
-    /// Whether it answered last; `None` = not asked yet.
-    is_up: Option<bool>,
+    server: Availability,
 }
 
 /// What was requested of Redis, when it is done.
@@ -99,13 +99,14 @@ async fn run(
 
 impl ResultBackEnd {
     fn new(tasks: WatchedTasks) -> Self {
+        let server = Availability::new("celery's result back end", tasks.metrics.up.clone());
         Self {
             tasks,
             malformed_log: LogLimit::default(),
             unsubscribed: HashSet::new(),
             abandoned: HashSet::new(),
             overtaken: HashSet::new(),
-            is_up: None,
+            server,
         }
     }
 
@@ -251,29 +252,16 @@ impl ResultBackEnd {
         match done {
             Done::Forgotten => true,
             Done::Read(keys, Ok(values)) => {
-                self.answered(None);
+                self.server.note(None);
                 self.take_read(keys.into_iter().zip(values).collect());
                 true
             }
             Done::Read(keys, Err(error)) => {
-                self.answered(Some(&error));
+                self.server.note(Some(&error));
                 let needed: Vec<_> = keys.into_iter().filter(|key| self.needs(key)).collect();
                 self.unsubscribed.extend(needed);
                 false
             }
-        }
-    }
-
-    /// Logs when it stops answering, and when it answers again.
-    fn answered(&mut self, error: Option<&LayerError>) {
-        let is_up = error.is_none();
-        if self.is_up.replace(is_up) == Some(is_up) {
-            return;
-        }
-        self.tasks.metrics.up.set(if is_up { 1.0 } else { 0.0 });
-        match error {
-            Some(error) => tracing::warn!(%error, "celery's result back end does not answer"),
-            None => tracing::info!("celery's result back end answers"),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Settings of the states of tasks.
 
+use crate::amqp::AmqpAddress;
 use crate::group::GroupName;
 use crate::layer::RedisSettings;
 
@@ -8,10 +9,8 @@ use crate::layer::RedisSettings;
 pub struct CelerySettings {
     /// The Redis of Celery's `result_backend`; `None` = states are not watched.
     pub results: Option<RedisSettings>,
-    /// The Redis of Celery's broker, for worker events; `None` = they are not followed.
-    pub events: Option<RedisSettings>,
-    /// The channels on which workers publish their events, as a pattern.
-    pub event_channels: String,
+    /// Celery's broker, for worker events; `None` = they are not followed.
+    pub(crate) events: Option<WorkerEvents>,
     /// `global_keyprefix` of Celery's `result_backend_transport_options`; precedes each key.
     pub key_prefix: String,
     /// Begins the name of a task's group; the task's id follows.
@@ -25,12 +24,20 @@ pub struct CelerySettings {
     pub max_event_bytes: usize,
 }
 
+/// A broker, and where on it workers publish their events.
+#[derive(Debug, Clone)]
+pub(crate) enum WorkerEvents {
+    /// On channels that match a pattern, through kombu's Redis transport.
+    Redis { server: RedisSettings, channels: String },
+    /// On a topic exchange.
+    Amqp { broker: AmqpAddress, exchange: String },
+}
+
 impl Default for CelerySettings {
     fn default() -> Self {
         Self {
             results: None,
             events: None,
-            event_channels: String::new(),
             key_prefix: String::new(),
             group_prefix: "task.".to_owned(),
             show_results: false,
@@ -54,6 +61,18 @@ pub(super) enum KeyOf<'a> {
 }
 
 impl CelerySettings {
+    /// Where the states of tasks come from, in words; `None` = nowhere.
+    pub fn source(&self) -> Option<&'static str> {
+        match (&self.results, &self.events) {
+            (Some(_), _) => Some("Celery's result back end on Redis"),
+            (None, Some(WorkerEvents::Redis { .. })) => Some("events of Celery's workers on Redis"),
+            (None, Some(WorkerEvents::Amqp { .. })) => {
+                Some("events of Celery's workers on RabbitMQ")
+            }
+            (None, None) => None,
+        }
+    }
+
     /// The id of the task whose group this is, if it is one.
     pub(super) fn task_of<'a>(&self, group: &'a GroupName) -> Option<&'a str> {
         let id = group.as_str().strip_prefix(&self.group_prefix)?;

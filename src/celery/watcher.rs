@@ -52,8 +52,8 @@ impl TaskWatcher {
         let tasks = WatchedTasks::new(Arc::clone(&settings), metrics);
         let run: Pin<Box<dyn Future<Output = ()> + Send>> = if let Some(redis) = &settings.results {
             Box::pin(results::watch(redis, tasks, changes, update_sender)?)
-        } else if let Some(redis) = &settings.events {
-            Box::pin(events::follow(redis, tasks, changes, update_sender)?)
+        } else if let Some(source) = &settings.events {
+            Box::pin(events::follow(source, tasks, changes, update_sender)?)
         } else {
             return Ok(None);
         };

@@ -4,7 +4,8 @@ use super::range::period;
 use super::raw::Raw;
 use super::secret::Secret;
 use super::{ConfigError, redis};
-use crate::celery::CelerySettings;
+use crate::amqp::AmqpAddress;
+use crate::celery::{CelerySettings, WorkerEvents};
 use crate::layer::RedisSettings;
 
 /// Longest prefix of a task's group: a UUID has 36 of the 99 bytes of a group name.
@@ -13,21 +14,40 @@ const MAX_PREFIX: usize = 32;
 pub(super) fn celery(raw: &Raw) -> Result<CelerySettings, ConfigError> {
     let written = &raw.celery;
     redis::check_name("celery.group_prefix", &written.group_prefix, MAX_PREFIX)?;
-    let event_channels = match written.event_channels.as_str() {
-        // As kombu names them: the number is that of the broker's database.
-        "" => format!("/{}.celeryev/*", database(&written.events.0)),
-        pattern => pattern.to_owned(),
-    };
     Ok(CelerySettings {
         results: server(raw, "celery.results", &written.results)?,
-        events: server(raw, "celery.events", &written.events)?,
-        event_channels,
+        events: worker_events(raw)?,
         key_prefix: written.key_prefix.clone(),
         group_prefix: written.group_prefix.clone(),
         show_results: written.show_results,
         show_errors: written.show_errors,
         max_event_bytes: raw.limits.max_event_bytes.0,
     })
+}
+
+/// The broker whose workers are listened to.
+fn worker_events(raw: &Raw) -> Result<Option<WorkerEvents>, ConfigError> {
+    let written = &raw.celery;
+    let own = written.event_channels.as_str();
+    if AmqpAddress::is_meant(&written.events.0) {
+        let broker = AmqpAddress::parse(&written.events.0).map_err(unusable("celery.events"))?;
+        let exchange = if own.is_empty() { "celeryev" } else { own }.to_owned();
+        return Ok(Some(WorkerEvents::Amqp { broker, exchange }));
+    }
+    let channels = match own {
+        // As kombu names them: the number is that of the broker's database.
+        "" => format!("/{}.celeryev/*", database(&written.events.0)),
+        pattern => pattern.to_owned(),
+    };
+    let server = server(raw, "celery.events", &written.events)?;
+    Ok(server.map(|server| WorkerEvents::Redis { server, channels }))
+}
+
+/// An address that cannot be used, without showing it.
+fn unusable<E: std::error::Error + Send + Sync + 'static>(
+    key: &str,
+) -> impl FnOnce(E) -> ConfigError {
+    move |source| ConfigError::Text { key: key.to_owned(), source: Box::new(source) }
 }
 
 /// Whether states of tasks come from anywhere.
@@ -40,8 +60,7 @@ fn server(raw: &Raw, key: &str, url: &Secret) -> Result<Option<RedisSettings>, C
     if url.0.is_empty() {
         return Ok(None);
     }
-    let unusable = |source| ConfigError::Text { key: key.to_owned(), source: Box::new(source) };
-    let mut redis = RedisSettings::new(&url.0).map_err(unusable)?;
+    let mut redis = RedisSettings::new(&url.0).map_err(unusable(key))?;
     redis.timeout = period("layer.timeout", raw.layer.timeout)?;
     Ok(Some(redis))
 }
@@ -56,6 +75,7 @@ fn database(url: &str) -> &str {
 mod tests {
     use std::path::Path;
 
+    use crate::celery::WorkerEvents;
     use crate::config::{Config, Overflow, Variables};
     use crate::group::GroupName;
 
@@ -71,6 +91,22 @@ mod tests {
         assert!(load("results = \"redis://127.0.0.1/1\"").unwrap().celery.results.is_some());
     }
 
+    /// Where on its broker workers publish their events.
+    fn place(config: &Config) -> &str {
+        match config.celery.events.as_ref().unwrap() {
+            WorkerEvents::Redis { channels, .. } => channels,
+            WorkerEvents::Amqp { exchange, .. } => exchange,
+        }
+    }
+
+    #[test]
+    fn follows_the_exchange_of_a_broker_that_speaks_amqp() {
+        let config = load("events = \"pyamqp://ana:word@rabbit:5672//\"").unwrap();
+        assert_eq!(place(&config), "celeryev");
+        let error = load("events = \"amqps://ana:word@rabbit\"").unwrap_err();
+        assert!(error.contains("celery.events") && !error.contains("word"), "{error}");
+    }
+
     #[test]
     fn follows_the_channels_of_the_brokers_database() {
         for (events, channels) in [
@@ -78,10 +114,10 @@ mod tests {
             ("redis://:word@127.0.0.1:6379/3", "/3.celeryev/*"),
         ] {
             let config = load(&format!("events = {events:?}")).unwrap();
-            assert_eq!(config.celery.event_channels, channels);
+            assert_eq!(place(&config), channels);
         }
         let other = "events = \"redis://127.0.0.1\"\nevent_channels = \"site_/0.celeryev/*\"";
-        assert_eq!(load(other).unwrap().celery.event_channels, "site_/0.celeryev/*");
+        assert_eq!(place(&load(other).unwrap()), "site_/0.celeryev/*");
     }
 
     #[test]

@@ -23,7 +23,7 @@ const EVERYWHERE: [&str; 11] = [
 ];
 
 /// The only places that know each of the others, as beginnings of paths below `src`.
-const HOMES: [(&str, &[&str]); 23] = [
+const HOMES: [(&str, &[&str]); 24] = [
     ("axum", &["api/", "app.rs", "dev/", "http/", "server/"]),
     ("clap", &["cmd/", "main.rs"]),
     ("dashmap", &["hub/", "layer/"]),
@@ -32,6 +32,7 @@ const HOMES: [(&str, &[&str]); 23] = [
     ("hyper", &["backend/", "http/", "server/"]),
     ("hyper_util", &["backend/", "dev/", "http/"]),
     ("jsonwebtoken", &["identity/"]),
+    ("lapin", &["amqp/"]),
     ("metrics", &["telemetry/"]),
     ("metrics_exporter_prometheus", &["telemetry/"]),
     ("mio", &["hub/", "socket/"]),

@@ -7,7 +7,7 @@ use super::source::{Source, read_all, root};
 use super::{assert_none, made_up, real};
 
 /// The rooms, each importing only those before it.
-pub(super) const ROOMS: [&str; 35] = [
+pub(super) const ROOMS: [&str; 36] = [
     "bounded_map",
     "byte_budget",
     "address",
@@ -27,6 +27,7 @@ pub(super) const ROOMS: [&str; 35] = [
     "socket",
     "hub",
     "layer",
+    "amqp",
     "channels",
     "sources",
     "celery",

@@ -2,7 +2,8 @@
 
 The one argument is JSON, see DEFAULTS. The first line on stdout is `{"ready": true}`. Then each
 line of stdin starts a task, `{"task": name, "kwargs": {…}}`, or several as a group, chord or chain,
-`{"canvas": "chord", "count": n}`; or it lets a task that waits take its next step, `{"step": id}`.
+`{"canvas": "chord", "count": n}`; or it lets a task that waits take its next step, `{"step": id}`;
+or it kills the worker and starts another one, `{"kill": true}`, answered by `{"killed": true}`.
 The answer to the first is `{"id": id}`, to the second also `"tasks"`, the ids to be counted.
 """
 
@@ -10,6 +11,7 @@ import importlib
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -23,6 +25,7 @@ DEFAULTS = {
     "prefix": "",  # global_keyprefix of the result back end
     "steps": "",  # the Redis over which the test lets tasks take steps
     "events": False,  # whether workers send events, progress among them
+    "late": False,  # whether a task whose worker was killed is given to another one
     "role": "site",  # or "worker"
 }
 OPTIONS = {**DEFAULTS, **json.loads(sys.argv[1])}
@@ -40,6 +43,18 @@ app.conf.update(
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "client-python" / "src"))
 if OPTIONS["events"]:
     importlib.import_module("groupcast.celery").install(app)
+
+if OPTIONS["late"]:
+    app.conf.update(
+        task_acks_late=True,
+        worker_prefetch_multiplier=1,
+        broker_transport_options={
+            "visibility_timeout": 3,
+            # Looks each second for what was not acknowledged; as it is, every 100 s.
+            "unacked_restore_interval": 1,
+            "unacked_restore_throttle": 1,
+        },
+    )
 
 steps = redis.Redis.from_url(OPTIONS["steps"], socket_timeout=None)
 
@@ -65,6 +80,12 @@ def fails(self, retries=0):
     if self.request.retries < retries:
         raise self.retry(exc=error, countdown=0)
     raise error
+
+
+@app.task(bind=True, name="large")
+def large(self, size):
+    wait(self)
+    return "x" * size
 
 
 @app.task(name="album")
@@ -98,22 +119,41 @@ def work():
     app.worker_main(["worker", *options, *(["-E"] if OPTIONS["events"] else [])])
 
 
-def serve():
+def kill(worker):
+    """Ends a worker and the processes that carry out its tasks, without a warning."""
+    children = pathlib.Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text()
+    for process in (worker.pid, *map(int, children.split())):
+        os.kill(process, signal.SIGKILL)
+    worker.wait()
+
+
+def started_worker():
+    """A worker that is ready."""
     options = json.dumps({**OPTIONS, "role": "worker"})
     command = [sys.executable, "-B", os.path.abspath(__file__), options]
     worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     steps.blpop("ready", timeout=60)
+    return worker
+
+
+def serve():
+    worker = started_worker()
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         request = json.loads(line)
         if "step" in request:
             steps.rpush(f"step:{request['step']}", 1)
+        elif "kill" in request:
+            kill(worker)
+            worker = started_worker()
+            print(json.dumps({"killed": True}), flush=True)
         elif "canvas" in request:
             print(json.dumps(start(request["canvas"], request["count"])), flush=True)
         else:
-            sent = app.send_task(request["task"], kwargs=request.get("kwargs", {}))
+            kwargs, task_id = request.get("kwargs", {}), request.get("id")
+            sent = app.send_task(request["task"], kwargs=kwargs, task_id=task_id)
             print(json.dumps({"id": sent.id}), flush=True)
-    worker.kill()
+    kill(worker)
 
 
 if OPTIONS["role"] == "worker":

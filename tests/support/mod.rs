@@ -1,4 +1,5 @@
-//! What the tests share: gateways, clients, HTTP requests, Redis servers, waiting with a deadline.
+//! What the tests share: gateways, clients, HTTP requests, Redis and
+//! RabbitMQ servers, waiting with a deadline.
 
 mod back_end;
 mod delivery_oracle;
@@ -12,6 +13,7 @@ mod instance;
 mod json_match;
 mod process;
 mod python;
+mod rabbit;
 mod raw;
 mod redis;
 mod seeded_random;
@@ -33,6 +35,7 @@ pub(crate) use instance::{Instance, refused};
 pub(crate) use json_match::{Placeholders, assert_json_matches};
 pub(crate) use process::Running;
 pub(crate) use python::Python;
+pub(crate) use rabbit::RabbitServer;
 pub(crate) use raw::{Opcode, Raw, client_frame, upgrade_request};
 pub(crate) use redis::RedisServer;
 pub(crate) use seeded_random::SeededRandom;

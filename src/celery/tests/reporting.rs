@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::watching::{Watching, watching_with};
-use crate::celery::CelerySettings;
 use crate::celery::worker_event::{body, events};
+use crate::celery::{CelerySettings, WorkerEvents};
 use crate::layer::RedisSettings;
 use crate::layer::tests::server::RedisServer;
 
@@ -28,9 +28,10 @@ fn progress(at: f64, n: u64) -> Value {
 }
 
 async fn following(server: &RedisServer) -> Watching {
-    let events = Some(RedisSettings::new(&server.url()).unwrap());
-    let event_channels = "/3.celeryev/*".to_owned();
-    let watching = watching_with(CelerySettings { events, event_channels, ..Default::default() });
+    let redis = RedisSettings::new(&server.url()).unwrap();
+    let events = WorkerEvents::Redis { server: redis, channels: "/3.celeryev/*".to_owned() };
+    let settings = CelerySettings { events: Some(events), ..Default::default() };
+    let watching = watching_with(settings);
     let subscribed = || server.ask(&["PUBSUB", "NUMPAT"]) == ":1\r\n";
     super::watching::until("the channels are subscribed", subscribed).await;
     watching

@@ -25,7 +25,7 @@ impl Default for CelerySection {
         Self {
             results: Secret(String::new()),
             events: Secret(String::new()),
-            event_channels: celery.event_channels,
+            event_channels: String::new(),
             key_prefix: celery.key_prefix,
             group_prefix: celery.group_prefix,
             show_results: celery.show_results,

@@ -1,0 +1,125 @@
+//! A RabbitMQ of one's own: ports, name and data are the test's; ended with the value.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use super::Folder;
+
+/// Time to start in: 4 s alone, far more while others compile.
+const START: Duration = Duration::from_secs(60);
+
+/// Not the one in PATH, which wants to be another user.
+const PROGRAM: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+
+/// A node that may be killed and started again where it was.
+pub(crate) struct RabbitServer {
+    port: u16,
+    epmd_port: u16,
+    distribution_port: u16,
+    folder: Folder,
+    /// Names the nodes; RabbitMQ would start one of its own, which outlives it.
+    epmd: Child,
+    node: Option<Child>,
+}
+
+impl RabbitServer {
+    /// Starts one and waits until it speaks AMQP.
+    pub(crate) fn start() -> Self {
+        assert!(Path::new(PROGRAM).exists(), "RabbitMQ is not installed: run `make setup`");
+        let ports = [(); 3].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+        let [port, epmd_port, distribution_port] =
+            ports.each_ref().map(|listener| listener.local_addr().unwrap().port());
+        drop(ports);
+        let epmd = Command::new("epmd")
+            .args(["-address", "127.0.0.1", "-port", &epmd_port.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let folder = Folder::with("");
+        let listener = format!("listeners.tcp.1 = 127.0.0.1:{port}\n");
+        let configuration = format!("{listener}log.console = true\nlog.file = false\n");
+        fs::write(folder.gateway_toml().with_file_name("rabbitmq.conf"), configuration).unwrap();
+        fs::write(folder.gateway_toml().with_file_name("plugins"), "[].\n").unwrap();
+        let mut server = Self { port, epmd_port, distribution_port, folder, epmd, node: None };
+        server.launch();
+        server
+    }
+
+    /// Starts it on the same ports with what its folder holds.
+    pub(crate) fn start_again(&mut self) {
+        self.launch();
+    }
+
+    fn launch(&mut self) {
+        let within = |name: &str| -> PathBuf { self.folder.gateway_toml().with_file_name(name) };
+        let node = Command::new(PROGRAM)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", within(""))
+            .env("RABBITMQ_NODENAME", format!("groupcast-{}@localhost", self.port))
+            .env("RABBITMQ_CONFIG_FILE", within("rabbitmq.conf"))
+            .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
+            .env("RABBITMQ_MNESIA_BASE", within("mnesia"))
+            .env("RABBITMQ_LOG_BASE", within("log"))
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", within("plugins"))
+            .env("RABBITMQ_DIST_PORT", self.distribution_port.to_string())
+            .env("ERL_EPMD_PORT", self.epmd_port.to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // A process group: the program is a script that starts Erlang.
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let node = self.node.insert(node);
+        let deadline = Instant::now() + START;
+        while !speaks_amqp(self.port) {
+            assert!(node.try_wait().unwrap().is_none(), "RabbitMQ ended");
+            assert!(Instant::now() < deadline, "RabbitMQ does not answer");
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
+    /// Ends it without a warning.
+    pub(crate) fn kill(&mut self) {
+        let mut node = self.node.take().expect("it is running");
+        killpg(Pid::from_raw(node.id() as i32), Signal::SIGKILL).unwrap();
+        node.wait().unwrap();
+    }
+
+    /// The address as Celery names it.
+    pub(crate) fn url(&self) -> String {
+        format!("amqp://guest:guest@127.0.0.1:{}//", self.port)
+    }
+}
+
+/// Whether a broker begins the handshake: it accepts connections before it can.
+fn speaks_amqp(port: u16) -> bool {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let Ok(mut stream) = TcpStream::connect(address) else { return false };
+    let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
+    let mut first = [0];
+    stream.write_all(b"AMQP\0\0\x09\x01").is_ok()
+        && stream.read_exact(&mut first).is_ok()
+        && first == [1]
+}
+
+impl Drop for RabbitServer {
+    fn drop(&mut self) {
+        if self.node.is_some() {
+            self.kill();
+        }
+        let _ = self.epmd.kill();
+        let _ = self.epmd.wait();
+    }
+}
