@@ -143,6 +143,21 @@ fn fails_with_the_reason_when_redis_cannot_be_reached() {
 }
 
 #[test]
+fn asks_where_the_states_of_celery_tasks_come_from() {
+    let server = RedisServer::start();
+    let url = server.url();
+    let (findings, code) =
+        doctor(&folder(&server, &format!("[celery]\nresults = \"{url}/1\"")), &[]);
+    findings.assert("celery results", "ok", &["answers"]);
+    assert_eq!(code, 0);
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let away = format!("[celery]\nevents = \"amqp://guest:guest@{closed}//\"");
+    let (findings, code) = doctor(&folder(&server, &away), &[]);
+    findings.assert("celery events", "fail", &["cannot be reached", "broker_url"]);
+    assert_eq!(code, 1);
+}
+
+#[test]
 fn recognizes_a_running_gateway_on_its_own_ports() {
     let server = RedisServer::start();
     let folder = folder(&server, "[channels]\nreceive = [\"core\"]\n");

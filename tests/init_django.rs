@@ -191,7 +191,7 @@ fn reads_channel_layer_routing_hosts_and_celery_from_the_settings() {
         "core, 127.0.0.1:6379/2, prefix \"tienda\"",
         "! 100 messages at most",
         "\"channel_capacity\": {\"groupcast.*\": 10000}",
-        "broker amqp, results rpc: progress of tasks takes events in [celery]",
+        "broker amqp, results rpc: progress of tasks takes groupcast.celery.install(app)",
         "4 paths of routing.py, 1 to be written by you",
     ] {
         assert!(printed.contains(part), "{part} is missing in\n{printed}");
@@ -254,6 +254,23 @@ fn tells_a_channel_layer_that_the_gateway_does_not_receive() {
     assert!(printed.contains("InMemoryChannelLayer: the gateway does not receive it"), "{printed}");
     let written = fs::read_to_string(folder.gateway_toml()).unwrap();
     assert!(!written.lines().any(|line| line == "[layer]"), "{written}");
+}
+
+#[test]
+fn writes_the_broker_where_the_result_back_end_cannot_be_read() {
+    let (folder, path) = whole_project(SETTINGS, "rpc://");
+    let python = python();
+    stdout_of(&folder, &["init", "django", "--python", python.to_str().unwrap()]);
+    let written = fs::read_to_string(folder.gateway_toml()).unwrap();
+    assert!(written.contains("# events: GROUPCAST_CELERY_EVENTS in groupcast.env"), "{written}");
+    let secrets = fs::read_to_string(path.join("groupcast.env")).unwrap();
+    let line = "GROUPCAST_CELERY_EVENTS='amqp://guest:geheim@localhost//'";
+    assert!(secrets.contains(line), "{secrets}");
+    let mut check = folder.groupcast(&["check"]);
+    check.env("GROUPCAST_CELERY_EVENTS", "amqp://guest:geheim@localhost//");
+    let printed = String::from_utf8(check.output().unwrap().stdout).unwrap();
+    assert!(printed.contains("from events of Celery's workers on RabbitMQ"), "{printed}");
+    assert!(printed.contains("progress takes groupcast.celery.install(app)"), "{printed}");
 }
 
 #[test]

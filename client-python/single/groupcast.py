@@ -1311,9 +1311,9 @@ def check_celery(app_configs: Any, **_: Any) -> Iterator[checks.CheckMessage]:
     if not is_installed(app):
         yield checks.Warning(
             f"Celery's result back end is {scheme}, so Groupcast can show no progress of tasks.",
-            hint="Use a Redis result back end. Or, with Redis as the broker, give the gateway its "
-            "address as events of [celery], write groupcast.celery.install(app) into the site's "
-            "celery.py and start workers with -E.",
+            hint="Use a Redis result back end. Or, with Redis or RabbitMQ as the broker, give the "
+            "gateway its address as events of [celery], write groupcast.celery.install(app) into "
+            "the site's celery.py and start workers with -E.",
             id="groupcast.W008",
         )
 

@@ -16,6 +16,7 @@ pub(super) fn of(config: &Config) -> String {
     grants(&config.identity, &mut out);
     back_end(&config.backend, &mut out);
     routes(config, &mut out);
+    tasks(config, &mut out);
     limits(config, &mut out);
     out
 }
@@ -140,6 +141,14 @@ fn routes(config: &Config, out: &mut String) {
         let errors = if route.call_errors { ", reports call errors" } else { "" };
         let events = if route.shape == 0 { "" } else { ", sends listed events only" };
         line!(out, "route", "{} {joins}{anyone}{welcome}{events}{errors}", route.path);
+    }
+}
+
+fn tasks(config: &Config, out: &mut String) {
+    let Some(source) = config.celery.source() else { return };
+    line!(out, "tasks", "states in {}<task id>, from {source}", config.celery.group_prefix);
+    if config.celery.results.is_none() {
+        line!(out, "", "progress takes groupcast.celery.install(app), and workers with -E");
     }
 }
 

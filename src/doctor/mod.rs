@@ -2,6 +2,7 @@
 //!
 //! Checks change nothing: what a trial writes is removed by the same script.
 
+mod celery;
 mod cluster;
 mod compare;
 mod error;
@@ -60,6 +61,7 @@ pub async fn examine(
         },
     };
     findings.append(&mut examination.findings);
+    findings.extend(celery::examine(&config.celery).await);
     findings.extend(hook::examine(config, browser).await?);
     Ok(Examination { findings, ..examination })
 }

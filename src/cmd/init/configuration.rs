@@ -21,7 +21,8 @@ pub(super) const CAPACITY: u64 = 10_000;
 pub(super) const DEFAULT_CAPACITY: u64 = 100;
 /// Addresses with a password.
 const LAYER_VARIABLE: &str = "GROUPCAST_LAYER_URL";
-const CELERY_VARIABLE: &str = "GROUPCAST_CELERY_RESULTS";
+const RESULTS_VARIABLE: &str = "GROUPCAST_CELERY_RESULTS";
+const EVENTS_VARIABLE: &str = "GROUPCAST_CELERY_EVENTS";
 /// Of the project's encryption keys, numbered from 1.
 const KEY_VARIABLE: &str = "GROUPCAST_CHANNELS_SECRET_";
 
@@ -41,7 +42,7 @@ pub(super) fn gateway_toml(project: &Project, group: &str) -> String {
         text.truncate(start);
         text += &channels(layer, receive);
     }
-    text + &project.celery.as_ref().filter(|app| shows_tasks(app)).map_or(String::new(), celery)
+    text + &project.celery.as_ref().and_then(celery).unwrap_or_default()
 }
 
 /// What groupcast.env has beside the two secrets.
@@ -56,17 +57,26 @@ pub(super) fn more_variables(project: &Project) -> Vec<(String, String)> {
     if let Some(url) = layer.and_then(|layer| layer.url.as_deref()) {
         address(LAYER_VARIABLE, url);
     }
-    if let Some(app) = project.celery.as_ref().filter(|app| shows_tasks(app)) {
-        address(CELERY_VARIABLE, &app.results);
+    match &project.celery {
+        Some(app) if shows_tasks(app) => address(RESULTS_VARIABLE, &app.results),
+        Some(app) if follows_events(app) => address(EVENTS_VARIABLE, &app.broker),
+        Some(_) | None => {}
     }
     let keys = layer.iter().flat_map(|layer| &layer.keys).zip(1..);
     variables.extend(keys.map(|(key, number)| (format!("{KEY_VARIABLE}{number}"), key.clone())));
     variables
 }
 
-/// Whether the gateway can follow the tasks of an app.
+/// Whether the gateway can read the states of an app's tasks.
 pub(super) fn shows_tasks(app: &CeleryApp) -> bool {
     app.results.starts_with("redis") && RedisSettings::new(&app.results).is_ok()
+}
+
+/// Whether it can follow the events of an app's workers, where it cannot do that.
+pub(super) fn follows_events(app: &CeleryApp) -> bool {
+    let speaks_amqp = ["amqp://", "pyamqp://"].iter().any(|scheme| app.broker.starts_with(scheme));
+    let is_redis = app.broker.starts_with("redis") && RedisSettings::new(&app.broker).is_ok();
+    !shows_tasks(app) && (speaks_amqp || is_redis)
 }
 
 /// The layer and its name in `[channels] receive`, if the gateway can receive from it.
@@ -126,14 +136,24 @@ fn channels(layer: &ChannelLayer, receive: &str) -> String {
     text
 }
 
-/// `[celery]`, for `{% groupcast_progress %}` and the like.
-fn celery(app: &CeleryApp) -> String {
-    let results = address("results", &app.results, CELERY_VARIABLE);
-    let prefix = &app.key_prefix;
-    format!(
-        "\n# The states of Celery's tasks, for those who may watch them.\n\
-         [celery]\n{results}\nkey_prefix = {prefix:?}\n"
-    )
+/// `[celery]`, for `{% groupcast_progress %}` and the like; `None` = neither can be followed.
+fn celery(app: &CeleryApp) -> Option<String> {
+    let (source, more) = if shows_tasks(app) {
+        let results = address("results", &app.results, RESULTS_VARIABLE);
+        (results, format!("key_prefix = {:?}\n", app.key_prefix))
+    } else if follows_events(app) {
+        let events = address("events", &app.broker, EVENTS_VARIABLE);
+        let channels = match app.event_channels.as_str() {
+            "" => String::new(),
+            channels => format!("event_channels = {channels:?}\n"),
+        };
+        let progress = "# Progress takes groupcast.celery.install(app) in celery.py, and -E.\n";
+        (events, format!("{channels}{progress}"))
+    } else {
+        return None;
+    };
+    let what = "# The states of Celery's tasks, for those who may watch them.";
+    Some(format!("\n{what}\n[celery]\n{source}\n{more}"))
 }
 
 /// The line with an address, or where it is if it has a password.

@@ -2,7 +2,7 @@
 
 use groupcast::layer::RedisSettings;
 
-use super::configuration::{CAPACITY, DEFAULT_CAPACITY, received, shows_tasks};
+use super::configuration::{CAPACITY, DEFAULT_CAPACITY, follows_events, received, shows_tasks};
 use super::project::{CeleryApp, ChannelLayer, Project};
 use crate::cmd::language::Language;
 
@@ -71,16 +71,23 @@ fn of_capacity(layer: &ChannelLayer, language: Language) -> Option<String> {
 }
 
 fn of_celery(celery: &CeleryApp, language: Language) -> String {
-    let (broker, names) = (&celery.broker, language.pick("results", "resultados"));
+    let broker = celery.broker.split(':').next().unwrap_or_default();
+    let names = language.pick("results", "resultados");
     let none = language.pick("none", "ninguno");
     let scheme = celery.results.split(':').next().filter(|scheme| !scheme.is_empty());
     let mut note = format!("Celery: broker {broker}, {names} {}", scheme.unwrap_or(none));
-    if !shows_tasks(celery) && !celery.is_installed {
+    if !shows_tasks(celery) && !follows_events(celery) {
         note += language.pick(
-            ": progress of tasks takes events in [celery] of gateway.toml (a Redis broker only), \
-             groupcast.celery.install(app) in celery.py, and workers with -E",
-            ": el progreso de las tareas pide events en [celery] de gateway.toml (solo con un \
-             broker Redis), groupcast.celery.install(app) en celery.py, y workers con -E",
+            ": the states of tasks take a Redis result back end, or Redis or RabbitMQ as broker",
+            ": los estados de las tareas piden un result backend Redis, o un broker Redis o \
+             RabbitMQ",
+        );
+    } else if !shows_tasks(celery) && !celery.is_installed {
+        note += language.pick(
+            ": progress of tasks takes groupcast.celery.install(app) in celery.py, and workers \
+             with -E",
+            ": el progreso de las tareas pide groupcast.celery.install(app) en celery.py, y \
+             workers con -E",
         );
     }
     note

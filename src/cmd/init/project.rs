@@ -65,8 +65,9 @@ pub(super) struct ChannelLayer {
 /// The Celery app.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct CeleryApp {
-    /// The scheme of its address.
     pub(super) broker: String,
+    /// The channels of worker events on a Redis broker; empty = those that the gateway expects.
+    pub(super) event_channels: String,
     /// `result_backend`; empty if there is none.
     pub(super) results: String,
     /// `global_keyprefix` of its result back end.

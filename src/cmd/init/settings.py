@@ -10,6 +10,7 @@ import json
 import os
 import re
 import sys
+from urllib.parse import urlsplit
 
 MARK = "groupcast init: "
 CAPACITY = 100  # channels_redis' default
@@ -101,10 +102,16 @@ def celery():
     app = getattr(getattr(module, "_state", None), "default_app", None)
     if app is None:
         return None
-    broker, results = (str(url or "") for url in (app.conf.broker_url, app.conf.result_backend))
+    broker, results = app.conf.broker_url, str(app.conf.result_backend or "")
+    if isinstance(broker, (list, tuple)):
+        broker = next(iter(broker), "")
+    broker = str(broker or "amqp://guest:guest@127.0.0.1:5672//").split(";")[0]
     options = app.conf.result_backend_transport_options or {}
+    prefix = (app.conf.broker_transport_options or {}).get("global_keyprefix", "")
+    database = urlsplit(broker).path.strip("/") or "0"
     return {
-        "broker": broker.partition(":")[0] or "amqp",
+        "broker": broker,
+        "event_channels": f"{prefix}/{database}.celeryev/*" if prefix else "",
         "results": results,
         "key_prefix": options.get("global_keyprefix", ""),
         "is_installed": getattr(app, "groupcast_progress", None) is not None,
