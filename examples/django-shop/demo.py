@@ -104,6 +104,7 @@ class Demo:
         redis = f"redis://127.0.0.1:{self.ports['REDIS']}"
         self.gateway_env = shared | {
             "GROUPCAST_LAYER_URL": redis,
+            "GROUPCAST_CELERY_RESULTS": f"{redis}/2",
             "GROUPCAST_BACKEND_URL": f"http://127.0.0.1:{self.ports['SITE']}",
         }
         site = "antes.settings" if options.with_daphne else "tienda.settings"

@@ -4,6 +4,8 @@ from django.conf import settings
 from django.db import models
 from django.urls import reverse
 
+import groupcast
+
 ANCHOS = (160, 480, 1280)
 
 
@@ -18,6 +20,7 @@ class Imagen(models.Model):
     original = models.FileField(upload_to="originales/")
     estado = models.CharField(max_length=10, choices=Estado, default=Estado.PROCESANDO)
     datos = models.JSONField(default=dict, help_text="what the photo says of itself: EXIF and size")
+    tarea = models.CharField(max_length=40, blank=True, help_text="the last task of its pipeline")
     motivo = models.CharField(max_length=200, blank=True)
     creada = models.DateTimeField(auto_now_add=True)
 
@@ -32,6 +35,7 @@ class Imagen(models.Model):
 
     def resumen(self):
         lista = self.estado == self.Estado.LISTA
+        mira = self.tarea and self.estado == self.Estado.PROCESANDO
         return {
             "id": self.id,
             "nombre": self.nombre,
@@ -39,4 +43,12 @@ class Imagen(models.Model):
             "datos": self.datos,
             "motivo": self.motivo,
             "url_thumbnail": self.url_thumbnail() if lista else None,
+            "barra": self.barra() if mira else None,
+        }
+
+    def barra(self):
+        """What <groupcast-progress> needs; `{% groupcast_progress %}` writes the same into a page."""
+        return {
+            "group": groupcast.task_group(self.tarea),
+            "ticket": groupcast.ticket(self.tarea, self.usuario),
         }

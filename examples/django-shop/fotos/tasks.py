@@ -11,6 +11,7 @@ from channels.layers import get_channel_layer
 from django.conf import settings
 from PIL import ExifTags, Image, ImageOps
 
+import groupcast
 from fotos.models import ANCHOS, Imagen
 
 logger = logging.getLogger(__name__)
@@ -22,12 +23,15 @@ EXIF = {
 }
 
 
-def procesar(imagen_id):
-    """Starts the pipeline of one image."""
-    miniaturas = [miniatura.s(imagen_id, ancho) for ancho in ANCHOS]
-    pasos = group(*miniaturas, metadatos.s(imagen_id), revisar.s(imagen_id))
-    fin = terminar.s(imagen_id).on_error(fallar.s(imagen_id))
-    chord(pasos)(fin)
+def procesar(imagen):
+    """Starts the pipeline of one image. Its bar counts the steps of the chord: nothing is sent for it."""
+    miniaturas = [miniatura.s(imagen.id, ancho) for ancho in ANCHOS]
+    pasos = group(*miniaturas, metadatos.s(imagen.id), revisar.s(imagen.id))
+    fin = terminar.s(imagen.id).on_error(fallar.s(imagen.id))
+    tarea = chord(pasos)(fin)
+    groupcast.task_group(tarea)  # stores which steps it has, so that they are counted
+    imagen.tarea = tarea.id
+    imagen.save(update_fields=["tarea"])
 
 
 def avisar(usuario_id, evento):
@@ -99,8 +103,9 @@ def revisar(self, imagen_id):
     return {}
 
 
-@shared_task
-def terminar(resultados, imagen_id):
+@shared_task(bind=True)
+def terminar(self, resultados, imagen_id):
+    self.update_state(state="PROGRESS", meta={"percent": 95, "text": "guardando"})
     imagen = Imagen.objects.get(id=imagen_id)
     for datos in resultados:
         imagen.datos |= datos

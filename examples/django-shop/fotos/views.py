@@ -35,7 +35,7 @@ def subir(request):
         imagen = Imagen.objects.create(
             usuario=request.user, nombre=archivo.name[:120], original=archivo
         )
-        transaction.on_commit(lambda: procesar(imagen.id))
+        transaction.on_commit(lambda: procesar(imagen))
     return JsonResponse(imagen.resumen(), status=201)
 
 

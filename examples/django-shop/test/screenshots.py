@@ -12,7 +12,7 @@ from PIL import Image
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 TAKEN = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "target/screenshots/shop"
 SHOWN = ROOT / "docs/screenshots"
-NAMES = ("sale", "buyer-dark", "photos", "phone")
+NAMES = ("sale", "buyer-dark", "photos", "phone", "progress")
 
 SHOWN.mkdir(exist_ok=True)
 for name in NAMES:

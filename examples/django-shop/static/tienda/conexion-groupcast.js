@@ -2,6 +2,7 @@
 // says so when something is lost. The session's cookie tells who this is.
 
 import { GroupcastClient } from '/client/v1/groupcast.js';
+import { use } from '/client/v1/progress.js';
 
 export function conectar({ usuario, recibir, recargar, estado, cerrada }) {
   const cliente = new GroupcastClient('/ws/notificaciones/');
@@ -13,6 +14,7 @@ export function conectar({ usuario, recibir, recargar, estado, cerrada }) {
     grupo.on('$joined', ({ recovered }) => recovered || recargar());
     grupo.on('$gap', recargar);
   }
+  use(cliente); // the bars of photos share the page's connection
   cliente.connect().catch(() => {});
   return { llamar: (nombre, datos) => cliente.call(nombre, datos, { key: crypto.randomUUID?.() }) };
 }

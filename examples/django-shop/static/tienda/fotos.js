@@ -2,6 +2,9 @@
 
 import { $, dibujo, nodo, pedir } from './pintar.js';
 
+// With Daphne alone nobody serves it, and the dots say how far a photo is.
+if ($('panel').dataset.conexion !== 'daphne') import('/client/v1/progress.js');
+
 const PASOS = ['miniatura 160', 'miniatura 480', 'miniatura 1280', 'metadatos', 'revisión'];
 
 export class Fotos {
@@ -28,8 +31,11 @@ export class Fotos {
   }
 
   /** As the site knows it. */
-  poner({ id, nombre, estado, datos, motivo, url_thumbnail: url }) {
+  poner({ id, nombre, estado, datos, motivo, url_thumbnail: url, barra }) {
     const elemento = this.#elemento(id);
+    if (barra && elemento.querySelector('.avance:not(:has(groupcast-progress))')) {
+      elemento.querySelector('.avance').prepend(nodo('groupcast-progress', { ...barra, path: '/ws/notificaciones/', label: `Avance de ${nombre}` }));
+    }
     elemento.querySelector('.nombre').textContent = nombre;
     if (estado === 'lista') this.lista(id, url);
     if (estado === 'fallida') this.fallida(id, motivo);
@@ -43,8 +49,6 @@ export class Fotos {
     const punto = elemento.querySelector(`[data-paso="${paso}"]`);
     if (!punto || elemento.dataset.estado !== 'procesando') return;
     punto.dataset.estado = estado;
-    const hechos = elemento.querySelectorAll('[data-paso][data-estado=listo]').length;
-    elemento.querySelector('progress').value = hechos;
     const reintento = `revisión: el servicio falló, intento ${intento + 1} en ${espera} s`;
     elemento.querySelector('.paso').textContent = estado === 'reintento' ? reintento : `${paso}: lista`.replace('metadatos: lista', 'metadatos: listos');
   }
@@ -62,7 +66,9 @@ export class Fotos {
     const elemento = this.#elemento(id);
     if (elemento.dataset.estado === 'fallida') return;
     elemento.dataset.estado = 'fallida';
-    elemento.querySelector('.avance').replaceWith(nodo('p', { class: 'error' }, motivo || 'Un paso del proceso falló.'));
+    // The bar stays: Celery fails the last task once its errback, which sent this, is done.
+    elemento.querySelector('.pasos').remove();
+    elemento.querySelector('.paso').replaceWith(nodo('p', { class: 'error' }, motivo || 'Un paso del proceso falló.'));
   }
 
   #elemento(id) {
@@ -73,7 +79,6 @@ export class Fotos {
       nodo('div', { class: 'pie' },
         nodo('b', { class: 'nombre' }),
         nodo('div', { class: 'avance' },
-          nodo('progress', { max: PASOS.length, value: 0, 'aria-label': 'Avance' }),
           nodo('div', { class: 'pasos', 'aria-hidden': 'true' }, ...pasos),
           nodo('p', { class: 'paso tenue' }, 'en cola…')),
         nodo('p', { class: 'datos tenue' })));
