@@ -146,6 +146,7 @@ LEAVES_SOCKETS = pytest.mark.filterwarnings("ignore::ResourceWarning")
 def pictures(broker):
     """A task of an app whose broker and result back end are a Redis, and no worker."""
     app = celery.Celery("pictures", broker=broker, backend=broker, set_as_current=False)
+    app.conf.task_default_queue = "nobody"  # workers of other tests would take them
 
     @app.task(name="pictures.resize")
     def resize(*_):
