@@ -131,6 +131,13 @@ test('the summary reaches everyone by POST', async (t) => {
   await buy(bea, 'Lámpara de mesa');
   await until('a summary with the sale', async () => (await events(ana, 'resumen')).some(({ ventas, monto }) => ventas > 0 && monto >= 129_900));
   await ana.waitForFunction(() => Number(document.querySelector('#resumen-ventas').textContent) > 0);
+  // What both pages show is what the shop has counted, whichever minute it is by now.
+  const digits = (page, id) => page.textContent(id).then((text) => Number(text.replace(/\D/g, '')));
+  await until('both pages show the shop\'s own numbers', async () => {
+    const { resumen } = await ana.evaluate(() => fetch('/estado/').then((answer) => answer.json()));
+    const shown = await Promise.all([ana, bea].flatMap((page) => [digits(page, '#resumen-ventas'), digits(page, '#resumen-monto')]));
+    return JSON.stringify(shown) === JSON.stringify([resumen.ventas, resumen.monto, resumen.ventas, resumen.monto]);
+  });
 });
 
 test('a gateway that is restarted in the middle of sales loses none of them', async (t) => {
