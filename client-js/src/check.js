@@ -10,6 +10,7 @@ const RULES = {
   event: 'an event is an object with a string `type`',
   type: '`*` and types with `$` in front are reserved',
   timeout: '`timeout` is milliseconds',
+  buffer: '`buffer` is a number of messages, 1 or more',
   token: 'a token has no spaces',
   signal: '`signal` is an AbortSignal',
 };
@@ -28,7 +29,7 @@ const refusal = DEVELOPMENT
   : (name, value) => `${name}: ${isText(value) ? value.slice(0, 80) : value && typeof value}`;
 
 /** @param {unknown} right */
-function check(right, code, name, value) {
+export function check(right, code, name, value) {
   if (!right) throw new GroupcastError(code, refusal(name, value));
 }
 

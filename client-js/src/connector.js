@@ -104,6 +104,8 @@ export function createConnector(url, options, core) {
     /** Replaces the token; while connected, in band; after 4401, connects again. */
     setToken(token) {
       tokens.set(token);
+      // The token that was awaited no longer counts.
+      if (link.state === 'connecting' && !link.session) dial();
       if (!token) return;
       if (link.live()) tokens.present();
       // A client closed for lack of a token reconnects with one.
@@ -117,10 +119,11 @@ export function createConnector(url, options, core) {
      * @param {boolean} [spread] whether many clients are likely to do the same at this moment
      */
     wake(spread) {
-      if (link.session) link.session.probe();
-      else if (link.state === 'waiting') dialEarly(spread);
+      // May find that it is dead.
+      link.session?.probe();
+      if (link.state === 'waiting') dialEarly(spread);
       // The site may be as unreachable as the gateway was: what it does not answer soon is asked again.
-      else if (link.state === 'connecting') dialIn(dialledAt + PROBE_MS - clock());
+      else if (link.state === 'connecting' && !link.session) dialIn(dialledAt + PROBE_MS - clock());
     },
 
     /** The page goes into the back/forward cache, which takes none that are connected. */

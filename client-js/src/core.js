@@ -105,9 +105,10 @@ export function createCore(client, url, options, loops) {
         if (group) groups.moved(frame);
         // Events of no group were missed: the client's own affair.
         else core.emit('gap', { reason, lost, possible });
-      } else if (id) return;
-      else if (type === 'error') core.emit('error', errorFrom(frame));
-      else if (type === 'joined' || type === 'left') groups.changed(frame);
+      } else if (!id) {
+        if (type === 'error') core.emit('error', errorFrom(frame));
+        if (type === 'joined' || type === 'left') groups.changed(frame);
+      }
     },
 
     emit(event, value) {

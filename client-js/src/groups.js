@@ -311,7 +311,8 @@ export function createGroups(core, link) {
       if (type === 'joined') return announce(groups.flatMap(byServer));
       for (const { group } of groups) {
         const member = members.get(group);
-        if (!member) continue;
+        // Of a membership before the one that is being asked for, whose answer will tell.
+        if (!member?.joined) continue;
         // What only the server had joined may go without a word.
         refuse(member, { code: 'left', message: reason }, !isHeld(member));
         notByServer(member);

@@ -1,6 +1,6 @@
 // Groups read as a sequence: promises and loops in place of listeners.
 
-import { checkWait } from './check.js';
+import { check, checkWait } from './check.js';
 import { deferred, onAbort, unwatched, within } from './deferred.js';
 import { isFailure } from './errors.js';
 import { ENDED } from './handle.js';
@@ -24,6 +24,7 @@ function listening({ group, core, listeners }, signal, end, removers) {
  * @returns {AsyncIterableIterator<object>} messages and, where something was missed, `{ event: '$gap', gap }`
  */
 function messages(handle, { buffer = 256, signal }) {
+  check(buffer >= 1, 'bad_request', 'buffer', buffer);
   checkWait(0, signal);
   const queue = [];
   let dropped = 0;

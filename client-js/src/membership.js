@@ -34,8 +34,7 @@ function missedBetween(from, to) {
   const reason = 'reconnect';
   if (!to || from.epoch !== to.epoch) return { reason, possible: true, epoch: to?.epoch };
   const lost = to.offset - from.offset;
-  if (lost <= 0) return null;
-  return { reason, possible: false, lost, epoch: to.epoch, from: from.offset + 1, to: to.offset };
+  return lost > 0 && { reason, possible: false, lost, epoch: to.epoch, from: from.offset + 1, to: to.offset };
 }
 
 /** The position to ask for: the last one seen, else the earliest that a holder gave. */
@@ -61,15 +60,15 @@ export function reopen(member) {
  * @returns {Array<() => void>} notify the listeners, later, once the client is consistent
  */
 export function joined(member, { epoch, offset, recovered }) {
-  member.asked = undefined;
   // Held all along (the server joined while the request was in flight): nothing has changed.
   if (member.joined && recovered === undefined) return welcomeNew(member);
   const standing = epoch && { epoch, offset };
   const begins = (recovered && member.sentSince) || standing;
   const missed = missedSince(member, begins, standing);
-  Object.assign(member, {
-    joined: true, error: null, before: true, replayedTo: recovered ? offset : 0, position: begins,
-  });
+  reopen(member);
+  member.joined = member.before = true;
+  member.replayedTo = recovered ? offset : 0;
+  member.position = begins;
   return [...member.handles].map((handle) => welcome(member, handle, recovered === true, missed));
 }
 
@@ -109,7 +108,8 @@ function welcome({ position }, handle, recovered, missed) {
  */
 export function close(member, error, quiet) {
   if (member.error) return true;
-  Object.assign(member, { joined: false, asked: undefined, error });
+  reopen(member);
+  member.error = error;
   let noticed = false;
   for (const handle of [...member.handles]) noticed = handle.fail(error, quiet) || noticed;
   return noticed;

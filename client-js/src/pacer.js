@@ -1,6 +1,5 @@
-// Keeps the client under the gateway's limit of frames, over which connections are closed.
-
-import { clock } from './clock.js';
+// Keeps the client under the gateway's limit of frames, over which connections are closed. By the steady
+// clock: the gateway gives nothing for time asleep or a wall clock that is set.
 
 /** Part of the limit that is used: both sides' clocks and the network's jitter take the rest. */
 const MARGIN = 0.8;
@@ -16,7 +15,7 @@ export function createPacer() {
     begin({ frames_per_second: perSecond = 50, frame_burst: burst = 200 }) {
       rate = (perSecond * MARGIN) / 1000;
       budget = pacer.mostOpen = Math.max(1, Math.floor(burst * MARGIN));
-      at = clock();
+      at = performance.now();
     },
 
     /** A frame goes out. */
@@ -26,7 +25,7 @@ export function createPacer() {
 
     /** Milliseconds until the next request may go out. */
     pause() {
-      const now = clock();
+      const now = performance.now();
       budget = Math.min(pacer.mostOpen, budget + (now - at) * rate);
       at = now;
       return budget >= 1 ? 0 : Math.ceil((1 - budget) / rate);

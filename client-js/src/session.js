@@ -40,10 +40,12 @@ export function createSession(socket, connectTimeout, link) {
 
     /** The network may have changed: what does not answer soon is given up, welcomed or not. */
     probe() {
-      if (!session.check() || probing) return;
+      // Who asks all the time must not be closed for it.
+      if (!session.check() || probing || link.pacer.pause() > 0) return;
       probing = true;
       deadline = Math.min(deadline, (session.welcome ? clock() : startedAt) + PROBE_MS);
-      if (session.welcome) session.send('{"type":"ping"}');
+      // By the id that nothing is asked with: it has no answer.
+      if (session.welcome) link.send(0, '{"type":"ping"}');
       if (session.check()) watch();
     },
 

@@ -39,8 +39,7 @@ export function createTokens({ token: initial, getToken }, link) {
 
     /** A token for `hello`: the current one while valid, `undefined` where none is configured. */
     async current() {
-      const { held } = tokens;
-      return !getToken || (held && clock() < renewAt) ? held : renew();
+      return getToken && !(tokens.held && clock() < renewAt) ? renew() : tokens.held;
     },
 
     /** A token from the application; one still being fetched no longer counts. */

@@ -247,6 +247,52 @@ test('retries as many refused groups as places become free', async (t) => {
   assert.deepEqual(socket.frames('join').at(-1).groups, [{ group: 'late_2' }]);
 });
 
+test('a removal that crosses a new join does not end it', async (t) => {
+  const world = start(t);
+  const first = world.client.join('a');
+  const socket = await world.welcome();
+  joined(socket);
+  first.leave();
+  await world.tick(300);
+  const second = world.client.join('a');
+  const seen = record(second, '$left', '$joined');
+  await settle();
+  socket.say({ type: 'left', groups: [{ group: 'a' }], reason: 'api' });
+  joined(socket);
+  await second.ready;
+  assert.deepEqual(seen.map(([name]) => name), ['$joined']);
+});
+
+test('a signal removes a listener, of a group and of the client', async (t) => {
+  const world = start(t);
+  const group = world.client.join('a');
+  const socket = await world.welcome();
+  joined(socket);
+  const controller = new AbortController();
+  const { signal } = controller;
+  const seen = [];
+  group.on('e', () => seen.push('group'), { signal });
+  group.on('*', () => seen.push('star'), { signal });
+  world.client.on('event', () => seen.push('client'), { signal });
+  group.on('e', () => seen.push('once'), { signal, once: true });
+  const say = (id) => socket.say({ type: 'event', group: 'a', id, data: { type: 'e' } });
+  say('1');
+  say('2');
+  assert.deepEqual(seen, ['group', 'once', 'star', 'client', 'group', 'star', 'client']);
+  controller.abort();
+  say('3');
+  assert.equal(seen.length, 7);
+  group.on('e', () => seen.push('late'), { signal });
+  world.client.on('event', () => seen.push('late'), { signal });
+  say('4');
+  assert.equal(seen.length, 7, 'aborted before');
+  const during = new AbortController();
+  group.on('e', () => during.abort());
+  group.on('e', () => seen.push('during'), { signal: during.signal });
+  say('5');
+  assert.equal(seen.length, 7, 'aborted within the event');
+});
+
 test('a listener removed during an event does not run for it', async (t) => {
   const world = start(t);
   const group = world.client.join('a');

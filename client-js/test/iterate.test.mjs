@@ -40,6 +40,15 @@ test('a slow loop loses the oldest messages and gets their number', async (t) =>
   assert.deepEqual(await messages.next(), { done: true, value: undefined });
 });
 
+test('a loop has a buffer that is a number', async (t) => {
+  const { group } = await opened(t);
+  for (const buffer of [NaN, 0, -1, null, 'x', {}]) {
+    assert.throws(() => group.messages({ buffer }), { code: 'bad_request', message: /buffer/ });
+  }
+  group.messages({ buffer: Infinity }).return();
+  group.messages({ buffer: undefined }).return();
+});
+
 test('a loop ended by the application delivers what had arrived', async (t) => {
   for (const end of [({ group }) => group.leave(), ({ world }) => world.client.close(), (_, controller) => controller.abort()]) {
     await t.test(String(end), async (t) => {

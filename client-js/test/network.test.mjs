@@ -159,6 +159,18 @@ for (const [name, more] of [['online', {}], ['pageshow', { persisted: true }]]) 
   });
 }
 
+test('a page that wakes up with a connection that must be dead does not wait', async (t) => {
+  const { document } = surroundings(t);
+  const world = start(t, { backoff: { min: 60_000 } });
+  await world.welcome();
+  // Asleep: no timer ran.
+  t.mock.timers.setTime(Date.now() + 600_000);
+  document.dispatchEvent(new Event('visibilitychange'));
+  assert.equal(world.client.state, 'waiting');
+  await world.tick(300);
+  assert.equal(world.sockets.length, 2);
+});
+
 test('a wake never makes a wait longer', async (t) => {
   const world = start(t);
   await world.welcome();

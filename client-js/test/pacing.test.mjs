@@ -75,6 +75,36 @@ test('stays under the limit while a list scrolls, and ends in the groups that it
   assert.deepEqual([...held].sort(), shown.map((group) => group.name).sort());
 });
 
+test('stays under the limit while somebody asks to reconnect all the time', async (t) => {
+  const world = start(t, { timeout: 600_000 });
+  const limit = new Limit(50, 200);
+  const socket = await world.welcome();
+  let counted = 1;
+  for (let n = 0; n < 3000; n += 1) {
+    world.client.reconnect();
+    for (; counted < socket.sent.length; counted += 1) {
+      assert.ok(limit.take(), `frame ${counted} is one too many`);
+      socket.say({ type: 'pong' });
+    }
+    await world.tick(2);
+  }
+  assert.equal(world.client.state, 'connected');
+  assert.ok(counted > 150);
+});
+
+test('a wall clock that is set forward makes no frames due', async (t) => {
+  const world = start(t, { timeout: 600_000 });
+  const socket = await world.welcome({ frame_burst: 10, frames_per_second: 1 });
+  for (let n = 0; n < 20; n += 1) world.client.send('a', { type: 'e' }).catch(() => {});
+  assert.equal(socket.frames('send').length, 8);
+  const steady = performance.now();
+  t.mock.method(performance, 'now', () => steady);
+  for (const { id } of socket.frames('send')) socket.say({ type: 'result', id, data: {} });
+  t.mock.timers.setTime(Date.now() + 20_000);
+  world.client.send('a', { type: 'e' }).catch(() => {});
+  assert.equal(socket.frames('send').length, 8);
+});
+
 test('limits unanswered frames to what may arrive in one burst after a stall', async (t) => {
   const world = start(t, { timeout: 60_000 });
   const socket = await world.welcome();

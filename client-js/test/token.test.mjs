@@ -250,6 +250,32 @@ test('presents a set token in band, and drops one still being fetched', async (t
   assert.equal(world.client.state, 'connected');
 });
 
+for (const [what, given] of [['a token', 'mine'], ['no token', undefined]]) {
+  test(`setToken with ${what} while getToken hangs connects at once, with no error`, async (t) => {
+    const signals = [];
+    const getToken = ({ signal }) => (signals.push(signal), signals.length > 1 ? 'second' : new Promise(() => {}));
+    const world = start(t, { getToken });
+    const seen = record(world.client, 'error', 'waiting');
+    world.client.connect();
+    await settle();
+    world.client.setToken(given);
+    await settle();
+    assert.equal(signals[0].aborted, true);
+    world.socket.open();
+    assert.equal(world.socket.sent[0].token, given ?? 'second');
+    assert.deepEqual(seen, []);
+  });
+}
+
+test('setToken by getToken itself is taken', async (t) => {
+  const world = start(t, { getToken: () => { world.client.setToken('mine'); } });
+  world.client.connect();
+  await settle();
+  await settle();
+  world.socket.open();
+  assert.equal(world.socket.sent[0].token, 'mine');
+});
+
 test('a client closed while its token is fetched opens no connection', async (t) => {
   let give;
   const world = start(t, { getToken: () => new Promise((resolve) => { give = resolve; }) });

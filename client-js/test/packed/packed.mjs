@@ -192,6 +192,12 @@ describe('types hold for', () => {
 
 test('the documented sizes, beside those of other libraries, are what is measured', async () => {
   const [page, now] = [documented(), await measured()];
+  const text = readFileSync(join(CLIENT, '../docs/client.md'), 'utf8');
+  for (const file of ['groupcast.core.js', 'groupcast.js']) {
+    const told = Number(text.match(new RegExp(`\\`${file}\\`(?: has)? ([\\d,]+)`))[1].replace(',', ''));
+    const served = readFileSync(join(CLIENT, `dist/${file}.gz`)).length;
+    assert.ok(Math.abs(told / served - 1) < 0.005, `${file}: ${served}, not ${told}`);
+  }
   assert.deepEqual(page.map(([name]) => name), now.map(([name]) => name));
   for (const [row, [name, sizes]] of now.entries()) {
     for (const [column, size] of sizes.entries()) {
