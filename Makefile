@@ -19,6 +19,10 @@ VENV := $(CURDIR)/target/venv
 # The oldest and the newest Django that the helper supports, each in its own environment.
 DJANGOS := 4.2 5.2
 DJANGO := $(CURDIR)/target/django
+# The oldest Python that the helper supports, with the Celery of its time, and a newer one with all at
+# its newest. The system has neither; pyenv may.
+PYTHONS := 3.9 3.13
+python_of = $(firstword $(wildcard $(HOME)/.pyenv/versions/$(1).*/bin/python) $(filter-out %/shims/%,$(shell command -v python$(1))))
 PYTHON_TOOLS := $(DJANGO)-5.2/bin
 SHOP := examples/django-shop
 SHOP_VENV := $(CURDIR)/target/shop-venv
@@ -145,6 +149,11 @@ client-js/test/packed/node_modules/.package-lock.json: client-js/test/packed/pac
 	$(call step,install Node packages for the packed client,cd client-js/test/packed && npm ci --no-fund --no-audit)
 	@touch $@
 
+$(DJANGO)-python-%/ready: tests/django/requirements-python-%.txt
+	$(call step,install packages for Python $*,$(call python_of,$*) -m venv $(@D) && \
+		$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<)
+	@touch $@
+
 # ===== the checks =====
 
 .PHONY: format
@@ -223,7 +232,7 @@ python: $(DJANGO)-5.2/ready
 .PHONY: django
 django: python $(DJANGOS:%=$(DJANGO)-%/ready)
 	$(call step,gateway for Django,$(BUILD_GATEWAY))
-	@for version in $(DJANGOS); do $(MAKE) django-$$version; done
+	@for version in $(DJANGOS) $(PYTHONS:%=python-%); do $(MAKE) django-$$version; done
 	$(call step,the one file,cd tests/django && PYTHONDONTWRITEBYTECODE=1 $(PYTHON_TOOLS)/python -m pytest --quiet \
 		--override-ini pythonpath='. ../../client-python/single' --ignore test_package.py --ignore test_end_to_end.py)
 
@@ -231,6 +240,16 @@ django: python $(DJANGOS:%=$(DJANGO)-%/ready)
 $(DJANGOS:%=django-%): django-%: $(DJANGO)-%/ready
 	$(call step,Django $* tests,cd tests/django && PYTHONDONTWRITEBYTECODE=1 \
 		$(DJANGO)-$*/bin/python -m pytest --quiet)
+
+.PHONY: $(PYTHONS:%=django-python-%)
+$(PYTHONS:%=django-python-%): django-python-%:
+	@if [ -z "$(call python_of,$*)" ]; then echo 'NOT CHECKED: there is no Python $*'; \
+	else $(MAKE) $(DJANGO)-python-$*/ready python-$*-tests; fi
+
+.PHONY: $(PYTHONS:%=python-%-tests)
+$(PYTHONS:%=python-%-tests): python-%-tests:
+	$(call step,Python $* tests,cd tests/django && PYTHONDONTWRITEBYTECODE=1 \
+		$(DJANGO)-python-$*/bin/python -m pytest --quiet)
 
 .PHONY: client
 client: client-js/node_modules/.package-lock.json client-js/test/packed/node_modules/.package-lock.json
