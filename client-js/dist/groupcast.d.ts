@@ -77,7 +77,7 @@ export interface ClientOptions {
   token?: string;
   /**
    * Fetches a token: gives it, an object with a `token`, or the site's `Response` with either in it.
-   * `null`, an `UnauthorizedError`, a 401 or 403, or a page with a form mean that nobody is signed in
+   * `null`, an `UnauthorizedError`, a 401 or 403, a redirect or a page mean that nobody is signed in,
    * and close the client with 4401. Anything else that is no token, and any other error, is reported
    * and asked for again after 5 to 15 s.
    */

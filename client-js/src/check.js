@@ -79,3 +79,17 @@ export function checkToken(given) {
   check(isToken(token), 'bad_token', 'token', given);
   return token;
 }
+
+/** What is passed once, where it is written: only the development build looks at it. */
+export function checkOptions({ connectTimeout, backoff, outbox, getToken, WebSocket }) {
+  const refuse = (name, what, value) => {
+    throw new GroupcastError('bad_request', `the option ${name} is ${what}; got ${shown(value)}`);
+  };
+  for (const [name, value] of Object.entries({ connectTimeout, ...backoff, ...outbox })) {
+    const right = typeof value === 'number' && value >= 0;
+    if (value !== undefined && !right) refuse(name, 'a number', value);
+  }
+  for (const [name, value] of Object.entries({ getToken, WebSocket })) {
+    if (value && typeof value !== 'function') refuse(name, 'a function', value);
+  }
+}

@@ -1,6 +1,6 @@
 // The implementation of a client: connects its connection, its groups and its requests.
 
-import { checkEvent, checkName, checkSince, checkText, checkWait } from './check.js';
+import { checkEvent, checkName, checkOptions, checkSince, checkText, checkWait } from './check.js';
 import { createConnector } from './connector.js';
 import { Answer, onAbort, within } from './deferred.js';
 import { DEVELOPMENT } from './development.js';
@@ -23,6 +23,7 @@ export function createCore(client, url, options, loops) {
   const warned = new Set();
   let stateHeard;
   checkWait(patience);
+  if (DEVELOPMENT) checkOptions(options);
 
   const core = {
     /** The `timeout` where none is given, ms. */

@@ -65,6 +65,24 @@ test('the production build has a word for every value', () => {
   assert.throws(() => client.join('a', { timeout: NaN }), { message: 'timeout: NaN' });
 });
 
+test('the development build refuses options of the wrong type', () => {
+  const make = (options) => () => new development.GroupcastClient('wss://shop.test/ws', options);
+  const wrong = {
+    connectTimeout: [{ connectTimeout: '5000' }, { connectTimeout: NaN }, { connectTimeout: -1 }, { connectTimeout: null }],
+    min: [{ backoff: { min: '1' } }],
+    max: [{ backoff: { max: NaN } }],
+    maxBytes: [{ outbox: { maxBytes: 'much' } }],
+    getToken: [{ getToken: '/api/token/' }, { getToken: {} }],
+    WebSocket: [{ WebSocket: 'ws' }, { WebSocket: {} }],
+  };
+  for (const [name, all] of Object.entries(wrong)) {
+    for (const options of all) assert.throws(make(options), { code: 'bad_request', message: new RegExp(`option ${name} `) });
+  }
+  for (const right of [undefined, null, {}, { backoff: null, outbox: null, WebSocket: null, getToken: undefined }, { connectTimeout: 0, backoff: { max: Infinity } }]) {
+    make(right)().close();
+  }
+});
+
 test('the groups of the core have no loops', () => {
   const [group, smaller] = [built, core].map(({ GroupcastClient }) => new GroupcastClient('wss://shop.test/ws').join('a'));
   const members = (object) => Reflect.ownKeys(Object.getPrototypeOf(object)).map(String);
