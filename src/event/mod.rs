@@ -92,7 +92,8 @@ impl Position {
         self.offset == 0 && group_epoch.is_some_and(|epoch| epoch.starts_with("0."))
     }
 
-    fn generation(&self) -> Option<u64> {
+    /// The generation of Redis' data; `None` = it names none.
+    pub fn generation(&self) -> Option<u64> {
         self.epoch.split_once('.')?.0.parse().ok()
     }
 }

@@ -15,10 +15,15 @@ use crate::telemetry::LogLimit;
 /// Longest wait for Redis, in which all messages wait.
 const MAX_WAIT: Duration = Duration::from_millis(500);
 
+/// Least time between two heartbeats that are wanted because of a newer generation.
+const WANT_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Checks the positions of one instance's messages.
 pub(super) struct PositionCheck {
     histories: Arc<HistoryStore>,
     log: LogLimit,
+    /// When a heartbeat was last wanted because of a newer generation.
+    wanted: Option<Instant>,
 }
 
 impl HistoryStore {
@@ -30,12 +35,12 @@ impl HistoryStore {
 
 impl PositionCheck {
     pub(super) fn new(histories: Arc<HistoryStore>) -> Self {
-        Self { histories, log: LogLimit::default() }
+        Self { histories, log: LogLimit::default(), wanted: None }
     }
 
     /// The publication as it may be passed on; `None` = it is discarded. A genuine one is read from
     /// the history then, after [`PositionCheck::take_owed`].
-    pub(super) async fn check(&self, publication: Publication) -> Option<Publication> {
+    pub(super) async fn check(&mut self, publication: Publication) -> Option<Publication> {
         let (Target::Group(group), Some(at)) = (&publication.target, &publication.position) else {
             return Some(publication);
         };
@@ -61,7 +66,26 @@ impl PositionCheck {
         }
     }
 
-    async fn look_up(&self, group: &GroupName, at: &Position) -> Claim {
+    /// Another instance may have noticed first that Redis has another generation. Without asking,
+    /// what it publishes would be discarded until the next heartbeat.
+    async fn learn_generation(&mut self, at: &Position) {
+        let health = &self.histories.redis_health;
+        let now = Instant::now();
+        let is_early = self.wanted.is_some_and(|wanted| now < wanted + WANT_INTERVAL);
+        if is_early || at.generation().is_none_or(|of| of <= health.generation()) {
+            return;
+        }
+        self.wanted = Some(now);
+        let mut heartbeats = health.heartbeats();
+        health.want_heartbeat();
+        let answered =
+            async { while !health.is_known_since(now) && heartbeats.changed().await.is_ok() {} };
+        // Without an answer in time the message is discarded.
+        let _ = timeout(MAX_WAIT, answered).await;
+    }
+
+    async fn look_up(&mut self, group: &GroupName, at: &Position) -> Claim {
+        self.learn_generation(at).await;
         let (known, now) = (&self.histories.known, Instant::now());
         let asked = known.ask(group, self.histories.redis_health.generation(), now);
         if asked.is_empty() {

@@ -146,3 +146,32 @@ async fn offsets_after_a_lost_subscription_are_genuine() {
         while instance.inbox.try_recv().is_ok() {}
     }
 }
+
+/// Whoever notices it first publishes before the other has asked Redis.
+#[tokio::test]
+async fn what_is_published_in_a_new_generation_reaches_an_instance_that_has_not_heard_of_it() {
+    for n in 0..4 {
+        let server = RedisServer::start();
+        let (mut instance, _) = with_member(&server).await;
+        let other = over(&server, |_| {}).await;
+        server.ask(&["FLUSHALL"]);
+        let event = format!("after{n}");
+        let deadline = Instant::now() + LONG;
+        let target = || Target::Group(group("pedido.42"));
+        while other.layer.publish(to(target(), &event)).await.is_err() {
+            assert!(Instant::now() < deadline, "it hears of it");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        loop {
+            match instance.next().await {
+                Incoming::Publication(it) => {
+                    assert_eq!(text_of(&it), event_text(&event));
+                    assert_eq!(it.position.as_ref().map(|at| at.offset), Some(1));
+                    break;
+                }
+                Incoming::Loss(_) => {}
+                other => panic!("not sent in this test: {other:?}"),
+            }
+        }
+    }
+}
