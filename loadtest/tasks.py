@@ -87,13 +87,13 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def token():
-    """A token that is valid for an hour."""
+def token(sub):
+    """A token of a user, valid for an hour."""
     def part(value):
         return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
 
     head = part(json.dumps({"alg": "HS256", "typ": "JWT"}).encode())
-    body = part(json.dumps({"sub": "load", "exp": int(time.time()) + 3600}).encode())
+    body = part(json.dumps({"sub": str(sub), "exp": int(time.time()) + 3600}).encode())
     mac = hmac.new(SECRET.encode(), f"{head}.{body}".encode(), hashlib.sha256).digest()
     return f"{head}.{body}.{part(mac)}"
 
@@ -175,11 +175,11 @@ async def swallow(reader):
 # ===== the browsers =====
 
 
-async def browse(port, page, credential, latencies, gate):
+async def browse(port, page, latencies, gate):
     """One browser: reads frames for as long as it may."""
     async with gate:
         reader, writer = await connected(port)
-        writer.write(f"GET /ws/{page}/?token={credential} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        writer.write(f"GET /ws/{page}/?token={token(page)} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
                      "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
                      "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode())
         head = await reader.readuntil(b"\r\n\r\n")
@@ -208,10 +208,10 @@ async def browse(port, page, credential, latencies, gate):
 
 async def browsers():
     """All of them, in a process of their own: says when all watch, then ends with its stdin."""
-    latencies, credential = [], token()
+    latencies = []
     gate = asyncio.Semaphore(HANDSHAKES)
     gate.joined = 0
-    pages = [asyncio.create_task(browse(OPTIONS.port, page, credential, latencies, gate))
+    pages = [asyncio.create_task(browse(OPTIONS.port, page, latencies, gate))
              for page in range(OPTIONS.browsers)]
     while gate.joined < OPTIONS.browsers:
         done = [page for page in pages if page.done()]
@@ -220,6 +220,10 @@ async def browsers():
         await asyncio.sleep(0.1)
     print("ready", flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    seen = -1
+    while seen != len(latencies):  # what is under way still counts
+        seen = len(latencies)
+        await asyncio.sleep(1)
     failed = sum(page.done() for page in pages)
     latencies.sort()
     print(json.dumps({"delivered": len(latencies), "failed": failed,
@@ -298,7 +302,6 @@ async def push(folder, redis_port, redis):
         work = write_updates(redis_port, OPTIONS.tasks, OPTIONS.rate, OPTIONS.seconds)
         pids = {"gateway": [gateway.pid], "Redis": [redis.pid]}
         (written, took), used = await measured(pids, work)
-        await asyncio.sleep(1)
         out, _ = await loop.run_in_executor(None, pages.communicate, "")
         result = json.loads(out)
         metrics = f"http://127.0.0.1:{ports['api']}/metrics"
@@ -322,7 +325,8 @@ async def polled(folder, redis_port, redis):
     port = free_port()
     environment = os.environ | {"LOAD_RESULTS": f"redis://127.0.0.1:{redis_port}"}
     log = (folder / "site.log").open("w")
-    options = ["--workers", "2", "--threads", "4", "--bind", f"127.0.0.1:{port}"]
+    options = ["--workers", "2", "--threads", "4", "--keep-alive", "60"]
+    options += ["--bind", f"127.0.0.1:{port}"]
     site = subprocess.Popen([sys.executable, "-m", "gunicorn", "load_site", *options],
                             cwd=folder, env=environment, stdout=log, stderr=log)
     try:
