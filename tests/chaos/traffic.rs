@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::pair::RedisPair;
 use super::{GROUPS, VISITED};
@@ -95,15 +95,25 @@ pub(super) async fn flood(endpoints: Endpoints, length: Duration) -> (usize, usi
     let (mut accepted, mut refused) = (0, 0);
     while Instant::now() < until {
         let answer = endpoints.ask("POST /batch", &[], &body).await;
-        match answer.status {
-            202 => accepted += 100,
-            // Too much is refused in time.
-            429 | 503 => refused += 100,
-            status => panic!("{status}: {}", answer.body),
-        }
+        let results = answer.json();
+        // Too much is refused in time, and a failover refuses everything for a moment.
+        let refusals = match answer.status {
+            202 => 0,
+            207 => results["results"].as_array().unwrap().iter().filter(is_refused).count(),
+            429 | 503 => 100,
+            status => panic!("{status}: {results}"),
+        };
+        refused += refusals;
+        accepted += 100 - refusals;
     }
     reader.abort();
     (accepted, refused)
+}
+
+fn is_refused(result: &&Value) -> bool {
+    let status = &result["problem"]["status"];
+    assert!(status.is_null() || status == 503 || status == 429, "{result}");
+    !status.is_null()
 }
 
 /// Listens to everything, as tools for looking into Redis do. It is nobody's delivery.
