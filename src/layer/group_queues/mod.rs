@@ -21,7 +21,7 @@ use section::{QueueEntry, Section};
 
 /// Longest wait of what ends a section. Then floods in front of it lose what they have: an event
 /// may be lost and reported, a command may be neither lost nor late.
-const END_PATIENCE: Duration = Duration::from_millis(200);
+const END_PATIENCE: Duration = Duration::from_millis(100);
 
 /// Messages of one queue in front of an overdue end that are no flood.
 const NO_FLOOD: usize = 64;

@@ -14,7 +14,7 @@ use super::position_check::PositionCheck;
 use super::redis_health::RedisHealth;
 use crate::event::{Control, Except, InstanceId, Publication, PublicationId, Stamp, Target};
 use crate::layer::envelope::{self, CommandMark, Decoded, EnvelopeError, Message, Origin};
-use crate::layer::group_queues::Next;
+use crate::layer::group_queues::{GroupQueues, Next};
 use crate::layer::{Incoming, Loss};
 use crate::telemetry::LogLimit;
 
@@ -25,6 +25,8 @@ pub(super) struct MessageDecoder {
     pub(super) replay: CommandReplay,
     /// Largest bare event, bytes.
     pub(super) max_event_bytes: usize,
+    /// Bytes that may be held while the subscription is renewed.
+    pub(super) held_bytes: usize,
     pub(super) instance: InstanceId,
     pub(super) redis_health: Arc<RedisHealth>,
     pub(super) positions: PositionCheck,
@@ -41,41 +43,41 @@ enum Arrival {
 }
 
 /// Messages since [`Backlogged::Resubscribing`].
-#[derive(Default)]
 struct HeldMessages {
-    messages: Vec<(Channel, Bytes)>,
-    /// Whether some found no room.
-    is_cut: bool,
+    /// In turn here as well, since a flood may be among them.
+    queues: GroupQueues<Backlogged>,
+    /// The place of the first command among them.
+    command: Option<Stamp>,
 }
 
 impl MessageDecoder {
     /// Decodes until the coordinator has ended.
     pub(super) async fn run(mut self) {
-        // The gap that comes before these messages covers what finds no room here.
         let mut held: Option<HeldMessages> = None;
         loop {
-            let entry = match self.backlog.next().await {
-                Next::Entry(entry) => entry,
-                Next::Lost(queue, count) => Backlogged::Gap(PendingGap::of(queue, count)),
-            };
-            if let Backlogged::Gap(gap) = &entry {
-                self.redis_health.count_lost(gap.count());
-            }
+            let entry = entry_of(self.backlog.next().await);
             let handed_on = match (entry, &mut held) {
                 (Backlogged::Message(channel, bytes), None) => self.decode(&channel, bytes).await,
                 (Backlogged::Gap(gap), None) => self.report(gap).await,
                 (Backlogged::Resubscribing, None) => {
-                    held = Some(HeldMessages::default());
+                    held = Some(self.nothing_held());
                     Ok(())
                 }
                 (Backlogged::Message(channel, bytes), Some(held)) => {
-                    self.hold(channel, bytes, held);
+                    held.command = held.command.or_else(|| self.place(&channel, &bytes));
+                    let entry = Backlogged::Message(channel, bytes);
+                    held.queues.push(entry.queue(), entry);
+                    Ok(())
+                }
+                (gap @ Backlogged::Gap(_), Some(held)) => {
+                    held.queues.push(None, gap);
                     Ok(())
                 }
                 // The next gap covers it.
-                (Backlogged::Gap(_) | Backlogged::Resubscribing, Some(_)) => Ok(()),
+                (Backlogged::Resubscribing, Some(_)) => Ok(()),
                 (Backlogged::Resubscribed(newest), held) => {
-                    self.release(held.take().unwrap_or_default(), newest).await
+                    let held = held.take().unwrap_or_else(|| self.nothing_held());
+                    self.release(held, newest).await
                 }
             };
             if let Err(InboxClosed) = handed_on {
@@ -94,6 +96,7 @@ impl MessageDecoder {
     }
 
     async fn report(&mut self, gap: PendingGap) -> Result<(), InboxClosed> {
+        self.redis_health.count_lost(gap.count());
         tracing::warn!(lost = gap.count(), "publications lost: the hub is behind");
         if gap.is_of_all() {
             // Their places are lost. Too early is better than behind what they forbid.
@@ -103,28 +106,24 @@ impl MessageDecoder {
         self.hand_on_loss(gap.into_loss(), count).await
     }
 
-    fn hold(&self, channel: Channel, bytes: Bytes, held: &mut HeldMessages) {
-        if held.messages.len() < BACKLOG {
-            held.messages.push((channel, bytes));
-            return;
-        }
-        held.is_cut = true;
-        self.redis_health.count_lost(1);
+    fn nothing_held(&self) -> HeldMessages {
+        HeldMessages { queues: GroupQueues::new(BACKLOG, self.held_bytes), command: None }
     }
 
     /// Hands on the commands that were lost with a subscription, then its gap: what a user missed
     /// is recovered from histories only if he may still see it. What was held follows.
-    async fn release(&mut self, held: HeldMessages, newest: Stamp) -> Result<(), InboxClosed> {
-        let next = held.messages.iter().find_map(|(channel, bytes)| self.place(channel, bytes));
-        self.replay.resubscribed(newest, next).await?;
+    async fn release(&mut self, mut held: HeldMessages, newest: Stamp) -> Result<(), InboxClosed> {
+        self.replay.resubscribed(newest, held.command).await?;
         self.hand_on_loss(Loss::All, 0).await?;
-        for (channel, bytes) in held.messages {
-            self.decode(&channel, bytes).await?;
+        while let Some(next) = held.queues.pop() {
+            match entry_of(next) {
+                Backlogged::Message(channel, bytes) => self.decode(&channel, bytes).await?,
+                Backlogged::Gap(gap) => self.report(gap).await?,
+                // Never held.
+                Backlogged::Resubscribing | Backlogged::Resubscribed(_) => {}
+            }
         }
-        match held.is_cut {
-            true => self.replay.catch_up_to_the_end().await,
-            false => Ok(()),
-        }
+        Ok(())
     }
 
     /// The place of a command.
@@ -209,5 +208,12 @@ impl MessageDecoder {
             }
         };
         Ok(Some(Arrival::Incoming(incoming)))
+    }
+}
+
+fn entry_of(next: Next<Backlogged>) -> Backlogged {
+    match next {
+        Next::Entry(entry) => entry,
+        Next::Lost(queue, count) => Backlogged::Gap(PendingGap::of(queue, count)),
     }
 }

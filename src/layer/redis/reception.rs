@@ -54,6 +54,7 @@ impl Reception {
             replay: CommandReplay::new(Arc::clone(&command_stream), sender.clone()),
             inbox: sender,
             max_event_bytes: settings.max_event_bytes,
+            held_bytes: settings.backlog_bytes,
             instance,
             redis_health: Arc::clone(redis_health),
             positions,

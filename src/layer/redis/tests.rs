@@ -64,6 +64,7 @@ fn way(ring: usize, room: usize, max_bytes: usize) -> Way {
         replay: CommandReplay::new(Arc::new(stream), sender.clone()),
         inbox: sender,
         max_event_bytes: 1024,
+        held_bytes: max_bytes,
         instance,
         redis_health,
         positions: PositionCheck::new(Arc::new(histories)),
@@ -213,6 +214,37 @@ async fn delivers_messages_received_while_resubscribing_after_the_gap() {
     way.backlog.push(None, Backlogged::Resubscribed(Stamp::default()));
     way.send("sala_1", 3);
     assert_eq!([way.next().await, way.next().await, way.next().await], ["gap in all", "n2", "n3"]);
+}
+
+#[tokio::test]
+async fn a_flood_received_while_resubscribing_costs_and_delays_no_other_group() {
+    let mut way = way(1 << 14, 1 << 14, 1 << 22);
+    way.backlog.push(None, Backlogged::Resubscribing);
+    for number in 1..=8000 {
+        way.send("sala_1", number);
+        if number % 1000 == 0 {
+            while !way.messages.is_empty() {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+    way.send("sala_2", 9000);
+    while !way.messages.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    way.backlog.push(None, Backlogged::Resubscribed(Stamp::default()));
+    assert_eq!(way.next().await, "gap in all");
+    let mut first = Vec::new();
+    for _ in 0..8 {
+        first.push(way.next().await);
+    }
+    assert!(first.contains(&"n9000".to_owned()), "{first:?}");
+    let mut rest = vec![way.next().await];
+    while rest.last().unwrap().starts_with('n') {
+        rest.push(way.next().await);
+    }
+    assert!(rest.len() > 5000, "{}", rest.len());
+    assert_eq!(rest.last().unwrap(), r#"gap in ["sala_1"]"#);
 }
 
 #[tokio::test]
