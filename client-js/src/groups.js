@@ -148,7 +148,7 @@ export function createGroups(core, link) {
     // Leaves first: a group left and joined again within one turn ends joined.
     const left = [...leaving].map((group) => ({ group }));
     leaving.clear();
-    ask('leave', left, ({ groups = [] }) => unpark(groups.length));
+    ask('leave', left, (answer, { length }) => unpark(length));
     const asked = {};
     const entries = wanted.map((member) => {
       member.asked = asked;

@@ -201,6 +201,23 @@ test('groups that linger make room for one that finds no place', async (t) => {
   assert.deepEqual(socket.frames('join').at(-1).groups, [{ group: 'c' }]);
 });
 
+test('a group does not wait for ever for a leave that is refused', async (t) => {
+  const world = start(t, { warnings: false });
+  const held = world.client.join('x');
+  const socket = await world.welcome();
+  joined(socket);
+  held.leave();
+  const late = world.client.join('a');
+  await settle();
+  joined(socket, refusal('too_many_groups'));
+  await settle();
+  socket.say({ type: 'error', id: socket.frames('leave')[0].id, code: 'limited', message: 'later', retry: true });
+  await settle();
+  assert.equal(socket.frames('join').length, 3);
+  joined(socket, refusal('too_many_groups'));
+  assert.equal(late.error.code, 'too_many_groups');
+});
+
 test('a free place goes to a group that is still wanted, and on where it is not needed', async (t) => {
   const world = start(t, { warnings: false });
   const held = world.client.join('held');
