@@ -213,6 +213,33 @@ async fn a_command_takes_effect_at_its_place_during_a_flood() {
     flooding.abort();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn others_join_during_a_flood_without_renewing_the_subscription() {
+    let server = RedisServer::start_with(&[]).unwrap();
+    let gateway = Instance::start(&over(&server)).await;
+    gateway.ready().await;
+    let counts = members(&gateway, "sala_llena", 2).await;
+    let mut member = gateway.v1("quieta").await;
+    let flooding = tokio::spawn(flood(server.address(), "sala_llena", 20_000, 100));
+    eventually("the flood", async || counts[0].load(Ordering::Relaxed) > 1000).await;
+    let end = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(setting("FLOOD_SECONDS", 4))).await;
+        flooding.abort();
+    });
+    let mut joined = 0;
+    // Within the limit of frames.
+    let mut ticks = interval(Duration::from_millis(60));
+    while !end.is_finished() {
+        ticks.tick().await;
+        let group = format!("sala_{joined}");
+        member.join(&group).await;
+        member.ask(json!({"type": "leave", "groups": [group]})).await;
+        joined += 1;
+    }
+    println!("{joined} joins during the flood");
+    assert_eq!(gateway.metric("groupcast_layer_subscription_lost_total").await, 0.0);
+}
+
 /// Publishes an event, again while it would be late.
 async fn accepted(gateway: &Endpoints, group: &str, kind: &str) {
     let (line, event) = (format!("POST /groups/{group}/send"), json!({"type": kind}).to_string());

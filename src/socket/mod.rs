@@ -69,7 +69,7 @@ pub enum Overflow {
     DropOldest,
     /// Drops the arriving one, as channel layers do.
     DropNewest,
-    /// Keeps only the newest one of the group, or of each value of [`Limits::collapse`]: for
+    /// Keeps only the newest one of the group, or of each value of `Limits::collapse`: for
     /// progress and other states, where a newer one replaces those before it. They are no loss.
     /// More values than the capacity drop the oldest.
     Latest,

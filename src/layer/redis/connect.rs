@@ -96,12 +96,27 @@ fn build(
     Ok(Client::new(config, Some(performance), Some(connection), policy))
 }
 
+/// Times the usual timeout that a change of the subscription may take.
+const SUBSCRIPTION_PATIENCE: u32 = 5;
+
 /// `client` for commands that fail at once.
 pub(super) fn commands(client: &Client, settings: &RedisSettings) -> Commands {
     client.with_options(&Options {
         fail_fast: true,
         max_attempts: Some(1),
         timeout: Some(settings.timeout),
+        ..Options::default()
+    })
+}
+
+/// `client` for changes of its subscription, which need time beside a flood: fred reads what is
+/// there before it writes, so SUBSCRIBE may wait while messages keep coming. A connection that is
+/// dead shows sooner, by an answer that is late and by probes.
+pub(super) fn subscriptions(client: &Client, settings: &RedisSettings) -> Commands {
+    client.with_options(&Options {
+        fail_fast: true,
+        max_attempts: Some(1),
+        timeout: Some(settings.timeout * SUBSCRIPTION_PATIENCE),
         ..Options::default()
     })
 }

@@ -62,7 +62,7 @@ impl Reception {
         };
         let subscriber = Subscriber::new(
             client.clone(),
-            connect::commands(&client, settings),
+            connect::subscriptions(&client, settings),
             names,
             changes,
             backlog,
