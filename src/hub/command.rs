@@ -17,7 +17,9 @@ use crate::protocol::Disconnect;
 /// A leave that overtook a publication would hide it; a close would cut off the last event before
 /// it.
 pub(super) enum OrderedCommand {
-    Deliver(Arc<Publication>),
+    /// Of what is not for a group, only to the connections admitted before it was posted: it waits
+    /// behind others while a user comes back, who had it on the connection before.
+    Deliver(Arc<Publication>, PostedAt),
     /// To this member of the publication's group alone.
     DeliverToMember(ConnectionId, Arc<Publication>),
     /// Concerns the connections admitted before it was posted and, if it has a stamp, of those only

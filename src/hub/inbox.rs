@@ -60,6 +60,11 @@ impl ShardInbox {
         PostedAt(self.posted.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// A publication that is posted now: its place among changes and connections.
+    pub(super) fn delivery(&self, publication: Arc<Publication>) -> OrderedCommand {
+        OrderedCommand::Deliver(publication, PostedAt(self.posted.load(Ordering::Relaxed)))
+    }
+
     /// Waits for room: for the shard to work, never for a socket. If the shard has ended, the
     /// command is dropped: its connections have ended, too.
     pub(super) async fn send(&self, command: OrderedCommand) {
@@ -85,7 +90,7 @@ impl ShardInbox {
                 room.forget();
             }
         }
-        let command = OrderedCommand::Deliver(publication);
+        let command = self.delivery(publication);
         if let Err(TrySendError::Full(command)) = self.ordered.try_send(command) {
             self.waker.wake();
             self.send(command).await;
@@ -124,7 +129,7 @@ impl InboxReceiver {
     /// The next command of the lane with publications, which are counted.
     pub(super) fn next_ordered(&mut self) -> Option<OrderedCommand> {
         let command = self.ordered.try_recv().ok()?;
-        if let OrderedCommand::Deliver(_) = command {
+        if let OrderedCommand::Deliver(..) = command {
             self.work.count();
         }
         Some(command)

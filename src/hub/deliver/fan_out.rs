@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Delivery;
 use crate::event::{ConnectionId, Publication, Target};
+use crate::hub::command::PostedAt;
 use crate::hub::metrics::DropReason;
 use crate::hub::report::Dropped;
 use crate::hub::store::{Buffered, ConnectionKey, ConnectionPhase, GroupKey};
@@ -12,7 +13,7 @@ use crate::socket::Limits;
 
 impl Delivery<'_> {
     /// Step six of the walk: links every receiver of `publication` to its frame.
-    pub(in crate::hub) fn fan_out(&mut self, publication: Arc<Publication>) {
+    pub(in crate::hub) fn fan_out(&mut self, publication: Arc<Publication>, posted: PostedAt) {
         match &publication.target {
             Target::Group(name) => {
                 if let Some(group) = self.groups.find(name) {
@@ -21,16 +22,16 @@ impl Delivery<'_> {
             }
             Target::User(sub) => {
                 let keys = self.connections.of_user(sub).collect::<Vec<_>>();
-                self.fan_out_to_connections(&keys, publication);
+                self.fan_out_to_connections(&keys, publication, posted);
             }
             Target::Connection(id) => {
                 let is_ours = id.instance == self.context.instance;
                 let key = self.connections.find(*id).filter(|_| is_ours);
-                self.fan_out_to_connections(key.as_slice(), publication);
+                self.fan_out_to_connections(key.as_slice(), publication, posted);
             }
             Target::All => {
                 let keys = self.connections.keys().collect::<Vec<_>>();
-                self.fan_out_to_connections(&keys, publication);
+                self.fan_out_to_connections(&keys, publication, posted);
             }
         }
     }
@@ -118,7 +119,12 @@ impl Delivery<'_> {
     }
 
     /// For targets other than groups, which have separate limits.
-    fn fan_out_to_connections(&mut self, keys: &[ConnectionKey], publication: Arc<Publication>) {
+    fn fan_out_to_connections(
+        &mut self,
+        keys: &[ConnectionKey],
+        publication: Arc<Publication>,
+        posted: PostedAt,
+    ) {
         let limits = Limits::default();
         let bound = (limits.capacity, self.context.config.connection.outbox_bytes);
         let item = self.turn.add(Arc::clone(&publication), None, limits, false);
@@ -126,7 +132,7 @@ impl Delivery<'_> {
             let Some(connection) = self.connections.get(*key).filter(|it| it.is_open()) else {
                 continue;
             };
-            if connection.is_left_out(&publication.except) {
+            if connection.posted >= posted || connection.is_left_out(&publication.except) {
                 continue;
             }
             if connection.phase() == ConnectionPhase::Arriving {

@@ -279,7 +279,9 @@ impl Shard {
 
     fn handle_ordered(&mut self, command: OrderedCommand) {
         match command {
-            OrderedCommand::Deliver(publication) => self.delivery().fan_out(publication),
+            OrderedCommand::Deliver(publication, posted) => {
+                self.delivery().fan_out(publication, posted);
+            }
             OrderedCommand::DeliverToMember(member, publication) => {
                 self.delivery().deliver_to_member(member, publication);
             }

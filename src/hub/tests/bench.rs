@@ -261,7 +261,8 @@ impl Bench {
     }
 
     pub(super) fn publish(&mut self, publication: Publication) {
-        self.post_in_order(OrderedCommand::Deliver(Arc::new(publication)));
+        let delivery = self.handle.inbox.delivery(Arc::new(publication));
+        self.post_in_order(delivery);
     }
 
     /// A publication to `target` accepted now.

@@ -21,7 +21,22 @@ fn admissions_do_not_wait_for_publications() {
 }
 
 fn hot(bench: &Bench) -> OrderedCommand {
-    OrderedCommand::Deliver(std::sync::Arc::new(bench.to_group("hot", 1)))
+    bench.handle.inbox.delivery(std::sync::Arc::new(bench.to_group("hot", 1)))
+}
+
+#[test]
+fn what_a_user_had_before_does_not_follow_him_to_a_later_connection() {
+    let mut bench = Bench::new();
+    let mut first = bench.connect("7", &[]);
+    bench.publish(bench.publication(Target::User("7".into()), 1, 10));
+    bench.publish(bench.publication(Target::All, 2, 10));
+    let mut second = bench.connect("7", &[]);
+    bench.publish(bench.publication(Target::User("7".into()), 3, 10));
+    bench.turn();
+    for n in 1..=3 {
+        assert_eq!(first.expect("event")["data"]["n"], n);
+    }
+    assert_eq!(second.expect("event")["data"]["n"], 3);
 }
 
 #[test]
