@@ -88,6 +88,11 @@ async fn a_full_redis_refuses_what_takes_memory_and_delivers_the_rest() {
     server.ask(&["CONFIG", "SET", "maxmemory", "0"]);
     instance.ready().await;
     publishes(&instance, "pedido.1").await;
+    // Written by a thread of its own.
+    eventually("the end in the log", async || {
+        instance.log().contains("redis accepts commands again")
+    })
+    .await;
     let log = instance.log();
     assert_eq!(log.matches("redis refuses").count(), 1, "{log}");
     assert_eq!(log.matches("redis accepts commands again").count(), 1, "{log}");
