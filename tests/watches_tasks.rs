@@ -132,11 +132,8 @@ async fn knowing_the_id_of_a_task_is_not_enough_to_watch_it() {
     assert_eq!(answer["groups"][0]["error"]["code"], "forbidden", "{answer}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn shows_progress_where_results_go_by_rpc() {
-    let broker = RedisServer::start();
-    let celery = format!("events = {:?}", broker.url());
-    let mut site = site_with(broker, json!({"results": "rpc://", "events": true}), &celery).await;
+/// A browser sees a task of two steps from its beginning to its end.
+async fn watches_two_pictures(site: &mut Site) -> Socket {
     let task = site.start_task("pictures", json!({"count": 2})).await;
     let mut browser = site.gateways[1].v1("7").await;
     site.allow("7", &task).await;
@@ -149,6 +146,15 @@ async fn shows_progress_where_results_go_by_rpc() {
     site.step(&task);
     let success = json!({"type": "task.state", "id": task, "state": "SUCCESS"});
     assert_eq!(browser.event().await, success);
+    browser
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shows_progress_where_results_go_by_rpc() {
+    let broker = RedisServer::start();
+    let celery = format!("events = {:?}", broker.url());
+    let mut site = site_with(broker, json!({"results": "rpc://", "events": true}), &celery).await;
+    watches_two_pictures(&mut site).await;
 }
 
 /// Waits until as many of three have ended, and reads nothing beyond that.
@@ -197,18 +203,7 @@ async fn shows_progress_where_the_broker_is_rabbitmq() {
     for gateway in &site.gateways {
         gateway.metric_reaches("groupcast_celery_up", 1.0).await;
     }
-    let task = site.start_task("pictures", json!({"count": 2})).await;
-    let mut browser = site.gateways[1].v1("7").await;
-    site.allow("7", &task).await;
-    assert_eq!(browser.frame().await["type"], "joined");
-    for current in 1..=2 {
-        site.step(&task);
-        let progress = json!({"current": current, "total": 2});
-        assert_eq!(state(&mut browser, "PROGRESS").await["progress"], progress);
-    }
-    site.step(&task);
-    let success = json!({"type": "task.state", "id": task, "state": "SUCCESS"});
-    assert_eq!(browser.event().await, success);
+    let mut browser = watches_two_pictures(&mut site).await;
 
     rabbit.kill();
     site.gateways[1].metric_reaches("groupcast_celery_events_lost_total", 1.0).await;
