@@ -1,35 +1,53 @@
 //! Tables that scripts in Redis read with `cmsgpack.unpack`: named fields instead of positions.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use rmp::encode;
 
 /// Why writing to memory cannot fail.
 const MEMORY: &str = "memory takes what is written";
 
+/// Most fields of a table: its first byte counts them in four bits.
+const MAX_FIELDS: u8 = 15;
+
 /// Builds a Lua table. Fields that are not set are `nil`.
 #[derive(Debug)]
 pub(crate) struct LuaTable {
-    fields: Vec<u8>,
-    count: u32,
+    bytes: Vec<u8>,
+    /// Where the table begins in `bytes`.
+    start: usize,
 }
 
 impl LuaTable {
     pub(crate) fn new() -> Self {
-        Self { fields: Vec::new(), count: 0 }
+        Self::behind(Vec::new())
+    }
+
+    /// A table that is written behind what `bytes` holds, so that many share one allocation.
+    pub(crate) fn behind(mut bytes: Vec<u8>) -> Self {
+        let start = bytes.len();
+        encode::write_map_len(&mut bytes, 0).expect(MEMORY);
+        Self { bytes, start }
     }
 
     /// A text, or bytes of any kind: Lua has one string type for both.
     pub(crate) fn text(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.name(name);
-        write_bytes(&mut self.fields, value.as_ref());
+        write_bytes(&mut self.bytes, value.as_ref());
         self
     }
 
     /// A number that Lua can hold exactly: below 2^53.
     pub(crate) fn number(mut self, name: &str, value: u64) -> Self {
         self.name(name);
-        encode::write_uint(&mut self.fields, value).expect(MEMORY);
+        encode::write_uint(&mut self.bytes, value).expect(MEMORY);
         self
+    }
+
+    /// A span in milliseconds.
+    pub(crate) fn millis(self, name: &str, span: Duration) -> Self {
+        self.number(name, span.as_millis() as u64)
     }
 
     /// A list of texts, from 1.
@@ -40,7 +58,7 @@ impl LuaTable {
     ) -> Self {
         self.name(name);
         self.length(values.len());
-        values.for_each(|value| write_bytes(&mut self.fields, value.as_ref()));
+        values.for_each(|value| write_bytes(&mut self.bytes, value.as_ref()));
         self
     }
 
@@ -48,30 +66,31 @@ impl LuaTable {
     pub(crate) fn tables(mut self, name: &str, values: Vec<LuaTable>) -> Self {
         self.name(name);
         self.length(values.len());
-        values.iter().for_each(|value| value.write(&mut self.fields));
+        values.iter().for_each(|value| self.bytes.extend_from_slice(&value.bytes[value.start..]));
         self
     }
 
     /// The argument of a script.
-    pub(crate) fn pack(&self) -> Bytes {
-        let mut out = Vec::with_capacity(self.fields.len() + 5);
-        self.write(&mut out);
-        out.into()
+    pub(crate) fn pack(self) -> Bytes {
+        let start = self.start;
+        Bytes::from(self.into_bytes()).slice(start..)
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
-        encode::write_map_len(out, self.count).expect(MEMORY);
-        out.extend_from_slice(&self.fields);
+    /// The table, behind what it was written behind.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     fn name(&mut self, name: &str) {
-        encode::write_str(&mut self.fields, name).expect(MEMORY);
-        self.count += 1;
+        encode::write_str(&mut self.bytes, name).expect(MEMORY);
+        let header = &mut self.bytes[self.start];
+        assert!(*header & MAX_FIELDS < MAX_FIELDS, "field {name} is one more than a table takes");
+        *header += 1;
     }
 
     fn length(&mut self, length: usize) {
         let length = u32::try_from(length).expect("an argument has fewer values than 2^32");
-        encode::write_array_len(&mut self.fields, length).expect(MEMORY);
+        encode::write_array_len(&mut self.bytes, length).expect(MEMORY);
     }
 }
 
@@ -120,6 +139,15 @@ mod tests {
             LuaTable::new().number("n", 300).texts("t", ["x", "y"].iter()).tables("l", vec![inner]);
         let expected = b"\x83\xa1n\xcd\x01\x2c\xa1t\x92\xa1x\xa1y\xa1l\x91\x81\xa1a\xa1b";
         assert_eq!(table.pack(), &expected[..]);
+    }
+
+    #[test]
+    fn writes_a_table_behind_another_one() {
+        let first = LuaTable::new().text("a", "b").into_bytes();
+        let end = first.len();
+        let both = LuaTable::behind(first).number("n", 7).into_bytes();
+        assert_eq!(&both[..end], b"\x81\xa1a\xa1b");
+        assert_eq!(&both[end..], b"\x81\xa1n\x07");
     }
 
     #[test]

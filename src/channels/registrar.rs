@@ -316,8 +316,8 @@ impl GroupRegistrar {
             let mut table = self
                 .address(group, &mut keys)
                 .number("held_ms", millis(held_for))
-                .number("parked", keys.place(names.waiting(group)))
-                .number("parked_mark", keys.place(names.waited(group)))
+                .number("parked", keys.place(names.parked(group)))
+                .number("parked_mark", keys.place(names.parked_mark(group)))
                 .text("loss", loss);
             let (listens, is_named) = state(group);
             if term > 0 && listens {

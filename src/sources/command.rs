@@ -10,7 +10,7 @@ use super::state::SourceState;
 use crate::channels::GroupAddresses;
 use crate::event::{Publication, Target};
 use crate::group::GroupName;
-use crate::layer::{PossibleLoss, RedisHandle, Retention, overflow_field};
+use crate::layer::{PossibleLoss, RedisHandle, overflow_field};
 use crate::lua_table::{LuaTable, ScriptKeys};
 
 /// Entries of one source in one batch. They block Redis for about 1 ms.
@@ -155,8 +155,8 @@ impl DrainCommand<'_> {
         let table = table
             .number("held", keys.place(names.held(group)))
             .number("listeners", keys.place(names.listeners(group)))
-            .number("parked", keys.place(names.waiting(group)))
-            .number("parked_mark", keys.place(names.waited(group)));
+            .number("parked", keys.place(names.parked(group)))
+            .number("parked_mark", keys.place(names.parked_mark(group)));
         let table = match self.addresses.of(group) {
             Some((registry, member)) => {
                 table.number("registry", keys.place(registry)).text("member", member)
@@ -164,27 +164,9 @@ impl DrainCommand<'_> {
             None => table,
         };
         match self.redis.history().of(group) {
-            Some(kept) => self.with_history(group, kept, table.text("kind", "history"), keys),
+            Some(kept) => self.redis.add_history(table.text("kind", "history"), keys, group, kept),
             None => table.text("kind", "group"),
         }
-    }
-
-    fn with_history(
-        &self,
-        group: &GroupName,
-        kept: Retention,
-        table: LuaTable,
-        keys: &mut ScriptKeys,
-    ) -> LuaTable {
-        let names = self.redis.names();
-        let (size, kept_for, numbered_for) = RedisHandle::spans(kept);
-        table
-            .number("numbering", keys.place(names.numbering(group)))
-            .number("log", keys.place(names.log(group)))
-            .number("size", u64::from(size))
-            .number("log_ms", kept_for.as_millis() as u64)
-            .number("numbering_ms", numbered_for.as_millis() as u64)
-            .text("overflow_field", names.overflow_field(group))
     }
 }
 

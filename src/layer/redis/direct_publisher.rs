@@ -47,7 +47,7 @@ impl DirectPublisher {
         envelope: Vec<u8>,
     ) -> Result<(), LayerError> {
         let names = &self.histories.names;
-        let keys = vec![names.waiting(group)];
+        let keys = vec![names.parked(group)];
         let arguments = vec![Bytes::from(names.of_group(group)), Bytes::from(envelope)];
         let published: u64 = self.script.run(&self.histories.commands, keys, arguments).await?;
         match published {

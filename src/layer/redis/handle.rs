@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use fred::clients::Client;
@@ -13,14 +13,17 @@ use fred::interfaces::ClientLike;
 use tokio::sync::watch;
 
 use super::connect::{self, AbortOnDrop, Commands};
+use super::history_tables::add_history;
 use super::key_changes::{self, KeyChanges};
 use super::names::Names;
 use super::redis_health::RedisHealth;
 use super::reply::FromReply;
 use super::script::{Script, ScriptError};
 use crate::event::{InstanceId, PossibleLoss, Publication};
+use crate::group::GroupName;
 use crate::layer::history::{History, Retention};
 use crate::layer::{LayerError, RedisSettings, envelope, history};
+use crate::lua_table::{LuaTable, ScriptKeys};
 
 /// A separate connection, with the state of the layer. Clones share it; it ends with the last one.
 #[derive(Clone)]
@@ -158,9 +161,15 @@ impl RedisHandle {
         history::random_epoch().into()
     }
 
-    /// Publications kept, how long they are, and how long their numbering is.
-    pub fn spans(kept: Retention) -> (u32, Duration, Duration) {
-        (kept.size, kept.ttl, kept.ttl + history::NUMBERING)
+    /// Adds to `table` what `numbering.lua` documents of a group's history.
+    pub(crate) fn add_history(
+        &self,
+        table: LuaTable,
+        keys: &mut ScriptKeys,
+        group: &GroupName,
+        kept: Retention,
+    ) -> LuaTable {
+        add_history(table, keys, self.names(), group, kept)
     }
 }
 

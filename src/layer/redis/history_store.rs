@@ -8,16 +8,18 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 
 use super::connect::Commands;
+use super::history_tables::add_history;
 use super::known_positions::KnownPositions;
 use super::names::Names;
 use super::redis_health::RedisHealth;
-use super::script::{NUMBERING, PARKING, Script, millis, number};
+use super::script::{NUMBERING, PARKING, Script, number};
 use super::script_batch::ScriptBatch;
 use crate::event::{Position, Publication};
 use crate::group::GroupName;
 use crate::layer::LayerError;
 use crate::layer::envelope::{self, Decoded, Message, Origin};
-use crate::layer::history::{self, History, Retention, random_epoch};
+use crate::layer::history::{History, Retention, random_epoch};
+use crate::lua_table::{LuaTable, ScriptKeys};
 use crate::telemetry::LogLimit;
 
 /// The histories of one cluster.
@@ -79,10 +81,6 @@ impl HistoryStore {
         self.history.of(group)
     }
 
-    fn keys(&self, group: &GroupName) -> Vec<String> {
-        vec![self.names.generation(), self.names.numbering(group), self.names.log(group)]
-    }
-
     /// Numbers, keeps and publishes the publication in `envelope`.
     pub(super) async fn commit(
         &self,
@@ -90,18 +88,14 @@ impl HistoryStore {
         kept: Retention,
         envelope: Vec<u8>,
     ) -> Result<Position, LayerError> {
-        let arguments = vec![
-            number(self.redis_health.generation()),
-            number(u64::from(kept.size)),
-            millis(kept.ttl),
-            millis(kept.ttl + history::NUMBERING),
-            Bytes::from(random_epoch()),
-            Bytes::from(self.names.overflow_field(group)),
-            Bytes::from(self.names.of_group(group)),
-            Bytes::from(envelope),
-        ];
+        let mut keys = ScriptKeys::new(vec![self.names.generation()]);
+        let publication =
+            LuaTable::new().text("channel", self.names.of_group(group)).text("envelope", envelope);
+        let publication = add_history(publication, &mut keys, &self.names, group, kept);
+        let arguments =
+            vec![number(self.redis_health.generation()), random_epoch().into(), publication.pack()];
         let answer: Vec<String> =
-            self.commit.run(&self.commands, self.keys(group), arguments).await?;
+            self.commit.run(&self.commands, keys.into_vec(), arguments).await?;
         match answer.as_slice() {
             [epoch, offset] => position(epoch, offset).ok_or_else(unexpected),
             [] => Err(self.generation_changed()),
@@ -117,10 +111,8 @@ impl HistoryStore {
         batch: ScriptBatch<'_>,
         mut published: impl FnMut(Option<Position>),
     ) -> Result<Option<usize>, LayerError> {
-        let generation = number(self.redis_health.generation());
-        let epoch = Bytes::from(random_epoch());
-        let own_keys = [self.names.generation(), self.names.parking()];
-        let (keys, arguments, kept) = batch.command(own_keys, generation, epoch);
+        let generation = self.redis_health.generation().to_string();
+        let (keys, arguments, kept) = batch.command(generation, random_epoch());
         let answer: Vec<Bytes> = self.publish_many.run(&self.commands, keys, arguments).await?;
         let [cause, sent, positions @ ..] = answer.as_slice() else {
             return Err(if answer.is_empty() { self.generation_changed() } else { unexpected() });

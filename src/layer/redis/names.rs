@@ -188,13 +188,13 @@ impl Names {
     }
 
     /// A list: publications that wait until an instance listens to the group again.
-    pub(crate) fn waiting(&self, group: &GroupName) -> String {
+    pub(crate) fn parked(&self, group: &GroupName) -> String {
         self.group_key("waiting", group)
     }
 
-    /// A string with a longer time to live than [`Names::waiting`]: publications wait there, or did
+    /// A string with a longer time to live than [`Names::parked`]: publications wait there, or did
     /// until they expired.
-    pub(crate) fn waited(&self, group: &GroupName) -> String {
+    pub(crate) fn parked_mark(&self, group: &GroupName) -> String {
         self.group_key("waited", group)
     }
 

@@ -33,6 +33,13 @@ local function read_position(generation, history)
   return epoch, offset, overflows, is_stored
 end
 
+-- The history of a packed table, whose numbering and log are places in KEYS.
+local function history_of(packed, generation_key, random)
+  packed.numbering, packed.log = KEYS[packed.numbering], KEYS[packed.log]
+  packed.generation_key, packed.random = generation_key, random
+  return packed
+end
+
 -- Numbers, keeps and publishes one publication. 'history' has besides
 --   size         publications kept
 --   log_ms       how long they are kept

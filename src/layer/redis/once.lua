@@ -1,66 +1,45 @@
 -- Publishes several publications in order, each once under its key, or parks it behind those that
 -- are parked for its group. KEYS: the generation, the channels for which something is parked, then
--- the marks and the order of each scope, numbering and log of each group with history, and for each
--- other group what is parked and its mark. ARGV: generation, random part of new epochs, ms that a
--- mark is kept, publications that may be parked for a group, for how many ms, number of scopes,
--- number of groups without history; the capacity of each scope; for each group with history four
--- values, as in publish_many.lua; then for each publication eight: the number of its scope (0 =
--- without key, sent in its place), the name of its mark, its content's digest, its id, the number
--- of its group among those with history, among those without (0 = it is not one), channel,
--- envelope. Returns why it stopped (empty = it did not), then for each publication four: the
--- outcome, id, epoch and offset; nothing at all if the generation has changed.
+-- what the tables name by place. ARGV: packed tables. The first:
+--   generation      the generation that this instance knows
+--   random          random part of new epochs
+--   window_ms       how long a mark is kept
+--   max_parked      publications that may be parked for a group
+--   parked_ms       how long they stay parked
+--   scopes          a list: marks, order, capacity
+--   histories       a list: numbering, log, size, log_ms, numbering_ms, overflow_field (see
+--                   numbering.lua)
+--   parked_groups   a list, of groups without history: parked, mark (see parking.lua)
+-- Then one for each publication:
+--   id, channel, envelope
+--   scope           place of its scope (nil = without key: sent in its turn)
+--   mark, content   of a key: the mark's name and the content's digest, 16 bytes each
+--   history         its place among the histories (nil = its group has none)
+--   parked          its place among the parked groups (nil = it is for no group, or for one with
+--                   history)
+-- Returns why it stopped (empty = it did not), then for each publication four: the outcome, id,
+-- epoch and offset; nothing at all if the generation has changed.
 local generation_key = KEYS[1]
-local generation = ARGV[1]
-local random = ARGV[2]
-local window_ms = tonumber(ARGV[3])
-local max_parked = tonumber(ARGV[4])
-local parked_ms = tonumber(ARGV[5])
-local scope_count = tonumber(ARGV[6])
-local parked_count = tonumber(ARGV[7])
-local first_scope, first_scope_key = 8, 3
-local group_count = (#KEYS - 2) / 2 - scope_count - parked_count
-local first_group, values_of_group = first_scope + scope_count, 4
-local first_group_key = first_scope_key + 2 * scope_count
-local first_parked_key = first_group_key + 2 * group_count
-local first_publication, values_of_publication = first_group + values_of_group * group_count, 8
+local parking = KEYS[2]
+local batch = cmsgpack.unpack(ARGV[1])
+local generation = batch.generation
+local FIRST_PUBLICATION = 2
 -- Where the id is in an envelope: behind version, kind and origin.
 local id_at, id_bytes = 11, 16
 
 if not is_current_generation(generation_key, generation) then return {} end
 local now = now_ms()
-local expires = string.format('%.0f', now + window_ms)
+local expires = string.format('%.0f', now + batch.window_ms)
 
 -- The marks of a scope are a hash: content's digest and id, 16 bytes each, then
 -- '<expires> <generation> <epoch> <offset>'. The order is a list: the mark's name, 16 bytes, then
 -- when it expires.
-local scopes = {}
-for number = 1, scope_count do
-  local key = first_scope_key + 2 * (number - 1)
-  local capacity = tonumber(ARGV[first_scope + number - 1])
-  scopes[tostring(number)] =
-    { marks = KEYS[key], order = KEYS[key + 1], capacity = capacity, added = 0 }
+for _, scope in ipairs(batch.scopes) do
+  scope.marks, scope.order, scope.added = KEYS[scope.marks], KEYS[scope.order], 0
 end
-
-local histories = {}
-for number = 1, group_count do
-  local at, key = first_group + values_of_group * (number - 1), first_group_key + 2 * (number - 1)
-  histories[tostring(number)] = {
-    generation_key = generation_key,
-    numbering = KEYS[key],
-    log = KEYS[key + 1],
-    size = ARGV[at],
-    log_ms = ARGV[at + 1],
-    numbering_ms = ARGV[at + 2],
-    overflow_field = ARGV[at + 3],
-    random = random,
-  }
-end
-
-local parked_groups = {}
-for number = 1, parked_count do
-  local key = first_parked_key + 2 * (number - 1)
-  parked_groups[tostring(number)] =
-    { parking = KEYS[2], parked = KEYS[key], mark = KEYS[key + 1] }
+for _, packed in ipairs(batch.histories) do history_of(packed, generation_key, batch.random) end
+for _, group in ipairs(batch.parked_groups) do
+  group.parking, group.parked, group.mark = parking, KEYS[group.parked], KEYS[group.mark]
 end
 
 local function read_mark(scope, name)
@@ -104,24 +83,23 @@ local function is_full(scope)
   return redis.call('HLEN', scope.marks) >= scope.capacity
 end
 
--- A publication to be sent is a table of id, channel, envelope, history (nil = its group has none)
--- and parked (nil = its target is not a group without history).
 local function send(publication)
   local channel, envelope = publication.channel, publication.envelope
   if publication.history then
-    return append_and_publish(generation, publication.history, channel, envelope)
+    return append_and_publish(generation, batch.histories[publication.history], channel, envelope)
   end
-  local parked = publication.parked
-  if parked then parked.channel = channel end
-  if not parked or not park_behind(parked, envelope, max_parked, parked_ms) then
+  local group = publication.parked and batch.parked_groups[publication.parked]
+  if group then group.channel = channel end
+  if not group or not park_behind(group, envelope, batch.max_parked, batch.parked_ms) then
     redis.call('PUBLISH', channel, envelope)
   end
   return '', ''
 end
 
 -- Returns outcome, id, epoch and offset.
-local function publish_once(scope, name, content, publication)
-  local id = publication.id
+local function publish_once(publication)
+  local scope = publication.scope and batch.scopes[publication.scope]
+  local id, name, content = publication.id, publication.mark, publication.content
   if not scope then return 'sent', id, send(publication) end
   local earlier = read_mark(scope, name)
   if earlier and earlier.content ~= content then return 'other', '', '', '' end
@@ -151,14 +129,8 @@ local function publish_once(scope, name, content, publication)
 end
 
 local answer = { '' }
-for at = first_publication, #ARGV, values_of_publication do
-  local publication = {
-    id = ARGV[at + 3],
-    history = histories[ARGV[at + 4]], parked = parked_groups[ARGV[at + 5]],
-    channel = ARGV[at + 6], envelope = ARGV[at + 7],
-  }
-  local result =
-    { pcall(publish_once, scopes[ARGV[at]], ARGV[at + 1], ARGV[at + 2], publication) }
+for at = FIRST_PUBLICATION, #ARGV do
+  local result = { pcall(publish_once, cmsgpack.unpack(ARGV[at])) }
   if not result[1] then
     -- What was sent stays sent, so the first error ends the batch.
     local cause = result[2]
@@ -169,11 +141,11 @@ for at = first_publication, #ARGV, values_of_publication do
     answer[#answer + 1] = result[value]
   end
 end
-for _, scope in pairs(scopes) do
+for _, scope in ipairs(batch.scopes) do
   if scope.added > 0 then
     forget_expired(scope, 2 * scope.added + 8)
-    redis.call('PEXPIRE', scope.marks, window_ms)
-    redis.call('PEXPIRE', scope.order, window_ms)
+    redis.call('PEXPIRE', scope.marks, batch.window_ms)
+    redis.call('PEXPIRE', scope.order, batch.window_ms)
   end
 end
 return answer

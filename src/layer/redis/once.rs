@@ -6,7 +6,6 @@ use bytes::Bytes;
 
 use super::history_store::{HistoryStore, position, text, unexpected};
 use super::once_batch::OnceBatch;
-use super::script::number;
 use crate::event::PublicationId;
 use crate::failpoint;
 use crate::layer::history::random_epoch;
@@ -24,10 +23,8 @@ impl HistoryStore {
         window: Duration,
         mut done: impl FnMut(OnceOutcome),
     ) -> Result<(), LayerError> {
-        let generation = number(self.redis_health.generation());
-        let epoch = Bytes::from(random_epoch());
-        let own_keys = [self.names.generation(), self.names.parking()];
-        let (keys, arguments) = batch.command(own_keys, generation, epoch, window);
+        let generation = self.redis_health.generation().to_string();
+        let (keys, arguments) = batch.command(generation, random_epoch(), window);
         let answer: Vec<Bytes> = self.once.run(&self.commands, keys, arguments).await?;
         failpoint::pass("after-once");
         let [cause, outcomes @ ..] = answer.as_slice() else {

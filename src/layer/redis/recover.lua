@@ -1,15 +1,17 @@
 -- The positions of several groups, and the publications after earlier ones. KEYS: the generation,
--- then numbering and log of each group, and the key that marks it as held. ARGV: generation,
--- whether this instance holds groups ('1'), the weight of replays after which no further group is
--- answered; then for each group five values, see 'recover'. Returns nothing if the generation has
--- changed; otherwise a list for each of the first groups, as many as the weight allows, or with
--- only an error for a group that failed.
+-- then what questions name by place. ARGV: generation, whether this instance holds groups (1 or 0),
+-- the weight of replays after which no further group is answered; then for each group a question,
+-- a packed table:
+--   numbering, log, log_ms, numbering_ms, overflow_field   see numbering.lua
+--   held                  marks the group as held
+--   epoch, offset         the position from which to recover, texts (nil = none)
+-- Returns nothing if the generation has changed; otherwise a list for each of the first groups, as
+-- many as the weight allows, or with only an error for a group that failed.
 local generation_key = KEYS[1]
 local generation = ARGV[1]
 local holds_groups = ARGV[2] == '1'
 local max_weight = tonumber(ARGV[3])
-local group_count = (#KEYS - 1) / 3
-local first_group, values_of_group = 4, 5
+local FIRST_QUESTION = 4
 
 if not is_current_generation(generation_key, generation) then return {} end
 
@@ -74,20 +76,9 @@ end
 
 -- Returns epoch and offset; '1' or '0' for recovered or not, empty if no position was given; then
 -- what 'replay' appends.
-local function recover(number)
-  local at = first_group + values_of_group * (number - 1)
-  local log_ms = tonumber(ARGV[at])
-  -- Empty = no position was given.
-  local since_epoch, since_offset = ARGV[at + 3], tonumber(ARGV[at + 4])
-  local history = {
-    generation_key = generation_key,
-    numbering = KEYS[3 * number - 1],
-    log = KEYS[3 * number],
-    held = KEYS[3 * number + 1],
-    numbering_ms = tonumber(ARGV[at + 1]),
-    random = '',
-    overflow_field = ARGV[at + 2],
-  }
+local function recover(question)
+  local history = history_of(question, generation_key, '')
+  history.held = KEYS[question.held]
   local epoch, offset, _, is_stored = read_position(generation, history)
   if is_stored then
     -- Joining keeps the numbering alive.
@@ -95,7 +86,8 @@ local function recover(number)
   else
     epoch = epoch_before_any(history)
   end
-  if since_epoch == '' then return { epoch, offset, '' } end
+  if not question.epoch then return { epoch, offset, '' } end
+  local since_epoch, since_offset = question.epoch, tonumber(question.offset)
 
   local missed = tonumber(offset) - since_offset
   local is_of_epoch = since_epoch == epoch or is_complete(since_epoch, history, is_stored)
@@ -106,16 +98,17 @@ local function recover(number)
   end
   if not is_of_epoch or missed < 0 then return { epoch, offset, '0' } end
   local answer = { epoch, offset, '1' }
-  if missed > 0 and not replay(answer, history.log, log_ms, since_offset, missed) then
+  if missed > 0 and not replay(answer, history.log, history.log_ms, since_offset, missed) then
     return { epoch, offset, '0' }
   end
   return answer
 end
 
 local answers = {}
-for number = 1, group_count do
+for at = FIRST_QUESTION, #ARGV do
   if weight > max_weight then break end
-  local ok, answer = pcall(recover, number)
-  answers[number] = ok and answer or { type(answer) == 'table' and answer.err or tostring(answer) }
+  local ok, answer = pcall(recover, cmsgpack.unpack(ARGV[at]))
+  answers[#answers + 1] =
+    ok and answer or { type(answer) == 'table' and answer.err or tostring(answer) }
 end
 return answers

@@ -11,11 +11,13 @@ use futures_util::StreamExt;
 use futures_util::stream;
 
 use super::history_store::{HistoryStore, position, read, text, unexpected};
-use super::script::{millis, number};
+use super::history_tables::add_history;
+use super::script::number;
 use crate::event::{Position, Recovery};
 use crate::group::GroupName;
 use crate::layer::LayerError;
-use crate::layer::history::{self, Retention};
+use crate::layer::history::Retention;
+use crate::lua_table::{LuaTable, ScriptKeys};
 
 /// Groups in one script, which occupies Redis for less than 3 ms.
 const MAX_GROUPS: usize = 384;
@@ -94,26 +96,24 @@ impl HistoryStore {
         &self,
         questions: &[Question<'_>],
     ) -> Result<Vec<GroupAnswer>, LayerError> {
-        let mut keys = Vec::with_capacity(1 + 3 * questions.len());
-        let mut arguments = Vec::with_capacity(3 + 5 * questions.len());
-        keys.push(self.names.generation());
+        let mut keys = ScriptKeys::new(vec![self.names.generation()]);
+        let mut arguments = Vec::with_capacity(3 + questions.len());
         arguments.extend([
             number(self.redis_health.generation()),
             Bytes::from_static(if self.holds_groups { b"1" } else { b"0" }),
             number(MAX_WEIGHT),
         ]);
         for Question { group, kept, since } in questions {
-            let (epoch, offset) = since.map_or(("", 0), |since| (&*since.epoch, since.offset));
-            let names = &self.names;
-            keys.extend([names.numbering(group), names.log(group), names.held(group)]);
-            arguments.extend([
-                millis(kept.ttl),
-                millis(kept.ttl + history::NUMBERING),
-                Bytes::from(self.names.overflow_field(group)),
-                Bytes::copy_from_slice(epoch.as_bytes()),
-                number(offset),
-            ]);
+            let table = LuaTable::new().number("held", keys.place(self.names.held(group)));
+            let table = match since {
+                Some(since) => {
+                    table.text("epoch", &*since.epoch).text("offset", since.offset.to_string())
+                }
+                None => table,
+            };
+            arguments.push(add_history(table, &mut keys, &self.names, group, *kept).pack());
         }
+        let keys = keys.into_vec();
         let answers: Vec<Vec<Bytes>> = self.recover.run(&self.commands, keys, arguments).await?;
         match answers.len() {
             0 => Err(self.generation_changed()),

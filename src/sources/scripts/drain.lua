@@ -101,12 +101,7 @@ function publish.group(publication)
 end
 
 function publish.history(publication)
-  local history = {
-    numbering = KEYS[publication.numbering], log = KEYS[publication.log],
-    size = publication.size, log_ms = publication.log_ms,
-    numbering_ms = publication.numbering_ms, overflow_field = publication.overflow_field,
-    generation_key = generation_key, random = settings.random,
-  }
+  local history = history_of(publication, generation_key, settings.random)
   append_and_publish(settings.generation, history, publication.channel, publication.envelope)
   if publication.registry and not has_listener(publication)
     and redis.call('EXISTS', KEYS[publication.held]) == 0 then
