@@ -31,7 +31,7 @@ pub(crate) struct ClientSocket {
     decoder: Decoder,
     /// Input received while the connection had to wait; at most one read.
     backlog: Vec<u8>,
-    outbox_bytes: usize,
+    outbox_bytes: u32,
 }
 
 /// The state of the sending side.
@@ -58,7 +58,7 @@ impl ClientSocket {
             decoder: Decoder::new(settings.max_frame_bytes),
             outbox: None,
             backlog: leftover,
-            outbox_bytes: settings.outbox_bytes,
+            outbox_bytes: u32::try_from(settings.outbox_bytes).unwrap_or(u32::MAX),
             gaps,
             sending: SendingSide::Ready,
             is_readable: true,
@@ -235,6 +235,7 @@ impl ClientSocket {
     }
 
     fn outbox(&mut self) -> &mut Outbox {
-        self.outbox.get_or_insert_with(|| Box::new(Outbox::new(self.outbox_bytes, self.gaps)))
+        let bytes = self.outbox_bytes as usize;
+        self.outbox.get_or_insert_with(|| Box::new(Outbox::new(bytes, self.gaps)))
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn admit(
     let mut connection = Connection::new(id, socket, new.identity, new.encoding, frames, second);
     connection.posted = posted;
     connection.stamp = new.stamp;
-    connection.previous_id = new.previous;
+    connection.previous_id = new.previous.map(Box::new);
     connection.route = new.route;
     if !new.parameters.is_empty() {
         connection.parameters = Some(new.parameters.into());

@@ -16,7 +16,7 @@ pub(super) fn report_group(groups: &Groups, name: &GroupName) -> GroupReport {
         connections: group.members().len() as u64,
         sent: group.sent(),
         last_offset: group.reached().map(|position| position.offset),
-        dropped: *group.dropped(),
+        dropped: group.dropped(),
     }
 }
 

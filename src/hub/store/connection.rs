@@ -31,8 +31,8 @@ pub(in crate::hub) struct Connection {
     pub(in crate::hub) sent: u64,
     pub(in crate::hub) socket: ClientSocket,
     pub(in crate::hub) id: ConnectionId,
-    /// The client's last connection, as far as the client says so.
-    pub(in crate::hub) previous_id: Option<ConnectionId>,
+    /// The client's last connection, as far as the client says so; most are the first.
+    pub(in crate::hub) previous_id: Option<Box<ConnectionId>>,
     pub(in crate::hub) identity: Identity,
     /// Changes posted before it do not apply to it.
     pub(in crate::hub) posted: PostedAt,
@@ -43,12 +43,12 @@ pub(in crate::hub) struct Connection {
     pub(in crate::hub) in_flight: InFlight,
     /// Its joins that are not answered yet, among those in flight.
     joining: u8,
+    /// Its requests that wait in the queue: fewer than may be in flight.
+    pub(super) stalled: u16,
     /// Values of the route's path parameters; almost always none.
     pub(in crate::hub) parameters: Option<Box<[(String, String)]>>,
     pub(super) memberships: Vec<Membership>,
     pub(in crate::hub) renewal: Renewal,
-    /// Its requests that wait in the queue.
-    pub(super) stalled: u32,
     pub(in crate::hub) frames: FrameBudget,
     /// Seconds of the shard's clock: arrival, last input, last ping, next run of its timer.
     pub(in crate::hub) since: u32,
@@ -59,7 +59,7 @@ pub(in crate::hub) struct Connection {
     pub(super) next: OptionalKey,
     pub(super) previous: OptionalKey,
     /// Bytes of its outbox as they were last counted.
-    pub(super) counted_bytes: usize,
+    pub(super) counted_bytes: u32,
     /// Dropped publications, once there are any.
     pub(in crate::hub) dropped: Option<Box<Dropped>>,
 }
@@ -194,7 +194,7 @@ impl Connection {
     pub(in crate::hub) fn is_left_out(&self, except: &Except) -> bool {
         let sub = &*self.identity.sub;
         except.holds(self.id, sub)
-            || self.previous_id.is_some_and(|previous| except.holds_previous(previous, sub))
+            || self.previous_id.as_ref().is_some_and(|it| except.holds_previous(**it, sub))
     }
 
     pub(in crate::hub) fn is_v1(&self) -> bool {

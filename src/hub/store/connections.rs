@@ -72,7 +72,7 @@ impl Connections {
 
     pub(in crate::hub) fn remove(&mut self, key: ConnectionKey) -> Connection {
         let connection = self.connections.remove(key as usize);
-        self.waiting_bytes -= connection.counted_bytes;
+        self.waiting_bytes -= connection.counted_bytes as usize;
         self.by_serial.remove(&connection.id.serial);
         if let Some(next) = connection.next.get() {
             self[next].previous = connection.previous;
@@ -203,8 +203,9 @@ impl Connections {
     /// have no outbox, so the usual delivery does not call this.
     pub(in crate::hub) fn recount(&mut self, key: ConnectionKey) {
         let connection = &mut self.connections[key as usize];
-        let bytes = connection.socket.waiting().1;
-        self.waiting_bytes = self.waiting_bytes - connection.counted_bytes + bytes;
+        let bytes = u32::try_from(connection.socket.waiting().1).unwrap_or(u32::MAX);
+        let before = connection.counted_bytes as usize;
+        self.waiting_bytes = self.waiting_bytes - before + bytes as usize;
         connection.counted_bytes = bytes;
     }
 
@@ -217,7 +218,7 @@ impl Connections {
     pub(in crate::hub) fn by_waiting_bytes(&self) -> Vec<(usize, ConnectionKey)> {
         let all = self.connections.iter().filter(|(_, it)| it.counted_bytes > 0 && it.is_open());
         let mut waiting: Vec<_> =
-            all.map(|(key, it)| (it.counted_bytes, key as ConnectionKey)).collect();
+            all.map(|(key, it)| (it.counted_bytes as usize, key as ConnectionKey)).collect();
         waiting.sort_unstable_by(|one, other| other.cmp(one));
         waiting
     }

@@ -18,7 +18,8 @@ pub(in crate::hub) struct Group {
     generation: u32,
     members: Vec<GroupMember>,
     sent: u64,
-    dropped: Dropped,
+    /// Once there are any.
+    dropped: Option<Box<Dropped>>,
     /// The newest position that every live member has passed: delivered live, or answered to the
     /// first of them.
     reached: Option<Position>,
@@ -92,7 +93,7 @@ impl Groups {
     /// Counts publications dropped for members.
     pub(in crate::hub) fn count_dropped(&mut self, key: GroupKey, dropped: &Dropped) {
         if let Some(group) = self.get_mut(key) {
-            group.dropped.add(dropped);
+            group.dropped.get_or_insert_default().add(dropped);
         }
     }
 
@@ -123,7 +124,7 @@ impl Groups {
             // Most groups are private: a first push would take room for four members.
             members: Vec::with_capacity(1),
             sent: 0,
-            dropped: Dropped::default(),
+            dropped: None,
             reached: None,
             ends_in_gap: false,
         });
@@ -226,8 +227,8 @@ impl Group {
         self.sent
     }
 
-    pub(in crate::hub) fn dropped(&self) -> &Dropped {
-        &self.dropped
+    pub(in crate::hub) fn dropped(&self) -> Dropped {
+        self.dropped.as_deref().copied().unwrap_or_default()
     }
 
     /// Whether every live member has passed `position`.

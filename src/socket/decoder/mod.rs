@@ -40,7 +40,7 @@ const MAX_FRAGMENTS: u16 = 256;
 /// default accepts no text: it replaces a decoder that is taken out while its messages are handled.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
-    max_message: usize,
+    max_message: u32,
     partial: Option<Box<Partial>>,
     /// After a close or a violation, when the framing cannot be trusted any more.
     ended: bool,
@@ -65,6 +65,7 @@ struct Partial {
 impl Decoder {
     /// A decoder for messages of at most `max_message` bytes, all fragments together.
     pub(crate) fn new(max_message: usize) -> Self {
+        let max_message = u32::try_from(max_message).unwrap_or(u32::MAX);
         Self { max_message, partial: None, ended: false }
     }
 
@@ -193,7 +194,7 @@ impl Decoder {
             }
             (Data::Text, 0) | (Data::Continue, _) => {}
         }
-        if length > (self.max_message - held) as u64 {
+        if length > (self.max_message as usize - held) as u64 {
             return Err(Disconnect::TOO_LARGE);
         }
         if fragments > 0 || !last {
@@ -206,7 +207,7 @@ impl Decoder {
     fn hold(&mut self, payload: &Payload, bytes: &[u8]) {
         let partial = self.partial.get_or_insert_default();
         let (held, most) = match payload.kind {
-            PayloadKind::Data => (&mut partial.message, self.max_message),
+            PayloadKind::Data => (&mut partial.message, self.max_message as usize),
             _ => (&mut partial.control, MAX_CONTROL_PAYLOAD),
         };
         let needed = held.len() + bytes.len();
