@@ -28,6 +28,8 @@ pub(in crate::hub) struct Connection {
     pub(in crate::hub) chain: FrameChain,
     pub(in crate::hub) encoding: Encoding,
     pub(super) phase: ConnectionPhase,
+    /// Bytes of its outbox as they were last counted. Here it takes what would be padding.
+    pub(super) counted_bytes: u32,
     pub(in crate::hub) sent: u64,
     pub(in crate::hub) socket: ClientSocket,
     pub(in crate::hub) id: ConnectionId,
@@ -58,11 +60,12 @@ pub(in crate::hub) struct Connection {
     /// The user's other connections.
     pub(super) next: OptionalKey,
     pub(super) previous: OptionalKey,
-    /// Bytes of its outbox as they were last counted.
-    pub(super) counted_bytes: u32,
     /// Dropped publications, once there are any.
     pub(in crate::hub) dropped: Option<Box<Dropped>>,
 }
+
+/// What every idle connection costs: more must be worth it a hundred thousand times.
+const _: () = assert!(size_of::<Connection>() <= 296);
 
 /// The phase of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
