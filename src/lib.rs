@@ -49,6 +49,7 @@ mod socket;
 mod sources;
 mod supervisor;
 mod telemetry;
+mod tls;
 
 pub use app::{DrainOutcome, Listeners, RunError, run, run_dev};
 pub use http::LISTEN_BACKLOG;

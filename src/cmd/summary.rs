@@ -45,7 +45,8 @@ fn listeners(config: &Config, out: &mut String) {
     match &config.layer.kind {
         layer::Kind::Memory => line!(out, "layer", "memory: a single instance"),
         layer::Kind::Redis(redis) => {
-            line!(out, "layer", "Redis: cluster {}", redis.cluster);
+            let how = if redis.is_encrypted() { ", with TLS" } else { "" };
+            line!(out, "layer", "Redis at {}{how}: cluster {}", redis.place(), redis.cluster);
             received(config, &redis.cluster, out);
         }
     }

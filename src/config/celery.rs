@@ -2,8 +2,8 @@
 
 use super::range::period;
 use super::raw::Raw;
-use super::secret::Secret;
-use super::{ConfigError, redis};
+use super::servers::RedisKeys;
+use super::{ConfigError, ReferenceContext, redis};
 use crate::amqp::AmqpAddress;
 use crate::celery::{CelerySettings, WorkerEvents};
 use crate::layer::RedisSettings;
@@ -11,12 +11,12 @@ use crate::layer::RedisSettings;
 /// Longest prefix of a task's group: a UUID has 36 of the 99 bytes of a group name.
 const MAX_PREFIX: usize = 32;
 
-pub(super) fn celery(raw: &Raw) -> Result<CelerySettings, ConfigError> {
+pub(super) fn celery(raw: &Raw, context: &ReferenceContext) -> Result<CelerySettings, ConfigError> {
     let written = &raw.celery;
     redis::check_name("celery.group_prefix", &written.group_prefix, MAX_PREFIX)?;
     Ok(CelerySettings {
-        results: server(raw, "celery.results", &written.results)?,
-        events: worker_events(raw)?,
+        results: results(raw, context)?,
+        events: worker_events(raw, context)?,
         key_prefix: written.key_prefix.clone(),
         group_prefix: written.group_prefix.clone(),
         show_results: written.show_results,
@@ -26,7 +26,10 @@ pub(super) fn celery(raw: &Raw) -> Result<CelerySettings, ConfigError> {
 }
 
 /// The broker whose workers are listened to.
-fn worker_events(raw: &Raw) -> Result<Option<WorkerEvents>, ConfigError> {
+fn worker_events(
+    raw: &Raw,
+    context: &ReferenceContext,
+) -> Result<Option<WorkerEvents>, ConfigError> {
     let written = &raw.celery;
     let own = written.event_channels.as_str();
     if AmqpAddress::is_meant(&written.events.0) {
@@ -34,13 +37,18 @@ fn worker_events(raw: &Raw) -> Result<Option<WorkerEvents>, ConfigError> {
         let exchange = if own.is_empty() { "celeryev" } else { own }.to_owned();
         return Ok(Some(WorkerEvents::Amqp { broker, exchange }));
     }
+    let keys = RedisKeys {
+        url: ("celery.events", &written.events),
+        password_file: ("celery.events_password_file", &written.events_password_file),
+        tls: ("celery.tls", &written.tls),
+    };
+    let Some(server) = server(raw, &keys, context)? else { return Ok(None) };
     let channels = match own {
         // As kombu names them: the number is that of the broker's database.
-        "" => format!("/{}.celeryev/*", database(&written.events.0)),
+        "" => format!("/{}.celeryev/*", server.address.database()),
         pattern => pattern.to_owned(),
     };
-    let server = server(raw, "celery.events", &written.events)?;
-    Ok(server.map(|server| WorkerEvents::Redis { server, channels }))
+    Ok(Some(WorkerEvents::Redis { server, channels }))
 }
 
 /// An address that cannot be used, without showing it.
@@ -55,20 +63,28 @@ pub(super) fn is_on(raw: &Raw) -> bool {
     !raw.celery.results.0.is_empty() || !raw.celery.events.0.is_empty()
 }
 
-/// The server at an address; `None` = the address is empty.
-fn server(raw: &Raw, key: &str, url: &Secret) -> Result<Option<RedisSettings>, ConfigError> {
-    if url.0.is_empty() {
-        return Ok(None);
-    }
-    let mut redis = RedisSettings::new(&url.0).map_err(unusable(key))?;
-    redis.timeout = period("layer.timeout", raw.layer.timeout)?;
-    Ok(Some(redis))
+fn results(raw: &Raw, context: &ReferenceContext) -> Result<Option<RedisSettings>, ConfigError> {
+    let written = &raw.celery;
+    let keys = RedisKeys {
+        url: ("celery.results", &written.results),
+        password_file: ("celery.results_password_file", &written.results_password_file),
+        tls: ("celery.tls", &written.tls),
+    };
+    server(raw, &keys, context)
 }
 
-/// The number of the database in an address that [`RedisSettings`] accepts.
-fn database(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    rest.split_once('/').map(|(_, path)| path).filter(|path| !path.is_empty()).unwrap_or("0")
+/// The server at an address; `None` = the address is empty.
+fn server(
+    raw: &Raw,
+    keys: &RedisKeys<'_>,
+    context: &ReferenceContext,
+) -> Result<Option<RedisSettings>, ConfigError> {
+    if keys.url.1.0.is_empty() {
+        return Ok(None);
+    }
+    let mut redis = RedisSettings::at(keys.address(context)?);
+    redis.timeout = period("layer.timeout", raw.layer.timeout)?;
+    Ok(Some(redis))
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod raw;
 mod redis;
 mod routes;
 mod secret;
+mod servers;
 #[cfg(test)]
 mod tests;
 mod units;

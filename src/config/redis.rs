@@ -3,6 +3,7 @@
 use super::range::{at_least_one, period, within};
 use super::raw::{self, Keyword, Raw};
 use super::secret::HasSecret;
+use super::servers::RedisKeys;
 use super::{ConfigError, ReferenceContext, credentials};
 use crate::channels::{self, Receive};
 use crate::group::GroupPattern;
@@ -15,10 +16,14 @@ const MAX_HISTORY: u32 = 10_000;
 /// Most mailboxes: each poll reads all of them.
 const MAX_BOXES: u16 = 1024;
 
-pub(super) fn layer(raw: &Raw, sources: &SourceSettings) -> Result<layer::Settings, ConfigError> {
+pub(super) fn layer(
+    raw: &Raw,
+    sources: &SourceSettings,
+    context: &ReferenceContext,
+) -> Result<layer::Settings, ConfigError> {
     let kind = match raw.layer.kind {
         raw::LayerKind::Memory => layer::Kind::Memory,
-        raw::LayerKind::Redis => layer::Kind::Redis(redis(raw, sources)?),
+        raw::LayerKind::Redis => layer::Kind::Redis(redis(raw, sources, context)?),
     };
     let mut history = Vec::new();
     for (index, written) in raw.layer.history.iter().enumerate() {
@@ -33,12 +38,19 @@ pub(super) fn layer(raw: &Raw, sources: &SourceSettings) -> Result<layer::Settin
     Ok(layer::Settings { kind, history: layer::History::new(history) })
 }
 
-fn redis(raw: &Raw, sources: &SourceSettings) -> Result<layer::RedisSettings, ConfigError> {
+fn redis(
+    raw: &Raw,
+    sources: &SourceSettings,
+    context: &ReferenceContext,
+) -> Result<layer::RedisSettings, ConfigError> {
     let written = &raw.layer;
-    let unusable =
-        |source| ConfigError::Text { key: "layer.url".to_owned(), source: Box::new(source) };
     check_name("layer.cluster", &written.cluster, 64)?;
-    let mut redis = layer::RedisSettings::new(&written.url.0).map_err(unusable)?;
+    let keys = RedisKeys {
+        url: ("layer.url", &written.url),
+        password_file: ("layer.password_file", &written.password_file),
+        tls: ("layer.tls", &written.tls),
+    };
+    let mut redis = layer::RedisSettings::at(keys.address(context)?);
     redis.cluster.clone_from(&written.cluster);
     redis.timeout = period("layer.timeout", written.timeout)?;
     redis.commands = at_least_one("layer.commands", written.commands)?;

@@ -23,4 +23,7 @@ pub enum LayerError {
     /// The address is invalid. It is not shown, since it may contain a password.
     #[error("the address is not redis://[user[:password]@]host[:port][/database]: {0}")]
     Url(String),
+    /// A file of a password or of TLS cannot be used.
+    #[error("{0}")]
+    Files(String),
 }

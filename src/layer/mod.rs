@@ -1,5 +1,6 @@
 //! Carries publications between instances, in memory or over Redis. Knows no sockets or frames.
 
+mod address;
 mod envelope;
 mod error;
 mod fair_backlog;
@@ -18,6 +19,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use address::RedisAddress;
 pub use error::LayerError;
 pub use health::Health;
 pub use history::{History, Retention};

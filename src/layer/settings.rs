@@ -3,9 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::LayerError;
 use super::history::History;
-use super::redis::check_url;
+use super::{LayerError, RedisAddress};
 use crate::group::{GroupName, GroupPattern};
 
 /// The cluster's name if none is configured.
@@ -33,8 +32,8 @@ pub enum Kind {
 /// How to reach Redis, and the bounds of what waits for it.
 #[derive(Clone)]
 pub struct RedisSettings {
-    /// `redis://[user[:password]@]host[:port][/database]`. Never shown: it may hold a password.
-    url: String,
+    /// Where it is, and how to log in.
+    pub(crate) address: Box<RedisAddress>,
     /// The prefix of every key and channel. Gateways with different clusters on one Redis do not
     /// see each other; pub/sub ignores database numbers, so a number alone does not separate them.
     pub cluster: String,
@@ -95,9 +94,13 @@ impl RedisSettings {
     /// # Errors
     /// [`LayerError::Url`] if it cannot be used.
     pub fn new(url: &str) -> Result<Self, LayerError> {
-        check_url(url)?;
-        Ok(Self {
-            url: url.to_owned(),
+        Ok(Self::at(RedisAddress::parse(url)?))
+    }
+
+    /// The Redis at `address`, everything else at its default.
+    pub(crate) fn at(address: RedisAddress) -> Self {
+        Self {
+            address: Box::new(address),
             cluster: DEFAULT_CLUSTER.to_owned(),
             timeout: Duration::from_secs(2),
             commands: 10_000,
@@ -108,18 +111,26 @@ impl RedisSettings {
             parking: Parking { most: 1000, span: Duration::from_secs(60) },
             shares: None,
             max_absence: None,
-        })
+        }
+    }
+}
+
+impl RedisSettings {
+    /// Where it is, without any password.
+    pub fn place(&self) -> String {
+        self.address.to_string()
     }
 
-    /// The address with its password; not for logs.
-    pub(super) fn url(&self) -> &str {
-        &self.url
+    /// Whether connections are encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.address.is_encrypted()
     }
 }
 
 impl fmt::Debug for RedisSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisSettings")
+            .field("address", &self.address)
             .field("cluster", &self.cluster)
             .field("timeout", &self.timeout)
             .field("commands", &self.commands)

@@ -23,7 +23,7 @@ const EVERYWHERE: [&str; 11] = [
 ];
 
 /// The only places that know each of the others, as beginnings of paths below `src`.
-const HOMES: [(&str, &[&str]); 24] = [
+const HOMES: [(&str, &[&str]); 26] = [
     ("axum", &["api/", "app.rs", "dev/", "http/", "server/"]),
     ("clap", &["cmd/", "main.rs"]),
     ("dashmap", &["hub/", "layer/"]),
@@ -38,9 +38,11 @@ const HOMES: [(&str, &[&str]); 24] = [
     ("mio", &["hub/", "socket/"]),
     ("nix", &["doctor/", "failpoint.rs", "server/"]),
     ("rmp", &["channels/codec/msgpack/", "lua_table.rs"]),
+    ("rustls_native_certs", &["tls/"]),
     ("slab", &["hub/", "socket/"]),
     ("socket2", &["http/", "socket/"]),
     ("strsim", &["config/"]),
+    ("tokio_rustls", &["tls/"]),
     ("tokio_tungstenite", &["socket/decoder/"]),
     ("toml", &["config/"]),
     ("tower", &["api/", "http/"]),

@@ -7,7 +7,7 @@ use super::source::{Source, read_all, root};
 use super::{assert_none, made_up, real};
 
 /// The rooms, each importing only those before it.
-pub(super) const ROOMS: [&str; 36] = [
+pub(super) const ROOMS: [&str; 37] = [
     "bounded_map",
     "byte_budget",
     "address",
@@ -26,6 +26,7 @@ pub(super) const ROOMS: [&str; 36] = [
     "identity",
     "socket",
     "hub",
+    "tls",
     "layer",
     "amqp",
     "channels",

@@ -23,7 +23,7 @@ pub(crate) struct RedisServer {
     address: SocketAddr,
     /// Folder of its data.
     pub(crate) folder: PathBuf,
-    options: Vec<&'static str>,
+    options: Vec<String>,
     child: Option<Child>,
 }
 
@@ -34,7 +34,7 @@ impl RedisServer {
     }
 
     /// Starts one with these options, and waits until it answers.
-    pub(crate) fn start_with(options: &[&'static str]) -> io::Result<Self> {
+    pub(crate) fn start_with(options: &[&str]) -> io::Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("groupcast-redis-{}-{number}", std::process::id());
@@ -42,7 +42,8 @@ impl RedisServer {
         fs::create_dir_all(&folder)?;
         // Free at this moment; nothing else asks for it by number.
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let mut server = Self { address, folder, options: options.to_vec(), child: None };
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        let mut server = Self { address, folder, options, child: None };
         server.launch()?;
         Ok(server)
     }
@@ -53,7 +54,7 @@ impl RedisServer {
     }
 
     fn launch(&mut self) -> io::Result<()> {
-        let child = Command::new("redis-server")
+        let child = Command::new(program())
             .args(["--port", &self.address.port().to_string(), "--bind", "127.0.0.1"])
             // No snapshots: a fork would be measured as Redis' own work.
             .args(["--save", ""])
@@ -63,7 +64,7 @@ impl RedisServer {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
-            .map_err(|e| io::Error::other(format!("cannot start redis-server: {e}")))?;
+            .map_err(|e| io::Error::other(format!("cannot start {}: {e}", program())))?;
         let child = self.child.insert(child);
         let deadline = Instant::now() + START;
         while ask(self.address, &["PING"]) != "+PONG\r\n" {
@@ -113,6 +114,11 @@ impl RedisServer {
     pub(crate) fn ask(&self, words: &[impl AsRef<[u8]>]) -> String {
         ask(self.address, words)
     }
+}
+
+/// The server that the tests run: Debian's, or the one that `make redis-versions` names.
+pub(crate) fn program() -> String {
+    std::env::var("GROUPCAST_TESTS_REDIS").unwrap_or_else(|_| "redis-server".to_owned())
 }
 
 fn ask(address: SocketAddr, words: &[impl AsRef<[u8]>]) -> String {

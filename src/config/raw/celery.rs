@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::TlsTable;
 use crate::celery::CelerySettings;
 use crate::config::secret::Secret;
 
@@ -11,12 +12,15 @@ use crate::config::secret::Secret;
 pub(crate) struct CelerySection {
     /// Empty = the result back end is not watched.
     pub(crate) results: Secret,
+    pub(crate) results_password_file: String,
     pub(crate) events: Secret,
+    pub(crate) events_password_file: String,
     pub(crate) event_channels: String,
     pub(crate) key_prefix: String,
     pub(crate) group_prefix: String,
     pub(crate) show_results: bool,
     pub(crate) show_errors: bool,
+    pub(crate) tls: TlsTable,
 }
 
 impl Default for CelerySection {
@@ -24,12 +28,15 @@ impl Default for CelerySection {
         let celery = CelerySettings::default();
         Self {
             results: Secret(String::new()),
+            results_password_file: String::new(),
             events: Secret(String::new()),
+            events_password_file: String::new(),
             event_channels: String::new(),
             key_prefix: celery.key_prefix,
             group_prefix: celery.group_prefix,
             show_results: celery.show_results,
             show_errors: celery.show_errors,
+            tls: TlsTable::default(),
         }
     }
 }

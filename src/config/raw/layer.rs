@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Keyword;
+use super::{Keyword, TlsTable};
 use crate::config::secret::{Secret, has_secret};
 use crate::config::units::{Period, Size};
 use crate::sources::SourceSettings;
@@ -16,11 +16,13 @@ use crate::{channels, layer};
 pub(crate) struct LayerSection {
     pub(crate) kind: LayerKind,
     pub(crate) url: Secret,
+    pub(crate) password_file: String,
     pub(crate) cluster: String,
     pub(crate) timeout: Period,
     pub(crate) commands: usize,
     pub(crate) backlog_bytes: Size,
     pub(crate) ingress: bool,
+    pub(crate) tls: TlsTable,
     pub(crate) history: Vec<HistoryTable>,
 }
 
@@ -80,11 +82,13 @@ impl Default for LayerSection {
         Self {
             kind: LayerKind::default(),
             url: Secret(url.to_owned()),
+            password_file: String::new(),
             cluster: redis.cluster,
             timeout: Period(redis.timeout),
             commands: redis.commands,
             backlog_bytes: Size(redis.backlog_bytes),
             ingress: SourceSettings::default().ingress,
+            tls: TlsTable::default(),
             history: Vec::new(),
         }
     }

@@ -7,6 +7,7 @@ mod celery;
 mod keyword;
 mod layer;
 mod routes;
+mod tls;
 
 use std::net::SocketAddr;
 
@@ -17,6 +18,7 @@ pub(crate) use celery::CelerySection;
 pub(crate) use keyword::Keyword;
 pub(crate) use layer::{ChannelsSection, LayerKind, LayerSection};
 pub(crate) use routes::{RouteList, RouteTable};
+pub(crate) use tls::TlsTable;
 
 use super::secret::{Secret, has_secret};
 use super::units::{Period, Size};

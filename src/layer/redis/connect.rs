@@ -1,5 +1,6 @@
 //! Connections to Redis that reconnect automatically while the layer exists.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fred::clients::{Client, WithOptions};
@@ -12,7 +13,8 @@ use fred::types::config::{
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::url;
+use super::address_lookup::AddressLookup;
+use super::credentials::Login;
 use crate::layer::{LayerError, RedisSettings};
 
 /// A client whose commands fail at once without a connection instead of waiting for one: callers
@@ -47,8 +49,12 @@ impl<T> Drop for AbortOnDrop<T> {
     }
 }
 
-/// A client that reconnects forever, not connected yet; its event channels hold `events`.
-pub(super) fn client(settings: &RedisSettings, events: usize) -> Result<Client, LayerError> {
+/// A client that reconnects forever, not connected yet, and the lookup of its addresses; its event
+/// channels hold `events`.
+pub(super) fn client(
+    settings: &RedisSettings,
+    events: usize,
+) -> Result<(Client, AddressLookup), LayerError> {
     let mut policy = ReconnectPolicy::new_exponential(0, MIN_DELAY_MS, MAX_DELAY_MS, 2);
     policy.set_jitter(JITTER_MS);
     build(settings, events, Some(policy))
@@ -58,7 +64,7 @@ pub(super) fn client(settings: &RedisSettings, events: usize) -> Result<Client, 
 pub(super) fn client_without_retry(
     settings: &RedisSettings,
     events: usize,
-) -> Result<Client, LayerError> {
+) -> Result<(Client, AddressLookup), LayerError> {
     build(settings, events, None)
 }
 
@@ -66,13 +72,19 @@ fn build(
     settings: &RedisSettings,
     events: usize,
     policy: Option<ReconnectPolicy>,
-) -> Result<Client, LayerError> {
+) -> Result<(Client, AddressLookup), LayerError> {
+    let address = &settings.address;
+    let lookup = AddressLookup::new(address)?;
     let config = Config {
-        // Not part of the URL. Only RESP3 answers other commands on a subscribed connection.
+        server: lookup.server(),
+        tls: lookup.tls(),
+        database: address.database,
+        credential_provider: Some(Arc::new(Login(address.credentials.clone()))),
+        // Only RESP3 answers other commands on a subscribed connection.
         version: RespVersion::RESP3,
         // Not the commands' fail_fast: a client that reconnects keeps trying at the start, too.
         fail_fast: policy.is_none(),
-        ..url::parse(settings.url())?
+        ..Config::default()
     };
     let performance = PerformanceConfig {
         default_command_timeout: settings.timeout,
@@ -93,7 +105,7 @@ fn build(
         tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
         ..ConnectionConfig::default()
     };
-    Ok(Client::new(config, Some(performance), Some(connection), policy))
+    Ok((Client::new(config, Some(performance), Some(connection), policy), lookup))
 }
 
 /// Times the usual timeout that a change of the subscription may take.
@@ -123,7 +135,12 @@ pub(super) fn subscriptions(client: &Client, settings: &RedisSettings) -> Comman
 
 /// Keeps `client` connected. Its own policy reconnects for as long as it runs; this starts it again
 /// when it ends. `connection` is its name in logs.
-pub(super) async fn keep_connected(client: Client, connection: &'static str) {
+pub(super) async fn keep_connected(
+    client: Client,
+    lookup: AddressLookup,
+    connection: &'static str,
+) {
+    client.set_resolver(lookup.resolver()).await;
     loop {
         let mut task = AbortOnDrop(client.connect());
         match (&mut task.0).await {

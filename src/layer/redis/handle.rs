@@ -52,10 +52,10 @@ impl RedisHandle {
         layer: LayerState,
         prefixes: Vec<String>,
     ) -> Result<(Self, KeyChanges), LayerError> {
-        let client = connect::client(settings, key_changes::WAITING)?;
+        let (client, lookup) = connect::client(settings, key_changes::WAITING)?;
         let tracking = Arc::new(AtomicBool::new(false));
         let changes = KeyChanges::new(&client);
-        let connected = connect::keep_connected(client.clone(), "sources");
+        let connected = connect::keep_connected(client.clone(), lookup, "sources");
         let mut tasks = vec![AbortOnDrop(tokio::spawn(connected))];
         let renew = renew(client.clone(), layer.redis_health.renewals());
         tasks.push(AbortOnDrop(tokio::spawn(renew)));

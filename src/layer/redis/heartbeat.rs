@@ -10,10 +10,11 @@ use fred::clients::Client;
 use fred::error::Error;
 use fred::interfaces::ClientLike;
 use fred::types::config::Server;
-use tokio::net::{UdpSocket, lookup_host};
+use tokio::net::UdpSocket;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::address_lookup::AddressLookup;
 use super::connect::Commands;
 use super::direct_publisher::DirectPublisher;
 use super::history_store::HistoryStore;
@@ -52,6 +53,7 @@ pub(super) struct InstanceHeartbeat {
     pub(super) commands: Commands,
     /// The connection of `commands`.
     pub(super) client: Client,
+    pub(super) lookup: AddressLookup,
     pub(super) reconnects: broadcast::Receiver<Server>,
     pub(super) errors: broadcast::Receiver<(Error, Option<Server>)>,
     pub(super) histories: Arc<HistoryStore>,
@@ -216,24 +218,19 @@ impl InstanceHeartbeat {
         if !advertised.ip().is_unspecified() {
             return Some(advertised);
         }
-        let local = local_ip(&self.client).await.ok()?;
+        let local = local_ip(self.lookup.target()?).await.ok()?;
         Some(SocketAddr::new(local, advertised.port()))
     }
 }
 
 /// The address from which this machine reaches Redis. Connecting a UDP socket sends nothing.
-async fn local_ip(client: &Client) -> io::Result<IpAddr> {
-    let hosts = client.client_config().server.hosts();
-    let server = hosts.first().ok_or(io::ErrorKind::NotFound)?;
-    for target in lookup_host((&*server.host, server.port)).await? {
-        let any: IpAddr = match target {
-            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let socket = UdpSocket::bind((any, 0)).await?;
-        if socket.connect(target).await.is_ok() {
-            return Ok(socket.local_addr()?.ip());
-        }
-    }
-    Err(io::ErrorKind::NotFound.into())
+async fn local_ip(redis: SocketAddr) -> io::Result<IpAddr> {
+    let any: IpAddr = match redis {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).await?;
+    // Connecting to port 0 is refused where a socket of this machine stands for a port.
+    socket.connect(SocketAddr::new(redis.ip(), redis.port().max(1))).await?;
+    Ok(socket.local_addr()?.ip())
 }

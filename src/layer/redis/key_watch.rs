@@ -61,13 +61,13 @@ impl KeyWatch {
     /// # Errors
     /// [`LayerError::Url`].
     pub fn open(settings: &RedisSettings) -> Result<(Self, WatchedKeys), LayerError> {
-        let client = connect::client(settings, MESSAGES)?;
+        let (client, lookup) = connect::client(settings, MESSAGES)?;
         let keys = WatchedKeys {
             messages: client.message_rx(),
             reconnects: client.reconnect_rx(),
             errors: client.error_rx(),
         };
-        let connected = connect::keep_connected(client.clone(), "watched keys");
+        let connected = connect::keep_connected(client.clone(), lookup, "watched keys");
         let connection = Arc::new(AbortOnDrop(tokio::spawn(connected)));
         let commands = connect::commands(&client, settings);
         Ok((Self { client, commands, pings: Arc::default(), _connection: connection }, keys))

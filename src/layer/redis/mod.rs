@@ -5,10 +5,12 @@
 //! published while it is not subscribed: each loss of the subscription is reported as a gap. Groups
 //! with history are numbered and kept as well.
 
+mod address_lookup;
 mod backlog;
 mod cache;
 mod command_stream;
 mod connect;
+mod credentials;
 mod direct_publisher;
 mod handle;
 mod heartbeat;
@@ -35,7 +37,6 @@ mod subscriber;
 mod subscription_reader;
 #[cfg(test)]
 mod tests;
-mod url;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -54,7 +55,6 @@ pub use names::{Names, overflow_field};
 pub use reply::{FromReply, Reply};
 pub use script::{LISTENING, NUMBERING, PARKING, Script, ScriptError};
 pub use session::RedisSession;
-pub(super) use url::check_url;
 
 use super::history::History;
 use super::{Health, Inbox, KeyedPublication, LayerError, OnceOutcome, RedisSettings, envelope};
@@ -120,7 +120,7 @@ impl Redis {
         let (external, shares) = (settings.external.clone(), settings.shares);
         let names = Arc::new(Names::new(&settings.cluster, instance, external, shares));
         let redis_health = Arc::new(RedisHealth::new(metrics));
-        let client = connect::client(settings, FEW_EVENTS)?;
+        let (client, lookup) = connect::client(settings, FEW_EVENTS)?;
         let commands = connect::commands(&client, settings);
         let (subscriber, changes) = mpsc::channel(CHANGES);
         let histories = Arc::new(HistoryStore::new(
@@ -138,6 +138,7 @@ impl Redis {
             reconnects: client.reconnect_rx(),
             errors: client.error_rx(),
             client: client.clone(),
+            lookup: lookup.clone(),
             histories: Arc::clone(&histories),
             direct: Arc::clone(&direct),
             names: Arc::clone(&names),
@@ -163,7 +164,7 @@ impl Redis {
         let (mut tasks, inbox) = reception.start(settings)?;
         tasks.push(AbortOnDrop(tokio::spawn(append_again(Arc::clone(&command_stream)))));
         tasks.push(AbortOnDrop(tokio::spawn(heartbeat.run())));
-        tasks.push(AbortOnDrop(tokio::spawn(connect::keep_connected(client, "commands"))));
+        tasks.push(AbortOnDrop(tokio::spawn(connect::keep_connected(client, lookup, "commands"))));
         let shared = Shared {
             instance,
             names,

@@ -38,7 +38,7 @@ impl Reception {
     ) -> Result<(Vec<AbortOnDrop<()>>, Inbox), LayerError> {
         let Self { instance, names, backlog, command_stream, positions, changes } = self;
         let redis_health = command_stream.redis_health();
-        let client = connect::client(settings, EVENTS)?;
+        let (client, lookup) = connect::client(settings, EVENTS)?;
         let (sender, inbox) = mpsc::channel(DECODED);
         let (boundary_marks, boundaries) = watch::channel(0);
         let reader = SubscriptionReader {
@@ -73,7 +73,7 @@ impl Reception {
             AbortOnDrop(tokio::spawn(reader.run())),
             AbortOnDrop(tokio::spawn(decoder.run())),
             AbortOnDrop(tokio::spawn(subscriber.run())),
-            AbortOnDrop(tokio::spawn(connect::keep_connected(client, "subscription"))),
+            AbortOnDrop(tokio::spawn(connect::keep_connected(client, lookup, "subscription"))),
         ];
         Ok((tasks, inbox))
     }

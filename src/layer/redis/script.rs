@@ -118,6 +118,9 @@ pub(super) fn read<R: FromReply>(answer: Result<Value, Error>) -> Result<R, Scri
 /// Distinguishes an unreachable Redis from one that refuses.
 pub(super) fn sort(error: &Error) -> ScriptError {
     match error.kind() {
+        _ if is_of_tls(error.details()) => {
+            LayerError::Refused(format!("TLS: {}", error.details())).into()
+        }
         ErrorKind::IO
         | ErrorKind::Timeout
         | ErrorKind::Canceled
@@ -132,6 +135,13 @@ pub(super) fn sort(error: &Error) -> ScriptError {
 /// An error of the client library as the layer's.
 pub(super) fn layer_error(error: &Error) -> LayerError {
     sort(error).into()
+}
+
+/// Whether a handshake failed. The client library keeps nothing of such an error but its `Debug`.
+fn is_of_tls(details: &str) -> bool {
+    ["InvalidCertificate(", "AlertReceived(", "InvalidMessage(", "PeerIncompatible("]
+        .iter()
+        .any(|kind| details.contains(kind))
 }
 
 /// Temporary refusals: Redis is loading its data, or is a replica until it is promoted.

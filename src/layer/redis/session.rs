@@ -37,7 +37,8 @@ impl RedisSession {
     /// # Errors
     /// [`ScriptError::Refused`] for a password or a server that is not the right one.
     pub async fn open(settings: &RedisSettings) -> Result<Self, ScriptError> {
-        let client = connect::client_without_retry(settings, EVENTS)?;
+        let (client, lookup) = connect::client_without_retry(settings, EVENTS)?;
+        client.set_resolver(lookup.resolver()).await;
         let connecting = timeout(settings.timeout, client.init()).await;
         let connection = connecting
             .map_err(|_| {

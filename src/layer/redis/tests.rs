@@ -45,7 +45,7 @@ fn way(ring: usize, room: usize, max_bytes: usize) -> Way {
         boundaries: watch::Sender::new(0),
     };
     let settings = RedisSettings::new("redis://127.0.0.1:1").unwrap();
-    let client = connect::client(&settings, 1).unwrap();
+    let (client, _) = connect::client(&settings, 1).unwrap();
     let stream = CommandStream::new(
         Arc::clone(&names),
         instance,

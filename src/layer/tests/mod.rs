@@ -1,6 +1,7 @@
 //! One suite for both layers, and outages of Redis.
 
 mod commands;
+mod connections;
 mod forged;
 mod once;
 mod outage;

@@ -1,0 +1,29 @@
+//! Where connections lead.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// Where connections lead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::layer) enum Location {
+    /// A host, whose name is looked up at each connection, and a port.
+    Host(String, u16),
+    /// A socket of this machine.
+    Socket(PathBuf),
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(host, port) => f.write_str(&host_and_port(host, *port)),
+            Self::Socket(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+fn host_and_port(host: &str, port: u16) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    }
+}
