@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use fred::clients::Client;
@@ -12,6 +13,7 @@ use fred::types::config::Server;
 use fred::types::{ClusterHash, CustomCommand, Message, Value};
 use futures_util::future::join_all;
 use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
+use tokio::time::timeout;
 
 use super::connect::{self, AbortOnDrop, Commands};
 use super::script::layer_error;
@@ -19,6 +21,9 @@ use crate::layer::{LayerError, RedisSettings};
 
 /// Messages that may wait. The reader only sorts them; when more wait, all keys are read again.
 const MESSAGES: usize = 1024;
+
+/// Wait for a reconnection, of which the next request need not know.
+const RECONNECTING: Duration = Duration::from_millis(100);
 
 /// Keys subscribed and read together. Each value read may have [`MAX_VALUE`] bytes.
 pub const WATCH_CHUNK: usize = 64;
@@ -132,8 +137,9 @@ impl KeyWatch {
             Err(error) => layer_error(&error),
         };
         if self.client.is_connected() {
-            // A surplus reply would be taken for the next command's.
-            let _ = self.client.force_reconnection().await;
+            // A surplus reply would be taken for the next command's. It goes on by itself: a server
+            // that hangs would keep the caller from telling so.
+            let _ = timeout(RECONNECTING, self.client.force_reconnection()).await;
         }
         Err(cause)
     }
