@@ -1,6 +1,7 @@
 """Who may watch a Celery task."""
 
 import asyncio
+import base64
 import gc
 import json
 import re
@@ -192,6 +193,24 @@ def test_a_single_task_stores_nothing(broker, pictures):
     result = pictures.delay()
     assert groupcast.task_group(result) == f"task.{result.id}"
     assert counted(broker, result) is None
+
+
+@LEAVES_SOCKETS
+def test_without_redis_for_results_the_tasks_of_a_group_go_as_a_worker_event(broker):
+    app = celery.Celery("rpc", broker=broker, backend="rpc://", set_as_current=False)
+    children = [(("a", None), None), (("b", None), None)]
+    tree = (("g", None), children)
+    group = SimpleNamespace(id="g", app=app, results=children, as_tuple=lambda: tree)
+    with redis.Redis.from_url(broker) as client, client.pubsub() as subscriber:
+        subscriber.psubscribe("*celeryev/task.set")
+        assert subscriber.get_message(timeout=20)["type"] == "psubscribe"
+        assert groupcast.task_group(group) == "task.g"
+        envelope = json.loads(subscriber.get_message(timeout=20)["data"])
+    event = json.loads(base64.b64decode(envelope["body"]))
+    assert (event["type"], event["uuid"]) == ("task-set", "g")
+    expected = {"result": [["g", None], [[["a", None], None], [["b", None], None]]]}
+    assert event["set"] == {**expected, "has_last": False}
+    app.close()
 
 
 def test_a_result_back_end_that_is_away_costs_the_count_alone(caplog):
