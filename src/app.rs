@@ -2,6 +2,7 @@
 
 mod shard_config;
 mod start_sources;
+mod start_tasks;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -15,7 +16,6 @@ use tokio::task::JoinSet;
 
 use crate::api::{self, Api, PeerCheck, Probes};
 use crate::backend::{BackEnd, BackendError, Hook};
-use crate::celery::{CeleryMetrics, TaskWatcher};
 use crate::channels::{AgreementError, DjangoLayer, MailboxNames};
 use crate::config::Config;
 use crate::coordinator::{self, Collaborators, Coordinator};
@@ -34,6 +34,7 @@ use crate::supervisor::{Progress, ProgressWatch, Supervisor, TaskFailure};
 use crate::telemetry::Metrics;
 use shard_config::shard_config;
 use start_sources::start_sources;
+use start_tasks::start_tasks;
 
 /// How long a back end's connection may be idle between requests, as in nginx, so that back ends
 /// can reuse connections after a pause.
@@ -312,12 +313,15 @@ impl Core {
         let shard_config = shard_config(config, Arc::clone(&verifier), Arc::clone(&metrics));
         let (hub, requests) = Hub::start(instance, config.hub.clone(), shard_config)?;
         let back_end = BackEnd::new(&config.backend, &verifier, &layer, &metrics)?;
-        let watcher = start_task_states(config, &hub, &metrics, tasks)?;
+        let (watcher, starter) =
+            start_tasks(config, &layer, &hub, &metrics, |name, task| tasks.spawn(name, task))?
+                .unzip();
         let hook = back_end.hook.clone();
         let collaborators = Collaborators {
             layer: layer.clone(),
             registrar: django.as_ref().map(|django| django.registrar.clone()),
             tasks: watcher,
+            starter: starter.flatten(),
             mailboxes: django.as_ref().and_then(|django| django.mailboxes.clone()),
             publisher: Arc::clone(&publisher),
             backend: back_end,
@@ -412,20 +416,6 @@ fn watch_progress(
     let stuck = watch.stuck();
     tasks.spawn("progress watch", watch.run());
     stuck
-}
-
-/// The watcher of Celery's tasks, if a result back end is configured, and its two tasks.
-fn start_task_states(
-    config: &Config,
-    hub: &Hub,
-    metrics: &Metrics,
-    tasks: &mut Tasks,
-) -> Result<Option<TaskWatcher>, LayerError> {
-    let metrics = CeleryMetrics::new(metrics);
-    let Some(started) = TaskWatcher::start(&config.celery, metrics)? else { return Ok(None) };
-    tasks.spawn("task watcher", started.run);
-    tasks.spawn("task states", coordinator::deliver_task_states(hub.clone(), started.updates));
-    Ok(Some(started.handle))
 }
 
 /// Waits until another instance turns out to have a different configuration, if ever.

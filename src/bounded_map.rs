@@ -99,6 +99,15 @@ impl<K: Clone + Eq + Hash, V> BoundedMap<K, V> {
         Some(entry.value)
     }
 
+    /// The entries, the newest first.
+    pub(crate) fn newest(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.ages
+            .values()
+            .rev()
+            .filter_map(|key| self.entries.get_key_value(key))
+            .map(|(key, entry)| (key, &entry.value))
+    }
+
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.entries.len()

@@ -40,6 +40,7 @@ mod publishes_once;
 mod receives_group_send;
 mod renews_tokens;
 mod sends_to_django;
+mod starts_tasks;
 mod two_instances;
 mod watches_tasks;
 

@@ -172,8 +172,20 @@ async fn counted(browser: &mut Socket, current: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn counts_the_tasks_of_a_group_a_chord_and_a_chain() {
-    let mut site = site("").await;
-    for canvas in ["group", "chord", "chain"] {
+    counts(&mut site("").await, &["group", "chord", "chain"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn counts_the_tasks_of_a_group_and_a_chain_where_results_go_by_rpc() {
+    let broker = RedisServer::start();
+    let celery = format!("events = {:?}", broker.url());
+    let mut site = site_with(broker, json!({"results": "rpc://", "events": true}), &celery).await;
+    // Celery has no chords there.
+    counts(&mut site, &["group", "chain"]).await;
+}
+
+async fn counts(site: &mut Site, canvases: &[&str]) {
+    for &canvas in canvases {
         let (id, tasks) = site.start_tasks(canvas, 3).await;
         let mut browser = site.gateways[0].v1("7").await;
         site.allow("7", &id).await;

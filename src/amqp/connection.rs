@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
 use tokio::time::timeout;
 
@@ -26,6 +28,9 @@ pub(crate) enum AmqpError {
     /// It accepts connections, and does not answer within five seconds.
     #[error("the broker does not answer within {} s", TIMEOUT.as_secs())]
     Silent,
+    /// No queue takes a message.
+    #[error("the broker has no such queue; a worker declares it when it starts")]
+    Unroutable,
     /// What was consumed ended, as when a queue is deleted.
     #[error("the broker ended the delivery")]
     Ended,
@@ -58,6 +63,15 @@ pub(super) async fn connect(address: &AmqpAddress, name: &str) -> Result<Connect
 pub(crate) async fn ask(address: &AmqpAddress) -> Result<(), AmqpError> {
     let connection = connect(address, "groupcast doctor").await?;
     channel(&connection).await.map(drop)
+}
+
+/// Messages that wait in a queue, and who reads it. It is not declared.
+pub(crate) async fn look_at(address: &AmqpAddress, queue: &str) -> Result<(u32, u32), AmqpError> {
+    let connection = connect(address, "groupcast doctor").await?;
+    let channel = channel(&connection).await?;
+    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let queue = within(channel.queue_declare(queue.into(), passive, FieldTable::default())).await?;
+    Ok((queue.message_count(), queue.consumer_count()))
 }
 
 /// A channel. An error on one closes it, not its connection.

@@ -5,8 +5,10 @@
 
 mod address;
 mod connection;
+mod publisher;
 mod subscription;
 
 pub(crate) use address::AmqpAddress;
-pub(crate) use connection::{AmqpError, ask};
+pub(crate) use connection::{AmqpError, ask, look_at};
+pub(crate) use publisher::{AmqpPublication, AmqpPublisher};
 pub(crate) use subscription::{AmqpFeed, AmqpMessage, Subscription, follow};

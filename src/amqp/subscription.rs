@@ -7,7 +7,7 @@ use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicQosOptions, ExchangeDeclareOptions,
     QueueBindOptions, QueueDeclareOptions,
 };
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Connection, Consumer, ExchangeKind};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -32,8 +32,8 @@ const WAITING: usize = 64;
 pub(crate) struct Subscription {
     /// A topic exchange. It is declared durable if nobody has declared it yet.
     pub(crate) exchange: String,
-    /// The binding, such as `task.#`.
-    pub(crate) routing_key: String,
+    /// The bindings, such as `task.#`.
+    pub(crate) routing_keys: &'static [&'static str],
     /// Messages that the broker keeps for a reader that does not keep up; the oldest are dropped.
     pub(crate) max_messages: u32,
     /// How long it keeps each, milliseconds.
@@ -153,10 +153,15 @@ async fn consume(channel: &Channel, subscription: &Subscription) -> Result<Consu
     bound("x-message-ttl", subscription.max_age);
     let private = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
     let queue = within(channel.queue_declare("".into(), private, arguments)).await?;
-    let (name, exchange) = (queue.name().clone(), subscription.exchange.as_str().into());
-    let key = subscription.routing_key.as_str().into();
-    let (options, none) = (QueueBindOptions::default(), FieldTable::default());
-    within(channel.queue_bind(name.clone(), exchange, key, options, none.clone())).await?;
+    let name = queue.name().clone();
+    let exchange: ShortString = subscription.exchange.as_str().into();
+    let none = FieldTable::default();
+    for key in subscription.routing_keys {
+        let (name, options) = (name.clone(), QueueBindOptions::default());
+        let bound =
+            channel.queue_bind(name, exchange.clone(), (*key).into(), options, none.clone());
+        within(bound).await?;
+    }
     within(channel.basic_qos(PREFETCH, BasicQosOptions::default())).await?;
     let options = BasicConsumeOptions { exclusive: true, ..Default::default() };
     within(channel.basic_consume(name, "".into(), options, none)).await

@@ -8,28 +8,34 @@ use std::future::Future;
 
 use tokio::sync::mpsc;
 
+use super::CeleryMetrics;
 use super::availability::Availability;
-use super::feed::{EventFeed, FeedEvent};
+use super::event_reader::EventReader;
+use super::feed::EventFeed;
+use super::sets::{Contents, contents};
 use super::settings::WorkerEvents;
 use super::state::{self, Shown, StateError, TaskState};
 use super::tasks::{Change, TaskChange, TaskUpdate, WatchedTasks};
-use super::worker_event::{self, WorkerEvent};
+use super::worker_event::WorkerEvent;
+use super::workers::WorkerRecord;
 use crate::bounded_map::{BoundedMap, MapLimits};
 use crate::layer::LayerError;
-use crate::telemetry::LogLimit;
+use crate::telemetry::Gauge;
 
 /// Tasks whose newest state is remembered, the oldest forgotten first.
 const RECENT: MapLimits = MapLimits { entries: 20_000, bytes: 16 * 1024 * 1024 };
+
+/// Sets of tasks that are remembered.
+const RECENT_SETS: MapLimits = MapLimits { entries: 5_000, bytes: 16 * 1024 * 1024 };
 
 /// Longest id of a task that is remembered: that of a group's name.
 const MAX_ID: usize = 99;
 
 /// The states that the workers' events have told.
-struct Workers {
+struct ReportedStates {
     tasks: WatchedTasks,
     recent: BoundedMap<String, Reported>,
-    malformed_log: LogLimit,
-    broker: Availability,
+    sets: BoundedMap<String, Contents>,
 }
 
 /// The newest state of a task.
@@ -42,106 +48,126 @@ struct Reported {
 /// Connects; the future follows.
 pub(super) fn follow(
     source: &WorkerEvents,
+    record: WorkerRecord,
     tasks: WatchedTasks,
     changes: mpsc::Receiver<Change>,
     updates: mpsc::Sender<TaskUpdate>,
 ) -> Result<impl Future<Output = ()> + Send + use<>, LayerError> {
     let feed = EventFeed::open(source)?;
-    Ok(run(Workers::new(tasks), feed, changes, updates))
+    let reader = reader(record, tasks.metrics.clone(), tasks.metrics.up.clone());
+    Ok(run(ReportedStates::new(tasks), reader, feed, changes, updates))
+}
+
+/// Connects; the future keeps the record of workers, and shows no states.
+pub(super) fn observe(
+    source: &WorkerEvents,
+    record: WorkerRecord,
+    metrics: CeleryMetrics,
+) -> Result<impl Future<Output = ()> + Send + use<>, LayerError> {
+    let mut feed = EventFeed::open(source)?;
+    // The gauge is about the source of states.
+    let mut reader = reader(record, metrics, Gauge::noop());
+    Ok(async move {
+        loop {
+            reader.read(feed.next().await, |_| Ok(()));
+        }
+    })
+}
+
+fn reader(record: WorkerRecord, metrics: CeleryMetrics, gauge: Gauge) -> EventReader {
+    EventReader::new(record, metrics, Availability::new("the broker of celery's workers", gauge))
 }
 
 async fn run(
-    mut workers: Workers,
+    mut states: ReportedStates,
+    mut reader: EventReader,
     mut feed: EventFeed,
     mut changes: mpsc::Receiver<Change>,
     updates: mpsc::Sender<TaskUpdate>,
 ) {
     loop {
+        // The events of what is watched no more come all the same.
+        drop(states.tasks.take_finished());
         tokio::select! {
             biased;
-            permit = updates.reserve(), if workers.tasks.has_updates() => {
+            permit = updates.reserve(), if states.tasks.has_updates() => {
                 let Ok(permit) = permit else { return };
-                workers.tasks.hand_over(permit);
+                states.tasks.hand_over(permit);
             }
             change = changes.recv() => match change {
-                Some(change) => workers.change(change),
+                Some(change) => {
+                    if let Err(error) = states.change(change) {
+                        reader.discard(&error);
+                    }
+                }
                 None => return,
             },
-            event = feed.next() => workers.handle(event),
+            event = feed.next() => reader.read(event, |event| states.report(event)),
         }
     }
 }
 
-impl Workers {
+impl ReportedStates {
     fn new(tasks: WatchedTasks) -> Self {
-        let recent = BoundedMap::new(RECENT);
-        let broker = Availability::new("the broker of celery's workers", tasks.metrics.up.clone());
-        Self { tasks, recent, malformed_log: LogLimit::default(), broker }
+        Self { tasks, recent: BoundedMap::new(RECENT), sets: BoundedMap::new(RECENT_SETS) }
     }
 
-    fn change(&mut self, change: Change) {
+    fn change(&mut self, change: Change) -> Result<(), StateError> {
         // What is not watched any more costs nothing: the events come all the same.
-        let Some(TaskChange::Begun(id)) = self.tasks.change(change) else { return };
+        let Some(TaskChange::Begun(id)) = self.tasks.change(change) else { return Ok(()) };
+        if let Some(contents) = self.sets.get(&id) {
+            self.consists_of(&id, contents.clone());
+        }
         let known = self.recent.get(&id).map(|reported| reported.shown.clone());
         let shown = match known {
-            Some(shown) => Ok(shown),
+            Some(shown) => shown,
             None => {
                 let (name, content, error) = (state::PENDING, None, None);
                 let pending = TaskState { name, content, was_cut: false, error };
-                state::show(&self.tasks.settings, &id, pending)
+                state::show(&self.tasks.settings, &id, pending)?
             }
         };
-        match shown {
-            Ok(shown) => self.tasks.update(&id, shown),
-            Err(error) => self.discard(&error),
-        }
+        self.tasks.update(&id, shown);
+        Ok(())
     }
 
-    fn handle(&mut self, event: FeedEvent) {
-        match event {
-            FeedEvent::Body(body) => self.take(&body),
-            FeedEvent::Begun => self.broker.note(None),
-            FeedEvent::Away(error) => self.broker.note(Some(&error)),
-            FeedEvent::Interrupted => self.tasks.metrics.lost.increment(1),
+    fn report(&mut self, event: &WorkerEvent<'_>) -> Result<(), StateError> {
+        let Some(id) = event.uuid.as_deref().filter(|id| id.len() <= MAX_ID) else { return Ok(()) };
+        if let Some(set) = event.set.filter(|_| event.r#type == "task-set") {
+            return self.report_set(id, contents(set.get().as_bytes())?);
         }
-    }
-
-    fn take(&mut self, body: &Result<Vec<u8>, StateError>) {
-        let events = body.as_deref().map_err(Clone::clone).and_then(worker_event::events);
-        match events {
-            Ok(events) => {
-                self.tasks.metrics.events.increment(events.len() as u64);
-                for event in &events {
-                    self.report(event);
-                }
-            }
-            Err(error) => self.discard(&error),
-        }
-    }
-
-    fn report(&mut self, event: &WorkerEvent<'_>) {
-        let (Some(id), Some(name)) = (&event.uuid, event.state()) else { return };
-        let is_late = self.recent.get(&**id).is_some_and(|known| {
-            (known.shown.stage.is_end() && !event.is_final()) || known.at > event.timestamp
+        let Some(name) = event.state() else { return Ok(()) };
+        let is_late = self.recent.get(id).is_some_and(|known| {
+            (known.shown.stage.is_end() && !event.is_final()) || known.at > event.at()
         });
-        if is_late || id.len() > MAX_ID {
-            return;
+        if is_late {
+            return Ok(());
         }
-        match event.shown(&self.tasks.settings, id, name) {
-            Ok(shown) => {
-                let bytes = id.len() + shown.event.json().len();
-                self.tasks.update(id, shown.clone());
-                let reported = Reported { shown, at: event.timestamp };
-                self.recent.insert(id.to_string(), reported, bytes);
-            }
-            Err(error) => self.discard(&error),
-        }
+        let shown = event.shown(&self.tasks.settings, id, &name)?;
+        let bytes = id.len() + shown.event.json().len();
+        self.tasks.update(id, shown.clone());
+        self.recent.insert(id.to_owned(), Reported { shown, at: event.at() }, bytes);
+        Ok(())
     }
 
-    fn discard(&self, error: &StateError) {
-        self.tasks.metrics.malformed.increment(1);
-        if self.malformed_log.allows() {
-            tracing::warn!(%error, "malformed event of a celery worker discarded");
+    /// The site has started these tasks together.
+    fn report_set(&mut self, id: &str, contents: Contents) -> Result<(), StateError> {
+        let bytes = contents.tasks.iter().map(String::len).sum();
+        if self.tasks.contains(id) {
+            self.consists_of(id, contents.clone());
+        }
+        self.sets.insert(id.to_owned(), contents, bytes);
+        Ok(())
+    }
+
+    /// A task that is watched is a set of these, of which some may have been reported.
+    fn consists_of(&mut self, id: &str, contents: Contents) {
+        let children = self.tasks.consists_of(id, contents);
+        for child in children.added {
+            match self.recent.get(&child) {
+                Some(reported) => self.tasks.update(&child, reported.shown.clone()),
+                None => self.tasks.unreadable(&child),
+            }
         }
     }
 }

@@ -63,7 +63,7 @@ impl EventFeed {
             WorkerEvents::Amqp { broker, exchange } => {
                 let subscription = Subscription {
                     exchange: exchange.clone(),
-                    routing_key: "task.#".to_owned(),
+                    routing_keys: &["task.#", "worker.#"],
                     max_messages: MAX_MESSAGES,
                     max_age: MAX_AGE,
                 };

@@ -1,9 +1,37 @@
 //! Metrics of the states of tasks.
 
-use crate::telemetry::{Counter, Gauge, Metrics};
+use std::sync::Arc;
+
+use crate::telemetry::{Counter, Counters, Gauge, Metrics, label};
+
+/// What became of a call for a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StartOutcome {
+    /// The broker has the task.
+    Accepted,
+    /// Its key stands for a task that was started before.
+    Repeated,
+    /// The task was revoked.
+    Revoked,
+    /// Arguments, key or owner are not right.
+    Refused,
+    /// The user has as many tasks as he may.
+    Limited,
+    /// The broker or the layer does not answer.
+    Failed,
+}
+
+label!(StartOutcome = "outcome" {
+    Accepted = "accepted",
+    Repeated = "repeated",
+    Revoked = "revoked",
+    Refused = "refused",
+    Limited = "limited",
+    Failed = "failed",
+});
 
 /// The handles.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct CeleryMetrics {
     /// Tasks whose state is watched here.
     pub(super) watched: Gauge,
@@ -19,6 +47,12 @@ pub(crate) struct CeleryMetrics {
     pub(super) events: Counter,
     /// How often the subscription was interrupted, so that events may have been missed.
     pub(super) lost: Counter,
+    /// How often the subscription to results fell behind, so that all were read anew.
+    pub(super) reread: Counter,
+    /// Workers that have sent something lately.
+    pub(super) workers: Gauge,
+    /// Calls for tasks.
+    pub(super) started: Arc<Counters<StartOutcome>>,
 }
 
 impl CeleryMetrics {
@@ -36,6 +70,13 @@ impl CeleryMetrics {
             malformed: to.count("celery_malformed_total", "Values and events that are no state."),
             events: to.count("celery_events_total", "Events of workers."),
             lost: to.count("celery_events_lost_total", "How often events of workers were missed."),
+            reread: to.count(
+                "celery_reread_total",
+                "How often the states of all watched tasks were read anew: the subscription to \
+                 them fell behind or was interrupted.",
+            ),
+            started: Arc::new(to.counters("celery_calls_total", "Calls of browsers for tasks.")),
+            workers: to.measure("celery_workers", "Workers that have sent something lately."),
         }
     }
 }

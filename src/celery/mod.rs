@@ -6,21 +6,29 @@
 //! end have the events of their workers, which every instance has to read in full.
 
 mod availability;
+mod event_reader;
 mod events;
 mod feed;
 mod metrics;
 mod results;
 mod sets;
 mod settings;
+mod start;
+mod started;
 mod state;
 mod tasks;
 #[cfg(test)]
 mod tests;
 mod watcher;
 mod worker_event;
+mod workers;
 
 pub(crate) use metrics::CeleryMetrics;
 pub(crate) use settings::{CelerySettings, WorkerEvents};
+pub(crate) use start::{
+    ArgumentShape, BrowserTask, JsonKind, MAX_QUEUE, Quotas, RevokeMode, StartError, StartSettings,
+    TaskBroker, TaskRequest, TaskStarter, is_python_name,
+};
 pub(crate) use tasks::TaskUpdate;
 #[cfg(test)]
 pub(crate) use watcher::StartedWatcher;

@@ -66,6 +66,7 @@ async fn run(
     let mut request: Option<RedisRequest> = None;
     let mut retry_at = Instant::now();
     loop {
+        results.end_finished();
         let may_ask = request.is_none() && results.has_requests();
         if may_ask && retry_at <= Instant::now() {
             request = Some(results.next_request(&redis));
@@ -111,7 +112,18 @@ impl ResultBackEnd {
     }
 
     fn change(&mut self, change: Change) {
-        match self.tasks.change(change) {
+        let change = self.tasks.change(change);
+        self.apply(change);
+    }
+
+    /// Tasks that were watched without members, and have ended.
+    fn end_finished(&mut self) {
+        let finished = self.tasks.take_finished();
+        self.apply(finished);
+    }
+
+    fn apply(&mut self, change: Option<TaskChange>) {
+        match change {
             Some(TaskChange::Begun(id)) => {
                 // Whether it is a task or a set of tasks shows when both are read.
                 let settings = &self.tasks.settings;
@@ -140,6 +152,7 @@ impl ResultBackEnd {
     fn handle(&mut self, event: WatchEvent) {
         match event {
             WatchEvent::Interrupted => {
+                self.tasks.metrics.reread.increment(1);
                 let (tasks, settings) = (&self.tasks, &self.tasks.settings);
                 let sets = tasks.ids().map(|id| settings.set_key_of(id));
                 let ids = tasks.ids().chain(tasks.children());

@@ -30,7 +30,7 @@ struct TaskSet {
 }
 
 /// What a set consists of.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Contents {
     pub(super) tasks: Vec<String>,
     /// Whether a task of the set's own id follows, as that of a chord does: with it the set ends.
@@ -162,10 +162,12 @@ impl TaskSet {
         self.unread = self.children.values().filter(|stage| stage.is_none()).count();
     }
 
-    /// A set fails once all of it has ended: until then, the others still count.
+    /// A group fails once all of it has ended: until then, the others still count.
     fn state(&self) -> Option<&'static str> {
         match self.count {
             Count { total: 0, .. } => None,
+            // What follows a step that failed is never begun, the last task among it.
+            Count { failed: 1.., .. } if self.has_last => Some("FAILURE"),
             Count { current, total, .. } if current < total || self.has_last => Some("PROGRESS"),
             Count { failed: 0, .. } => Some("SUCCESS"),
             _ => Some("FAILURE"),

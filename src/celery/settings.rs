@@ -1,5 +1,6 @@
 //! Settings of the states of tasks.
 
+use super::start::StartSettings;
 use crate::amqp::AmqpAddress;
 use crate::group::GroupName;
 use crate::layer::RedisSettings;
@@ -22,6 +23,8 @@ pub struct CelerySettings {
     pub show_errors: bool,
     /// Largest event, bytes. What would exceed it is left out of the event.
     pub max_event_bytes: usize,
+    /// The tasks that browsers may start.
+    pub start: StartSettings,
 }
 
 /// A broker, and where on it workers publish their events.
@@ -43,6 +46,7 @@ impl Default for CelerySettings {
             show_results: false,
             show_errors: false,
             max_event_bytes: 64 * 1024,
+            start: StartSettings::default(),
         }
     }
 }
@@ -73,10 +77,21 @@ impl CelerySettings {
         }
     }
 
+    /// The tasks that browsers may start, each in words.
+    pub fn tasks_of_browsers(&self) -> Vec<String> {
+        let tasks = self.start.tasks.iter();
+        tasks.map(|(call, task)| task.in_words(call)).collect()
+    }
+
     /// The id of the task whose group this is, if it is one.
     pub(super) fn task_of<'a>(&self, group: &'a GroupName) -> Option<&'a str> {
         let id = group.as_str().strip_prefix(&self.group_prefix)?;
         (!id.is_empty()).then_some(id)
+    }
+
+    /// The group of a task; `None` = its id is no part of a group's name.
+    pub(super) fn group_of(&self, task: &str) -> Option<GroupName> {
+        GroupName::parse(&format!("{}{task}", self.group_prefix)).ok()
     }
 
     /// The key, and the channel, of a task's state.

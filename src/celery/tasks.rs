@@ -5,10 +5,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 
 use super::sets::{Children, Contents, TaskSets};
+use super::start::Quotas;
+use super::started::StartedTasks;
 use super::state::{Shown, Stage};
 use super::{CeleryMetrics, CelerySettings};
 use crate::event::{ConnectionId, Event};
@@ -35,6 +38,10 @@ pub(super) enum Change {
     Joined { group: GroupName, shard: usize, to: ConnectionId },
     /// These groups of tasks have no members any more.
     Idle(Vec<GroupName>),
+    /// This task is started for a browser, and counts until it has ended.
+    Started(String),
+    /// It was not started.
+    NotStarted(String),
 }
 
 /// The tasks with members on this instance.
@@ -43,6 +50,8 @@ pub(super) struct WatchedTasks {
     pub(super) metrics: CeleryMetrics,
     tasks: HashMap<String, WatchedTask>,
     sets: TaskSets,
+    /// Tasks that are watched until they end, with the time of their start.
+    started: StartedTasks,
     outgoing: VecDeque<Outgoing>,
     waiting_members: usize,
 }
@@ -55,6 +64,8 @@ struct WatchedTask {
     leads: bool,
     /// Whether its newest state waits to be delivered to all members.
     is_queued: bool,
+    /// Whether it has members.
+    has_members: bool,
 }
 
 enum Outgoing {
@@ -73,13 +84,24 @@ pub(super) enum TaskChange {
     Ended { tasks: Vec<String>, useless: Vec<String> },
 }
 
+impl WatchedTask {
+    fn new(group: GroupName, has_members: bool) -> Self {
+        Self { group, latest: None, leads: false, is_queued: false, has_members }
+    }
+}
+
 impl WatchedTasks {
-    pub(super) fn new(settings: Arc<CelerySettings>, metrics: CeleryMetrics) -> Self {
+    pub(super) fn new(
+        settings: Arc<CelerySettings>,
+        metrics: CeleryMetrics,
+        quotas: Quotas,
+    ) -> Self {
         Self {
             settings,
             metrics,
             tasks: HashMap::new(),
             sets: TaskSets::default(),
+            started: StartedTasks::new(quotas),
             outgoing: VecDeque::new(),
             waiting_members: 0,
         }
@@ -110,10 +132,17 @@ impl WatchedTasks {
         let change = match change {
             Change::Joined { group, shard, to } => self.join(group, shard, to),
             Change::Idle(groups) => {
-                let ids = groups.iter().filter_map(|group| self.settings.task_of(group));
-                let ended = ids.filter_map(|id| self.tasks.remove_entry(id)).map(|(id, _)| id);
-                let ended = ended.collect();
-                Some(self.end(ended))
+                let ids: Vec<_> = groups
+                    .iter()
+                    .filter_map(|group| self.settings.task_of(group))
+                    .map(str::to_owned)
+                    .collect();
+                Some(self.leave(ids))
+            }
+            Change::Started(id) => self.start(id),
+            Change::NotStarted(id) => {
+                self.started.end(&id);
+                self.take_finished()
             }
         };
         self.metrics.watched.set(self.tasks.len() as f64);
@@ -122,11 +151,11 @@ impl WatchedTasks {
 
     fn join(&mut self, group: GroupName, shard: usize, to: ConnectionId) -> Option<TaskChange> {
         let id = self.settings.task_of(&group)?.to_owned();
-        let Some(task) = self.tasks.get(&id) else {
-            let task = WatchedTask { group, latest: None, leads: false, is_queued: false };
-            self.tasks.insert(id.clone(), task);
+        let Some(task) = self.tasks.get_mut(&id) else {
+            self.tasks.insert(id.clone(), WatchedTask::new(group, true));
             return Some(TaskChange::Begun(id));
         };
+        task.has_members = true;
         // What is not known yet is for all members once it is.
         task.latest.as_ref()?;
         if self.waiting_members >= WAITING_MEMBERS {
@@ -136,6 +165,38 @@ impl WatchedTasks {
             self.outgoing.push_back(Outgoing::One(id, shard, to));
         }
         None
+    }
+
+    fn start(&mut self, id: String) -> Option<TaskChange> {
+        let group = self.settings.group_of(&id)?;
+        self.started.begin(id.clone(), Instant::now());
+        if self.tasks.contains_key(&id) {
+            return None;
+        }
+        self.tasks.insert(id.clone(), WatchedTask::new(group, false));
+        Some(TaskChange::Begun(id))
+    }
+
+    /// These have no members any more. Those that count are watched further.
+    fn leave(&mut self, ids: Vec<String>) -> TaskChange {
+        let mut ended = Vec::new();
+        for id in ids {
+            let Some(task) = self.tasks.get_mut(&id) else { continue };
+            task.has_members = false;
+            if !self.started.contains(&id) {
+                self.tasks.remove(&id);
+                ended.push(id);
+            }
+        }
+        self.end(ended)
+    }
+
+    /// What is watched no more since tasks without members have ended; `None` = nothing.
+    pub(super) fn take_finished(&mut self) -> Option<TaskChange> {
+        let mut finished = self.started.take_ended();
+        finished.retain(|id| self.tasks.get(id).is_some_and(|task| !task.has_members));
+        finished.iter().for_each(|id| drop(self.tasks.remove(id)));
+        (!finished.is_empty()).then(|| self.end(finished))
     }
 
     fn end(&mut self, tasks: Vec<String>) -> TaskChange {
@@ -157,6 +218,9 @@ impl WatchedTasks {
     pub(super) fn update(&mut self, id: &str, shown: Shown) {
         for set in self.sets.note(id, Some(shown.stage)) {
             self.show_count(&set);
+        }
+        if shown.stage.is_end() {
+            self.started.end(id);
         }
         let Some(task) = self.tasks.get_mut(id) else { return };
         task.leads = shown.stage != Stage::Waiting;
@@ -193,7 +257,7 @@ impl WatchedTasks {
     }
 
     fn queue(&mut self, id: &str) {
-        let Some(task) = self.tasks.get_mut(id) else { return };
+        let Some(task) = self.tasks.get_mut(id).filter(|task| task.has_members) else { return };
         if std::mem::replace(&mut task.is_queued, true) {
             self.metrics.superseded.increment(1);
         } else {

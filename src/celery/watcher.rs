@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::start::Quotas;
 use super::tasks::{Change, TaskUpdate, WatchedTasks};
+use super::workers::{WorkerRecord, WorkersSnapshot};
 use super::{CeleryMetrics, CelerySettings, events, results};
 use crate::event::ConnectionId;
 use crate::group::GroupName;
@@ -19,10 +21,11 @@ const CHANGES: usize = 1024;
 const UPDATES: usize = 64;
 
 /// The requests to the watcher. Clones share it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct TaskWatcher {
     settings: Arc<CelerySettings>,
     changes: mpsc::Sender<Change>,
+    record: WorkerRecord,
 }
 
 /// A watcher that was started.
@@ -37,33 +40,67 @@ pub(crate) struct StartedWatcher {
 
 impl TaskWatcher {
     /// Starts watching; `None` where no source of states is configured. The result back end has
-    /// every state and keeps the last, so worker events are followed only without one. Must be
-    /// called within a runtime.
+    /// every state and keeps the last, so beside one worker events only keep the record of workers.
+    /// Must be called within a runtime.
     ///
     /// # Errors
     /// [`LayerError::Url`].
     pub(crate) fn start(
         settings: &CelerySettings,
         metrics: CeleryMetrics,
+        quotas: Quotas,
     ) -> Result<Option<StartedWatcher>, LayerError> {
         let settings = Arc::new(settings.clone());
         let (sender, changes) = mpsc::channel(CHANGES);
         let (update_sender, updates) = mpsc::channel(UPDATES);
-        let tasks = WatchedTasks::new(Arc::clone(&settings), metrics);
-        let run: Pin<Box<dyn Future<Output = ()> + Send>> = if let Some(redis) = &settings.results {
-            Box::pin(results::watch(redis, tasks, changes, update_sender)?)
-        } else if let Some(source) = &settings.events {
-            Box::pin(events::follow(source, tasks, changes, update_sender)?)
-        } else {
-            return Ok(None);
-        };
-        let handle = Self { settings, changes: sender };
+        let record = WorkerRecord::new(metrics.workers.clone());
+        let tasks = WatchedTasks::new(Arc::clone(&settings), metrics.clone(), quotas);
+        let run: Pin<Box<dyn Future<Output = ()> + Send>> =
+            match (&settings.results, &settings.events) {
+                (Some(redis), Some(source)) => {
+                    let watching = results::watch(redis, tasks, changes, update_sender)?;
+                    let observing = events::observe(source, record.clone(), metrics)?;
+                    // Whichever ends, the process does.
+                    Box::pin(async { tokio::select!(() = watching => {}, () = observing => {}) })
+                }
+                (Some(redis), None) => {
+                    Box::pin(results::watch(redis, tasks, changes, update_sender)?)
+                }
+                (None, Some(source)) => {
+                    let record = record.clone();
+                    Box::pin(events::follow(source, record, tasks, changes, update_sender)?)
+                }
+                (None, None) => return Ok(None),
+            };
+        let handle = Self { settings, changes: sender, record };
         Ok(Some(StartedWatcher { handle, updates, run }))
+    }
+
+    /// What the events of workers have told; nothing where they are not followed.
+    #[allow(dead_code, reason = "for the console's view of tasks")]
+    pub(crate) fn workers(&self) -> Option<WorkersSnapshot> {
+        self.settings.events.is_some().then(|| self.record.snapshot())
     }
 
     /// Whether this is the group of a task.
     pub(crate) fn is_task(&self, group: &GroupName) -> bool {
         self.settings.task_of(group).is_some()
+    }
+
+    /// The group of a task.
+    pub(crate) fn group_of(&self, task: &str) -> Option<GroupName> {
+        self.settings.group_of(task)
+    }
+
+    /// This task is about to be started for a browser. It is watched until it ends, by members or
+    /// not, since it counts until then.
+    pub(crate) async fn started(&self, task: &str) {
+        let _ = self.changes.send(Change::Started(task.to_owned())).await;
+    }
+
+    /// It was not started.
+    pub(crate) async fn not_started(&self, task: &str) {
+        let _ = self.changes.send(Change::NotStarted(task.to_owned())).await;
     }
 
     /// This connection has joined the group of a task, and gets its state.

@@ -151,6 +151,9 @@ fn tasks(config: &Config, out: &mut String) {
     if config.celery.results.is_none() {
         line!(out, "", "progress takes groupcast.celery.install(app), and workers with -E");
     }
+    for started in config.celery.tasks_of_browsers() {
+        line!(out, "", "{started}");
+    }
 }
 
 fn limits(config: &Config, out: &mut String) {

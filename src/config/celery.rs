@@ -3,9 +3,9 @@
 use super::range::period;
 use super::raw::Raw;
 use super::servers::RedisKeys;
-use super::{ConfigError, ReferenceContext, redis};
+use super::{ConfigError, ReferenceContext, redis, tasks};
 use crate::amqp::AmqpAddress;
-use crate::celery::{CelerySettings, WorkerEvents};
+use crate::celery::{CelerySettings, TaskBroker, WorkerEvents};
 use crate::layer::RedisSettings;
 
 /// Longest prefix of a task's group: a UUID has 36 of the 99 bytes of a group name.
@@ -22,7 +22,27 @@ pub(super) fn celery(raw: &Raw, context: &ReferenceContext) -> Result<CelerySett
         show_results: written.show_results,
         show_errors: written.show_errors,
         max_event_bytes: raw.limits.max_event_bytes.0,
+        start: tasks::tasks(raw, broker(raw, context)?, is_on(raw))?,
     })
+}
+
+/// Where the tasks go that browsers start.
+fn broker(raw: &Raw, context: &ReferenceContext) -> Result<Option<TaskBroker>, ConfigError> {
+    let written = &raw.celery;
+    if AmqpAddress::is_meant(&written.broker.0) {
+        let broker = AmqpAddress::parse(&written.broker.0).map_err(unusable("celery.broker"))?;
+        return Ok(Some(TaskBroker::Amqp(broker)));
+    }
+    let keys = RedisKeys {
+        url: ("celery.broker", &written.broker),
+        password_file: ("celery.broker_password_file", &written.broker_password_file),
+        tls: ("celery.tls", &written.tls),
+    };
+    let Some(server) = server(raw, &keys, context)? else { return Ok(None) };
+    let key_prefix = written.broker_prefix.clone();
+    // As kombu names it, unless its `fanout_prefix` says otherwise.
+    let control = format!("{key_prefix}/{}.celery.pidbox", server.address.database());
+    Ok(Some(TaskBroker::Redis { server, key_prefix, control }))
 }
 
 /// The broker whose workers are listened to.

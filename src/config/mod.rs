@@ -18,6 +18,7 @@ mod redis;
 mod routes;
 mod secret;
 mod servers;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod units;

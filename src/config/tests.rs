@@ -59,6 +59,7 @@ fn the_shipped_file_has_every_key_at_its_default() {
     }
     defaults["layer"].as_table_mut().unwrap().remove("history");
     defaults.remove("grant");
+    defaults.remove("task");
     assert_eq!(keys(&written), keys(&defaults));
     assert_eq!(toml::from_str::<Raw>(SHIPPED).unwrap(), Raw::default());
 }
@@ -97,6 +98,8 @@ fn the_examples_of_the_shipped_file_are_valid() {
         ("GROUPCAST_DJANGO_SECRET", "abcdefghijklmnop"),
         ("CHANNELS_KEY", "clave-nueva"),
         ("GROUPCAST_BACKEND_SECRET", SECRET),
+        ("GROUPCAST_CELERY_BROKER", "redis://127.0.0.1"),
+        ("GROUPCAST_CELERY_RESULTS", "redis://127.0.0.1/1"),
     ];
     let config = Config::load(Some(&folder.join("gateway.toml")), variables(&secrets));
     fs::remove_dir_all(&folder).unwrap();
@@ -107,6 +110,7 @@ fn the_examples_of_the_shipped_file_are_valid() {
     assert_eq!(config.identity.grants.len(), 2, "one for groups, one for calls");
     assert_eq!(config.server.routes.len(), 3);
     assert_eq!(config.shapes.len(), 2);
+    assert_eq!(config.celery.tasks_of_browsers().len(), 1);
     let order = crate::group::GroupName::parse("order.42").unwrap();
     assert!(config.layer.history.of(&order).is_some());
     assert_eq!(config.sources.channels.codec.keys, [b"clave-nueva"]);

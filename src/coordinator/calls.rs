@@ -8,26 +8,27 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
-use crate::backend::{self, BackendMetrics, BackendOutcome, CallError, CallReply, CallRequest};
+use super::call_refusals::CallRefusals;
+use super::task_calls::TaskCalls;
+use crate::backend::{self, BackendOutcome, CallError, CallReply, CallRequest};
+use crate::celery::TaskStarter;
 use crate::channels::MailboxNames;
 use crate::event::{Control, Member};
-use crate::excerpt::excerpt;
 use crate::fair_queue::FairQueue;
-use crate::hub::{Answer, Call, CallFailure, Hub, RequestKind};
+use crate::hub::{Answer, Call, CallFailure, RequestKind};
 use crate::protocol::Code;
-use crate::telemetry::{Counters, GaugeGuard, Metrics};
+use crate::telemetry::GaugeGuard;
 
 /// Calls that may wait. One more refuses the newest of the user with most of them. At 32 in
 /// parallel and 50 ms each, the last of them waits for a second and a half.
 const WAITING: usize = 1024;
 
-/// Longest name of a call that is logged, characters.
-const EXCERPT: usize = 100;
-
 /// Calls that wait for the back end, of each user in turn. The order of a plain connection's calls
 /// is kept by the hub, which sends the next call when the last is answered.
 pub(super) struct CallQueue {
     poster: Option<CallPoster>,
+    /// Those that are not for the back end.
+    tasks: TaskCalls,
     refusals: CallRefusals,
     parallel: usize,
     waiting: FairQueue<Arc<str>, WaitingCall>,
@@ -43,44 +44,27 @@ struct CallPoster {
     refusals: CallRefusals,
 }
 
-/// Answers the calls that fail. Clones share everything.
-#[derive(Clone)]
-struct CallRefusals {
-    hub: Hub,
-    metrics: Arc<CallMetrics>,
-}
-
 /// A call that is counted as waiting.
 struct WaitingCall {
     call: Call,
     _counted: GaugeGuard,
 }
 
-/// The handles of a queue.
-struct CallMetrics {
-    backend: BackendMetrics,
-    failed: Counters<CallFailure>,
-}
-
 impl CallQueue {
     pub(super) fn new(
         backend: Option<Arc<backend::Calls>>,
         mailboxes: Option<MailboxNames>,
-        hub: Hub,
-        metrics: &Metrics,
+        tasks: Option<TaskStarter>,
+        refusals: CallRefusals,
     ) -> Self {
-        let metrics = CallMetrics {
-            backend: BackendMetrics::new(metrics),
-            failed: CallFailure::counters(metrics),
-        };
-        let refusals = CallRefusals { hub, metrics: Arc::new(metrics) };
+        let tasks = TaskCalls::new(tasks, refusals.clone());
         let parallel = backend.as_ref().map_or(1, |backend| backend.parallel());
         let poster = backend.map(|backend| {
             let refusals = refusals.clone();
             CallPoster { backend, mailboxes, refusals }
         });
         let waiting = FairQueue::new(WAITING);
-        Self { poster, refusals, parallel, waiting, in_flight: JoinSet::new() }
+        Self { poster, tasks, refusals, parallel, waiting, in_flight: JoinSet::new() }
     }
 
     /// Serves until the hub ends.
@@ -88,12 +72,15 @@ impl CallQueue {
         loop {
             tokio::select! {
                 call = calls.recv() => match call {
+                    Some(call) if self.tasks.takes(&call) => self.tasks.enqueue(*call).await,
                     Some(call) => self.enqueue(*call).await,
                     None => return,
                 },
+                ended = self.tasks.join_next() => check(ended),
                 Some(ended) = self.in_flight.join_next() => check(ended),
             }
             self.begin();
+            self.tasks.begin();
         }
     }
 
@@ -181,24 +168,5 @@ impl CallPoster {
         if let Some(code) = close {
             hub.control(Control::Close(member(), code), None).await;
         }
-    }
-}
-
-impl CallRefusals {
-    async fn refuse(&self, call: &Call, error: CallError) {
-        self.metrics.failed.of(error.failure).increment(1);
-        let name = excerpt(&call.name, EXCERPT);
-        match &error.cause {
-            Some(cause) => {
-                tracing::warn!(connection = %call.to, call = name, cause, "call failed");
-            }
-            None => {
-                let code = &error.code;
-                tracing::debug!(connection = %call.to, call = name, %code, "call refused");
-            }
-        }
-        let frame = call.reply.error(&error.code, &error.message, error.retry);
-        let answer = Answer { to: call.to, kind: RequestKind::Call, frame };
-        self.hub.answer(call.shard, answer).await;
     }
 }

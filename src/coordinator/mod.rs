@@ -1,6 +1,7 @@
 //! Connects the hub to the layer, the back end and the publisher: serves the requests of
 //! connections, and hands the hub what the layer delivers.
 
+mod call_refusals;
 mod calls;
 mod confirm;
 mod dispatch;
@@ -11,6 +12,7 @@ mod new_names;
 mod send_batch;
 mod sends;
 mod serve;
+mod task_calls;
 mod task_states;
 
 use std::time::Duration;

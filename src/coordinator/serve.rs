@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::Settings;
+use super::call_refusals::CallRefusals;
 use super::calls::CallQueue;
 use super::confirm::Confirmations;
 use super::membership::MembershipHandler;
 use super::sends::SendQueue;
 use crate::backend::BackEnd;
-use crate::celery::TaskWatcher;
+use crate::celery::{TaskStarter, TaskWatcher};
 use crate::channels::{GroupRegistrar, MailboxNames};
 use crate::hub::{Hub, Requests};
 use crate::layer::Layer;
@@ -32,6 +33,8 @@ pub(crate) struct Collaborators {
     pub registrar: Option<GroupRegistrar>,
     /// For joins of the groups of tasks, if their states are watched.
     pub tasks: Option<TaskWatcher>,
+    /// For calls that start tasks.
+    pub starter: Option<TaskStarter>,
     /// Gives connections their channel names for Django.
     pub mailboxes: Option<MailboxNames>,
     /// For sends.
@@ -49,10 +52,11 @@ impl Coordinator {
         metrics: &Metrics,
         shutdown: Shutdown,
     ) -> Self {
-        let Collaborators { layer, registrar, tasks, mailboxes, publisher, backend } =
+        let Collaborators { layer, registrar, tasks, starter, mailboxes, publisher, backend } =
             collaborators;
         let sends = SendQueue::new(hub.clone(), publisher);
-        let calls = CallQueue::new(backend.calls, mailboxes.clone(), hub.clone(), metrics);
+        let refusals = CallRefusals::new(hub.clone(), metrics);
+        let calls = CallQueue::new(backend.calls, mailboxes.clone(), starter, refusals);
         let confirmations = Confirmations::new(backend.hook, mailboxes, hub.clone());
         let membership =
             MembershipHandler::new(hub, layer, registrar, tasks, settings.linger, shutdown);

@@ -62,6 +62,7 @@ pub async fn examine(
     };
     findings.append(&mut examination.findings);
     findings.extend(celery::examine(&config.celery).await);
+    findings.extend(celery::examine_broker(&config.celery).await);
     findings.extend(hook::examine(config, browser).await?);
     Ok(Examination { findings, ..examination })
 }

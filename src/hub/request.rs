@@ -224,6 +224,11 @@ pub(crate) enum ReplyFormat {
 }
 
 impl ReplyFormat {
+    /// Whether it is of a plain connection, whose calls name themselves within their data.
+    pub(crate) fn is_plain(self) -> bool {
+        matches!(self, Self::Plain { .. })
+    }
+
     /// The frame of a call that was answered; a plain client gets none without a result.
     pub(crate) fn result(self, result: Option<&RawValue>) -> Option<Frame> {
         match self {

@@ -27,9 +27,9 @@ pub use incoming::{INCOMING, Inbox, Incoming, Loss};
 pub use memory::{Broker, Memory};
 pub use once::{Digest, KeyedPublication, OnceKey, OnceOutcome};
 pub use redis::{
-    ChangedKeys, FromReply, KeyChanges, KeyWatch, LISTENING, MAX_VALUE, NUMBERING, Names, PARKING,
-    ReadValue, Redis, RedisHandle, RedisSession, Reply, Script, ScriptError, WATCH_CHUNK,
-    WatchEvent, WatchedKeys, overflow_field,
+    ChangedKeys, FromReply, KeyChanges, KeyWatch, LISTENING, ListWriter, MAX_VALUE, NUMBERING,
+    Names, PARKING, ReadValue, Redis, RedisHandle, RedisSession, Reply, Script, ScriptError,
+    WATCH_CHUNK, WatchEvent, WatchedKeys, overflow_field,
 };
 pub(crate) use settings::DEFAULT_CLUSTER;
 pub use settings::{External, Kind, Parking, RedisSettings, Settings};

@@ -4,7 +4,8 @@ The one argument is JSON, see DEFAULTS. The first line on stdout is `{"ready": t
 line of stdin starts a task, `{"task": name, "kwargs": {…}}`, or several as a group, chord or chain,
 `{"canvas": "chord", "count": n}`; or it lets a task that waits take its next step, `{"step": id}`;
 or it kills the worker and starts another one, `{"kill": true}`, answered by `{"killed": true}`.
-The answer to the first is `{"id": id}`, to the second also `"tasks"`, the ids to be counted.
+`{"recorded": true}` is answered by the arguments of each task "record" that was carried out. The
+answer to the first is `{"id": id}`, to the second also `"tasks"`, the ids to be counted.
 """
 
 import importlib
@@ -25,6 +26,7 @@ DEFAULTS = {
     "prefix": "",  # global_keyprefix of the result back end
     "steps": "",  # the Redis over which the test lets tasks take steps
     "events": False,  # whether workers send events, progress among them
+    "python": "",  # the interpreter of the worker; empty = this one
     "late": False,  # whether a task whose worker was killed is given to another one
     "role": "site",  # or "worker"
 }
@@ -88,6 +90,11 @@ def large(self, size):
     return "x" * size
 
 
+@app.task(name="record", bind=True)
+def record(self, **kwargs):
+    steps.rpush("recorded", json.dumps({"id": self.request.id, "kwargs": kwargs}))
+
+
 @app.task(name="album")
 def album(pictures):
     return len(pictures)
@@ -130,7 +137,7 @@ def kill(worker):
 def started_worker():
     """A worker that is ready."""
     options = json.dumps({**OPTIONS, "role": "worker"})
-    command = [sys.executable, "-B", os.path.abspath(__file__), options]
+    command = [OPTIONS["python"] or sys.executable, "-B", os.path.abspath(__file__), options]
     worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     steps.blpop("ready", timeout=60)
     return worker
@@ -143,6 +150,9 @@ def serve():
         request = json.loads(line)
         if "step" in request:
             steps.rpush(f"step:{request['step']}", 1)
+        elif "recorded" in request:
+            recorded = [json.loads(each) for each in steps.lrange("recorded", 0, -1)]
+            print(json.dumps(recorded), flush=True)
         elif "kill" in request:
             kill(worker)
             worker = started_worker()

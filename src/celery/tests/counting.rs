@@ -92,6 +92,18 @@ async fn a_task_that_ends_a_chord_has_the_last_word() {
 }
 
 #[tokio::test]
+async fn a_chain_ends_with_the_step_that_fails_since_its_last_task_is_never_begun() {
+    let server = RedisServer::start();
+    save_chord(&server, "last", &["a", "b", "last"]);
+    let mut watching = watching(&server);
+    watching.join("last", 1).await;
+    assert_eq!(watching.state().await, count("last", "PROGRESS", 0, 3, 0));
+    write(&server, "a", SUCCESS);
+    write(&server, "b", FAILURE);
+    reaches(&mut watching, count("last", "FAILURE", 2, 3, 1)).await;
+}
+
+#[tokio::test]
 async fn subscribes_the_tasks_of_a_group_while_it_is_watched() {
     let server = RedisServer::start();
     let channels = || server.ask(&["PUBSUB", "CHANNELS", "*celery-task*"]).matches("site_").count();

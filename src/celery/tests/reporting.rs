@@ -1,9 +1,11 @@
 //! States from the events of workers, over a real Redis.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use super::watching::{Watching, watching_with};
-use crate::celery::worker_event::{body, events};
+use crate::celery::worker_event::{WorkerEvent, body, events};
 use crate::celery::{CelerySettings, WorkerEvents};
 use crate::layer::RedisSettings;
 use crate::layer::tests::server::RedisServer;
@@ -46,7 +48,8 @@ fn reads_every_recorded_message() {
     let states = |kind: &str| {
         let body = body(recorded(kind).as_bytes()).unwrap();
         let events = events(&body).unwrap();
-        events.iter().map(|event| event.state().map(str::to_owned)).collect::<Vec<_>>()
+        let state = |event: &WorkerEvent<'_>| event.state().map(Cow::into_owned);
+        events.iter().map(|event| state(event.as_ref().unwrap())).collect::<Vec<_>>()
     };
     let state = |name: &str| vec![Some(name.to_owned())];
     assert_eq!(states("task-received"), state("RECEIVED"));
@@ -127,4 +130,125 @@ async fn follows_again_when_the_broker_is_back() {
     publish(&server, &message(&progress(1.0, 1)));
     assert_eq!(watching.state().await["progress"], json!({"n": 1}));
     assert!(watching.metric("groupcast_celery_events_lost_total") >= 1.0);
+}
+
+#[tokio::test]
+async fn an_odd_event_of_another_version_costs_no_other_of_its_message() {
+    let server = RedisServer::start();
+    let mut watching = following(&server).await;
+    watching.join("a", 1).await;
+    watching.state().await;
+    let odd = [
+        json!(7),
+        json!(null),
+        json!([progress(1.0, 9)]),
+        json!({"uuid": "a"}),
+        json!({"type": 7, "uuid": "a"}),
+        json!({"type": "task-started", "uuid": 7}),
+        json!({"type": "task-set", "uuid": "a", "set": {"tasks": ["b"]}}),
+    ];
+    let mut events = odd.to_vec();
+    // These are odd, too, but say what happened to which task.
+    events.push(json!({"type": "task-unheard-of", "uuid": "a", "timestamp": 9}));
+    events.push(json!({"type": "task-progress", "uuid": "a", "timestamp": "1.5", "name": {},
+                       "hostname": 7, "exception": ["x"], "state": {}, "progress": {"n": 1}}));
+    publish(&server, &message(&events.into()));
+    assert_eq!(watching.state().await["progress"], json!({"n": 1}));
+    publish(&server, &message(&json!({"type": "task-succeeded", "uuid": "a", "timestamp": 2})));
+    assert_eq!(watching.state().await["state"], "SUCCESS");
+    assert_eq!(watching.metric("groupcast_celery_malformed_total"), odd.len() as f64);
+}
+
+/// What the helper sends where the result back end is not Redis.
+fn set(id: &str, tasks: &[&str], has_last: bool) -> Value {
+    let children: Vec<_> = tasks.iter().map(|task| json!([[task, null], null])).collect();
+    let set = json!({"result": [[id, null], children], "has_last": has_last});
+    json!({"type": "task-set", "uuid": id, "timestamp": 1.0, "hostname": "gen7@h", "set": set})
+}
+
+fn succeeded(id: &str) -> Value {
+    json!({"type": "task-succeeded", "uuid": id, "timestamp": 2.0, "hostname": "w@h"})
+}
+
+#[tokio::test]
+async fn counts_the_tasks_of_a_group_whether_it_was_reported_before_or_after() {
+    let server = RedisServer::start();
+    let mut watching = following(&server).await;
+    publish(&server, &message(&json!([succeeded("x"), set("g", &["x", "y"], false)])));
+    watching.counts("groupcast_celery_events_total", 2.0).await;
+    watching.join("g", 1).await;
+    let count = |id: &str, state: &str, current: u64| {
+        let progress = json!({"current": current, "total": 2, "failed": 0});
+        json!({"type": "task.state", "id": id, "state": state, "progress": progress})
+    };
+    assert_eq!(watching.state().await, count("g", "PROGRESS", 1));
+    publish(&server, &message(&succeeded("y")));
+    assert_eq!(watching.state().await, count("g", "SUCCESS", 2));
+
+    watching.join("last", 1).await;
+    assert_eq!(watching.state().await["state"], "PENDING");
+    publish(&server, &message(&set("last", &["b", "last"], true)));
+    assert_eq!(watching.state().await, count("last", "PROGRESS", 0));
+    publish(&server, &message(&succeeded("b")));
+    assert_eq!(watching.state().await, count("last", "PROGRESS", 1));
+    publish(&server, &message(&succeeded("last")));
+    let success = json!({"type": "task.state", "id": "last", "state": "SUCCESS"});
+    assert_eq!(watching.state().await, success);
+}
+
+#[tokio::test]
+async fn records_who_works_and_what_became_of_the_tasks_of_each_name() {
+    let server = RedisServer::start();
+    let watching = following(&server).await;
+    publish(&server, &recorded("worker-heartbeat"));
+    let event = |kind: &str, id: &str, at: f64, mut more: Value| {
+        more["type"] = kind.into();
+        more["uuid"] = id.into();
+        more["timestamp"] = at.into();
+        more["hostname"] = "w2@h".into();
+        more
+    };
+    let received = |id: &str| event("task-received", id, 1.0, json!({"name": "photos.cut"}));
+    let mut events: Vec<_> = ["a", "b", "c"].iter().map(|id| received(id)).collect();
+    events.push(event("task-succeeded", "a", 3.5, json!({"runtime": 2.5})));
+    events.push(event("task-failed", "b", 4.0, json!({"exception": "ValueError('x')"})));
+    publish(&server, &message(&events.into()));
+    watching.counts("groupcast_celery_events_total", 6.0).await;
+
+    let snapshot = serde_json::to_value(watching.workers()).unwrap();
+    let [w1, w2] = [0, 1].map(|index| &snapshot["workers"][index]);
+    assert_eq!((&w1["name"], &w1["version"]), (&json!("w1@maquina"), &json!("5.7.0")));
+    assert_eq!((&w2["name"], &w2["is_alive"]), (&json!("w2@h"), &json!(true)));
+    let name = &snapshot["names"][0];
+    assert_eq!((&name["name"], &name["received"]), (&json!("photos.cut"), &json!(3)));
+    assert_eq!((&name["succeeded"], &name["failed"]), (&json!(1), &json!(1)));
+    assert_eq!((&name["per_minute"], &name["mean_runtime"]), (&json!(2), &json!(2.5)));
+    let failed = json!({"id": "b", "name": "photos.cut", "worker": "w2@h", "state": "FAILURE",
+                        "at": 4.0, "runtime": null});
+    assert_eq!(snapshot["tasks"][0], failed, "the newest first");
+
+    publish(&server, &recorded("worker-offline"));
+    watching.counts("groupcast_celery_events_total", 7.0).await;
+    let snapshot = serde_json::to_value(watching.workers()).unwrap();
+    assert_eq!(snapshot["workers"][0]["is_alive"], false);
+    assert_eq!(watching.metric("groupcast_celery_workers"), 1.0);
+}
+
+#[tokio::test]
+async fn records_workers_beside_a_result_back_end_too() {
+    let server = RedisServer::start();
+    let redis = RedisSettings::new(&server.url()).unwrap();
+    let source =
+        WorkerEvents::Redis { server: redis.clone(), channels: "/3.celeryev/*".to_owned() };
+    let (results, events) = (Some(redis), Some(source));
+    let mut watching = watching_with(CelerySettings { results, events, ..Default::default() });
+    let subscribed = || server.ask(&["PUBSUB", "NUMPAT"]) == ":1\r\n";
+    super::watching::until("the channels are subscribed", subscribed).await;
+    publish(&server, &recorded("worker-online"));
+    watching.counts("groupcast_celery_workers", 1.0).await;
+    watching.join("a", 1).await;
+    assert_eq!(watching.state().await["state"], "PENDING");
+    publish(&server, &message(&progress(1.0, 1)));
+    super::watching::write_key(&server, "celery-task-meta-a", r#"{"status":"SUCCESS"}"#);
+    assert_eq!(watching.state().await["state"], "SUCCESS", "states come from the result back end");
 }

@@ -3,12 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use crate::celery::{CeleryMetrics, CelerySettings, StartedWatcher, TaskUpdate, TaskWatcher};
+use crate::celery::workers::WorkersSnapshot;
+use crate::celery::{
+    CeleryMetrics, CelerySettings, Quotas, StartedWatcher, TaskUpdate, TaskWatcher,
+};
 use crate::event::{ConnectionId, InstanceId};
 use crate::group::GroupName;
 use crate::layer::RedisSettings;
@@ -33,7 +38,8 @@ pub(super) fn watching(server: &RedisServer) -> Watching {
 
 pub(super) fn watching_with(settings: CelerySettings) -> Watching {
     let metrics = Arc::new(Metrics::new());
-    let started = TaskWatcher::start(&settings, CeleryMetrics::new(&metrics)).unwrap();
+    let started =
+        TaskWatcher::start(&settings, CeleryMetrics::new(&metrics), Quotas::default()).unwrap();
     let StartedWatcher { handle, updates, run } = started.expect("something is configured");
     Watching { watcher: handle, updates, metrics, task: tokio::spawn(run) }
 }
@@ -67,6 +73,11 @@ impl Watching {
         let (to, event) = self.next().await;
         assert_eq!(to, None, "{event}");
         event
+    }
+
+    /// What the events of workers have told.
+    pub(super) fn workers(&self) -> WorkersSnapshot {
+        self.watcher.workers().expect("events are followed")
     }
 
     /// Waits until this metric has this value.
@@ -179,6 +190,29 @@ async fn reads_again_what_changed_while_the_result_back_end_was_away() {
     assert_eq!(states[1]["state"], "PENDING");
     write(&server, "b", &progress(3));
     assert_eq!(watching.state().await, shown("b", 3));
+}
+
+#[tokio::test]
+async fn reads_again_what_changed_when_a_result_back_end_that_hung_answers() {
+    let server = RedisServer::start();
+    let redis = Pid::from_raw(server.pid() as i32);
+    let mut watching = watching(&server);
+    watching.join("a", 1).await;
+    assert_eq!(watching.state().await["state"], "PENDING");
+    kill(redis, Signal::SIGSTOP).unwrap();
+    watching.join("b", 1).await;
+    watching.counts("groupcast_celery_up", 0.0).await;
+    kill(redis, Signal::SIGCONT).unwrap();
+    let answered = Instant::now();
+    write(&server, "a", &progress(1));
+    let mut states = [watching.state().await, watching.state().await];
+    assert!(answered.elapsed() < Duration::from_secs(2), "{:?}", answered.elapsed());
+    states.sort_by_key(|state| state["id"].to_string());
+    assert_eq!(states[0], shown("a", 1));
+    assert_eq!((&states[1]["id"], &states[1]["state"]), (&json!("b"), &json!("PENDING")));
+    write(&server, "b", &progress(2));
+    assert_eq!(watching.state().await, shown("b", 2), "it is subscribed");
+    assert_eq!(watching.metric("groupcast_celery_up"), 1.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

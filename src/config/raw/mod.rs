@@ -7,6 +7,7 @@ mod celery;
 mod keyword;
 mod layer;
 mod routes;
+mod tasks;
 mod tls;
 
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ pub(crate) use celery::CelerySection;
 pub(crate) use keyword::Keyword;
 pub(crate) use layer::{ChannelsSection, LayerKind, LayerSection};
 pub(crate) use routes::{RouteList, RouteTable};
+pub(crate) use tasks::{ArgumentEntry, TaskTable};
 pub(crate) use tls::TlsTable;
 
 use super::secret::{Secret, has_secret};
@@ -40,6 +42,7 @@ pub(crate) struct Raw {
     pub(crate) layer: LayerSection,
     pub(crate) channels: ChannelsSection,
     pub(crate) celery: CelerySection,
+    pub(crate) task: Vec<TaskTable>,
     pub(crate) route: RouteList,
     pub(crate) log: LogSection,
 }

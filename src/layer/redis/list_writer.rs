@@ -1,0 +1,57 @@
+//! Appends to lists of any Redis, and publishes there, as those do who use it as a message broker.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fred::interfaces::ClientLike;
+use fred::types::{ClusterHash, CustomCommand, Value};
+
+use super::connect::{self, AbortOnDrop, Commands};
+use super::script::layer_error;
+use crate::layer::{LayerError, RedisSettings};
+
+/// Events of the connection that may wait; nobody reads them.
+const EVENTS: usize = 16;
+
+/// Clones share the connection.
+#[derive(Clone)]
+pub struct ListWriter {
+    commands: Commands,
+    _connection: Arc<AbortOnDrop<()>>,
+}
+
+impl ListWriter {
+    /// Starts connecting, with retries; must be called within a runtime.
+    ///
+    /// # Errors
+    /// [`LayerError::Url`].
+    pub fn open(settings: &RedisSettings) -> Result<Self, LayerError> {
+        let (client, lookup) = connect::client(settings, EVENTS)?;
+        let commands = connect::commands(&client, settings);
+        let connected = connect::keep_connected(client, lookup, "task queues");
+        Ok(Self { commands, _connection: Arc::new(AbortOnDrop(tokio::spawn(connected))) })
+    }
+
+    /// Puts a value at the head of a list.
+    ///
+    /// # Errors
+    /// Unless it was refused, the value may be there.
+    pub async fn push(&self, list: &str, value: Bytes) -> Result<(), LayerError> {
+        self.write("LPUSH", list, value).await
+    }
+
+    /// Publishes on a channel.
+    ///
+    /// # Errors
+    /// Unless it was refused, it may have been published.
+    pub async fn publish(&self, channel: &str, value: Bytes) -> Result<(), LayerError> {
+        self.write("PUBLISH", channel, value).await
+    }
+
+    async fn write(&self, name: &'static str, to: &str, value: Bytes) -> Result<(), LayerError> {
+        let command = CustomCommand::new_static(name, ClusterHash::FirstKey, false);
+        let arguments = vec![Value::from(to), Value::Bytes(value)];
+        let written = self.commands.custom::<Value, _>(command, arguments).await;
+        written.map(drop).map_err(|error| layer_error(&error))
+    }
+}
