@@ -104,7 +104,7 @@ class Demo:
         redis = f"redis://127.0.0.1:{self.ports['REDIS']}"
         self.gateway_env = shared | {
             "GROUPCAST_LAYER_URL": redis,
-            "GROUPCAST_CELERY_RESULTS": f"{redis}/2",
+            "GROUPCAST_CELERY_BROKER": f"{redis}/1",
             "GROUPCAST_BACKEND_URL": f"http://127.0.0.1:{self.ports['SITE']}",
         }
         site = "antes.settings" if options.with_daphne else "tienda.settings"
@@ -120,7 +120,14 @@ class Demo:
             "TIENDA_RESUMEN_SEGUNDOS": str(options.summary_seconds),
         }
         if options.broker == "rabbitmq":
-            self.site_env["TIENDA_BROKER"] = f"amqp://guest:guest@127.0.0.1:{self.ports['AMQP']}//"
+            broker = f"amqp://guest:guest@127.0.0.1:{self.ports['AMQP']}//"
+            self.site_env["TIENDA_BROKER"] = self.gateway_env["GROUPCAST_CELERY_BROKER"] = broker
+        if options.results == "rpc":
+            self.site_env["TIENDA_RESULTS"] = "rpc://"
+            broker = self.gateway_env["GROUPCAST_CELERY_BROKER"]
+            self.gateway_env["GROUPCAST_CELERY_EVENTS"] = broker
+        else:
+            self.gateway_env["GROUPCAST_CELERY_RESULTS"] = f"{redis}/2"
 
     @property
     def url(self):
@@ -146,7 +153,9 @@ class Demo:
         bind = f"--bind 127.0.0.1:{ports['SITE']}"
         self.run("site", f"{PYTHON} -m gunicorn tienda.wsgi {bind} {gunicorn}", site)
         celery = f"{PYTHON} -m celery --app tienda"
-        self.run("worker", f"{celery} worker --pool prefork --concurrency 3 --loglevel INFO", site)
+        events = "-E " if self.options.results == "rpc" else ""
+        options = f"{events}--pool prefork --concurrency 3 --loglevel INFO"
+        self.run("worker", f"{celery} worker {options}", site)
         self.run("beat", f"{celery} beat --schedule {folder}/datos/beat --loglevel INFO", site)
         if self.options.with_daphne:
             self.start_daphne()
@@ -333,6 +342,7 @@ def arguments():
     option("--port", type=int, default=PORT, help=f"where the shop is ({PORT}; another one if taken)")
     option("--gateway", default=str(ROOT / "target/release/groupcast"), help="the groupcast binary")
     option("--broker", choices=["redis", "rabbitmq"], default="redis", help="where Celery's tasks wait")
+    option("--results", choices=["redis", "rpc"], default="redis", help="where Celery's results go")
     option("--with-daphne", action="store_true", help="the consumers the shop had, beside the gateways")
     option("--summary-seconds", type=float, default=60, help="between two summaries (60)")
     option("--ready-file", type=pathlib.Path, help="written once all runs: URL, users, processes")

@@ -21,6 +21,7 @@ class Imagen(models.Model):
     estado = models.CharField(max_length=10, choices=Estado, default=Estado.PROCESANDO)
     datos = models.JSONField(default=dict, help_text="what the photo says of itself: EXIF and size")
     tarea = models.CharField(max_length=40, blank=True, help_text="the last task of its pipeline")
+    revision = models.CharField(max_length=40, blank=True, help_text="the task of its content check")
     motivo = models.CharField(max_length=200, blank=True)
     creada = models.DateTimeField(auto_now_add=True)
 
@@ -43,12 +44,13 @@ class Imagen(models.Model):
             "datos": self.datos,
             "motivo": self.motivo,
             "url_thumbnail": self.url_thumbnail() if lista else None,
-            "barra": self.barra() if mira else None,
+            "barra": self.barra(self.tarea) if mira else None,
+            "revision": self.barra(self.revision) if mira and self.revision else None,
         }
 
-    def barra(self):
+    def barra(self, tarea):
         """What <groupcast-progress> needs; `{% groupcast_progress %}` writes the same into a page."""
         return {
-            "group": groupcast.task_group(self.tarea),
-            "ticket": groupcast.ticket(self.tarea, self.usuario),
+            "group": groupcast.task_group(tarea),
+            "ticket": groupcast.ticket(tarea, self.usuario),
         }

@@ -1,4 +1,7 @@
-"""The image pipeline: a chord of thumbnails, metadata and content check; then one group_send."""
+"""The image pipeline: a chord of thumbnails, metadata and content check; then one group_send.
+
+Where results go by rpc:// Celery has no chords: there the same steps are a chain.
+"""
 
 import http.client
 import logging
@@ -6,7 +9,7 @@ import urllib.request
 from urllib.parse import quote
 
 from asgiref.sync import async_to_sync
-from celery import chord, group, shared_task
+from celery import chain, chord, group, shared_task
 from channels.layers import get_channel_layer
 from django.conf import settings
 from PIL import ExifTags, Image, ImageOps
@@ -24,36 +27,44 @@ EXIF = {
 
 
 def procesar(imagen):
-    """Starts the pipeline of one image. Its bar counts the steps of the chord: nothing is sent for it."""
-    miniaturas = [miniatura.s(imagen.id, ancho) for ancho in ANCHOS]
-    pasos = group(*miniaturas, metadatos.s(imagen.id), revisar.s(imagen.id))
-    fin = terminar.s(imagen.id).on_error(fallar.s(imagen.id))
-    tarea = chord(pasos)(fin)
-    groupcast.task_group(tarea)  # stores which steps it has, so that they are counted
+    """Starts the pipeline of one image. Its bar counts the steps: nothing is sent for it."""
+    pasos = [miniatura.si(imagen.id, ancho) for ancho in ANCHOS]
+    pasos += [metadatos.si(imagen.id), revisar.si(imagen.id)]
+    fin, error = terminar.si(imagen.id), fallar.s(imagen.id)
+    if settings.CELERY_RESULT_BACKEND.startswith("rpc"):
+        tarea = chain(*pasos, fin).on_error(error).apply_async()
+        imagen.revision = tarea.parent.id
+    else:
+        tarea = chord(group(*pasos))(fin.on_error(error))
+        imagen.revision = tarea.parent.results[-1].id
+    groupcast.task_group(tarea)  # tells which steps it has, so that they are counted
     imagen.tarea = tarea.id
-    imagen.save(update_fields=["tarea"])
+    imagen.save(update_fields=["tarea", "revision"])
 
 
 def avisar(usuario_id, evento):
     async_to_sync(get_channel_layer().group_send)(f"usuario_{usuario_id}", evento)
 
 
-def avisar_progreso(imagen, paso, estado, **mas):
-    evento = {"type": "imagen_progreso", "imagen_id": imagen.id, "paso": paso, "estado": estado}
-    avisar(imagen.usuario_id, evento | mas)
+def avisar_progreso(imagen, paso):
+    evento = {"type": "imagen_progreso", "imagen_id": imagen.id, "paso": paso, "estado": "listo"}
+    avisar(imagen.usuario_id, evento)
 
 
-@shared_task
-def miniatura(imagen_id, ancho):
-    imagen = Imagen.objects.get(id=imagen_id)
+def reducir(imagen, ancho):
     destino = imagen.miniatura(ancho)
     destino.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(imagen.original.path) as original:
         derecha = ImageOps.exif_transpose(original).convert("RGB")
     derecha.thumbnail((ancho, ancho), Image.Resampling.LANCZOS)
     derecha.save(destino, "WEBP", quality=82)
-    avisar_progreso(imagen, f"miniatura {ancho}", "listo")
-    return {}
+
+
+@shared_task
+def miniatura(imagen_id, ancho):
+    imagen = Imagen.objects.get(id=imagen_id)
+    reducir(imagen, ancho)
+    avisar_progreso(imagen, f"miniatura {ancho}")
 
 
 @shared_task
@@ -64,8 +75,9 @@ def metadatos(imagen_id):
         exif = original.getexif()
     exif = dict(exif) | exif.get_ifd(ExifTags.IFD.Exif)
     datos |= {nombre: str(exif[tag])[:80] for nombre, tag in EXIF.items() if tag in exif}
-    avisar_progreso(imagen, "metadatos", "listo")
-    return datos
+    imagen.datos = datos
+    imagen.save(update_fields=["datos"])
+    avisar_progreso(imagen, "metadatos")
 
 
 class RevisionFallida(Exception):
@@ -86,7 +98,10 @@ def pedir_revision(imagen):
 
 @shared_task(bind=True, max_retries=3)
 def revisar(self, imagen_id):
-    """Asks the service that fails now and then; waits 1, 2 and 4 s before it asks again."""
+    """Asks the service that fails now and then; waits 1, 2 and 4 s before it asks again.
+
+    The page sees each retry as the state RETRY of this task.
+    """
     imagen = Imagen.objects.get(id=imagen_id)
     try:
         pedir_revision(imagen)
@@ -97,20 +112,31 @@ def revisar(self, imagen_id):
             imagen.motivo = f"El servicio de revisión falló {intento} veces."
             imagen.save(update_fields=["motivo"])
             raise
-        avisar_progreso(imagen, "revisión", "reintento", intento=intento, espera=espera)
         raise self.retry(exc=error, countdown=espera) from error
-    avisar_progreso(imagen, "revisión", "listo")
-    return {}
+    avisar_progreso(imagen, "revisión")
 
 
 @shared_task(bind=True)
-def terminar(self, resultados, imagen_id):
+def reprocesar(self, imagen_id, usuario):
+    """Makes the thumbnails anew. The page starts it by a call; the gateway says whose page it is."""
+    imagen = Imagen.objects.get(id=imagen_id, usuario_id=usuario)
+    imagen.estado, imagen.tarea, imagen.revision = Imagen.Estado.PROCESANDO, self.request.id, ""
+    imagen.save(update_fields=["estado", "tarea", "revision"])
+    for hechas, ancho in enumerate(ANCHOS, start=1):
+        reducir(imagen, ancho)
+        self.update_state(state="PROGRESS", meta={"current": hechas, "total": len(ANCHOS)})
+    lista(imagen)
+
+
+@shared_task(bind=True)
+def terminar(self, imagen_id):
     self.update_state(state="PROGRESS", meta={"percent": 95, "text": "guardando"})
-    imagen = Imagen.objects.get(id=imagen_id)
-    for datos in resultados:
-        imagen.datos |= datos
+    lista(Imagen.objects.get(id=imagen_id))
+
+
+def lista(imagen):
     imagen.estado = Imagen.Estado.LISTA
-    imagen.save(update_fields=["datos", "estado"])
+    imagen.save(update_fields=["estado"])
     async_to_sync(get_channel_layer().group_send)(
         f"usuario_{imagen.usuario_id}",
         {

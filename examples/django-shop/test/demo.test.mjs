@@ -102,6 +102,35 @@ test('shows the progress of a photo and then the picture', async (t) => {
   assert.deepEqual(ana.complaints, []);
 });
 
+test('a photo is processed again by a task that the page starts, with its bar', async (t) => {
+  const ana = await enter(t, 'ana');
+  await ana.click('#ejemplo');
+  const first = await ana.waitForSelector('#fotos > :first-child[data-estado=procesando]');
+  const id = Number(await first.getAttribute('data-foto'));
+  const photo = ana.locator(`[data-foto="${id}"]`);
+  await ana.waitForSelector(`[data-foto="${id}"][data-estado=lista] img`, { timeout: 40_000 });
+  const requests = [];
+  ana.on('request', (request) => request.method() === 'POST' && requests.push(request.url()));
+  await photo.locator('.otra-vez').click();
+  await ana.waitForSelector('[data-foto] groupcast-progress[state=progress] [part=text]:has-text("de 3")');
+  await photo.screenshot({ path: `${SCREENSHOTS}/again.png` });
+  await ana.waitForSelector(`[data-foto="${id}"][data-estado=lista] img`);
+  const done = (await events(ana, 'imagen_procesada')).filter(({ imagen_id }) => imagen_id === id);
+  assert.equal(done.length, 2);
+  assert.deepEqual(requests, [], 'the site was not asked');
+  const bea = await enter(t, 'bea');
+  const { state } = await bea.evaluate(async (imagen_id) => {
+    const { GroupcastClient } = await import('/client/v1/groupcast.js');
+    const client = new GroupcastClient('/ws/notificaciones/');
+    const ended = new Promise((resolve) => client.on('event', ({ data }) => data.state === 'FAILURE' && resolve(data)));
+    await client.connect();
+    await client.call('reprocesar', { imagen_id });
+    return ended;
+  }, id);
+  assert.equal(state, 'FAILURE', 'the task of another user finds no such photo');
+  assert.deepEqual(ana.complaints, []);
+});
+
 test('accepts any file name, and refuses other files with a message', async (t) => {
   const ana = await enter(t, 'ana');
   const photo = await ana.evaluate(() => fetch('/fotos/ejemplo/9.jpg').then((answer) => answer.arrayBuffer()).then((bytes) => [...new Uint8Array(bytes)]));
@@ -120,7 +149,10 @@ test('reports a photo whose check keeps failing, and shows no photo of another u
   }, 40_000);
   await ana.waitForSelector(`[data-foto="${id}"][data-estado=fallida] .error:has-text("falló 4 veces")`);
   await ana.waitForSelector(`[data-foto="${id}"] groupcast-progress[state=failure]`);
-  assert.equal((await events(ana, 'imagen_progreso')).filter(({ estado }) => estado === 'reintento').length, 3);
+  const isRetry = ({ state }) => state === 'RETRY';
+  assert.equal((await events(ana, 'task.state')).some(isRetry), true, 'a retry is a state of the task');
+  const sent = (await events(ana, 'imagen_progreso')).filter(({ estado }) => estado !== 'listo');
+  assert.deepEqual(sent, [], 'the site sends nothing for it');
   const bea = await enter(t, 'bea');
   assert.equal(await bea.evaluate((photo) => fetch(`/fotos/${photo}/`).then((answer) => answer.status), id), 404);
 });

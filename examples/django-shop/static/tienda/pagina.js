@@ -20,7 +20,7 @@ const inicial = JSON.parse($('estado').textContent);
 const llamar = (nombre, datos) => conexion.llamar(nombre, datos);
 const catalogo = new Catalogo(({ nombre, precio }) => globo('Compra hecha', `${nombre} · ${pesos(precio)}`));
 const avisos = new Avisos(llamar);
-const fotos = new Fotos();
+const fotos = new Fotos(llamar);
 
 /** When the summary on the page was made. */
 let resumido = 0;
