@@ -10,6 +10,8 @@ import { Shop, arrived, buy, events, live, until } from './shop.mjs';
 
 const SCREENSHOTS = process.env.SCREENSHOTS ?? fileURLToPath(new URL('../../../target/screenshots/shop/', import.meta.url));
 const picture = (page, name, options) => page.screenshot({ path: `${SCREENSHOTS}/${name}.png`, ...options });
+// A chain, which stands for the chord where results go by rpc://, counts its last task, too.
+const STEPS = process.env.SHOP_OPTIONS?.includes('rpc') ? 6 : 5;
 
 let shop;
 
@@ -89,7 +91,7 @@ test('shows the progress of a photo and then the picture', async (t) => {
   await ana.click('#ejemplo');
   await ana.waitForSelector('[data-foto] [data-paso="revisión"][data-estado=reintento]');
   // The bar counts the chord's steps; the site sends nothing for it.
-  await ana.waitForSelector('[data-foto] groupcast-progress[state=progress] [part=text]:has-text("4 de 5")');
+  await ana.waitForSelector(`[data-foto] groupcast-progress[state=progress] [part=text]:has-text("4 de ${STEPS}")`);
   await ana.locator('[data-foto]').first().screenshot({ path: `${SCREENSHOTS}/progress.png` });
   await picture(ana, 'pipeline', { fullPage: true });
   await until('both pictures', () => ana.locator('[data-estado=lista] img').count().then((count) => count >= 2), 40_000);
