@@ -25,7 +25,7 @@ pub use health::Health;
 pub use history::{History, Retention};
 pub use incoming::{INCOMING, Inbox, Incoming, Loss};
 pub use memory::{Broker, Memory};
-pub use once::{Digest, KeyedPublication, OnceKey, OnceOutcome};
+pub use once::{Digest, KeyedPublication, OnceKey, OnceOutcome, WhenFull};
 pub use redis::{
     ChangedKeys, FromReply, KeyChanges, KeyWatch, LISTENING, ListWriter, MAX_VALUE, NUMBERING,
     Names, PARKING, ReadValue, Redis, RedisHandle, RedisSession, Reply, Script, ScriptError,

@@ -15,13 +15,24 @@ use crate::event::{Position, Publication, PublicationId, Target};
 pub struct OnceKey {
     /// Who chose the key: equal keys of two scopes are different keys.
     pub scope: Arc<str>,
-    /// The most marks of the scope. Further keys are refused, since dropping an earlier mark would
-    /// break its promise.
+    /// The most marks of the scope.
     pub capacity: u32,
+    /// What happens to further keys.
+    pub when_full: WhenFull,
     /// The key.
     pub key: Digest,
     /// What is published under it. Another content under the same key is refused.
     pub content: Digest,
+}
+
+/// What becomes of a new key whose scope has as many marks as it may.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It is refused: dropping an earlier mark would break its promise.
+    #[default]
+    Refuse,
+    /// The oldest mark makes room: for scopes whose keys come again soon or never.
+    ForgetOldest,
 }
 
 /// A publication and its key.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::settings::Settings;
-use crate::layer::{Digest, OnceKey};
+use crate::layer::{Digest, OnceKey, WhenFull};
 
 /// The owner of a key: equal texts of two scopes are different keys, and each scope has a limit of
 /// its own, so that no browser can use up a back end's.
@@ -57,6 +57,7 @@ impl DedupeKey {
         OnceKey {
             scope: Arc::clone(&self.scope),
             capacity: self.capacity(settings),
+            when_full: WhenFull::Refuse,
             key: self.key,
             content,
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::event::{Position, PublicationId};
-use crate::layer::{Digest, OnceKey, OnceOutcome};
+use crate::layer::{Digest, OnceKey, OnceOutcome, WhenFull};
 
 /// The marks of all scopes.
 #[derive(Debug, Default)]
@@ -44,7 +44,13 @@ impl OnceTable {
             Some(SentKey { id, position, .. }) => {
                 Some(OnceOutcome::Earlier { id: *id, position: position.clone() })
             }
-            None if scope.marks.len() >= key.capacity as usize => Some(OnceOutcome::ScopeFull),
+            None if scope.marks.len() >= key.capacity as usize => match key.when_full {
+                WhenFull::Refuse => Some(OnceOutcome::ScopeFull),
+                WhenFull::ForgetOldest => {
+                    scope.forget_oldest();
+                    None
+                }
+            },
             None => None,
         }
     }
@@ -72,6 +78,12 @@ impl OnceTable {
 }
 
 impl Marks {
+    fn forget_oldest(&mut self) {
+        if let Some((_, mark)) = self.order.pop_front() {
+            self.marks.remove(&mark);
+        }
+    }
+
     fn forget(&mut self, now: Instant) {
         while let Some((expires, mark)) = self.order.front()
             && *expires <= now

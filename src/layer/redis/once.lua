@@ -6,7 +6,8 @@
 --   window_ms       how long a mark is kept
 --   max_parked      publications that may be parked for a group
 --   parked_ms       how long they stay parked
---   scopes          a list: marks, order, capacity
+--   scopes          a list: marks, order, capacity, forgets (1 = the oldest marks make room for new
+--                   ones, nil = new keys are refused)
 --   histories       a list: numbering, log, size, log_ms, numbering_ms, overflow_field (see
 --                   numbering.lua)
 --   parked_groups   a list, of groups without history: parked, mark (see parking.lua)
@@ -73,6 +74,15 @@ local function forget_expired(scope, most)
   if expired > 0 then redis.call('LPOP', scope.order, expired) end
 end
 
+-- A few at once, so that not every new key does it.
+local function forget_oldest(scope)
+  local few = math.max(1, math.min(16, math.floor(scope.capacity / 8)))
+  for _, entry in ipairs(redis.call('LRANGE', scope.order, 0, few - 1)) do
+    redis.call('HDEL', scope.marks, string.sub(entry, 1, 16))
+  end
+  redis.call('LPOP', scope.order, few)
+end
+
 local function is_full(scope)
   if redis.call('HLEN', scope.marks) < scope.capacity then return false end
   forget_expired(scope, 64)
@@ -80,7 +90,10 @@ local function is_full(scope)
   if redis.call('LLEN', scope.order) < redis.call('HLEN', scope.marks) then
     redis.call('DEL', scope.marks, scope.order)
   end
-  return redis.call('HLEN', scope.marks) >= scope.capacity
+  if redis.call('HLEN', scope.marks) < scope.capacity then return false end
+  if not scope.forgets then return true end
+  forget_oldest(scope)
+  return false
 end
 
 local function send(publication)

@@ -11,7 +11,7 @@ use super::script_batch::{KEPT_WEIGHT, MAX_BYTES, MAX_WEIGHT};
 use crate::event::{InstanceId, Target};
 use crate::group::GroupName;
 use crate::layer::history::History;
-use crate::layer::{KeyedPublication, OnceKey, Parking, envelope};
+use crate::layer::{KeyedPublication, OnceKey, Parking, WhenFull, envelope};
 use crate::lua_table::{LuaTable, ScriptKeys};
 
 /// The keys and arguments of one call of `once.lua`.
@@ -114,10 +114,14 @@ impl<'a> OnceBatch<'a> {
     fn with_key(&mut self, table: LuaTable, key: &'a OnceKey, target: &Target) -> LuaTable {
         let (names, keys) = (self.names, &mut self.keys);
         let scope = self.scopes.place(&*key.scope, || {
-            LuaTable::new()
+            let table = LuaTable::new()
                 .number("marks", keys.place(names.once_marks(&key.scope)))
                 .number("order", keys.place(names.once_order(&key.scope)))
-                .number("capacity", key.capacity.into())
+                .number("capacity", key.capacity.into());
+            match key.when_full {
+                WhenFull::Refuse => table,
+                WhenFull::ForgetOldest => table.number("forgets", 1),
+            }
         });
         table.number("scope", scope).text("mark", key.mark(target).0).text("content", key.content.0)
     }

@@ -10,6 +10,7 @@ on_both! {
     refuses_another_content_under_a_key_on_any_instance;
     each_target_and_scope_has_a_key_to_itself;
     a_full_scope_refuses_further_keys_and_keeps_its_own;
+    a_forgetful_scope_drops_its_oldest_keys_for_new_ones;
     forgets_keys_after_their_window;
     concurrent_instances_send_once_under_a_key;
     keeps_the_order_of_keyed_and_plain_publications;
@@ -20,7 +21,13 @@ const WINDOW: Duration = Duration::from_secs(60);
 
 fn key(scope: &str, key: &str, content: &str) -> OnceKey {
     let digest = |text: &str| Digest::of(&[text.as_bytes()]);
-    OnceKey { scope: scope.into(), capacity: 5, key: digest(key), content: digest(content) }
+    OnceKey {
+        scope: scope.into(),
+        capacity: 5,
+        when_full: WhenFull::Refuse,
+        key: digest(key),
+        content: digest(content),
+    }
 }
 
 fn keyed(target: Target, text: &str, name: &str) -> KeyedPublication {
@@ -110,6 +117,25 @@ async fn a_full_scope_refuses_further_keys_and_keeps_its_own(kind: LayerKind) {
     let other =
         KeyedPublication { publication: to(sala(), "a"), key: Some(key("user:7", "k", "a")) };
     assert!(matches!(two.once(other).await, OnceOutcome::Sent { .. }));
+}
+
+async fn a_forgetful_scope_drops_its_oldest_keys_for_new_ones(kind: LayerKind) {
+    let (one, two) = (kind.instance().await, kind.instance().await);
+    let forgetful = |n: u32| {
+        let mut keyed = keyed(sala(), "a", &n.to_string());
+        keyed.key.as_mut().unwrap().when_full = WhenFull::ForgetOldest;
+        keyed
+    };
+    for n in 0..20 {
+        let outcome = one.once(forgetful(n)).await;
+        assert!(matches!(outcome, OnceOutcome::Sent { .. }), "key {n}: {outcome:?}");
+    }
+    for n in 15..20 {
+        let outcome = two.once(forgetful(n)).await;
+        assert!(matches!(outcome, OnceOutcome::Earlier { .. }), "key {n}: {outcome:?}");
+    }
+    let outcome = two.once(forgetful(0)).await;
+    assert!(matches!(outcome, OnceOutcome::Sent { .. }), "the oldest is forgotten: {outcome:?}");
 }
 
 async fn forgets_keys_after_their_window(kind: LayerKind) {

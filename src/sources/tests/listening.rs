@@ -6,7 +6,7 @@ use super::drainer::{Bench, bench, bench_with, leave_behind};
 use super::instances::{BOX, SALA};
 use super::*;
 use crate::event::{Event, Except, Publication};
-use crate::layer::{Digest, KeyedPublication, LayerError, OnceKey, OnceOutcome};
+use crate::layer::{Digest, KeyedPublication, LayerError, OnceKey, OnceOutcome, WhenFull};
 
 const WAITING: &str = "groupcast:waiting:{sala_1}";
 
@@ -25,7 +25,8 @@ pub(super) fn publication(name: &str, kind: &str) -> Publication {
 fn keyed(name: &str, kind: &str) -> KeyedPublication {
     let digest = Digest::of(&[kind.as_bytes()]);
     let scope: Arc<str> = "api:tienda".into();
-    let key = OnceKey { scope, capacity: 100, key: digest, content: digest };
+    let when_full = WhenFull::Refuse;
+    let key = OnceKey { scope, capacity: 100, when_full, key: digest, content: digest };
     KeyedPublication { publication: publication(name, kind), key: Some(key) }
 }
 
