@@ -29,11 +29,11 @@ use crate::publish::Publisher;
 use crate::server::{self, Descriptors, RefusalReason, Server, ServerMetrics};
 use crate::shutdown::{Phase, Shutdown};
 use crate::socket;
-use crate::sources::Sources;
+use crate::sources::{AmqpSource, Sources};
 use crate::supervisor::{Progress, ProgressWatch, Supervisor, TaskFailure};
 use crate::telemetry::Metrics;
 use shard_config::shard_config;
-use start_sources::start_sources;
+use start_sources::{start_amqp, start_sources};
 use start_tasks::start_tasks;
 
 /// How long a back end's connection may be idle between requests, as in nginx, so that back ends
@@ -181,6 +181,7 @@ struct Core {
     layer: Layer,
     django: Option<DjangoLayer>,
     sources: Option<Sources>,
+    amqp: Option<AmqpSource>,
     publisher: Arc<Publisher>,
     hub: Hub,
     hook: Option<Hook>,
@@ -278,8 +279,11 @@ impl Gateway {
     /// 4. the API, which has to answer publishers and probes until then;
     /// 5. the queue to Django's consumers.
     async fn stop(&self, grace: Duration) -> DrainOutcome {
-        let Core { hub, shutdown, django, sources, .. } = &self.core;
+        let Core { hub, shutdown, django, sources, amqp, .. } = &self.core;
         shutdown.drain();
+        if let Some(amqp) = amqp {
+            amqp.stop();
+        }
         if let Some(sources) = sources {
             sources.stop();
         }
@@ -307,6 +311,7 @@ impl Core {
         let (layer, inbox) = Layer::start(&config.layer, instance, Arc::clone(&metrics))?;
         let (django, sources) = start_sources(config, &layer, &metrics, &tasks.supervisor)?.unzip();
         let forward_queue = django.as_ref().and_then(|django| django.forward_queue.clone());
+        let amqp = start_amqp(config, &layer, &forward_queue, &metrics, &tasks.supervisor);
         let publisher = Publisher::new(config.publish.clone(), layer.clone());
         let publisher = Arc::new(publisher.with_forwarding(forward_queue));
 
@@ -344,6 +349,7 @@ impl Core {
             layer,
             django,
             sources,
+            amqp,
             publisher,
             hub,
             hook,
@@ -365,6 +371,7 @@ impl Core {
             hub: self.hub.clone(),
             layer: self.layer.clone(),
             sources: self.sources.clone(),
+            amqp: self.amqp.clone(),
             peers,
             stuck: self.stuck.clone(),
             shutdown: self.shutdown.clone(),

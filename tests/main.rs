@@ -11,6 +11,7 @@ mod commands;
 mod dev_with_site;
 // Diagnosis.
 mod doctor;
+mod doctor_of_rabbitmq;
 // The start of a Django project.
 mod init_django;
 
@@ -27,6 +28,7 @@ mod connect_hook;
 mod converses_in_v1;
 mod delivers_in_order;
 mod drains_ingress;
+mod drains_rabbitmq;
 mod http_api;
 mod joins_and_leaves;
 mod left_out_on_return;
@@ -65,6 +67,9 @@ mod mends_losses;
 mod refusing_redis;
 mod survives_redis;
 mod survives_redis_with_django;
+
+// RabbitMQ fails, or the layer does while messages come from it.
+mod survives_rabbitmq;
 
 // Instances, Redis and the way between them fail.
 mod chaos;

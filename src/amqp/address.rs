@@ -51,6 +51,11 @@ impl AmqpAddress {
         matches!(scheme, "amqp" | "amqps" | "pyamqp" | "py-amqp")
     }
 
+    /// The name of the virtual host.
+    pub(crate) fn vhost(&self) -> String {
+        self.0.vhost.clone()
+    }
+
     pub(super) fn uri(&self) -> AMQPUri {
         self.0.clone()
     }

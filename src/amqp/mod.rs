@@ -5,10 +5,22 @@
 
 mod address;
 mod connection;
+mod dead_letters;
+mod delivery;
+mod inspection;
+mod management;
 mod publisher;
+mod reader;
 mod subscription;
+mod topology;
 
 pub(crate) use address::AmqpAddress;
 pub(crate) use connection::{AmqpError, ask, look_at};
+pub(crate) use dead_letters::AmqpDeadLetters;
+pub(crate) use delivery::AmqpDelivery;
+pub(crate) use inspection::{AmqpInspection, inspect};
+pub(crate) use management::{ManagedQueue, ManagementAddress};
 pub(crate) use publisher::{AmqpPublication, AmqpPublisher};
+pub(crate) use reader::{AmqpReader, AmqpReading};
 pub(crate) use subscription::{AmqpFeed, AmqpMessage, Subscription, follow};
+pub(crate) use topology::AmqpTopology;

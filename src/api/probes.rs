@@ -18,7 +18,7 @@ use crate::excerpt::excerpt;
 use crate::hub::Hub;
 use crate::layer::Layer;
 use crate::shutdown::{Phase, Shutdown};
-use crate::sources::Sources;
+use crate::sources::{AmqpSource, Sources};
 use crate::telemetry::Metrics;
 
 /// The Prometheus text format.
@@ -36,6 +36,7 @@ pub(crate) struct Probes {
     pub(crate) hub: Hub,
     pub(crate) layer: Layer,
     pub(crate) sources: Option<Sources>,
+    pub(crate) amqp: Option<AmqpSource>,
     pub(crate) peers: PeerCheck,
     /// The name of a shard or task that is stuck.
     pub(crate) stuck: watch::Receiver<Option<String>>,
@@ -63,6 +64,7 @@ impl Probes {
             return Some(format!("redis refuses: {}\n", excerpt(&words, MAX_REFUSAL)).into());
         }
         let draining = self.sources.as_ref().is_none_or(Sources::is_draining);
+        let consuming = self.amqp.as_ref().is_none_or(AmqpSource::is_up);
         let why = match self.shutdown.phase() {
             Phase::Draining | Phase::Closed => "draining\n",
             Phase::Running if !health.started => "starting\n",
@@ -73,6 +75,7 @@ impl Probes {
             }
             Phase::Running if strict && !health.lossless => "losing events\n",
             Phase::Running if strict && !draining => "sources are not drained\n",
+            Phase::Running if strict && !consuming => "the queue of RabbitMQ is not consumed\n",
             Phase::Running => return None,
         };
         Some(why.into())
@@ -115,6 +118,10 @@ async fn metrics(State(probes): State<Arc<Probes>>) -> Response {
     if let Some(sources) = &probes.sources {
         // Updates the metric.
         sources.is_draining();
+    }
+    if let Some(amqp) = &probes.amqp {
+        // As above.
+        amqp.snapshot();
     }
     probes.metrics.groups.set(probes.hub.groups() as f64);
     // Metrics matter most when shards are too busy to answer: then the last value stays.

@@ -1,11 +1,11 @@
-//! Starts Django's channel layer and the sources.
+//! Starts Django's channel layer and the sources, which are on Redis and on RabbitMQ.
 
 use std::sync::Arc;
 
-use crate::channels::{ChannelsMetrics, DjangoLayer};
+use crate::channels::{ChannelsMetrics, DjangoLayer, ForwardQueue};
 use crate::config::Config;
 use crate::layer::{Layer, LayerError};
-use crate::sources::{SourceConnection, SourceMetrics, Sources};
+use crate::sources::{AmqpSource, SourceConnection, SourceMetrics, Sources};
 use crate::supervisor::Supervisor;
 use crate::telemetry::Metrics;
 
@@ -26,4 +26,16 @@ pub(super) fn start_sources(
     let django = DjangoLayer::start(channels, redis, max_bytes, &of_channels, supervisor);
     let sources = Sources::start(settings, connection, &django, max_bytes, &of_sources, supervisor);
     Ok(Some((django, sources)))
+}
+
+/// The queue of RabbitMQ, if there is one.
+pub(super) fn start_amqp(
+    config: &Config,
+    layer: &Layer,
+    forward_queue: &Option<ForwardQueue>,
+    metrics: &Metrics,
+    supervisor: &Supervisor,
+) -> Option<AmqpSource> {
+    let settings = config.amqp.as_ref()?;
+    Some(AmqpSource::start(settings, layer, forward_queue.clone(), metrics, supervisor))
 }

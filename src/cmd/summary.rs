@@ -12,6 +12,7 @@ const ASSUMED_CONNECTIONS: usize = 10_000;
 pub(super) fn of(config: &Config) -> String {
     let mut out = String::new();
     listeners(config, &mut out);
+    queue(config, &mut out);
     keys(&config.identity, &mut out);
     grants(&config.identity, &mut out);
     back_end(&config.backend, &mut out);
@@ -49,6 +50,19 @@ fn listeners(config: &Config, out: &mut String) {
             line!(out, "layer", "Redis at {}{how}: cluster {}", redis.place(), redis.cluster);
             received(config, &redis.cluster, out);
         }
+    }
+}
+
+/// The queue of RabbitMQ, if there is one.
+fn queue(config: &Config, out: &mut String) {
+    let Some(amqp) = &config.amqp else { return };
+    let topology = &amqp.topology;
+    let (queue, exchange) = (&topology.queue, &topology.exchange);
+    line!(out, "RabbitMQ", "queue {queue} on {amqp}, from exchange {exchange}");
+    let declared = if topology.declare { "declared" } else { "not declared: they must exist" };
+    match topology.dead_letter.as_str() {
+        "" => line!(out, "", "{declared}; dead letters as the queue has them"),
+        exchange => line!(out, "", "{declared}; dead letters to exchange {exchange}"),
     }
 }
 

@@ -5,7 +5,7 @@ use super::range::{at_least_one, period, seconds, within};
 use super::raw::{self, Raw};
 use super::units::Size;
 use super::{Config, ConfigError, ReferenceContext};
-use super::{backend, celery, credentials, redis, routes};
+use super::{amqp, backend, celery, credentials, redis, routes};
 use crate::group::GroupPattern;
 use crate::socket;
 use crate::{api, coordinator, hub, publish, server, telemetry};
@@ -29,6 +29,7 @@ pub(super) fn check(raw: &Raw, context: &ReferenceContext) -> Result<Config, Con
         publish: publish(raw)?,
         layer: redis::layer(raw, &sources, context)?,
         sources,
+        amqp: amqp::amqp(raw)?,
         celery: celery::celery(raw, context)?,
         backend,
         coordinator: coordinator::Settings { linger: period("hub.linger", raw.hub.linger)? },

@@ -3,6 +3,7 @@
 //! Two stages: `raw` has the form of the file, `check` the settings of the rooms. Nothing starts
 //! with an invalid value.
 
+mod amqp;
 mod backend;
 mod celery;
 mod check;
@@ -35,7 +36,7 @@ pub use crate::socket::Overflow;
 
 use crate::celery::CelerySettings;
 use crate::protocol::Shape;
-use crate::sources::SourceSettings;
+use crate::sources::{AmqpSettings, SourceSettings};
 use crate::{api, coordinator, hub, identity, layer, publish, server, socket, telemetry};
 
 /// The checked configuration, by room.
@@ -55,6 +56,8 @@ pub struct Config {
     pub layer: layer::Settings,
     /// Django's channel layer and the ingress stream.
     pub sources: SourceSettings,
+    /// A queue of RabbitMQ; `None` = there is no broker.
+    pub amqp: Option<AmqpSettings>,
     /// Celery's result back end, whose states of tasks browsers watch.
     pub celery: CelerySettings,
     /// The site: connect hook and calls.

@@ -1,4 +1,4 @@
-//! Every diagnosis of `groupcast doctor`: machine, Redis, rights, channel layer, connect hook.
+//! Every diagnosis of `groupcast doctor`: machine, Redis, rights, channel layer, RabbitMQ, hook.
 //!
 //! Checks change nothing: what a trial writes is removed by the same script.
 
@@ -10,6 +10,7 @@ mod finding;
 mod hook;
 mod machine;
 mod problems;
+mod rabbitmq;
 mod redis_server;
 mod rights;
 mod sample;
@@ -61,6 +62,7 @@ pub async fn examine(
         },
     };
     findings.append(&mut examination.findings);
+    findings.extend(rabbitmq::examine(config.amqp.as_ref()).await);
     findings.extend(celery::examine(&config.celery).await);
     findings.extend(celery::examine_broker(&config.celery).await);
     findings.extend(hook::examine(config, browser).await?);

@@ -6,8 +6,10 @@
 //!
 //! To add a kind on the layer's Redis, add a `DurableSource`, a function that decodes its entries
 //! (`EntryDecoder`), and a way to read and remove them (`look.lua`, `drain.lua`). A kind on another
-//! server needs its own reader, which publishes under the entry's id before it removes the entry.
+//! server has a reader of its own, which publishes under the entry's id before it removes the
+//! entry: `amqp` does so with a queue of RabbitMQ.
 
+mod amqp;
 mod batch;
 mod bounds;
 mod command;
@@ -38,6 +40,7 @@ use tokio::time::sleep;
 use crate::channels::{Agreement, AgreementError, DjangoLayer, FORMATS, GroupRegistrar};
 use crate::layer::ScriptError;
 use crate::supervisor::Supervisor;
+pub(crate) use amqp::{AmqpSettings, AmqpSource};
 use bounds::Bounds;
 pub(crate) use connection::SourceConnection;
 use decoder::EntryDecoder;

@@ -24,9 +24,18 @@ impl Gateway {
 
     /// Starts one with the tests' common configuration and `configuration`.
     pub(crate) async fn with(configuration: &str) -> Self {
+        Self::with_settings(configuration, |_| {}).await
+    }
+
+    /// The same, with settings that no file has.
+    pub(crate) async fn with_settings(
+        configuration: &str,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let folder = Folder::with(&complete_config(configuration));
         let config = Config::load(Some(&folder.gateway_toml()), Variables::new());
-        let config = config.unwrap_or_else(|error| panic!("{error}"));
+        let mut config = config.unwrap_or_else(|error| panic!("{error}"));
+        change(&mut config);
         let listeners = Listeners::bind(&config).unwrap();
         let endpoints = Endpoints {
             public: listeners.public_addr().unwrap(),

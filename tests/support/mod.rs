@@ -1,6 +1,7 @@
 //! What the tests share: gateways, clients, HTTP requests, Redis and
 //! RabbitMQ servers, waiting with a deadline.
 
+mod amqp;
 mod back_end;
 mod delivery_oracle;
 mod django;
@@ -23,6 +24,7 @@ mod token;
 mod virtual_clients;
 mod waiting;
 
+pub(crate) use amqp::{Amqp, DeadLetter};
 pub(crate) use back_end::BackEnd;
 pub(crate) use delivery_oracle::{DeliveryOracle, Numbers};
 pub(crate) use django::{Django, expected_of, expected_of_all, mailbox};

@@ -19,6 +19,9 @@ const START: Duration = Duration::from_secs(60);
 /// Not the one in PATH, which wants to be another user.
 const PROGRAM: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
+/// The commands of a node, without the script in PATH, which wants to be another user.
+const CONTROL: &str = "/usr/lib/rabbitmq/bin/rabbitmqctl";
+
 /// A node that may be killed and started again where it was.
 pub(crate) struct RabbitServer {
     port: u16,
@@ -33,6 +36,18 @@ pub(crate) struct RabbitServer {
 impl RabbitServer {
     /// Starts one and waits until it speaks AMQP.
     pub(crate) fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// The same with its management API, at the port that is returned.
+    pub(crate) fn start_managed() -> (Self, u16) {
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        (Self::start_with(Some(port)), port)
+    }
+
+    fn start_with(management: Option<u16>) -> Self {
         assert!(Path::new(PROGRAM).exists(), "RabbitMQ is not installed: run `make setup`");
         let ports = [(); 3].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
         let [port, epmd_port, distribution_port] =
@@ -47,9 +62,15 @@ impl RabbitServer {
             .unwrap();
         let folder = Folder::with("");
         let listener = format!("listeners.tcp.1 = 127.0.0.1:{port}\n");
-        let configuration = format!("{listener}log.console = true\nlog.file = false\n");
+        let mut configuration = format!("{listener}log.console = true\nlog.file = false\n");
+        let mut plugins = "[].\n";
+        if let Some(port) = management {
+            plugins = "[rabbitmq_management].\n";
+            let address = format!("management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {port}\n");
+            configuration.push_str(&address);
+        }
         fs::write(folder.gateway_toml().with_file_name("rabbitmq.conf"), configuration).unwrap();
-        fs::write(folder.gateway_toml().with_file_name("plugins"), "[].\n").unwrap();
+        fs::write(folder.gateway_toml().with_file_name("plugins"), plugins).unwrap();
         let mut server = Self { port, epmd_port, distribution_port, folder, epmd, node: None };
         server.launch();
         server
@@ -61,19 +82,9 @@ impl RabbitServer {
     }
 
     fn launch(&mut self) {
-        let within = |name: &str| -> PathBuf { self.folder.gateway_toml().with_file_name(name) };
-        let node = Command::new(PROGRAM)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", within(""))
-            .env("RABBITMQ_NODENAME", format!("groupcast-{}@localhost", self.port))
-            .env("RABBITMQ_CONFIG_FILE", within("rabbitmq.conf"))
-            .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
-            .env("RABBITMQ_MNESIA_BASE", within("mnesia"))
-            .env("RABBITMQ_LOG_BASE", within("log"))
-            .env("RABBITMQ_ENABLED_PLUGINS_FILE", within("plugins"))
-            .env("RABBITMQ_DIST_PORT", self.distribution_port.to_string())
-            .env("ERL_EPMD_PORT", self.epmd_port.to_string())
+        let mut command = Command::new(PROGRAM);
+        let node = self
+            .in_its_environment(&mut command)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -90,11 +101,48 @@ impl RabbitServer {
         }
     }
 
+    fn in_its_environment<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        let within = |name: &str| -> PathBuf { self.folder.gateway_toml().with_file_name(name) };
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", within(""))
+            .env("RABBITMQ_NODENAME", format!("groupcast-{}@localhost", self.port))
+            .env("RABBITMQ_CONFIG_FILE", within("rabbitmq.conf"))
+            .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
+            .env("RABBITMQ_MNESIA_BASE", within("mnesia"))
+            .env("RABBITMQ_LOG_BASE", within("log"))
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", within("plugins"))
+            .env("RABBITMQ_DIST_PORT", self.distribution_port.to_string())
+            .env("ERL_EPMD_PORT", self.epmd_port.to_string())
+    }
+
     /// Ends it without a warning.
     pub(crate) fn kill(&mut self) {
         let mut node = self.node.take().expect("it is running");
         killpg(Pid::from_raw(node.id() as i32), Signal::SIGKILL).unwrap();
         node.wait().unwrap();
+    }
+
+    /// Stops it, or lets it continue.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let node = self.node.as_ref().expect("it is running");
+        killpg(Pid::from_raw(node.id() as i32), signal).unwrap();
+    }
+
+    /// A command of `rabbitmqctl`, which must succeed.
+    pub(crate) fn control(&self, words: &[&str]) -> String {
+        let mut command = Command::new(CONTROL);
+        let output = self.in_its_environment(&mut command).args(words).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "rabbitmqctl {words:?}: {text}{error}");
+        text
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
     }
 
     /// The address as Celery names it.

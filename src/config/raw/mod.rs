@@ -2,6 +2,7 @@
 //!
 //! Only the form of each value is checked here; [`super::check`] checks values against each other.
 
+mod amqp;
 mod backend;
 mod celery;
 mod keyword;
@@ -14,6 +15,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use amqp::AmqpSection;
 pub(crate) use backend::{BackendSection, SigningKeyTable};
 pub(crate) use celery::CelerySection;
 pub(crate) use keyword::Keyword;
@@ -41,6 +43,7 @@ pub(crate) struct Raw {
     pub(crate) hub: HubSection,
     pub(crate) layer: LayerSection,
     pub(crate) channels: ChannelsSection,
+    pub(crate) amqp: AmqpSection,
     pub(crate) celery: CelerySection,
     pub(crate) task: Vec<TaskTable>,
     pub(crate) route: RouteList,
