@@ -25,6 +25,8 @@ PYTHONS := 3.9 3.13
 python_of = $(firstword $(wildcard $(HOME)/.pyenv/versions/$(1).*/bin/python) $(filter-out %/shims/%,$(shell command -v python$(1))))
 PYTHON_TOOLS := $(DJANGO)-5.2/bin
 SHOP := examples/django-shop
+# Publishers of every library, which the Rust tests run.
+RABBIT := examples/rabbitmq
 SHOP_VENV := $(CURDIR)/target/shop-venv
 
 # The debug build, with the features of the tests, which have built it already: `cargo build` has
@@ -89,7 +91,7 @@ fmt:
 # ===== setup =====
 
 .PHONY: setup
-setup: versions packages components $(CARGO_DENY) actionlint $(VENV)/ready $(DJANGOS:%=$(DJANGO)-%/ready) client-js/node_modules/.package-lock.json client-js/test/packed/node_modules/.package-lock.json
+setup: versions packages components $(CARGO_DENY) actionlint $(VENV)/ready $(DJANGOS:%=$(DJANGO)-%/ready) client-js/node_modules/.package-lock.json client-js/test/packed/node_modules/.package-lock.json $(RABBIT)/node_modules/.package-lock.json
 
 # The name that this had at first.
 .PHONY: install
@@ -141,6 +143,10 @@ $(DJANGO)-%/ready: tests/django/requirements-%.txt tests/django/requirements.txt
 
 client-js/node_modules/.package-lock.json: client-js/package-lock.json
 	$(call step,install Node packages,cd client-js && npm ci --no-fund --no-audit)
+	@touch $@
+
+$(RABBIT)/node_modules/.package-lock.json: $(RABBIT)/package-lock.json
+	$(call step,install Node packages of the RabbitMQ example,cd $(RABBIT) && npm ci --no-fund --no-audit)
 	@touch $@
 
 # What the packed client is tried with: Node 22, Jest, Vite, an older TypeScript. Vite stays at 8.3:
@@ -200,7 +206,7 @@ unit:
 	$(call step,unit tests,cargo test --workspace --locked --quiet --lib --bins)
 
 .PHONY: rust
-rust: $(VENV)/ready
+rust: $(VENV)/ready $(RABBIT)/node_modules/.package-lock.json
 	$(call step,Rust tests,cargo test --workspace --locked)
 
 # Kills and stops instances at random and at every failpoint. `make test` has a short form of it. A
@@ -223,7 +229,7 @@ api: $(VENV)/ready
 python: $(DJANGO)-5.2/ready
 	$(call step,Python style and types,$(PYTHON_TOOLS)/ruff check --quiet --no-cache client-python tests/django; \
 		$(PYTHON_TOOLS)/ruff format --quiet --no-cache --check client-python tests/django; \
-		$(PYTHON_TOOLS)/ruff check --quiet --no-cache --config client-python/pyproject.toml src/cmd/init; \
+		$(PYTHON_TOOLS)/ruff check --quiet --no-cache --config client-python/pyproject.toml src/cmd/init $(RABBIT); \
 		$(PYTHON_TOOLS)/python -B client-python/single.py --check; \
 		cd client-python; $(PYTHON_TOOLS)/mypy --cache-dir $(CURDIR)/target/mypy)
 

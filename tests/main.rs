@@ -38,6 +38,7 @@ mod metrics;
 mod name_churn;
 mod once_across_instances;
 mod plain_clients;
+mod publishes_from_libraries;
 mod publishes_once;
 mod receives_group_send;
 mod renews_tokens;
