@@ -119,9 +119,12 @@ class Demo:
             "TIENDA_REVISION": f"http://127.0.0.1:{self.ports['REVISION']}/",
             "TIENDA_RESUMEN_SEGUNDOS": str(options.summary_seconds),
         }
+        self.amqp = None
         if options.broker == "rabbitmq":
-            broker = f"amqp://guest:guest@127.0.0.1:{self.ports['AMQP']}//"
-            self.site_env["TIENDA_BROKER"] = self.gateway_env["GROUPCAST_CELERY_BROKER"] = broker
+            self.amqp = f"amqp://guest:guest@127.0.0.1:{self.ports['AMQP']}//"
+            self.site_env["TIENDA_BROKER"] = self.amqp
+            self.gateway_env["GROUPCAST_CELERY_BROKER"] = self.amqp
+            self.gateway_env["GROUPCAST_AMQP_URL"] = self.amqp
         if options.results == "rpc":
             self.site_env["TIENDA_RESULTS"] = "rpc://"
             broker = self.gateway_env["GROUPCAST_CELERY_BROKER"]
@@ -243,6 +246,7 @@ class Demo:
             "pids": {part.name: part.pid for part in self.parts},
             "ports": self.ports,
             "folder": str(self.folder),
+            "amqp": self.amqp,
         }
         fresh = self.options.ready_file.with_suffix(".new")
         fresh.write_text(json.dumps(facts))
