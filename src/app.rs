@@ -1,8 +1,10 @@
 //! Wires the rooms: starts them in order, watches their tasks, stops them in order.
 
 mod shard_config;
+mod start_console;
 mod start_sources;
 mod start_tasks;
+mod tasks;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -12,12 +14,12 @@ use std::time::Duration;
 use aws_lc_rs::rand;
 use axum::Router;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
-use crate::api::{self, Api, PeerCheck, Probes};
+use crate::api::{self, Api, GuessLimit, PeerCheck, Probes};
 use crate::backend::{BackEnd, BackendError, Hook};
 use crate::channels::{AgreementError, DjangoLayer, MailboxNames};
 use crate::config::Config;
+use crate::console::Console;
 use crate::coordinator::{self, Collaborators, Coordinator};
 use crate::dev;
 use crate::event::InstanceId;
@@ -31,10 +33,12 @@ use crate::shutdown::{Phase, Shutdown};
 use crate::socket;
 use crate::sources::{AmqpSource, Sources};
 use crate::supervisor::{Progress, ProgressWatch, Supervisor, TaskFailure};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Journal, Metrics};
 use shard_config::shard_config;
+use start_console::start_console;
 use start_sources::{start_amqp, start_sources};
 use start_tasks::start_tasks;
+use tasks::Tasks;
 
 /// How long a back end's connection may be idle between requests, as in nginx, so that back ends
 /// can reuse connections after a pause.
@@ -187,21 +191,11 @@ struct Core {
     hook: Option<Hook>,
     verifier: Arc<Verifier>,
     metrics: Arc<Metrics>,
+    console: Console,
+    journal: Arc<Journal>,
     /// The name of a shard or task that is stuck.
     stuck: watch::Receiver<Option<String>>,
     shutdown: Shutdown,
-}
-
-/// The tasks of this file, supervised; aborted with the gateway.
-struct Tasks {
-    supervisor: Supervisor,
-    running: JoinSet<()>,
-}
-
-impl Tasks {
-    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        self.running.spawn(self.supervisor.supervise(name, task));
-    }
 }
 
 impl Gateway {
@@ -225,7 +219,7 @@ impl Gateway {
 
         let shutdown = Shutdown::new();
         let supervisor = Supervisor::new(shutdown.clone());
-        let mut tasks = Tasks { supervisor, running: JoinSet::new() };
+        let mut tasks = Tasks::new(supervisor);
         let core = Core::start(&config, verifier, shutdown, &mut tasks)?;
 
         let (public, api) = (listeners.public_addr()?, listeners.api_addr()?);
@@ -342,9 +336,12 @@ impl Core {
         let pubsub = django.as_ref().map(|django| django.pubsub.clone());
         let steps = Progress::default();
         let stuck = watch_progress(&hub, &steps, tasks);
+        let journal = Arc::new(Journal::default());
+        let told = (hook.clone(), Arc::clone(&journal));
         let dispatch =
-            coordinator::dispatch(inbox, hub.clone(), layer.clone(), pubsub, hook.clone(), steps);
+            coordinator::dispatch(inbox, hub.clone(), layer.clone(), pubsub, told, steps);
         tasks.spawn("dispatch", dispatch);
+        let console = start_console(&hub, &layer, &metrics, &journal, tasks);
         Ok(Self {
             layer,
             django,
@@ -355,6 +352,8 @@ impl Core {
             hook,
             verifier,
             metrics,
+            console,
+            journal,
             stuck,
             shutdown,
         })
@@ -383,6 +382,8 @@ impl Core {
             mailboxes: self.mailboxes(),
             auth_failures: AuthFailure::counters(&self.metrics),
             metrics: Arc::clone(&self.metrics),
+            console: self.console.clone(),
+            guesses: GuessLimit::default(),
             settings,
         };
         probes.router().merge(api.router())
@@ -405,6 +406,7 @@ impl Core {
             hub: self.hub.clone(),
             layer: self.layer.clone(),
             by_label: ServerMetrics::new(&self.metrics),
+            journal: Arc::clone(&self.journal),
             metrics: Arc::clone(&self.metrics),
             shutdown: self.shutdown.clone(),
         };

@@ -27,6 +27,7 @@ mod celery;
 pub mod channels;
 pub mod clock;
 pub mod config;
+mod console;
 mod coordinator;
 pub mod dev;
 pub mod doctor;

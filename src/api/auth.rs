@@ -43,6 +43,12 @@ impl Caller<'_> {
         &self.key.name
     }
 
+    /// The names of the key's rights.
+    pub(super) fn rights(&self) -> Vec<&'static str> {
+        let held = Right::ALL.into_iter().filter(|right| self.key.has_right(*right));
+        held.map(Right::as_str).collect()
+    }
+
     /// Whether the key has `right` on `group`.
     pub(super) fn may(&self, right: Right, group: &GroupName) -> bool {
         self.key.may(right, group)

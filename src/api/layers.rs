@@ -22,6 +22,7 @@ use tower_http::trace::TraceLayer;
 use tracing::field::Empty;
 use tracing::{Span, info, info_span};
 
+use crate::excerpt::excerpt;
 use crate::http::ProblemKind;
 use crate::telemetry::Metrics;
 
@@ -29,6 +30,12 @@ use crate::telemetry::Metrics;
 const NO_ROUTE: &str = "none";
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Marks the changes that a person makes in the console; its value means nothing.
+const CONSOLE: HeaderName = HeaderName::from_static("groupcast-console");
+
+/// Longest path in the log, characters.
+const MAX_PATH: usize = 200;
 
 /// The longest request id that is returned, in bytes: a UUID has 36, a W3C trace context 55.
 const MAX_REQUEST_ID: usize = 128;
@@ -77,6 +84,7 @@ async fn bounded(
 ) -> Response {
     let began = Instant::now();
     let route = request.extensions().get::<MatchedPath>().cloned();
+    let change = change_of(&request);
     let response = match in_flight.slots.try_acquire() {
         Ok(_slot) => next.run(request).await,
         Err(_) => ProblemKind::Busy.because("too many requests in progress").into_response(),
@@ -84,11 +92,21 @@ async fn bounded(
     let status = response.status();
     let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
     in_flight.metrics.http_request(route, status.as_u16(), began.elapsed());
+    if let Some(path) = change {
+        // The span of the request has the name of the key.
+        info!(status = status.as_u16(), path, "changed from the console");
+    }
     if let Some(kind) = response.extensions().get::<ProblemKind>() {
         // Only the kind: details may quote the request.
         info!(status = status.as_u16(), code = kind.code(), "request refused");
     }
     response
+}
+
+/// The path of a request by which a person changes something in the console, without its query.
+fn change_of(request: &Request) -> Option<String> {
+    let by_console = request.headers().contains_key(CONSOLE) && !request.method().is_safe();
+    by_console.then(|| excerpt(request.uri().path(), MAX_PATH))
 }
 
 /// The panic's message went to stderr through the panic hook.

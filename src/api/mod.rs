@@ -4,6 +4,7 @@ mod auth;
 mod batch;
 mod broadcast;
 mod close;
+mod console;
 mod layers;
 mod members;
 mod openapi;
@@ -28,6 +29,7 @@ use axum::routing::{get, post, put};
 
 use crate::excerpt::excerpt;
 use crate::http::{Problem, ProblemKind};
+pub(crate) use console::GuessLimit;
 use layers::InFlightRequests;
 pub(crate) use peers::PeerCheck;
 pub(crate) use probes::Probes;
@@ -55,6 +57,14 @@ fn routes(api: Arc<Api>, in_flight: &Arc<InFlightRequests>) -> Router {
         .route("/broadcast", post(broadcast::broadcast))
         .route("/batch", post(batch::send))
         .route("/openapi.json", get(openapi::document))
+        .route("/console/snapshot", get(console::snapshot))
+        .route("/console/stream", get(console::stream))
+        .route("/console/groups", get(console::groups))
+        .route("/console/connections", get(console::connections))
+        .route("/console/log", get(console::log))
+        .route("/console/why", get(console::why))
+        .route("/console/tap", get(console::tap))
+        .merge(console::page(&api.keys))
         .method_not_allowed_fallback(wrong_method)
         .fallback(no_such_path)
         .with_state(api);

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{batch, broadcast, close, members, reports, send};
+use super::{batch, broadcast, close, console, members, reports, send};
 use crate::http::ProblemBody;
 
 struct Bearer;
@@ -35,7 +35,8 @@ impl Modify for Bearer {
     paths(
         send::to_group, send::to_user, send::to_connection, broadcast::broadcast, batch::send,
         members::add, members::remove, close::user_connections, close::connection, reports::group,
-        reports::user, document,
+        reports::user, document, console::snapshot, console::stream, console::groups,
+        console::connections, console::log, console::why, console::tap,
     ),
     components(schemas(ProblemBody)),
     modifiers(&Bearer),

@@ -123,6 +123,8 @@ impl IntoParams for CloseUser {
 
 /// Error responses of reports.
 pub(super) struct ReportRefusals;
+/// Error responses of the console's data.
+pub(super) struct ConsoleRefusals;
 /// Error responses of membership changes.
 pub(super) struct ChangeRefusals;
 /// Error responses of closing.
@@ -164,6 +166,12 @@ const PUBLISHING: &[ProblemKind] = &[
 impl IntoResponses for ReportRefusals {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         described(ALWAYS)
+    }
+}
+
+impl IntoResponses for ConsoleRefusals {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        described(&[ALWAYS, &[ProblemKind::BadQuery, ProblemKind::TooManyGuesses]].concat())
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use super::console::GuessLimit;
 use super::settings::Settings;
 use crate::channels::MailboxNames;
+use crate::console::Console;
 use crate::hub::Hub;
 use crate::identity::{ApiKeys, AuthFailure};
 use crate::publish::Publisher;
@@ -17,6 +19,9 @@ pub(crate) struct Api {
     /// Gives connections their channel names for Django.
     pub(crate) mailboxes: Option<MailboxNames>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) console: Console,
+    /// Wrong keys at the console.
+    pub(crate) guesses: GuessLimit,
     /// Keys that were not accepted.
     pub(crate) auth_failures: Counters<AuthFailure>,
     pub(crate) settings: Settings,

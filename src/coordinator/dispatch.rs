@@ -15,6 +15,7 @@ use crate::group::GroupName;
 use crate::hub::{Hub, PossibleGap};
 use crate::layer::{Inbox, Incoming, Layer, Loss};
 use crate::supervisor::Progress;
+use crate::telemetry::Journal;
 
 /// Messages posted before the shards are woken, so that what arrived together is written together.
 const MAX_BATCH: usize = 64;
@@ -32,6 +33,7 @@ struct Dispatcher {
     pubsub: Option<PubsubDecoder>,
     hook: Option<Hook>,
     mending: Mending,
+    journal: Arc<Journal>,
     /// When each group last lost publications for want of room.
     flooded: HashMap<GroupName, Instant>,
 }
@@ -45,11 +47,11 @@ pub(crate) async fn dispatch(
     hub: Hub,
     layer: Layer,
     pubsub: Option<PubsubDecoder>,
-    hook: Option<Hook>,
+    (hook, journal): (Option<Hook>, Arc<Journal>),
     progress: Progress,
 ) {
     let mending = Mending::new(layer);
-    let mut to = Dispatcher { hub, pubsub, hook, mending, flooded: HashMap::new() };
+    let mut to = Dispatcher { hub, pubsub, hook, mending, journal, flooded: HashMap::new() };
     let mut batch = Vec::with_capacity(MAX_BATCH);
     loop {
         tokio::select! {
@@ -165,6 +167,7 @@ impl Dispatcher {
     /// Reports to members that publications may never have reached the layer, so that no history
     /// has them.
     async fn notify_possible_loss(&mut self, loss: PossibleLoss) {
+        self.journal.lost(&loss);
         let groups = match loss {
             PossibleLoss::Groups(groups) => groups,
             PossibleLoss::Share { number, of } => {

@@ -87,6 +87,8 @@ kinds! {
     KeyUnknown = UNAUTHORIZED "key_unknown" "Unknown API key";
     /// The API key lacks the right.
     Forbidden = FORBIDDEN "forbidden" "Not allowed for this API key";
+    /// Too many wrong keys came from the address.
+    TooManyGuesses = TOO_MANY_REQUESTS "too_many_guesses" "Too many wrong keys";
     /// The path is not served.
     NotFound = NOT_FOUND "not_found" "Not found";
     /// Plain HTTP on a WebSocket path.
@@ -133,6 +135,11 @@ impl ProblemKind {
 }
 
 impl Problem {
+    /// What kind it is.
+    pub(crate) fn kind(&self) -> ProblemKind {
+        self.kind
+    }
+
     /// The body of the response.
     pub(crate) fn body(&self) -> ProblemBody<'_> {
         ProblemBody {
@@ -174,7 +181,10 @@ impl IntoResponse for Problem {
                 let challenge = r#"Bearer realm="groupcast", error="invalid_token""#;
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
             }
-            ProblemKind::Busy | ProblemKind::LayerUnreachable | ProblemKind::TooManyKeys => {
+            ProblemKind::Busy
+            | ProblemKind::LayerUnreachable
+            | ProblemKind::TooManyGuesses
+            | ProblemKind::TooManyKeys => {
                 headers.insert(RETRY_AFTER, RETRY_SECONDS);
             }
             _ => {}

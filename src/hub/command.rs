@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::report::{GroupReport, UserReport};
+use super::inspection::Inspection;
 use super::request::{Answer, Confirmation, Joined, NewConnection};
 use crate::event::{ConnectionId, Control, Position, Publication, Stamp};
 use crate::group::GroupName;
@@ -39,9 +39,7 @@ pub(super) enum PromptCommand {
     Joined(Box<Joined>),
     Answer(Answer),
     Confirmed { to: ConnectionId, outcome: Confirmation },
-    ReportGroup(GroupName, oneshot::Sender<GroupReport>),
-    ReportUser(Arc<str>, oneshot::Sender<(UserReport, Option<Instant>)>),
-    ReportOutboxes(oneshot::Sender<usize>),
+    Inspect(Inspection),
     Drain { rate: u32, window: Duration, grace: Duration },
 }
 

@@ -1,5 +1,7 @@
 //! The hub's handle for other rooms: posts to shards, and hands sockets over to them.
 
+mod inspections;
+
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use super::command::{OrderedCommand, PossibleGap, PromptCommand};
+use super::inspection::Inspection;
 use super::owners::RecentOwners;
 use super::registry::{MAX_SHARDS, Registry, ShardSet};
 use super::report::{GroupReport, UserReport};
@@ -61,6 +64,15 @@ pub(crate) struct NotAdmitted {
     pub connection: Box<NewConnection>,
     /// How to close it.
     pub disconnect: Disconnect,
+}
+
+impl ShardHandle {
+    /// The shard's answer to a question; `None` if it has ended.
+    async fn inspect<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Inspection) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.send_promptly(PromptCommand::Inspect(ask(reply))).await;
+        answer.await.ok()
+    }
 }
 
 impl Hub {
@@ -301,9 +313,8 @@ impl Hub {
     pub(crate) async fn report_group(&self, name: &GroupName) -> GroupReport {
         let mut whole = GroupReport::default();
         for shard in &self.0.shards {
-            let (reply, answer) = oneshot::channel();
-            shard.inbox.send_promptly(PromptCommand::ReportGroup(name.clone(), reply)).await;
-            let Ok(part) = answer.await else { continue };
+            let ask = |reply| Inspection::Group(name.clone(), reply);
+            let Some(part) = shard.inspect(ask).await else { continue };
             whole.connections += part.connections;
             whole.sent += part.sent;
             whole.last_offset = whole.last_offset.max(part.last_offset);
@@ -318,9 +329,8 @@ impl Hub {
         let mut whole = UserReport::default();
         let mut newest = None;
         for shard in &self.0.shards {
-            let (reply, answer) = oneshot::channel();
-            shard.inbox.send_promptly(PromptCommand::ReportUser(Arc::clone(&sub), reply)).await;
-            let Ok((part, closed)) = answer.await else { continue };
+            let ask = |reply| Inspection::User(Arc::clone(&sub), reply);
+            let Some((part, closed)) = shard.inspect(ask).await else { continue };
             whole.connections.extend(part.connections);
             if closed > newest {
                 newest = closed;
@@ -334,9 +344,7 @@ impl Hub {
     pub(crate) async fn outbox_bytes(&self) -> usize {
         let mut whole = 0;
         for shard in &self.0.shards {
-            let (reply, answer) = oneshot::channel();
-            shard.inbox.send_promptly(PromptCommand::ReportOutboxes(reply)).await;
-            whole += answer.await.unwrap_or_default();
+            whole += shard.inspect(Inspection::OutboxBytes).await.unwrap_or_default();
         }
         whole
     }

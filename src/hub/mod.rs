@@ -5,6 +5,7 @@ mod context;
 mod deliver;
 mod handle;
 mod inbox;
+mod inspection;
 mod join;
 mod metrics;
 mod owners;
@@ -23,6 +24,10 @@ use std::time::Duration;
 
 pub(crate) use command::PossibleGap;
 pub(crate) use handle::Hub;
+pub(crate) use inspection::{
+    ConnectionOrder, ConnectionQuery, ConnectionRow, EndedRow, GapRow, GroupOrder, GroupQuery,
+    GroupRate, GroupRow, LossRow, MAX_ROWS, ReceiptReport,
+};
 pub(crate) use metrics::CallFailure;
 pub(crate) use registry::Registry;
 pub(crate) use report::{ConnectionReport, Dropped, GroupReport};

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::metrics::DropReason;
 use crate::event::ConnectionId;
 use crate::group::GroupName;
 
 /// Publications that were not delivered, by cause.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Dropped {
     /// The group's capacity within an outbox was reached.
     pub capacity: u64,
@@ -79,6 +82,11 @@ impl Dropped {
             (DropReason::Superseded, self.superseded),
         ];
         all.into_iter().filter(|(_, count)| *count > 0)
+    }
+
+    /// What a reader misses: all but what a newer one replaced.
+    pub(crate) fn lost(&self) -> u64 {
+        self.capacity + self.bytes + self.expired + self.unlisted + self.closed
     }
 
     /// Adds other counts to these.

@@ -41,6 +41,11 @@ impl ApiKeys {
         Ok(Self(keys))
     }
 
+    /// Whether any key has `right`.
+    pub fn any_has(&self, right: Right) -> bool {
+        self.0.iter().any(|key| key.has_right(right))
+    }
+
     /// The key whose secret is `bearer`.
     ///
     /// All digests are compared, in constant time, so that the time reveals neither the length of a

@@ -48,7 +48,7 @@ pub use sign::sign;
 pub use sub::{MAX_SUB_LEN, SubError, check_sub};
 pub use template::{FillError, Template, TemplateError};
 pub use token_error::TokenError;
-pub use tokens::Verifier;
+pub use tokens::{Verifier, claimed_sub};
 
 /// What can be granted on a group or a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -86,17 +86,29 @@ pub enum Right {
     Close,
     /// Read the state of groups and users.
     Read,
+    /// Use the console, which shows groups, users and connections of all names.
+    Console,
 }
 
 /// Text that names no [`Right`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("right {0:?} is unknown; send, send_user, send_all, members, close and read are allowed")]
+#[error(
+    "right {0:?} is unknown; \
+     send, send_user, send_all, members, close, read and console are allowed"
+)]
 pub struct UnknownRight(pub String);
 
 impl Right {
     /// Every right, in the order in which they are declared.
-    pub const ALL: [Self; 6] =
-        [Self::Send, Self::SendUser, Self::SendAll, Self::Members, Self::Close, Self::Read];
+    pub const ALL: [Self; 7] = [
+        Self::Send,
+        Self::SendUser,
+        Self::SendAll,
+        Self::Members,
+        Self::Close,
+        Self::Read,
+        Self::Console,
+    ];
 
     /// Its name in the configuration.
     pub fn as_str(self) -> &'static str {
@@ -107,6 +119,7 @@ impl Right {
             Self::Members => "members",
             Self::Close => "close",
             Self::Read => "read",
+            Self::Console => "console",
         }
     }
 }

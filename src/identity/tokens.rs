@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::claims::ClaimReader;
 use super::keys::TokenKey;
 use super::limits::{EXCERPT, MAX_LEEWAY, MAX_TOKEN_LEN};
-use super::{HookClaims, Identity, IdentityError, Settings, TokenError, sign};
+use super::{HookClaims, Identity, IdentityError, Settings, TokenError, check_sub, sign};
 use crate::excerpt::excerpt;
 
 /// Verifies tokens with the configured keys.
@@ -161,4 +161,17 @@ impl fmt::Debug for Verifier {
             .field("leeway", &self.leeway)
             .finish()
     }
+}
+
+/// The `sub` in a token that need not be valid: a claim, good for telling operators whose token was
+/// refused, and for nothing else.
+pub fn claimed_sub(token: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Claim {
+        sub: String,
+    }
+    let payload = token.split('.').nth(1).filter(|payload| payload.len() <= MAX_TOKEN_LEN)?;
+    let json = BASE64URL_NOPAD.decode(payload.as_bytes()).ok()?;
+    let claim: Claim = serde_json::from_slice(&json).ok()?;
+    check_sub(&claim.sub).ok().map(|()| claim.sub)
 }

@@ -10,6 +10,7 @@ mod history;
 mod incoming;
 mod memory;
 mod once;
+mod questions;
 mod redis;
 mod settings;
 #[cfg(test)]
@@ -19,6 +20,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+
 pub use address::RedisAddress;
 pub use error::LayerError;
 pub use health::Health;
@@ -26,10 +29,11 @@ pub use history::{History, Retention};
 pub use incoming::{INCOMING, Inbox, Incoming, Loss};
 pub use memory::{Broker, Memory};
 pub use once::{Digest, KeyedPublication, OnceKey, OnceOutcome, WhenFull};
+pub use questions::{MAX_ANSWER, PeerAnswers, PeerQuestion};
 pub use redis::{
     ChangedKeys, FromReply, KeyChanges, KeyWatch, LISTENING, ListWriter, MAX_VALUE, NUMBERING,
     Names, PARKING, ReadValue, Redis, RedisHandle, RedisSession, Reply, Script, ScriptError,
-    WATCH_CHUNK, WatchEvent, WatchedKeys, overflow_field,
+    Surroundings, WATCH_CHUNK, WatchEvent, WatchedKeys, overflow_field,
 };
 pub(crate) use settings::DEFAULT_CLUSTER;
 pub use settings::{External, Kind, Parking, RedisSettings, Settings};
@@ -226,6 +230,40 @@ impl Layer {
         match self {
             Self::Memory(_) => Vec::new(),
             Self::Redis(redis) => redis.peer_addresses(),
+        }
+    }
+
+    /// Asks every other instance that delivers. Answers arrive in any order, or not at all: the
+    /// caller sets a deadline.
+    pub async fn ask(&self, body: Vec<u8>) -> Result<PeerAnswers, LayerError> {
+        match self {
+            Self::Memory(_) => Ok(PeerAnswers::none()),
+            Self::Redis(redis) => redis.ask(body).await,
+        }
+    }
+
+    /// Answers a question of another instance. An answer larger than [`MAX_ANSWER`] is not sent.
+    pub async fn answer(&self, question: &PeerQuestion, body: Vec<u8>) -> Result<(), LayerError> {
+        match self {
+            Self::Memory(_) => Ok(()),
+            Self::Redis(redis) => redis.answer(question, body).await,
+        }
+    }
+
+    /// The questions of other instances, for the one who answers them. There are none in memory,
+    /// and none for a second caller.
+    pub fn questions(&self) -> Option<mpsc::Receiver<PeerQuestion>> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Redis(redis) => redis.questions(),
+        }
+    }
+
+    /// What else shares the Redis server; `None` in memory, or if it does not say.
+    pub async fn surroundings(&self) -> Option<Surroundings> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Redis(redis) => redis.surroundings().await,
         }
     }
 

@@ -67,6 +67,11 @@ impl Shape {
         Ok(Self { events: Some(listed) })
     }
 
+    /// Whether only listed events are passed on.
+    pub fn lists_events(&self) -> bool {
+        self.events.is_some()
+    }
+
     /// The frame for `event`; `None` = it is not sent here.
     ///
     /// Runs once per publication and shape. Values are passed on as the sender wrote them.

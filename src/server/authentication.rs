@@ -9,7 +9,7 @@ use crate::backend::{Hook, HookVerdict};
 use crate::clock;
 use crate::event::{ConnectionId, Stamp};
 use crate::hub::{Credential, HookIdentity};
-use crate::identity::{AuthFailure, Identity};
+use crate::identity::{AuthFailure, Identity, claimed_sub};
 use crate::protocol::Disconnect;
 
 /// An authenticated browser.
@@ -73,7 +73,9 @@ impl Handshakes {
         let identity =
             self.server.verifier.verify(token, clock::unix_seconds()).map_err(|refusal| {
                 let cause = format!("{}: {refusal}", refusal.cause());
-                self.reject_identity(refusal.failure(), Disconnect::UNAUTHORIZED, cause)
+                let rejection =
+                    self.reject_identity(refusal.failure(), Disconnect::UNAUTHORIZED, cause);
+                rejection.of(claimed_sub(token))
             })?;
         Ok(Authenticated { identity, credential: Credential::Token, stamp })
     }

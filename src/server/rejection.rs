@@ -8,6 +8,8 @@ pub(super) struct Rejection {
     pub(super) disconnect: Disconnect,
     pub(super) reason: RefusalReason,
     pub(super) cause: String,
+    /// The user whom its token claims; the token need not be valid.
+    pub(super) claimed: Option<String>,
 }
 
 impl Rejection {
@@ -16,6 +18,11 @@ impl Rejection {
         reason: RefusalReason,
         cause: impl Into<String>,
     ) -> Self {
-        Self { disconnect, reason, cause: cause.into() }
+        Self { disconnect, reason, cause: cause.into(), claimed: None }
+    }
+
+    /// The same, of somebody whose token claims to be this user.
+    pub(super) fn of(self, claimed: Option<String>) -> Self {
+        Self { claimed, ..self }
     }
 }

@@ -12,7 +12,7 @@ use crate::identity::Verifier;
 use crate::layer::Layer;
 use crate::shutdown::Shutdown;
 use crate::socket;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Journal, Metrics};
 
 /// The rooms and settings that the public listener uses.
 pub(crate) struct Server {
@@ -28,6 +28,8 @@ pub(crate) struct Server {
     pub(crate) hub: Hub,
     pub(crate) layer: Layer,
     pub(crate) metrics: Arc<Metrics>,
+    /// Who was refused lately.
+    pub(crate) journal: Arc<Journal>,
     /// What is counted by label.
     pub(crate) by_label: ServerMetrics,
     pub(crate) shutdown: Shutdown,

@@ -18,6 +18,7 @@ use super::state::Handshakes;
 use super::upgrade::{UpgradeRequest, path_excerpt};
 use crate::http::{Place, ProblemKind, into_tcp};
 use crate::hub::NewConnection;
+use crate::telemetry::Label;
 
 /// Answers a handshake with 101 before any other decision: a browser cannot read the status or body
 /// of a failed handshake, but it can read a close code.
@@ -104,12 +105,14 @@ impl Handshakes {
         let session = PreSession::new(stream, Vec::new(), 0);
         let disconnect = refused.disconnect;
         let cause = format!("sub {:?}: {}", refused.connection.identity.sub, disconnect.reason);
-        let rejection = Rejection::new(disconnect, RefusalReason::User, cause);
+        let claimed = refused.connection.identity.sub.to_string();
+        let rejection = Rejection::new(disconnect, RefusalReason::User, cause).of(Some(claimed));
         self.reject(session, request, rejection).await;
     }
 
     async fn reject(&self, session: PreSession, request: &UpgradeRequest, rejection: Rejection) {
-        let Rejection { disconnect, reason, cause } = rejection;
+        let Rejection { disconnect, reason, cause, claimed } = rejection;
+        self.server.journal.refused(disconnect.code, reason.text(), &cause, claimed);
         self.server.by_label.refusals.of(reason).increment(1);
         self.server.metrics.closes(disconnect.code).increment(1);
         tracing::info!(path = %request.path, code = disconnect.code, cause, "WebSocket refused");

@@ -1,7 +1,7 @@
 //! A connection: a stream, incomplete input, and queued output.
 
 use std::io::{self, IoSlice};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 
 use mio::{Registry, Token};
 
@@ -63,6 +63,11 @@ impl ClientSocket {
             sending: SendingSide::Ready,
             is_readable: true,
         })
+    }
+
+    /// The other end: the client, or the proxy in front of it.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.stream.peer()
     }
 
     /// Asks for readiness events under `token`.

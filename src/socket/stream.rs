@@ -4,7 +4,7 @@
 mod tests;
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
@@ -39,6 +39,13 @@ impl Stream {
         options.set_tcp_notsent_lowat(settings.notsent_lowat)?;
         options.set_tcp_user_timeout(Some(settings.ping + settings.ping_grace))?;
         Ok(Self::Tcp(mio::net::TcpStream::from_std(socket)))
+    }
+
+    /// The address of the other end, unless it has disconnected.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(socket) => socket.peer_addr().ok(),
+        }
     }
 
     /// Registers for edges of both directions, once per connection.

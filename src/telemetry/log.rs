@@ -7,6 +7,7 @@ use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuar
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::log_ring::LogRing;
 use crate::excerpt::printable;
 
 /// Lines queued for a slow reader of the log: about a megabyte.
@@ -71,6 +72,7 @@ impl LogSettings {
 
     /// Starts logging for the whole process, on a separate thread.
     pub fn start(&self) -> Result<LogGuard, LogError> {
+        use tracing_subscriber::layer::SubscriberExt as _;
         use tracing_subscriber::util::SubscriberInitExt as _;
 
         let builder = tracing_subscriber::fmt().with_env_filter(self.env_filter()?);
@@ -81,7 +83,7 @@ impl LogSettings {
         match self.format {
             LogFormat::Text => {
                 let ansi = io::IsTerminal::is_terminal(&io::stderr());
-                builder.with_writer(writer).with_ansi(ansi).finish().try_init()
+                builder.with_writer(writer).with_ansi(ansi).finish().with(LogRing).try_init()
             }
             LogFormat::Json => builder
                 .json()
@@ -90,6 +92,7 @@ impl LogSettings {
                 .with_span_list(false)
                 .with_writer(writer)
                 .finish()
+                .with(LogRing)
                 .try_init(),
         }
         .map_err(LogError::AlreadySet)?;

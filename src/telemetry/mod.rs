@@ -6,8 +6,10 @@
 
 mod family;
 mod histogram;
+mod journal;
 mod log;
 mod log_limit;
+mod log_ring;
 mod metrics;
 mod registry;
 mod requests;
@@ -17,6 +19,8 @@ mod tests;
 pub(crate) use ::metrics::{Counter, Gauge};
 pub(crate) use family::{Counters, Gauges, Histograms, Label};
 pub(crate) use family::{GaugeGuard, label};
+pub(crate) use journal::{Journal, NotedRefusal};
 pub(crate) use log::{LogFormat, LogSettings};
 pub(crate) use log_limit::LogLimit;
+pub(crate) use log_ring::{LogLine, recent_lines};
 pub(crate) use metrics::{Metrics, ShardMetrics};

@@ -7,7 +7,7 @@ use super::source::{Source, read_all, root};
 use super::{assert_none, made_up, real};
 
 /// The rooms, each importing only those before it.
-pub(super) const ROOMS: [&str; 37] = [
+pub(super) const ROOMS: [&str; 38] = [
     "bounded_map",
     "byte_budget",
     "address",
@@ -35,6 +35,7 @@ pub(super) const ROOMS: [&str; 37] = [
     "backend",
     "publish",
     "coordinator",
+    "console",
     "http",
     "server",
     "api",

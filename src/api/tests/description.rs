@@ -75,7 +75,9 @@ fn every_problem_has_a_distinct_code_and_a_description() {
     let mut codes = HashSet::new();
     let words: String = ["/users/{sub}/send", "/batch", "/broadcast"]
         .iter()
-        .flat_map(|path| DOCUMENT["paths"][path]["post"]["responses"].as_object())
+        .map(|path| &DOCUMENT["paths"][path]["post"])
+        .chain([&DOCUMENT["paths"]["/console/log"]["get"]])
+        .flat_map(|operation| operation["responses"].as_object())
         .flat_map(|responses| {
             responses.values().map(|response| response["description"].to_string())
         })

@@ -8,6 +8,7 @@ mod broadcast;
 mod close;
 mod description;
 mod members;
+mod operators;
 mod refusals;
 mod reports;
 mod send;
@@ -22,13 +23,14 @@ use tower::ServiceExt;
 use utoipa::OpenApi;
 
 use super::*;
+use crate::console;
 use crate::event::{Control, Publication};
 use crate::group::{GroupName, GroupPattern};
 use crate::hub::{self, Hub, ShardConfig};
 use crate::identity::{self, ApiKeySettings, ApiKeys, AuthFailure, Policy, Right, Verifier};
 use crate::layer::{Broker, Inbox, Incoming, Layer};
 use crate::publish::{self, Publisher};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Journal, Metrics};
 
 /// May do everything.
 const SHOP: &str = "shop-shop-shop-shop";
@@ -68,10 +70,16 @@ async fn api(settings: publish::Settings, timeout: Duration) -> (Api, Inbox, Arc
     let groups = ["pedido.42", "sala_1"].map(|name| GroupName::parse(name).expect("legal"));
     layer.subscribe(&groups).await.expect("memory is reachable");
     let metrics = Arc::new(Metrics::new());
-    let publisher = Arc::new(Publisher::new(settings, layer));
+    let publisher = Arc::new(Publisher::new(settings, layer.clone()));
+    let (hub, journal) = (hub(&metrics), Arc::new(Journal::default()));
+    let (console, its) = console::start(hub.clone(), layer, Arc::clone(&metrics), journal);
+    tokio::spawn(its.sampling);
+    tokio::spawn(its.sharing);
     let api = Api {
         publisher,
-        hub: hub(&metrics),
+        hub,
+        console,
+        guesses: GuessLimit::default(),
         keys: keys(),
         mailboxes: None,
         auth_failures: AuthFailure::counters(&metrics),

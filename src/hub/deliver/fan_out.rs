@@ -88,8 +88,11 @@ impl Delivery<'_> {
         for connection in caught_up {
             self.groups.let_through(self.connections, connection, key);
         }
-        self.groups.count_sent(key, self.turn.receivers(item));
+        let second = self.context.clock.second();
+        self.groups.count_sent(key, self.turn.receivers(item), second);
+        self.groups.show(key, &publication);
         if unlisted > 0 {
+            self.groups.note_unlisted(key, publication.event.kind());
             self.groups.count_dropped(key, &Dropped { unlisted, ..Dropped::default() });
             self.context.by_label.dropped.of(DropReason::Unlisted).increment(unlisted);
         }
@@ -188,7 +191,8 @@ impl Delivery<'_> {
         let item = self.turn.add(publication, group, self.groups.limits_of(group), replay);
         self.link(key, item);
         if let Some(group) = group {
-            self.groups.count_sent(group, self.turn.receivers(item));
+            let second = self.context.clock.second();
+            self.groups.count_sent(group, self.turn.receivers(item), second);
         }
     }
 

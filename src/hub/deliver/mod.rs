@@ -35,6 +35,9 @@ pub(super) fn count_dropped(
         return;
     }
     connections[key].dropped.get_or_insert_default().add(dropped);
+    let name = |key| groups.get(key).map(|group| group.name.clone());
+    let second = context.clock.second();
+    connections.recent_loss((key, group), name, second).dropped.add(dropped);
     if let Some(group) = group {
         groups.count_dropped(group, dropped);
     }

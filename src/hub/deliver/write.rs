@@ -183,6 +183,10 @@ impl Delivery<'_> {
             return;
         }
         self.count(key, group, lost);
+        let groups = &*self.groups;
+        let name = |key| groups.get(key).map(|group| group.name.clone());
+        let second = self.context.clock.second();
+        self.connections.recent_loss((key, group), name, second).gap = Some(gap.clone());
         match self.connections[key].socket.mark(source_of(group), gap) {
             Ok(()) => self.connections.write_later(key),
             Err(disconnect) => self.connections.close(key, disconnect, self.context),

@@ -13,7 +13,8 @@ pub(super) fn closed_by_peer(on: &mut Memberships<'_>, key: ConnectionKey, code:
         return hang_up(on, key);
     }
     let echo = code.map_or_else(Frame::close_empty, |code| Frame::close(code, ""));
-    on.connections.close_with(key, code.unwrap_or(NO_CODE), echo, on.context);
+    let code = code.unwrap_or(NO_CODE);
+    on.connections.close_with(key, (code, "the client closed"), echo, on.context);
 }
 
 /// The peer has shut down its side: a queued close frame can still be written.

@@ -23,7 +23,10 @@ pub(super) fn handle_join(
     for (place, entry) in entries.iter().enumerate() {
         match checked_join(on, key, entry, &mut room) {
             Ok(group) => wanted.push(group),
-            Err(refusal) => refused.push((place, refused_outcome(entry, refusal))),
+            Err(refusal) => {
+                on.connections.note_refused(key, &entry.group, on.context.clock.second());
+                refused.push((place, refused_outcome(entry, refusal)));
+            }
         }
     }
     if wanted.is_empty() {

@@ -1,6 +1,6 @@
 //! The end of a step: removes what has ended from every store.
 
-use super::closed_users::ClosedUsers;
+use super::closed_users::{ClosedUsers, UserEnd};
 use crate::hub::context::Context;
 use crate::hub::deliver::{count_dropped, group_of};
 use crate::hub::join::Memberships;
@@ -17,11 +17,20 @@ pub(super) fn end_all(
     while on.connections.has_ended() {
         for ended in on.connections.take_ended() {
             match ended {
-                Ended::Conversation { key, code, lost } => {
+                Ended::Conversation { key, code, reason, lost } => {
                     on.context.metrics().closes(code).increment(1);
-                    let sub = &on.connections[key].identity.sub;
-                    closed_users.note(sub, code, on.context.clock.now());
                     end_conversation(on, key, &lost);
+                    let (clock, connection) = (&on.context.clock, &on.connections[key]);
+                    let end = UserEnd {
+                        id: connection.id,
+                        code,
+                        reason,
+                        at: clock.now(),
+                        since: connection.since,
+                        second: clock.second(),
+                        dropped: connection.dropped.as_deref().copied().unwrap_or_default(),
+                    };
+                    closed_users.note(&connection.identity.sub, end);
                 }
                 Ended::Socket(key) => gone(on.context, on.connections.remove(key)),
             }

@@ -8,6 +8,7 @@ mod admission;
 mod closed_users;
 mod drain;
 mod ending;
+mod inspect;
 mod outbox_share;
 mod reports;
 mod timers;
@@ -22,7 +23,7 @@ use mio::{Events, Poll, Token, Waker};
 
 pub(super) use closed_users::ClosedUsers;
 #[cfg(test)]
-pub(super) use closed_users::REMEMBERED;
+pub(super) use closed_users::{REMEMBERED, UserEnd};
 
 use super::command::{OrderedCommand, PostedAt, PromptCommand};
 use super::context::{Clock, Context};
@@ -39,8 +40,8 @@ use crate::supervisor::Progress;
 use crate::telemetry::ShardMetrics;
 use admission::admit;
 use drain::Draining;
+use inspect::{Inspected, inspect};
 use outbox_share::OutboxShare;
-use reports::{report_group, report_user};
 use timers::Timers;
 
 /// The token of the waker; connections use their key.
@@ -308,17 +309,14 @@ impl Shard {
             PromptCommand::Confirmed { to, outcome } => {
                 self.memberships().confirmed(to, outcome);
             }
-            // The caller may have gone, here and below.
-            PromptCommand::ReportGroup(name, reply) => {
-                let _ = reply.send(report_group(&self.groups, &name));
-            }
-            PromptCommand::ReportUser(sub, reply) => {
-                let (connections, groups) = (&self.connections, &self.groups);
-                let closed = &self.closed_users;
-                let _ = reply.send(report_user(&self.context, connections, groups, closed, &sub));
-            }
-            PromptCommand::ReportOutboxes(reply) => {
-                let _ = reply.send(self.connections.waiting_bytes());
+            PromptCommand::Inspect(inspection) => {
+                let mut inspected = Inspected {
+                    context: &self.context,
+                    connections: &self.connections,
+                    groups: &mut self.groups,
+                    closed_users: &self.closed_users,
+                };
+                inspect(&mut inspected, inspection);
             }
             PromptCommand::Drain { rate, window, grace } => {
                 let now = self.context.clock.now();
@@ -374,6 +372,7 @@ impl Shard {
 
     fn run_timers(&mut self) {
         self.timers.run(&self.context, &mut self.connections, &mut self.requests);
+        self.groups.end_unread(self.context.clock.second());
         self.end_step();
     }
 

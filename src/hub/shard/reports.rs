@@ -28,7 +28,7 @@ pub(super) fn report_user(
     closed_users: &ClosedUsers,
     sub: &str,
 ) -> (UserReport, Option<Instant>) {
-    let (last_close, at) = closed_users.last(sub).unzip();
+    let (last_close, at) = closed_users.last(sub).map(|end| (end.code, end.at)).unzip();
     let second = context.clock.second();
     let report = |key| report_connection(&connections[key], groups, second);
     let connections = connections.of_user(sub).map(report).collect();

@@ -12,10 +12,13 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::connection::{Connection, ConnectionPhase};
-use super::keys::{ConnectionKey, OptionalKey};
+use super::keys::{ConnectionKey, GroupKey, OptionalKey};
+use super::losses::{RecentLoss, RecentLosses, RefusedJoin};
 use crate::event::ConnectionId;
 use crate::frame::Frame;
+use crate::group::{GroupName, MAX_NAME_LEN};
 use crate::hub::context::Context;
+use crate::hub::report::Dropped;
 use crate::hub::request::RequestKind;
 use crate::protocol::Disconnect;
 use crate::socket::Source;
@@ -41,6 +44,8 @@ pub(in crate::hub) struct Connections {
     to_schedule: Vec<ConnectionKey>,
     ended: Vec<Ended>,
     waiting_bytes: usize,
+    /// What they missed lately, those that have ended among them.
+    pub(in crate::hub) losses: RecentLosses,
 }
 
 /// What has ended during a step.
@@ -50,6 +55,8 @@ pub(in crate::hub) enum Ended {
         key: ConnectionKey,
         /// As counted and reported.
         code: u16,
+        /// For operators.
+        reason: &'static str,
         /// Queued events, by source.
         lost: Vec<(Source, u32)>,
     },
@@ -162,21 +169,21 @@ impl Connections {
             None if disconnect.may_return() => disconnect.within(context.config.retry_window),
             _ => disconnect,
         };
-        self.close_with(key, disconnect.code, disconnect.frame(), context);
+        self.close_with(key, (disconnect.code, disconnect.reason), disconnect.frame(), context);
     }
 
-    /// As [`Connections::close`], with this frame, counted under this code.
+    /// As [`Connections::close`], with this frame, counted under this code, for this reason.
     pub(in crate::hub) fn close_with(
         &mut self,
         key: ConnectionKey,
-        code: u16,
+        (code, reason): (u16, &'static str),
         frame: Frame,
         context: &Context,
     ) {
         let connection = &mut self[key];
         connection.phase = ConnectionPhase::Closing(context.clock.second() + CLOSING_SECONDS);
         let lost = connection.socket.finish(frame);
-        self.ended.push(Ended::Conversation { key, code, lost });
+        self.ended.push(Ended::Conversation { key, code, reason, lost });
         self.recount(key);
         self.reschedule(key);
         self.to_write.push(key);
@@ -193,7 +200,8 @@ impl Connections {
         connection.phase = ConnectionPhase::Gone;
         if was_open {
             let lost = connection.socket.discard();
-            self.ended.push(Ended::Conversation { key, code: ABNORMAL, lost });
+            let reason = "the network connection ended without a close";
+            self.ended.push(Ended::Conversation { key, code: ABNORMAL, reason, lost });
             self.recount(key);
         }
         self.ended.push(Ended::Socket(key));
@@ -207,6 +215,34 @@ impl Connections {
         let before = connection.counted_bytes as usize;
         self.waiting_bytes = self.waiting_bytes - before + bytes as usize;
         connection.counted_bytes = bytes;
+    }
+
+    /// What a connection missed of a group lately, to be added to.
+    pub(in crate::hub) fn recent_loss(
+        &mut self,
+        (key, group): (ConnectionKey, Option<GroupKey>),
+        names: impl FnOnce(GroupKey) -> Option<GroupName>,
+        second: u32,
+    ) -> &mut RecentLoss {
+        let connection = &self.connections[key as usize];
+        let entry = || RecentLoss {
+            sub: Arc::clone(&connection.identity.sub),
+            connection: connection.id,
+            group: group.and_then(names),
+            dropped: Dropped::default(),
+            gap: None,
+            second,
+        };
+        let loss = self.losses.entry((connection.id, group), entry);
+        loss.second = second;
+        loss
+    }
+
+    /// Notes that a connection was refused a group.
+    pub(in crate::hub) fn note_refused(&mut self, key: ConnectionKey, group: &str, second: u32) {
+        let sub = Arc::clone(&self.connections[key as usize].identity.sub);
+        let group = group.chars().take(MAX_NAME_LEN).collect::<String>().into();
+        self.losses.refuse(RefusedJoin { sub, group, second });
     }
 
     /// Bytes queued in all outboxes.

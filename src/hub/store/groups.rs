@@ -1,12 +1,16 @@
 //! The groups of one shard and their members, in dense arrays for fast fan-out.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use slab::Slab;
 
 use super::connections::Connections;
 use super::keys::{ConnectionKey, GroupKey, Membership};
-use crate::event::Position;
+use super::rates::{CountedGroup, RateSketch};
+use super::taps::Taps;
+use crate::event::{Position, Publication};
 use crate::group::GroupName;
 use crate::hub::report::Dropped;
 use crate::socket::Limits;
@@ -25,6 +29,8 @@ pub(in crate::hub) struct Group {
     reached: Option<Position>,
     /// Whether the last thing sent to its members was a possible gap: another would be redundant.
     ends_in_gap: bool,
+    /// Second of the shard's clock of the last publication for members.
+    last_sent: Option<NonZeroU32>,
 }
 
 /// One member of a group, in eight bytes, since a fan-out reads them all.
@@ -44,7 +50,15 @@ pub(in crate::hub) struct Groups {
     groups: Slab<Group>,
     /// Of the newest group.
     generation: u32,
+    /// Counts publications by group while somebody looks.
+    rates: Option<Box<RateSketch>>,
+    taps: Taps,
+    /// By group, a type of event that a route did not list.
+    unlisted: HashMap<GroupName, Box<str>>,
 }
+
+/// Groups of which an unlisted type of event is remembered.
+const MAX_UNLISTED: usize = 256;
 
 impl Groups {
     pub(in crate::hub) fn find(&self, name: &GroupName) -> Option<GroupKey> {
@@ -83,11 +97,77 @@ impl Groups {
     }
 
     /// Counts publications linked to members' frames.
-    pub(in crate::hub) fn count_sent(&mut self, key: GroupKey, receivers: u64) {
+    pub(in crate::hub) fn count_sent(&mut self, key: GroupKey, receivers: u64, second: u32) {
         if let Some(group) = self.get_mut(key) {
             group.sent += receivers;
             group.ends_in_gap = false;
+            group.last_sent = NonZeroU32::new(second + 1);
         }
+        if let Some(rates) = &mut self.rates {
+            rates.count(key);
+        }
+    }
+
+    /// Keeps a publication for operators who look at its group, if there are any.
+    pub(in crate::hub) fn show(&mut self, key: GroupKey, publication: &Arc<Publication>) {
+        if self.taps.is_empty() {
+            return;
+        }
+        if let Some(group) = self.groups.get(key.index as usize) {
+            self.taps.offer(&group.name, publication);
+        }
+    }
+
+    /// Remembers that a route does not list this type of event, which came for the group.
+    pub(in crate::hub) fn note_unlisted(&mut self, key: GroupKey, kind: &str) {
+        let Some(group) = self.groups.get(key.index as usize) else { return };
+        let is_full = self.unlisted.len() >= MAX_UNLISTED;
+        match self.unlisted.get_mut(&group.name) {
+            Some(known) if **known == *kind => {}
+            Some(known) => *known = kind.into(),
+            None if is_full => {}
+            None => drop(self.unlisted.insert(group.name.clone(), kind.into())),
+        }
+    }
+
+    /// A type of event of the group that a route did not list.
+    pub(in crate::hub) fn unlisted(&self, name: &GroupName) -> Option<&str> {
+        self.unlisted.get(name).map(|kind| &**kind)
+    }
+
+    /// Publications by group since the last reading. The first reading begins the count.
+    pub(in crate::hub) fn read_rates(&mut self, second: u32) -> Vec<CountedGroup> {
+        self.rates.get_or_insert_with(|| Box::new(RateSketch::new(second))).read(second)
+    }
+
+    /// What has come for a group since the reader's last reading, which begins with the first.
+    pub(in crate::hub) fn read_tap(
+        &mut self,
+        group: &GroupName,
+        reader: u64,
+        second: u32,
+    ) -> (Vec<Arc<Publication>>, u64) {
+        self.taps.read(group, reader, second)
+    }
+
+    /// Ends what operators no longer read.
+    pub(in crate::hub) fn end_unread(&mut self, second: u32) {
+        if self.rates.as_ref().is_some_and(|rates| rates.has_lapsed(second)) {
+            self.rates = None;
+        }
+        if !self.taps.is_empty() {
+            self.taps.lapse(second);
+        }
+    }
+
+    /// All groups, each with its index.
+    pub(in crate::hub) fn iter(&self) -> impl Iterator<Item = (usize, &Group)> {
+        self.groups.iter()
+    }
+
+    /// The group with this index.
+    pub(in crate::hub) fn at(&self, index: usize) -> Option<&Group> {
+        self.groups.get(index)
     }
 
     /// Counts publications dropped for members.
@@ -127,6 +207,7 @@ impl Groups {
             dropped: None,
             reached: None,
             ends_in_gap: false,
+            last_sent: None,
         });
         let key = GroupKey { index: index as u32, generation };
         self.by_name.insert(name.clone(), key);
@@ -225,6 +306,11 @@ impl Group {
     /// Publications linked to members' frames since the first member here.
     pub(in crate::hub) fn sent(&self) -> u64 {
         self.sent
+    }
+
+    /// Second of the shard's clock of the last publication for members.
+    pub(in crate::hub) fn last_sent(&self) -> Option<u32> {
+        self.last_sent.map(|second| second.get() - 1)
     }
 
     pub(in crate::hub) fn dropped(&self) -> Dropped {

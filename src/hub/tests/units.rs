@@ -6,9 +6,10 @@ use std::time::Instant;
 use super::fixture::{group, identity, instance};
 use super::peer::pair;
 use crate::event::{ConnectionId, Except, Publication, PublicationId, Target};
+use crate::hub::Dropped;
 use crate::hub::registry::{Registry, ShardSet};
 use crate::hub::request::Cause;
-use crate::hub::shard::{ClosedUsers, REMEMBERED};
+use crate::hub::shard::{ClosedUsers, REMEMBERED, UserEnd};
 use crate::hub::store::{
     Connection, Connections, FrameBudget, FrameChain, Groups, Request, RequestQueue, Turn,
     request_channels,
@@ -175,20 +176,29 @@ fn remembers_the_users_of_a_bounded_number_of_closes() {
     let mut closed = ClosedUsers::default();
     let now = Instant::now();
     let sub = |n: usize| -> Arc<str> { format!("u{n}").into() };
-    closed.note(&sub(0), 4401, now);
+    let end = |code| UserEnd {
+        id: ConnectionId { instance: "k3f5a2bq".parse().unwrap(), serial: 1 },
+        code,
+        reason: "",
+        at: now,
+        since: 0,
+        second: 0,
+        dropped: Dropped::default(),
+    };
+    closed.note(&sub(0), end(4401));
     for n in 1..REMEMBERED {
-        closed.note(&sub(n), 1000, now);
+        closed.note(&sub(n), end(1000));
     }
-    assert_eq!(closed.last("u0"), Some((4401, now)));
-    closed.note(&sub(0), 4508, now);
-    closed.note(&sub(REMEMBERED), 1000, now);
-    assert_eq!(closed.last("u0"), Some((4508, now)), "among the last once more");
+    assert_eq!(closed.last("u0"), Some(&end(4401)));
+    closed.note(&sub(0), end(4508));
+    closed.note(&sub(REMEMBERED), end(1000));
+    assert_eq!(closed.last("u0"), Some(&end(4508)), "among the last once more");
     assert_eq!(closed.last("u1"), None, "the oldest was evicted");
     for _ in 0..2 * REMEMBERED {
-        closed.note(&sub(7), 1006, now);
+        closed.note(&sub(7), end(1006));
     }
-    assert_eq!(closed.last("u7"), Some((1006, now)));
-    assert_eq!(closed.last("u0"), Some((4508, now)), "one user evicts no other");
+    assert_eq!(closed.last("u7"), Some(&end(1006)));
+    assert_eq!(closed.last("u0"), Some(&end(4508)), "one user evicts no other");
 }
 
 #[test]

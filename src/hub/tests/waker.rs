@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::hub::command::PromptCommand;
 use crate::hub::inbox::ShardInbox;
+use crate::hub::inspection::Inspection;
 use crate::hub::shard::WAKER;
 
 /// Far longer than any thread waits to be scheduled: a sleep of this length is a lost wake-up.
@@ -41,7 +42,7 @@ fn a_command_always_wakes_the_shard() {
                 for _ in 0..round % 61 {
                     std::hint::spin_loop();
                 }
-                let command = PromptCommand::ReportUser("7".into(), oneshot::channel().0);
+                let command = PromptCommand::Inspect(Inspection::OutboxBytes(oneshot::channel().0));
                 assert!(inbox.try_send_promptly(command).is_ok());
             }
             unreachable!("the rounds are endless")

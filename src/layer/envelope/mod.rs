@@ -3,7 +3,7 @@
 //! ```text
 //! version  1 byte, 1
 //! kind     1 byte: 0 group, 1 user, 2 connection, 3 all, 4 join, 5 leave, 6 close, 7 probe,
-//!          8 possible loss, 9 the end of a session
+//!          8 possible loss, 9 the end of a session, 10 a question, 11 an answer
 //! origin   8 bytes, the instance that wrote it
 //! ```
 //! and then, by kind:
@@ -12,7 +12,8 @@
 //! - commands (4 to 6): the member, then the group or the close code; the end of a session (9): its
 //!   `sub`, its name, the close code; after each its mark, see below;
 //! - a probe (7): a number, then the place of the newest command; a possible loss (8): 0 and group
-//!   names, or 1, a share's number and how many there are.
+//!   names, or 1, a share's number and how many there are;
+//! - a question (10) and its answer (11): its number, then the body, which is opaque here.
 //!
 //! The mark of a command: byte 1, an id (16 bytes), generation and number of its first acceptance,
 //! both 0 if that is this one. On the control channel a script appends its place in the stream of
@@ -33,8 +34,8 @@
 //! then decimal digits and a line feed.
 //!
 //! Each kind has its channel: a group's carries that group's publications and nothing else, that of
-//! users kind 1, an instance's 2 and 7, the stream of commands 4 to 6 and 9, the control channel
-//! those and the rest. Elsewhere it is discarded.
+//! users kind 1, an instance's 2, 7 and 11, that of questions 10, the stream of commands 4 to 6
+//! and 9, the control channel those and the rest. Elsewhere it is discarded.
 //!
 //! An announcement is no envelope: byte 4 and 16 bytes of SHA-256. The next message on the external
 //! channel of the same group, if it has this digest, was sent by the cluster itself.
@@ -53,7 +54,9 @@ pub(super) use read::decode;
 pub(super) use read::parse_place;
 #[cfg(test)]
 pub(super) use write::control;
-pub(super) use write::{append, command, possible_loss, probe, publication};
+pub(super) use write::{answer, append, command, possible_loss, probe, publication, question};
+
+use bytes::Bytes;
 
 use crate::event::{Control, Event, EventError, InstanceId, PossibleLoss, Publication, Stamp};
 use crate::group::GroupName;
@@ -84,6 +87,8 @@ pub(super) enum Origin<'a> {
     Instance,
     /// The control channel.
     Control,
+    /// The channel of questions.
+    Questions,
     /// The stream of commands.
     Commands,
 }
@@ -120,6 +125,10 @@ pub(super) enum Message {
     Probe(u64, Option<Stamp>),
     /// Publications may have been lost before they reached the layer.
     PossibleLoss(PossibleLoss),
+    /// Of one instance to the others: its number and body.
+    Question(u64, Bytes),
+    /// To a question of this number.
+    Answer(u64, Bytes),
 }
 
 /// Why a message was discarded.
@@ -165,6 +174,8 @@ mod kind {
     pub(super) const PROBE: u8 = 7;
     pub(super) const POSSIBLE_LOSS: u8 = 8;
     pub(super) const CLOSE_SESSION: u8 = 9;
+    pub(super) const QUESTION: u8 = 10;
+    pub(super) const ANSWER: u8 = 11;
 }
 
 /// Bits of a publication's flags.

@@ -75,6 +75,8 @@ fn decode_unguarded(
         }
         kind::PROBE => Message::Probe(reader.number("probe")?, reader.place()),
         kind::POSSIBLE_LOSS => Message::PossibleLoss(reader.possible_loss()?),
+        kind::QUESTION => Message::Question(reader.number("question")?, reader.0),
+        kind::ANSWER => Message::Answer(reader.number("answer")?, reader.0),
         _ => {
             let publication = reader.publication(kind, origin, accepted)?;
             Message::Publication(Publication { position, ..publication })
@@ -89,7 +91,8 @@ fn is_carried(origin: Origin<'_>, kind: u8) -> bool {
     match origin {
         Origin::Group(_) => kind == kind::GROUP,
         Origin::User => kind == kind::USER,
-        Origin::Instance => matches!(kind, kind::CONNECTION | kind::PROBE),
+        Origin::Instance => matches!(kind, kind::CONNECTION | kind::PROBE | kind::ANSWER),
+        Origin::Questions => kind == kind::QUESTION,
         Origin::Control => {
             is_carried(Origin::Commands, kind) || matches!(kind, kind::ALL | kind::POSSIBLE_LOSS)
         }

@@ -96,6 +96,24 @@ pub(in crate::layer) fn probe(origin: InstanceId, number: u64) -> Vec<u8> {
     envelope
 }
 
+/// The envelope of a question to the other instances.
+pub(in crate::layer) fn question(origin: InstanceId, number: u64, body: &[u8]) -> Vec<u8> {
+    numbered(kind::QUESTION, origin, number, body)
+}
+
+/// The envelope of the answer to a question.
+pub(in crate::layer) fn answer(origin: InstanceId, number: u64, body: &[u8]) -> Vec<u8> {
+    numbered(kind::ANSWER, origin, number, body)
+}
+
+fn numbered(kind: u8, origin: InstanceId, number: u64, body: &[u8]) -> Vec<u8> {
+    let mut envelope = Vec::with_capacity(body.len() + 24);
+    let mut out = Writer::begin(&mut envelope, kind, origin);
+    out.number(number);
+    out.bytes(body);
+    envelope
+}
+
 /// The envelope of a possible loss.
 pub(in crate::layer) fn possible_loss(origin: InstanceId, loss: &PossibleLoss) -> Vec<u8> {
     let mut envelope = Vec::with_capacity(64);

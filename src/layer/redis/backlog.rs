@@ -47,7 +47,7 @@ impl Backlogged {
             }
             Channel::User => Some(QueueKey::Users),
             Channel::Instance => Some(QueueKey::Instance),
-            Channel::Control | Channel::Boundary => None,
+            Channel::Control | Channel::Questions | Channel::Boundary => None,
         }
     }
 }

@@ -173,7 +173,7 @@ impl MessageDecoder {
             Channel::Instance => Origin::Instance,
             Channel::Control => Origin::Control,
             // Handled by the reader.
-            Channel::Boundary => return Ok(None),
+            Channel::Boundary | Channel::Questions => return Ok(None),
         };
         let now = Instant::now();
         let decoded = envelope::decode(origin, bytes, self.max_event_bytes, now)?;
@@ -206,6 +206,8 @@ impl MessageDecoder {
                 self.redis_health.probe_returned(number);
                 return Ok(newest.map(Arrival::NewestCommand));
             }
+            // Handled by the reader.
+            (Decoded::From(_, Message::Question(..) | Message::Answer(..)), _) => return Ok(None),
         };
         Ok(Some(Arrival::Incoming(incoming)))
     }

@@ -36,6 +36,7 @@ mod server_identity;
 mod session;
 mod subscriber;
 mod subscription_reader;
+mod surroundings;
 #[cfg(test)]
 mod tests;
 
@@ -57,8 +58,10 @@ pub use names::{Names, overflow_field};
 pub use reply::{FromReply, Reply};
 pub use script::{LISTENING, NUMBERING, PARKING, Script, ScriptError};
 pub use session::RedisSession;
+pub use surroundings::Surroundings;
 
 use super::history::History;
+use super::questions::{MAX_ANSWER, PeerAnswers, PeerQuestion, Questions};
 use super::{Health, Inbox, KeyedPublication, LayerError, OnceOutcome, RedisSettings, envelope};
 use crate::event::{Control, InstanceId, Position, Publication, Recovery, Stamp, Target};
 use crate::group::GroupName;
@@ -103,6 +106,7 @@ struct Shared {
     direct: Arc<DirectPublisher>,
     subscriber: mpsc::Sender<SubscriptionChange>,
     redis_health: Arc<RedisHealth>,
+    questions: Arc<Questions>,
     settings: RedisSettings,
     /// Aborted with the layer.
     _tasks: Vec<AbortOnDrop<()>>,
@@ -125,13 +129,10 @@ impl Redis {
         let (client, lookup) = connect::client(settings, FEW_EVENTS)?;
         let commands = connect::commands(&client, settings);
         let (subscriber, changes) = mpsc::channel(CHANGES);
-        let histories = Arc::new(HistoryStore::new(
-            history,
-            Arc::clone(&names),
-            commands.clone(),
-            Arc::clone(&redis_health),
-            settings.enters_groups,
-        ));
+        let (health, enters) = (Arc::clone(&redis_health), settings.enters_groups);
+        let histories =
+            HistoryStore::new(history, Arc::clone(&names), commands.clone(), health, enters);
+        let histories = Arc::new(histories);
         let direct = Arc::new(DirectPublisher::new(&histories, instance, settings.parking));
         let heartbeat = InstanceHeartbeat {
             instance,
@@ -154,6 +155,7 @@ impl Redis {
             commands.clone(),
             Arc::clone(&redis_health),
         ));
+        let questions = Arc::new(Questions::new());
         let backlog = MessageBacklog::new(BACKLOG, settings.backlog_bytes);
         let reception = Reception {
             instance,
@@ -162,6 +164,7 @@ impl Redis {
             command_stream: Arc::clone(&command_stream),
             positions: PositionCheck::new(Arc::clone(&histories)),
             changes,
+            questions: Arc::clone(&questions),
         };
         let (mut tasks, inbox) = reception.start(settings)?;
         tasks.push(AbortOnDrop(tokio::spawn(append_again(Arc::clone(&command_stream)))));
@@ -178,6 +181,7 @@ impl Redis {
             direct,
             subscriber,
             redis_health,
+            questions,
             settings: settings.clone(),
             _tasks: tasks,
         };
@@ -347,6 +351,44 @@ impl Redis {
     /// The names of the cluster's channels and keys.
     pub fn names(&self) -> &Names {
         &self.0.names
+    }
+
+    /// As [`Layer::ask`](super::Layer::ask).
+    pub(super) async fn ask(&self, body: Vec<u8>) -> Result<PeerAnswers, LayerError> {
+        let shared = &*self.0;
+        let asked: Vec<_> = shared.redis_health.instances();
+        let asked = asked.into_iter().filter(|id| *id != shared.instance).collect::<Vec<_>>();
+        if asked.is_empty() {
+            return Ok(PeerAnswers::none());
+        }
+        let full = || LayerError::Unreachable("too many questions are open".to_owned());
+        let (number, answers) = shared.questions.open().ok_or_else(full)?;
+        let bytes = envelope::question(shared.instance, number, &body);
+        self.send(shared.names.questions().to_owned(), bytes).await?;
+        Ok(PeerAnswers { asked, answers })
+    }
+
+    /// As [`Layer::answer`](super::Layer::answer).
+    pub(super) async fn answer(
+        &self,
+        question: &PeerQuestion,
+        body: Vec<u8>,
+    ) -> Result<(), LayerError> {
+        if body.len() > MAX_ANSWER {
+            return Ok(());
+        }
+        let bytes = envelope::answer(self.0.instance, question.number, &body);
+        self.send(self.0.names.of_instance(question.from), bytes).await
+    }
+
+    pub(super) fn questions(&self) -> Option<mpsc::Receiver<PeerQuestion>> {
+        self.0.questions.take()
+    }
+
+    pub(super) async fn surroundings(&self) -> Option<Surroundings> {
+        let shared = &*self.0;
+        let database = shared.settings.address.database();
+        Surroundings::of(&shared.commands, &shared.names, database).await
     }
 
     pub(super) fn history(&self) -> &History {

@@ -15,6 +15,7 @@ pub struct Names {
     instance: String,
     boundary: String,
     control: String,
+    questions: String,
     cluster: String,
 }
 
@@ -31,6 +32,8 @@ pub(super) enum Channel {
     Instance,
     /// The channel of publications for all connections, and of changes.
     Control,
+    /// The channel of questions to all instances.
+    Questions,
     /// The first channel of each connection, see [`Names::boundary`].
     Boundary,
 }
@@ -50,13 +53,14 @@ impl Names {
             instance: format!("{cluster}:instance:{instance}"),
             boundary: format!("{cluster}:instance:{instance}:connection"),
             control: format!("{cluster}:control"),
+            questions: format!("{cluster}:questions"),
             cluster: cluster.to_owned(),
         }
     }
 
     /// The channels that every instance subscribes to.
-    pub(crate) fn fixed(&self) -> [&str; 3] {
-        [&self.user, &self.instance, &self.control]
+    pub(crate) fn fixed(&self) -> [&str; 4] {
+        [&self.user, &self.instance, &self.control, &self.questions]
     }
 
     /// Subscribed first on a new connection. What an instance publishes there to itself arrives
@@ -77,6 +81,10 @@ impl Names {
         [&self.group, group.as_str()].concat()
     }
 
+    pub(super) fn questions(&self) -> &str {
+        &self.questions
+    }
+
     /// The channels that carry what is sent to `group`.
     pub(super) fn subscribed_for(&self, group: &GroupName) -> impl Iterator<Item = String> {
         let external = self.external.as_ref().filter(|external| external.wants(group));
@@ -89,9 +97,14 @@ impl Names {
         match target {
             Target::Group(group) => self.of_group(group),
             Target::User(_) => self.user.clone(),
-            Target::Connection(id) => format!("{}:instance:{}", self.cluster, id.instance),
+            Target::Connection(id) => self.of_instance(id.instance),
             Target::All => self.control.clone(),
         }
+    }
+
+    /// The channel of one instance.
+    pub(super) fn of_instance(&self, instance: InstanceId) -> String {
+        format!("{}:instance:{instance}", self.cluster)
     }
 
     /// Appends [`Names::of`] to `out`.
@@ -121,6 +134,7 @@ impl Names {
             (&self.user, Channel::User),
             (&self.instance, Channel::Instance),
             (&self.control, Channel::Control),
+            (&self.questions, Channel::Questions),
             (&self.boundary, Channel::Boundary),
         ];
         fixed.into_iter().find(|(name, _)| *name == channel).map(|(_, known)| known)

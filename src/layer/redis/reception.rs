@@ -14,6 +14,7 @@ use super::position_check::PositionCheck;
 use super::subscriber::{Subscriber, SubscriptionChange};
 use super::subscription_reader::SubscriptionReader;
 use crate::event::InstanceId;
+use crate::layer::questions::Questions;
 use crate::layer::{Inbox, LayerError, RedisSettings};
 use crate::telemetry::LogLimit;
 
@@ -29,6 +30,7 @@ pub(super) struct Reception {
     pub(super) command_stream: Arc<CommandStream>,
     pub(super) positions: PositionCheck,
     pub(super) changes: mpsc::Receiver<SubscriptionChange>,
+    pub(super) questions: Arc<Questions>,
 }
 
 impl Reception {
@@ -36,7 +38,7 @@ impl Reception {
         self,
         settings: &RedisSettings,
     ) -> Result<(Vec<AbortOnDrop<()>>, Inbox), LayerError> {
-        let Self { instance, names, backlog, command_stream, positions, changes } = self;
+        let Self { instance, names, backlog, command_stream, positions, changes, questions } = self;
         let redis_health = command_stream.redis_health();
         let (client, lookup) = connect::client(settings, EVENTS)?;
         let (sender, inbox) = mpsc::channel(DECODED);
@@ -47,6 +49,7 @@ impl Reception {
             names: Arc::clone(&names),
             backlog: backlog.clone(),
             redis_health: Arc::clone(redis_health),
+            questions,
             boundaries: boundary_marks,
         };
         let decoder = MessageDecoder {

@@ -15,6 +15,7 @@ use super::redis_health::RedisHealth;
 use crate::event::InstanceId;
 use crate::group::GroupName;
 use crate::layer::envelope::{self, Announcement, Decoded, Message, Origin};
+use crate::layer::questions::{PeerQuestion, Questions};
 
 /// The task.
 pub(super) struct SubscriptionReader {
@@ -23,6 +24,7 @@ pub(super) struct SubscriptionReader {
     pub(super) names: Arc<Names>,
     pub(super) backlog: MessageBacklog,
     pub(super) redis_health: Arc<RedisHealth>,
+    pub(super) questions: Arc<Questions>,
     /// The number of the newest connection whose boundary is in the backlog.
     pub(super) boundaries: watch::Sender<u64>,
 }
@@ -49,7 +51,11 @@ impl OwnMessages {
             Channel::External(group) => {
                 announced.is_some_and(|(of, next)| of == *group && next == Announcement::of(bytes))
             }
-            Channel::User | Channel::Instance | Channel::Control | Channel::Boundary => false,
+            Channel::User
+            | Channel::Instance
+            | Channel::Control
+            | Channel::Questions
+            | Channel::Boundary => false,
         }
     }
 }
@@ -88,20 +94,42 @@ impl SubscriptionReader {
             return;
         }
         let bytes = Bytes::copy_from_slice(bytes);
-        if channel == Channel::Instance {
-            self.note_probe(&bytes);
+        if channel == Channel::Questions {
+            return self.take_question(bytes);
+        }
+        if channel == Channel::Instance && self.note_probe_or_answer(&bytes) {
+            return;
         }
         self.push(Backlogged::Message(channel, bytes));
     }
 
     /// Takes note of a probe before anything in front of it is delivered: only a connection on
-    /// which nothing arrives is of no use, not one that brings too much.
-    fn note_probe(&self, bytes: &Bytes) {
-        let decoded = envelope::decode(Origin::Instance, bytes.clone(), 0, Instant::now());
-        if let Ok(Decoded::From(instance, Message::Probe(number, _))) = decoded
-            && instance == self.instance
-        {
-            self.redis_health.probe_read(number);
+    /// which nothing arrives is of no use, not one that brings too much. Returns whether it is an
+    /// answer to a question instead, which needs no place in the backlog.
+    fn note_probe_or_answer(&self, bytes: &Bytes) -> bool {
+        match envelope::decode(Origin::Instance, bytes.clone(), 0, Instant::now()) {
+            Ok(Decoded::From(instance, Message::Probe(number, _))) => {
+                if instance == self.instance {
+                    self.redis_health.probe_read(number);
+                }
+                false
+            }
+            Ok(Decoded::From(instance, Message::Answer(number, body))) => {
+                self.questions.answered(instance, number, body);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Hands on a question of another instance. Anything else on that channel is no envelope.
+    fn take_question(&self, bytes: Bytes) {
+        match envelope::decode(Origin::Questions, bytes, 0, Instant::now()) {
+            Ok(Decoded::From(from, Message::Question(number, body))) if from != self.instance => {
+                self.questions.asked(PeerQuestion { from, number, body });
+            }
+            Ok(_) => {}
+            Err(_) => self.redis_health.count_unreadable(),
         }
     }
 

@@ -42,6 +42,7 @@ fn way(ring: usize, room: usize, max_bytes: usize) -> Way {
         names: Arc::clone(&names),
         backlog: backlog.clone(),
         redis_health: Arc::clone(&redis_health),
+        questions: Arc::new(Questions::new()),
         boundaries: watch::Sender::new(0),
     };
     let settings = RedisSettings::new("redis://127.0.0.1:1").unwrap();
