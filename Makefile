@@ -273,6 +273,7 @@ browser: client-js/node_modules/.package-lock.json
 	$(call step,gateway for the browser,$(BUILD_GATEWAY))
 	@$(MAKE) client-js/test/packed/node_modules/.package-lock.json
 	$(call step,browser tests,cd client-js && npm run test:browser)
+	$(call step,console in the browser,cd client-js && npm run test:console)
 
 # The contract in Firefox and WebKitGTK, which are not installed for `make test`.
 .PHONY: browsers
