@@ -158,6 +158,26 @@ fn asks_where_the_states_of_celery_tasks_come_from() {
 }
 
 #[test]
+fn tells_how_many_tasks_wait_in_the_queues_of_those_that_browsers_start() {
+    let server = RedisServer::start();
+    let url = server.url();
+    server.ask(&["LPUSH", "site_photos", "{}", "{}"]);
+    let task = "[[task]]\ncall = \"cut\"\nname = \"photos.cut\"\nqueue = \"photos\"\n";
+    let celery = |broker: &str| {
+        let broker = format!("broker = {broker:?}\nbroker_prefix = \"site_\"\n");
+        format!("[celery]\nresults = \"{url}/1\"\n{broker}{task}")
+    };
+    let (findings, code) = doctor(&folder(&server, &celery(&url)), &[]);
+    findings.assert("celery broker", "ok", &["2 in site_photos"]);
+    assert_eq!(code, 0);
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let away = celery(&format!("amqp://guest:guest@{closed}//"));
+    let (findings, code) = doctor(&folder(&server, &away), &[]);
+    findings.assert("celery broker", "fail", &["photos", "cannot be reached", "broker_url"]);
+    assert_eq!(code, 1);
+}
+
+#[test]
 fn recognizes_a_running_gateway_on_its_own_ports() {
     let server = RedisServer::start();
     let folder = folder(&server, "[channels]\nreceive = [\"core\"]\n");
