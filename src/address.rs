@@ -39,6 +39,11 @@ impl Address {
     }
 }
 
+/// Whether a peer is taken for a proxy, whose `X-Forwarded-For` names the client.
+pub(crate) fn is_proxy(peer: IpAddr) -> bool {
+    is_private(peer.to_canonical())
+}
+
 /// Loopback, private (RFC 1918, RFC 4193), shared (RFC 6598) and link-local addresses.
 fn is_private(address: IpAddr) -> bool {
     match address {

@@ -37,7 +37,14 @@ impl<K: Clone + Eq + Hash, T> FairQueue<K, T> {
 
     /// The next entry of the asker whose turn it is.
     pub(crate) fn pop(&mut self) -> Option<T> {
-        let asker = self.turns.pop_front()?;
+        self.pop_of(|_| true)
+    }
+
+    /// The next entry of the first asker in turn that may have one now. The others keep their
+    /// turns.
+    pub(crate) fn pop_of(&mut self, may: impl Fn(&K) -> bool) -> Option<T> {
+        let first = self.turns.iter().position(may)?;
+        let asker = self.turns.remove(first)?;
         let own = self.by_asker.get_mut(&asker)?;
         let next = own.pop_front();
         match own.is_empty() {
@@ -77,6 +84,18 @@ mod tests {
         }
         assert_eq!(queue.len(), 6);
         assert_eq!(drained(queue), [1, 4, 5, 2, 6, 3]);
+    }
+
+    #[test]
+    fn an_asker_that_may_not_have_one_keeps_its_turn() {
+        let mut queue = FairQueue::new(10);
+        for (asker, entry) in [('a', 1), ('b', 2), ('b', 3), ('c', 4)] {
+            queue.push(asker, entry);
+        }
+        let others = |asker: &char| *asker != 'a';
+        assert_eq!((queue.pop_of(others), queue.pop_of(others)), (Some(2), Some(4)));
+        assert_eq!(queue.pop_of(|_| false), None);
+        assert_eq!(drained(queue), [1, 3]);
     }
 
     #[test]

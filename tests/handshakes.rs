@@ -1,9 +1,11 @@
 //! From the TCP connection to the 101: HTTP errors, and the bounds of half-open handshakes.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use crate::support::{
-    Answer, Gateway, Opcode, Raw, Received, eventually, request, token, upgrade_request,
+    Answer, Gateway, Instance, Opcode, Raw, Received, eventually, request, token, upgrade_request,
 };
 
 async fn upgraded(gateway: &Gateway, request: &str) -> Answer {
@@ -192,8 +194,52 @@ async fn silent_connections_of_one_address_do_not_shut_out_others() {
     for sub in ["7", "8", "9"] {
         gateway.v1(sub).await;
     }
-    assert!(gateway.metric(r#"groupcast_refusals_total{reason="silent"}"#).await >= 1.0);
+    // Those who wait for a place, the silent ones themselves, get it in the end.
+    eventually("silent ones to lose their places", async || {
+        gateway.metric(r#"groupcast_refusals_total{reason="silent"}"#).await >= 1.0
+    })
+    .await;
     drop(silent);
+}
+
+/// The figures: others come in within a second, the API and probes answer within 100 ms. Asserted of
+/// the median, since other tests load the machine; the slowest is printed.
+#[tokio::test]
+async fn three_thousand_silent_sockets_of_one_address_delay_nobody_else() {
+    const HOG: [u8; 4] = [127, 0, 0, 2];
+    let instance = Instance::start("").await;
+    instance.ready().await;
+    let mut silent = Vec::new();
+    for n in 0..3000 {
+        let listener = if n % 3 == 2 { instance.api } else { instance.public };
+        let mut raw = Raw::connect_from(HOG, listener).await;
+        if n % 3 == 1 {
+            raw.write(b"GET /ws HTTP/1.1\r\n").await;
+        }
+        silent.push(raw);
+    }
+    let (mut joins, mut requests) = (Vec::new(), Vec::new());
+    for n in 0..15 {
+        let began = Instant::now();
+        let _socket = instance.v1(&n.to_string()).await;
+        joins.push(began.elapsed());
+        for path in ["GET /healthz", "GET /readyz", "GET /metrics"] {
+            let began = Instant::now();
+            assert_eq!(request(instance.api, path, &[], b"").await.status, 200);
+            requests.push(began.elapsed());
+        }
+    }
+    let of = |name: &str, times: &mut Vec<Duration>, most: u64| {
+        times.sort();
+        let (median, slowest) = (times[times.len() / 2], times[times.len() - 1]);
+        println!("beside 3,000 silent sockets: {name} {median:?}, at most {slowest:?}");
+        assert!(median <= Duration::from_millis(most), "{name}: {median:?}");
+    };
+    of("others come in after", &mut joins, 1000);
+    of("the API answers after", &mut requests, 100);
+    drop(silent);
+    let log = instance.log();
+    assert!(log.matches("clients behind a proxy count as one").count() <= 2, "once per listener");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::telemetry::Counter;
@@ -67,6 +68,7 @@ pub(crate) struct Listener {
     limits: ListenerLimits,
     /// Counts connections that lose their place.
     evictions: Counter,
+    has_reported: AtomicBool,
 }
 
 /// Limits of the connections of a listener.
@@ -96,7 +98,8 @@ impl Listener {
         socket.set_nonblocking(true)?;
         let socket = TcpListener::from_std(socket)?;
         let places = Places::new(limits.connections, limits.waiting);
-        Ok(Self { name, socket, router, places, limits, evictions })
+        let has_reported = AtomicBool::default();
+        Ok(Self { name, socket, router, places, limits, evictions, has_reported })
     }
 
     /// Accepts until the process reaches `until`. Open connections end by themselves.
@@ -144,7 +147,14 @@ impl Listener {
     fn report_evictions(&self, count: usize) {
         if count > 0 {
             self.evictions.increment(count as u64);
-            tracing::debug!(listener = self.name, count, "silent connections closed for others");
+            // One line in all: whoever attacks must not fill the log.
+            if !self.has_reported.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    listener = self.name,
+                    "silent connections are closed to make room for others; each address counts \
+                     by itself, and clients behind a proxy count as one (logged once)"
+                );
+            }
         }
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! One address must not block a listener for everyone. So connections are accepted immediately;
 //! those without a place wait, and addresses take turns. When places run short, the address with
-//! the most silent connections loses its oldest one. Only silent connections count: one with a
-//! request in progress never loses its place.
+//! the most silent connections loses its oldest one, and the last quarter is for others than an
+//! address that fills the rest alone: nobody who is new has to wait until that one's are old enough
+//! to lose their places. Only silent connections count: one with a request in progress never loses
+//! its place.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -83,13 +85,15 @@ impl Places {
     /// Requests a place for a connection of `peer`. Returns also how many others lose theirs.
     pub(crate) fn ask(&self, peer: IpAddr) -> (Granted, usize) {
         let mut table = self.0.table.lock();
-        let short = table.held.len() >= self.0.capacity - self.0.capacity / 4;
+        let address = Address::of(peer);
+        let short = table.held.len() >= self.0.share();
         let evicted = if short { usize::from(table.evict(self.0.min_silence)) } else { 0 };
-        if table.held.len() < self.0.capacity && table.waiting.len() == 0 {
+        // While there are free places, those who wait are of addresses that fill their share.
+        if table.held.len() < self.0.capacity && !table.fills_share(&address, self.0.share()) {
             return (Granted::Now(table.hold(&self.0, peer)), evicted);
         }
         let (place, granted) = oneshot::channel();
-        table.waiting.push(Address::of(peer), (peer, place));
+        table.waiting.push(address, (peer, place));
         (Granted::Later(granted), evicted)
     }
 
@@ -101,7 +105,18 @@ impl Places {
     }
 }
 
+impl Shared {
+    /// The places that the silent connections of one address may fill.
+    fn share(&self) -> usize {
+        self.capacity - self.capacity / 4
+    }
+}
+
 impl Table {
+    fn fills_share(&self, address: &Address, share: usize) -> bool {
+        self.silent.get(address).is_some_and(|count| *count >= share)
+    }
+
     fn hold(&mut self, shared: &Arc<Shared>, peer: IpAddr) -> Place {
         self.next_id += 1;
         let (id, address) = (self.next_id, Address::of(peer));
@@ -192,7 +207,10 @@ impl Drop for Holder {
         }
         let mut gone = Vec::new();
         while table.held.len() < self.shared.capacity {
-            let Some((peer, waiting)) = table.waiting.pop() else { break };
+            let Table { silent, waiting, .. } = &mut *table;
+            let share = self.shared.share();
+            let may = |address: &Address| silent.get(address).is_none_or(|count| *count < share);
+            let Some((peer, waiting)) = waiting.pop_of(may) else { break };
             let place = table.hold(&self.shared, peer);
             if let Err(place) = waiting.send(place) {
                 gone.push(place);
@@ -248,6 +266,22 @@ mod tests {
         let newcomer = now(&places, OTHER);
         assert!(is_evicted(&hog[0]) && !hog[1..].iter().any(is_evicted));
         assert!(!is_evicted(&other) && !is_evicted(&newcomer));
+    }
+
+    #[test]
+    fn keeps_the_last_quarter_for_others_than_the_address_that_fills_the_rest() {
+        let places = Places::with_silence(8, 8, Duration::from_secs(3600));
+        let hog: Vec<_> = (0..6).map(|_| now(&places, HOG)).collect();
+        let mut waiting = later(&places, HOG);
+        let others = (now(&places, OTHER), now(&places, OTHER));
+        let mut full = later(&places, OTHER);
+        drop(others.0);
+        full.try_recv().expect("a place of the last quarter");
+        assert!(waiting.try_recv().is_err());
+        // A request in progress is no silent connection.
+        let _busy = hog[0].busy();
+        drop(others.1);
+        waiting.try_recv().expect("a place for an address below its share");
     }
 
     #[test]

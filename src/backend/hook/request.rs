@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::Once;
 
 use aws_lc_rs::hmac;
 use hyper::header::{
@@ -10,7 +11,7 @@ use hyper::header::{
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::address::Address;
+use crate::address::{Address, is_proxy};
 use crate::backend::path_header::{PATH, path_header};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -43,6 +44,9 @@ pub struct HookRequest {
     /// The visitor's address; `None` = unknown.
     address: Option<Address>,
 }
+
+/// Logs once that a proxy is trusted.
+static TRUSTED: Once = Once::new();
 
 /// The key of a cached verdict: a digest, so that no cookie is stored.
 pub(super) type VerdictKey = [u8; 32];
@@ -82,6 +86,15 @@ impl HookRequest {
         }
         let forwarded_for = copies.get(FORWARDED_FOR).and_then(|value| value.to_str().ok());
         let address = Address::behind(peer, forwarded_for.unwrap_or_default());
+        if let Some(peer) = peer.filter(|peer| forwarded_for.is_some() && is_proxy(*peer)) {
+            TRUSTED.call_once(|| {
+                tracing::info!(
+                    %peer,
+                    "a peer with a private address is taken for a proxy: its X-Forwarded-For names \
+                     the client (logged once)"
+                );
+            });
+        }
         if !copies.contains_key(FORWARDED_FOR)
             && let Some(Ok(peer)) = peer.map(|peer| HeaderValue::from_str(&peer.to_string()))
         {
