@@ -1,5 +1,7 @@
 //! The settings agreed by the cluster, and its running instances.
 
+use bytes::Bytes;
+
 use super::Finding;
 use super::redis_server::{RedisInfo, span, time};
 use crate::channels::{ChannelSettings, FORMATS, agreement};
@@ -66,6 +68,7 @@ pub(super) async fn examine(
     findings.push(agreement(channels, &cluster, &session.names().key("bridge")));
     findings.push(instances(name, &cluster));
     findings.push(cluster_name(name));
+    findings.extend(poison(session).await);
     if let Ok(info) = RedisInfo::ask(session).await
         && !cluster.run.is_empty()
         && cluster.run != info.text("run_id")
@@ -74,6 +77,18 @@ pub(super) async fn examine(
         findings
             .push(Finding::ok("generation", found).hint("histories start anew; clients get a gap"));
     }
+}
+
+/// Entries of sources that were set aside, if there are any.
+async fn poison(session: &RedisSession) -> Option<Finding> {
+    let key = session.names().poison();
+    let entries: Vec<(Bytes, Vec<Bytes>)> = session.ask(&["XRANGE", &key, "-", "+"]).await.ok()?;
+    let (_, newest) = entries.last()?;
+    let text = |index: usize| newest.get(index).map(|it| String::from_utf8_lossy(it));
+    let (source, why) = (text(1).unwrap_or_default(), text(3).unwrap_or_default());
+    let found = format!("{} entries set aside; the last, of {source}: {why}", entries.len());
+    let advice = format!("read them: XRANGE {key} - +; then DEL {key}");
+    Some(Finding::warn("poison", found, advice))
 }
 
 fn agreement(channels: &ChannelSettings, cluster: &ClusterState, key: &str) -> Finding {

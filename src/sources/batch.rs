@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use super::decoder::EntryDecoder;
-use super::entry::{EntryAction, SourceEntry, UndecodableEntry};
+use super::entry::{EntryAction, EntryError, SourceEntry, UndecodableEntry};
 use super::metrics::EntryFate;
+use super::poison::{Poison, Suspects};
 use super::reply::{DrainReply, NotDrained};
 use super::seen::Seen;
 use super::source::DurableSource;
@@ -15,6 +16,9 @@ use crate::layer::ScriptError;
 /// Most bytes passed to one draining script, unless a single entry is larger: an entry for many
 /// connections is written once for each.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// Bytes of an entry that are kept where it is set aside.
+const MAX_KEPT: usize = 4096;
 
 /// The entries read from one source.
 #[derive(Debug)]
@@ -35,6 +39,8 @@ pub(super) struct DecodedBatch {
     /// The number of entries that cannot be decoded, and the last of them.
     pub(super) undecodable: u64,
     pub(super) error: Option<UndecodableReport>,
+    /// The number of entries that are set aside.
+    pub(super) set_aside: u64,
 }
 
 /// An undecodable entry, for the log.
@@ -60,7 +66,7 @@ impl EntryBatch {
     pub(super) fn decode(
         &mut self,
         decoder: &EntryDecoder,
-        seen: &Seen,
+        (seen, suspects): (&Seen, &Suspects),
         share: &mut Option<PossibleLoss>,
     ) -> DecodedBatch {
         let now = Instant::now();
@@ -70,7 +76,7 @@ impl EntryBatch {
             if bytes > MAX_BYTES {
                 break;
             }
-            let action = decoded.add(entry, decoder, seen, share, now);
+            let action = decoded.add(entry, decoder, (seen, suspects), share, now);
             bytes += action.publications().iter().map(|it| it.event.json().len()).sum::<usize>();
             decoded.actions.push(action);
         }
@@ -85,21 +91,47 @@ impl DecodedBatch {
         &mut self,
         entry: &SourceEntry,
         decoder: &EntryDecoder,
-        seen: &Seen,
+        (seen, suspects): (&Seen, &Suspects),
         share: &mut Option<PossibleLoss>,
         now: Instant,
     ) -> EntryAction {
-        if seen.contains(entry.id()) {
+        let id = entry.id();
+        if seen.contains(id) {
             self.duplicates += 1;
             return EntryAction::Remove;
         }
-        decoder.decode(entry, now).unwrap_or_else(|undecodable| {
-            self.undecodable += 1;
-            let UndecodableEntry { error, targets } = undecodable;
-            let loss = loss_of(&targets, share);
-            self.error = Some(UndecodableReport { error: error.to_string(), targets });
-            loss.map_or(EntryAction::Remove, EntryAction::ReportLoss)
-        })
+        let poison = suspects.poison(id);
+        if let Some(Poison { why, is_decodable: false }) = poison {
+            return self.set_aside(entry, share.take(), why.clone());
+        }
+        match (decoder.decode(entry, now), poison) {
+            (Ok(action), None) => action,
+            (Ok(action), Some(poison)) => {
+                let targets = action.publications().iter().map(|it| it.target.clone());
+                let loss = loss_of(&targets.collect::<Vec<_>>(), share);
+                self.set_aside(entry, loss, poison.why.clone())
+            }
+            (Err(UndecodableEntry { error, targets }), _) => {
+                self.undecodable += 1;
+                let loss = loss_of(&targets, share);
+                let text = error.to_string();
+                self.error = Some(UndecodableReport { error: text.clone(), targets });
+                if error == EntryError::Panic {
+                    return self.set_aside(entry, loss, text);
+                }
+                loss.map_or(EntryAction::Remove, EntryAction::ReportLoss)
+            }
+        }
+    }
+
+    fn set_aside(
+        &mut self,
+        entry: &SourceEntry,
+        loss: Option<PossibleLoss>,
+        why: String,
+    ) -> EntryAction {
+        self.set_aside += 1;
+        EntryAction::SetAside { loss, why, content: entry.content(MAX_KEPT) }
     }
 }
 

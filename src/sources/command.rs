@@ -27,19 +27,25 @@ pub(super) type ScriptCall = (Vec<String>, Vec<Bytes>);
 
 /// The command of `look.lua`: reads either a whole batch or the first entry of each source.
 pub(super) fn look<'a>(
+    redis: &RedisHandle,
     wanted: impl Iterator<Item = (DurableSource, &'a str, &'a SourceState, bool)>,
 ) -> ScriptCall {
     let mut keys = Vec::new();
-    let mut arguments = vec![number(MAX_LOOK_BYTES), number(MAX_BYTES)];
+    let instance = Bytes::from(redis.instance().to_string());
+    let mut arguments = vec![number(MAX_LOOK_BYTES), number(MAX_BYTES), instance];
     for (source, key, state, whole) in wanted {
         keys.push(key.to_owned());
+        let is_careful = state.suspects.is_careful();
         let table = LuaTable::new()
             .text("type", source.key_type().name())
             .number("left", state.left() as u64)
             .text("last_left", state.last_left().map_or(&[][..], |key| key))
-            .number("count", if whole { MAX_ENTRIES } else { 1 });
+            .number("count", if whole && !is_careful { MAX_ENTRIES } else { 1 })
+            .number("is_drained", whole.into())
+            .number("ends", is_careful.into());
         arguments.push(table.pack());
     }
+    keys.extend([redis.names().under_way(), redis.names().instances()]);
     (keys, arguments)
 }
 
@@ -67,24 +73,38 @@ impl DrainCommand<'_> {
             names.instances(),
             names.terms(),
             names.parking(),
+            names.poison(),
+            names.under_way(),
         ]);
         let mut arguments = Vec::with_capacity(1 + entries.len());
         arguments.push(self.settings(source, state).pack());
         for (entry, action) in entries.iter().zip(&decoded.actions) {
-            let tables = match action {
+            let table = LuaTable::new().text("key", &entry.key);
+            let (table, tables) = match action {
                 EntryAction::Publish(publications) => {
-                    publications.iter().map(|it| self.publication(it, &mut keys)).collect()
+                    let tables = publications.iter().map(|it| self.publication(it, &mut keys));
+                    (table, tables.collect())
                 }
-                EntryAction::ReportLoss(PossibleLoss::Groups(groups)) => {
-                    groups.iter().map(|group| self.loss_of_group(group, &mut keys)).collect()
+                EntryAction::ReportLoss(loss) => (table, self.losses(loss, &mut keys)),
+                EntryAction::Remove => (table, Vec::new()),
+                EntryAction::SetAside { loss, why, content } => {
+                    let losses = loss.as_ref().map(|loss| self.losses(loss, &mut keys));
+                    let table = table.text("set_aside", why).text("content", content);
+                    (table, losses.unwrap_or_default())
                 }
-                EntryAction::ReportLoss(share) => vec![self.loss(share)],
-                EntryAction::Remove => Vec::new(),
             };
-            let table = LuaTable::new().text("key", &entry.key).tables("publications", tables);
-            arguments.push(table.pack());
+            arguments.push(table.tables("publications", tables).pack());
         }
         (keys.into_vec(), arguments)
+    }
+
+    fn losses(&self, loss: &PossibleLoss, keys: &mut ScriptKeys) -> Vec<LuaTable> {
+        match loss {
+            PossibleLoss::Groups(groups) => {
+                groups.iter().map(|group| self.loss_of_group(group, keys)).collect()
+            }
+            share => vec![self.loss(share)],
+        }
     }
 
     fn settings(&self, source: DurableSource, state: &SourceState) -> LuaTable {

@@ -67,6 +67,7 @@ pub(super) struct LogLimits {
     full: LogLimit,
     malformed: LogLimit,
     left: LogLimit,
+    set_aside: LogLimit,
     unreachable: LogLimit,
 }
 
@@ -171,7 +172,7 @@ impl Drainer {
             let whole = state.schedule.is_drained_here(*index);
             (source, key, &state.sources[*index], whole)
         });
-        let (keys, arguments) = command::look(wanted);
+        let (keys, arguments) = command::look(&self.redis, wanted);
         let reply = self.redis.run(&self.scripts.look, keys, arguments).await?;
         let sources = due.iter().map(|index| self.sources.at(*index).0);
         let malformed = || ScriptError::Refused("look.lua gave a malformed answer".to_owned());
@@ -181,23 +182,26 @@ impl Drainer {
     /// Records the result of a read. Returns the batch, if this instance drains it.
     fn batch(&self, index: usize, look: Look, state: &mut DrainState) -> Option<EntryBatch> {
         let key = self.sources.at(index).1;
-        let (entries, skipped, length) = match look {
+        let (entries, skipped, length, ends) = match look {
             // It stays due, and is read first next time.
             Look::Unreached => return None,
             Look::Refused(why) => {
                 self.health.refusals.add(key, &why);
-                (Vec::new(), 0, 0)
+                (Vec::new(), 0, 0, 0)
             }
-            Look::Read { entries, skipped, length } => {
+            Look::Read { entries, skipped, length, ends } => {
                 if entries.is_empty() {
                     self.health.refusals.clear(key);
                 }
-                (entries, skipped, length)
+                (entries, skipped, length, ends)
             }
         };
         let source = &mut state.sources[index];
         source.looked(length, skipped, entries.len());
         let head = entries.first().map(|entry| entry.id());
+        if let Some(head) = head {
+            source.suspects.under_way_at_ends(head, ends);
+        }
         let decision = state.schedule.looked(index, head, Instant::now());
         if decision == DrainDecision::Leave || source.is_jammed() {
             return None;
@@ -219,7 +223,7 @@ impl Drainer {
         let due = known.unattributed_reported.is_none_or(|at| now - at >= SHARE_INTERVAL);
         share = share.filter(|_| due);
         let was_due = share.is_some();
-        let decoded = batch.decode(&self.decoder, &known.seen, &mut share);
+        let decoded = batch.decode(&self.decoder, (&known.seen, &known.suspects), &mut share);
         if was_due && share.is_none() {
             known.unattributed_reported = Some(now);
         }
@@ -264,20 +268,23 @@ impl Drainer {
         if let Some(queue) = &self.forward_queue {
             outcome.for_consumers(source).for_each(|(group, event)| queue.offer(group, event));
         }
-        state.sources[batch.index].drained(batch, reply);
+        let known = &mut state.sources[batch.index];
+        known.drained(batch, reply);
+        known.suspects.drained(&batch.entries, &decoded.actions, reply, self.bounds.patience);
         if batch.more {
             state.schedule.again(batch.index, Instant::now());
         }
         reply.fates.iter().for_each(|fate| self.metrics.entries.of(*fate).increment(1));
         self.metrics.duplicates.increment(decoded.duplicates);
         self.metrics.unreadable.increment(decoded.undecodable);
+        self.metrics.set_aside.increment(decoded.set_aside);
         if reply.full {
             self.metrics.boxes_full.increment(1);
         }
-        self.log(key, reply, decoded.error.as_ref());
+        self.log(key, reply, decoded);
     }
 
-    fn log(&self, key: &str, reply: &DrainReply, malformed: Option<&UndecodableReport>) {
+    fn log(&self, key: &str, reply: &DrainReply, decoded: &DecodedBatch) {
         if reply.full && self.log_limits.full.allows() {
             let capacity = self.bounds.capacity;
             tracing::warn!(
@@ -287,11 +294,15 @@ impl Drainer {
                  \"groupcast.*\" by channel_capacity in Django's CHANNEL_LAYERS"
             );
         }
-        if let Some(error) = malformed
+        if let Some(error) = &decoded.error
             && self.log_limits.malformed.allows()
         {
             let UndecodableReport { error, targets } = error;
             tracing::warn!(source = key, error, ?targets, "malformed entry discarded");
+        }
+        if decoded.set_aside > 0 && self.log_limits.set_aside.allows() {
+            let poison = self.redis.names().poison();
+            tracing::error!(source = key, poison, "entry set aside; its groups got a gap");
         }
         if !reply.cause.is_empty() && self.log_limits.left.allows() {
             tracing::error!(source = key, error = reply.cause, "entries left in their source");

@@ -37,13 +37,20 @@ pub(super) enum EntryAction {
     ReportLoss(PossibleLoss),
     /// Only removed.
     Remove,
+    /// Removed, reported and kept where people find it.
+    SetAside {
+        loss: Option<PossibleLoss>,
+        why: String,
+        /// The beginning of the entry.
+        content: Bytes,
+    },
 }
 
 impl EntryAction {
     pub(super) fn publications(&self) -> &[Publication] {
         match self {
             Self::Publish(publications) => publications,
-            Self::ReportLoss(_) | Self::Remove => &[],
+            Self::ReportLoss(_) | Self::Remove | Self::SetAside { .. } => &[],
         }
     }
 }
@@ -106,6 +113,16 @@ impl SourceEntry {
         let written = written.and_then(|(ms, _)| ms.parse().ok()).unwrap_or(now);
         let waited = Duration::from_millis(now.saturating_sub(written));
         Self { key: id, content: EntryContent::Fields(fields), waited }
+    }
+
+    /// Its content, cut to `most` bytes.
+    pub(super) fn content(&self, most: usize) -> Bytes {
+        let mut content = match &self.content {
+            EntryContent::Score(_) => self.key.to_vec(),
+            EntryContent::Fields(fields) => fields.join(&b' '),
+        };
+        content.truncate(most);
+        content.into()
     }
 
     /// Always the same for the same entry, also after a failover. A message sent twice has two ids,

@@ -39,6 +39,8 @@ pub(crate) struct SourceMetrics {
     pub(super) duplicates: Counter,
     /// Malformed entries.
     pub(super) unreadable: Counter,
+    /// Entries set aside.
+    pub(super) set_aside: Counter,
     /// How often a mailbox was found at its capacity.
     pub(super) boxes_full: Counter,
     /// 1 while sources are drained.
@@ -57,6 +59,10 @@ impl SourceMetrics {
                 "Entries that reappeared and were not sent again.",
             ),
             unreadable: to.count("source_unreadable_total", "Malformed entries and messages."),
+            set_aside: to.count(
+                "source_set_aside_total",
+                "Entries that failed again and again or ended processes, and were set aside.",
+            ),
             boxes_full: to.count("source_full_total", "Mailboxes found full."),
             draining: to.measure("source_draining", "1 while sources are drained."),
         }

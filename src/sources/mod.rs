@@ -19,6 +19,7 @@ mod drainer;
 mod entry;
 mod health;
 mod metrics;
+mod poison;
 mod probe;
 mod reply;
 mod schedule;
@@ -167,6 +168,7 @@ fn drainer(
             capacity: channels.capacity,
             parking: channels.parking(),
             boxes: channels.boxes,
+            patience: bounds::PATIENCE,
         },
         forward_queue: django.forward_queue.clone(),
         health: Arc::new(DrainHealth::default()),

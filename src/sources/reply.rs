@@ -21,6 +21,8 @@ pub(super) enum Look {
         skipped: usize,
         /// Entries in the source, read or not.
         length: u64,
+        /// Processes that ended with the first of them under way, or with others of its batch.
+        ends: u64,
     },
 }
 
@@ -67,11 +69,12 @@ fn read_source(source: DurableSource, found: Reply, now: u64) -> Option<Look> {
         _ => {
             let length = parts.next()?.convert()?;
             let skipped: u64 = parts.next()?.convert()?;
+            let ends = parts.next()?.convert()?;
             let mut entries = Vec::with_capacity(parts.len() / 2);
             while let (Some(key), Some(content)) = (parts.next(), parts.next()) {
                 entries.push(read_entry(source.key_type(), key.convert()?, content, now)?);
             }
-            Some(Look::Read { entries, skipped: usize::try_from(skipped).ok()?, length })
+            Some(Look::Read { entries, skipped: usize::try_from(skipped).ok()?, length, ends })
         }
     }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::batch::EntryBatch;
 use super::metrics::EntryFate;
+use super::poison::Suspects;
 use super::reply::DrainReply;
 use super::schedule::DrainSchedule;
 use super::seen::Seen;
@@ -25,6 +26,7 @@ pub(super) struct DrainState {
 #[derive(Default)]
 pub(super) struct SourceState {
     pub(super) seen: Seen,
+    pub(super) suspects: Suspects,
     /// Entries in it when it was last read.
     length: u64,
     /// Entries at its head that were left there; the next read begins behind them.

@@ -5,6 +5,7 @@ mod drainer;
 mod instances;
 mod listening;
 mod losses;
+mod poison;
 mod registrar;
 
 use std::time::Duration;

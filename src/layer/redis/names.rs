@@ -175,6 +175,16 @@ impl Names {
         self.key("terms")
     }
 
+    /// A stream: the entries of sources that were set aside, with the reason.
+    pub(crate) fn poison(&self) -> String {
+        self.key("poison")
+    }
+
+    /// A hash: which instance handles which entries of each source.
+    pub(crate) fn under_way(&self) -> String {
+        self.key("underway")
+    }
+
     /// A sorted set: the channels of groups for which publications wait, until when at most.
     pub(crate) fn parking(&self) -> String {
         self.key("parking")

@@ -8,8 +8,8 @@
 -- Fates: 'sent', 'parked' until an instance listens, 'no_listener', 'removed' without being
 -- published, 'taken_elsewhere' by another drainer, 'left_in_source'.
 --
--- KEYS: generation, source, instances, terms, parking (see listening.lua and parking.lua), then
--- what publications name by place. ARGV: two packed tables or more.
+-- KEYS: generation, source, instances, terms, parking (see listening.lua and parking.lua), the stream
+-- of what is set aside, what is under way (see look.lua), then what publications name by place. ARGV: two packed tables or more.
 -- The first:
 --   generation     the generation that this instance knows
 --   type           of the source: 'set' or 'stream'
@@ -21,7 +21,8 @@
 --   parked_ms      how long they stay parked
 --   instance_stem  of the channels of instances
 --   blocked        channels of the entries left in front of these
--- Then one for each entry: its key in the source and its publications. A publication:
+-- Then one for each entry: its key in the source and its publications; set_aside and content, why it
+-- is set aside and what is kept of it (nil = it is not). A publication:
 --   kind           'group', 'history' (a group with history), 'connection', 'everywhere', or
 --                  'loss': an announcement of possible losses, on the control channel
 --   channel, envelope   (the channel of a loss is that of its group, nil = no single one)
@@ -186,13 +187,25 @@ local function block(publications)
   end
 end
 
+local MAX_SET_ASIDE = 100
+
+local function set_aside(entry)
+  redis.pcall('XADD', KEYS[6], 'MAXLEN', MAX_SET_ASIDE, '*', 'source', source,
+    'why', entry.set_aside, 'entry', entry.content)
+end
+
 local fates = {}
 for i = FIRST_ENTRY, #ARGV do
   local entry = cmsgpack.unpack(ARGV[i])
   local fate = 'taken_elsewhere'
   if entries.contains(entry.key) then
     fate = deliver(entry.publications)
-    if fate == 'left_in_source' then block(entry.publications) else entries.remove(entry.key) end
+    if fate == 'left_in_source' then
+      block(entry.publications)
+    else
+      if entry.set_aside then set_aside(entry) end
+      entries.remove(entry.key)
+    end
   end
   fates[#fates + 1] = fate
 end
@@ -207,4 +220,5 @@ if full or torn then
     redis.call('HSET', generation_key, at, redis.call('TIME')[1])
   end
 end
+redis.pcall('HDEL', KEYS[7], source)
 return { 'drained', fates, full and 1 or 0, cause, newly_blocked }

@@ -1,18 +1,27 @@
--- Reads some sources without removing anything. KEYS: the sources. Returns the present in ms, then
--- for each source one of
+-- Reads some sources without removing anything. KEYS: the sources, then a hash of what is under way,
+-- and the instances. Returns the present in ms, then for each source one of
 --   { 'unreached' }         the sources before it used up the limit of one read
 --   { 'refused', why }
---   { 'read', length, skipped, … }   length = entries in it, skipped = entries at its head that
---                                    were not read; then in turn an entry and its score, or
---                                    its id and its fields
+--   { 'read', length, skipped, ends, … }   length = entries in it, skipped = entries at its head
+--                                    that were not read, ends = processes that ended with the
+--                                    first of these under way; then in turn an entry and its
+--                                    score, or its id and its fields
 -- ARGV: see below, then a packed table for each source:
 --   type        'set' or 'stream'
 --   left        entries at its head that were left there before
 --   last_left   the last of those: an entry, or an id of the stream ('' = none)
 --   count       entries wanted
+--   is_drained  whether the entries are about to be drained: 1 or 0
+--   ends        known process ends with one of these under way: then only one is returned
 local max_bytes = tonumber(ARGV[1]) -- of all sources
 local max_source_bytes = tonumber(ARGV[2])
-local BEFORE_SOURCES = 2
+local instance = ARGV[3]
+local BEFORE_SOURCES = 3
+local source_count = #ARGV - BEFORE_SOURCES
+local under_way, instances_key = KEYS[source_count + 1], KEYS[source_count + 2]
+
+-- Seconds since its last heartbeat after which an instance counts as ended, as in listening.lua.
+local MAX_SILENCE = 4
 
 local room = max_bytes
 
@@ -53,15 +62,42 @@ local function size(entry, content)
   return bytes
 end
 
+local function is_live(id, now)
+  local at = redis.call('ZSCORE', instances_key, id) or redis.call('ZSCORE', instances_key, '-' .. id)
+  return at and tonumber(at) >= now - MAX_SILENCE
+end
+
+-- How many processes have ended with this entry under way, or with others of its batch: 1. A mark
+-- names the instance, how many entries it has, how often the first was under way before, and the
+-- first's digest. 'drain.lua' removes it.
+local function ends_with(key, first)
+  local mark = redis.call('HGET', under_way, key)
+  local id, count, ends, digest = string.match(mark or '', '^(%S+) (%d+) (%d+) (%x+)$')
+  local now = tonumber(redis.call('TIME')[1])
+  if not id or id == instance or is_live(id, now) then return 0 end
+  return count == '1' and digest == redis.sha1hex(first) and tonumber(ends) + 1 or 1
+end
+
+-- Marks what is returned as under way. A full Redis refuses that, and is drained nevertheless.
+local function mark(key, first, count, ends)
+  local text = table.concat({ instance, count, ends, redis.sha1hex(first) }, ' ')
+  redis.pcall('HSET', under_way, key, text)
+end
+
 local function look(key, source)
   if room <= 0 then return { 'unreached' } end
   local reader = readers[source.type]
   local found, skipped = reader.read(key, source)
   if found.err then return { 'refused', found.err } end
-  if #found == 0 then return { 'read', 0, 0 } end
-  local answer = { 'read', reader.length(key), skipped }
+  if #found == 0 then return { 'read', 0, 0, 0 } end
+  local ends, last = 0, #found
+  if source.is_drained == 1 then
+    ends = math.max(source.ends, ends_with(key, found[1]))
+    if ends > 0 then last = 2 end
+  end
+  local answer = { 'read', reader.length(key), skipped, ends }
   local source_room = math.min(room, max_source_bytes)
-  for at = 1, #found, 2 do
+  for at = 1, last, 2 do
     local bytes = size(found[at], found[at + 1])
     -- Always at least one entry, however large, since it has to be removed.
     if bytes > source_room and at > 1 then break end
@@ -69,12 +105,13 @@ local function look(key, source)
     answer[#answer + 1] = found[at]
     answer[#answer + 1] = found[at + 1]
   end
+  if source.is_drained == 1 then mark(key, found[1], (#answer - 4) / 2, ends) end
   return answer
 end
 
 local time = redis.call('TIME')
 local answer = { time[1] * 1000 + math.floor(time[2] / 1000) }
-for index, key in ipairs(KEYS) do
-  answer[index + 1] = look(key, cmsgpack.unpack(ARGV[BEFORE_SOURCES + index]))
+for index = 1, source_count do
+  answer[index + 1] = look(KEYS[index], cmsgpack.unpack(ARGV[BEFORE_SOURCES + index]))
 end
 return answer

@@ -52,8 +52,13 @@ impl Bench {
         self.django.registrar.clone()
     }
 
+    /// Entries may fail for so long.
+    pub(super) fn set_patience(&mut self, patience: std::time::Duration) {
+        self.drainer.bounds.patience = patience;
+    }
+
     /// The first step of the full read each second.
-    fn retry_left(&mut self) {
+    pub(super) fn retry_left(&mut self) {
         self.state.retry_left();
     }
 
@@ -80,7 +85,7 @@ pub(super) fn card(server: &RedisServer) -> String {
 }
 
 /// The history of `pedido.1` cannot be written to: its key is of the wrong type.
-fn spoil(server: &RedisServer) {
+pub(super) fn spoil(server: &RedisServer) {
     server.ask(&["SET", NUMBERING, "a text"]);
 }
 
