@@ -185,6 +185,10 @@ impl Drainer {
         let (entries, skipped, length, ends) = match look {
             // It stays due, and is read first next time.
             Look::Unreached => return None,
+            Look::Suspended => {
+                state.schedule.put_off(index, Instant::now() + BACK_OFF);
+                return None;
+            }
             Look::Refused(why) => {
                 self.health.refusals.add(key, &why);
                 (Vec::new(), 0, 0, 0)

@@ -14,6 +14,8 @@ pub(super) enum Look {
     Unreached,
     /// Redis refuses to read it.
     Refused(String),
+    /// To be read again in a moment: its first entry may have ended two processes.
+    Suspended,
     /// Read, perhaps only its first entry.
     Read {
         entries: Vec<SourceEntry>,
@@ -65,6 +67,7 @@ fn read_source(source: DurableSource, found: Reply, now: u64) -> Option<Look> {
     let outcome: String = parts.next()?.convert()?;
     match outcome.as_str() {
         "unreached" => Some(Look::Unreached),
+        "suspended" => Some(Look::Suspended),
         "refused" => Some(Look::Refused(parts.next()?.convert()?)),
         _ => {
             let length = parts.next()?.convert()?;

@@ -38,6 +38,9 @@ local source = KEYS[2]
 local settings = cmsgpack.unpack(ARGV[1])
 local FIRST_ENTRY = 2
 
+-- Whatever follows, no process has ended by decoding these. It takes no memory.
+redis.pcall('HDEL', KEYS[7], source)
+
 if not is_current_generation(generation_key, settings.generation) then
   return { 'stale_generation' }
 end
@@ -220,5 +223,4 @@ if full or torn then
     redis.call('HSET', generation_key, at, redis.call('TIME')[1])
   end
 end
-redis.pcall('HDEL', KEYS[7], source)
 return { 'drained', fates, full and 1 or 0, cause, newly_blocked }

@@ -2,6 +2,8 @@
 -- and the instances. Returns the present in ms, then for each source one of
 --   { 'unreached' }         the sources before it used up the limit of one read
 --   { 'refused', why }
+--   { 'suspended' }         two instances have had its first entry under way: it must turn out
+--                           whether both have ended
 --   { 'read', length, skipped, ends, … }   length = entries in it, skipped = entries at its head
 --                                    that were not read, ends = processes that ended with the
 --                                    first of these under way; then in turn an entry and its
@@ -67,20 +69,32 @@ local function is_live(id, now)
   return at and tonumber(at) >= now - MAX_SILENCE
 end
 
--- How many processes have ended with this entry under way, or with others of its batch: 1. A mark
--- names the instance, how many entries it has, how often the first was under way before, and the
--- first's digest. 'drain.lua' removes it.
-local function ends_with(key, first)
-  local mark = redis.call('HGET', under_way, key)
-  local id, count, ends, digest = string.match(mark or '', '^(%S+) (%d+) (%d+) (%x+)$')
+-- A mark: how many entries are under way, the digest of the first, and the instances that have had
+-- it under way since it was last drained, which removes the mark. Returns how many of them have
+-- ended and how many may have, as they are others and live, and their names. If another entry was
+-- the first, this one may have been among the rest.
+local function read_mark(key, first)
+  local mark = redis.call('HGET', under_way, key) or ''
+  local digest, owners = string.match(mark, '^%d+ (%x+) (%S+)$')
   local now = tonumber(redis.call('TIME')[1])
-  if not id or id == instance or is_live(id, now) then return 0 end
-  return count == '1' and digest == redis.sha1hex(first) and tonumber(ends) + 1 or 1
+  local ended, unknown = 0, 0
+  for id in string.gmatch(owners or '', '[^,]+') do
+    if id ~= instance then
+      if is_live(id, now) then unknown = unknown + 1 else ended = ended + 1 end
+    end
+  end
+  if digest == redis.sha1hex(first) then return ended, unknown, owners end
+  return 0, math.min(ended + unknown, 1), nil
 end
 
 -- Marks what is returned as under way. A full Redis refuses that, and is drained nevertheless.
-local function mark(key, first, count, ends)
-  local text = table.concat({ instance, count, ends, redis.sha1hex(first) }, ' ')
+local function write_mark(key, first, count, owners)
+  if not owners then
+    owners = instance
+  elseif not string.find(owners, instance, 1, true) then
+    owners = owners .. ',' .. instance
+  end
+  local text = table.concat({ count, redis.sha1hex(first), owners }, ' ')
   redis.pcall('HSET', under_way, key, text)
 end
 
@@ -90,9 +104,12 @@ local function look(key, source)
   local found, skipped = reader.read(key, source)
   if found.err then return { 'refused', found.err } end
   if #found == 0 then return { 'read', 0, 0, 0 } end
-  local ends, last = 0, #found
+  local ends, last, owners = 0, #found, nil
   if source.is_drained == 1 then
-    ends = math.max(source.ends, ends_with(key, found[1]))
+    local ended, unknown
+    ended, unknown, owners = read_mark(key, found[1])
+    if ended < 2 and ended + unknown >= 2 then return { 'suspended' } end
+    ends = math.max(source.ends, ended >= 2 and ended or ended + unknown)
     if ends > 0 then last = 2 end
   end
   local answer = { 'read', reader.length(key), skipped, ends }
@@ -105,7 +122,7 @@ local function look(key, source)
     answer[#answer + 1] = found[at]
     answer[#answer + 1] = found[at + 1]
   end
-  if source.is_drained == 1 then mark(key, found[1], (#answer - 4) / 2, ends) end
+  if source.is_drained == 1 then write_mark(key, found[1], (#answer - 4) / 2, owners) end
   return answer
 end
 
