@@ -19,6 +19,10 @@ const ON_THE_WAY: usize = 8;
 /// Strangers that arrive and join, one after the other.
 const STRANGERS: usize = 40;
 
+/// The figures of the long form, with an optimized build.
+const LONG_RATE: f64 = 5000.0;
+const LONG_P99: Duration = Duration::from_millis(200);
+
 /// Browsers that never stop sending: 60 in `make test`, and 1,000 with `SENDING_BROWSERS=1000`.
 fn browsers() -> usize {
     std::env::var("SENDING_BROWSERS").map_or(60, |count| count.parse().unwrap())
@@ -109,8 +113,11 @@ async fn many_senders_do_not_delay_a_stranger_nor_each_other() {
     );
     assert!(sending.try_join_next().is_none(), "all are still sending");
     // One at a time of each browser would be 50 of each a second.
-    assert!(rate > 600.0, "{rate:.0} sends/s");
+    let is_long = browsers() >= 1000 && !cfg!(debug_assertions);
+    let least = if is_long { LONG_RATE } else { 600.0 };
+    assert!(rate >= least, "{rate:.0} sends/s");
+    let most = if is_long { LONG_P99 } else { Duration::from_secs(1) };
     for (_, p99) in beside {
-        assert!(p99 < Duration::from_secs(1), "{beside:?}");
+        assert!(p99 <= most, "{beside:?}");
     }
 }

@@ -202,8 +202,8 @@ async fn silent_connections_of_one_address_do_not_shut_out_others() {
     drop(silent);
 }
 
-/// The figures: others come in within a second, the API and probes answer within 100 ms. Asserted of
-/// the median, since other tests load the machine; the slowest is printed.
+/// The figures: others come in within a second, the API and probes answer within 100 ms. Asserted
+/// of the median, since other tests load the machine; the slowest is printed.
 #[tokio::test]
 async fn three_thousand_silent_sockets_of_one_address_delay_nobody_else() {
     const HOG: [u8; 4] = [127, 0, 0, 2];

@@ -112,6 +112,19 @@ fn scripts(server: &RedisServer) -> (u64, f64) {
     (value("calls=") as u64, value("usec_per_call="))
 }
 
+/// How many scripts took more than 3 ms, and the longest in microseconds.
+fn slow_scripts(server: &RedisServer) -> (usize, u64) {
+    let log = server.ask(&["SLOWLOG", "GET", "1000"]);
+    let lines: Vec<_> = log.lines().collect();
+    let is_script = |at: &usize| lines[*at].eq_ignore_ascii_case("evalsha");
+    // The time precedes the command by three lines: that of a list's length, and of a text's.
+    let times = (3..lines.len()).filter(is_script).filter_map(|at| {
+        lines[at - 3].strip_prefix(':').and_then(|micros| micros.parse::<u64>().ok())
+    });
+    let times: Vec<_> = times.collect();
+    (times.len(), times.into_iter().max().unwrap_or(0))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everybody_is_back_after_a_kill_with_few_scripts_and_no_refusal() {
     let server = RedisServer::start();
@@ -125,14 +138,19 @@ async fn everybody_is_back_after_a_kill_with_few_scripts_and_no_refusal() {
     instance.start_again().await;
     instance.ready().await;
     server.ask(&["CONFIG", "RESETSTAT"]);
+    server.ask(&["CONFIG", "SET", "slowlog-log-slower-than", "3000", "slowlog-max-len", "1000"]);
     let before = positions.into_iter().map(Some).collect();
     let (back, refused, time) = wave(instance.public, before).await;
     let (count, micros) = scripts(&server);
+    let (slow, longest) = slow_scripts(&server);
     println!(
-        "{} clients x {GROUPS} groups: {refused} refused, back in {time:?}, \
-         {count} scripts of {micros:.0} µs",
+        "{} clients x {GROUPS} groups: {refused} refused, back in {time:?}, {count} scripts of \
+         {micros:.0} µs, {slow} of more than 3 ms (the longest: {longest} µs)",
         clients()
     );
+    // They come back at once, so the window is zero.
+    let is_long = clients() >= 1000 && !cfg!(debug_assertions);
+    assert!(!is_long || time <= Duration::from_secs(10), "{time:?}");
     assert_eq!(refused, 0);
     assert!(back.iter().all(|positions| positions.len() == GROUPS));
     // One for each group would be a hundred times as many; a slow test's joins come one by one.

@@ -8,8 +8,9 @@
 -- Fates: 'sent', 'parked' until an instance listens, 'no_listener', 'removed' without being
 -- published, 'taken_elsewhere' by another drainer, 'left_in_source'.
 --
--- KEYS: generation, source, instances, terms, parking (see listening.lua and parking.lua), the stream
--- of what is set aside, what is under way (see look.lua), then what publications name by place. ARGV: two packed tables or more.
+-- KEYS: generation, source, instances, terms, parking (see listening.lua and parking.lua), the
+-- stream of what is set aside, what is under way (see look.lua), then what publications name by
+-- place. ARGV: two packed tables or more.
 -- The first:
 --   generation     the generation that this instance knows
 --   type           of the source: 'set' or 'stream'
@@ -21,8 +22,8 @@
 --   parked_ms      how long they stay parked
 --   instance_stem  of the channels of instances
 --   blocked        channels of the entries left in front of these
--- Then one for each entry: its key in the source and its publications; set_aside and content, why it
--- is set aside and what is kept of it (nil = it is not). A publication:
+-- Then one for each entry: its key in the source and its publications; set_aside and content, why
+-- it is set aside and what is kept of it (nil = it is not). A publication:
 --   kind           'group', 'history' (a group with history), 'connection', 'everywhere', or
 --                  'loss': an announcement of possible losses, on the control channel
 --   channel, envelope   (the channel of a loss is that of its group, nil = no single one)

@@ -1,5 +1,5 @@
--- Reads some sources without removing anything. KEYS: the sources, then a hash of what is under way,
--- and the instances. Returns the present in ms, then for each source one of
+-- Reads some sources without removing anything. KEYS: the sources, then a hash of what is under
+-- way, and the instances. Returns the present in ms, then for each source one of
 --   { 'unreached' }         the sources before it used up the limit of one read
 --   { 'refused', why }
 --   { 'suspended' }         two instances have had its first entry under way: it must turn out
@@ -65,7 +65,8 @@ local function size(entry, content)
 end
 
 local function is_live(id, now)
-  local at = redis.call('ZSCORE', instances_key, id) or redis.call('ZSCORE', instances_key, '-' .. id)
+  local at = redis.call('ZSCORE', instances_key, id)
+    or redis.call('ZSCORE', instances_key, '-' .. id)
   return at and tonumber(at) >= now - MAX_SILENCE
 end
 
