@@ -194,8 +194,8 @@ impl Forwarder {
         for (group, event) in events {
             let payload =
                 Bytes::from(self.codec.write_bare(event, random_iv(), clock::unix_seconds()));
-            arguments.push(self.redis.names().of_group(group).into());
-            arguments.push(RedisHandle::announcement(&payload));
+            let (channel, announcement) = self.redis.announcement(group, &payload);
+            arguments.extend([channel.into(), announcement]);
             arguments.push(self.names.pubsub_channel(group).into());
             arguments.push(payload);
         }

@@ -7,6 +7,7 @@ mod amqp;
 mod backend;
 mod celery;
 mod check;
+mod cluster;
 mod context;
 mod credentials;
 mod env_file;

@@ -4,7 +4,7 @@ use super::range::{at_least_one, period, within};
 use super::raw::{self, Keyword, Raw};
 use super::secret::HasSecret;
 use super::servers::RedisKeys;
-use super::{ConfigError, ReferenceContext, credentials};
+use super::{ConfigError, ReferenceContext, cluster, credentials};
 use crate::channels::{self, Receive};
 use crate::group::GroupPattern;
 use crate::layer;
@@ -51,6 +51,7 @@ fn redis(
         tls: ("layer.tls", &written.tls),
     };
     let mut redis = layer::RedisSettings::at(keys.address(context)?);
+    redis.secrets = cluster::secrets(raw, context)?.into();
     redis.cluster.clone_from(&written.cluster);
     redis.timeout = period("layer.timeout", written.timeout)?;
     redis.commands = at_least_one("layer.commands", written.commands)?;

@@ -54,7 +54,7 @@ fn the_shipped_file_has_every_key_at_its_default() {
     let written: toml::Table = toml::from_str(SHIPPED).unwrap();
     let mut defaults = toml::Table::try_from(Raw::default()).unwrap();
     // Lists of tables that are empty by default cannot be written in TOML; they are examples.
-    for section in ["auth", "api", "backend", "channels"] {
+    for section in ["auth", "api", "backend", "channels", "cluster"] {
         defaults[section].as_table_mut().unwrap().remove("key");
     }
     defaults["layer"].as_table_mut().unwrap().remove("history");
@@ -100,6 +100,7 @@ fn the_examples_of_the_shipped_file_are_valid() {
         ("GROUPCAST_BACKEND_SECRET", SECRET),
         ("GROUPCAST_CELERY_BROKER", "redis://127.0.0.1"),
         ("GROUPCAST_CELERY_RESULTS", "redis://127.0.0.1/1"),
+        ("GROUPCAST_CLUSTER_SECRET", SECRET),
     ];
     let config = Config::load(Some(&folder.join("gateway.toml")), variables(&secrets));
     fs::remove_dir_all(&folder).unwrap();

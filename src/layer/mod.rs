@@ -1,6 +1,7 @@
 //! Carries publications between instances, in memory or over Redis. Knows no sockets or frames.
 
 mod address;
+mod cluster_keys;
 mod envelope;
 mod error;
 mod fair_backlog;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 pub use address::RedisAddress;
+pub use cluster_keys::ClusterSecrets;
 pub use error::LayerError;
 pub use health::Health;
 pub use history::{History, Retention};

@@ -1,8 +1,10 @@
 //! Settings of the layer.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::cluster_keys::ClusterSecrets;
 use super::history::History;
 use super::{LayerError, RedisAddress};
 use crate::group::{GroupName, GroupPattern};
@@ -59,6 +61,8 @@ pub struct RedisSettings {
     pub enters_groups: bool,
     /// The bounds of publications that wait for a listener of their group.
     pub parking: Parking,
+    /// With which instances sign what they send to each other.
+    pub secrets: Arc<ClusterSecrets>,
     /// Largest event taken from a bare `PUBLISH`, bytes: no publisher has checked those.
     pub max_event_bytes: usize,
 }
@@ -111,6 +115,7 @@ impl RedisSettings {
             parking: Parking { most: 1000, span: Duration::from_secs(60) },
             shares: None,
             max_absence: None,
+            secrets: Arc::default(),
         }
     }
 }

@@ -143,9 +143,8 @@ impl DrainCommand<'_> {
     }
 
     fn publication(&self, publication: &Publication, keys: &mut ScriptKeys) -> LuaTable {
-        let table = LuaTable::new()
-            .text("channel", self.redis.names().of(&publication.target))
-            .text("envelope", self.redis.envelope(publication));
+        let (channel, envelope) = self.redis.envelope(publication);
+        let table = LuaTable::new().text("channel", channel).text("envelope", envelope);
         match &publication.target {
             Target::Group(group) => self.for_group(group, table, keys),
             Target::Connection(_) => table.text("kind", "connection"),

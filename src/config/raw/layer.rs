@@ -37,6 +37,23 @@ pub(crate) struct HistoryTable {
     pub(crate) ttl: Period,
 }
 
+/// `[cluster]`: what the instances of a cluster trust each other by.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ClusterSection {
+    pub(crate) require: bool,
+    pub(crate) key: Vec<ClusterKeyTable>,
+}
+
+/// `[[cluster.key]]`: one of the secrets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ClusterKeyTable {
+    pub(crate) secret: Option<Secret>,
+    pub(crate) secret_file: Option<String>,
+    pub(crate) secret_env: Option<String>,
+}
+
 /// `layer.kind`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -73,7 +90,7 @@ pub(crate) struct ChannelsKeyTable {
     pub(crate) secret_env: Option<String>,
 }
 
-has_secret!(ChannelsKeyTable);
+has_secret!(ChannelsKeyTable, ClusterKeyTable);
 
 impl Default for LayerSection {
     fn default() -> Self {

@@ -19,7 +19,7 @@ pub(crate) use amqp::AmqpSection;
 pub(crate) use backend::{BackendSection, SigningKeyTable};
 pub(crate) use celery::CelerySection;
 pub(crate) use keyword::Keyword;
-pub(crate) use layer::{ChannelsSection, LayerKind, LayerSection};
+pub(crate) use layer::{ChannelsSection, ClusterSection, LayerKind, LayerSection};
 pub(crate) use routes::{RouteList, RouteTable};
 pub(crate) use tasks::{ArgumentEntry, TaskTable};
 pub(crate) use tls::TlsTable;
@@ -42,6 +42,7 @@ pub(crate) struct Raw {
     pub(crate) drain: DrainSection,
     pub(crate) hub: HubSection,
     pub(crate) layer: LayerSection,
+    pub(crate) cluster: ClusterSection,
     pub(crate) channels: ChannelsSection,
     pub(crate) amqp: AmqpSection,
     pub(crate) celery: CelerySection,

@@ -8,9 +8,11 @@ const ANNOUNCED: u8 = 4;
 /// Precedes, on a group's channel, a message on the external channel of the same group.
 ///
 /// The message has the external program's format, which does not name its sender. One script
-/// publishes both, so nothing comes between them on a connection subscribed to both.
+/// publishes both, so nothing comes between them on a connection subscribed to both. With secrets
+/// the digest is keyed: otherwise another program could have genuine messages taken for the
+/// cluster's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::layer) struct Announcement([u8; 16]);
+pub(in crate::layer) struct Announcement(pub(super) [u8; 16]);
 
 impl Announcement {
     /// Of a message that is about to be published.

@@ -22,17 +22,22 @@ const MAX_TEXT: u64 = 4096;
 /// Longest position, `<epoch> <offset>`: two numbers of 20 digits, a random part and their marks.
 const MAX_LINE: usize = 96;
 
+/// Takes the signature off the front of a message, if it has one.
+pub(super) type Verify<'a> = dyn Fn(&mut Bytes) -> Result<(), EnvelopeError> + 'a;
+
 /// Reads a message that was found at `origin` and arrived at `now`. A bare event may have at most
-/// `max_event_bytes`.
+/// `max_event_bytes`, and needs no signature.
 ///
 /// A panic here only discards the message.
-pub(in crate::layer) fn decode(
+pub(super) fn decode(
     origin: Origin<'_>,
     bytes: Bytes,
     max_event_bytes: usize,
     now: Instant,
+    verify: &Verify<'_>,
 ) -> Result<Decoded, EnvelopeError> {
-    let decoding = AssertUnwindSafe(|| decode_unguarded(origin, bytes, max_event_bytes, now));
+    let decoding =
+        AssertUnwindSafe(|| decode_unguarded(origin, bytes, max_event_bytes, now, verify));
     catch_unwind(decoding).unwrap_or(Err(EnvelopeError::Panic))
 }
 
@@ -41,6 +46,7 @@ fn decode_unguarded(
     mut bytes: Bytes,
     max_event_bytes: usize,
     now: Instant,
+    verify: &Verify<'_>,
 ) -> Result<Decoded, EnvelopeError> {
     let (mut position, mut accepted) = (None, now);
     if let Origin::Group(_) = origin {
@@ -58,6 +64,7 @@ fn decode_unguarded(
             _ => {}
         }
     }
+    verify(&mut bytes)?;
     match bytes.first() {
         Some(&VERSION) => bytes.advance(1),
         Some(version) => return Err(EnvelopeError::Version(*version)),

@@ -7,19 +7,8 @@ use crate::event::{
     ConnectionId, Control, Except, InstanceId, Member, PossibleLoss, Publication, Target,
 };
 
-/// The envelope of `publication`, sent at `now`; its position is not in it.
-pub(in crate::layer) fn publication(
-    origin: InstanceId,
-    publication: &Publication,
-    now: Instant,
-) -> Vec<u8> {
-    let mut envelope = Vec::with_capacity(publication.event.json().len() + 96);
-    append(&mut envelope, origin, publication, now);
-    envelope
-}
-
-/// Appends the envelope to `envelopes`: those of a batch share one allocation.
-pub(in crate::layer) fn append(
+/// Appends the envelope of `publication`, sent at `now`, to `envelopes`.
+pub(super) fn append(
     envelopes: &mut Vec<u8>,
     origin: InstanceId,
     publication: &Publication,
@@ -46,11 +35,7 @@ pub(in crate::layer) fn append(
 }
 
 /// The envelope of a command, as it stands in the stream.
-pub(in crate::layer) fn command(
-    origin: InstanceId,
-    command: &Control,
-    mark: &CommandMark,
-) -> Vec<u8> {
+pub(super) fn command(origin: InstanceId, command: &Control, mark: &CommandMark) -> Vec<u8> {
     let mut envelope = control(origin, command);
     let mut out = Writer(&mut envelope);
     out.byte(MARKED);
@@ -62,7 +47,7 @@ pub(in crate::layer) fn command(
 }
 
 /// The envelope of a command without a mark.
-pub(in crate::layer) fn control(origin: InstanceId, control: &Control) -> Vec<u8> {
+pub(super) fn control(origin: InstanceId, control: &Control) -> Vec<u8> {
     let kind = match control {
         Control::Join(..) => kind::JOIN,
         Control::Leave(..) => kind::LEAVE,
@@ -90,19 +75,19 @@ pub(in crate::layer) fn control(origin: InstanceId, control: &Control) -> Vec<u8
 }
 
 /// The envelope of a probe.
-pub(in crate::layer) fn probe(origin: InstanceId, number: u64) -> Vec<u8> {
+pub(super) fn probe(origin: InstanceId, number: u64) -> Vec<u8> {
     let mut envelope = Vec::with_capacity(24);
     Writer::begin(&mut envelope, kind::PROBE, origin).number(number);
     envelope
 }
 
 /// The envelope of a question to the other instances.
-pub(in crate::layer) fn question(origin: InstanceId, number: u64, body: &[u8]) -> Vec<u8> {
+pub(super) fn question(origin: InstanceId, number: u64, body: &[u8]) -> Vec<u8> {
     numbered(kind::QUESTION, origin, number, body)
 }
 
 /// The envelope of the answer to a question.
-pub(in crate::layer) fn answer(origin: InstanceId, number: u64, body: &[u8]) -> Vec<u8> {
+pub(super) fn answer(origin: InstanceId, number: u64, body: &[u8]) -> Vec<u8> {
     numbered(kind::ANSWER, origin, number, body)
 }
 
@@ -115,7 +100,7 @@ fn numbered(kind: u8, origin: InstanceId, number: u64, body: &[u8]) -> Vec<u8> {
 }
 
 /// The envelope of a possible loss.
-pub(in crate::layer) fn possible_loss(origin: InstanceId, loss: &PossibleLoss) -> Vec<u8> {
+pub(super) fn possible_loss(origin: InstanceId, loss: &PossibleLoss) -> Vec<u8> {
     let mut envelope = Vec::with_capacity(64);
     let mut out = Writer::begin(&mut envelope, kind::POSSIBLE_LOSS, origin);
     match loss {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::history_store::HistoryStore;
 use super::once_batch::OnceBatch;
 use super::script::Script;
-use crate::event::{InstanceId, Position, Publication};
+use crate::event::{Position, Publication};
 use crate::group::GroupName;
 use crate::layer::{KeyedPublication, LayerError, OnceOutcome, Parking};
 
@@ -19,19 +19,14 @@ use crate::layer::{KeyedPublication, LayerError, OnceOutcome, Parking};
 /// subscription is.
 pub(super) struct DirectPublisher {
     histories: Arc<HistoryStore>,
-    instance: InstanceId,
     parking: Parking,
     script: Script,
 }
 
 impl DirectPublisher {
-    pub(super) fn new(
-        histories: &Arc<HistoryStore>,
-        instance: InstanceId,
-        parking: Parking,
-    ) -> Self {
+    pub(super) fn new(histories: &Arc<HistoryStore>, parking: Parking) -> Self {
         let script = Script::new(&[include_str!("publish.lua")]);
-        Self { histories: Arc::clone(histories), instance, parking, script }
+        Self { histories: Arc::clone(histories), parking, script }
     }
 
     /// Has Redis load the script.
@@ -44,11 +39,12 @@ impl DirectPublisher {
         &self,
         group: &GroupName,
         publication: &Publication,
+        channel: String,
         envelope: Vec<u8>,
     ) -> Result<(), LayerError> {
         let names = &self.histories.names;
         let keys = vec![names.parked(group)];
-        let arguments = vec![Bytes::from(names.of_group(group)), Bytes::from(envelope)];
+        let arguments = vec![Bytes::from(channel), Bytes::from(envelope)];
         let published: u64 = self.script.run(&self.histories.commands, keys, arguments).await?;
         match published {
             0 => self.park(std::slice::from_ref(publication), |_| ()).await,
@@ -78,7 +74,8 @@ impl DirectPublisher {
                 }
                 OnceOutcome::OtherContent | OnceOutcome::ScopeFull => {}
             };
-            self.histories.commit_once(batch, Duration::ZERO, done).await?;
+            // Without keys none has been sent before.
+            let _ = self.histories.commit_once(batch, Duration::ZERO, done).await?;
         }
         Ok(())
     }
@@ -86,6 +83,6 @@ impl DirectPublisher {
     /// An empty batch.
     pub(super) fn once_batch(&self) -> OnceBatch<'_> {
         let histories = &self.histories;
-        OnceBatch::new(&histories.names, histories.history(), self.instance, self.parking)
+        OnceBatch::new(&histories.names, histories.history(), &histories.codec, self.parking)
     }
 }

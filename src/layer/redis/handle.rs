@@ -21,8 +21,9 @@ use super::reply::FromReply;
 use super::script::{Script, ScriptError};
 use crate::event::{InstanceId, PossibleLoss, Publication};
 use crate::group::GroupName;
+use crate::layer::envelope::EnvelopeCodec;
 use crate::layer::history::{History, Retention};
-use crate::layer::{LayerError, RedisSettings, envelope, history};
+use crate::layer::{LayerError, RedisSettings, history};
 use crate::lua_table::{LuaTable, ScriptKeys};
 
 /// A separate connection, with the state of the layer. Clones share it; it ends with the last one.
@@ -41,7 +42,7 @@ struct Shared {
 /// The state that a handle shares with the layer.
 pub(super) struct LayerState {
     pub(super) names: Arc<Names>,
-    pub(super) instance: InstanceId,
+    pub(super) codec: Arc<EnvelopeCodec>,
     pub(super) redis_health: Arc<RedisHealth>,
     pub(super) history: History,
 }
@@ -127,7 +128,7 @@ impl RedisHandle {
 
     /// The id of this instance.
     pub fn instance(&self) -> InstanceId {
-        self.0.layer.instance
+        self.0.layer.codec.instance()
     }
 
     /// The names of the cluster's channels and keys.
@@ -140,20 +141,28 @@ impl RedisHandle {
         &self.0.layer.history
     }
 
-    /// The envelope of a publication that is accepted now.
-    pub fn envelope(&self, publication: &Publication) -> Bytes {
-        envelope::publication(self.0.layer.instance, publication, Instant::now()).into()
+    /// The channel of a publication that is accepted now, and its envelope there.
+    pub fn envelope(&self, publication: &Publication) -> (String, Bytes) {
+        let LayerState { names, codec, .. } = &self.0.layer;
+        let channel = names.of(&publication.target);
+        let envelope = codec.publication(&channel, publication, Instant::now());
+        (channel, envelope.into())
     }
 
     /// The envelope that reports publications lost before they reached the layer.
     pub fn possible_loss(&self, loss: &PossibleLoss) -> Bytes {
-        envelope::possible_loss(self.0.layer.instance, loss).into()
+        let LayerState { names, codec, .. } = &self.0.layer;
+        codec.possible_loss(names.control(), loss).into()
     }
 
-    /// Announces that the external `message`, published right after it, is the cluster's own, so
-    /// that its instances already have the event.
-    pub fn announcement(message: &[u8]) -> Bytes {
-        envelope::Announcement::of(message).write().into()
+    /// Announces, on the channel of `group`, that the external `message`, published right after it,
+    /// is the cluster's own, so that its instances already have the event. Returns the channel,
+    /// too.
+    pub fn announcement(&self, group: &GroupName, message: &[u8]) -> (String, Bytes) {
+        let LayerState { names, codec, .. } = &self.0.layer;
+        let channel = names.of_group(group);
+        let announcement = codec.announcement(&channel, message);
+        (channel, announcement.write().into())
     }
 
     /// The random part of new epochs.

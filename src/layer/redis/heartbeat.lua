@@ -1,11 +1,13 @@
 -- The heartbeat of every instance, each second: checks that Redis is still the same server, records
 -- this instance as live, sends a probe. Returns the generation, the instances that deliver, and a
--- list of four: the place of the newest command, the addresses of those that deliver, why writes
--- that take memory are refused (empty = they are not), and the term of this instance ('0' = none).
+-- list: the place of the newest command, the addresses of those that deliver, why writes that take
+-- memory are refused (empty = they are not), then the term of this instance ('0' = none) and how
+-- many instances do not read signed envelopes.
 local generation_key = KEYS[1]
 local instances_key = KEYS[2]
 local addresses_key = KEYS[3]
 local terms_key = KEYS[4]
+local signatures_key = KEYS[5]
 
 local instance = ARGV[1]
 local known_generation = tonumber(ARGV[2])
@@ -104,4 +106,15 @@ end
 redis.call('ZREMRANGEBYSCORE', addresses_key, '-inf', '(' .. now - MAX_SILENCE)
 redis.call('EXPIRE', addresses_key, 120)
 local addresses = redis.call('ZRANGE', addresses_key, 0, -1)
-return { n, delivering, { newest_command, addresses, refusal, term } }
+
+-- Instances of a release that does not know signatures would discard what is signed.
+redis.call('ZADD', signatures_key, now, instance)
+redis.call('ZREMRANGEBYSCORE', signatures_key, '-inf', '(' .. now - 60)
+redis.call('EXPIRE', signatures_key, 120)
+local unaware = 0
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', instances_key, now - 60, '+inf')) do
+  -- One that does not deliver at present may do so again.
+  local name = string.gsub(id, '^-', '')
+  if not redis.call('ZSCORE', signatures_key, name) then unaware = unaware + 1 end
+end
+return { n, delivering, { newest_command, addresses, refusal, { term, unaware } } }

@@ -23,7 +23,7 @@ use super::redis_health::RedisHealth;
 use super::script::{LISTENING, Script, ScriptError, layer_error};
 use super::server_identity::has_another_primary;
 use super::subscriber::SubscriptionChange;
-use crate::event::{InstanceId, PossibleLoss};
+use crate::event::PossibleLoss;
 use crate::layer::{LayerError, RedisSettings, envelope};
 
 /// Between two heartbeats.
@@ -43,12 +43,12 @@ const MAX_RENEWAL_DELAY: Duration = Duration::from_secs(30);
 pub(super) const SCRIPT: &str = include_str!("heartbeat.lua");
 
 /// The answer of the script: generation, instances that deliver, the place of the newest command,
-/// the addresses of all, Redis' error for writes that take memory, and the term.
-type HeartbeatAnswer = (u64, Vec<String>, (String, Vec<String>, String, u64));
+/// the addresses of all, Redis' error for writes that take memory, the term, and how many instances
+/// do not read signatures.
+type HeartbeatAnswer = (u64, Vec<String>, (String, Vec<String>, String, (u64, u64)));
 
 /// Sends the heartbeats of one instance.
 pub(super) struct InstanceHeartbeat {
-    pub(super) instance: InstanceId,
     pub(super) max_absence: Option<Duration>,
     pub(super) commands: Commands,
     /// The connection of `commands`.
@@ -183,32 +183,41 @@ impl InstanceHeartbeat {
 
     async fn send(&self, script: &Script, number: u64) -> Result<(), ScriptError> {
         let names = &self.names;
-        let keys = vec![names.generation(), names.instances(), names.addresses(), names.terms()];
+        let codec = &self.histories.codec;
+        let (instance, control) = (codec.instance(), names.control());
+        let keys = vec![
+            names.generation(),
+            names.instances(),
+            names.addresses(),
+            names.terms(),
+            names.signature_readers(),
+        ];
         let flag = |on| Bytes::from_static(if on { b"1" } else { b"0" });
         let arguments = vec![
-            Bytes::from(self.instance.to_string()),
+            Bytes::from(instance.to_string()),
             Bytes::from(self.redis_health.generation().to_string()),
             flag(self.redis_health.is_delivering()),
-            Bytes::from(self.names.instance().to_owned()),
-            Bytes::from(envelope::probe(self.instance, number)),
+            Bytes::from(names.instance().to_owned()),
+            Bytes::from(codec.probe(names.instance(), number)),
             Bytes::from(self.max_absence.map_or(0, |span| span.as_secs()).to_string()),
-            Bytes::from(self.names.control().to_owned()),
-            Bytes::from(envelope::possible_loss(self.instance, &PossibleLoss::ALL)),
+            Bytes::from(control.to_owned()),
+            Bytes::from(codec.possible_loss(control, &PossibleLoss::ALL)),
             Bytes::from(self.address().await.map_or(String::new(), |address| address.to_string())),
             flag(self.settings.enters_groups),
         ];
         self.redis_health.probe_sent(number);
-        let (generation, instances, (newest, addresses, refusal, term)): HeartbeatAnswer =
+        let (generation, instances, (newest, addresses, refusal, (term, unaware))): HeartbeatAnswer =
             script.run(&self.commands, keys, arguments).await?;
         let instances = instances.iter().filter_map(|id| id.parse().ok()).collect();
         self.redis_health.command_accepted(envelope::parse_place(&newest).unwrap_or_default());
-        self.redis_health.set_addresses(self.instance, &addresses);
+        self.redis_health.set_addresses(instance, &addresses);
         self.redis_health.set_term(term);
+        codec.set_understood(unaware == 0);
         match refusal.as_str() {
             "" => self.redis_health.accepted(),
             words => self.redis_health.refused(words),
         }
-        self.redis_health.heartbeat_answered(self.instance, generation, instances);
+        self.redis_health.heartbeat_answered(instance, generation, instances);
         Ok(())
     }
 

@@ -17,7 +17,7 @@ use super::script_batch::ScriptBatch;
 use crate::event::{Position, Publication};
 use crate::group::GroupName;
 use crate::layer::LayerError;
-use crate::layer::envelope::{self, Decoded, Message, Origin};
+use crate::layer::envelope::{Decoded, EnvelopeCodec, Message, Origin};
 use crate::layer::history::{History, Retention, random_epoch};
 use crate::lua_table::{LuaTable, ScriptKeys};
 use crate::telemetry::LogLimit;
@@ -26,6 +26,7 @@ use crate::telemetry::LogLimit;
 pub(super) struct HistoryStore {
     pub(super) history: History,
     pub(super) names: Arc<Names>,
+    pub(super) codec: Arc<EnvelopeCodec>,
     pub(super) commands: Commands,
     pub(super) redis_health: Arc<RedisHealth>,
     /// Whether groups are registered here, so that it is known since when senders find them.
@@ -42,6 +43,7 @@ impl HistoryStore {
     pub(super) fn new(
         history: History,
         names: Arc<Names>,
+        codec: Arc<EnvelopeCodec>,
         commands: Commands,
         redis_health: Arc<RedisHealth>,
         holds_groups: bool,
@@ -54,6 +56,7 @@ impl HistoryStore {
         Self {
             history,
             names,
+            codec,
             commands,
             redis_health,
             holds_groups,
@@ -86,11 +89,11 @@ impl HistoryStore {
         &self,
         group: &GroupName,
         kept: Retention,
+        channel: String,
         envelope: Vec<u8>,
     ) -> Result<Position, LayerError> {
         let mut keys = ScriptKeys::new(vec![self.names.generation()]);
-        let publication =
-            LuaTable::new().text("channel", self.names.of_group(group)).text("envelope", envelope);
+        let publication = LuaTable::new().text("channel", channel).text("envelope", envelope);
         let publication = add_history(publication, &mut keys, &self.names, group, kept);
         let arguments =
             vec![number(self.redis_health.generation()), random_epoch().into(), publication.pack()];
@@ -139,24 +142,26 @@ impl HistoryStore {
         self.redis_health.set_answering(false);
         LayerError::Unreachable("redis has another generation".to_owned())
     }
-}
 
-/// One entry of a log: how long ago it was accepted, by Redis' clock, and its envelope.
-pub(super) fn read(
-    group: &GroupName,
-    entry: &[Bytes],
-    position: Position,
-) -> Option<Arc<Publication>> {
-    let [age, envelope] = entry else { return None };
-    let age = Duration::from_millis(text(age)?.parse().ok()?);
-    let now = Instant::now();
-    let then = now.checked_sub(age).unwrap_or(now);
-    // Decoded as of the moment at which it was stored, from which its ages count.
-    match envelope::decode(Origin::Group(group), envelope.clone(), usize::MAX, then).ok()? {
-        Decoded::From(_, Message::Publication(publication)) => {
-            Some(Arc::new(Publication { position: Some(position), ..publication }))
+    /// One entry of a log: how long ago it was accepted, by Redis' clock, and its envelope.
+    pub(super) fn read(
+        &self,
+        group: &GroupName,
+        entry: &[Bytes],
+        position: Position,
+    ) -> Option<Arc<Publication>> {
+        let [age, envelope] = entry else { return None };
+        let age = Duration::from_millis(text(age)?.parse().ok()?);
+        let now = Instant::now();
+        let then = now.checked_sub(age).unwrap_or(now);
+        let found = self.names.found(Origin::Group(group));
+        // Decoded as of the moment at which it was stored, from which its ages count.
+        match self.codec.read(found, envelope.clone(), usize::MAX, then).ok()? {
+            Decoded::From(_, Message::Publication(publication)) => {
+                Some(Arc::new(Publication { position: Some(position), ..publication }))
+            }
+            _ => None,
         }
-        _ => None,
     }
 }
 

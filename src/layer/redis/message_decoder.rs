@@ -9,11 +9,13 @@ use tokio::sync::mpsc;
 
 use super::backlog::{BACKLOG, Backlogged, MessageBacklog, PendingGap};
 use super::command_stream::{CommandReplay, InboxClosed};
-use super::names::Channel;
+use super::names::{Channel, Names};
 use super::position_check::PositionCheck;
 use super::redis_health::RedisHealth;
-use crate::event::{Control, Except, InstanceId, Publication, PublicationId, Stamp, Target};
-use crate::layer::envelope::{self, CommandMark, Decoded, EnvelopeError, Message, Origin};
+use crate::event::{Control, Except, Publication, PublicationId, Stamp, Target};
+use crate::layer::envelope::{
+    CommandMark, Decoded, EnvelopeCodec, EnvelopeError, Found, Message, Origin,
+};
 use crate::layer::group_queues::{GroupQueues, Next};
 use crate::layer::{Incoming, Loss};
 use crate::telemetry::LogLimit;
@@ -27,7 +29,8 @@ pub(super) struct MessageDecoder {
     pub(super) max_event_bytes: usize,
     /// Bytes that may be held while the subscription is renewed.
     pub(super) held_bytes: usize,
-    pub(super) instance: InstanceId,
+    pub(super) names: Arc<Names>,
+    pub(super) codec: Arc<EnvelopeCodec>,
     pub(super) redis_health: Arc<RedisHealth>,
     pub(super) positions: PositionCheck,
     pub(super) unreadable_log: LogLimit,
@@ -41,6 +44,10 @@ enum Arrival {
     /// A probe: every command up to this one has arrived, unless it was lost.
     NewestCommand(Stamp),
 }
+
+/// How a message is read: for the first time, or perhaps again.
+type Decode =
+    fn(&EnvelopeCodec, Found<'_>, Bytes, usize, Instant) -> Result<Decoded, EnvelopeError>;
 
 /// Messages since [`Backlogged::Resubscribing`].
 struct HeldMessages {
@@ -131,7 +138,7 @@ impl MessageDecoder {
         if *channel != Channel::Control {
             return None;
         }
-        match self.read(channel, bytes.clone()) {
+        match self.read(channel, bytes.clone(), EnvelopeCodec::read) {
             Ok(Some(Arrival::Command(_, Some(mark)))) => mark.place,
             _ => None,
         }
@@ -141,7 +148,7 @@ impl MessageDecoder {
         if let Some(owed) = self.positions.take_owed() {
             self.hand_on(Incoming::Loss(owed)).await?;
         }
-        match self.read(channel, bytes) {
+        match self.read(channel, bytes, EnvelopeCodec::receive) {
             Ok(Some(Arrival::Publication(publication))) => {
                 match self.positions.check(publication).await {
                     Some(checked) => self.hand_on(Incoming::Publication(Arc::new(checked))).await,
@@ -162,7 +169,12 @@ impl MessageDecoder {
         }
     }
 
-    fn read(&self, channel: &Channel, bytes: Bytes) -> Result<Option<Arrival>, EnvelopeError> {
+    fn read(
+        &self,
+        channel: &Channel,
+        bytes: Bytes,
+        decode: Decode,
+    ) -> Result<Option<Arrival>, EnvelopeError> {
         let origin = match channel {
             Channel::Group(group) => Origin::Group(group),
             Channel::External(group) => {
@@ -176,7 +188,8 @@ impl MessageDecoder {
             Channel::Boundary | Channel::Questions => return Ok(None),
         };
         let now = Instant::now();
-        let decoded = envelope::decode(origin, bytes, self.max_event_bytes, now)?;
+        let found = self.names.found(origin);
+        let decoded = decode(&self.codec, found, bytes, self.max_event_bytes, now)?;
         let incoming = match (decoded, origin) {
             (Decoded::Bare(event), Origin::Group(group)) => {
                 Incoming::Publication(Arc::new(Publication {
@@ -200,7 +213,7 @@ impl MessageDecoder {
                 Incoming::Loss(Loss::Possible(loss))
             }
             (Decoded::From(instance, Message::Probe(number, newest)), _) => {
-                if instance != self.instance {
+                if instance != self.codec.instance() {
                     return Ok(None);
                 }
                 self.redis_health.probe_returned(number);

@@ -7,6 +7,7 @@
 
 mod address_lookup;
 mod backlog;
+mod boundary;
 mod cache;
 mod command_stream;
 mod connect;
@@ -60,9 +61,10 @@ pub use script::{LISTENING, NUMBERING, PARKING, Script, ScriptError};
 pub use session::RedisSession;
 pub use surroundings::Surroundings;
 
+use super::envelope::EnvelopeCodec;
 use super::history::History;
 use super::questions::{MAX_ANSWER, PeerAnswers, PeerQuestion, Questions};
-use super::{Health, Inbox, KeyedPublication, LayerError, OnceOutcome, RedisSettings, envelope};
+use super::{Health, Inbox, KeyedPublication, LayerError, OnceOutcome, RedisSettings};
 use crate::event::{Control, InstanceId, Position, Publication, Recovery, Stamp, Target};
 use crate::group::GroupName;
 use crate::telemetry::Metrics;
@@ -72,7 +74,7 @@ use connect::{AbortOnDrop, Commands};
 use direct_publisher::DirectPublisher;
 use handle::LayerState;
 use heartbeat::InstanceHeartbeat;
-use history_store::HistoryStore;
+use history_store::{HistoryStore, unexpected};
 use lag_limit::LagLimit;
 use position_check::PositionCheck;
 use reception::Reception;
@@ -95,7 +97,6 @@ const FEW_EVENTS: usize = 32;
 pub struct Redis(Arc<Shared>);
 
 struct Shared {
-    instance: InstanceId,
     names: Arc<Names>,
     commands: Commands,
     histories: Arc<HistoryStore>,
@@ -125,17 +126,17 @@ impl Redis {
     ) -> Result<(Self, Inbox), LayerError> {
         let (external, shares) = (settings.external.clone(), settings.shares);
         let names = Arc::new(Names::new(&settings.cluster, instance, external, shares));
+        let codec = Arc::new(EnvelopeCodec::new(instance, &settings.secrets));
         let redis_health = Arc::new(RedisHealth::new(metrics));
         let (client, lookup) = connect::client(settings, FEW_EVENTS)?;
         let commands = connect::commands(&client, settings);
         let (subscriber, changes) = mpsc::channel(CHANGES);
         let (health, enters) = (Arc::clone(&redis_health), settings.enters_groups);
-        let histories =
-            HistoryStore::new(history, Arc::clone(&names), commands.clone(), health, enters);
+        let (of, codec_of) = (Arc::clone(&names), Arc::clone(&codec));
+        let histories = HistoryStore::new(history, of, codec_of, commands.clone(), health, enters);
         let histories = Arc::new(histories);
-        let direct = Arc::new(DirectPublisher::new(&histories, instance, settings.parking));
+        let direct = Arc::new(DirectPublisher::new(&histories, settings.parking));
         let heartbeat = InstanceHeartbeat {
-            instance,
             max_absence: settings.max_absence,
             commands: commands.clone(),
             reconnects: client.reconnect_rx(),
@@ -151,14 +152,14 @@ impl Redis {
         };
         let command_stream = Arc::new(CommandStream::new(
             Arc::clone(&names),
-            instance,
+            Arc::clone(&codec),
             commands.clone(),
             Arc::clone(&redis_health),
         ));
         let questions = Arc::new(Questions::new());
         let backlog = MessageBacklog::new(BACKLOG, settings.backlog_bytes);
         let reception = Reception {
-            instance,
+            codec,
             names: Arc::clone(&names),
             backlog: backlog.clone(),
             command_stream: Arc::clone(&command_stream),
@@ -171,7 +172,6 @@ impl Redis {
         tasks.push(AbortOnDrop(tokio::spawn(heartbeat.run())));
         tasks.push(AbortOnDrop(tokio::spawn(connect::keep_connected(client, lookup, "commands"))));
         let shared = Shared {
-            instance,
             names,
             commands,
             histories,
@@ -195,16 +195,18 @@ impl Redis {
         let shared = &*self.0;
         let _place = self.place()?;
         shared.lag_limit.check(&publication.target, 0)?;
-        let bytes = envelope::publication(shared.instance, &publication, Instant::now());
+        let channel = shared.names.of(&publication.target);
+        let codec = &shared.histories.codec;
+        let bytes = codec.publication(&channel, &publication, Instant::now());
         if let Target::Group(group) = &publication.target {
             self.check_answering()?;
             if let Some(kept) = shared.histories.of(group) {
-                return shared.histories.commit(group, kept, bytes).await.map(Some);
+                return shared.histories.commit(group, kept, channel, bytes).await.map(Some);
             }
-            shared.direct.publish(group, &publication, bytes).await?;
+            shared.direct.publish(group, &publication, channel, bytes).await?;
             return Ok(None);
         }
-        self.send(shared.names.of(&publication.target), bytes).await?;
+        self.send(channel, bytes).await?;
         Ok(None)
     }
 
@@ -227,7 +229,7 @@ impl Redis {
             self.check_answering()?;
             let _place = self.place()?;
             let history = shared.histories.history();
-            let mut batch = ScriptBatch::new(&shared.names, history, shared.instance);
+            let mut batch = ScriptBatch::new(&shared.names, history, &shared.histories.codec);
             let in_time = shared.lag_limit.in_time(rest, |it| it)?;
             let left = batch.fill(in_time, Instant::now()).len();
             let taken = &in_time[..in_time.len() - left];
@@ -242,20 +244,28 @@ impl Redis {
     /// As [`Redis::publish_many`], each once under its key.
     pub(super) async fn publish_once(
         &self,
-        publications: Vec<KeyedPublication>,
+        mut publications: Vec<KeyedPublication>,
         window: Duration,
         mut done: impl FnMut(OnceOutcome),
     ) -> Result<(), LayerError> {
         let shared = &*self.0;
-        let mut rest = publications.as_slice();
-        while !rest.is_empty() {
+        let mut at = 0;
+        while at < publications.len() {
             self.check_answering()?;
             let _place = self.place()?;
             let mut batch = shared.direct.once_batch();
-            let in_time = shared.lag_limit.in_time(rest, |it| &it.publication)?;
-            let left = batch.fill(in_time, Instant::now()).len();
-            rest = &rest[in_time.len() - left..];
-            shared.histories.commit_once(batch, window, &mut done).await?;
+            let in_time = shared.lag_limit.in_time(&publications[at..], |it| &it.publication)?;
+            batch.fill(in_time, Instant::now());
+            let counted = |outcome| {
+                at += 1;
+                done(outcome);
+            };
+            let first_id = shared.histories.commit_once(batch, window, counted).await?;
+            match (first_id, publications.get_mut(at)) {
+                (Some(id), Some(next)) => next.publication.id = id,
+                (Some(_), None) => return Err(unexpected()),
+                (None, _) => {}
+            }
         }
         Ok(())
     }
@@ -341,7 +351,7 @@ impl Redis {
     pub fn handle(&self, prefixes: Vec<String>) -> Result<(RedisHandle, KeyChanges), LayerError> {
         let state = LayerState {
             names: Arc::clone(&self.0.names),
-            instance: self.0.instance,
+            codec: Arc::clone(&self.0.histories.codec),
             redis_health: Arc::clone(&self.0.redis_health),
             history: self.0.histories.history().clone(),
         };
@@ -356,15 +366,17 @@ impl Redis {
     /// As [`Layer::ask`](super::Layer::ask).
     pub(super) async fn ask(&self, body: Vec<u8>) -> Result<PeerAnswers, LayerError> {
         let shared = &*self.0;
+        let codec = &shared.histories.codec;
         let asked: Vec<_> = shared.redis_health.instances();
-        let asked = asked.into_iter().filter(|id| *id != shared.instance).collect::<Vec<_>>();
+        let asked = asked.into_iter().filter(|id| *id != codec.instance()).collect::<Vec<_>>();
         if asked.is_empty() {
             return Ok(PeerAnswers::none());
         }
         let full = || LayerError::Unreachable("too many questions are open".to_owned());
         let (number, answers) = shared.questions.open().ok_or_else(full)?;
-        let bytes = envelope::question(shared.instance, number, &body);
-        self.send(shared.names.questions().to_owned(), bytes).await?;
+        let channel = shared.names.questions();
+        let bytes = codec.question(channel, number, &body);
+        self.send(channel.to_owned(), bytes).await?;
         Ok(PeerAnswers { asked, answers })
     }
 
@@ -377,8 +389,9 @@ impl Redis {
         if body.len() > MAX_ANSWER {
             return Ok(());
         }
-        let bytes = envelope::answer(self.0.instance, question.number, &body);
-        self.send(self.0.names.of_instance(question.from), bytes).await
+        let channel = self.0.names.of_instance(question.from);
+        let bytes = self.0.histories.codec.answer(&channel, question.number, &body);
+        self.send(channel, bytes).await
     }
 
     pub(super) fn questions(&self) -> Option<mpsc::Receiver<PeerQuestion>> {

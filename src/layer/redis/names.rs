@@ -3,6 +3,7 @@
 use crate::event::{InstanceId, Target};
 use crate::group::GroupName;
 use crate::layer::External;
+use crate::layer::envelope::{Found, Origin};
 
 /// The channels and keys of one cluster, as one instance uses them.
 #[derive(Debug, Clone)]
@@ -120,6 +121,18 @@ impl Names {
         }
     }
 
+    /// A message that was found at `origin`, and the channel that it was written for.
+    pub(super) fn found<'a>(&'a self, origin: Origin<'a>) -> Found<'a> {
+        let channel = match origin {
+            Origin::Group(group) => [&self.group, group.as_str()],
+            Origin::User => [&self.user, ""],
+            Origin::Instance => [&self.instance, ""],
+            Origin::Questions => [&self.questions, ""],
+            Origin::Control | Origin::Commands => [&self.control, ""],
+        };
+        Found { origin, channel }
+    }
+
     /// The purpose of `channel`; `None` = not a channel of this cluster.
     pub(super) fn read(&self, channel: &str) -> Option<Channel> {
         if let Some(name) = channel.strip_prefix(&self.group) {
@@ -183,6 +196,11 @@ impl Names {
     /// A hash: which instance handles which entries of each source.
     pub(crate) fn under_way(&self) -> String {
         self.key("underway")
+    }
+
+    /// A sorted set: the instances that read signed envelopes, by the second of their heartbeat.
+    pub(crate) fn signature_readers(&self) -> String {
+        self.key("signatures")
     }
 
     /// A sorted set: the channels of groups for which publications wait, until when at most.

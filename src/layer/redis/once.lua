@@ -19,7 +19,8 @@
 --   parked          its place among the parked groups (nil = it is for no group, or for one with
 --                   history)
 -- Returns why it stopped (empty = it did not), then for each publication four: the outcome, id,
--- epoch and offset; nothing at all if the generation has changed.
+-- epoch and offset; nothing at all if the generation has changed. After 'sign_anew' none follow: the
+-- publication has to be signed with this id, and sent with the rest.
 local generation_key = KEYS[1]
 local parking = KEYS[2]
 local batch = cmsgpack.unpack(ARGV[1])
@@ -27,6 +28,8 @@ local generation = batch.generation
 local FIRST_PUBLICATION = 2
 -- Where the id is in an envelope: behind version, kind and origin.
 local id_at, id_bytes = 11, 16
+-- The first byte of one that is signed, which cannot be changed.
+local SIGNED = 5
 
 if not is_current_generation(generation_key, generation) then return {} end
 local now = now_ms()
@@ -120,11 +123,12 @@ local function publish_once(publication)
     return 'earlier', earlier.id, earlier.epoch, earlier.offset
   end
   if not earlier and is_full(scope) then return 'full', '', '', '' end
-  if earlier then
+  if earlier and earlier.id ~= id then
     -- Whether it arrived in the older generation is unknown. Clients that have it can drop it by
     -- its first id.
-    id = earlier.id
     local envelope = publication.envelope
+    if string.byte(envelope) == SIGNED then return 'sign_anew', earlier.id, '', '' end
+    id = earlier.id
     publication.envelope =
       string.sub(envelope, 1, id_at - 1) .. id .. string.sub(envelope, id_at + id_bytes)
   end
@@ -153,6 +157,7 @@ for at = FIRST_PUBLICATION, #ARGV do
   for value = 2, 5 do
     answer[#answer + 1] = result[value]
   end
+  if result[2] == 'sign_anew' then break end
 end
 for _, scope in ipairs(batch.scopes) do
   if scope.added > 0 then

@@ -16,13 +16,14 @@ const VALUES: usize = 4;
 
 impl HistoryStore {
     /// Publishes a batch; `done` is called with each outcome, in order. Fewer follow if the script
-    /// stopped, whose error is then returned.
+    /// stopped, whose error is then returned; or the id under which the next publication was sent
+    /// before, and must be signed now.
     pub(super) async fn commit_once(
         &self,
         batch: OnceBatch<'_>,
         window: Duration,
         mut done: impl FnMut(OnceOutcome),
-    ) -> Result<(), LayerError> {
+    ) -> Result<Option<PublicationId>, LayerError> {
         let generation = self.redis_health.generation().to_string();
         let (keys, arguments) = batch.command(generation, random_epoch(), window);
         let answer: Vec<Bytes> = self.once.run(&self.commands, keys, arguments).await?;
@@ -30,20 +31,32 @@ impl HistoryStore {
         let [cause, outcomes @ ..] = answer.as_slice() else {
             return Err(self.generation_changed());
         };
+        if outcomes.len() < VALUES && text(cause) == Some("") {
+            return Err(unexpected());
+        }
         for values in outcomes.chunks_exact(VALUES) {
+            if let [sign_anew, id, ..] = values
+                && sign_anew.as_ref() == b"sign_anew"
+            {
+                return publication_id(id).map(Some).ok_or_else(unexpected);
+            }
             done(outcome(values).ok_or_else(unexpected)?);
         }
         match text(cause) {
-            Some("") => Ok(()),
+            Some("") => Ok(None),
             cause => Err(LayerError::Refused(cause.unwrap_or("no readable reason").to_owned())),
         }
     }
 }
 
+fn publication_id(bytes: &[u8]) -> Option<PublicationId> {
+    bytes.try_into().ok().map(|bytes| PublicationId(u128::from_be_bytes(bytes)))
+}
+
 fn outcome(values: &[Bytes]) -> Option<OnceOutcome> {
     let [outcome, id, epoch, offset] = values else { return None };
     let sent = || {
-        let id = PublicationId(u128::from_be_bytes(id.as_ref().try_into().ok()?));
+        let id = publication_id(id)?;
         let position = match epoch.is_empty() {
             true => None,
             false => Some(position(text(epoch)?, text(offset)?)?),

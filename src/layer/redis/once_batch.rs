@@ -8,17 +8,18 @@ use bytes::Bytes;
 use super::history_tables::HistoryTables;
 use super::names::Names;
 use super::script_batch::{KEPT_WEIGHT, MAX_BYTES, MAX_WEIGHT};
-use crate::event::{InstanceId, Target};
+use crate::event::Target;
 use crate::group::GroupName;
+use crate::layer::envelope::EnvelopeCodec;
 use crate::layer::history::History;
-use crate::layer::{KeyedPublication, OnceKey, Parking, WhenFull, envelope};
+use crate::layer::{KeyedPublication, OnceKey, Parking, WhenFull};
 use crate::lua_table::{LuaTable, ScriptKeys};
 
 /// The keys and arguments of one call of `once.lua`.
 pub(super) struct OnceBatch<'a> {
     names: &'a Names,
     history: &'a History,
-    instance: InstanceId,
+    codec: &'a EnvelopeCodec,
     parking: Parking,
     keys: ScriptKeys,
     scopes: Tables<&'a str>,
@@ -43,13 +44,13 @@ impl<'a> OnceBatch<'a> {
     pub(super) fn new(
         names: &'a Names,
         history: &'a History,
-        instance: InstanceId,
+        codec: &'a EnvelopeCodec,
         parking: Parking,
     ) -> Self {
         Self {
             names,
             history,
-            instance,
+            codec,
             parking,
             keys: ScriptKeys::new(vec![names.generation(), names.parking()]),
             scopes: Tables::new(),
@@ -68,8 +69,9 @@ impl<'a> OnceBatch<'a> {
         now: Instant,
     ) -> &'a [KeyedPublication] {
         for (index, keyed) in publications.iter().enumerate() {
-            let envelope = envelope::publication(self.instance, &keyed.publication, now);
-            if !self.add(keyed, envelope) {
+            let channel = self.names.of(&keyed.publication.target);
+            let envelope = self.codec.publication(&channel, &keyed.publication, now);
+            if !self.add(keyed, channel, envelope) {
                 return &publications[index..];
             }
         }
@@ -77,7 +79,7 @@ impl<'a> OnceBatch<'a> {
     }
 
     /// Takes a publication if there is room. Whether there was.
-    fn add(&mut self, keyed: &'a KeyedPublication, envelope: Vec<u8>) -> bool {
+    fn add(&mut self, keyed: &'a KeyedPublication, channel: String, envelope: Vec<u8>) -> bool {
         let KeyedPublication { publication, key } = keyed;
         let kept = match &publication.target {
             Target::Group(group) => self.history.of(group).map(|kept| (group, kept)),
@@ -93,7 +95,7 @@ impl<'a> OnceBatch<'a> {
         (self.weight, self.bytes) = (weight, bytes);
         let table = LuaTable::new()
             .text("id", publication.id.0.to_be_bytes())
-            .text("channel", self.names.of(&publication.target))
+            .text("channel", channel)
             .text("envelope", envelope);
         let table = match key {
             Some(key) => self.with_key(table, key, &publication.target),

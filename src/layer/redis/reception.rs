@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use fred::interfaces::EventInterface;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::backlog::MessageBacklog;
+use super::boundary::Boundary;
 use super::command_stream::{CommandReplay, CommandStream};
 use super::connect::{self, AbortOnDrop, EVENTS};
 use super::message_decoder::MessageDecoder;
@@ -13,7 +14,7 @@ use super::names::Names;
 use super::position_check::PositionCheck;
 use super::subscriber::{Subscriber, SubscriptionChange};
 use super::subscription_reader::SubscriptionReader;
-use crate::event::InstanceId;
+use crate::layer::envelope::EnvelopeCodec;
 use crate::layer::questions::Questions;
 use crate::layer::{Inbox, LayerError, RedisSettings};
 use crate::telemetry::LogLimit;
@@ -24,8 +25,8 @@ const DECODED: usize = 16;
 
 /// What the tasks are made of.
 pub(super) struct Reception {
-    pub(super) instance: InstanceId,
     pub(super) names: Arc<Names>,
+    pub(super) codec: Arc<EnvelopeCodec>,
     pub(super) backlog: MessageBacklog,
     pub(super) command_stream: Arc<CommandStream>,
     pub(super) positions: PositionCheck,
@@ -38,19 +39,19 @@ impl Reception {
         self,
         settings: &RedisSettings,
     ) -> Result<(Vec<AbortOnDrop<()>>, Inbox), LayerError> {
-        let Self { instance, names, backlog, command_stream, positions, changes, questions } = self;
+        let Self { names, codec, backlog, command_stream, positions, changes, questions } = self;
         let redis_health = command_stream.redis_health();
         let (client, lookup) = connect::client(settings, EVENTS)?;
         let (sender, inbox) = mpsc::channel(DECODED);
-        let (boundary_marks, boundaries) = watch::channel(0);
+        let boundary = Arc::new(Boundary::default());
         let reader = SubscriptionReader {
             messages: client.message_rx(),
-            instance,
             names: Arc::clone(&names),
+            codec: Arc::clone(&codec),
             backlog: backlog.clone(),
             redis_health: Arc::clone(redis_health),
             questions,
-            boundaries: boundary_marks,
+            boundary: Arc::clone(&boundary),
         };
         let decoder = MessageDecoder {
             backlog: backlog.clone(),
@@ -58,7 +59,8 @@ impl Reception {
             inbox: sender,
             max_event_bytes: settings.max_event_bytes,
             held_bytes: settings.backlog_bytes,
-            instance,
+            names: Arc::clone(&names),
+            codec,
             redis_health: Arc::clone(redis_health),
             positions,
             unreadable_log: LogLimit::default(),
@@ -69,7 +71,7 @@ impl Reception {
             names,
             changes,
             backlog,
-            boundaries,
+            boundary,
             Arc::clone(redis_health),
         );
         let tasks = vec![

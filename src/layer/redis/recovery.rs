@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
 
-use super::history_store::{HistoryStore, position, read, text, unexpected};
+use super::history_store::{HistoryStore, position, text, unexpected};
 use super::history_tables::add_history;
 use super::script::number;
 use crate::event::{Position, Recovery};
@@ -146,7 +146,7 @@ impl HistoryStore {
         let first = position.offset.saturating_sub(entries.len() as u64 / 2) + 1;
         let replay = entries.chunks_exact(2).zip(first..).map(|(entry, offset)| {
             let position = Position { epoch: Arc::clone(&position.epoch), offset };
-            read(group, entry, position)
+            self.read(group, entry, position)
         });
         let Some(replay): Option<Vec<_>> = replay.collect() else {
             return Ok(self.unreadable(group, position));

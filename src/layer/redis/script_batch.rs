@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::history_tables::HistoryTables;
 use super::names::Names;
-use crate::event::{InstanceId, Publication, Target};
-use crate::layer::envelope;
+use crate::event::{Publication, Target};
+use crate::layer::envelope::EnvelopeCodec;
 use crate::layer::history::History;
 use crate::lua_table::{LuaTable, ScriptKeys};
 
@@ -27,7 +27,7 @@ pub(super) const MAX_BYTES: usize = 256 * 1024;
 pub(super) struct ScriptBatch<'a> {
     names: &'a Names,
     history: &'a History,
-    instance: InstanceId,
+    codec: &'a EnvelopeCodec,
     keys: ScriptKeys,
     histories: HistoryTables<'a>,
     parts: Vec<Part>,
@@ -48,11 +48,11 @@ struct Part {
 }
 
 impl<'a> ScriptBatch<'a> {
-    pub(super) fn new(names: &'a Names, history: &'a History, instance: InstanceId) -> Self {
+    pub(super) fn new(names: &'a Names, history: &'a History, codec: &'a EnvelopeCodec) -> Self {
         Self {
             names,
             history,
-            instance,
+            codec,
             keys: ScriptKeys::new(vec![names.generation(), names.parking()]),
             histories: HistoryTables::default(),
             parts: Vec::new(),
@@ -91,7 +91,7 @@ impl<'a> ScriptBatch<'a> {
         self.channel.clear();
         self.names.write(&publication.target, &mut self.channel);
         self.envelope.clear();
-        envelope::append(&mut self.envelope, self.instance, publication, now);
+        self.codec.append(&mut self.envelope, &self.channel, publication, now);
         let bytes = self.tables.len() + self.channel.len() + self.envelope.len();
         if !is_first && bytes > MAX_BYTES {
             return false;

@@ -15,10 +15,11 @@ use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
 use fred::types::config::Server;
 use fred::types::{ClusterHash, CustomCommand};
 use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::backlog::{Backlogged, MessageBacklog};
+use super::boundary::Boundary;
 use super::connect::Commands;
 use super::names::Names;
 use super::redis_health::RedisHealth;
@@ -60,10 +61,8 @@ pub(super) struct Subscriber {
     errors: broadcast::Receiver<(Error, Option<Server>)>,
     /// The number of the latest PING.
     pings: u64,
-    /// The number of the latest connection that had one before it.
-    connections: u64,
-    /// The number of the newest connection whose boundary is in the backlog.
-    boundaries: watch::Receiver<u64>,
+    /// Between the messages of the previous connection and those of this one.
+    boundary: Arc<Boundary>,
     /// Whether there was a complete subscription before: only its loss can lose messages.
     was_subscribed: bool,
 }
@@ -75,7 +74,7 @@ impl Subscriber {
         names: Arc<Names>,
         changes: mpsc::Receiver<SubscriptionChange>,
         backlog: MessageBacklog,
-        boundaries: watch::Receiver<u64>,
+        boundary: Arc<Boundary>,
         redis_health: Arc<RedisHealth>,
     ) -> Self {
         Self {
@@ -83,8 +82,7 @@ impl Subscriber {
             errors: client.error_rx(),
             wanted: HashSet::new(),
             pings: 0,
-            connections: 0,
-            boundaries,
+            boundary,
             was_subscribed: false,
             client,
             commands,
@@ -213,14 +211,12 @@ impl Subscriber {
     async fn mark_boundary(&mut self) -> Result<(), LayerError> {
         let channel = self.names.boundary().to_owned();
         self.subscribe_channels(vec![channel.clone()]).await?;
-        self.connections += 1;
-        let number = self.connections;
-        let published = self.commands.publish::<i64, _, _>(channel, number.to_string()).await;
+        let mark = self.boundary.begin();
+        let published = self.commands.publish::<i64, _, _>(channel, mark.to_string()).await;
         published.map_err(|error| layer_error(&error))?;
-        let marked = self.boundaries.wait_for(|newest| *newest == number);
-        match timeout(BOUNDARY_TIMEOUT, marked).await {
-            Ok(Ok(_)) => Ok(()),
-            _ => Err(LayerError::Unreachable("messages wait in front of the hub".to_owned())),
+        match timeout(BOUNDARY_TIMEOUT, self.boundary.is_read(mark)).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(LayerError::Unreachable("messages wait in front of the hub".to_owned())),
         }
     }
 

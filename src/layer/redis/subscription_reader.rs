@@ -7,26 +7,24 @@ use std::time::Instant;
 use bytes::Bytes;
 use fred::types::Message as Received;
 use tokio::sync::broadcast::{self, error::RecvError};
-use tokio::sync::watch;
 
 use super::backlog::{Backlogged, MessageBacklog, PendingGap};
+use super::boundary::Boundary;
 use super::names::{Channel, Names};
 use super::redis_health::RedisHealth;
-use crate::event::InstanceId;
 use crate::group::GroupName;
-use crate::layer::envelope::{self, Announcement, Decoded, Message, Origin};
+use crate::layer::envelope::{Announcement, Decoded, EnvelopeCodec, Message, Origin};
 use crate::layer::questions::{PeerQuestion, Questions};
 
 /// The task.
 pub(super) struct SubscriptionReader {
     pub(super) messages: broadcast::Receiver<Received>,
-    pub(super) instance: InstanceId,
     pub(super) names: Arc<Names>,
+    pub(super) codec: Arc<EnvelopeCodec>,
     pub(super) backlog: MessageBacklog,
     pub(super) redis_health: Arc<RedisHealth>,
     pub(super) questions: Arc<Questions>,
-    /// The number of the newest connection whose boundary is in the backlog.
-    pub(super) boundaries: watch::Sender<u64>,
+    pub(super) boundary: Arc<Boundary>,
 }
 
 /// Recognizes external messages that the cluster sent itself: an announcement precedes each.
@@ -36,21 +34,22 @@ struct OwnMessages {
     announced: Option<(GroupName, Announcement)>,
 }
 
-impl OwnMessages {
+impl SubscriptionReader {
     /// Whether this is an external message that the cluster sent itself, or its announcement.
     ///
     /// Asked before a message can be lost for want of room: the external message without its
     /// announcement would be delivered a second time.
-    fn contains(&mut self, channel: &Channel, bytes: &[u8]) -> bool {
-        let announced = self.announced.take();
+    fn is_own(&self, channel: &Channel, bytes: &[u8], own: &mut OwnMessages) -> bool {
+        let announced = own.announced.take();
         match channel {
             Channel::Group(group) => {
-                self.announced = Announcement::read(bytes).map(|next| (group.clone(), next));
-                self.announced.is_some()
+                own.announced = Announcement::read(bytes).map(|next| (group.clone(), next));
+                own.announced.is_some()
             }
-            Channel::External(group) => {
-                announced.is_some_and(|(of, next)| of == *group && next == Announcement::of(bytes))
-            }
+            Channel::External(group) => announced.is_some_and(|(of, next)| {
+                let channel = self.names.found(Origin::Group(group)).channel;
+                of == *group && self.codec.is_announced(&next, channel, bytes)
+            }),
             Channel::User
             | Channel::Instance
             | Channel::Control
@@ -58,9 +57,7 @@ impl OwnMessages {
             | Channel::Boundary => false,
         }
     }
-}
 
-impl SubscriptionReader {
     /// Reads until the client has ended.
     pub(super) async fn run(mut self) {
         let mut own = OwnMessages::default();
@@ -81,15 +78,13 @@ impl SubscriptionReader {
         else {
             return;
         };
-        if own.contains(&channel, bytes) {
+        if self.is_own(&channel, bytes, own) {
             return;
         }
         if channel == Channel::Boundary {
-            let number = std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok());
-            // Anything else was published by another program.
-            if let Some(number) = number {
+            if let Some(mark) = self.boundary.take(bytes) {
                 self.push(Backlogged::Resubscribing);
-                self.boundaries.send_replace(number);
+                self.boundary.stands(mark);
             }
             return;
         }
@@ -107,9 +102,10 @@ impl SubscriptionReader {
     /// which nothing arrives is of no use, not one that brings too much. Returns whether it is an
     /// answer to a question instead, which needs no place in the backlog.
     fn note_probe_or_answer(&self, bytes: &Bytes) -> bool {
-        match envelope::decode(Origin::Instance, bytes.clone(), 0, Instant::now()) {
+        let found = self.names.found(Origin::Instance);
+        match self.codec.read(found, bytes.clone(), 0, Instant::now()) {
             Ok(Decoded::From(instance, Message::Probe(number, _))) => {
-                if instance == self.instance {
+                if instance == self.codec.instance() {
                     self.redis_health.probe_read(number);
                 }
                 false
@@ -124,8 +120,11 @@ impl SubscriptionReader {
 
     /// Hands on a question of another instance. Anything else on that channel is no envelope.
     fn take_question(&self, bytes: Bytes) {
-        match envelope::decode(Origin::Questions, bytes, 0, Instant::now()) {
-            Ok(Decoded::From(from, Message::Question(number, body))) if from != self.instance => {
+        let found = self.names.found(Origin::Questions);
+        match self.codec.read(found, bytes, 0, Instant::now()) {
+            Ok(Decoded::From(from, Message::Question(number, body)))
+                if from != self.codec.instance() =>
+            {
                 self.questions.asked(PeerQuestion { from, number, body });
             }
             Ok(_) => {}

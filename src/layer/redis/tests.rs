@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use fred::types::config::Server;
 use fred::types::{Message, MessageKind, Value};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::broadcast;
 use tokio::time::timeout;
 
 use super::backlog::Backlogged;
+use super::boundary::Boundary;
 use super::command_stream::CommandReplay;
 use super::message_decoder::MessageDecoder;
 use super::subscription_reader::SubscriptionReader;
@@ -15,7 +16,7 @@ use super::*;
 use crate::event::{Event, PublicationId};
 use crate::group::GroupPattern;
 use crate::layer::envelope::Announcement;
-use crate::layer::{External, Incoming, Loss, Retention};
+use crate::layer::{ClusterSecrets, External, Incoming, Loss, Retention};
 use crate::telemetry::LogLimit;
 
 const LONG: Duration = Duration::from_secs(20);
@@ -23,6 +24,7 @@ const LONG: Duration = Duration::from_secs(20);
 struct Way {
     messages: broadcast::Sender<Message>,
     backlog: MessageBacklog,
+    boundary: Arc<Boundary>,
     inbox: Inbox,
 }
 
@@ -32,30 +34,33 @@ fn way(ring: usize, room: usize, max_bytes: usize) -> Way {
     let groups = vec![GroupPattern::parse("*").unwrap()];
     let foreign = External { prefix: "asgi__group__".to_owned(), groups };
     let names = Arc::new(Names::new("groupcast", instance, Some(foreign), None));
+    let codec = Arc::new(EnvelopeCodec::new(instance, &ClusterSecrets::default()));
+    let boundary = Arc::<Boundary>::default();
     let redis_health = Arc::new(RedisHealth::new(Arc::new(Metrics::new())));
     let (messages, receiver) = broadcast::channel(ring);
     let backlog = MessageBacklog::new(room, max_bytes);
     let (sender, inbox) = mpsc::channel(1);
     let reader = SubscriptionReader {
         messages: receiver,
-        instance,
         names: Arc::clone(&names),
+        codec: Arc::clone(&codec),
         backlog: backlog.clone(),
         redis_health: Arc::clone(&redis_health),
         questions: Arc::new(Questions::new()),
-        boundaries: watch::Sender::new(0),
+        boundary: Arc::clone(&boundary),
     };
     let settings = RedisSettings::new("redis://127.0.0.1:1").unwrap();
     let (client, _) = connect::client(&settings, 1).unwrap();
     let stream = CommandStream::new(
         Arc::clone(&names),
-        instance,
+        Arc::clone(&codec),
         connect::commands(&client, &settings),
         Arc::clone(&redis_health),
     );
     let histories = HistoryStore::new(
         History::default(),
         Arc::clone(&names),
+        Arc::clone(&codec),
         connect::commands(&client, &settings),
         Arc::clone(&redis_health),
         false,
@@ -66,14 +71,15 @@ fn way(ring: usize, room: usize, max_bytes: usize) -> Way {
         inbox: sender,
         max_event_bytes: 1024,
         held_bytes: max_bytes,
-        instance,
+        names,
+        codec,
         redis_health,
         positions: PositionCheck::new(Arc::new(histories)),
         unreadable_log: LogLimit::default(),
     };
     tokio::spawn(reader.run());
     tokio::spawn(decoder.run());
-    Way { messages, backlog, inbox }
+    Way { messages, backlog, boundary, inbox }
 }
 
 impl Way {
@@ -255,8 +261,11 @@ async fn reports_the_gap_of_a_lost_connection_after_its_last_message() {
         for number in 1..=5 {
             way.send("sala_1", number);
         }
-        way.receive("groupcast:instance:k3f5a2bq:connection".to_owned(), b"1");
-        way.receive("groupcast:instance:k3f5a2bq:connection".to_owned(), b"not a number");
+        let mark = way.boundary.begin().to_string();
+        for mark in ["1", "not a number", &mark] {
+            let channel = "groupcast:instance:k3f5a2bq:connection".to_owned();
+            way.receive(channel, mark.as_bytes());
+        }
         way.send("sala_1", 6);
         // Everything was sent before anything was read.
         let mut seen = Vec::new();
@@ -282,6 +291,7 @@ async fn reports_the_gap_of_a_lost_connection_after_its_last_message() {
 fn chunks(group: &str, count: usize, bytes: usize) -> Vec<usize> {
     let instance = "k3f5a2bq".parse().unwrap();
     let names = Names::new("groupcast", instance, None, None);
+    let codec = EnvelopeCodec::new(instance, &ClusterSecrets::default());
     let kept = Retention { size: 5, ttl: LONG };
     let history = History::new(vec![(GroupPattern::parse("pedido.*").unwrap(), kept)]);
     let json = format!(r#"{{"type":"a","x":"{}"}}"#, "x".repeat(bytes));
@@ -297,7 +307,7 @@ fn chunks(group: &str, count: usize, bytes: usize) -> Vec<usize> {
     let publications = vec![publication; count];
     let (mut rest, mut counts) = (publications.as_slice(), Vec::new());
     while !rest.is_empty() {
-        let left = ScriptBatch::new(&names, &history, instance).fill(rest, Instant::now());
+        let left = ScriptBatch::new(&names, &history, &codec).fill(rest, Instant::now());
         counts.push(rest.len() - left.len());
         rest = left;
     }

@@ -7,6 +7,7 @@ mod once;
 mod outage;
 #[path = "../../../tests/support/redis.rs"]
 pub(crate) mod server;
+mod signed;
 mod suite;
 mod waves;
 

@@ -58,6 +58,9 @@ impl CommandReplay {
         if self.cursor.is_none_or(|cursor| place > cursor.next()) {
             self.catch_up(place).await?;
         }
+        // A script appends it, and no script can sign: one that Redis does not know is not
+        // believed. Otherwise it would pass for the stamp of connections to come.
+        let place = self.cursor.map_or(place, |cursor| place.min(cursor.next()));
         // Otherwise it was read from the stream already, or Redis does not have it: then only its
         // id decides.
         if self.cursor.map(Stamp::next) == Some(place) {

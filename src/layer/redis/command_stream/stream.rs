@@ -8,9 +8,9 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::recent::{Recent, RecentCommands};
-use crate::event::{Control, InstanceId, Stamp};
+use crate::event::{Control, Stamp};
 use crate::layer::LayerError;
-use crate::layer::envelope::{self, CommandMark, Decoded, Message, Origin};
+use crate::layer::envelope::{CommandMark, Decoded, EnvelopeCodec, Message, Origin};
 use crate::layer::redis::connect::Commands;
 use crate::layer::redis::names::Names;
 use crate::layer::redis::redis_health::RedisHealth;
@@ -30,7 +30,7 @@ const CHUNK: u64 = 256;
 /// The stream of one cluster.
 pub(in crate::layer::redis) struct CommandStream {
     names: Arc<Names>,
-    instance: InstanceId,
+    codec: Arc<EnvelopeCodec>,
     commands: Commands,
     redis_health: Arc<RedisHealth>,
     pub(super) recent: Mutex<RecentCommands>,
@@ -60,14 +60,14 @@ pub(super) struct StoredCommand {
 impl CommandStream {
     pub(in crate::layer::redis) fn new(
         names: Arc<Names>,
-        instance: InstanceId,
+        codec: Arc<EnvelopeCodec>,
         commands: Commands,
         redis_health: Arc<RedisHealth>,
     ) -> Self {
         let append = Script::new(&[NUMBERING, include_str!("append.lua")]);
         let read = Script::new(&[include_str!("read.lua")]);
         let recent = Mutex::default();
-        Self { names, instance, commands, redis_health, recent, append, read }
+        Self { names, codec, commands, redis_health, recent, append, read }
     }
 
     pub(in crate::layer::redis) fn redis_health(&self) -> &Arc<RedisHealth> {
@@ -98,7 +98,7 @@ impl CommandStream {
         ];
         for (control, mark) in commands {
             arguments.push(Bytes::copy_from_slice(&mark.id.to_be_bytes()));
-            arguments.push(envelope::command(self.instance, control, mark).into());
+            arguments.push(self.codec.command(self.names.control(), control, mark).into());
         }
         let answer: Vec<String> = self.append.run(&self.commands, self.keys(), arguments).await?;
         match answer.as_slice() {
@@ -142,7 +142,8 @@ impl CommandStream {
 
     fn decode(&self, bytes: Bytes) -> Option<(Control, CommandMark)> {
         let now = std::time::Instant::now();
-        match envelope::decode(Origin::Commands, bytes, usize::MAX, now) {
+        let found = self.names.found(Origin::Commands);
+        match self.codec.read(found, bytes, usize::MAX, now) {
             Ok(Decoded::From(_, Message::Command(control, Some(mark)))) => Some((control, mark)),
             _ => {
                 self.redis_health.count_unreadable();
