@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::support::resp::command;
 use crate::support::{Endpoints, Instance, Received, RedisServer, Socket, eventually};
 use crate::two_instances::over;
 
@@ -17,7 +18,7 @@ use crate::two_instances::over;
 const QUIET: Duration = Duration::from_millis(50);
 
 /// What an unoptimized build on a busy machine may take longer. The long form prints what it took.
-const SLACK: Duration = Duration::from_secs(3);
+pub(crate) const SLACK: Duration = Duration::from_secs(3);
 
 /// A setting from the environment, for long runs.
 fn setting(name: &str, short: u64) -> u64 {
@@ -25,27 +26,31 @@ fn setting(name: &str, short: u64) -> u64 {
 }
 
 /// A connection that publishes events as any program may.
-struct Program(TcpStream);
+pub(crate) struct Program(TcpStream);
 
 impl Program {
-    async fn connect(to: SocketAddr) -> Self {
+    pub(crate) async fn connect(to: SocketAddr) -> Self {
         Self(TcpStream::connect(to).await.unwrap())
     }
 
     /// Publishes events in one go and waits for the answers.
-    async fn publish(&mut self, group: &str, events: &[String]) {
+    pub(crate) async fn publish(&mut self, group: &str, events: &[String]) {
         let channel = format!("groupcast:group:{group}");
-        let command = |event: &String| {
-            format!(
-                "*3\r\n$7\r\nPUBLISH\r\n${}\r\n{channel}\r\n${}\r\n{event}\r\n",
-                channel.len(),
-                event.len()
-            )
+        let publish = |event: &String| {
+            vec![b"PUBLISH".to_vec(), channel.clone().into(), event.clone().into()]
         };
-        let commands: String = events.iter().map(command).collect();
-        self.0.write_all(commands.as_bytes()).await.unwrap();
+        self.ask(events.iter().map(publish)).await;
+    }
+
+    /// Sends commands with integers for answers in one go, and waits for these.
+    pub(crate) async fn ask(&mut self, commands: impl ExactSizeIterator<Item = Vec<Vec<u8>>>) {
+        let (mut request, count) = (Vec::new(), commands.len());
+        for words in commands {
+            command(&mut request, &words.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        }
+        self.0.write_all(&request).await.unwrap();
         let (mut answered, mut buffer) = (0, vec![0; 65_536]);
-        while answered < events.len() {
+        while answered < count {
             let length = self.0.read(&mut buffer).await.unwrap();
             answered += buffer[..length].iter().filter(|byte| **byte == b'\n').count();
         }
@@ -76,6 +81,20 @@ async fn quiet(
     count: u64,
     log: impl Fn() -> String,
 ) -> (Duration, Duration) {
+    let to_group = |event: String| {
+        vec![b"PUBLISH".to_vec(), b"groupcast:group:sala_quieta".to_vec(), event.into()]
+    };
+    quiet_by(server, member, count, log, to_group).await
+}
+
+/// The same, by the command that `publish` makes of an event.
+pub(crate) async fn quiet_by(
+    server: &RedisServer,
+    member: &mut Socket,
+    count: u64,
+    log: impl Fn() -> String,
+    publish: impl Fn(String) -> Vec<Vec<u8>>,
+) -> (Duration, Duration) {
     let mut program = Program::connect(server.address()).await;
     let began = Instant::now();
     let publishing = async {
@@ -85,7 +104,7 @@ async fn quiet(
             ticks.tick().await;
             let at = began.elapsed().as_micros();
             let event = format!(r#"{{"type":"tick","n":{n},"at":{at}}}"#);
-            program.publish("sala_quieta", &[event]).await;
+            program.ask(std::iter::once(publish(event))).await;
         }
     };
     let receiving = async {
@@ -117,7 +136,7 @@ async fn flood(server: SocketAddr, group: &str, rate: u64, bytes: usize) {
 }
 
 /// So many members of a group, and how many events, gaps and last events they have received.
-async fn members(gateway: &Endpoints, group: &str, count: u64) -> Arc<[AtomicU64; 3]> {
+pub(crate) async fn members(gateway: &Endpoints, group: &str, count: u64) -> Arc<[AtomicU64; 3]> {
     let counts = Arc::new([const { AtomicU64::new(0) }; 3]);
     for number in 0..count {
         let mut socket = gateway.v1(&format!("lleno{number}")).await;

@@ -60,6 +60,7 @@ mod slow_readers;
 
 // Redis is far away, everything comes back to it at once, or a group is flooded.
 mod distant_redis;
+mod flood_sources;
 mod floods;
 mod waves;
 

@@ -39,7 +39,7 @@ pub(crate) use process::Running;
 pub(crate) use python::Python;
 pub(crate) use rabbit::RabbitServer;
 pub(crate) use raw::{Opcode, Raw, client_frame, upgrade_request};
-pub(crate) use redis::RedisServer;
+pub(crate) use redis::{RedisServer, resp};
 pub(crate) use seeded_random::SeededRandom;
 pub(crate) use snapshot::Snapshot;
 pub(crate) use socket::{Received, Socket};

@@ -7,12 +7,9 @@ use bytes::{Buf, Bytes};
 use super::announcement::Announcement;
 use super::read::decode;
 use super::seen::SeenTags;
-use super::{CommandMark, Decoded, EnvelopeError, Origin, SIGNED, write};
+use super::{CommandMark, Decoded, EnvelopeError, Origin, SIGNED, SIGNED_PREFIX as PREFIX, write};
 use crate::event::{Control, InstanceId, PossibleLoss, Publication};
 use crate::layer::cluster_keys::{ClusterKeys, ClusterSecrets, Purpose, Tag};
-
-/// Bytes in front of an envelope that is signed: [`SIGNED`], the tag, the envelope's length.
-const PREFIX: usize = 1 + TAG + 4;
 
 /// Bytes of a tag.
 const TAG: usize = size_of::<Tag>();

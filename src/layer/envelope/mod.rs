@@ -59,12 +59,13 @@ mod write;
 
 pub(super) use announcement::Announcement;
 pub(super) use codec::{EnvelopeCodec, Found};
-pub(super) use read::parse_place;
+pub(super) use read::{parse_place, user_of};
 
 use bytes::Bytes;
 
 use crate::event::{Control, Event, EventError, InstanceId, PossibleLoss, Publication, Stamp};
 use crate::group::GroupName;
+use crate::layer::cluster_keys::Tag;
 
 /// The version of the format that this release writes, and the only one that it reads.
 const VERSION: u8 = 1;
@@ -77,6 +78,9 @@ const WAITED: u8 = 3;
 
 /// The first byte of what is signed.
 const SIGNED: u8 = 5;
+
+/// Bytes in front of an envelope that is signed: [`SIGNED`], the tag, the envelope's length.
+const SIGNED_PREFIX: usize = 1 + size_of::<Tag>() + 4;
 
 /// The first byte of a command's mark.
 const MARKED: u8 = 1;

@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes};
 
 use super::{
     CommandMark, Decoded, EnvelopeError, MARKED, MAX_LIST, Message, OWNER, Origin, POSITIONED,
-    VERSION, WAITED, flag, kind, member,
+    SIGNED, SIGNED_PREFIX, VERSION, WAITED, flag, kind, member,
 };
 use crate::event::{
     ConnectionId, Control, Event, Except, InstanceId, Member, Position, PossibleLoss, Publication,
@@ -143,6 +143,26 @@ pub(in crate::layer) fn parse_position(text: &str) -> Option<Position> {
 pub(in crate::layer) fn parse_place(text: &str) -> Option<Stamp> {
     let mut numbers = text.split(' ').map(str::parse);
     Some(Stamp { generation: numbers.next()?.ok()?, number: numbers.next()?.ok()? })
+}
+
+/// The user in a message on the channel of users, before it is verified: for its turn alone.
+pub(in crate::layer) fn user_of(bytes: &Bytes) -> Option<Bytes> {
+    let mut bytes = bytes.clone();
+    if bytes.first() == Some(&SIGNED) {
+        bytes = bytes.get(SIGNED_PREFIX..).map(|rest| bytes.slice_ref(rest))?;
+    }
+    let mut reader = EnvelopeReader(bytes);
+    reader.take(2 + 8 + 16, "head").ok()?;
+    reader.number("age").ok()?;
+    let flags = reader.byte("flags").ok()?;
+    if flags & flag::DEADLINE != 0 {
+        reader.number("deadline").ok()?;
+    }
+    if flags & flag::EXCEPT != 0 {
+        reader.except().ok()?;
+    }
+    let length = reader.number("target").ok().filter(|length| *length <= MAX_TEXT)?;
+    reader.take(length as usize, "target").ok()
 }
 
 struct EnvelopeReader(Bytes);

@@ -7,6 +7,7 @@ use super::write::{command, control, possible_loss, probe};
 use super::*;
 use crate::event::{ConnectionId, Except, Member, PublicationId, Target};
 use crate::group::GroupName;
+use crate::layer::ClusterSecrets;
 
 const MOST: usize = 1024;
 
@@ -93,6 +94,25 @@ fn the_format_does_not_change_by_accident() {
     let leave = Control::Leave(Member::User("7".into()), group("a"));
     assert_eq!(control(instance(), &leave), b"\x01\x05k3f5a2bq\x00\x017\x01a");
     assert_eq!(probe(instance(), 5), b"\x01\x07k3f5a2bq\x05");
+}
+
+#[test]
+fn finds_the_user_of_a_message_without_decoding_it() {
+    let now = Instant::now();
+    let mut publication = to(Target::User("usuaria ñ".into()), now);
+    publication.deadline = Some(now + Duration::from_secs(5));
+    publication.except.users = vec!["9".into()];
+    let secrets = ClusterSecrets { secrets: vec![b"uno".to_vec()], require: true };
+    for secrets in [ClusterSecrets::default(), secrets] {
+        let codec = EnvelopeCodec::new(instance(), &secrets);
+        let bytes = Bytes::from(codec.publication("groupcast:user", &publication, now));
+        assert_eq!(user_of(&bytes).unwrap(), "usuaria ñ".as_bytes());
+        for length in 0..bytes.len() - 20 {
+            // Whatever is damaged only has another turn.
+            let _ = user_of(&bytes.slice(..length));
+        }
+    }
+    assert_eq!(user_of(&Bytes::from_static(b"{}")), None);
 }
 
 #[test]

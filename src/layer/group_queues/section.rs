@@ -1,6 +1,8 @@
 //! The messages between two that concern everybody, by queue.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use super::load::QueueLoad;
@@ -19,10 +21,23 @@ const NEW_BEFORE_WAITING: usize = 16;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(in crate::layer) enum QueueKey {
     Group(GroupName),
-    /// Users, in order.
-    Users,
+    /// Some of the users, in order: those of one bucket, so that few queues do for any number.
+    Users(u8),
     /// Connections of this instance, in order, and the instance itself.
     Instance,
+}
+
+/// Queues of users. A flood to one user delays one in so many others.
+const USER_BUCKETS: u64 = 64;
+
+/// Which users share a bucket is unknown outside: nobody can choose a name to delay another.
+static BUCKETS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+impl QueueKey {
+    /// The queue of this user.
+    pub(in crate::layer) fn of_user(sub: &[u8]) -> Self {
+        Self::Users((BUCKETS.hash_one(sub) % USER_BUCKETS) as u8)
+    }
 }
 
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use super::names::Channel;
 use crate::event::Stamp;
 use crate::group::GroupName;
 use crate::layer::Loss;
+use crate::layer::envelope::user_of;
 use crate::layer::fair_backlog::Backlog;
 use crate::layer::group_queues::{QueueKey, Queued};
 
@@ -40,12 +41,13 @@ pub(super) type MessageBacklog = Backlog<Backlogged>;
 impl Backlogged {
     /// The queue that it waits in; `None` = it concerns everybody.
     pub(super) fn queue(&self) -> Option<QueueKey> {
-        let Self::Message(channel, _) = self else { return None };
+        let Self::Message(channel, bytes) = self else { return None };
         match channel {
             Channel::Group(group) | Channel::External(group) => {
                 Some(QueueKey::Group(group.clone()))
             }
-            Channel::User => Some(QueueKey::Users),
+            // What has no user is discarded in its turn.
+            Channel::User => Some(QueueKey::of_user(&user_of(bytes).unwrap_or_default())),
             Channel::Instance => Some(QueueKey::Instance),
             Channel::Control | Channel::Questions | Channel::Boundary => None,
         }
@@ -89,7 +91,7 @@ impl PendingGap {
     pub(super) fn of(queue: QueueKey, count: u64) -> Self {
         match queue {
             QueueKey::Group(group) => Self { all: false, groups: BTreeSet::from([group]), count },
-            QueueKey::Users | QueueKey::Instance => Self::of_unknown(count),
+            QueueKey::Users(_) | QueueKey::Instance => Self::of_unknown(count),
         }
     }
 

@@ -31,7 +31,7 @@ impl LagLimit {
     pub(super) fn check(&self, target: &Target, ahead: usize) -> Result<(), LayerError> {
         let queue = match target {
             Target::Group(group) => Some(QueueKey::Group(group.clone())),
-            Target::User(_) => Some(QueueKey::Users),
+            Target::User(sub) => Some(QueueKey::of_user(sub.as_bytes())),
             Target::Connection(_) => Some(QueueKey::Instance),
             Target::All => None,
         };
