@@ -62,7 +62,16 @@ impl MessageDecoder {
     pub(super) async fn run(mut self) {
         let mut held: Option<HeldMessages> = None;
         loop {
-            let entry = entry_of(self.backlog.next().await);
+            let next = tokio::select! {
+                passed = self.positions.answered(), if self.positions.is_waiting() => {
+                    if let Err(InboxClosed) = self.pass_on(passed).await {
+                        return;
+                    }
+                    continue;
+                }
+                next = self.backlog.next() => next,
+            };
+            let entry = entry_of(next);
             let handed_on = match (entry, &mut held) {
                 (Backlogged::Message(channel, bytes), None) => self.decode(&channel, bytes).await,
                 (Backlogged::Gap(gap), None) => self.report(gap).await,
@@ -93,11 +102,29 @@ impl MessageDecoder {
         }
     }
 
-    async fn hand_on(&self, incoming: Incoming) -> Result<(), InboxClosed> {
+    async fn hand_on(&mut self, incoming: Incoming) -> Result<(), InboxClosed> {
         self.inbox.send(incoming).await.map_err(|_| InboxClosed)
     }
 
-    async fn hand_on_loss(&self, loss: Loss, count: u64) -> Result<(), InboxClosed> {
+    async fn pass_on(&mut self, publications: Vec<Publication>) -> Result<(), InboxClosed> {
+        for publication in publications {
+            self.hand_on(Incoming::Publication(Arc::new(publication))).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the messages whose positions are looked up: what concerns all groups comes behind
+    /// them.
+    async fn settle(&mut self) -> Result<(), InboxClosed> {
+        while self.positions.is_waiting() {
+            let passed = self.positions.answered().await;
+            self.pass_on(passed).await?;
+        }
+        Ok(())
+    }
+
+    async fn hand_on_loss(&mut self, loss: Loss, count: u64) -> Result<(), InboxClosed> {
+        self.settle().await?;
         self.positions.lost(&loss, count);
         self.hand_on(Incoming::Loss(loss)).await
     }
@@ -145,16 +172,17 @@ impl MessageDecoder {
     }
 
     async fn decode(&mut self, channel: &Channel, bytes: Bytes) -> Result<(), InboxClosed> {
+        if *channel == Channel::Control {
+            self.settle().await?;
+        }
         if let Some(owed) = self.positions.take_owed() {
             self.hand_on(Incoming::Loss(owed)).await?;
         }
         match self.read(channel, bytes, EnvelopeCodec::receive) {
-            Ok(Some(Arrival::Publication(publication))) => {
-                match self.positions.check(publication).await {
-                    Some(checked) => self.hand_on(Incoming::Publication(Arc::new(checked))).await,
-                    None => Ok(()),
-                }
-            }
+            Ok(Some(Arrival::Publication(publication))) => match self.positions.take(publication) {
+                Some(checked) => self.hand_on(Incoming::Publication(Arc::new(checked))).await,
+                None => Ok(()),
+            },
             Ok(Some(Arrival::Incoming(incoming))) => self.hand_on(incoming).await,
             Ok(Some(Arrival::Command(control, mark))) => self.replay.receive(control, mark).await,
             Ok(Some(Arrival::NewestCommand(newest))) => self.replay.expect(newest).await,

@@ -25,6 +25,8 @@ struct Way {
     messages: broadcast::Sender<Message>,
     backlog: MessageBacklog,
     boundary: Arc<Boundary>,
+    histories: Arc<HistoryStore>,
+    metrics: Arc<Metrics>,
     inbox: Inbox,
 }
 
@@ -36,7 +38,8 @@ fn way(ring: usize, room: usize, max_bytes: usize) -> Way {
     let names = Arc::new(Names::new("groupcast", instance, Some(foreign), None));
     let codec = Arc::new(EnvelopeCodec::new(instance, &ClusterSecrets::default()));
     let boundary = Arc::<Boundary>::default();
-    let redis_health = Arc::new(RedisHealth::new(Arc::new(Metrics::new())));
+    let metrics = Arc::new(Metrics::new());
+    let redis_health = Arc::new(RedisHealth::new(Arc::clone(&metrics)));
     let (messages, receiver) = broadcast::channel(ring);
     let backlog = MessageBacklog::new(room, max_bytes);
     let (sender, inbox) = mpsc::channel(1);
@@ -57,14 +60,16 @@ fn way(ring: usize, room: usize, max_bytes: usize) -> Way {
         connect::commands(&client, &settings),
         Arc::clone(&redis_health),
     );
-    let histories = HistoryStore::new(
-        History::default(),
+    let kept = Retention { size: 5, ttl: LONG };
+    let history = History::new(vec![(GroupPattern::parse("pedido.*").unwrap(), kept)]);
+    let histories = Arc::new(HistoryStore::new(
+        history,
         Arc::clone(&names),
         Arc::clone(&codec),
         connect::commands(&client, &settings),
         Arc::clone(&redis_health),
         false,
-    );
+    ));
     let decoder = MessageDecoder {
         backlog: backlog.clone(),
         replay: CommandReplay::new(Arc::new(stream), sender.clone()),
@@ -74,12 +79,12 @@ fn way(ring: usize, room: usize, max_bytes: usize) -> Way {
         names,
         codec,
         redis_health,
-        positions: PositionCheck::new(Arc::new(histories)),
+        positions: PositionCheck::new(Arc::clone(&histories)),
         unreadable_log: LogLimit::default(),
     };
     tokio::spawn(reader.run());
     tokio::spawn(decoder.run());
-    Way { messages, backlog, boundary, inbox }
+    Way { messages, backlog, boundary, histories, metrics, inbox }
 }
 
 impl Way {
@@ -252,6 +257,29 @@ async fn a_flood_received_while_resubscribing_costs_and_delays_no_other_group() 
     }
     assert!(rest.len() > 5000, "{}", rest.len());
     assert_eq!(rest.last().unwrap(), r#"gap in ["sala_1"]"#);
+}
+
+/// Redis never answers here, so the message in question waits for half a second.
+#[tokio::test]
+async fn other_groups_do_not_wait_while_a_position_is_looked_up() {
+    let mut way = way(1024, 1024, 1 << 20);
+    way.histories.subscribed(&[GroupName::parse("pedido.1").unwrap()]);
+    let event = br#"{"type":"n1"}"#;
+    let message = [&b"\x029.x 5\n\x01\x00aaaaaaaa"[..], &[7; 16], b"\0\0", event].concat();
+    way.receive("groupcast:group:pedido.1".to_owned(), &message);
+    way.send("sala_1", 2);
+    assert_eq!(way.next().await, "n2");
+    let unreadable = || {
+        let text = way.metrics.render();
+        let line = text.lines().find(|line| line.starts_with("groupcast_layer_unreadable_total "));
+        line.unwrap().to_owned()
+    };
+    assert!(unreadable().ends_with(" 0"), "it still waits: {}", unreadable());
+    let deadline = Instant::now() + LONG;
+    while unreadable().ends_with(" 0") {
+        assert!(Instant::now() < deadline, "it is discarded, since nobody has confirmed it");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 #[tokio::test]
