@@ -34,7 +34,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// The same, while registrations may be missing.
 const FAST_TICK: Duration = Duration::from_millis(50);
 
-/// Groups in one script, which blocks Redis for less than 3 ms. With fewer, a wave of 200,000 groups
+/// Groups in one script, which blocks Redis for less than 3 ms. With 128, a wave of 200,000 groups
 /// took more than 1,500 scripts.
 const MAX_GROUPS: usize = 320;
 

@@ -33,10 +33,10 @@
 //! One that waited until an instance listened has the ms that it waited before all that: byte 3,
 //! then decimal digits and a line feed.
 //!
-//! Where the cluster has secrets, an envelope is signed: byte 5, 16 bytes of an HMAC-SHA256 over the
-//! channel's name and the envelope, the envelope's length (4 bytes, most significant first), the
-//! envelope. Positions, times and places, which scripts add around it, are not signed: no script
-//! knows a secret. The first are looked up in Redis if they skip. Releases that do not know
+//! Where the cluster has secrets, an envelope is signed: byte 5, 16 bytes of an HMAC-SHA256 over
+//! the channel's name and the envelope, the envelope's length (4 bytes, most significant first),
+//! the envelope. Positions, times and places, which scripts add around it, are not signed: no
+//! script knows a secret. The first are looked up in Redis if they skip. Releases that do not know
 //! signatures discard what is signed, so nothing is until every live instance reads it.
 //!
 //! Each kind has its channel: a group's carries that group's publications and nothing else, that of

@@ -206,11 +206,12 @@ impl InstanceHeartbeat {
             flag(self.settings.enters_groups),
         ];
         self.redis_health.probe_sent(number);
-        let (generation, instances, (newest, addresses, refusal, (term, unaware))): HeartbeatAnswer =
+        let (generation, instances, (newest, addresses, refusal, own)): HeartbeatAnswer =
             script.run(&self.commands, keys, arguments).await?;
         let instances = instances.iter().filter_map(|id| id.parse().ok()).collect();
         self.redis_health.command_accepted(envelope::parse_place(&newest).unwrap_or_default());
         self.redis_health.set_addresses(instance, &addresses);
+        let (term, unaware) = own;
         self.redis_health.set_term(term);
         codec.set_understood(unaware == 0);
         match refusal.as_str() {

@@ -19,8 +19,8 @@
 --   parked          its place among the parked groups (nil = it is for no group, or for one with
 --                   history)
 -- Returns why it stopped (empty = it did not), then for each publication four: the outcome, id,
--- epoch and offset; nothing at all if the generation has changed. After 'sign_anew' none follow: the
--- publication has to be signed with this id, and sent with the rest.
+-- epoch and offset; nothing at all if the generation has changed. After 'sign_anew' none follow:
+-- the publication has to be signed with this id, and sent with the rest.
 local generation_key = KEYS[1]
 local parking = KEYS[2]
 local batch = cmsgpack.unpack(ARGV[1])
