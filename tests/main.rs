@@ -41,6 +41,7 @@ mod once_across_instances;
 mod plain_clients;
 mod publishes_from_libraries;
 mod publishes_once;
+mod rabbitmq_over_tls;
 mod receives_group_send;
 mod renews_tokens;
 mod sends_to_django;

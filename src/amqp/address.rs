@@ -4,23 +4,30 @@ use std::fmt;
 
 use lapin::uri::{AMQPScheme, AMQPUri};
 
+use crate::tls::{self, TlsError, TlsSettings};
+
 /// Seconds between two heartbeats, unless the address has `?heartbeat=`. A broker that has vanished
 /// is noticed after two.
 const HEARTBEAT: u16 = 10;
 
-/// `amqp://[user[:password]@]host[:port][/vhost]`. Never shown: it may hold a password.
+/// `amqp://[user[:password]@]host[:port][/vhost]`, or `amqps://`. Never shown: it may hold a
+/// password.
 #[derive(Clone)]
-pub(crate) struct AmqpAddress(AMQPUri);
+pub(crate) struct AmqpAddress {
+    uri: AMQPUri,
+    /// `None` = in clear.
+    tls: Option<TlsSettings>,
+}
 
 /// Why an address cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AmqpAddressError {
     /// No URL that AMQP knows.
-    #[error("it is no amqp://[user[:password]@]host[:port][/vhost]")]
+    #[error("it is no amqp://[user[:password]@]host[:port][/vhost], nor amqps://")]
     Malformed,
-    /// TLS.
-    #[error("amqps is not supported; use amqp over a tunnel or a private network")]
-    Tls,
+    /// Settings of TLS with an address in clear.
+    #[error("certificates are for amqps:// only")]
+    InClear,
 }
 
 impl AmqpAddress {
@@ -31,9 +38,9 @@ impl AmqpAddress {
     pub(crate) fn parse(text: &str) -> Result<Self, AmqpAddressError> {
         let plain = text.strip_prefix("py-").or_else(|| text.strip_prefix("py")).unwrap_or(text);
         let mut uri: AMQPUri = plain.parse().map_err(|_| AmqpAddressError::Malformed)?;
-        if uri.scheme == AMQPScheme::AMQPS {
-            return Err(AmqpAddressError::Tls);
-        }
+        let tls = (uri.scheme == AMQPScheme::AMQPS).then(TlsSettings::default);
+        // The stream is made here; lapin is to speak AMQP over it, and nothing else.
+        uri.scheme = AMQPScheme::AMQP;
         if let Some(host) = bracketed(plain) {
             host.clone_into(&mut uri.authority.host);
         }
@@ -42,7 +49,35 @@ impl AmqpAddress {
             uri.vhost.push('/');
         }
         uri.query.heartbeat.get_or_insert(HEARTBEAT);
-        Ok(Self(uri))
+        Ok(Self { uri, tls })
+    }
+
+    /// The same with these files.
+    ///
+    /// # Errors
+    /// It is in clear.
+    pub(crate) fn with_tls(self, tls: TlsSettings) -> Result<Self, AmqpAddressError> {
+        match self.tls {
+            Some(_) => Ok(Self { tls: Some(tls), ..self }),
+            None => Err(AmqpAddressError::InClear),
+        }
+    }
+
+    /// Checks that the files can be used at this moment.
+    ///
+    /// # Errors
+    /// The first fault.
+    pub(crate) fn check_files(&self) -> Result<(), TlsError> {
+        self.tls.as_ref().map_or(Ok(()), tls::check)
+    }
+
+    pub(super) fn tls(&self) -> Option<&TlsSettings> {
+        self.tls.as_ref()
+    }
+
+    /// Where the broker is.
+    pub(super) fn authority(&self) -> (String, u16) {
+        (self.uri.authority.host.clone(), self.uri.authority.port)
     }
 
     /// Whether an address is meant to be one of these.
@@ -53,11 +88,11 @@ impl AmqpAddress {
 
     /// The name of the virtual host.
     pub(crate) fn vhost(&self) -> String {
-        self.0.vhost.clone()
+        self.uri.vhost.clone()
     }
 
     pub(super) fn uri(&self) -> AMQPUri {
-        self.0.clone()
+        self.uri.clone()
     }
 }
 
@@ -70,8 +105,8 @@ fn bracketed(text: &str) -> Option<&str> {
 
 impl fmt::Debug for AmqpAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let authority = &self.0.authority;
-        write!(f, "amqp://{}:{}", authority.host, authority.port)
+        let scheme = if self.tls.is_some() { "amqps" } else { "amqp" };
+        write!(f, "{scheme}://{}:{}", self.uri.authority.host, self.uri.authority.port)
     }
 }
 
@@ -97,14 +132,15 @@ mod tests {
 
     #[test]
     fn refuses_what_it_cannot_use_without_showing_it() {
-        for (text, error) in [
-            ("amqps://h", AmqpAddressError::Tls),
-            ("rpc://", AmqpAddressError::Malformed),
-            ("amqp:secret", AmqpAddressError::Malformed),
-        ] {
+        for (text, error) in
+            [("rpc://", AmqpAddressError::Malformed), ("amqp:secret", AmqpAddressError::Malformed)]
+        {
             assert_eq!(AmqpAddress::parse(text).err(), Some(error));
         }
-        let shown = format!("{:?}", AmqpAddress::parse("amqp://ana:secret@h/shop").unwrap());
-        assert_eq!(shown, "amqp://h:5672");
+        let shown = |text| format!("{:?}", AmqpAddress::parse(text).unwrap());
+        assert_eq!(shown("amqp://ana:secret@h/shop"), "amqp://h:5672");
+        assert_eq!(shown("amqps://ana:secret@h/shop"), "amqps://h:5671");
+        let in_clear = AmqpAddress::parse("amqp://h").unwrap().with_tls(TlsSettings::default());
+        assert_eq!(in_clear.err(), Some(AmqpAddressError::InClear));
     }
 }

@@ -1,50 +1,12 @@
 //! One connection to a broker and its channels, with a bound on each wait.
 
-use std::time::Duration;
-
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
-use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
+use lapin::{Channel, Connection, ConnectionProperties};
 use tokio::time::timeout;
 
-use super::AmqpAddress;
-use crate::excerpt::excerpt;
-
-/// Longest wait for a connection or a channel. A broker that starts accepts before it answers.
-const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Characters of a broker's words that are shown.
-const MAX_WORDS: usize = 300;
-
-/// Why a broker does not serve.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum AmqpError {
-    /// It cannot be reached, or went.
-    #[error("the broker cannot be reached: {0}")]
-    Unreachable(String),
-    /// It answers, and refuses: its own words.
-    #[error("the broker refuses: {0}")]
-    Refused(String),
-    /// It accepts connections, and does not answer within five seconds.
-    #[error("the broker does not answer within {} s", TIMEOUT.as_secs())]
-    Silent,
-    /// No queue takes a message.
-    #[error("the broker has no such queue; a worker declares it when it starts")]
-    Unroutable,
-    /// What was consumed ended, as when a queue is deleted.
-    #[error("the broker ended the delivery")]
-    Ended,
-}
-
-impl From<lapin::Error> for AmqpError {
-    fn from(error: lapin::Error) -> Self {
-        let words = excerpt(&error.to_string(), MAX_WORDS);
-        match error.kind() {
-            ErrorKind::ProtocolError(_) => Self::Refused(words),
-            _ => Self::Unreachable(words),
-        }
-    }
-}
+use super::error::TIMEOUT;
+use super::{AmqpAddress, AmqpError, transport};
 
 /// Waits for an answer of the broker, but not for ever.
 pub(super) async fn within<T>(
@@ -56,7 +18,8 @@ pub(super) async fn within<T>(
 /// Connects once. The connection ends with the value.
 pub(super) async fn connect(address: &AmqpAddress, name: &str) -> Result<Connection, AmqpError> {
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    within(Connection::connect_uri(address.uri(), properties)).await
+    let opened = timeout(TIMEOUT, transport::open(address, properties)).await;
+    opened.map_err(|_| AmqpError::Silent)?
 }
 
 /// Whether a broker lets this address in.

@@ -1,23 +1,26 @@
 //! AMQP brokers, as RabbitMQ: connections that are renewed for as long as they are wanted.
 //!
-//! lapin speaks the protocol. Its own recovery stays off: it gives up after some attempts, and
-//! tells nobody what was missed meanwhile.
+//! lapin speaks the protocol, over streams made here. Its own recovery stays off: it gives up
+//! after some attempts, and tells nobody what was missed meanwhile.
 
 mod address;
 mod connection;
 mod dead_letters;
 mod delivery;
+mod error;
 mod inspection;
 mod management;
 mod publisher;
 mod reader;
 mod subscription;
 mod topology;
+mod transport;
 
 pub(crate) use address::AmqpAddress;
-pub(crate) use connection::{AmqpError, ask, look_at};
+pub(crate) use connection::{ask, look_at};
 pub(crate) use dead_letters::AmqpDeadLetters;
 pub(crate) use delivery::AmqpDelivery;
+pub(crate) use error::AmqpError;
 pub(crate) use inspection::{AmqpInspection, inspect};
 pub(crate) use management::{ManagedQueue, ManagementAddress};
 pub(crate) use publisher::{AmqpPublication, AmqpPublisher};

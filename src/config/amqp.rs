@@ -1,9 +1,9 @@
 //! `[amqp]`: a queue of RabbitMQ as a source of events.
 
-use super::ConfigError;
 use super::range::within;
 use super::raw::Raw;
-use crate::amqp::{AmqpAddress, AmqpTopology, ManagementAddress};
+use super::{ConfigError, ReferenceContext, servers};
+use crate::amqp::{AmqpTopology, ManagementAddress};
 use crate::sources::AmqpSettings;
 
 /// The most that a quorum queue sends ahead.
@@ -13,13 +13,16 @@ const MAX_PREFETCH: u16 = 2000;
 const MAX_NAME: usize = 200;
 
 /// `None` = there is no broker.
-pub(super) fn amqp(raw: &Raw) -> Result<Option<AmqpSettings>, ConfigError> {
+pub(super) fn amqp(
+    raw: &Raw,
+    context: &ReferenceContext,
+) -> Result<Option<AmqpSettings>, ConfigError> {
     let written = &raw.amqp;
     if written.url.0.is_empty() {
         return Ok(None);
     }
-    let address = AmqpAddress::parse(&written.url.0);
-    let address = address.map_err(|error| ConfigError::text("amqp.url", error))?;
+    let (url, tls) = (("amqp.url", &written.url), ("amqp.tls", &written.tls));
+    let address = servers::broker(url, tls, context)?;
     let queue = match written.queue.as_str() {
         "" => format!("groupcast.{}", raw.layer.cluster),
         queue => queue.to_owned(),

@@ -2,7 +2,7 @@
 
 use super::range::period;
 use super::raw::Raw;
-use super::servers::RedisKeys;
+use super::servers::{self, RedisKeys};
 use super::{ConfigError, ReferenceContext, redis, tasks};
 use crate::amqp::AmqpAddress;
 use crate::celery::{CelerySettings, TaskBroker, WorkerEvents};
@@ -30,7 +30,8 @@ pub(super) fn celery(raw: &Raw, context: &ReferenceContext) -> Result<CelerySett
 fn broker(raw: &Raw, context: &ReferenceContext) -> Result<Option<TaskBroker>, ConfigError> {
     let written = &raw.celery;
     if AmqpAddress::is_meant(&written.broker.0) {
-        let broker = AmqpAddress::parse(&written.broker.0).map_err(unusable("celery.broker"))?;
+        let url = ("celery.broker", &written.broker);
+        let broker = servers::broker(url, ("celery.tls", &written.tls), context)?;
         return Ok(Some(TaskBroker::Amqp(broker)));
     }
     let keys = RedisKeys {
@@ -53,7 +54,8 @@ fn worker_events(
     let written = &raw.celery;
     let own = written.event_channels.as_str();
     if AmqpAddress::is_meant(&written.events.0) {
-        let broker = AmqpAddress::parse(&written.events.0).map_err(unusable("celery.events"))?;
+        let url = ("celery.events", &written.events);
+        let broker = servers::broker(url, ("celery.tls", &written.tls), context)?;
         let exchange = if own.is_empty() { "celeryev" } else { own }.to_owned();
         return Ok(Some(WorkerEvents::Amqp { broker, exchange }));
     }
@@ -69,13 +71,6 @@ fn worker_events(
         pattern => pattern.to_owned(),
     };
     Ok(Some(WorkerEvents::Redis { server, channels }))
-}
-
-/// An address that cannot be used, without showing it.
-fn unusable<E: std::error::Error + Send + Sync + 'static>(
-    key: &str,
-) -> impl FnOnce(E) -> ConfigError {
-    move |source| ConfigError::Text { key: key.to_owned(), source: Box::new(source) }
 }
 
 /// Whether states of tasks come from anywhere.
@@ -139,8 +134,11 @@ mod tests {
     fn follows_the_exchange_of_a_broker_that_speaks_amqp() {
         let config = load("events = \"pyamqp://ana:word@rabbit:5672//\"").unwrap();
         assert_eq!(place(&config), "celeryev");
-        let error = load("events = \"amqps://ana:word@rabbit\"").unwrap_err();
-        assert!(error.contains("celery.events") && !error.contains("word"), "{error}");
+        let tls = "[celery.tls]\nca_file = \"no-ca.pem\"";
+        let error = load(&format!("events = \"amqps://ana:word@rabbit\"\n{tls}")).unwrap_err();
+        assert!(error.contains("no-ca.pem") && !error.contains("word"), "{error}");
+        let error = load(&format!("events = \"amqp://ana:word@rabbit\"\n{tls}")).unwrap_err();
+        assert!(error.contains("celery.tls") && !error.contains("word"), "{error}");
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(super) fn check(raw: &Raw, context: &ReferenceContext) -> Result<Config, Con
         publish: publish(raw)?,
         layer: redis::layer(raw, &sources, context)?,
         sources,
-        amqp: amqp::amqp(raw)?,
+        amqp: amqp::amqp(raw, context)?,
         celery: celery::celery(raw, context)?,
         backend,
         coordinator: coordinator::Settings { linger: period("hub.linger", raw.hub.linger)? },

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::raw::TlsTable;
 use super::secret::Secret;
 use super::{ConfigError, ReferenceContext};
+use crate::amqp::AmqpAddress;
 use crate::layer::RedisAddress;
 use crate::tls::{ClientCertificate, TlsSettings};
 
@@ -35,6 +36,22 @@ impl RedisKeys<'_> {
         address.check_files().map_err(|fault| ConfigError::text(self.url.0, fault))?;
         Ok(address)
     }
+}
+
+/// The address of a broker, whose files can be used at this moment.
+pub(super) fn broker(
+    url: (&str, &Secret),
+    tls: (&str, &TlsTable),
+    context: &ReferenceContext,
+) -> Result<AmqpAddress, ConfigError> {
+    let (key, text) = url;
+    let mut address =
+        AmqpAddress::parse(&text.0).map_err(|source| ConfigError::text(key, source))?;
+    if let Some(files) = self::tls(tls.0, tls.1, context)? {
+        address = address.with_tls(files).map_err(|source| ConfigError::text(tls.0, source))?;
+    }
+    address.check_files().map_err(|fault| ConfigError::text(key, fault))?;
+    Ok(address)
 }
 
 /// The settings of TLS at `key`; `None` = the table is empty.

@@ -15,7 +15,6 @@ use super::settings::TlsSettings;
 ///
 /// # Errors
 /// The first fault.
-#[allow(dead_code, reason = "for connections to RabbitMQ")]
 pub(crate) fn connector(settings: &TlsSettings) -> Result<TlsConnector, TlsError> {
     let Loaded { verifier, certificate } = files::load(settings)?;
     let builder = builder().with_webpki_verifier(verifier);

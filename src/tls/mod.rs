@@ -12,14 +12,11 @@ mod settings;
 #[cfg(test)]
 pub(crate) mod tests;
 
-#[allow(unused_imports, reason = "for connections to RabbitMQ")]
 pub(crate) use connector::connector;
-#[allow(unused_imports, reason = "for connections to RabbitMQ")]
 pub(crate) use error::TlsError;
 pub(crate) use files::check;
 pub(crate) use followed::FollowedFiles;
 pub(crate) use settings::{ClientCertificate, TlsSettings};
 
 /// The name that a server's certificate must have.
-#[allow(unused_imports, reason = "tests")]
 pub(crate) use tokio_rustls::rustls::pki_types::ServerName;

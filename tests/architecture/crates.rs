@@ -23,7 +23,8 @@ const EVERYWHERE: [&str; 11] = [
 ];
 
 /// The only places that know each of the others, as beginnings of paths below `src`.
-const HOMES: [(&str, &[&str]); 26] = [
+const HOMES: [(&str, &[&str]); 27] = [
+    ("async_rs", &["amqp/"]),
     ("axum", &["api/", "app.rs", "dev/", "http/", "server/"]),
     ("clap", &["cmd/", "main.rs"]),
     ("dashmap", &["hub/", "layer/"]),

@@ -2,6 +2,8 @@
 //! RabbitMQ servers, waiting with a deadline.
 
 mod amqp;
+#[allow(dead_code, reason = "the tests of the room tls use the rest")]
+mod authority;
 mod back_end;
 mod delivery_oracle;
 mod django;
@@ -25,6 +27,7 @@ mod virtual_clients;
 mod waiting;
 
 pub(crate) use amqp::{Amqp, DeadLetter};
+pub(crate) use authority::Authority;
 pub(crate) use back_end::BackEnd;
 pub(crate) use delivery_oracle::{DeliveryOracle, Numbers};
 pub(crate) use django::{Django, expected_of, expected_of_all, mailbox};

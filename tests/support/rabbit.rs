@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use super::Folder;
+use super::{Authority, Folder};
 
 /// Time to start in: 4 s alone, far more while others compile.
 const START: Duration = Duration::from_secs(60);
@@ -36,18 +36,32 @@ pub(crate) struct RabbitServer {
 impl RabbitServer {
     /// Starts one and waits until it speaks AMQP.
     pub(crate) fn start() -> Self {
-        Self::start_with(None)
+        Self::start_with("[].\n", "")
+    }
+
+    /// The same, also over TLS, at the port that is returned: for clients whom this authority has
+    /// certified.
+    pub(crate) fn start_with_tls(authority: &Authority) -> (Self, u16) {
+        let (port, server) = (free_port(), authority.certify("server"));
+        let more = format!(
+            "listeners.ssl.1 = 127.0.0.1:{port}\nssl_options.cacertfile = {}\n\
+             ssl_options.certfile = {}\nssl_options.keyfile = {}\n\
+             ssl_options.verify = verify_peer\nssl_options.fail_if_no_peer_cert = true\n",
+            authority.certificate().display(),
+            server.certificate.display(),
+            server.key.display(),
+        );
+        (Self::start_with("[].\n", &more), port)
     }
 
     /// The same with its management API, at the port that is returned.
     pub(crate) fn start_managed() -> (Self, u16) {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
-        (Self::start_with(Some(port)), port)
+        let port = free_port();
+        let address = format!("management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {port}\n");
+        (Self::start_with("[rabbitmq_management].\n", &address), port)
     }
 
-    fn start_with(management: Option<u16>) -> Self {
+    fn start_with(plugins: &str, more: &str) -> Self {
         assert!(Path::new(PROGRAM).exists(), "RabbitMQ is not installed: run `make setup`");
         let ports = [(); 3].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
         let [port, epmd_port, distribution_port] =
@@ -62,13 +76,7 @@ impl RabbitServer {
             .unwrap();
         let folder = Folder::with("");
         let listener = format!("listeners.tcp.1 = 127.0.0.1:{port}\n");
-        let mut configuration = format!("{listener}log.console = true\nlog.file = false\n");
-        let mut plugins = "[].\n";
-        if let Some(port) = management {
-            plugins = "[rabbitmq_management].\n";
-            let address = format!("management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {port}\n");
-            configuration.push_str(&address);
-        }
+        let configuration = format!("{listener}log.console = true\nlog.file = false\n{more}");
         fs::write(folder.gateway_toml().with_file_name("rabbitmq.conf"), configuration).unwrap();
         fs::write(folder.gateway_toml().with_file_name("plugins"), plugins).unwrap();
         let mut server = Self { port, epmd_port, distribution_port, folder, epmd, node: None };
@@ -149,6 +157,11 @@ impl RabbitServer {
     pub(crate) fn url(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}//", self.port)
     }
+}
+
+fn free_port() -> u16 {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    free.local_addr().unwrap().port()
 }
 
 /// Whether a broker begins the handshake: it accepts connections before it can.

@@ -32,7 +32,10 @@ impl BrokerError {
             Self::Redis(error) => matches!(error, LayerError::Unreachable(_)),
             Self::Amqp(error) => !matches!(
                 error,
-                AmqpError::Unroutable | AmqpError::Unreachable(_) | AmqpError::Refused(_)
+                AmqpError::Unroutable
+                    | AmqpError::Unreachable(_)
+                    | AmqpError::Tls(_)
+                    | AmqpError::Refused(_)
             ),
             Self::Random => false,
         }

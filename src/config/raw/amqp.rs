@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::TlsTable;
 use crate::config::secret::Secret;
 use crate::sources::AmqpSettings;
 
@@ -20,6 +21,7 @@ pub(crate) struct AmqpSection {
     pub(crate) delivery_limit: u32,
     /// Empty = it is not asked.
     pub(crate) management: Secret,
+    pub(crate) tls: TlsTable,
 }
 
 impl Default for AmqpSection {
@@ -33,6 +35,7 @@ impl Default for AmqpSection {
             prefetch: AmqpSettings::PREFETCH,
             delivery_limit: AmqpSettings::DELIVERY_LIMIT,
             management: Secret(String::new()),
+            tls: TlsTable::default(),
         }
     }
 }
