@@ -32,7 +32,7 @@ async fn events_come_over_tls_and_certificates_are_read_anew_at_each_connection(
         assert_eq!(&ana.event().await, event);
     }
     authority.certify("renewed").replace(&client);
-    rabbit.kill();
+    rabbit.shut_down();
     eventually("its end to be noticed", async || gateway.strict().await == 503).await;
     rabbit.start_again();
     gateway.ready().await;

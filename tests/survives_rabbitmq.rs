@@ -125,7 +125,7 @@ async fn a_restart_of_the_broker_loses_nothing_and_delays_two_seconds() {
     let mut reader = Reader::of(&gateway).await;
     site.amqp.publish_numbers("sala_1", 1, 1..=200, true).await;
     // Some have arrived, some are on their way, some wait in the queue.
-    site.rabbit.kill();
+    site.rabbit.shut_down();
     eventually("its end to be noticed", async || gateway.strict().await == 503).await;
     site.rabbit.start_again();
     let answered = Instant::now();
