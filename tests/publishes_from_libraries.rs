@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
@@ -37,17 +38,29 @@ fn publishers() -> Vec<Publisher> {
             folder: folder.clone(),
         },
     ];
-    let go = ["go", "/usr/local/go/bin/go"];
-    let has = |go: &&str| Command::new(go).arg("version").output().is_ok();
-    match go.into_iter().find(has) {
-        Some(go) => publishers.push(Publisher {
-            name: "amqp091-go",
-            command: vec![go.into(), "run".into(), ".".into()],
-            folder: folder.join("go"),
-        }),
+    match go_publisher(&folder.join("go")) {
+        Some(program) => {
+            publishers.push(Publisher { name: "amqp091-go", command: vec![program], folder });
+        }
         None => eprintln!("SKIPPED: there is no Go here, so its example is not tried"),
     }
     publishers
+}
+
+/// The program, compiled: the first time takes longer than a browser may be silent.
+fn go_publisher(folder: &Path) -> Option<PathBuf> {
+    static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let compile = || {
+        let go = ["go", "/usr/local/go/bin/go"];
+        let has = |go: &&str| Command::new(go).arg("version").output().is_ok();
+        let go = go.into_iter().find(has)?;
+        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("publish-go");
+        let build = ["build", "-o", program.to_str().unwrap(), "."];
+        let output = Command::new(go).args(build).current_dir(folder).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        Some(program)
+    };
+    PROGRAM.get_or_init(compile).clone()
 }
 
 impl Publisher {
@@ -79,11 +92,11 @@ impl Publisher {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn events_of_every_library_reach_browsers_once_and_in_order() {
+    let publishers = publishers();
     let rabbit = RabbitServer::start();
     let gateway = Gateway::with(&format!("[amqp]\nurl = {:?}\n", rabbit.url())).await;
     gateway.ready().await;
-    let mut ana = gateway.v1("ana").await;
-    for publisher in publishers() {
+    for publisher in publishers {
         let (name, event) = (publisher.name, |n: u64| json!({"type": "venta", "n": n, "ñ": "€"}));
         let line = |n| json!({"key": "user:ana", "id": format!("{name}-{n}"), "event": event(n)});
         let mut lines: Vec<Value> = (0..EVENTS).map(line).collect();
@@ -91,6 +104,7 @@ async fn events_of_every_library_reach_browsers_once_and_in_order() {
         lines.extend((EVENTS - 50..EVENTS).map(line));
         // One without an id is published in any case.
         lines.push(json!({"key": "user:ana", "event": {"type": "fin"}}));
+        let mut ana = gateway.v1("ana").await;
         let output = tokio::task::block_in_place(|| publisher.run(&rabbit, &lines));
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{name}: {stderr}");
