@@ -15,6 +15,7 @@ Needs Redis and RabbitMQ, and `make setup` for the libraries. Go is left out whe
 
 import argparse
 import base64
+import contextlib
 import glob
 import hashlib
 import hmac
@@ -66,9 +67,12 @@ join = ["user_{{sub}}"]
 
 
 def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """One that nobody listens at, below those that Linux gives to outgoing connections."""
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            port = random.randrange(10_000, 30_000)
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def until(what, condition, seconds=60):

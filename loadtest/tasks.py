@@ -23,6 +23,7 @@ import hmac
 import json
 import os
 import pathlib
+import random
 import re
 import signal
 import socket
@@ -82,9 +83,12 @@ application = get_wsgi_application()
 
 
 def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """One that nobody listens at, below those that Linux gives to outgoing connections."""
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            port = random.randrange(10_000, 30_000)
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def token(sub):

@@ -1,16 +1,19 @@
 """Processes that tests start: they are ready when a test has them, and end with it."""
 
 import contextlib
+import random
 import socket
 import subprocess
 import time
 
 
 def free_port():
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One that nobody listens at, below those that Linux gives to outgoing connections."""
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            port = random.randrange(10_000, 30_000)
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def eventually(look, seconds=20):

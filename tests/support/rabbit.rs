@@ -1,8 +1,8 @@
 //! A RabbitMQ of one's own: ports, name and data are the test's; ended with the value.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,10 +11,14 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use super::redis::ports::free_port;
 use super::{Authority, Folder};
 
 /// Time to start in: 4 s alone, far more while others compile.
 const START: Duration = Duration::from_secs(60);
+
+/// How often a new one is tried. It asks for its ports seconds after they were found to be free.
+const ATTEMPTS: usize = 3;
 
 /// Not the one in PATH, which wants to be another user.
 const PROGRAM: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
@@ -36,37 +40,47 @@ pub(crate) struct RabbitServer {
 impl RabbitServer {
     /// Starts one and waits until it speaks AMQP.
     pub(crate) fn start() -> Self {
-        Self::start_with("[].\n", "")
+        Self::start_with("[].\n", |_| String::new()).0
     }
 
     /// The same, also over TLS, at the port that is returned: for clients whom this authority has
     /// certified.
     pub(crate) fn start_with_tls(authority: &Authority) -> (Self, u16) {
-        let (port, server) = (free_port(), authority.certify("server"));
-        let more = format!(
-            "listeners.ssl.1 = 127.0.0.1:{port}\nssl_options.cacertfile = {}\n\
-             ssl_options.certfile = {}\nssl_options.keyfile = {}\n\
+        let server = authority.certify("server");
+        let options = format!(
+            "ssl_options.cacertfile = {}\nssl_options.certfile = {}\nssl_options.keyfile = {}\n\
              ssl_options.verify = verify_peer\nssl_options.fail_if_no_peer_cert = true\n",
             authority.certificate().display(),
             server.certificate.display(),
             server.key.display(),
         );
-        (Self::start_with("[].\n", &more), port)
+        Self::start_with("[].\n", |port| format!("listeners.ssl.1 = 127.0.0.1:{port}\n{options}"))
     }
 
     /// The same with its management API, at the port that is returned.
     pub(crate) fn start_managed() -> (Self, u16) {
-        let port = free_port();
-        let address = format!("management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {port}\n");
-        (Self::start_with("[rabbitmq_management].\n", &address), port)
+        Self::start_with("[rabbitmq_management].\n", |port| {
+            format!("management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {port}\n")
+        })
     }
 
-    fn start_with(plugins: &str, more: &str) -> Self {
+    /// `more` adds to its configuration what listens at a second port.
+    fn start_with(plugins: &str, more: impl Fn(u16) -> String) -> (Self, u16) {
         assert!(Path::new(PROGRAM).exists(), "RabbitMQ is not installed: run `make setup`");
-        let ports = [(); 3].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
-        let [port, epmd_port, distribution_port] =
-            ports.each_ref().map(|listener| listener.local_addr().unwrap().port());
-        drop(ports);
+        let mut failures = String::new();
+        for _ in 0..ATTEMPTS {
+            let second_port = free_port();
+            let mut server = Self::at_new_ports(plugins, &more(second_port));
+            match server.launch() {
+                Ok(()) => return (server, second_port),
+                Err(failure) => failures.push_str(&failure),
+            }
+        }
+        panic!("RabbitMQ did not start: {failures}");
+    }
+
+    fn at_new_ports(plugins: &str, more: &str) -> Self {
+        let [port, epmd_port, distribution_port] = [(); 3].map(|()| free_port());
         let epmd = Command::new("epmd")
             .args(["-address", "127.0.0.1", "-port", &epmd_port.to_string()])
             .stdin(Stdio::null())
@@ -79,23 +93,24 @@ impl RabbitServer {
         let configuration = format!("{listener}log.console = true\nlog.file = false\n{more}");
         fs::write(folder.gateway_toml().with_file_name("rabbitmq.conf"), configuration).unwrap();
         fs::write(folder.gateway_toml().with_file_name("plugins"), plugins).unwrap();
-        let mut server = Self { port, epmd_port, distribution_port, folder, epmd, node: None };
-        server.launch();
-        server
+        Self { port, epmd_port, distribution_port, folder, epmd, node: None }
     }
 
     /// Starts it on the same ports with what its folder holds.
     pub(crate) fn start_again(&mut self) {
-        self.launch();
+        self.launch().unwrap();
     }
 
-    fn launch(&mut self) {
+    /// Fails with what it printed.
+    fn launch(&mut self) -> Result<(), String> {
+        let printed = self.folder.gateway_toml().with_file_name("printed");
+        let output = File::create(&printed).unwrap();
         let mut command = Command::new(PROGRAM);
         let node = self
             .in_its_environment(&mut command)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
             // A process group: the program is a script that starts Erlang.
             .process_group(0)
             .spawn()
@@ -103,10 +118,14 @@ impl RabbitServer {
         let node = self.node.insert(node);
         let deadline = Instant::now() + START;
         while !speaks_amqp(self.port) {
-            assert!(node.try_wait().unwrap().is_none(), "RabbitMQ ended");
-            assert!(Instant::now() < deadline, "RabbitMQ does not answer");
+            let ended = node.try_wait().unwrap();
+            if ended.is_some() || Instant::now() > deadline {
+                let what = ended.map_or("no answer".to_owned(), |status| status.to_string());
+                return Err(format!("{what}\n{}\n", fs::read_to_string(printed).unwrap()));
+            }
             std::thread::park_timeout(Duration::from_millis(20));
         }
+        Ok(())
     }
 
     fn in_its_environment<'a>(&self, command: &'a mut Command) -> &'a mut Command {
@@ -135,7 +154,8 @@ impl RabbitServer {
     /// Ends it without a warning.
     pub(crate) fn kill(&mut self) {
         let mut node = self.node.take().expect("it is running");
-        killpg(Pid::from_raw(node.id() as i32), Signal::SIGKILL).unwrap();
+        // One that has ended by itself has no group any more.
+        let _ = killpg(Pid::from_raw(node.id() as i32), Signal::SIGKILL);
         node.wait().unwrap();
     }
 
@@ -164,11 +184,6 @@ impl RabbitServer {
     pub(crate) fn url(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}//", self.port)
     }
-}
-
-fn free_port() -> u16 {
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    free.local_addr().unwrap().port()
 }
 
 /// Whether a broker begins the handshake: it accepts connections before it can.

@@ -1,11 +1,14 @@
 //! A Redis of one's own: on a free port, in a folder of its own, ended with the value.
 
+#[path = "ports.rs"]
+pub(crate) mod ports;
+
 #[allow(dead_code, reason = "the load test alone reads answers with it")]
 #[path = "resp.rs"]
 pub(crate) mod resp;
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -40,8 +43,7 @@ impl RedisServer {
         let name = format!("groupcast-redis-{}-{number}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         fs::create_dir_all(&folder)?;
-        // Free at this moment; nothing else asks for it by number.
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free_port()));
         let options = options.iter().map(|option| (*option).to_owned()).collect();
         let mut server = Self { address, folder, options, child: None };
         server.launch()?;
