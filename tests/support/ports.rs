@@ -3,9 +3,8 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Where they begin, and how many there are. Below 32,768, where Linux (`ip_local_port_range`) takes
-/// the ports of outgoing connections from: one of those took a port between its being found free and
-/// the server's asking for it.
+/// Where they begin, and how many there are. From 32,768 on Linux (`ip_local_port_range`) gives
+/// ports to outgoing connections: one took a port that was free, before a server had bound it.
 const FIRST: u32 = 10_000;
 const COUNT: u32 = 20_000;
 
