@@ -40,7 +40,6 @@ import os
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from datetime import timedelta
@@ -327,22 +326,32 @@ recordings: list[Recording] = []  # the last one takes all requests
 def ask_gateway(method: str, target: str, body: bytes = b"", key: str = "") -> dict[str, Any]:
     """Sends a request to the gateway; repeats it after a 503, within TIMEOUT seconds.
 
-    Raises GroupcastError, and ImproperlyConfigured.
+    Of a batch without a key, only what was not accepted is repeated. Raises GroupcastError, and
+    ImproperlyConfigured.
     """
     if recordings:
         return recordings[-1].take(method, target, body)
     deadline = time.monotonic() + setting("TIMEOUT")
     while True:
         status, pause, answer = exchange(method, target, body, key, deadline)
-        problems = [each["problem"] for each in answer.get("results", ()) if "problem" in each]
-        if status < 300 and not problems:
+        refused = [each for each in answer.get("results", ()) if "problem" in each]
+        if status < 300 and not refused:
             return answer
-        problem = problems[0] if problems else answer
+        problem = refused[0]["problem"] if refused else answer
         status = problem.get("status", status)
         if status != 503 or time.monotonic() + pause >= deadline:
             detail = problem.get("detail", f"the gateway answered {status}")
             raise GroupcastError(detail, status, problem.get("code", ""))
+        if refused and not key:  # each part of a key is of a place in the whole
+            body = rest_of(body, refused)
         time.sleep(pause)
+
+
+def rest_of(batch: bytes, refused: list[dict[str, Any]]) -> bytes:
+    """The batch of what was refused, in order."""
+    publications = json.loads(batch)["publications"]
+    rest = [{**publications[one["publication"]], "groups": [one["group"]]} for one in refused]
+    return json.dumps({"publications": rest}, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 class Line:
@@ -501,8 +510,8 @@ def posting(
     """A POST, encoded now: the caller may change the event before the commit."""
     encode = partial(json.dumps, cls=DjangoJSONEncoder, separators=(",", ":"), allow_nan=False)
     body = encode(content, ensure_ascii=False).encode()
-    # Everything sent has a key, so that a retry never delivers twice.
-    return Request("POST", target, body, key or uuid.uuid4().hex, on_commit, using)
+    # No key of its own: the layer would keep 230 bytes for each event for two minutes.
+    return Request("POST", target, body, key or "", on_commit, using)
 
 
 def checked(event: Event) -> Event:
@@ -517,9 +526,10 @@ def send(group: str, event: Event, **options: Unpack[SendOptions]) -> None:
 
     Inside a transaction (of the database `using`) it is sent after the commit, and a failure is
     logged, since nothing can be undone by then. Outside, or with `on_commit=False`, it is sent at
-    once, and a failure raises GroupcastError. A repeated `key` sends nothing for two minutes. After
-    `expiry`, in seconds or a timedelta, the event is no longer delivered. Connections in `exclude`,
-    by id or as "user:<sub>", do not get it. What is no event raises TypeError.
+    once, and a failure raises GroupcastError. A repeated `key` sends nothing for two minutes;
+    without one, an event whose answer was lost may be delivered twice. After `expiry`, in seconds
+    or a timedelta, the event is no longer delivered. Connections in `exclude`, by id or as
+    "user:<sub>", do not get it. What is no event raises TypeError.
     """
     sending("groups", group, event, **options).run()
 

@@ -44,4 +44,4 @@ class Script(http.server.ThreadingHTTPServer):
 
     @property
     def keys(self):
-        return [headers["Idempotency-Key"] for _, headers, _ in self.asked]
+        return [headers.get("Idempotency-Key") for _, headers, _ in self.asked]

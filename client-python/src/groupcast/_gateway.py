@@ -43,22 +43,32 @@ recordings: list[Recording] = []  # the last one takes all requests
 def ask_gateway(method: str, target: str, body: bytes = b"", key: str = "") -> dict[str, Any]:
     """Sends a request to the gateway; repeats it after a 503, within TIMEOUT seconds.
 
-    Raises GroupcastError, and ImproperlyConfigured.
+    Of a batch without a key, only what was not accepted is repeated. Raises GroupcastError, and
+    ImproperlyConfigured.
     """
     if recordings:
         return recordings[-1].take(method, target, body)
     deadline = time.monotonic() + setting("TIMEOUT")
     while True:
         status, pause, answer = exchange(method, target, body, key, deadline)
-        problems = [each["problem"] for each in answer.get("results", ()) if "problem" in each]
-        if status < 300 and not problems:
+        refused = [each for each in answer.get("results", ()) if "problem" in each]
+        if status < 300 and not refused:
             return answer
-        problem = problems[0] if problems else answer
+        problem = refused[0]["problem"] if refused else answer
         status = problem.get("status", status)
         if status != 503 or time.monotonic() + pause >= deadline:
             detail = problem.get("detail", f"the gateway answered {status}")
             raise GroupcastError(detail, status, problem.get("code", ""))
+        if refused and not key:  # each part of a key is of a place in the whole
+            body = rest_of(body, refused)
         time.sleep(pause)
+
+
+def rest_of(batch: bytes, refused: list[dict[str, Any]]) -> bytes:
+    """The batch of what was refused, in order."""
+    publications = json.loads(batch)["publications"]
+    rest = [{**publications[one["publication"]], "groups": [one["group"]]} for one in refused]
+    return json.dumps({"publications": rest}, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 class Line:
