@@ -52,6 +52,8 @@ def _database_folder():
 # A file, so that threads and the server under test share one database. The server that a test
 # starts gets the name of the test's.
 _DATABASE = Path(os.environ.get("SHOP_DATABASE") or _database_folder() / "db.sqlite3")
+# Processes that tests start are often killed: one that made a folder would leave it behind.
+os.environ["SHOP_DATABASE"] = str(_DATABASE)
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
