@@ -14,6 +14,9 @@ join = ["usuario_{sub}"]
 [[route]]
 path = "/ws/tienda/{tienda}/"
 call_errors = true
+
+[[route]]
+path = "/ws/mesa/{sala}/{lado}/"
 "#;
 
 async fn start() -> (BackEnd, Gateway) {
@@ -68,6 +71,15 @@ async fn a_plain_message_is_a_call_whose_result_comes_as_a_bare_message() {
     let calls = back_end.received().await["calls"].take();
     assert_eq!(calls[1]["data"], serde_json::from_str::<Value>(call).unwrap());
     assert_eq!(calls[1]["path"], "/ws/tienda/norte/", "the path of the connection");
+}
+
+#[tokio::test]
+async fn a_parameter_that_looks_like_another_does_not_change_the_path_of_a_call() {
+    let (_back_end, gateway) = start().await;
+    let path = "/ws/mesa/{lado}/norte/";
+    let mut socket = gateway.plain(path, "7").await;
+    socket.send_text(r#"{"action":"eco"}"#).await;
+    assert_eq!(socket.frame().await["body"]["path"], path);
 }
 
 #[tokio::test]

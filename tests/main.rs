@@ -33,6 +33,7 @@ mod drains_rabbitmq;
 mod http_api;
 mod joins_and_leaves;
 mod left_out_on_return;
+mod log_lines;
 mod mailboxes;
 mod membership_by_backend;
 mod metrics;

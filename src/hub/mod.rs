@@ -104,11 +104,13 @@ impl RouteConfig {
     /// The path of a connection with these parameters. Rebuilt, to save memory per connection.
     fn path_with(&self, parameters: Option<&[(String, String)]>) -> Arc<str> {
         let Some(parameters) = parameters else { return Arc::clone(&self.path) };
-        let mut path = self.path.to_string();
-        for (name, value) in parameters {
-            path = path.replacen(&format!("{{{name}}}"), value, 1);
-        }
-        path.into()
+        // Segment by segment: what looks like a variable in a value is its text.
+        let value_of = |segment: &str| {
+            let name = segment.strip_prefix('{')?.strip_suffix('}')?;
+            parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        };
+        let segments = self.path.split('/').map(|part| value_of(part).unwrap_or(part));
+        segments.collect::<Vec<_>>().join("/").into()
     }
 }
 

@@ -14,7 +14,7 @@ use crate::hub::store::{
     Connection, Connections, FrameBudget, FrameChain, Groups, Request, RequestQueue, Turn,
     request_channels,
 };
-use crate::hub::{Join, MembershipRequest, Send};
+use crate::hub::{Join, MembershipRequest, RouteConfig, Send};
 use crate::protocol::{Encoding, Shape};
 use crate::socket::{ClientSocket, GapPolicy, Limits, Settings};
 
@@ -270,4 +270,16 @@ fn a_group_is_open_while_any_shard_has_members() {
     assert!(registry.close(&g, 60), "released twice");
     assert_eq!((registry.shards_of(&g), registry.groups()), (ShardSet::default(), 0));
     assert_eq!(ShardSet::all(64).iter().count(), 64);
+}
+
+#[test]
+fn a_parameter_that_looks_like_a_variable_is_its_text() {
+    let route = RouteConfig { path: "/ws/{a}/x{b}/{b}/".into(), ..RouteConfig::default() };
+    let parameters =
+        |a: &str, b: &str| [("a".to_owned(), a.to_owned()), ("b".to_owned(), b.to_owned())];
+    let path = |a: &str, b: &str| route.path_with(Some(&parameters(a, b))).to_string();
+    assert_eq!(path("1", "2"), "/ws/1/x{b}/2/");
+    assert_eq!(path("{b}", "2"), "/ws/{b}/x{b}/2/");
+    assert_eq!(path("{a}{b}", "{a}"), "/ws/{a}{b}/x{b}/{a}/");
+    assert_eq!(&*route.path_with(None), "/ws/{a}/x{b}/{b}/");
 }
