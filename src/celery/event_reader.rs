@@ -3,7 +3,7 @@
 use super::CeleryMetrics;
 use super::availability::Availability;
 use super::feed::FeedEvent;
-use super::state::StateError;
+use super::state::{StateError, guarded};
 use super::worker_event::{self, WorkerEvent};
 use super::workers::WorkerRecord;
 use crate::telemetry::LogLimit;
@@ -33,7 +33,8 @@ impl EventReader {
             FeedEvent::Away(error) => return self.broker.note(Some(&error)),
             FeedEvent::Interrupted => return self.metrics.lost.increment(1),
         };
-        let events = match body.as_deref().map_err(Clone::clone).and_then(worker_event::events) {
+        let read = || body.as_deref().map_err(Clone::clone).and_then(worker_event::events);
+        let events = match guarded(read) {
             Ok(events) => events,
             Err(error) => return self.discard(&error),
         };

@@ -14,11 +14,12 @@ use super::event_reader::EventReader;
 use super::feed::EventFeed;
 use super::sets::{Contents, contents};
 use super::settings::WorkerEvents;
-use super::state::{self, Shown, StateError, TaskState};
-use super::tasks::{Change, TaskChange, TaskUpdate, WatchedTasks};
+use super::state::{self, Shown, StateError, TaskState, guarded};
+use super::tasks::{Change, News, TaskChange, TaskUpdate, WatchedTasks};
 use super::worker_event::WorkerEvent;
 use super::workers::WorkerRecord;
 use crate::bounded_map::{BoundedMap, MapLimits};
+use crate::excerpt::excerpt;
 use crate::layer::LayerError;
 use crate::telemetry::Gauge;
 
@@ -27,6 +28,12 @@ const RECENT: MapLimits = MapLimits { entries: 20_000, bytes: 16 * 1024 * 1024 }
 
 /// Sets of tasks that are remembered.
 const RECENT_SETS: MapLimits = MapLimits { entries: 5_000, bytes: 16 * 1024 * 1024 };
+
+/// Seconds by which an event may be late. More is a clock that was set back.
+const MAX_LATENESS: f64 = 10.0;
+
+/// Characters of a worker's name that are kept.
+const MAX_NAME: usize = 100;
 
 /// Longest id of a task that is remembered: that of a group's name.
 const MAX_ID: usize = 99;
@@ -43,6 +50,21 @@ struct Reported {
     shown: Shown,
     /// Seconds since 1970 by the worker's clock.
     at: f64,
+    /// The worker's name, cut.
+    worker: Option<Box<str>>,
+}
+
+impl Reported {
+    /// Whether an event is late: what a worker tells in another order is from threads of its own.
+    /// Workers' clocks differ, and are set back.
+    fn is_newer_than(&self, event: &WorkerEvent<'_>) -> bool {
+        if event.is_final() {
+            return false;
+        }
+        let worker = event.worker().map(|name| excerpt(&name, MAX_NAME).into());
+        let by = self.at - event.at();
+        self.shown.stage.is_end() || (by > 0.0 && by < MAX_LATENESS && self.worker == worker)
+    }
 }
 
 /// Connects; the future follows.
@@ -127,26 +149,25 @@ impl ReportedStates {
                 state::show(&self.tasks.settings, &id, pending)?
             }
         };
-        self.tasks.update(&id, shown);
+        self.tasks.update(&id, shown, News::Read);
         Ok(())
     }
 
     fn report(&mut self, event: &WorkerEvent<'_>) -> Result<(), StateError> {
         let Some(id) = event.uuid.as_deref().filter(|id| id.len() <= MAX_ID) else { return Ok(()) };
         if let Some(set) = event.set.filter(|_| event.r#type == "task-set") {
-            return self.report_set(id, contents(set.get().as_bytes())?);
+            return self.report_set(id, guarded(|| contents(set.get().as_bytes()))?);
         }
         let Some(name) = event.state() else { return Ok(()) };
-        let is_late = self.recent.get(id).is_some_and(|known| {
-            (known.shown.stage.is_end() && !event.is_final()) || known.at > event.at()
-        });
-        if is_late {
+        if self.recent.get(id).is_some_and(|known| known.is_newer_than(event)) {
             return Ok(());
         }
-        let shown = event.shown(&self.tasks.settings, id, &name)?;
+        let shown = guarded(|| event.shown(&self.tasks.settings, id, &name))?;
         let bytes = id.len() + shown.event.json().len();
-        self.tasks.update(id, shown.clone());
-        self.recent.insert(id.to_owned(), Reported { shown, at: event.at() }, bytes);
+        self.tasks.update(id, shown.clone(), News::Happened);
+        let worker = event.worker().map(|name| excerpt(&name, MAX_NAME).into());
+        let reported = Reported { shown, at: event.at(), worker };
+        self.recent.insert(id.to_owned(), reported, bytes + MAX_NAME);
         Ok(())
     }
 
@@ -165,7 +186,7 @@ impl ReportedStates {
         let children = self.tasks.consists_of(id, contents);
         for child in children.added {
             match self.recent.get(&child) {
-                Some(reported) => self.tasks.update(&child, reported.shown.clone()),
+                Some(reported) => self.tasks.update(&child, reported.shown.clone(), News::Read),
                 None => self.tasks.unreadable(&child),
             }
         }

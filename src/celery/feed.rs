@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use tokio::time::sleep;
 
 use super::settings::WorkerEvents;
-use super::state::StateError;
+use super::state::{StateError, guarded};
 use super::worker_event;
 use crate::amqp::{self, AmqpFeed, AmqpMessage, Subscription};
 use crate::layer::{KeyWatch, LayerError, WatchEvent, WatchedKeys};
@@ -133,7 +133,9 @@ impl RedisFeed {
             biased;
             outcome = following, if is_following => outcome,
             event = self.messages.next() => return match event {
-                WatchEvent::Written(_, message) => FeedEvent::Body(worker_event::body(&message)),
+                WatchEvent::Written(_, message) => {
+                    FeedEvent::Body(guarded(|| worker_event::body(&message)))
+                }
                 WatchEvent::Interrupted => {
                     self.following.get_or_insert_with(|| {
                         subscribe(self.redis.clone(), self.channels.clone(), Duration::ZERO)

@@ -14,8 +14,8 @@ use tokio::time::{Instant, sleep_until};
 use super::availability::Availability;
 use super::sets::{Contents, contents};
 use super::settings::KeyOf;
-use super::state::{self, StateError};
-use super::tasks::{Change, TaskChange, TaskUpdate, WatchedTasks};
+use super::state::{self, StateError, guarded};
+use super::tasks::{Change, News, TaskChange, TaskUpdate, WatchedTasks};
 use crate::layer::{
     KeyWatch, LayerError, ReadValue, RedisSettings, WATCH_CHUNK, WatchEvent, WatchedKeys,
 };
@@ -160,7 +160,7 @@ impl ResultBackEnd {
             }
             WatchEvent::Written(key, value) => {
                 if self.needs(&key) {
-                    self.take(&key, Some(&value));
+                    self.take(&key, Some(&value), News::Happened);
                     self.overtaken.insert(key);
                 }
             }
@@ -176,14 +176,15 @@ impl ResultBackEnd {
     }
 
     /// The value of a key; `None` = there is none.
-    fn take(&mut self, key: &str, value: Option<&Bytes>) {
+    fn take(&mut self, key: &str, value: Option<&Bytes>, news: News) {
         let settings = self.tasks.settings.clone();
         let outcome = match settings.of_key(key) {
             Some(KeyOf::Task(id)) => {
-                state::of_value(&settings, id, value).map(|shown| self.tasks.update(id, shown))
+                let shown = guarded(|| state::of_value(&settings, id, value));
+                shown.map(|shown| self.tasks.update(id, shown, news))
             }
             Some(KeyOf::Set(id)) => {
-                let contents = value.map(|value| contents(value)).transpose();
+                let contents = guarded(|| value.map(|value| contents(value)).transpose());
                 contents.map(|contents| self.consists_of(id, contents))
             }
             None => return,
@@ -200,7 +201,7 @@ impl ResultBackEnd {
         read.retain(|(key, _)| !self.overtaken.contains(key));
         for (key, value) in &read {
             match value {
-                Ok(value) => self.take(key, value.as_ref()),
+                Ok(value) => self.take(key, value.as_ref(), News::Read),
                 Err(words) => self.unreadable(key, &StateError::Malformed(words.clone())),
             }
         }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -21,6 +22,12 @@ const MAX_NAME: usize = 100;
 
 /// The state of a task that no worker has written about: Celery stores nothing for it.
 pub(super) const PENDING: &str = "PENDING";
+
+/// Decodes what others wrote: a panic discards that alone.
+pub(super) fn guarded<T>(decode: impl FnOnce() -> Result<T, StateError>) -> Result<T, StateError> {
+    let panicked = |_| Err(StateError::Malformed("it made the decoder panic".to_owned()));
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(panicked)
+}
 
 /// Why a value is no state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +56,8 @@ pub(super) enum Stage {
 pub(super) struct Shown {
     pub(super) event: Event,
     pub(super) stage: Stage,
+    /// Whether it may happen again and look the same: a task that fails is retried, and fails.
+    pub(super) is_retry: bool,
 }
 
 /// What is read of a stored state.
@@ -140,8 +149,8 @@ pub(super) fn show(
     id: &str,
     state: TaskState<'_>,
 ) -> Result<Shown, StateError> {
-    let stage = Stage::of(state.name);
-    Ok(Shown { event: event(settings, id, state)?, stage })
+    let (stage, is_retry) = (Stage::of(state.name), state.name == "RETRY");
+    Ok(Shown { event: event(settings, id, state)?, stage, is_retry })
 }
 
 fn event(settings: &CelerySettings, id: &str, state: TaskState<'_>) -> Result<Event, StateError> {

@@ -68,6 +68,15 @@ struct WatchedTask {
     has_members: bool,
 }
 
+/// How a state became known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum News {
+    /// It was told as it happened.
+    Happened,
+    /// It was looked up, and may be known.
+    Read,
+}
+
 enum Outgoing {
     /// The newest state of a task, to all members.
     All(String),
@@ -215,7 +224,7 @@ impl WatchedTasks {
     }
 
     /// The state of a task that may be watched, by itself or within a set.
-    pub(super) fn update(&mut self, id: &str, shown: Shown) {
+    pub(super) fn update(&mut self, id: &str, shown: Shown, news: News) {
         for set in self.sets.note(id, Some(shown.stage)) {
             self.show_count(&set);
         }
@@ -225,6 +234,9 @@ impl WatchedTasks {
         let Some(task) = self.tasks.get_mut(id) else { return };
         task.leads = shown.stage != Stage::Waiting;
         if task.leads || !self.sets.contains(id) {
+            if shown.is_retry && news == News::Happened {
+                task.latest = None;
+            }
             self.show(id, shown.event);
         } else {
             self.show_count(id);

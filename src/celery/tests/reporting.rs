@@ -100,6 +100,28 @@ async fn ignores_what_arrives_late() {
 }
 
 #[tokio::test]
+async fn a_worker_whose_clock_is_behind_or_was_set_back_is_heard() {
+    let server = RedisServer::start();
+    let mut watching = following(&server).await;
+    watching.join("a", 1).await;
+    watching.state().await;
+    let event = |kind: &str, worker: &str, at: f64| {
+        message(&json!({"type": kind, "uuid": "a", "hostname": worker, "timestamp": at}))
+    };
+    let heard = [
+        ("task-started", "celery@adelantado", 9000.0, "STARTED"),
+        ("task-retried", "celery@adelantado", 9001.0, "RETRY"),
+        ("task-started", "celery@exacto", 5000.0, "STARTED"),
+        ("task-retried", "celery@exacto", 1000.0, "RETRY"),
+        ("task-succeeded", "celery@adelantado", 999.0, "SUCCESS"),
+    ];
+    for (kind, worker, at, state) in heard {
+        publish(&server, &event(kind, worker, at));
+        assert_eq!(watching.state().await["state"], state, "{kind} of {worker} at {at}");
+    }
+}
+
+#[tokio::test]
 async fn discards_foreign_messages_and_goes_on() {
     let server = RedisServer::start();
     let mut watching = following(&server).await;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::celery::CelerySettings;
-use crate::celery::state::{Shown, StateError, of_value};
+use crate::celery::state::{Shown, StateError, guarded, of_value};
 use crate::layer::MAX_VALUE;
 
 const ID: &str = "d0f2";
@@ -114,4 +114,10 @@ fn discards_what_is_no_state() {
         let error = read(&shown(false, false), value);
         assert!(matches!(error, Err(StateError::Malformed(_))), "{value}: {error:?}");
     }
+}
+
+#[test]
+fn a_panic_while_decoding_discards_that_value_alone() {
+    let decoded = guarded(|| -> Result<(), StateError> { panic!("on purpose") });
+    assert_eq!(decoded, Err(StateError::Malformed("it made the decoder panic".to_owned())));
 }

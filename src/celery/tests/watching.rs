@@ -193,6 +193,45 @@ async fn reads_again_what_changed_while_the_result_back_end_was_away() {
 }
 
 #[tokio::test]
+async fn reads_all_states_anew_and_counts_it_when_the_subscription_is_cut() {
+    let server = RedisServer::start();
+    let mut watching = watching(&server);
+    for task in ["a", "b"] {
+        watching.join(task, 1).await;
+        assert_eq!(watching.state().await["state"], "PENDING");
+    }
+    let before = watching.metric("groupcast_celery_reread_total");
+    // Stored, but not published: only who reads anew can know it.
+    server.ask(&["SETEX", "site_celery-task-meta-b", "60", &progress(1)]);
+    server.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    assert_eq!(watching.state().await, shown("b", 1));
+    until("all is read anew", || watching.metric("groupcast_celery_reread_total") > before).await;
+    write(&server, "a", &progress(2));
+    assert_eq!(watching.state().await, shown("a", 2), "it is subscribed again");
+}
+
+#[tokio::test]
+async fn tells_each_retry_although_it_looks_like_the_one_before() {
+    let server = RedisServer::start();
+    let mut watching = watching(&server);
+    watching.join("a", 1).await;
+    watching.state().await;
+    let retry = r#"{"status":"RETRY","result":{"exc_type":"ValueError"},"traceback":null}"#;
+    for _ in 0..3 {
+        write(&server, "a", retry);
+        assert_eq!(watching.state().await["state"], "RETRY");
+    }
+    // What is only read anew is no retry.
+    let before = watching.metric("groupcast_celery_reread_total");
+    server.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    until("all is read anew", || watching.metric("groupcast_celery_reread_total") > before).await;
+    watching.join("b", 1).await;
+    assert_eq!(watching.state().await["id"], "b");
+    write(&server, "a", &progress(1));
+    assert_eq!(watching.state().await, shown("a", 1));
+}
+
+#[tokio::test]
 async fn reads_again_what_changed_when_a_result_back_end_that_hung_answers() {
     let server = RedisServer::start();
     let redis = Pid::from_raw(server.pid() as i32);
