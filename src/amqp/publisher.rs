@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, interval, sleep_until};
 
 use super::connection::{channel, connect, within};
-use super::{AmqpAddress, AmqpError};
+use super::{AmqpAddress, AmqpError, jittered};
 
 /// Between two attempts while the broker is away.
 const RETRY: Duration = Duration::from_millis(500);
@@ -78,7 +78,7 @@ async fn run(address: AmqpAddress, mut requests: mpsc::Receiver<AmqpRequest>) {
     loop {
         let Err(error) = session(&address, &mut requests).await else { return };
         tracing::debug!(%error, "the connection for publications is renewed");
-        let until = Instant::now() + RETRY;
+        let until = Instant::now() + jittered(RETRY);
         if refuse(&mut requests, &error, sleep_until(until)).await.is_none() {
             return;
         }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::connection::{channel, connect, within};
-use super::{AmqpAddress, AmqpError};
+use super::{AmqpAddress, AmqpError, jittered};
 
 /// Between two attempts while the broker is away.
 const RETRY: Duration = Duration::from_millis(500);
@@ -66,7 +66,7 @@ pub(crate) fn follow(
             if sender.send(AmqpMessage::Away(error)).await.is_err() {
                 return;
             }
-            sleep(RETRY).await;
+            sleep(jittered(RETRY)).await;
         }
     };
     (feed, run)

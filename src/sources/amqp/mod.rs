@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::amqp::{AmqpDeadLetters, AmqpError, AmqpReader, AmqpReading};
+use crate::amqp::{AmqpDeadLetters, AmqpError, AmqpReader, AmqpReading, jittered};
 use crate::channels::ForwardQueue;
 use crate::layer::Layer;
 use crate::supervisor::Supervisor;
@@ -141,7 +141,7 @@ impl AmqpDrain {
             };
             tokio::select! {
                 () = stop(&mut stopped) => {}
-                () = sleep(pause) => {}
+                () = sleep(jittered(pause)) => {}
             }
         }
     }
