@@ -45,6 +45,9 @@ local refusal = type(trial) == 'table' and trial.err or ''
 -- would count as present, and a full Redis would never be drained.
 redis.call('ZREM', instances_key, member(not delivers))
 redis.call('ZREMRANGEBYSCORE', instances_key, '-inf', now - math.max(60, max_absence + 60))
+-- Redis' clock was set back, or another server took over: those that live are back in a second.
+redis.call('ZREMRANGEBYSCORE', instances_key, now + MAX_SILENCE, '+inf')
+redis.call('ZREMRANGEBYSCORE', addresses_key, now + MAX_SILENCE, '+inf')
 
 local n = tonumber(stored[2] or 0)
 local same_server = stored[1] == run_id

@@ -43,6 +43,19 @@ async fn instances_of_a_cluster_see_each_other() {
 }
 
 #[tokio::test]
+async fn an_instance_of_the_future_does_not_count_once_redis_clock_was_set_back() {
+    let server = RedisServer::start();
+    let one = over(&server, |_| {}).await;
+    let time = server.ask(&["TIME"]);
+    let seconds: u64 = time.lines().nth(2).unwrap().parse().unwrap();
+    server.ask(&["ZADD", "groupcast:instances", &(seconds + 3600).to_string(), "deadbeef"]);
+    server.ask(&["ZADD", "groupcast:addresses", &(seconds + 3600).to_string(), "deadbeef [::1]:1"]);
+    until("it is gone", || server.ask(&["ZCARD", "groupcast:instances"]) == ":1\r\n").await;
+    until("nobody asks it", || one.layer.peer_addresses().is_empty()).await;
+    assert_eq!(one.layer.health().peers, 0);
+}
+
+#[tokio::test]
 async fn delivers_again_after_a_gap_when_redis_restarts() {
     let mut server = RedisServer::start();
     for empty in [false, true] {
