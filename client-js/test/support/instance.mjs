@@ -13,13 +13,17 @@ export const BINARY = process.env.GROUPCAST_BIN
 /** Until its greeting is complete. */
 const PATIENCE_MS = 20_000;
 
+/** One that nobody listens at, below those that Linux gives to outgoing connections. */
 export async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  await once(server, 'close');
-  return port;
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 20_000);
+    const server = createServer().listen(port, '127.0.0.1');
+    // It rejects if somebody listens there.
+    if (!await once(server, 'listening').then(() => true, () => false)) continue;
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
 }
 
 export class Instance {
