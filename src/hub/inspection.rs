@@ -80,6 +80,8 @@ pub(crate) struct GroupRow {
     pub offset: Option<u64>,
     /// Seconds since the last publication, if there was one since the first member came.
     pub quiet: Option<u64>,
+    /// Its publications that wait in outboxes; `None` = there are too many members to look at.
+    pub waiting: Option<u64>,
     /// What was not delivered.
     pub dropped: Dropped,
 }
@@ -141,6 +143,8 @@ pub(crate) struct ConnectionRow {
     pub age: u64,
     /// Seconds since it was last heard of.
     pub silent: u64,
+    /// Milliseconds from the last ping to its pong, the time that the client took included.
+    pub round_trip: Option<u64>,
     /// Frames written.
     pub sent: u64,
     /// Frames in the outbox.

@@ -6,8 +6,8 @@ use std::net::{SocketAddr, TcpStream};
 use mio::{Registry, Token};
 
 use super::{
-    Decoder, Flushed, GapPolicy, Limits, Lost, Millis, Outbox, QueuedEvent, Settings, Source,
-    Stream,
+    Decoder, Flushed, GapPolicy, Limits, Lost, Millis, Outbox, QueuedEvent, RoundTrip, Settings,
+    Source, Stream,
 };
 use crate::event::Position;
 use crate::frame::Frame;
@@ -32,6 +32,8 @@ pub(crate) struct ClientSocket {
     /// Input received while the connection had to wait; at most one read.
     backlog: Vec<u8>,
     outbox_bytes: u32,
+    /// Of its pings. Here it takes what would be padding.
+    pub(crate) round_trip: RoundTrip,
 }
 
 /// The state of the sending side.
@@ -62,6 +64,7 @@ impl ClientSocket {
             gaps,
             sending: SendingSide::Ready,
             is_readable: true,
+            round_trip: RoundTrip::UNKNOWN,
         })
     }
 
@@ -180,6 +183,11 @@ impl ClientSocket {
     /// Frames and bytes queued.
     pub(crate) fn waiting(&self) -> (usize, usize) {
         self.outbox.as_ref().map_or((0, 0), |outbox| (outbox.len(), outbox.bytes()))
+    }
+
+    /// Events of `source` queued.
+    pub(crate) fn waiting_of(&self, source: Source) -> u32 {
+        self.outbox.as_ref().map_or(0, |outbox| outbox.waiting_of(source))
     }
 
     /// Writes the outbox until the socket takes no more, and drops the outbox once empty.

@@ -3,6 +3,7 @@
 mod client_socket;
 mod decoder;
 mod outbox;
+mod round_trip;
 mod stream;
 
 use std::time::Duration;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use client_socket::ClientSocket;
 pub(crate) use decoder::{Decoder, Inbound, accept_key};
 pub(crate) use outbox::{Flushed, GapPolicy, Lost, Millis, Outbox, QueuedEvent, Source};
+use round_trip::RoundTrip;
 pub(crate) use stream::Stream;
 
 use crate::group::{GroupName, GroupPattern};

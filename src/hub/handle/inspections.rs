@@ -86,6 +86,7 @@ impl GroupRow {
         self.sent += other.sent;
         self.offset = self.offset.max(other.offset);
         self.quiet = self.quiet.into_iter().chain(other.quiet).min();
+        self.waiting = self.waiting.zip(other.waiting).map(|(one, other)| one + other);
         self.dropped.add(&other.dropped);
     }
 }

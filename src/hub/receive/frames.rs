@@ -35,7 +35,8 @@ pub(super) fn handle_message(on: &mut Memberships<'_>, key: ConnectionKey, inbou
         }
         Inbound::Text(text) if connection.encoding == Encoding::V1 => handle_v1(on, key, &text),
         Inbound::Text(text) => handle_plain_call(on, key, &text),
-        Inbound::Pong | Inbound::Close(_) => {}
+        Inbound::Pong => connection.socket.round_trip.end(connection.pinged, now),
+        Inbound::Close(_) => {}
     }
 }
 
@@ -51,7 +52,10 @@ fn handle_v1(on: &mut Memberships<'_>, key: ConnectionKey, text: &str) {
         }
     };
     match frame {
-        ClientFrame::Pong => {}
+        ClientFrame::Pong => {
+            let (connection, now) = (&mut on.connections[key], on.context.clock.millis().0);
+            connection.socket.round_trip.end(connection.pinged, now);
+        }
         ClientFrame::Ping => on.connections.answer(key, outbound::pong(), on.context),
         ClientFrame::Hello { .. } => {
             let again = Refusal::new(Code::BadRequest, "hello was already received");

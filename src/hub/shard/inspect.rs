@@ -8,6 +8,7 @@ use super::closed_users::ClosedUsers;
 use super::reports::{report_group, report_user};
 use crate::group::GroupName;
 use crate::hub::context::Context;
+use crate::hub::deliver::source_of;
 use crate::hub::inspection::{
     ConnectionOrder, ConnectionQuery, ConnectionRow, EndedRow, GapRow, GroupOrder, GroupQuery,
     GroupRate, GroupRow, Inspection, LossRow, MAX_NAMED_GROUPS, MAX_ROWS, ReceiptReport,
@@ -15,11 +16,14 @@ use crate::hub::inspection::{
 };
 use crate::hub::report::Dropped;
 use crate::hub::store::{
-    Connection, ConnectionKey, Connections, CountedGroup, Group, Groups, RecentLoss,
+    Connection, ConnectionKey, Connections, CountedGroup, Group, GroupKey, Groups, RecentLoss,
 };
 use crate::identity::Operation;
 use crate::protocol::Encoding;
 use crate::protocol::outbound::Gap;
+
+/// Members whose outboxes one question looks at: a millisecond of the shard's time.
+const MAX_LOOKS: usize = 20_000;
 
 /// What operators may see of a shard.
 pub(super) struct Inspected<'a> {
@@ -71,8 +75,14 @@ fn groups(shard: &Inspected<'_>, query: &GroupQuery) -> Vec<GroupRow> {
     let second = shard.context.clock.second();
     if !query.names.is_empty() {
         let names = query.names.iter().take(MAX_ROWS);
-        let found = names.filter_map(|name| find_group(shard, &GroupName::parse(name).ok()?));
-        return found.map(|group| group_row(group, second)).collect();
+        let keys = names.filter_map(|name| shard.groups.find(&GroupName::parse(name).ok()?));
+        let mut looks = MAX_LOOKS;
+        let row = |key| {
+            let group = shard.groups.get(key)?;
+            let waiting = waiting(shard, key, group, &mut looks);
+            Some(GroupRow { waiting, ..group_row(group, second) })
+        };
+        return keys.filter_map(row).collect();
     }
     let wanted =
         shard.groups.iter().filter(|(_, group)| group.name.as_str().contains(&query.search));
@@ -82,6 +92,13 @@ fn groups(shard: &Inspected<'_>, query: &GroupQuery) -> Vec<GroupRow> {
     };
     let found = keys.into_iter().filter_map(|key| shard.groups.at(key));
     found.map(|group| group_row(group, second)).collect()
+}
+
+/// The publications of a group in outboxes, if `looks` suffice for its members.
+fn waiting(shard: &Inspected<'_>, key: GroupKey, group: &Group, looks: &mut usize) -> Option<u64> {
+    *looks = looks.checked_sub(group.members().len())?;
+    let outboxes = group.members().iter().map(|member| &shard.connections[member.connection]);
+    Some(outboxes.map(|it| u64::from(it.socket.waiting_of(source_of(Some(key))))).sum())
 }
 
 fn find_group<'a>(shard: &'a Inspected<'_>, name: &GroupName) -> Option<&'a Group> {
@@ -103,6 +120,7 @@ fn group_row(group: &Group, second: u32) -> GroupRow {
         sent: group.sent(),
         offset: group.reached().map(|position| position.offset),
         quiet: group.last_sent().map(|at| u64::from(second.saturating_sub(at))),
+        waiting: None,
         dropped: group.dropped(),
     }
 }
@@ -158,6 +176,7 @@ fn connection_row(shard: &Inspected<'_>, connection: &Connection) -> ConnectionR
         peer: connection.socket.peer(),
         age: u64::from(second.saturating_sub(connection.since)),
         silent: u64::from(second.saturating_sub(connection.last_input)),
+        round_trip: connection.socket.round_trip.millis(),
         sent: connection.sent,
         waiting: waiting as u64,
         waiting_bytes: waiting_bytes as u64,

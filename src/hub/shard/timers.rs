@@ -101,6 +101,7 @@ fn run_timer(
     }
     if second >= connection.pinged + ping {
         connection.pinged = second;
+        connection.socket.round_trip.begin(context.clock.millis().0);
         // Also sent to slow readers, ahead of queued events: otherwise a slow reader that sends
         // nothing would seem dead. At most two are queued.
         answers[1] = Some(if is_v1 { outbound::ping() } else { Frame::ping() });

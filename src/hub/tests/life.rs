@@ -1,9 +1,13 @@
 //! Timers of a connection: pings, silence, the expiry of a token.
 
+use tokio::sync::oneshot;
+
 use super::bench::Bench;
 use super::fixture::{group, identity, token};
 use super::peer::Got;
 use crate::event::{Recovery, Target};
+use crate::hub::command::PromptCommand;
+use crate::hub::inspection::{GroupQuery, Inspection};
 use crate::hub::store::InFlight;
 use crate::protocol::Encoding;
 
@@ -15,6 +19,23 @@ fn pings_a_silent_connection_and_then_closes_it() {
     peer.expect("ping");
     bench.pass(10);
     assert_eq!(peer.next(), Got::Close(Some(4504)));
+}
+
+#[test]
+fn measures_the_round_trip_of_a_ping() {
+    let mut bench = Bench::new();
+    let mut peer = bench.connect("7", &[]);
+    assert_eq!(bench.shard.connections[0].socket.round_trip.millis(), None);
+    bench.pass(26);
+    peer.expect("ping");
+    bench.now += std::time::Duration::from_millis(40);
+    peer.send_text(r#"{"type":"pong"}"#);
+    bench.turn_until("the pong", |bench| {
+        bench.shard.connections[0].socket.round_trip.millis().is_some()
+    });
+    // The bench passes whole seconds, and the ping went in one of them.
+    let millis = bench.shard.connections[0].socket.round_trip.millis().unwrap();
+    assert_eq!(millis % 1000, 40, "{millis} ms");
 }
 
 #[test]
@@ -220,4 +241,26 @@ fn announces_the_expiry_and_waits_when_the_wall_clock_jumps_past_it() {
         }
     }
     panic!("its token is over, and it is connected");
+}
+
+#[test]
+fn tells_how_many_publications_of_a_group_wait_in_outboxes() {
+    let mut bench = Bench::new();
+    let _peer = bench.connect_narrow("7", &["g"]);
+    while !bench.shard.connections[0].socket.has_waiting() {
+        bench.publish(bench.publication(Target::Group(group("g")), 0, 500));
+        bench.turn();
+    }
+    for n in 0..3 {
+        bench.publish(bench.publication(Target::Group(group("g")), n, 500));
+    }
+    let names = vec!["g".to_owned(), "unheld".to_owned()];
+    let query = GroupQuery { names, rows: 10, ..GroupQuery::default() };
+    let (reply, mut answer) = oneshot::channel();
+    bench.turn();
+    bench.post(PromptCommand::Inspect(Inspection::Groups(query, reply)));
+    bench.turn();
+    let rows = answer.try_recv().unwrap();
+    assert_eq!(rows.len(), 1);
+    assert!((3..10).contains(&rows[0].waiting.unwrap()), "{:?}", rows[0]);
 }

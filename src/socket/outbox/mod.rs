@@ -257,6 +257,11 @@ impl Outbox {
         usize::from(self.head.is_some()) + self.answers.len() + self.queue.len()
     }
 
+    /// Queued events of `source`, without a partly written one.
+    pub(crate) fn waiting_of(&self, source: Source) -> u32 {
+        self.queue.waiting(source)
+    }
+
     /// Bytes of queued frames, without marks.
     pub(crate) fn bytes(&self) -> usize {
         self.head_bytes() + self.answer_bytes + self.queue.bytes()
