@@ -152,6 +152,9 @@ fn line(finding: &Finding, out: &mut String) {
     if !finding.advice.is_empty() {
         paragraph(&" ".repeat(front.len()), &format!("{advice}: {}", finding.advice), out);
     }
+    if finding.level != Level::Ok {
+        paragraph(&" ".repeat(front.len()), &format!("see: {}", finding.page), out);
+    }
 }
 
 /// `text` after `front`, wrapped to a terminal's width and aligned.
@@ -213,7 +216,9 @@ mod tests {
         assert!(lines.iter().all(|line| line.chars().count() <= WIDTH), "{out}");
         assert!(lines[0].starts_with("warn  memory            word"), "{out}");
         assert!(lines[1].starts_with("                        word"), "{out}");
-        assert_eq!(lines.last(), Some(&"                        do: one thing"));
+        let front = " ".repeat(24);
+        let last = [format!("{front}do: one thing"), format!("{front}see: docs/redis.md#sizing")];
+        assert_eq!(lines[lines.len() - 2..], last);
         assert_eq!(out.matches("word").count(), 40);
     }
 }

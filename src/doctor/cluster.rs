@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::Finding;
 use super::redis_server::{RedisInfo, span, time};
 use crate::channels::{ChannelSettings, FORMATS, agreement};
+use crate::finding::Condition;
 use crate::layer::{DEFAULT_CLUSTER, RedisSession, ScriptError};
 
 /// Seconds since its last heartbeat after which an instance counts as stopped, as in
@@ -84,11 +85,10 @@ async fn poison(session: &RedisSession) -> Option<Finding> {
     let key = session.names().poison();
     let entries: Vec<(Bytes, Vec<Bytes>)> = session.ask(&["XRANGE", &key, "-", "+"]).await.ok()?;
     let (_, newest) = entries.last()?;
-    let text = |index: usize| newest.get(index).map(|it| String::from_utf8_lossy(it));
+    let text = |index: usize| newest.get(index).map(|it| String::from_utf8_lossy(it).into_owned());
     let (source, why) = (text(1).unwrap_or_default(), text(3).unwrap_or_default());
-    let found = format!("{} entries set aside; the last, of {source}: {why}", entries.len());
-    let advice = format!("read them: XRANGE {key} - +; then DEL {key}");
-    Some(Finding::warn("poison", found, advice))
+    let count = entries.len() as u64;
+    Some(Condition::Poison { count, source, why, key }.finding())
 }
 
 fn agreement(channels: &ChannelSettings, cluster: &ClusterState, key: &str) -> Finding {

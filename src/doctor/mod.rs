@@ -6,7 +6,6 @@ mod celery;
 mod cluster;
 mod compare;
 mod error;
-mod finding;
 mod hook;
 mod machine;
 mod problems;
@@ -22,8 +21,8 @@ mod tests;
 
 use std::time::Duration;
 
+pub use crate::finding::{Finding, Level};
 pub use error::DoctorError;
-pub use finding::{Finding, Level};
 pub use hook::Browser;
 pub use sample::MessageFormat;
 pub use suggestion::Suggestion;

@@ -2,6 +2,7 @@
 
 use super::Finding;
 use crate::amqp::{self, AmqpError, AmqpInspection, ManagedQueue};
+use crate::finding::Condition;
 use crate::sources::AmqpSettings;
 
 /// The default of RabbitMQ 4, which restarts may reach.
@@ -13,14 +14,12 @@ pub(super) async fn examine(settings: Option<&AmqpSettings>) -> Vec<Finding> {
     let inspection = match amqp::inspect(&settings.address, &settings.topology).await {
         Ok(inspection) => inspection,
         Err(error) => {
-            let advice = match error {
-                AmqpError::Refused(_) => "are user, password and virtual host in amqp.url right?",
-                _ => "is it running, and is amqp.url its address as seen from here?",
-            };
-            return vec![Finding::fail("rabbitmq", error.to_string(), advice)];
+            let is_refusal = matches!(error, AmqpError::Refused(_));
+            let error = error.to_string();
+            return vec![Condition::BrokerFails { error, is_refusal }.finding()];
         }
     };
-    let mut findings = vec![Finding::ok("rabbitmq", "the broker answers")];
+    let mut findings = vec![Condition::BrokerAnswers.finding()];
     findings.push(exchange(settings, &inspection));
     findings.push(queue(settings, &inspection));
     if let Err(error) = &inspection.arguments {
@@ -47,11 +46,8 @@ fn queue(settings: &AmqpSettings, inspection: &AmqpInspection) -> Finding {
         Ok(state) => state,
         Err(error) => return missing(settings, "queue", error),
     };
-    let found = format!("{name:?}: {} waiting, {} consumers", state.ready, state.consumers);
-    match (state.ready, state.consumers) {
-        (1.., 0) => Finding::warn("queue", found, "no gateway consumes it: is one running?"),
-        _ => Finding::ok("queue", found),
-    }
+    let (name, ready, consumers) = (name.clone(), state.ready, state.consumers);
+    Condition::Queue { name, ready, consumers }.finding()
 }
 
 /// What `serve` declares at its start may be absent until then.
@@ -68,15 +64,8 @@ fn dead_letters(settings: &AmqpSettings, inspection: &AmqpInspection) -> Finding
     if let Err(error) = &inspection.dead_letter {
         return missing(settings, "dead letters", error);
     }
-    match inspection.dead_letters.map(|state| state.ready) {
-        None | Some(0) => Finding::ok("dead letters", "none"),
-        Some(count) => {
-            let queue = topology.dead_letter_queue();
-            let advice = "the header groupcast-reason of each says why; docs/rabbitmq.md tells \
-                          how to look at them";
-            Finding::warn("dead letters", format!("{count} in {queue:?}"), advice)
-        }
-    }
+    let count = inspection.dead_letters.map_or(0, |state| state.ready);
+    Condition::DeadLetters { count, queue: topology.dead_letter_queue() }.finding()
 }
 
 /// What only the management API tells.

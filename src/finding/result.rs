@@ -1,6 +1,9 @@
-//! One result of the doctor: what was examined, what was found, what to do about it.
+//! One result of an examination: what was examined, what was found, what to do about it.
 
 use serde::Serialize;
+
+use super::language::SentenceLanguage;
+use super::pages::page;
 
 /// How serious a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -25,26 +28,33 @@ pub struct Finding {
     pub found: String,
     /// What to do; empty = nothing.
     pub advice: String,
+    /// Where the documentation explains it: a file of the repository, with the heading.
+    pub page: String,
 }
 
 impl Finding {
     /// Correct.
     pub fn ok(what: &'static str, found: impl Into<String>) -> Self {
-        Self { level: Level::Ok, what, found: found.into(), advice: String::new() }
+        Self::new(Level::Ok, what, found.into(), String::new())
     }
 
     /// It works, but problems are likely.
     pub fn warn(what: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { level: Level::Warn, what, found: found.into(), advice: advice.into() }
+        Self::new(Level::Warn, what, found.into(), advice.into())
     }
 
     /// It does not work.
     pub fn fail(what: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { level: Level::Fail, what, found: found.into(), advice: advice.into() }
+        Self::new(Level::Fail, what, found.into(), advice.into())
+    }
+
+    fn new(level: Level, what: &'static str, found: String, advice: String) -> Self {
+        let page = page(what, SentenceLanguage::English);
+        Self { level, what, found, advice, page }
     }
 
     /// Adds information to a finding without advice.
-    pub(super) fn hint(mut self, advice: impl Into<String>) -> Self {
+    pub(crate) fn hint(mut self, advice: impl Into<String>) -> Self {
         self.advice = advice.into();
         self
     }
