@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::api::{self, Api, GuessLimit, PeerCheck, Probes};
 use crate::backend::{BackEnd, BackendError, Hook};
+use crate::celery::TaskOperator;
 use crate::channels::{AgreementError, DjangoLayer, MailboxNames};
 use crate::config::Config;
 use crate::console::Console;
@@ -192,6 +193,7 @@ struct Core {
     verifier: Arc<Verifier>,
     metrics: Arc<Metrics>,
     console: Console,
+    task_operator: Option<TaskOperator>,
     journal: Arc<Journal>,
     /// The name of a shard or task that is stuck.
     stuck: watch::Receiver<Option<String>>,
@@ -315,12 +317,14 @@ impl Core {
         let (watcher, starter) =
             start_tasks(config, &layer, &hub, &metrics, |name, task| tasks.spawn(name, task))?
                 .unzip();
+        let starter = starter.flatten();
+        let task_operator = watcher.clone().map(|it| TaskOperator::new(it, starter.clone()));
         let hook = back_end.hook.clone();
         let collaborators = Collaborators {
             layer: layer.clone(),
             registrar: django.as_ref().map(|django| django.registrar.clone()),
             tasks: watcher,
-            starter: starter.flatten(),
+            starter,
             mailboxes: django.as_ref().and_then(|django| django.mailboxes.clone()),
             publisher: Arc::clone(&publisher),
             backend: back_end,
@@ -341,7 +345,7 @@ impl Core {
         let dispatch =
             coordinator::dispatch(inbox, hub.clone(), layer.clone(), pubsub, told, steps);
         tasks.spawn("dispatch", dispatch);
-        let console = start_console(&hub, &layer, &metrics, &journal, tasks);
+        let console = start_console(&hub, &layer, &metrics, &journal, config.amqp.as_ref(), tasks);
         Ok(Self {
             layer,
             django,
@@ -353,6 +357,7 @@ impl Core {
             verifier,
             metrics,
             console,
+            task_operator,
             journal,
             stuck,
             shutdown,
@@ -383,6 +388,7 @@ impl Core {
             auth_failures: AuthFailure::counters(&self.metrics),
             metrics: Arc::clone(&self.metrics),
             console: self.console.clone(),
+            tasks: self.task_operator.clone(),
             guesses: GuessLimit::default(),
             settings,
         };

@@ -25,6 +25,7 @@ mod oracle;
 mod calls;
 mod closed_by_backend;
 mod connect_hook;
+mod console_operations;
 mod console_why;
 mod converses_in_v1;
 mod delivers_in_order;

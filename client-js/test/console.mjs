@@ -1,5 +1,5 @@
-// The console in a real browser: two instances over one Redis, with real traffic, slow readers and a
-// site that fails. `npm run test:console`.
+// The console in a real browser: two instances over one Redis, with real traffic, slow readers, a
+// Celery worker, RabbitMQ and a site that fails. `npm run test:console`.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -15,6 +15,7 @@ import { fileURLToPath } from 'node:url';
 import WebSocket from 'ws';
 import { launch } from './support/chromium.mjs';
 import { freePort } from './support/instance.mjs';
+import { Rabbit, Worker } from './support/operations.mjs';
 import { Served, token } from './support/served.mjs';
 import { until } from './support/until.mjs';
 
@@ -33,6 +34,8 @@ let one;
 let two;
 let browser;
 let traffic;
+let rabbit;
+let worker;
 
 async function startRedis() {
   const port = await freePort();
@@ -43,7 +46,7 @@ async function startRedis() {
   return port;
 }
 
-const configuration = (port, sitePort) => `
+const configuration = (port, sitePort, broker) => `
 [[route]]
 path = "/ws/avisos"
 join = ["usuario_{sub}"]
@@ -55,6 +58,9 @@ name = "looker"
 secret = "${LOOKER}"
 groups = ["nada"]
 allow = ["console"]
+[connections]
+ping = "2s"
+ping_grace = "60s"
 [limits]
 notsent_lowat = "4KiB"
 [[limits.group]]
@@ -69,7 +75,29 @@ receive = ["core"]
 url = "http://127.0.0.1:${sitePort}"
 [[backend.key]]
 secret = "a secret that both sides of the tests know"
+[amqp]
+url = "${broker}"
+[celery]
+results = "redis://127.0.0.1:${port}/1"
+events = "redis://127.0.0.1:${port}/2"
+broker = "redis://127.0.0.1:${port}/2"
+[[task]]
+call = "record"
+name = "fails"
+identity = ""
+retry = true
+[[grant]]
+calls = ["record"]
 `;
+
+/** An entry of the ingress stream under way when two processes ended, as an instance finds it. */
+async function setAside(port) {
+  const script = `redis.call('XADD', KEYS[1], '1-1', 'group', 'sala_1', 'event', ARGV[1])
+    redis.call('HSET', KEYS[2], KEYS[1], '1 ' .. redis.sha1hex('1-1') .. ' deadbeef,cafecafe')`;
+  const command = ['-p', `${port}`, 'EVAL', script, '2', 'groupcast:ingress', 'groupcast:underway', JSON.stringify({ type: XSS })];
+  const [code] = await once(spawn('redis-cli', command, { stdio: 'ignore' }), 'exit');
+  assert.equal(code, 0);
+}
 
 /** A v1 client in these groups. */
 async function client(gateway, sub, groups = []) {
@@ -105,7 +133,11 @@ before(async () => {
   const port = await startRedis();
   site = createServer((_, response) => response.writeHead(500).end()).listen(0, '127.0.0.1');
   await once(site, 'listening');
-  const more = configuration(port, site.address().port);
+  rabbit = await Rabbit.start();
+  const at = (database) => `redis://127.0.0.1:${port}/${database}`;
+  worker = await Worker.start({ broker: at(2), results: at(1), steps: at(4), events: true });
+  await setAside(port);
+  const more = configuration(port, site.address().port, rabbit.url);
   [one, two] = await Promise.all([Served.start({ more }), Served.start({ more })]);
   for (const gateway of [one, two]) await until(async () => (await fetch(`${gateway.api}/readyz?strict`)).ok);
   await client(one, 'ana', ['sala_1', 'historia_1']);
@@ -118,6 +150,7 @@ before(async () => {
     one.publish('sala_1', { type: 'aviso', texto: XSS }).catch(() => {});
     one.publish('historia_1', { type: 'paso', texto: XSS }).catch(() => {});
   }, 100);
+  await rabbit.publish('groupcast', 'no such target', { type: 'aviso', texto: XSS });
   browser = await launch();
 });
 
@@ -127,6 +160,8 @@ after(async () => {
   sockets.forEach((socket) => socket.terminate());
   await one?.end();
   await two?.end();
+  await worker?.end();
+  await rabbit?.end();
   site?.close();
   redis?.kill();
   rmSync(folder, { recursive: true, force: true });
@@ -233,6 +268,71 @@ test('finds slow readers and closes a connection, which is logged with the name 
   await page.getByRole('dialog').getByRole('button', { name: 'Close' }).click();
   assert.equal((await closed)[0], 4403);
   await until(() => one.log.some((line) => line.includes('changed from the console') && line.includes('test')));
+  assert.deepEqual(page.complaints, []);
+});
+
+test('shows what was set aside and dead letters, with what to do and where it is explained', async (t) => {
+  const page = await open(t, { view: 'sources' });
+  const findings = page.getByRole('region', { name: 'Findings, as of groupcast doctor' });
+  await findings.getByText('docs/channels.md#what-is-promised').waitFor();
+  await findings.getByText('docs/rabbitmq.md#dead-letters').waitFor();
+  await page.getByRole('region', { name: 'Set aside' }).getByText(XSS).waitFor();
+  assert.match(await findings.innerText(), /1 entries set aside; the last, of groupcast:ingress/);
+  await accessible(page, 'sources');
+  await page.screenshot({ path: join(SCREENSHOTS, 'sources.png') });
+  const looker = await open(t, { key: LOOKER, view: 'sources' });
+  await looker.getByRole('region', { name: 'Set aside' }).getByText('not shown').waitFor();
+  assert.equal(await page.evaluate(() => window.hacked), undefined);
+  assert.deepEqual(page.complaints, []);
+});
+
+/** The row of a task in the view. */
+const rowOf = (page, id) => page.getByRole('region', { name: 'Newest tasks' }).locator('tr', { hasText: id });
+
+test('shows tasks, revokes one and has another done again', async (t) => {
+  const browserOf = await client(one, 'ana');
+  const started = new Promise((resolve) => browserOf.on('message', (frame) => {
+    const { type, data } = JSON.parse(frame);
+    if (type === 'result') resolve(data.task);
+  }));
+  browserOf.send(JSON.stringify({ type: 'call', id: 9, name: 'record' }));
+  const failing = await started;
+  worker.step(failing);
+  const running = await worker.send('pictures', { count: 2 });
+  const page = await open(t, { view: 'tasks' });
+  await page.getByRole('region', { name: 'Workers' }).getByText('✓ alive').waitFor();
+  await page.getByRole('region', { name: 'By name' }).getByText('pictures').waitFor();
+  await rowOf(page, failing).getByText('FAILURE').waitFor();
+  await rowOf(page, running).getByText('STARTED').waitFor();
+  await page.screenshot({ path: join(SCREENSHOTS, 'tasks.png') });
+
+  await rowOf(page, failing).getByRole('button', { name: 'Do again' }).click();
+  await accessible(page, 'dialog of a task');
+  await page.getByRole('dialog').getByRole('button', { name: 'Do again' }).click();
+  await page.getByText(`Accepted: ${failing} is done again as`).waitFor();
+  await rowOf(page, running).getByRole('button', { name: 'Revoke' }).click();
+  await page.getByRole('dialog').getByRole('checkbox').check();
+  await page.getByRole('dialog').getByRole('button', { name: 'Revoke' }).click();
+  await rowOf(page, running).getByText('REVOKED').waitFor();
+  await until(() => one.log.filter((line) => line.includes('changed from the console') && line.includes('/tasks/')).length >= 2);
+  const spanish = await open(t, { locale: 'es-ES', colorScheme: 'dark', view: 'tasks' });
+  await spanish.getByRole('region', { name: 'Tareas más nuevas' }).getByText('REVOKED').waitFor();
+  await spanish.screenshot({ path: join(SCREENSHOTS, 'tasks-es.png') });
+  const looker = await open(t, { key: LOOKER, view: 'tasks' });
+  await rowOf(looker, failing).waitFor();
+  assert.equal(await looker.getByRole('button', { name: /Revoke|Do again/ }).count(), 0, 'no button without the right');
+  assert.deepEqual(page.complaints, []);
+});
+
+test('tells what waits for a group, and the round trip of a connection', async (t) => {
+  await slowReader('perezoso');
+  const page = await open(t, { view: 'groups' });
+  const waiting = page.locator('tr', { has: page.getByRole('rowheader', { name: 'sala_1' }) }).locator('td').nth(2);
+  await until(async () => Number((await waiting.textContent()).replaceAll(',', '')) > 0, 'events of sala_1 wait');
+  await page.click('nav a[href="#connections"]');
+  await page.fill('[name=sub]', 'ana');
+  await page.press('[name=sub]', 'Enter');
+  await page.getByRole('region', { name: 'Connections' }).getByText(/\d ms/).first().waitFor();
   assert.deepEqual(page.complaints, []);
 });
 

@@ -54,6 +54,11 @@ impl Caller<'_> {
         self.key.may(right, group)
     }
 
+    /// Whether the key has `right` on every group.
+    pub(super) fn may_on_all(&self, right: Right) -> bool {
+        self.key.may_on_all(right)
+    }
+
     /// Refuses unless the key has `right` on `group`.
     pub(super) fn needs(&self, right: Right, group: &GroupName) -> Result<(), Problem> {
         if self.may(right, group) {

@@ -18,6 +18,7 @@ mod schemas;
 mod send;
 mod settings;
 mod state;
+mod tasks;
 #[cfg(test)]
 mod tests;
 
@@ -56,6 +57,8 @@ fn routes(api: Arc<Api>, in_flight: &Arc<InFlightRequests>) -> Router {
         .route("/connections/{id}/close", post(close::connection))
         .route("/broadcast", post(broadcast::broadcast))
         .route("/batch", post(batch::send))
+        .route("/tasks/{id}/revoke", post(tasks::revoke))
+        .route("/tasks/{id}/retry", post(tasks::retry))
         .route("/openapi.json", get(openapi::document))
         .route("/console/snapshot", get(console::snapshot))
         .route("/console/stream", get(console::stream))
@@ -64,6 +67,8 @@ fn routes(api: Arc<Api>, in_flight: &Arc<InFlightRequests>) -> Router {
         .route("/console/log", get(console::log))
         .route("/console/why", get(console::why))
         .route("/console/tap", get(console::tap))
+        .route("/console/sources", get(console::sources))
+        .route("/console/tasks", get(console::tasks))
         .merge(console::page(&api.keys))
         .method_not_allowed_fallback(wrong_method)
         .fallback(no_such_path)

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{batch, broadcast, close, console, members, reports, send};
+use super::{batch, broadcast, close, console, members, reports, send, tasks};
 use crate::http::ProblemBody;
 
 struct Bearer;
@@ -37,6 +37,7 @@ impl Modify for Bearer {
         members::add, members::remove, close::user_connections, close::connection, reports::group,
         reports::user, document, console::snapshot, console::stream, console::groups,
         console::connections, console::log, console::why, console::tap,
+        console::sources, console::tasks, tasks::revoke, tasks::retry,
     ),
     components(schemas(ProblemBody)),
     modifiers(&Bearer),

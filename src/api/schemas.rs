@@ -24,6 +24,11 @@ pub(super) struct Sub(#[allow(dead_code, reason = "a schema only")] String);
 #[schema(pattern = "^[a-z2-7]{8}-[1-9][0-9]{0,18}$", example = "k3f5a2bq-17")]
 pub(super) struct ConnectionId(#[allow(dead_code, reason = "a schema only")] String);
 
+/// Id of a task of Celery.
+#[derive(ToSchema)]
+#[schema(pattern = "^[!-~]{1,99}$", example = "d0f2a6c4-8a0e-4e0c-9a55-1d9b2f6f7c11")]
+pub(super) struct TaskId(#[allow(dead_code, reason = "a schema only")] String);
+
 /// A connection by its id, or a user written `user:<sub>`. The prefix decides: a `sub` that looks
 /// like a connection's id is still a user.
 #[derive(ToSchema)]
@@ -129,6 +134,8 @@ pub(super) struct ConsoleRefusals;
 pub(super) struct ChangeRefusals;
 /// Error responses of closing.
 pub(super) struct CloseRefusals;
+/// Error responses of what is done with tasks.
+pub(super) struct TaskRefusals;
 /// Error responses of sending one event.
 pub(super) struct SendRefusals;
 /// Error responses of a broadcast.
@@ -184,6 +191,12 @@ impl IntoResponses for ChangeRefusals {
 impl IntoResponses for CloseRefusals {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         described(&[ALWAYS, &[ProblemKind::BadQuery, ProblemKind::LayerUnreachable]].concat())
+    }
+}
+
+impl IntoResponses for TaskRefusals {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        described(&[ALWAYS, &[ProblemKind::BadQuery, ProblemKind::BrokerUnreachable]].concat())
     }
 }
 

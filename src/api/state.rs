@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::console::GuessLimit;
 use super::settings::Settings;
+use crate::celery::TaskOperator;
 use crate::channels::MailboxNames;
 use crate::console::Console;
 use crate::hub::Hub;
@@ -20,6 +21,8 @@ pub(crate) struct Api {
     pub(crate) mailboxes: Option<MailboxNames>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) console: Console,
+    /// Celery's tasks, where they are watched.
+    pub(crate) tasks: Option<TaskOperator>,
     /// Wrong keys at the console.
     pub(crate) guesses: GuessLimit,
     /// Keys that were not accepted.

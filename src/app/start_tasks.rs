@@ -13,8 +13,8 @@ use crate::telemetry::Metrics;
 /// Something that has to run while the gateway does.
 type BoxedTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The watcher, if a source of states is configured, and the starter, if browsers may start tasks;
-/// what has to run for them is handed to `spawn`.
+/// The watcher, if a source of states is configured, and the starter, if Celery's broker is; what
+/// has to run for them is handed to `spawn`.
 pub(super) fn start_tasks(
     config: &Config,
     layer: &Layer,
@@ -34,5 +34,8 @@ pub(super) fn start_tasks(
         spawn("task queue", started.run);
         started.handle
     });
+    if let Some(keeping) = started.handle.keep_tasks(layer) {
+        spawn("task record", Box::pin(keeping));
+    }
     Ok(Some((started.handle, starter)))
 }

@@ -9,7 +9,9 @@ mod availability;
 mod event_reader;
 mod events;
 mod feed;
+mod kept;
 mod metrics;
+mod operator;
 mod results;
 mod sets;
 mod settings;
@@ -24,10 +26,11 @@ mod worker_event;
 mod workers;
 
 pub(crate) use metrics::CeleryMetrics;
+pub(crate) use operator::TaskOperator;
 pub(crate) use settings::{CelerySettings, WorkerEvents};
 pub(crate) use start::{
-    ArgumentShape, BrowserTask, JsonKind, MAX_QUEUE, Quotas, RevokeMode, StartError, StartSettings,
-    TaskBroker, TaskRequest, TaskStarter, is_python_name,
+    ArgumentShape, BrowserTask, JsonKind, MAX_QUEUE, OperatorError, Quotas, RevokeMode, StartError,
+    StartSettings, TaskBroker, TaskRequest, TaskStarter, is_python_name,
 };
 pub(crate) use tasks::TaskUpdate;
 #[cfg(test)]

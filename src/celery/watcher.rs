@@ -9,10 +9,10 @@ use tokio::sync::mpsc;
 use super::start::Quotas;
 use super::tasks::{Change, TaskUpdate, WatchedTasks};
 use super::workers::{WorkerRecord, WorkersSnapshot};
-use super::{CeleryMetrics, CelerySettings, events, results};
+use super::{CeleryMetrics, CelerySettings, events, kept, results};
 use crate::event::ConnectionId;
 use crate::group::GroupName;
-use crate::layer::LayerError;
+use crate::layer::{Layer, LayerError};
 
 /// Changes that may wait. The watcher takes them without waiting for anything.
 const CHANGES: usize = 1024;
@@ -77,9 +77,15 @@ impl TaskWatcher {
     }
 
     /// What the events of workers have told; nothing where they are not followed.
-    #[allow(dead_code, reason = "for the console's view of tasks")]
     pub(crate) fn workers(&self) -> Option<WorkersSnapshot> {
         self.settings.events.is_some().then(|| self.record.snapshot())
+    }
+
+    /// Keeps the newest tasks over restarts, as far as the layer outlives this process. `None` =
+    /// there is nothing to keep, or nowhere.
+    pub(crate) fn keep_tasks(&self, layer: &Layer) -> Option<impl Future<Output = ()> + use<>> {
+        let Layer::Redis(redis) = layer else { return None };
+        self.settings.events.is_some().then(|| kept::keep(self.record.clone(), redis.clone()))
     }
 
     /// Whether this is the group of a task.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::worker_event::WorkerEvent;
 use crate::bounded_map::{BoundedMap, MapLimits};
@@ -48,6 +48,8 @@ struct Record {
     workers: HashMap<Arc<str>, Worker>,
     names: HashMap<Arc<str>, TaskName>,
     tasks: BoundedMap<String, SeenTask>,
+    /// Events of tasks that were heard.
+    heard: u64,
 }
 
 /// What workers have reported, at one moment.
@@ -98,7 +100,7 @@ pub(crate) struct TaskNameStatus {
 }
 
 /// A task.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct TaskStatus {
     pub(crate) id: String,
     /// `None` = it was received before this process listened.
@@ -157,6 +159,7 @@ impl WorkerRecord {
             workers: HashMap::new(),
             names: HashMap::new(),
             tasks: BoundedMap::new(TASKS),
+            heard: 0,
         };
         Self { record: Arc::new(Mutex::new(record)), alive }
     }
@@ -173,6 +176,27 @@ impl WorkerRecord {
             self.alive.set(record.alive(Instant::now()) as f64);
         } else {
             record.task(event, worker);
+        }
+    }
+
+    /// Events of tasks that were heard: as long as it is the same, so are the newest tasks.
+    pub(super) fn heard(&self) -> u64 {
+        self.record.lock().heard
+    }
+
+    /// Takes the newest tasks of an earlier process, the newest first. What was heard since is
+    /// newer.
+    pub(super) fn restore(&self, earlier: Vec<TaskStatus>) {
+        let mut record = self.record.lock();
+        let newer: Vec<_> = record.tasks.newest().map(|(id, _)| id.clone()).collect();
+        let mut heard = std::mem::replace(&mut record.tasks, BoundedMap::new(TASKS));
+        for task in earlier.into_iter().rev().filter(|task| heard.get(&task.id).is_none()) {
+            record.keep(task.id.clone(), SeenTask::from(task));
+        }
+        for id in newer.into_iter().rev() {
+            if let Some(task) = heard.remove(&id) {
+                record.keep(id, task);
+            }
         }
     }
 
@@ -227,9 +251,13 @@ impl Record {
             tasks.count(event, part);
         }
         let (state, runtime) = (state.into_owned(), event.runtime());
-        let bytes = id.len() + state.len() + size_of::<SeenTask>();
-        let task = SeenTask { name, worker, state, at: event.at(), runtime };
-        self.tasks.insert(id.to_string(), task, bytes);
+        self.heard += 1;
+        self.keep(id.to_string(), SeenTask { name, worker, state, at: event.at(), runtime });
+    }
+
+    fn keep(&mut self, id: String, task: SeenTask) {
+        let bytes = id.len() + task.state.len() + size_of::<SeenTask>();
+        self.tasks.insert(id, task, bytes);
     }
 
     /// The name of an event's task, if it says one.
@@ -343,6 +371,13 @@ impl SeenTask {
     }
 }
 
+impl From<TaskStatus> for SeenTask {
+    fn from(task: TaskStatus) -> Self {
+        let TaskStatus { id: _, name, worker, state, at, runtime } = task;
+        Self { name: name.map(Into::into), worker: worker.into(), state, at, runtime }
+    }
+}
+
 impl Rate {
     fn add(&mut self, part: u64) {
         for passed in (self.newest + 1..=part).rev().take(PARTS) {
@@ -362,6 +397,32 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn known(id: &str, state: &str) -> TaskStatus {
+        TaskStatus {
+            id: id.to_owned(),
+            name: Some("photos.cut".to_owned()),
+            worker: "celery@a".to_owned(),
+            state: state.to_owned(),
+            at: 5.0,
+            runtime: None,
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_process_knew_is_older_than_what_was_heard_since() {
+        let record = WorkerRecord::new(Gauge::noop());
+        let body = br#"{"type":"task-started","uuid":"b","hostname":"celery@a","timestamp":9}"#;
+        for event in crate::celery::worker_event::events(body).unwrap() {
+            record.note(&event.unwrap());
+        }
+        let earlier = vec![known("c", "SUCCESS"), known("b", "RECEIVED"), known("a", "FAILURE")];
+        record.restore(earlier);
+        let tasks = record.snapshot().tasks;
+        let ids: Vec<_> = tasks.iter().map(|task| (&*task.id, &*task.state)).collect();
+        assert_eq!(ids, [("b", "STARTED"), ("c", "SUCCESS"), ("a", "FAILURE")]);
+        assert_eq!(tasks[1..], [known("c", "SUCCESS"), known("a", "FAILURE")]);
+    }
 
     #[test]
     fn a_rate_is_that_of_the_last_minute() {

@@ -65,7 +65,7 @@ fn api_key(
         ConfigError::problem(&at, "has a secret that is not UTF-8", "visible ASCII")
     })?;
     if key.allow.is_empty() {
-        let expected = "some of send, send_user, send_all, members, close, read, console";
+        let expected = "some of send, send_user, send_all, members, close, read, console, tasks";
         return Err(ConfigError::value(format!("{at}.allow"), "[]", expected));
     }
     let pattern = |(index, text): (usize, &String)| pattern(&format!("{at}.groups[{index}]"), text);

@@ -12,6 +12,9 @@ use crate::celery::{
 /// Longest name of a call or task, bytes.
 const MAX_NAME: usize = 255;
 
+/// Queues that operators see at most: each is asked for.
+const MAX_QUEUES: usize = 32;
+
 /// The most that a user may be allowed, each of which is remembered.
 const MOST: u32 = 10_000;
 
@@ -46,7 +49,23 @@ pub(super) fn tasks(
         }
     }
     let key_window = period("api.idempotency_window", raw.api.idempotency_window)?;
-    Ok(StartSettings { broker, tasks, key_window })
+    Ok(StartSettings { broker, queues: queues(&raw.celery.queues)?, tasks, key_window })
+}
+
+/// The queues that operators see.
+fn queues(written: &[String]) -> Result<Vec<String>, ConfigError> {
+    if written.len() > MAX_QUEUES {
+        let expected = format!("at most {MAX_QUEUES}");
+        return Err(ConfigError::value("celery.queues", written.len().to_string(), expected));
+    }
+    written.iter().try_for_each(|name| check_name("celery.queues", name, MAX_QUEUE))?;
+    Ok(written.to_vec())
+}
+
+fn check_name(key: &str, value: &str, most: usize) -> Result<(), ConfigError> {
+    let is_legal = (1..=most).contains(&value.len()) && !value.chars().any(char::is_control);
+    let expected = || format!("1 to {most} bytes without control characters");
+    is_legal.then_some(()).ok_or_else(|| ConfigError::value(key, format!("{value:?}"), expected()))
 }
 
 fn task(table: &TaskTable, key: impl Fn(&str) -> String) -> Result<BrowserTask, ConfigError> {
@@ -55,11 +74,7 @@ fn task(table: &TaskTable, key: impl Fn(&str) -> String) -> Result<BrowserTask, 
         ("name", &table.name, MAX_NAME),
         ("queue", &table.queue, MAX_QUEUE),
     ] {
-        let is_legal = (1..=most).contains(&value.len()) && !value.chars().any(char::is_control);
-        if !is_legal {
-            let expected = format!("1 to {most} bytes");
-            return Err(ConfigError::value(key(name), format!("{value:?}"), expected));
-        }
+        check_name(&key(name), value, most)?;
     }
     let names =
         table.arguments.keys().chain((!table.identity.is_empty()).then_some(&table.identity));
@@ -86,6 +101,7 @@ fn task(table: &TaskTable, key: impl Fn(&str) -> String) -> Result<BrowserTask, 
         per_minute: most("per_minute", table.per_minute)?,
         concurrent: most("concurrent", table.concurrent)?,
         revoke: table.revoke,
+        retry: table.retry,
     })
 }
 
@@ -145,6 +161,16 @@ mod tests {
             (JsonKind::Integer, Some(1.0), false)
         );
         assert_eq!((title.kind, title.is_optional), (JsonKind::String, true));
+    }
+
+    #[test]
+    fn operators_see_these_queues_and_have_these_tasks_done_again() {
+        let task = |keys| task(keys).unwrap();
+        assert!(task("retry = true").retry && !task("").retry);
+        let queues = |line: &str| load(&format!("{CELERY}{line}")).map(|it| it.celery.start.queues);
+        assert_eq!(queues("").unwrap(), ["celery"]);
+        assert_eq!(queues("queues = [\"a\", \"b\"]").unwrap(), ["a", "b"]);
+        assert!(queues("queues = [\"\"]").unwrap_err().contains("celery.queues"));
     }
 
     #[test]

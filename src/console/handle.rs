@@ -6,9 +6,12 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
+use super::servers::Servers;
 use super::snapshot::Snapshot;
 use crate::hub::Hub;
 use crate::layer::Layer;
+use crate::recent_answer::RecentAnswer;
+use crate::sources::AmqpSettings;
 use crate::telemetry::Journal;
 
 /// Consoles that may be open at one instance.
@@ -31,6 +34,9 @@ pub(super) struct ConsoleShared {
     /// Told when a watcher comes.
     pub(super) watched: Notify,
     pub(super) watchers: Arc<Semaphore>,
+    /// `None` = no RabbitMQ is configured.
+    pub(super) amqp: Option<Arc<AmqpSettings>>,
+    pub(super) servers: RecentAnswer<Servers>,
 }
 
 impl Console {

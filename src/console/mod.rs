@@ -4,7 +4,6 @@
 //! Knows no HTTP: the API serves what it tells. The numbers are those of the metrics, so the two
 //! never disagree.
 
-mod english;
 mod evidence;
 mod handle;
 mod lists;
@@ -13,8 +12,10 @@ mod metric_values;
 mod peers;
 mod reason;
 mod sampler;
+mod sentences;
+mod servers;
 mod snapshot;
-mod spanish;
+mod sources;
 mod start;
 mod tap;
 mod tap_reading;
@@ -25,4 +26,4 @@ pub(crate) use handle::Console;
 pub(crate) use snapshot::Overview;
 pub(crate) use start::start;
 pub(crate) use watching::Watcher;
-pub(crate) use why::{SentenceLanguage, WhyQuestion};
+pub(crate) use why::WhyQuestion;

@@ -11,6 +11,8 @@ use super::sampler::{Sample, sample_on_demand};
 use super::watching::share_overviews;
 use crate::hub::Hub;
 use crate::layer::Layer;
+use crate::recent_answer::RecentAnswer;
+use crate::sources::AmqpSettings;
 use crate::telemetry::{Journal, Metrics};
 
 /// The tasks of a console, to be supervised. They rest while nobody asks.
@@ -29,6 +31,7 @@ pub(crate) fn start(
     layer: Layer,
     metrics: Arc<Metrics>,
     journal: Arc<Journal>,
+    amqp: Option<Arc<AmqpSettings>>,
 ) -> (Console, ConsoleTasks) {
     let (samples, requests) = mpsc::channel(MAX_WATCHERS);
     let questions = layer.questions();
@@ -41,6 +44,8 @@ pub(crate) fn start(
         overviews: watch::Sender::new("".into()),
         watched: Notify::new(),
         watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
+        amqp,
+        servers: RecentAnswer::new(),
     }));
     let tasks = ConsoleTasks {
         sampling: Box::pin(sample_on_demand(sample, requests)),

@@ -2,24 +2,15 @@
 
 use serde::Serialize;
 
-use super::english;
 use super::evidence::{Evidence, EvidencePart};
 use super::handle::Console;
 use super::peers::Ask;
 use super::reason::{Reason, reasons};
-use super::spanish;
+use super::sentences::sentence;
 use crate::clock;
+use crate::finding::SentenceLanguage;
 use crate::group::GroupName;
 use crate::hub::ReceiptReport;
-
-/// The language of the sentences.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SentenceLanguage {
-    /// English.
-    English,
-    /// Spanish.
-    Spanish,
-}
 
 /// What is asked.
 #[derive(Debug)]
@@ -85,13 +76,10 @@ impl Console {
 impl Sentence {
     fn of(reason: &Reason, evidence: &Evidence, language: SentenceLanguage) -> Self {
         let group = evidence.group.as_ref().map_or("", GroupName::as_str);
-        let (text, page) = match language {
-            SentenceLanguage::English => {
-                (english::sentence(reason, &evidence.sub, group), "docs/console.md")
-            }
-            SentenceLanguage::Spanish => {
-                (spanish::sentence(reason, &evidence.sub, group), "docs/console.es.md")
-            }
+        let text = sentence(reason, &evidence.sub, group, language);
+        let page = match language {
+            SentenceLanguage::English => "docs/console.md",
+            SentenceLanguage::Spanish => "docs/console.es.md",
         };
         let (code, is_cause) = (reason.code(), reason.is_cause());
         Self { code, is_cause, text, page: format!("{page}#{code}") }

@@ -46,6 +46,11 @@ impl GroupPattern {
         &self.0
     }
 
+    /// Whether it matches every name.
+    pub fn matches_all(&self) -> bool {
+        self.0.bytes().all(|byte| byte == b'*')
+    }
+
     /// Whether the whole of `name` matches.
     ///
     /// Greedy with one point of return, so at worst `name.len() * pattern.len()` steps: a pattern

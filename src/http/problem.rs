@@ -125,6 +125,8 @@ kinds! {
     Busy = SERVICE_UNAVAILABLE "busy" "Too busy";
     /// The layer is unavailable.
     LayerUnreachable = SERVICE_UNAVAILABLE "layer_unreachable" "Channel layer unavailable";
+    /// Celery's broker is unavailable.
+    BrokerUnreachable = SERVICE_UNAVAILABLE "broker_unreachable" "Celery's broker unavailable";
 }
 
 impl ProblemKind {
@@ -183,6 +185,7 @@ impl IntoResponse for Problem {
             }
             ProblemKind::Busy
             | ProblemKind::LayerUnreachable
+            | ProblemKind::BrokerUnreachable
             | ProblemKind::TooManyGuesses
             | ProblemKind::TooManyKeys => {
                 headers.insert(RETRY_AFTER, RETRY_SECONDS);

@@ -83,6 +83,11 @@ impl ApiKey {
         self.has_right(right) && self.groups.iter().any(|pattern| pattern.matches(group.as_str()))
     }
 
+    /// Whether it may use `right` on every group: one of its patterns is `*`.
+    pub fn may_on_all(&self, right: Right) -> bool {
+        self.has_right(right) && self.groups.iter().any(GroupPattern::matches_all)
+    }
+
     fn has(&self, presented: &Digest) -> bool {
         verify_slices_are_equal(self.digest.as_ref(), presented.as_ref()).is_ok()
     }

@@ -88,19 +88,21 @@ pub enum Right {
     Read,
     /// Use the console, which shows groups, users and connections of all names.
     Console,
+    /// Revoke tasks of Celery, and have them done again.
+    Tasks,
 }
 
 /// Text that names no [`Right`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "right {0:?} is unknown; \
-     send, send_user, send_all, members, close, read and console are allowed"
+     send, send_user, send_all, members, close, read, console and tasks are allowed"
 )]
 pub struct UnknownRight(pub String);
 
 impl Right {
     /// Every right, in the order in which they are declared.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Send,
         Self::SendUser,
         Self::SendAll,
@@ -108,6 +110,7 @@ impl Right {
         Self::Close,
         Self::Read,
         Self::Console,
+        Self::Tasks,
     ];
 
     /// Its name in the configuration.
@@ -120,6 +123,7 @@ impl Right {
             Self::Close => "close",
             Self::Read => "read",
             Self::Console => "console",
+            Self::Tasks => "tasks",
         }
     }
 }

@@ -34,8 +34,9 @@ pub use once::{Digest, KeyedPublication, OnceKey, OnceOutcome, WhenFull};
 pub use questions::{MAX_ANSWER, PeerAnswers, PeerQuestion};
 pub use redis::{
     ChangedKeys, FromReply, KeyChanges, KeyWatch, LISTENING, ListWriter, MAX_VALUE, NUMBERING,
-    Names, PARKING, ReadValue, Redis, RedisHandle, RedisSession, Reply, Script, ScriptError,
-    Surroundings, WATCH_CHUNK, WatchEvent, WatchedKeys, overflow_field,
+    Names, PARKING, ParkedGroup, ReadValue, Redis, RedisHandle, RedisSession, Reply, Script,
+    ScriptError, SetAside, StoredEntries, Surroundings, WATCH_CHUNK, WatchEvent, WatchedKeys,
+    overflow_field,
 };
 pub(crate) use settings::DEFAULT_CLUSTER;
 pub use settings::{External, Kind, Parking, RedisSettings, Settings};
@@ -266,6 +267,14 @@ impl Layer {
         match self {
             Self::Memory(_) => None,
             Self::Redis(redis) => redis.surroundings().await,
+        }
+    }
+
+    /// What waits in Redis for somebody; nothing does in memory.
+    pub async fn stored(&self) -> Result<StoredEntries, LayerError> {
+        match self {
+            Self::Memory(_) => Ok(StoredEntries::default()),
+            Self::Redis(redis) => redis.stored().await,
         }
     }
 

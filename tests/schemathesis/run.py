@@ -30,7 +30,7 @@ secret = "{secrets.token_urlsafe(32)}"
 name = "schemathesis"
 secret = "{KEY}"
 groups = ["*"]
-allow = ["send", "send_user", "send_all", "members", "close", "read", "console"]
+allow = ["send", "send_user", "send_all", "members", "close", "read", "console", "tasks"]
 
 [log]
 format = "json"

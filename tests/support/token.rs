@@ -29,7 +29,7 @@ secret = "0123456789abcdef0123456789abcdef"
 name = "django"
 secret = "a-secret-of-the-back-end"
 groups = ["*"]
-allow = ["send", "send_user", "send_all", "members", "close", "read", "console"]
+allow = ["send", "send_user", "send_all", "members", "close", "read", "console", "tasks"]
 [[grant]]
 allow = ["join"]
 groups = ["pedido.*", "sala_*"]

@@ -25,7 +25,7 @@ secret = "${SECRET}"
 name = "test"
 secret = "${API_SECRET}"
 groups = ["*"]
-allow = ["send", "send_user", "send_all", "members", "close", "read", "console"]
+allow = ["send", "send_user", "send_all", "members", "close", "read", "console", "tasks"]
 [[grant]]
 allow = ["join", "send"]
 groups = ["sala_*", "historia_*"]

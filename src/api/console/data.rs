@@ -1,15 +1,9 @@
 //! The console's data: snapshots, pages of groups and connections, the log, a tap.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::{RawQuery, State};
-use axum::http::Extensions;
-use axum::http::HeaderMap;
 use serde_json::{Value, json};
 
-use super::query::QueryParameters;
-use crate::api::Api;
+use super::operator::Asked;
 use crate::api::request::user;
 use crate::api::schemas::ConsoleRefusals;
 use crate::console::Overview;
@@ -47,15 +41,10 @@ const CONNECTION_ORDERS: [(&str, ConnectionOrder); 5] = [
         ConsoleRefusals,
     ),
 )]
-pub(crate) async fn snapshot(
-    State(api): State<Arc<Api>>,
-    extensions: Extensions,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Result<Json<Value>, Problem> {
-    let caller = api.operator(&headers, &extensions)?;
-    QueryParameters::read(query.as_deref(), &[])?;
-    let Overview { instances, silent } = api.console.overview().await;
+pub(crate) async fn snapshot(asked: Asked) -> Result<Json<Value>, Problem> {
+    let caller = asked.caller()?;
+    asked.parameters(&[])?;
+    let Overview { instances, silent } = asked.api.console.overview().await;
     let key = json!({ "name": caller.name(), "rights": caller.rights() });
     answer(json!({ "instances": instances, "silent": silent, "key": key }))
 }
@@ -76,19 +65,13 @@ pub(crate) async fn snapshot(
     responses((status = 200, description = "`groups` and `silent`.", body = Object),
               ConsoleRefusals),
 )]
-pub(crate) async fn groups(
-    State(api): State<Arc<Api>>,
-    extensions: Extensions,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Result<Json<Value>, Problem> {
-    api.operator(&headers, &extensions)?;
-    let query = QueryParameters::read(query.as_deref(), &["order", "search", "skip", "rows"])?;
+pub(crate) async fn groups(asked: Asked) -> Result<Json<Value>, Problem> {
+    let query = asked.parameters(&["order", "search", "skip", "rows"])?;
     let (skip, rows) = query.page()?;
     let search = query.short_text("search", MAX_NAME_LEN)?;
     let order = query.one_of("order", &GROUP_ORDERS)?;
-    let asked = GroupQuery { order, search, names: Vec::new(), rows };
-    answer(api.console.groups(skip, asked).await)
+    let wanted = GroupQuery { order, search, names: Vec::new(), rows };
+    answer(asked.api.console.groups(skip, wanted).await)
 }
 
 /// A page of the connections of all instances: all, or those of a user or a group, or one.
@@ -115,18 +98,12 @@ pub(crate) async fn groups(
     responses((status = 200, description = "`connections` and `silent`.", body = Object),
               ConsoleRefusals),
 )]
-pub(crate) async fn connections(
-    State(api): State<Arc<Api>>,
-    extensions: Extensions,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Result<Json<Value>, Problem> {
-    api.operator(&headers, &extensions)?;
+pub(crate) async fn connections(asked: Asked) -> Result<Json<Value>, Problem> {
     let known = ["order", "sub", "group", "id", "slow", "skip", "rows"];
-    let query = QueryParameters::read(query.as_deref(), &known)?;
+    let query = asked.parameters(&known)?;
     let (skip, rows) = query.page()?;
     let id = query.text("id").map(str::parse::<ConnectionId>).transpose()?;
-    let asked = ConnectionQuery {
+    let wanted = ConnectionQuery {
         order: query.one_of("order", &CONNECTION_ORDERS)?,
         sub: query.text("sub").map(user).transpose()?.map(|sub| sub.to_string()),
         group: query.text("group").map(GroupName::parse).transpose()?.map(|it| it.to_string()),
@@ -134,7 +111,7 @@ pub(crate) async fn connections(
         slow: query.one_of("slow", &[("no", false), ("yes", true)])?,
         rows,
     };
-    answer(api.console.connections(skip, asked).await)
+    answer(asked.api.console.connections(skip, wanted).await)
 }
 
 /// The newest 200 warnings and errors of all instances, newest first.
@@ -143,15 +120,9 @@ pub(crate) async fn connections(
     responses((status = 200, description = "`lines` and `silent`.", body = Object),
               ConsoleRefusals),
 )]
-pub(crate) async fn log(
-    State(api): State<Arc<Api>>,
-    extensions: Extensions,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Result<Json<Value>, Problem> {
-    api.operator(&headers, &extensions)?;
-    QueryParameters::read(query.as_deref(), &[])?;
-    answer(api.console.log().await)
+pub(crate) async fn log(asked: Asked) -> Result<Json<Value>, Problem> {
+    asked.parameters(&[])?;
+    answer(asked.api.console.log().await)
 }
 
 /// The events of a group that came since this reader last asked, at most 32.
@@ -168,19 +139,14 @@ pub(crate) async fn log(
     responses((status = 200, description = "`events`, `missed` and `silent`.", body = Object),
               ConsoleRefusals),
 )]
-pub(crate) async fn tap(
-    State(api): State<Arc<Api>>,
-    extensions: Extensions,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Result<Json<Value>, Problem> {
-    let caller = api.operator(&headers, &extensions)?;
-    let query = QueryParameters::read(query.as_deref(), &["group", "reader"])?;
+pub(crate) async fn tap(asked: Asked) -> Result<Json<Value>, Problem> {
+    let caller = asked.caller()?;
+    let query = asked.parameters(&["group", "reader"])?;
     let missing = |name| move || ProblemKind::BadQuery.because(format!("{name} is missing"));
     let group = GroupName::parse(query.text("group").ok_or_else(missing("group"))?)?;
     let reader = query.number("reader", 1, (1 << 53) - 1)?.ok_or_else(missing("reader"))?;
     let open = caller.may(Right::Read, &group);
-    answer(api.console.tap(&group, reader, open).await)
+    answer(asked.api.console.tap(&group, reader, open).await)
 }
 
 /// Never fails: everything that the console tells becomes JSON.

@@ -10,6 +10,7 @@ const STYLE: &[u8] = include_bytes!("page/console.css");
 const FRAME: &[u8] = include_bytes!("page/console.js");
 const VIEWS: &[u8] = include_bytes!("page/views.js");
 const PARTS: &[u8] = include_bytes!("page/parts.js");
+const OPERATIONS: &[u8] = include_bytes!("page/operations.js");
 const WORDS: &[u8] = include_bytes!("page/words.js");
 
 /// Most bytes of all files: the page opens at once over a slow line.
@@ -27,6 +28,7 @@ pub(crate) fn page<S: Clone + Send + Sync + 'static>(keys: &ApiKeys) -> Router<S
         .route("/console/page/console.css", file(STYLE, "text/css", "no-cache"))
         .route("/console/page/console.js", script(FRAME))
         .route("/console/page/views.js", script(VIEWS))
+        .route("/console/page/operations.js", script(OPERATIONS))
         .route("/console/page/parts.js", script(PARTS))
         .route("/console/page/words.js", script(WORDS))
 }
@@ -37,14 +39,14 @@ mod tests {
 
     #[test]
     fn the_page_is_small() {
-        let files = [PAGE, STYLE, FRAME, VIEWS, PARTS, WORDS];
+        let files = [PAGE, STYLE, FRAME, VIEWS, OPERATIONS, PARTS, WORDS];
         let bytes = files.iter().map(|file| file.len()).sum::<usize>();
         assert!(bytes <= MAX_BYTES, "{bytes} bytes");
     }
 
     #[test]
     fn scripts_make_no_markup_of_texts() {
-        for script in [FRAME, VIEWS, PARTS, WORDS] {
+        for script in [FRAME, VIEWS, OPERATIONS, PARTS, WORDS] {
             let text = std::str::from_utf8(script).expect("UTF-8");
             for forbidden in ["innerHTML", "outerHTML", "insertAdjacentHTML", "eval(", "write("] {
                 assert!(!text.contains(forbidden), "{forbidden}");

@@ -5,7 +5,9 @@ mod files;
 mod guesses;
 mod operator;
 mod query;
+mod sources;
 mod stream;
+mod tasks;
 mod why;
 
 pub(super) use data::{
@@ -14,5 +16,7 @@ pub(super) use data::{
 };
 pub(super) use files::page;
 pub(crate) use guesses::GuessLimit;
+pub(super) use sources::{__path_sources, sources};
 pub(super) use stream::{__path_stream, stream};
+pub(super) use tasks::{__path_tasks, tasks};
 pub(super) use why::{__path_why, why};

@@ -2,6 +2,7 @@
 
 use crate::api::request::decode;
 use crate::excerpt::excerpt;
+use crate::finding::SentenceLanguage;
 use crate::http::{Problem, ProblemKind};
 
 /// Rows of a page where the query does not say.
@@ -12,6 +13,9 @@ const MAX_PAGE: usize = 200;
 
 /// Most rows before a page: the shards sort no more than these for an answer.
 const MAX_SKIP: usize = 800;
+
+const LANGUAGES: [(&str, SentenceLanguage); 2] =
+    [("en", SentenceLanguage::English), ("es", SentenceLanguage::Spanish)];
 
 /// The parameters of a query, decoded, each at most once.
 #[derive(Debug)]
@@ -72,6 +76,11 @@ impl QueryParameters {
             let (text, allowed) = (excerpt(text, 40), allowed.join(", "));
             ProblemKind::BadQuery.because(format!("{name} is {text:?}; {allowed} are allowed"))
         })
+    }
+
+    /// The language of texts; English where the query does not say.
+    pub(super) fn language(&self) -> Result<SentenceLanguage, Problem> {
+        self.one_of("language", &LANGUAGES)
     }
 
     /// Rows before the page, and of the page.

@@ -1,18 +1,15 @@
 //! One snapshot a second as server-sent events, to a bounded number of watchers.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{Extensions, HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
 
-use super::query::QueryParameters;
-use crate::api::Api;
+use super::operator::Asked;
 use crate::api::schemas::ConsoleRefusals;
 use crate::console::Watcher;
 use crate::http::{Problem, ProblemKind};
@@ -36,17 +33,11 @@ const MAX_SNAPSHOTS: u64 = 3600;
         ConsoleRefusals,
     ),
 )]
-pub(crate) async fn stream(
-    State(api): State<Arc<Api>>,
-    extensions: Extensions,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Problem> {
-    api.operator(&headers, &extensions)?;
-    let query = QueryParameters::read(query.as_deref(), &["snapshots"])?;
+pub(crate) async fn stream(asked: Asked) -> Result<Response, Problem> {
+    let query = asked.parameters(&["snapshots"])?;
     let snapshots = query.number("snapshots", 1, MAX_SNAPSHOTS)?.unwrap_or(MAX_SNAPSHOTS);
     let full = || ProblemKind::Busy.because("too many consoles are open at this instance");
-    let watcher = api.console.watch().ok_or_else(full)?;
+    let watcher = asked.api.console.watch().ok_or_else(full)?;
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),

@@ -1,26 +1,18 @@
 //! Why a user did not see an event.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::{RawQuery, State};
-use axum::http::{Extensions, HeaderMap};
 use serde_json::Value;
 
 use super::data::answer;
-use super::query::QueryParameters;
-use crate::api::Api;
+use super::operator::Asked;
 use crate::api::request::user;
 use crate::api::schemas::ConsoleRefusals;
-use crate::console::{SentenceLanguage, WhyQuestion};
+use crate::console::WhyQuestion;
 use crate::group::GroupName;
 use crate::http::{Problem, ProblemKind};
 
 /// The latest time that can be asked about, seconds since 1970: the year 9999.
 const LATEST: u64 = 253_402_300_799;
-
-const LANGUAGES: [(&str, SentenceLanguage); 2] =
-    [("en", SentenceLanguage::English), ("es", SentenceLanguage::Spanish)];
 
 /// Why a user did not see an event: whether he is connected, may join the group and is a member,
 /// and what was sent, dropped or replaced; over all instances, in sentences.
@@ -45,21 +37,15 @@ const LANGUAGES: [(&str, SentenceLanguage); 2] =
         ConsoleRefusals,
     ),
 )]
-pub(crate) async fn why(
-    State(api): State<Arc<Api>>,
-    extensions: Extensions,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Result<Json<Value>, Problem> {
-    api.operator(&headers, &extensions)?;
+pub(crate) async fn why(asked: Asked) -> Result<Json<Value>, Problem> {
     let known = ["sub", "group", "at", "language"];
-    let query = QueryParameters::read(query.as_deref(), &known)?;
+    let query = asked.parameters(&known)?;
     let missing = || ProblemKind::BadQuery.because("sub is missing");
     let question = WhyQuestion {
         sub: user(query.text("sub").ok_or_else(missing)?)?.to_string(),
         group: query.text("group").map(GroupName::parse).transpose()?,
         at: query.number("at", 0, LATEST)?,
-        language: query.one_of("language", &LANGUAGES)?,
+        language: query.language()?,
     };
-    answer(api.console.why(question).await)
+    answer(asked.api.console.why(question).await)
 }

@@ -73,7 +73,7 @@ fn every_reference_resolves() {
 #[test]
 fn every_problem_has_a_distinct_code_and_a_description() {
     let mut codes = HashSet::new();
-    let words: String = ["/users/{sub}/send", "/batch", "/broadcast"]
+    let words: String = ["/users/{sub}/send", "/batch", "/broadcast", "/tasks/{id}/retry"]
         .iter()
         .map(|path| &DOCUMENT["paths"][path]["post"])
         .chain([&DOCUMENT["paths"]["/console/log"]["get"]])

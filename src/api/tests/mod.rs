@@ -72,13 +72,14 @@ async fn api(settings: publish::Settings, timeout: Duration) -> (Api, Inbox, Arc
     let metrics = Arc::new(Metrics::new());
     let publisher = Arc::new(Publisher::new(settings, layer.clone()));
     let (hub, journal) = (hub(&metrics), Arc::new(Journal::default()));
-    let (console, its) = console::start(hub.clone(), layer, Arc::clone(&metrics), journal);
+    let (console, its) = console::start(hub.clone(), layer, Arc::clone(&metrics), journal, None);
     tokio::spawn(its.sampling);
     tokio::spawn(its.sharing);
     let api = Api {
         publisher,
         hub,
         console,
+        tasks: None,
         guesses: GuessLimit::default(),
         keys: keys(),
         mailboxes: None,

@@ -20,7 +20,16 @@ async fn shows_the_state_of_an_instance() {
 #[tokio::test]
 async fn refuses_keys_without_the_right() {
     let gateway = gateway().await;
-    for path in ["snapshot", "stream", "groups", "connections", "log", "tap?group=a&reader=1"] {
+    for path in [
+        "snapshot",
+        "stream",
+        "groups",
+        "connections",
+        "log",
+        "sources",
+        "tasks",
+        "tap?group=a&reader=1",
+    ] {
         let uri = format!("/console/{path}");
         let answer = gateway.call(empty(request_of(AUDIT, "GET", &uri))).await;
         assert_eq!((answer.status, answer.code()), (StatusCode::FORBIDDEN, "forbidden"), "{uri}");
@@ -46,6 +55,8 @@ async fn lists_pages_and_refuses_wrong_parameters() {
         "/console/tap?group=a",
         "/console/stream?snapshots=0",
         "/console/log?since=1",
+        "/console/sources?language=de",
+        "/console/tasks?rows=1",
     ] {
         let answer = get(&gateway, wrong).await;
         assert_eq!(
@@ -53,6 +64,22 @@ async fn lists_pages_and_refuses_wrong_parameters() {
             (StatusCode::BAD_REQUEST, "bad_query"),
             "{wrong}"
         );
+    }
+}
+
+#[tokio::test]
+async fn says_what_is_not_configured() {
+    let gateway = gateway().await;
+    let answer = get(&gateway, "/console/tasks").await;
+    assert_eq!(answer.json, serde_json::json!({"is_configured": false}));
+    let answer = get(&gateway, "/console/sources").await;
+    assert_eq!(answer.json, serde_json::json!({"findings": [], "poison": [], "parked": []}));
+    for path in ["/tasks/a/revoke", "/tasks/a/retry"] {
+        let answer = gateway.call(empty(request("POST", path))).await;
+        assert_eq!((answer.status, answer.code()), (StatusCode::NOT_FOUND, "not_found"), "{path}");
+        assert!(answer.detail().contains("[celery]"), "{}", answer.detail());
+        let answer = gateway.call(empty(request_of(AUDIT, "POST", path))).await;
+        assert_eq!((answer.status, answer.code()), (StatusCode::FORBIDDEN, "forbidden"), "{path}");
     }
 }
 

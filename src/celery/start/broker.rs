@@ -7,12 +7,15 @@ use serde_json::{Map, Value, json};
 
 use super::message::{Destination, TaskMessage, enveloped, random_id, revocation};
 use super::settings::TaskBroker;
-use crate::amqp::{AmqpError, AmqpPublication, AmqpPublisher};
+use crate::amqp::{self, AmqpAddress, AmqpError, AmqpPublication, AmqpPublisher};
 use crate::layer::{LayerError, ListWriter};
 
 /// The exchange on which all workers listen for commands, unless Celery's `control_exchange` says
 /// otherwise.
 const CONTROL: &str = "celery.pidbox";
+
+/// What kombu appends to a queue's name for each of its priorities on Redis: `priority_steps`.
+const PRIORITIES: [&str; 4] = ["", "\u{6}\u{16}3", "\u{6}\u{16}6", "\u{6}\u{16}9"];
 
 /// Why a message did not arrive for sure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +26,9 @@ pub(super) enum BrokerError {
     Amqp(#[from] AmqpError),
     #[error("system random source unavailable")]
     Random,
+    /// The layer did not note whose the task is, so it was not sent.
+    #[error(transparent)]
+    NotNoted(LayerError),
 }
 
 impl BrokerError {
@@ -37,7 +43,7 @@ impl BrokerError {
                     | AmqpError::Tls(_)
                     | AmqpError::Refused(_)
             ),
-            Self::Random => false,
+            Self::Random | Self::NotNoted(_) => false,
         }
     }
 }
@@ -45,7 +51,7 @@ impl BrokerError {
 /// A connection to Celery's broker.
 pub(super) enum BrokerConnection {
     Redis { lists: ListWriter, key_prefix: String, control: String },
-    Amqp(AmqpPublisher),
+    Amqp { publisher: AmqpPublisher, address: AmqpAddress },
 }
 
 /// What has to run for a connection.
@@ -64,7 +70,7 @@ impl BrokerConnection {
             }
             TaskBroker::Amqp(address) => {
                 let (publisher, running) = AmqpPublisher::open(address.clone());
-                (Self::Amqp(publisher), Box::pin(running))
+                (Self::Amqp { publisher, address: address.clone() }, Box::pin(running))
             }
         })
     }
@@ -83,7 +89,7 @@ impl BrokerConnection {
                 let message = enveloped(&to, Some(task.id), &tag, headers, &body);
                 Ok(lists.push(&format!("{key_prefix}{queue}"), message.into()).await?)
             }
-            Self::Amqp(publisher) => {
+            Self::Amqp { publisher, .. } => {
                 let publication = AmqpPublication {
                     exchange: String::new(),
                     routing_key: queue.to_owned(),
@@ -93,6 +99,20 @@ impl BrokerConnection {
                     is_kept: true,
                 };
                 Ok(publisher.publish(publication).await?)
+            }
+        }
+    }
+
+    /// The tasks that wait in a queue, and the workers that read it, where the broker knows them.
+    pub(super) async fn waiting(&self, queue: &str) -> Result<(u64, Option<u32>), BrokerError> {
+        match self {
+            Self::Redis { lists, key_prefix, .. } => {
+                let lists_of_queue = PRIORITIES.map(|it| format!("{key_prefix}{queue}{it}"));
+                Ok((lists.count(&lists_of_queue).await?, None))
+            }
+            Self::Amqp { address, .. } => {
+                let (waiting, workers) = amqp::look_at(address, queue).await?;
+                Ok((waiting.into(), Some(workers)))
             }
         }
     }
@@ -111,7 +131,7 @@ impl BrokerConnection {
                 let message = enveloped(&to, None, &tag, headers, &body);
                 Ok(lists.publish(control, message.into()).await?)
             }
-            Self::Amqp(publisher) => {
+            Self::Amqp { publisher, .. } => {
                 let publication = AmqpPublication {
                     exchange: CONTROL.to_owned(),
                     routing_key: String::new(),

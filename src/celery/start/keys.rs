@@ -14,7 +14,8 @@ use crate::layer::{Layer, LayerError, Redis};
 /// the task may be started once more after that.
 const STARTING: Duration = Duration::from_secs(30);
 
-/// How long it is known whose a task is: as long as Celery keeps results.
+/// How long it is known whose a task is, and how it was called for: as long as Celery keeps
+/// results.
 const OWNED: Duration = Duration::from_secs(86_400);
 
 /// Notes of a single instance.
@@ -106,9 +107,23 @@ impl Notes {
 
     /// Whose task this is; `None` = it was not started by a browser, or long ago.
     pub(super) async fn owner(&self, id: &str) -> Result<Option<String>, LayerError> {
+        self.find(&owner_of(id)).await
+    }
+
+    /// Notes the call by which a task was started.
+    pub(super) async fn remember(&self, id: &str, call: String) -> Result<(), LayerError> {
+        self.put(&call_of(id), call, OWNED).await
+    }
+
+    /// The call by which a task was started; `None` = it is not noted, or no longer.
+    pub(super) async fn remembered(&self, id: &str) -> Result<Option<String>, LayerError> {
+        self.find(&call_of(id)).await
+    }
+
+    async fn find(&self, name: &str) -> Result<Option<String>, LayerError> {
         match self {
-            Self::Memory(notes) => Ok(notes.lock().get(&owner_of(id), Instant::now()).cloned()),
-            Self::Redis(redis) => Ok(redis.cached(&owner_of(id)).await?.map(text)),
+            Self::Memory(notes) => Ok(notes.lock().get(name, Instant::now()).cloned()),
+            Self::Redis(redis) => Ok(redis.cached(name).await?.map(text)),
         }
     }
 
@@ -146,6 +161,10 @@ impl Notes {
 
 fn owner_of(id: &str) -> String {
     format!("task-owner:{id}")
+}
+
+fn call_of(id: &str) -> String {
+    format!("task-call:{id}")
 }
 
 fn text(value: Bytes) -> String {

@@ -2,14 +2,19 @@
 
 mod arguments;
 mod broker;
+mod by_operators;
 mod keys;
 mod message;
+mod noted_call;
+mod queues;
 mod quota;
 mod settings;
 mod starter;
 
 pub(crate) use arguments::{ArgumentShape, JsonKind};
+pub(crate) use by_operators::OperatorError;
 pub(crate) use message::{MAX_QUEUE, is_python_name};
+pub(crate) use queues::QueueLength;
 pub(crate) use quota::{LONGEST, MAX_RUNNING, Quotas};
 pub(crate) use settings::{BrowserTask, RevokeMode, StartSettings, TaskBroker};
-pub(crate) use starter::{StartError, TaskRequest, TaskStarter};
+pub(crate) use starter::{CalledTask, StartError, TaskRequest, TaskStarter};

@@ -133,6 +133,7 @@ mod tests {
             per_minute,
             concurrent,
             revoke: RevokeMode::Never,
+            retry: false,
         }
     }
 

@@ -14,6 +14,8 @@ use crate::layer::RedisSettings;
 pub struct StartSettings {
     /// Celery's broker; `None` = no tasks are started.
     pub(crate) broker: Option<TaskBroker>,
+    /// Queues whose lengths operators see, besides those of the tasks.
+    pub(crate) queues: Vec<String>,
     /// The tasks, by the name of their call.
     pub(crate) tasks: BTreeMap<String, BrowserTask>,
     /// For how long a key stands for the task that it started.
@@ -46,6 +48,8 @@ pub(crate) struct BrowserTask {
     pub(crate) concurrent: u32,
     /// Which of his tasks a user may revoke.
     pub(crate) revoke: RevokeMode,
+    /// Whether its arguments are kept for a day, so that an operator may have it done again.
+    pub(crate) retry: bool,
 }
 
 impl BrowserTask {

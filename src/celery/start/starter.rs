@@ -14,6 +14,8 @@ use super::arguments::{ArgumentShape, checked};
 use super::broker::{BrokerConnection, BrokerError};
 use super::keys::{KeyOutcome, Notes, TaskKey};
 use super::message::{TaskMessage, random_id};
+use super::noted_call::NotedCall;
+use super::queues::QueueLengths;
 use super::quota::Quotas;
 use super::settings::{BrowserTask, RevokeMode, StartSettings};
 use crate::celery::TaskWatcher;
@@ -34,7 +36,7 @@ const MAX_KEY: usize = 255;
 
 /// Clones share everything.
 #[derive(Clone)]
-pub(crate) struct TaskStarter(Arc<Starter>);
+pub(crate) struct TaskStarter(pub(super) Arc<Starter>);
 
 /// A starter, and what has to run for it.
 pub(crate) struct StartedStarter {
@@ -42,14 +44,15 @@ pub(crate) struct StartedStarter {
     pub(crate) run: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
-struct Starter {
-    tasks: BTreeMap<Arc<str>, BrowserTask>,
-    broker: BrokerConnection,
-    notes: Notes,
+pub(super) struct Starter {
+    pub(super) tasks: BTreeMap<Arc<str>, BrowserTask>,
+    pub(super) broker: BrokerConnection,
+    pub(super) queues: QueueLengths,
+    pub(super) notes: Notes,
     quotas: Quotas,
     key_window: Duration,
     watcher: TaskWatcher,
-    outcomes: Arc<Counters<StartOutcome>>,
+    pub(super) outcomes: Arc<Counters<StartOutcome>>,
 }
 
 /// A call for a task.
@@ -114,7 +117,7 @@ impl TaskRequest<'_> {
 }
 
 impl TaskStarter {
-    /// A starter; `None` where no task may be started. Must be called within a runtime.
+    /// A starter; `None` where no broker is configured. Must be called within a runtime.
     ///
     /// # Errors
     /// [`LayerError::Url`].
@@ -125,14 +128,13 @@ impl TaskStarter {
         layer: &Layer,
         metrics: &CeleryMetrics,
     ) -> Result<Option<StartedStarter>, LayerError> {
-        let Some(broker) = settings.broker.as_ref().filter(|_| !settings.tasks.is_empty()) else {
-            return Ok(None);
-        };
+        let Some(broker) = &settings.broker else { return Ok(None) };
         let (broker, run) = BrokerConnection::open(broker)?;
         let tasks = settings.tasks.iter();
         let starter = Starter {
             tasks: tasks.map(|(call, task)| (call.as_str().into(), task.clone())).collect(),
             broker,
+            queues: QueueLengths::of(settings),
             notes: Notes::new(layer),
             quotas,
             key_window: settings.key_window,
@@ -231,10 +233,23 @@ impl Starter {
     ) -> Result<(), (StartError, bool)> {
         let counted = self.quotas.begin(sub, call, task, message.id, Instant::now());
         counted.map_err(|limit| (StartError::Limited(limit), false))?;
-        let is_owned = task.revoke != RevokeMode::Never;
-        if is_owned && let Err(error) = self.notes.own(message.id, &owner(sub, call)).await {
+        self.put(call, task, sub, message)
+            .await
+            .map_err(|error| (away(error.clone()), error.may_have_arrived()))
+    }
+
+    /// Notes a task and puts it into its queue, whether it counts for its user or not.
+    pub(super) async fn put(
+        &self,
+        call: &Arc<str>,
+        task: &BrowserTask,
+        sub: &Arc<str>,
+        message: &TaskMessage<'_>,
+    ) -> Result<(), BrokerError> {
+        if let Err(error) = self.note(call, task, sub, message).await {
             self.quotas.ended(message.id);
-            return Err((away(error), false));
+            // Nothing has been sent, so the layer's error means that nothing has arrived.
+            return Err(BrokerError::NotNoted(error));
         }
         // Watched before a worker can end it.
         self.watcher.started(message.id).await;
@@ -242,13 +257,30 @@ impl Starter {
             self.watcher.not_started(message.id).await;
             self.quotas.ended(message.id);
             tracing::warn!(%error, task = task.name, queue = task.queue, "task not started");
-            let may_have_arrived = error.may_have_arrived();
-            return Err((away(error), may_have_arrived));
+            return Err(error);
         }
         Ok(())
     }
 
-    fn watched(&self, id: String) -> CalledTask {
+    /// Notes whose a task is, and how it was called for, as far as its declaration wants that.
+    async fn note(
+        &self,
+        call: &Arc<str>,
+        task: &BrowserTask,
+        sub: &Arc<str>,
+        message: &TaskMessage<'_>,
+    ) -> Result<(), LayerError> {
+        if task.revoke != RevokeMode::Never {
+            self.notes.own(message.id, &owner(sub, call)).await?;
+        }
+        if task.retry {
+            let call = NotedCall::of(call, sub, message.arguments);
+            self.notes.remember(message.id, call.to_json()).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn watched(&self, id: String) -> CalledTask {
         let group = self.watcher.group_of(&id);
         CalledTask { id, group }
     }

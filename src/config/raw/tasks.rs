@@ -24,6 +24,8 @@ pub(crate) struct TaskTable {
     pub(crate) concurrent: u32,
     #[serde(default)]
     pub(crate) revoke: RevokeMode,
+    #[serde(default)]
+    pub(crate) retry: bool,
 }
 
 /// `arguments.<name>`: a type such as `"integer"` or `"string?"`, or a table with its bounds.

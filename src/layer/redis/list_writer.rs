@@ -1,4 +1,5 @@
-//! Appends to lists of any Redis, and publishes there, as those do who use it as a message broker.
+//! Appends to lists of any Redis, counts them, and publishes there, as those do who use it as a
+//! message broker.
 
 use std::sync::Arc;
 
@@ -46,6 +47,20 @@ impl ListWriter {
     /// Unless it was refused, it may have been published.
     pub async fn publish(&self, channel: &str, value: Bytes) -> Result<(), LayerError> {
         self.write("PUBLISH", channel, value).await
+    }
+
+    /// The values in all of these lists.
+    ///
+    /// # Errors
+    /// [`LayerError::Unreachable`], or what Redis refuses.
+    pub async fn count(&self, lists: &[String]) -> Result<u64, LayerError> {
+        let mut count = 0;
+        for list in lists {
+            let command = CustomCommand::new_static("LLEN", ClusterHash::FirstKey, false);
+            let counted = self.commands.custom::<u64, _>(command, vec![list.as_str()]).await;
+            count += counted.map_err(|error| layer_error(&error))?;
+        }
+        Ok(count)
     }
 
     async fn write(&self, name: &'static str, to: &str, value: Bytes) -> Result<(), LayerError> {

@@ -35,6 +35,7 @@ mod script;
 mod script_batch;
 mod server_identity;
 mod session;
+mod stored;
 mod subscriber;
 mod subscription_reader;
 mod surroundings;
@@ -59,6 +60,7 @@ pub use names::{Names, overflow_field};
 pub use reply::{FromReply, Reply};
 pub use script::{LISTENING, NUMBERING, PARKING, Script, ScriptError};
 pub use session::RedisSession;
+pub use stored::{ParkedGroup, SetAside, StoredEntries};
 pub use surroundings::Surroundings;
 
 use super::envelope::EnvelopeCodec;
@@ -402,6 +404,11 @@ impl Redis {
         let shared = &*self.0;
         let database = shared.settings.address.database();
         Surroundings::of(&shared.commands, &shared.names, database).await
+    }
+
+    pub(super) async fn stored(&self) -> Result<StoredEntries, LayerError> {
+        self.check_answering()?;
+        StoredEntries::read(&self.0.commands, &self.0.names).await
     }
 
     pub(super) fn history(&self) -> &History {

@@ -48,7 +48,8 @@ async function change(method, path, body, done) {
   try {
     const headers = { 'groupcast-console': '1', ...(body === undefined ? {} : { 'content-type': 'application/json' }) };
     const response = await request(path, { method, body, headers });
-    done?.(await response.json());
+    // Some changes are accepted without a word.
+    done?.(await response.json().catch(() => null));
     return null;
   } catch (error) {
     return words(error);

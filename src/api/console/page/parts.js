@@ -52,7 +52,7 @@ export function table(label, heads, rows, options = {}) {
         : h('td', {}, String(value ?? '–'));
   const row = ([first, ...rest]) =>
     h('tr', {}, h('th', { scope: 'row' }, first), rest.map(cell));
-  return h('div', { class: `scroll ${options.class ?? ''}`, tabindex: 0, role: 'region', 'aria-label': label },
+  return h('div', { class: `scroll ${options.class ?? ''}`, tabindex: 0, role: 'region', 'aria-label': label, 'data-key': label },
     h('table', {},
       h('thead', {}, h('tr', {}, heads.map((head) => h('th', { scope: 'col' }, head)))),
       h('tbody', {}, rows.map(row))));
@@ -93,3 +93,53 @@ function points(values) {
 /** Says what was not answered. */
 export const silence = (silent) =>
   silent?.length ? h('p', { class: 'wait note' }, t('silent', silent.join(', '))) : null;
+
+/** Runs at once and again and again; the function ends it. */
+export function every(time, run) {
+  run();
+  const timer = setInterval(() => document.hidden || run(), time);
+  return () => clearInterval(timer);
+}
+
+/** The metrics whose names begin so, a column for each instance. Sums of times become means. */
+export const metrics = (...beginnings) => (root, { stream }) => {
+  const place = h('div');
+  root.append(place);
+  return stream(({ instances, silent }) => {
+    const names = new Set(instances.flatMap((it) => Object.keys(it.metrics)));
+    const wanted = [...names].filter((name) => beginnings.some((it) => name.startsWith(it)) && !/_seconds_count\b/.test(name)).sort();
+    const rows = wanted.map((name) => [h('code', {}, name.replace('_seconds_sum', `_seconds (${t('mean')})`)),
+      ...instances.map(({ metrics: own }) => right(metric(name, own)))]);
+    place.replaceChildren(table(t('metric'), [t('metric'), ...instances.map((it) => it.instance)], rows), silence(silent) ?? '');
+  });
+};
+
+function metric(name, own) {
+  if (!name.includes('_seconds_sum')) return number(own[name] ?? 0, 3);
+  const count = own[name.replace('_seconds_sum', '_seconds_count')];
+  return count ? `${ms((own[name] / count) * 1000)} × ${number(count)}` : '–';
+}
+
+/** Makes the content of `place` anew, and leaves the focus where it was. */
+export function renew(place, ...children) {
+  const focused = place.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
+  place.replaceChildren(...children);
+  if (focused) [...place.querySelectorAll('[data-key]')].find((it) => it.dataset.key === focused)?.focus({ preventScroll: true });
+}
+
+/** Asks before something is changed; what became of it is said in `note`. */
+export function confirm({ change }, note, { title, text, label, path, done, after, fields = [] }) {
+  const dialog = h('dialog', { 'aria-labelledby': 'confirm-title' },
+    h('h2', { id: 'confirm-title' }, title), h('p', {}, text), fields,
+    h('button', { class: 'main', onclick: async () => {
+      const query = fields.some((field) => field.querySelector('input:checked')) ? '?terminate=yes' : '';
+      dialog.close();
+      let answered = null;
+      const failed = await change('POST', `${path}${query}`, undefined, (answer) => { answered = answer; });
+      note.textContent = failed ?? done(answered);
+      after();
+    } }, label), ' ', h('button', { onclick: () => dialog.close() }, t('cancel')));
+  dialog.addEventListener('close', () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+}

@@ -1,10 +1,13 @@
 // The views. Each returns what it shows, and may return a function that ends it.
 
-import { bytes, choice, clock, field, h, line, long, lost, ms, number, rate, right, silence, span, table } from './parts.js';
+import {
+  bytes, choice, clock, confirm, every, field, h, line, long, lost, metrics, ms, number, rate, renew, right, silence, span, table,
+} from './parts.js';
+import { sources, tasks } from './operations.js';
 import { current, t } from './words.js';
 
 const ROWS = [
-  ['m_connections', (it) => it.connections, number], ['m_groups', (it) => it.groups, number],
+  ['connections', (it) => it.connections, number], ['groups', (it) => it.groups, number],
   ['m_publications', (it) => it.publications, rate], ['m_deliveries', (it) => it.deliveries, rate],
   ['m_drops', (it) => it.drops, rate], ['m_gaps', (it) => it.gaps, rate],
   ['m_joins', (it) => it.joins, rate], ['m_closes', (it) => it.closes, rate],
@@ -30,7 +33,7 @@ function now(root, { stream }) {
       cells.push({ instance, plain: value, text });
       return h('td', {}, text);
     })];
-    rows.push(plain('m_layer', layer), plain('m_uptime', (it) => span(it.uptime)), plain('m_version', (it) => it.version));
+    rows.push(plain('m_layer', layer), plain('m_uptime', (it) => span(it.uptime)), plain('version', (it) => it.version));
     place.replaceChildren(table(t('now'), [t('metric'), ...instances.map((it) => it.instance)], rows, { class: 'now' }));
   };
   const end = stream((overview, history) => {
@@ -55,7 +58,7 @@ function now(root, { stream }) {
     }
     const rows = [...hot.values()].sort((a, b) => b.rate - a.rate).slice(0, 20)
       .map((it) => [it.name, right(rate(it.rate)), right(number(it.members))]);
-    busiest.replaceChildren(table(t('busiest'), [t('group'), t('rate'), t('members')], rows), silence(overview.silent) ?? '');
+    busiest.replaceChildren(table(t('busiest'), [t('group'), t('m_publications'), t('members')], rows), silence(overview.silent) ?? '');
   });
   root.append(place, h('h3', {}, t('busiest')), busiest);
   return end;
@@ -106,29 +109,23 @@ function groups(root, { ask }) {
     const found = await ask('/console/groups', { ...data, rows: 100 }, place);
     if (!found) return;
     const rows = found.groups.map((it) => [it.name, right(number(it.members)), right(number(it.sent)),
+      right(number(it.waiting)),
       right(number(lost(it.dropped))), right(number(it.offset)), right(span(it.quiet))]);
-    const heads = ['group', 'members', 'sent', 'dropped', 'offset', 'quiet'].map((it) => t(it));
-    place.replaceChildren(table(t('groups'), heads, rows), silence(found.silent) ?? '');
+    const heads = ['group', 'members', 'sent', 'waiting', 'dropped', 'offset', 'quiet'].map((it) => t(it));
+    renew(place, table(t('groups'), heads, rows), silence(found.silent) ?? '');
   };
   root.append(form, place);
   return every(5000, load);
 }
 
-/** Runs at once and again and again; the function ends it. */
-function every(time, run) {
-  run();
-  const timer = setInterval(() => document.hidden || run(), time);
-  return () => clearInterval(timer);
-}
-
 function connectionTable(rows, close) {
-  const heads = ['id', 'user', 'age', 'protocol', 'peer', 'waiting', 'sent', 'dropped', 'heard', 'groups'].map((it) => t(it));
+  const heads = ['id', 'user', 'age', 'protocol', 'peer', 'waiting', 'sent', 'dropped', 'round_trip', 'heard', 'groups'].map((it) => t(it));
   if (close) heads.push(h('span', { class: 'unseen' }, t('close')));
   return table(t('connections'), heads, rows.map((it) => {
     const cells = [it.id, long(it.sub), right(span(it.age)), it.v1 ? 'v1' : `plain ${it.path}`, it.peer,
       right(`${number(it.waiting)} · ${bytes(it.waiting_bytes)}`), right(number(it.sent)), right(number(lost(it.dropped))),
-      right(span(it.silent)), long(it.groups.join(', ') + (it.memberships > it.groups.length ? ', …' : ''))];
-    if (close) cells.push(h('button', { type: 'button', onclick: () => close(it) }, t('close')));
+      right(ms(it.round_trip)), right(span(it.silent)), long(it.groups.join(', ') + (it.memberships > it.groups.length ? ', …' : ''))];
+    if (close) cells.push(h('button', { type: 'button', 'data-key': it.id, onclick: () => close(it) }, t('close')));
     return cells;
   }));
 }
@@ -140,26 +137,17 @@ function connectionList(root, context, fixed, form) {
   const load = async () => {
     const data = form ? Object.fromEntries([...new FormData(form)].filter(([, value]) => value)) : {};
     const found = await context.ask('/console/connections', { rows: 100, ...data, ...fixed }, place);
-    if (found) place.replaceChildren(connectionTable(found.connections, close), silence(found.silent) ?? '');
+    if (found) renew(place, connectionTable(found.connections, close), silence(found.silent) ?? '');
   };
   form?.addEventListener('submit', (event) => { event.preventDefault(); load(); });
   root.append(...(form ? [form] : []), note, place);
   return every(5000, load);
 }
 
-function confirmClose(it, { change }, note, after) {
-  const dialog = h('dialog', { 'aria-labelledby': 'close-title' },
-    h('h2', { id: 'close-title' }, t('close_title')), h('p', {}, t('close_text', it.id, it.sub)),
-    h('button', { class: 'main', onclick: async () => {
-      dialog.close();
-      const failed = await change('POST', `/connections/${encodeURIComponent(it.id)}/close`);
-      note.textContent = failed ?? t('closed', it.id);
-      after();
-    } }, t('close')), ' ', h('button', { onclick: () => dialog.close() }, t('cancel')));
-  dialog.addEventListener('close', () => dialog.remove());
-  document.body.append(dialog);
-  dialog.showModal();
-}
+const confirmClose = (it, context, note, after) => confirm(context, note, {
+  title: t('close_title'), text: t('close_text', it.id, it.sub), label: t('close'), after,
+  path: `/connections/${encodeURIComponent(it.id)}/close`, done: () => t('closed', it.id),
+});
 
 function connections(root, context) {
   const form = h('form', {}, field('sub', t('user'), { maxlength: 255 }), field('group', t('group'), { maxlength: 99 }), field('id', t('id'), { maxlength: 40 }),
@@ -169,25 +157,6 @@ function connections(root, context) {
 }
 
 const slow = (root, context) => connectionList(root, context, { slow: 'yes', order: 'waiting' });
-
-/** The metrics whose names begin so, a column for each instance. Sums of times become means. */
-const metrics = (...beginnings) => (root, { stream }) => {
-  const place = h('div');
-  root.append(place);
-  return stream(({ instances, silent }) => {
-    const names = new Set(instances.flatMap((it) => Object.keys(it.metrics)));
-    const wanted = [...names].filter((name) => beginnings.some((it) => name.startsWith(it)) && !/_seconds_count\b/.test(name)).sort();
-    const rows = wanted.map((name) => [h('code', {}, name.replace('_seconds_sum', `_seconds (${t('mean')})`)),
-      ...instances.map(({ metrics: own }) => right(metric(name, own)))]);
-    place.replaceChildren(table(t('metric'), [t('metric'), ...instances.map((it) => it.instance)], rows), silence(silent) ?? '');
-  });
-};
-
-function metric(name, own) {
-  if (!name.includes('_seconds_sum')) return number(own[name] ?? 0, 3);
-  const count = own[name.replace('_seconds_sum', '_seconds_count')];
-  return count ? `${ms((own[name] / count) * 1000)} × ${number(count)}` : '–';
-}
 
 function log(root, { ask }) {
   const place = h('div');
@@ -268,8 +237,8 @@ function publish(root, { change, fields }) {
 
 export const views = {
   now, why, groups, connections, slow,
-  sources: metrics('source', 'mailbox', 'ingress', 'amqp', 'parked', 'drain', 'channels_', 'forward', 'django_'),
+  sources,
   back_end: metrics('hook', 'call', 'backend', 'refusals_total', 'auth_failures'),
-  tasks: metrics('celery', 'task'),
+  tasks,
   log, tap, publish,
 };
