@@ -123,7 +123,7 @@ async def publish(port, count):
             await asyncio.sleep(0.002)
             continue
         at = time.monotonic()
-        one = [{"group": f"user_{(publish.next + n) % OPTIONS.browsers}",
+        one = [{"groups": [f"user_{(publish.next + n) % OPTIONS.browsers}"],
                 "event": {"type": "x", "at": at, "text": "x" * 120}} for n in range(BATCH)]
         publish.next += BATCH
         await ask(reader, writer, "POST", "/batch", json.dumps({"publications": one}).encode())
