@@ -277,6 +277,7 @@ async fn all_instances_are_asked_and_a_silent_one_is_named() {
     let both = asked.ask("GET /console/snapshot", &[], "").await.json();
     assert_eq!(both["instances"].as_array().unwrap().len(), 2, "{both}");
     other.signal(Signal::SIGSTOP);
+    eventually("the other instance to stop", async || other.is_stopped()).await;
     let answer = why(&asked, "7", "sala_1").await;
     other.signal(Signal::SIGCONT);
     assert_eq!(answer["silent"].as_array().unwrap().len(), 1, "{answer}");
