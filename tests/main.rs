@@ -68,6 +68,7 @@ mod floods;
 mod waves;
 
 // Redis fails.
+mod follows_sentinels;
 mod loses_no_command;
 mod mends_losses;
 mod refusing_redis;

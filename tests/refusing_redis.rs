@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -57,6 +58,67 @@ async fn a_node_of_a_redis_cluster_ends_the_start_with_its_words() {
     let error = refused(&over(server.address(), "")).await;
     assert!(error.contains("layer.url leads to a Redis Cluster"), "{error}");
     assert!(error.contains("CROSSSLOT"), "{error}");
+}
+
+#[tokio::test]
+async fn a_sentinel_ends_the_start_with_the_form_of_its_address() {
+    let server = RedisServer::sentinel("sentinel monitor mymaster 127.0.0.1 1 1\n").unwrap();
+    let error = refused(&over(server.address(), "")).await;
+    assert!(error.contains("layer.url leads to a sentinel"), "{error}");
+    assert!(error.contains("redis-sentinel://"), "{error}");
+}
+
+/// How many connections a server has had.
+fn connections_of(server: &RedisServer) -> u64 {
+    let stats = server.ask(&["INFO", "stats"]);
+    let line = stats.lines().find_map(|line| line.strip_prefix("total_connections_received:"));
+    line.unwrap().trim().parse().unwrap()
+}
+
+/// The old primary becomes a replica and the address leads to the new one, with and without the
+/// connections being cut.
+#[tokio::test]
+async fn follows_a_virtual_address_within_two_seconds() {
+    for (cuts, late) in [(true, false), (false, false), (false, true)] {
+        let (old, new) = (RedisServer::start(), RedisServer::start());
+        let port = old.address().port().to_string();
+        new.ask(&["REPLICAOF", "127.0.0.1", &port]);
+        eventually("the replica to be in step", async || {
+            old.ask(&["INFO", "replication"]).contains("state=online")
+        })
+        .await;
+        let forwarder = Forwarder::to(old.address()).await;
+        let gateway = Gateway::with(&over(forwarder.address, "")).await;
+        gateway.ready().await;
+        let mut member = gateway.v1("7").await;
+        member.join("sala_1").await;
+        assert_eq!(old.ask(&["FAILOVER"]), "+OK\r\n");
+        eventually("the promotion", async || new.ask(&["ROLE"]).contains("master")).await;
+        if late {
+            // A name may follow long after the failover.
+            shows(&gateway, "sala_9", "READONLY").await;
+            let before = connections_of(&old);
+            eventually("several looks", async || connections_of(&old) > before + 20).await;
+        }
+        if cuts {
+            forwarder.cut();
+        }
+        forwarder.lead_to(new.address());
+        let moved = Instant::now();
+        publishes(&gateway, "sala_1").await;
+        let resumed = moved.elapsed();
+        println!("cuts {cuts}, late {late}: resumed after {resumed:?}");
+        assert!(resumed < Duration::from_secs(2), "{resumed:?}");
+        eventually("an event by way of the new primary", async || {
+            member.frame().await["type"] == "event"
+        })
+        .await;
+        eventually("no connection to be left", async || {
+            let left = ["normal", "pubsub"].map(|kind| old.ask(&["CLIENT", "LIST", "TYPE", kind]));
+            left[1] == "$0\r\n\r\n" && !left[0].contains("cmd=eval")
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

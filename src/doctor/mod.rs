@@ -14,6 +14,7 @@ mod redis_server;
 mod rights;
 mod sample;
 mod scan;
+mod sentinels;
 mod suggestion;
 mod survey;
 #[cfg(test)]
@@ -98,9 +99,13 @@ async fn examine_redis(
     drain: Duration,
 ) -> Examination {
     let mut examination = Examination::default();
+    sentinels::examine(redis, &mut examination.findings).await;
     let Some(session) = examination.connect(redis).await else { return examination };
     let findings = &mut examination.findings;
     redis_server::examine(&session, findings).await;
+    if redis.sentinel_service().is_some() {
+        sentinels::examine_primary(&session, findings).await;
+    }
     rights::examine(redis, channels, ingress, &session, findings).await;
     cluster::examine(channels, &session, findings).await;
     if channels.core || channels.pubsub {

@@ -104,7 +104,10 @@ pub(super) fn version(info: &RedisInfo) -> Finding {
 fn role(info: &RedisInfo) -> Option<Finding> {
     let (mode, role) = (info.text("redis_mode"), info.text("role"));
     if !matches!(mode, "standalone" | "") {
-        let advice = "give one server by its own address; Cluster and Sentinel are not supported";
+        let advice = match mode {
+            "sentinel" => "name the primary that it watches: redis-sentinel://host:26379/mymaster",
+            _ => "give one server by its own address; Cluster is not supported",
+        };
         return Some(Finding::fail("redis mode", mode, advice));
     }
     (role == "slave").then(|| {

@@ -24,6 +24,10 @@ const EXPLAINED: &[(&[&str], ExplainedAt)] = &[
         ExplainedAt { page: "redis", english: "the-address", spanish: "la-dirección" },
     ),
     (
+        &["sentinel", "sentinels", "failover", "min-replicas"],
+        ExplainedAt { page: "redis", english: "sentinel", spanish: "sentinel" },
+    ),
+    (
         &["cluster", "agreement", "instances"],
         ExplainedAt { page: "redis", english: "channels-and-keys", spanish: "canales-y-claves" },
     ),

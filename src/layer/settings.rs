@@ -126,6 +126,17 @@ impl RedisSettings {
         self.address.to_string()
     }
 
+    /// The name by which sentinels know the primary, if they are asked.
+    pub fn sentinel_service(&self) -> Option<&str> {
+        self.address.asked().map(|sentinels| sentinels.service.as_str())
+    }
+
+    /// How to reach each of the sentinels, if there are any.
+    pub fn sentinels(&self) -> Vec<Self> {
+        let addresses = self.address.sentinels().into_iter();
+        addresses.map(|address| Self { address: Box::new(address), ..self.clone() }).collect()
+    }
+
     /// Whether connections are encrypted.
     pub fn is_encrypted(&self) -> bool {
         self.address.is_encrypted()

@@ -65,7 +65,6 @@ impl FollowedFiles {
         Ok(())
     }
 
-    #[allow(dead_code, reason = "for Sentinel")]
     /// The next server is called `name`, whatever the client asks for.
     pub(crate) fn expect(&self, name: ServerName<'static>) {
         *self.current.name.lock() = Some(name);

@@ -18,6 +18,8 @@ const ON_THE_WAY: usize = 65_536;
 pub(crate) struct Forwarder {
     pub(crate) address: SocketAddr,
     target: watch::Sender<Option<SocketAddr>>,
+    /// How often all connections of the moment have died.
+    deaths: watch::Sender<u64>,
     /// Microseconds that everything takes, one way.
     delay: Arc<AtomicU64>,
 }
@@ -28,8 +30,9 @@ impl Forwarder {
         let address = listener.local_addr().unwrap();
         let (target, targets) = watch::channel(Some(target));
         let delay = Arc::new(AtomicU64::new(0));
-        tokio::spawn(serve(listener, targets, Arc::clone(&delay)));
-        Self { address, target, delay }
+        let deaths = watch::Sender::new(0);
+        tokio::spawn(serve(listener, targets, deaths.subscribe(), Arc::clone(&delay)));
+        Self { address, target, deaths, delay }
     }
 
     /// One whose server is at a distance.
@@ -49,6 +52,12 @@ impl Forwarder {
         self.target.send_replace(None);
     }
 
+    /// Carries nothing more on the connections that exist, and does not end them: as a firewall
+    /// that has forgotten them. New ones work.
+    pub(crate) fn forget_connections(&self) {
+        self.deaths.send_modify(|count| *count += 1);
+    }
+
     /// Delays what is sent from now on, in both directions together by `round_trip`.
     pub(crate) fn delay(&self, round_trip: Duration) {
         self.delay.store(round_trip.as_micros() as u64 / 2, Ordering::Relaxed);
@@ -58,23 +67,32 @@ impl Forwarder {
 async fn serve(
     listener: TcpListener,
     targets: watch::Receiver<Option<SocketAddr>>,
+    deaths: watch::Receiver<u64>,
     delay: Arc<AtomicU64>,
 ) {
     while let Ok((mut client, _)) = listener.accept().await {
-        let (mut targets, delay) = (targets.clone(), Arc::clone(&delay));
+        let (mut targets, mut deaths) = (targets.clone(), deaths.clone());
+        let delay = Arc::clone(&delay);
+        deaths.mark_unchanged();
         tokio::spawn(async move {
             let Some(target) = *targets.borrow_and_update() else { return };
             let Ok(mut server) = TcpStream::connect(target).await else { return };
             for stream in [&client, &server] {
                 stream.set_nodelay(true).unwrap();
             }
-            let (from_client, to_client) = client.split();
-            let (from_server, to_server) = server.split();
-            tokio::select! {
-                () = carry(from_client, to_server, &delay) => {}
-                () = carry(from_server, to_client, &delay) => {}
-                // Cut, or dropped.
-                _ = targets.wait_for(Option::is_none) => {}
+            let died = {
+                let (from_client, to_client) = client.split();
+                let (from_server, to_server) = server.split();
+                tokio::select! {
+                    () = carry(from_client, to_server, &delay) => false,
+                    () = carry(from_server, to_client, &delay) => false,
+                    died = deaths.changed() => died.is_ok(),
+                    // Cut, or dropped.
+                    _ = targets.wait_for(Option::is_none) => false,
+                }
+            };
+            if died {
+                let _ = targets.wait_for(Option::is_none).await;
             }
         });
     }

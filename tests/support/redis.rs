@@ -27,6 +27,8 @@ pub(crate) struct RedisServer {
     /// Folder of its data.
     pub(crate) folder: PathBuf,
     options: Vec<String>,
+    /// The file of a sentinel, which writes to it.
+    file: Option<PathBuf>,
     child: Option<Child>,
 }
 
@@ -38,6 +40,16 @@ impl RedisServer {
 
     /// Starts one with these options, and waits until it answers.
     pub(crate) fn start_with(options: &[&str]) -> io::Result<Self> {
+        Self::start_as(None, options)
+    }
+
+    /// Starts a sentinel with this configuration, and waits until it answers.
+    #[allow(dead_code, reason = "for the tests of the gateway")]
+    pub(crate) fn sentinel(configuration: &str) -> io::Result<Self> {
+        Self::start_as(Some(configuration), &[])
+    }
+
+    fn start_as(sentinel: Option<&str>, options: &[&str]) -> io::Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("groupcast-redis-{}-{number}", std::process::id());
@@ -45,7 +57,13 @@ impl RedisServer {
         fs::create_dir_all(&folder)?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free_port()));
         let options = options.iter().map(|option| (*option).to_owned()).collect();
-        let mut server = Self { address, folder, options, child: None };
+        let mut server = Self { address, folder, options, file: None, child: None };
+        if let Some(text) = sentinel {
+            let file = server.folder.join("sentinel.conf");
+            fs::write(&file, text)?;
+            server.options.push("--sentinel".to_owned());
+            server.file = Some(file);
+        }
         server.launch()?;
         Ok(server)
     }
@@ -57,20 +75,21 @@ impl RedisServer {
 
     fn launch(&mut self) -> io::Result<()> {
         let child = Command::new(program())
+            .args(&self.file)
             .args(["--port", &self.address.port().to_string(), "--bind", "127.0.0.1"])
             // No snapshots: a fork would be measured as Redis' own work.
             .args(["--save", ""])
-            .args(&self.options)
             .arg("--dir")
             .arg(&self.folder)
+            .args(&self.options)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
             .map_err(|e| io::Error::other(format!("cannot start {}: {e}", program())))?;
-        let child = self.child.insert(child);
+        self.child = Some(child);
         let deadline = Instant::now() + START;
-        while ask(self.address, &["PING"]) != "+PONG\r\n" {
-            if let Some(status) = child.try_wait()? {
+        while self.ask(&["PING"]) != "+PONG\r\n" {
+            if let Some(status) = self.child.as_mut().map_or(Ok(None), Child::try_wait)? {
                 return Err(io::Error::other(format!("redis-server ended with {status}")));
             }
             if Instant::now() > deadline {
@@ -114,7 +133,7 @@ impl RedisServer {
     /// One command on a connection of its own; the answer as it came, or what came before the
     /// connection broke.
     pub(crate) fn ask(&self, words: &[impl AsRef<[u8]>]) -> String {
-        ask(self.address, words)
+        ask(self.address, words, self.file.is_some())
     }
 }
 
@@ -123,20 +142,27 @@ pub(crate) fn program() -> String {
     std::env::var("GROUPCAST_TESTS_REDIS").unwrap_or_else(|_| "redis-server".to_owned())
 }
 
-fn ask(address: SocketAddr, words: &[impl AsRef<[u8]>]) -> String {
+fn ask(address: SocketAddr, words: &[impl AsRef<[u8]>], is_sentinel: bool) -> String {
     let Ok(mut stream) = TcpStream::connect(address) else { return String::new() };
     let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
     let words: Vec<&[u8]> = words.iter().map(AsRef::as_ref).collect();
     let mut request = Vec::new();
     resp::command(&mut request, &words);
     // Redis closes once it has answered. The end of what is sent would do so, too, but Redis drops
-    // what came before it while it is paused.
-    resp::command(&mut request, &[b"QUIT"]);
+    // what came before it while it is paused. A sentinel does not know it.
+    let (last, end): (&[u8], _) =
+        if is_sentinel { (b"PING", "+PONG\r\n") } else { (b"QUIT", "+OK\r\n") };
+    resp::command(&mut request, &[last]);
     let _ = stream.write_all(&request);
     let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
+    let mut piece = [0; 4096];
+    while !(is_sentinel && answer.ends_with(end.as_bytes()))
+        && let Ok(length @ 1..) = stream.read(&mut piece)
+    {
+        answer.extend_from_slice(&piece[..length]);
+    }
     let answer = String::from_utf8_lossy(&answer);
-    answer.strip_suffix("+OK\r\n").unwrap_or(&answer).to_owned()
+    answer.strip_suffix(end).unwrap_or(&answer).to_owned()
 }
 
 impl Drop for RedisServer {

@@ -3,13 +3,17 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::sentinels::Sentinels;
+
 /// Where connections lead.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq)]
 pub(in crate::layer) enum Location {
     /// A host, whose name is looked up at each connection, and a port.
     Host(String, u16),
     /// A socket of this machine.
     Socket(PathBuf),
+    /// Where sentinels say that the primary is, at each connection.
+    Sentinels(Sentinels),
 }
 
 impl fmt::Display for Location {
@@ -17,6 +21,11 @@ impl fmt::Display for Location {
         match self {
             Self::Host(host, port) => f.write_str(&host_and_port(host, *port)),
             Self::Socket(path) => write!(f, "{}", path.display()),
+            Self::Sentinels(Sentinels { nodes, service, .. }) => {
+                let nodes: Vec<_> =
+                    nodes.iter().map(|(host, port)| host_and_port(host, *port)).collect();
+                write!(f, "{service} of the sentinels {}", nodes.join(", "))
+            }
         }
     }
 }

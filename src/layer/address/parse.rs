@@ -1,20 +1,33 @@
 //! Parses the URL of a Redis as redis-py does, and refuses what that would silently misread.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use percent_encoding::percent_decode_str;
 
 use super::credentials::{Credentials, Password};
 use super::location::Location;
+use super::sentinels::Sentinels;
 use crate::tls::{ClientCertificate, TlsSettings};
 
 /// Where Redis listens if the URL does not say it.
 const PORT: u16 = 6379;
 
+/// Where sentinels listen if the URL does not say it.
+const SENTINEL_PORT: u16 = 26_379;
+
 /// What a scheme says about the connection.
 struct Scheme {
-    is_socket: bool,
+    kind: Kind,
     is_encrypted: bool,
+}
+
+/// What a scheme leads to.
+#[derive(Clone, Copy)]
+enum Kind {
+    Host,
+    Socket,
+    Sentinels,
 }
 
 /// The parts of a URL before anything is decoded.
@@ -37,16 +50,22 @@ pub(super) struct ParsedUrl {
 /// Errors never show more than the name of a part: any other may be a piece of a password.
 pub(super) fn parse(url: &str) -> Result<ParsedUrl, String> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let Scheme { is_socket, is_encrypted } = find_scheme(scheme)?;
+    let Scheme { kind, is_encrypted } = find_scheme(scheme)?;
     let mut parts = Parts::split(rest)?;
     let credentials = parts.credentials()?;
     let database = parts.option("db");
-    let (location, in_path) = if is_socket {
-        (Location::Socket(socket(&parts)?), None)
-    } else {
-        let (host, port) = host_and_port(parts.host, PORT)?;
-        (Location::Host(host, port), parts.path.strip_prefix('/').filter(|path| !path.is_empty()))
+    let (location, in_path) = match kind {
+        Kind::Socket => (Location::Socket(socket(&parts)?), None),
+        Kind::Host => {
+            let (host, port) = host_and_port(parts.host, PORT)?;
+            (Location::Host(host, port), parts.path.strip_prefix('/'))
+        }
+        Kind::Sentinels => {
+            let (sentinels, database) = sentinels(&mut parts)?;
+            (Location::Sentinels(sentinels), database)
+        }
     };
+    let in_path = in_path.filter(|path| !path.is_empty());
     // As redis-py: the path counts where no query names the database.
     let database = match database.as_deref().or(in_path) {
         Some(text) => Some(number(text)?),
@@ -58,16 +77,19 @@ pub(super) fn parse(url: &str) -> Result<ParsedUrl, String> {
 }
 
 fn find_scheme(scheme: &str) -> Result<Scheme, String> {
-    let (is_socket, is_encrypted) = match scheme {
-        "redis" | "valkey" => (false, false),
-        "rediss" | "valkeys" => (false, true),
-        "redis+unix" | "valkey+unix" | "redis+socket" | "unix" => (true, false),
+    let (kind, is_encrypted) = match scheme {
+        "redis" | "valkey" => (Kind::Host, false),
+        "rediss" | "valkeys" => (Kind::Host, true),
+        "redis+unix" | "valkey+unix" | "redis+socket" | "unix" => (Kind::Socket, false),
+        "redis-sentinel" | "redis+sentinel" => (Kind::Sentinels, false),
+        "rediss-sentinel" | "rediss+sentinel" => (Kind::Sentinels, true),
         _ => {
-            let allowed = "\"redis\", \"rediss\" and \"redis+unix\" are allowed";
+            let allowed = "\"redis\", \"rediss\", \"redis+unix\", \"redis-sentinel\" and \
+                           \"rediss-sentinel\" are allowed";
             return Err(format!("scheme {scheme:?}; {allowed}"));
         }
     };
-    Ok(Scheme { is_socket, is_encrypted })
+    Ok(Scheme { kind, is_encrypted })
 }
 
 impl<'a> Parts<'a> {
@@ -118,7 +140,8 @@ impl<'a> Parts<'a> {
         match self.query.first() {
             Some((name, _)) => {
                 let known = "db, username, password and, of TLS, ssl_ca_certs, ssl_certfile, \
-                             ssl_keyfile and ssl_cert_reqs=required are known";
+                             ssl_keyfile and ssl_cert_reqs=required are known; of sentinels \
+                             sentinel_username, sentinel_password and sentinel_password_file";
                 Err(format!("option {name:?} in it; {known}"))
             }
             None => Ok(()),
@@ -133,7 +156,8 @@ fn decoded(text: &str) -> Result<String, String> {
 
 fn host_and_port(authority: &str, default: u16) -> Result<(String, u16), String> {
     if authority.contains(',') {
-        return Err("several servers; one is allowed".to_owned());
+        let why = "several servers; one is allowed, or the sentinels of one, by redis-sentinel://";
+        return Err(why.to_owned());
     }
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
@@ -151,6 +175,34 @@ fn host_and_port(authority: &str, default: u16) -> Result<(String, u16), String>
         return Err("no host; redis://host:6379 has one".to_owned());
     }
     Ok((host.to_owned(), port))
+}
+
+/// The sentinels, and what the path says of the database: `/mymaster/3`.
+fn sentinels<'a>(parts: &mut Parts<'a>) -> Result<(Sentinels, Option<&'a str>), String> {
+    let nodes = parts.host.split(',').map(|node| host_and_port(node, SENTINEL_PORT));
+    let nodes = nodes.collect::<Result<_, _>>().map_err(|_| {
+        "a sentinel without a legal host or port; redis-sentinel://one:26379,two:26379/mymaster \
+         has two"
+    })?;
+    let path = parts.path.strip_prefix('/').unwrap_or_default();
+    let (service, database) = match path.split_once('/') {
+        Some((service, database)) => (service, Some(database)),
+        None => (path, None),
+    };
+    let service = decoded(service)?;
+    if service.is_empty() {
+        let why = "no name of a primary; it is the path, as in redis-sentinel://host/mymaster";
+        return Err(why.to_owned());
+    }
+    let password = parts.option("sentinel_password").map(Password::Text);
+    let file = parts.option("sentinel_password_file").map(|path| Password::File(path.into()));
+    if password.is_some() && file.is_some() {
+        let why = "sentinel_password and sentinel_password_file in it; one is allowed";
+        return Err(why.to_owned());
+    }
+    let user = parts.option("sentinel_username");
+    let credentials = Credentials { user, password: password.or(file) };
+    Ok((Sentinels { nodes, service, credentials, known: Arc::default() }, database))
 }
 
 fn socket(parts: &Parts<'_>) -> Result<PathBuf, String> {

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use super::credentials::{Credentials, Password};
 use super::location::Location;
 use super::parse::{ParsedUrl, parse};
+use super::sentinels::Sentinels;
 use crate::layer::LayerError;
 use crate::tls::{self, TlsSettings};
 
-/// The address of one server, from a URL and the files beside it. Never shown whole: it may hold
-/// passwords.
+/// The address of one server, or of the sentinels that know it, from a URL and the files beside it.
+/// Never shown whole: it may hold passwords.
 #[derive(Clone, PartialEq)]
 pub struct RedisAddress {
     pub(in crate::layer) location: Location,
@@ -30,6 +31,26 @@ impl RedisAddress {
         let ParsedUrl { location, credentials, database, tls } =
             parse(url).map_err(LayerError::Url)?;
         Ok(Self { location, credentials, database, tls })
+    }
+
+    /// What the sentinels are asked, if there are any.
+    pub(in crate::layer) fn asked(&self) -> Option<&Sentinels> {
+        match &self.location {
+            Location::Sentinels(sentinels) => Some(sentinels),
+            Location::Host(..) | Location::Socket(_) => None,
+        }
+    }
+
+    /// The sentinels that know where the server is, if any do, as addresses of their own.
+    pub(crate) fn sentinels(&self) -> Vec<Self> {
+        let Location::Sentinels(sentinels) = &self.location else { return Vec::new() };
+        let address = |(host, port): &(String, u16)| Self {
+            location: Location::Host(host.clone(), *port),
+            credentials: sentinels.credentials.clone(),
+            database: None,
+            tls: self.tls.clone(),
+        };
+        sentinels.nodes.iter().map(address).collect()
     }
 
     /// Whether connections are encrypted.
@@ -80,6 +101,9 @@ impl RedisAddress {
     /// What is wrong with the first, by its name.
     pub(crate) fn check_files(&self) -> Result<(), String> {
         self.credentials.password()?;
+        if let Location::Sentinels(sentinels) = &self.location {
+            sentinels.credentials.password()?;
+        }
         match &self.tls {
             Some(tls) => tls::check(tls).map_err(|error| error.to_string()),
             None => Ok(()),
@@ -96,6 +120,8 @@ impl fmt::Display for RedisAddress {
 
 impl fmt::Debug for RedisAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisAddress").field("location", &self.location).finish_non_exhaustive()
+        f.debug_struct("RedisAddress")
+            .field("location", &self.location.to_string())
+            .finish_non_exhaustive()
     }
 }

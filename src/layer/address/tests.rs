@@ -88,6 +88,43 @@ fn refuses_parts_of_a_url_that_would_be_ignored_or_misread() {
 }
 
 #[test]
+fn reads_sentinels_and_the_name_of_their_primary() {
+    for (url, place, database) in [
+        ("redis-sentinel://one/mymaster", "mymaster of the sentinels one:26379", 0),
+        (
+            "redis+sentinel://one:1,[::1],two:3/my%20master/5",
+            "my master of the sentinels one:1, [::1]:26379, two:3",
+            5,
+        ),
+        ("rediss-sentinel://ana:secret@one/m?db=4", "m of the sentinels one:26379", 4),
+    ] {
+        let address = parse(url);
+        assert_eq!((address.to_string().as_str(), address.database()), (place, database), "{url}");
+        assert_eq!(address.is_encrypted(), url.starts_with("rediss"));
+    }
+    let url = "rediss-sentinel://ana:word@one,two/m?sentinel_username=bea&sentinel_password=a%26b";
+    assert_eq!(login(url), (Some("ana".to_owned()), Some("word".to_owned())));
+    for sentinel in parse(url).sentinels() {
+        let credentials = &sentinel.credentials;
+        assert_eq!(credentials.user.as_deref(), Some("bea"));
+        assert_eq!(credentials.password().unwrap().as_deref(), Some("a&b"));
+        assert!(sentinel.is_encrypted() && sentinel.database.is_none());
+    }
+    assert!(refused("redis-sentinel://one,two").contains("/mymaster"));
+    for url in [
+        "redis-sentinel:///mymaster",
+        "redis-sentinel://one,/mymaster",
+        "redis-sentinel://one/mymaster/three",
+        "redis-sentinel://one/m?sentinel_password=secret&sentinel_password_file=/a",
+        "redis://one?sentinel_password=secret",
+    ] {
+        refused(url);
+    }
+    let file = "redis-sentinel://one/m?sentinel_password_file=/no-such-file";
+    assert!(parse(file).check_files().unwrap_err().contains("/no-such-file"));
+}
+
+#[test]
 fn reads_the_files_of_tls_as_redis_py_names_them() {
     let url = "rediss://host?ssl_cert_reqs=required&ssl_ca_certs=/ca.pem&ssl_certfile=/a.pem\
                &ssl_keyfile=/a.key";

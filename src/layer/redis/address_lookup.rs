@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use fred::bytes_utils::Str;
 use fred::error::{Error, ErrorKind};
@@ -14,9 +15,12 @@ use parking_lot::Mutex;
 use tokio::net::lookup_host;
 use tokio::task::spawn_blocking;
 
-use crate::layer::address::Location;
+use crate::layer::address::{Location, NamedPrimary, SentinelFault, Sentinels};
 use crate::layer::{LayerError, RedisAddress};
-use crate::tls::FollowedFiles;
+use crate::tls::{FollowedFiles, ServerName};
+
+/// What the client library calls a server whose address sentinels know.
+const BY_SENTINELS: (&str, u16) = ("primary", 6379);
 
 /// Finds the addresses of one client's connections. Clones share it.
 #[derive(Clone)]
@@ -30,6 +34,10 @@ struct State {
     target: Mutex<Option<SocketAddr>>,
     /// What is wrong with the files of TLS.
     fault: Mutex<Option<String>>,
+    /// How many connections were begun.
+    begun: AtomicU64,
+    /// How often the primary had moved at the latest connection.
+    moves: AtomicU64,
 }
 
 impl AddressLookup {
@@ -37,13 +45,16 @@ impl AddressLookup {
     /// [`LayerError::Files`]
     pub(super) fn new(address: &RedisAddress) -> Result<Self, LayerError> {
         let settings = address.tls.as_ref();
-        let tls = settings.map(|settings| FollowedFiles::new(settings, true)).transpose();
+        let is_named = !matches!(address.location, Location::Sentinels(_));
+        let tls = settings.map(|settings| FollowedFiles::new(settings, is_named)).transpose();
         Ok(Self(Arc::new(State {
             location: address.location.clone(),
             tls: tls.map_err(|fault| LayerError::Files(fault.to_string()))?,
             server_name: settings.and_then(|settings| settings.server_name.clone()),
             target: Mutex::default(),
             fault: Mutex::default(),
+            begun: AtomicU64::default(),
+            moves: AtomicU64::default(),
         })))
     }
 
@@ -51,12 +62,14 @@ impl AddressLookup {
     pub(super) fn server(&self) -> ServerConfig {
         match &self.0.location {
             Location::Socket(path) => ServerConfig::Unix { path: path.clone() },
-            Location::Host(host, port) => {
-                let name = self.0.server_name.clone();
-                let server = Server::new_with_tls(host.clone(), *port, name);
-                ServerConfig::Centralized { server }
-            }
+            Location::Host(host, port) => self.named(host, *port),
+            Location::Sentinels(_) => self.named(BY_SENTINELS.0, BY_SENTINELS.1),
         }
+    }
+
+    fn named(&self, host: &str, port: u16) -> ServerConfig {
+        let server = Server::new_with_tls(host, port, self.0.server_name.clone());
+        ServerConfig::Centralized { server }
     }
 
     /// Encryption in the client library's form.
@@ -73,12 +86,53 @@ impl AddressLookup {
     pub(super) fn target(&self) -> Option<SocketAddr> {
         match &self.0.location {
             Location::Socket(_) => Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
-            Location::Host(..) => *self.0.target.lock(),
+            Location::Host(..) | Location::Sentinels(_) => *self.0.target.lock(),
+        }
+    }
+
+    /// Numbers the connections: what was true on an earlier one need not be true on this. `None` =
+    /// sentinels have named another primary since it was made.
+    pub(super) fn connection(&self) -> Option<u64> {
+        let moved = self.sentinels().is_some_and(|sentinels| {
+            sentinels.known.moves() != self.0.moves.load(Ordering::Acquire)
+        });
+        (!moved).then(|| self.0.begun.load(Ordering::Acquire))
+    }
+
+    /// The sentinels that know the address, if any do.
+    pub(super) fn sentinels(&self) -> Option<&Sentinels> {
+        match &self.0.location {
+            Location::Sentinels(sentinels) => Some(sentinels),
+            Location::Host(..) | Location::Socket(_) => None,
         }
     }
 
     async fn find(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
+        self.0.begun.fetch_add(1, Ordering::AcqRel);
         self.read_files().await;
+        let Some(sentinels) = self.sentinels() else { return self.find_host(host, port).await };
+        let error = |fault: SentinelFault| {
+            let kind = if fault.is_refusal { ErrorKind::Auth } else { ErrorKind::IO };
+            Error::new(kind, fault.words)
+        };
+        sentinels.known.primary().await.map_err(error)?;
+        self.0.moves.store(sentinels.known.moves(), Ordering::Release);
+        let primary = sentinels.known.primary().await.map_err(error)?;
+        self.expect(&primary);
+        self.find_host(&primary.host, primary.port).await
+    }
+
+    /// The certificate must name the host that the sentinels named, unless it has a name in the
+    /// configuration.
+    fn expect(&self, primary: &NamedPrimary) {
+        if let (Some(tls), None) = (&self.0.tls, &self.0.server_name)
+            && let Ok(name) = ServerName::try_from(primary.host.clone())
+        {
+            tls.expect(name);
+        }
+    }
+
+    async fn find_host(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
         let found: Vec<_> = lookup_host((host, port)).await?.collect();
         let first = *found
             .first()

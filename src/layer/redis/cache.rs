@@ -42,7 +42,7 @@ impl Redis {
         value: Bytes,
         ttl: Duration,
     ) -> Result<Option<Bytes>, LayerError> {
-        self.check_answering()?;
+        self.0.redis_health.check_answering()?;
         let millis = Bytes::from(ttl.as_millis().max(1).to_string());
         let key = vec![self.0.names.cached(name)];
         Ok(CLAIM.run(&self.0.commands, key, vec![value, millis]).await?)
@@ -50,14 +50,14 @@ impl Redis {
 
     /// Removes the value stored under `name`.
     pub async fn forget(&self, name: &str) -> Result<(), LayerError> {
-        self.check_answering()?;
+        self.0.redis_health.check_answering()?;
         let key = vec![self.0.names.cached(name)];
         Ok(FORGET.run::<()>(&self.0.commands, key, Vec::new()).await?)
     }
 
     /// Stores `value` under `name` for as long as `ttl`.
     pub async fn cache(&self, name: &str, value: Bytes, ttl: Duration) -> Result<(), LayerError> {
-        self.check_answering()?;
+        self.0.redis_health.check_answering()?;
         let millis = Bytes::from(ttl.as_millis().max(1).to_string());
         let key = vec![self.0.names.cached(name)];
         Ok(STORE.run::<()>(&self.0.commands, key, vec![value, millis]).await?)
@@ -65,7 +65,7 @@ impl Redis {
 
     /// The value stored under `name`, if it has not expired.
     pub async fn cached(&self, name: &str) -> Result<Option<Bytes>, LayerError> {
-        self.check_answering()?;
+        self.0.redis_health.check_answering()?;
         Ok(LOOK_UP.run(&self.0.commands, vec![self.0.names.cached(name)], Vec::new()).await?)
     }
 }

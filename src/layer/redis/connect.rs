@@ -1,4 +1,4 @@
-//! Connections to Redis that reconnect automatically while the layer exists.
+//! Makes the clients, none of which is connected yet.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,6 @@ use fred::types::config::{
     UnresponsiveConfig,
 };
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
 
 use super::address_lookup::AddressLookup;
 use super::credentials::Login;
@@ -28,12 +27,11 @@ const MIN_DELAY_MS: u32 = 20;
 /// subscribing and a probe come after connecting.
 const MAX_DELAY_MS: u32 = 700;
 
+/// The same where sentinels name the address: it may change at any moment.
+const MAX_DELAY_BY_SENTINELS_MS: u32 = 150;
+
 /// Added at random to each wait, so that instances do not reconnect in step.
 const JITTER_MS: u32 = 100;
-
-/// Wait before starting again when the client gives up for good, as it does when its buffer is full
-/// at the moment the connection is lost.
-const RESTART: Duration = Duration::from_millis(200);
 
 /// Capacity of fred's event channels. The one that carries publications is read by a task that does
 /// nothing else, so this covers what arrives while it is not scheduled.
@@ -55,7 +53,9 @@ pub(super) fn client(
     settings: &RedisSettings,
     events: usize,
 ) -> Result<(Client, AddressLookup), LayerError> {
-    let mut policy = ReconnectPolicy::new_exponential(0, MIN_DELAY_MS, MAX_DELAY_MS, 2);
+    let by_sentinels = settings.sentinel_service().is_some();
+    let longest = if by_sentinels { MAX_DELAY_BY_SENTINELS_MS } else { MAX_DELAY_MS };
+    let mut policy = ReconnectPolicy::new_exponential(0, MIN_DELAY_MS, longest, 2);
     policy.set_jitter(JITTER_MS);
     build(settings, events, Some(policy))
 }
@@ -131,25 +131,4 @@ pub(super) fn subscriptions(client: &Client, settings: &RedisSettings) -> Comman
         timeout: Some(settings.timeout * SUBSCRIPTION_PATIENCE),
         ..Options::default()
     })
-}
-
-/// Keeps `client` connected. Its own policy reconnects for as long as it runs; this starts it again
-/// when it ends. `connection` is its name in logs.
-pub(super) async fn keep_connected(
-    client: Client,
-    lookup: AddressLookup,
-    connection: &'static str,
-) {
-    client.set_resolver(lookup.resolver()).await;
-    loop {
-        let mut task = AbortOnDrop(client.connect());
-        match (&mut task.0).await {
-            Ok(Ok(())) => tracing::info!(connection, "connection to Redis ended"),
-            Ok(Err(error)) => tracing::warn!(connection, %error, "connection to Redis failed"),
-            Err(error) => {
-                tracing::error!(connection, %error, "connection to Redis ended by a panic");
-            }
-        }
-        sleep(RESTART).await;
-    }
 }

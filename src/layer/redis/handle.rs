@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::connect::{self, AbortOnDrop, Commands};
 use super::history_tables::add_history;
+use super::kept_connection::keep_connected;
 use super::key_changes::{self, KeyChanges};
 use super::names::Names;
 use super::redis_health::RedisHealth;
@@ -56,8 +57,7 @@ impl RedisHandle {
         let (client, lookup) = connect::client(settings, key_changes::WAITING)?;
         let tracking = Arc::new(AtomicBool::new(false));
         let changes = KeyChanges::new(&client);
-        let connected = connect::keep_connected(client.clone(), lookup, "sources");
-        let mut tasks = vec![AbortOnDrop(tokio::spawn(connected))];
+        let mut tasks = vec![keep_connected(settings, client.clone(), lookup, "sources")];
         let renew = renew(client.clone(), layer.redis_health.renewals());
         tasks.push(AbortOnDrop(tokio::spawn(renew)));
         // Without a prefix Redis would notify of every key.
@@ -101,7 +101,7 @@ impl RedisHandle {
     /// A script found another generation: nothing counts as delivered until the next heartbeat,
     /// which is sent immediately.
     pub fn generation_changed(&self) {
-        self.0.layer.redis_health.set_answering(false);
+        self.0.layer.redis_health.set_silent();
         self.0.layer.redis_health.want_heartbeat();
     }
 

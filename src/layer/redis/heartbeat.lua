@@ -29,6 +29,10 @@ local function member(of_delivering)
 end
 
 local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+-- A replica that may be written to would lose what it takes.
+if string.find(redis.call('INFO', 'replication'), 'role:slave', 1, true) then
+  return redis.error_reply('READONLY this server is a replica')
+end
 local stored = redis.call('HMGET', generation_key, 'run', 'n')
 local time = redis.call('TIME')
 local now = tonumber(time[1])

@@ -32,12 +32,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Time between two attempts after a heartbeat was not answered, to detect a recovery soon.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Time before the second renewal of all connections to a server that has become a replica; doubled
-/// each time. A name or a proxy leads to the new primary at the first try, or after a while.
-const MIN_RENEWAL_DELAY: Duration = Duration::from_secs(1);
-
-/// Longest wait between two such renewals.
-const MAX_RENEWAL_DELAY: Duration = Duration::from_secs(30);
+/// Between two looks whether the address leads to another primary by now.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The script of a heartbeat.
 pub(super) const SCRIPT: &str = include_str!("heartbeat.lua");
@@ -64,29 +60,6 @@ pub(super) struct InstanceHeartbeat {
     pub(super) settings: RedisSettings,
 }
 
-/// The earliest time of the next renewal of all connections.
-struct RenewalBackoff {
-    due: Instant,
-    delay: Duration,
-}
-
-impl RenewalBackoff {
-    fn new() -> Self {
-        Self { due: Instant::now(), delay: MIN_RENEWAL_DELAY }
-    }
-
-    /// Whether a renewal is due. If so, the next one is postponed.
-    fn is_due(&mut self) -> bool {
-        let now = Instant::now();
-        if now < self.due {
-            return false;
-        }
-        self.due = now + self.delay;
-        self.delay = (self.delay * 2).min(MAX_RENEWAL_DELAY);
-        true
-    }
-}
-
 impl InstanceHeartbeat {
     /// Sends heartbeats until the subscriber has ended.
     pub(super) async fn run(mut self) {
@@ -94,7 +67,8 @@ impl InstanceHeartbeat {
         let mut ticks = interval(RETRY_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut number, mut since_last) = (0, Duration::ZERO);
-        let mut renewal = RenewalBackoff::new();
+        // The connection on which Redis knows the scripts.
+        let (mut looked, mut loaded) = (None, None);
         loop {
             tokio::select! {
                 _ = ticks.tick() => {
@@ -106,7 +80,8 @@ impl InstanceHeartbeat {
                 () = self.redis_health.heartbeat_wanted() => {}
                 _ = self.reconnects.recv() => {}
                 error = self.errors.recv() => {
-                    self.redis_health.set_answering(false);
+                    self.redis_health.set_silent();
+                    loaded = None;
                     if let Ok((error, _)) = error {
                         self.note(&layer_error(&error));
                     }
@@ -116,17 +91,25 @@ impl InstanceHeartbeat {
             since_last = Duration::ZERO;
             number += 1;
             self.note_earlier_errors();
-            let answered = self.send_first(&script, number).await;
-            self.redis_health.set_answering(answered.is_ok());
+            let connection = self.redis_health.connection();
+            let answered = self.send_first(&script, number, loaded).await;
+            if answered.is_ok() {
+                self.redis_health.set_answering(connection);
+                // It may have been made meanwhile; then a script may be unknown, and is sent.
+                loaded = self.redis_health.connection();
+            } else {
+                self.redis_health.set_silent();
+                loaded = None;
+            }
             if let Err(error) = answered.map_err(LayerError::from) {
                 tracing::debug!(%error, "heartbeat not answered");
                 self.note(&error);
-                if self.is_elsewhere(&error, &mut renewal).await {
+                if self.is_elsewhere(&error, &mut looked).await {
                     self.renew_connections().await;
                 }
                 continue;
             }
-            renewal = RenewalBackoff::new();
+            looked = None;
             if self.redis_health.is_unresponsive()
                 && self.subscriber.send(SubscriptionChange::Renew).await.is_err()
             {
@@ -137,8 +120,13 @@ impl InstanceHeartbeat {
 
     /// Sends a heartbeat, and before the first on a connection the scripts: commands are refused
     /// until it is answered.
-    async fn send_first(&self, script: &Script, number: u64) -> Result<(), ScriptError> {
-        if self.redis_health.is_answering() {
+    async fn send_first(
+        &self,
+        script: &Script,
+        number: u64,
+        loaded: Option<u64>,
+    ) -> Result<(), ScriptError> {
+        if loaded.is_some() && loaded == self.redis_health.connection() {
             return self.send(script, number).await;
         }
         let ((), (), answered) = tokio::join!(
@@ -162,16 +150,17 @@ impl InstanceHeartbeat {
         }
     }
 
-    /// Whether the primary is to be looked for by new connections. A server that lacks replicas may
-    /// be cut off from a new primary, or just wait for a replica: then subscriptions stay.
-    async fn is_elsewhere(&self, error: &LayerError, renewal: &mut RenewalBackoff) -> bool {
+    /// Whether the address leads to another primary, while this server takes no writes: it has
+    /// become a replica, or lacks replicas and may be cut off from a new primary. Looked at each
+    /// second, since a name or a proxy may follow a failover late. Until then subscriptions stay.
+    async fn is_elsewhere(&self, error: &LayerError, looked: &mut Option<Instant>) -> bool {
         let LayerError::Refused(words) = error else { return false };
-        if words.starts_with("READONLY") {
-            return renewal.is_due();
+        let may_be = ["READONLY", "NOREPLICAS"].iter().any(|code| words.starts_with(code));
+        if !may_be || looked.is_some_and(|at| at.elapsed() < LOOK_INTERVAL) {
+            return false;
         }
-        words.starts_with("NOREPLICAS")
-            && renewal.is_due()
-            && has_another_primary(&self.commands, &self.settings).await
+        *looked = Some(Instant::now());
+        has_another_primary(&self.commands, &self.settings).await
     }
 
     async fn renew_connections(&self) {

@@ -139,7 +139,7 @@ impl HistoryStore {
     /// Redis or its data was replaced. Nothing is committed until the next heartbeat has the new
     /// generation.
     pub(super) fn generation_changed(&self) -> LayerError {
-        self.redis_health.set_answering(false);
+        self.redis_health.set_silent();
         LayerError::Unreachable("redis has another generation".to_owned())
     }
 

@@ -16,6 +16,7 @@ use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
 use tokio::time::timeout;
 
 use super::connect::{self, AbortOnDrop, Commands};
+use super::kept_connection::keep_connected;
 use super::script::layer_error;
 use crate::layer::{LayerError, RedisSettings};
 
@@ -72,8 +73,8 @@ impl KeyWatch {
             reconnects: client.reconnect_rx(),
             errors: client.error_rx(),
         };
-        let connected = connect::keep_connected(client.clone(), lookup, "watched keys");
-        let connection = Arc::new(AbortOnDrop(tokio::spawn(connected)));
+        let connection = keep_connected(settings, client.clone(), lookup, "watched keys");
+        let connection = Arc::new(connection);
         let commands = connect::commands(&client, settings);
         Ok((Self { client, commands, pings: Arc::default(), _connection: connection }, keys))
     }

@@ -8,6 +8,7 @@ use fred::interfaces::ClientLike;
 use fred::types::{ClusterHash, CustomCommand, Value};
 
 use super::connect::{self, AbortOnDrop, Commands};
+use super::kept_connection::keep_connected;
 use super::script::layer_error;
 use crate::layer::{LayerError, RedisSettings};
 
@@ -29,8 +30,8 @@ impl ListWriter {
     pub fn open(settings: &RedisSettings) -> Result<Self, LayerError> {
         let (client, lookup) = connect::client(settings, EVENTS)?;
         let commands = connect::commands(&client, settings);
-        let connected = connect::keep_connected(client, lookup, "task queues");
-        Ok(Self { commands, _connection: Arc::new(AbortOnDrop(tokio::spawn(connected))) })
+        let connection = keep_connected(settings, client, lookup, "task queues");
+        Ok(Self { commands, _connection: Arc::new(connection) })
     }
 
     /// Puts a value at the head of a list.

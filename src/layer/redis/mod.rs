@@ -17,6 +17,7 @@ mod handle;
 mod heartbeat;
 mod history_store;
 mod history_tables;
+mod kept_connection;
 mod key_changes;
 mod key_watch;
 mod known_positions;
@@ -33,8 +34,10 @@ mod redis_health;
 mod reply;
 mod script;
 mod script_batch;
+mod sentinels;
 mod server_identity;
 mod session;
+mod single_connection;
 mod stored;
 mod subscriber;
 mod subscription_reader;
@@ -77,6 +80,7 @@ use direct_publisher::DirectPublisher;
 use handle::LayerState;
 use heartbeat::InstanceHeartbeat;
 use history_store::{HistoryStore, unexpected};
+use kept_connection::keep_connected;
 use lag_limit::LagLimit;
 use position_check::PositionCheck;
 use reception::Reception;
@@ -129,8 +133,8 @@ impl Redis {
         let (external, shares) = (settings.external.clone(), settings.shares);
         let names = Arc::new(Names::new(&settings.cluster, instance, external, shares));
         let codec = Arc::new(EnvelopeCodec::new(instance, &settings.secrets));
-        let redis_health = Arc::new(RedisHealth::new(metrics));
         let (client, lookup) = connect::client(settings, FEW_EVENTS)?;
+        let redis_health = Arc::new(RedisHealth::new(metrics, lookup.clone()));
         let commands = connect::commands(&client, settings);
         let (subscriber, changes) = mpsc::channel(CHANGES);
         let (health, enters) = (Arc::clone(&redis_health), settings.enters_groups);
@@ -172,7 +176,7 @@ impl Redis {
         let (mut tasks, inbox) = reception.start(settings)?;
         tasks.push(AbortOnDrop(tokio::spawn(append_again(Arc::clone(&command_stream)))));
         tasks.push(AbortOnDrop(tokio::spawn(heartbeat.run())));
-        tasks.push(AbortOnDrop(tokio::spawn(connect::keep_connected(client, lookup, "commands"))));
+        tasks.push(keep_connected(settings, client, lookup, "commands"));
         let shared = Shared {
             names,
             commands,
@@ -201,7 +205,7 @@ impl Redis {
         let codec = &shared.histories.codec;
         let bytes = codec.publication(&channel, &publication, Instant::now());
         if let Target::Group(group) = &publication.target {
-            self.check_answering()?;
+            self.0.redis_health.check_answering()?;
             if let Some(kept) = shared.histories.of(group) {
                 return shared.histories.commit(group, kept, channel, bytes).await.map(Some);
             }
@@ -228,7 +232,7 @@ impl Redis {
         let shared = &*self.0;
         let mut rest = publications.as_slice();
         while !rest.is_empty() {
-            self.check_answering()?;
+            self.0.redis_health.check_answering()?;
             let _place = self.place()?;
             let history = shared.histories.history();
             let mut batch = ScriptBatch::new(&shared.names, history, &shared.histories.codec);
@@ -253,7 +257,7 @@ impl Redis {
         let shared = &*self.0;
         let mut at = 0;
         while at < publications.len() {
-            self.check_answering()?;
+            self.0.redis_health.check_answering()?;
             let _place = self.place()?;
             let mut batch = shared.direct.once_batch();
             let in_time = shared.lag_limit.in_time(&publications[at..], |it| &it.publication)?;
@@ -273,7 +277,7 @@ impl Redis {
     }
 
     pub(super) async fn control(&self, control: Control) -> Result<(), LayerError> {
-        self.check_answering()?;
+        self.0.redis_health.check_answering()?;
         self.0.command_stream.accept(control).await
     }
 
@@ -294,7 +298,7 @@ impl Redis {
     }
 
     async fn send(&self, channel: String, bytes: Vec<u8>) -> Result<(), LayerError> {
-        self.check_answering()?;
+        self.0.redis_health.check_answering()?;
         // The number of receivers is not used: an instance may subscribe without any member.
         let receivers = self.0.commands.publish::<i64, _, _>(channel, Bytes::from(bytes)).await;
         receivers.map(drop).map_err(|error| layer_error(&error))
@@ -304,16 +308,6 @@ impl Redis {
     fn place(&self) -> Result<SemaphorePermit<'_>, LayerError> {
         let full = |_| LayerError::Unreachable("too many publications wait for redis".to_owned());
         self.0.publications.try_acquire().map_err(full)
-    }
-
-    fn check_answering(&self) -> Result<(), LayerError> {
-        match self.0.redis_health.is_answering() {
-            true => Ok(()),
-            false => Err(match self.refusal() {
-                Some(words) => LayerError::Refused(words),
-                None => LayerError::Unreachable("there is no connection to redis".to_owned()),
-            }),
-        }
     }
 
     pub(super) async fn subscribe(&self, groups: &[GroupName]) -> Result<(), LayerError> {
@@ -339,7 +333,7 @@ impl Redis {
         &self,
         asked: &[(GroupName, Option<Position>)],
     ) -> Result<Vec<Result<Recovery, LayerError>>, LayerError> {
-        self.check_answering()?;
+        self.0.redis_health.check_answering()?;
         let answers = self.0.histories.recover(asked).await;
         if !self.0.redis_health.is_subscribed() {
             // An answered join guarantees that later publications arrive.
@@ -407,7 +401,7 @@ impl Redis {
     }
 
     pub(super) async fn stored(&self) -> Result<StoredEntries, LayerError> {
-        self.check_answering()?;
+        self.0.redis_health.check_answering()?;
         StoredEntries::read(&self.0.commands, &self.0.names).await
     }
 

@@ -9,6 +9,7 @@ use super::backlog::MessageBacklog;
 use super::boundary::Boundary;
 use super::command_stream::{CommandReplay, CommandStream};
 use super::connect::{self, AbortOnDrop, EVENTS};
+use super::kept_connection::keep_connected;
 use super::message_decoder::MessageDecoder;
 use super::names::Names;
 use super::position_check::PositionCheck;
@@ -78,7 +79,7 @@ impl Reception {
             AbortOnDrop(tokio::spawn(reader.run())),
             AbortOnDrop(tokio::spawn(decoder.run())),
             AbortOnDrop(tokio::spawn(subscriber.run())),
-            AbortOnDrop(tokio::spawn(connect::keep_connected(client, lookup, "subscription"))),
+            keep_connected(settings, client, lookup, "subscription"),
         ];
         Ok((tasks, inbox))
     }

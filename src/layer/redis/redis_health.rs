@@ -1,16 +1,17 @@
 //! The health of the layer, updated and shared by its tasks.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
+use super::address_lookup::AddressLookup;
 use super::script::is_wrong_server;
 use crate::event::{InstanceId, Stamp};
-use crate::layer::Health;
+use crate::layer::{Health, LayerError};
 use crate::telemetry::Metrics;
 
 /// The age of the latest returned probe beyond which nothing counts as delivered: two were missed,
@@ -28,16 +29,21 @@ const PAUSE: Duration = Duration::from_millis(3300);
 /// How long a loss shows in [`Health::lossless`], so that a probe each second sees it.
 const REMEMBER_LOSS: Duration = Duration::from_secs(3);
 
+/// The number of no connection.
+const NEVER: u64 = u64::MAX;
+
 /// Shared by the tasks of one layer.
 pub(super) struct RedisHealth {
     /// Whether everything wanted is subscribed.
     subscribed: AtomicBool,
-    /// Whether the latest heartbeat was answered and the connection for commands was not lost
-    /// since.
+    /// The number of the connection for commands on which the latest heartbeat was answered, if it
+    /// was not lost since. See [`AddressLookup::connection`].
     ///
     /// fred's own state is late: while it waits to reconnect for the first time it still counts as
     /// connected, and commands wait.
-    answering: AtomicBool,
+    answering: AtomicU64,
+    /// Of the connection for commands.
+    lookup: AddressLookup,
     state: Mutex<State>,
     /// How often the subscription has become complete.
     resubscriptions: watch::Sender<u64>,
@@ -77,6 +83,11 @@ struct State {
     /// When that was sent: what the answer says was so at this moment or later.
     known: Option<Instant>,
     generation: u64,
+    /// The newest probe that was read.
+    read: u64,
+    /// The first probe of this generation: until it, or a later one, is read, the subscription may
+    /// be that to another server.
+    first_probe: u64,
     /// The newest command known to be accepted.
     newest_command: Stamp,
     /// When a message was last lost.
@@ -86,10 +97,12 @@ struct State {
 }
 
 impl RedisHealth {
-    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+    /// `lookup` is that of the connection for commands.
+    pub(super) fn new(metrics: Arc<Metrics>, lookup: AddressLookup) -> Self {
         Self {
             subscribed: AtomicBool::new(false),
-            answering: AtomicBool::new(false),
+            answering: AtomicU64::new(NEVER),
+            lookup,
             state: Mutex::default(),
             resubscriptions: watch::Sender::default(),
             advertised: OnceLock::new(),
@@ -121,12 +134,46 @@ impl RedisHealth {
         changed
     }
 
+    /// Whether commands are answered: on this connection, not just on one before it.
     pub(super) fn is_answering(&self) -> bool {
-        self.answering.load(Ordering::Acquire)
+        self.lookup.connection() == Some(self.answering.load(Ordering::Acquire))
     }
 
-    pub(super) fn set_answering(&self, answering: bool) {
-        self.answering.store(answering, Ordering::Release);
+    /// A heartbeat was answered that was sent on `connection` or a later one.
+    pub(super) fn set_answering(&self, connection: Option<u64>) {
+        self.answering.store(connection.unwrap_or(NEVER), Ordering::Release);
+    }
+
+    pub(super) fn set_silent(&self) {
+        self.answering.store(NEVER, Ordering::Release);
+    }
+
+    /// As [`AddressLookup::connection`], for commands.
+    pub(super) fn connection(&self) -> Option<u64> {
+        self.lookup.connection()
+    }
+
+    /// # Errors
+    /// Commands are not answered, or what they publish would not arrive here.
+    pub(super) fn check_answering(&self) -> Result<(), LayerError> {
+        if !self.is_answering() {
+            return Err(match self.refusal() {
+                Some(words) => LayerError::Refused(words),
+                None => LayerError::Unreachable("there is no connection to redis".to_owned()),
+            });
+        }
+        if !self.is_on_same_server() {
+            let why = "redis was replaced, and nothing is subscribed there yet";
+            return Err(LayerError::Unreachable(why.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Whether what is published now arrives here, as far as is known. After a change of the server
+    /// the subscription may still lead to the old one, or nowhere.
+    fn is_on_same_server(&self) -> bool {
+        let state = self.state.lock();
+        state.read >= state.first_probe
     }
 
     /// Requests the next heartbeat immediately.
@@ -215,6 +262,7 @@ impl RedisHealth {
     pub(super) fn probe_read(&self, number: u64) {
         let mut state = self.state.lock();
         state.heard = Some(Instant::now());
+        state.read = state.read.max(number);
         if let Some((sent, at)) = state.sent
             && sent == number
         {
@@ -241,6 +289,9 @@ impl RedisHealth {
     ) {
         let peers = instances.iter().filter(|id| **id != own).count();
         let mut state = self.state.lock();
+        if state.generation != generation {
+            state.first_probe = state.sent.map_or(0, |(number, _)| number);
+        }
         state.generation = generation;
         state.instances = instances;
         state.peers = peers as u64;
@@ -332,6 +383,7 @@ impl RedisHealth {
     pub(super) fn is_delivering(&self) -> bool {
         self.is_subscribed()
             && self.is_answering()
+            && self.is_on_same_server()
             && self.state.lock().returned.is_some_and(|at| at.elapsed() < STALE)
     }
 

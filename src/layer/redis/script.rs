@@ -13,6 +13,7 @@ use fred::types::{Key, Value};
 use super::connect::Commands;
 use super::reply::{FromReply, Reply};
 use crate::layer::LayerError;
+use crate::layer::error::UNKNOWN_COMMAND;
 
 /// Calls by digest before a caller sends the text although another is sending it.
 const MAX_CALLS: usize = 3;
@@ -152,9 +153,9 @@ fn is_passing(details: &str) -> bool {
 }
 
 /// Whether these are the words of a node of a Redis Cluster, which a single address is not enough
-/// for: waiting does not help.
+/// for, or of a sentinel, which keeps nothing: waiting does not help.
 pub(super) fn is_wrong_server(details: &str) -> bool {
-    ["MOVED ", "ASK ", "CROSSSLOT "].iter().any(|code| details.starts_with(code))
+    ["MOVED ", "ASK ", "CROSSSLOT ", UNKNOWN_COMMAND].iter().any(|code| details.starts_with(code))
 }
 
 impl From<LayerError> for ScriptError {

@@ -1,22 +1,25 @@
 //! A single connection to examine Redis: without reconnection, and with exact errors.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use fred::clients::Client;
-use fred::error::Error;
 use fred::interfaces::{ClientLike, TrackingInterface};
 use fred::types::{ClusterHash, CustomCommand, Value};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::timeout;
 
-use super::connect::{self, AbortOnDrop, Commands};
+use super::connect::{self, Commands};
 use super::names::Names;
 use super::reply::{FromReply, Reply};
 use super::script::{self, Script, ScriptError, sort};
+use super::sentinels::ask_sentinels;
+use super::single_connection::{SingleConnection, connect_once};
 use crate::event::InstanceId;
-use crate::layer::{LayerError, RedisSettings};
+use crate::layer::RedisSettings;
+use crate::layer::address::Asking;
 
 /// Events that may wait; only the trial of tracking reads them.
 const EVENTS: usize = 256;
@@ -28,7 +31,8 @@ pub struct RedisSession {
     names: Names,
     timeout: Duration,
     /// Ended with the session.
-    _connection: AbortOnDrop<Result<(), Error>>,
+    _connection: SingleConnection,
+    _asking: Option<Arc<Asking>>,
 }
 
 impl RedisSession {
@@ -38,20 +42,15 @@ impl RedisSession {
     /// [`ScriptError::Refused`] for a password or a server that is not the right one.
     pub async fn open(settings: &RedisSettings) -> Result<Self, ScriptError> {
         let (client, lookup) = connect::client_without_retry(settings, EVENTS)?;
-        client.set_resolver(lookup.resolver()).await;
-        let connecting = timeout(settings.timeout, client.init()).await;
-        let connection = connecting
-            .map_err(|_| {
-                let late = format!("no answer within {:?}", settings.timeout);
-                ScriptError::from(LayerError::Unreachable(late))
-            })?
-            .map_err(|error| sort(&error))?;
+        let asking = ask_sentinels(settings);
+        let connection = connect_once(&client, &lookup, settings.timeout).await?;
         Ok(Self {
             commands: connect::commands(&client, settings),
             // Only for names: nothing is sent to it or written under it.
             names: Names::new(&settings.cluster, InstanceId::random(), None, None),
             timeout: settings.timeout,
-            _connection: AbortOnDrop(connection),
+            _connection: connection,
+            _asking: asking,
             client,
         })
     }

@@ -39,7 +39,9 @@ fn way(ring: usize, room: usize, max_bytes: usize) -> Way {
     let codec = Arc::new(EnvelopeCodec::new(instance, &ClusterSecrets::default()));
     let boundary = Arc::<Boundary>::default();
     let metrics = Arc::new(Metrics::new());
-    let redis_health = Arc::new(RedisHealth::new(Arc::clone(&metrics)));
+    let settings = RedisSettings::new("redis://127.0.0.1:1").unwrap();
+    let (client, lookup) = connect::client(&settings, 1).unwrap();
+    let redis_health = Arc::new(RedisHealth::new(Arc::clone(&metrics), lookup));
     let (messages, receiver) = broadcast::channel(ring);
     let backlog = MessageBacklog::new(room, max_bytes);
     let (sender, inbox) = mpsc::channel(1);
@@ -52,8 +54,6 @@ fn way(ring: usize, room: usize, max_bytes: usize) -> Way {
         questions: Arc::new(Questions::new()),
         boundary: Arc::clone(&boundary),
     };
-    let settings = RedisSettings::new("redis://127.0.0.1:1").unwrap();
-    let (client, _) = connect::client(&settings, 1).unwrap();
     let stream = CommandStream::new(
         Arc::clone(&names),
         Arc::clone(&codec),

@@ -14,14 +14,17 @@ struct EncryptedRedis {
     port: u16,
 }
 
+/// Free at this moment; nothing else asks for it by number.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 impl EncryptedRedis {
     /// One that asks its clients for a certificate.
     fn start() -> Self {
         let authority = Authority::new();
         let Certified { certificate, key } = authority.certify("redis");
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
+        let port = free_port();
         let text = |path: &Path| path.to_str().unwrap().to_owned();
         let options = [
             ("--tls-port", port.to_string()),
@@ -36,6 +39,10 @@ impl EncryptedRedis {
     }
 
     fn settings(&self, host: &str, client: Option<&Certified>) -> RedisSettings {
+        self.settings_at(&format!("rediss://{host}:{}", self.port), client)
+    }
+
+    fn settings_at(&self, url: &str, client: Option<&Certified>) -> RedisSettings {
         let tls = TlsSettings {
             ca_file: Some(self.authority.certificate()),
             certificate: client.map(|client| ClientCertificate {
@@ -44,7 +51,7 @@ impl EncryptedRedis {
             }),
             server_name: None,
         };
-        let address = RedisAddress::parse(&format!("rediss://{host}:{}", self.port)).unwrap();
+        let address = RedisAddress::parse(url).unwrap();
         RedisSettings::at(address.with_tls(tls).unwrap())
     }
 }
@@ -74,6 +81,30 @@ async fn speaks_tls_and_introduces_itself() {
         let settings = redis.settings(host, Some(&client));
         carries(&mut over(&redis.server, |default| *default = settings).await).await;
     }
+}
+
+#[tokio::test]
+async fn speaks_tls_with_sentinels_and_with_the_primary_that_they_name() {
+    let redis = EncryptedRedis::start();
+    let client = redis.authority.certify("ana");
+    let Certified { certificate, key } = redis.authority.certify("sentinel");
+    let port = free_port();
+    let configuration = format!(
+        "tls-port {port}\ntls-cert-file {}\ntls-key-file {}\ntls-ca-cert-file {}\n\
+         sentinel monitor mymaster 127.0.0.1 {} 1\n",
+        certificate.display(),
+        key.display(),
+        redis.authority.certificate().display(),
+        redis.port
+    );
+    let _sentinel = RedisServer::sentinel(&configuration).unwrap();
+    let url = format!("rediss-sentinel://localhost:{port}/mymaster");
+    let settings = redis.settings_at(&url, Some(&client));
+    carries(&mut over(&redis.server, |default| *default = settings).await).await;
+    let url = url.replace("mymaster", "another");
+    let settings = redis.settings_at(&url, Some(&client));
+    let astray = over_unready(&redis.server, |default| *default = settings);
+    refuses(&astray, "no primary called \"another\"").await;
 }
 
 #[tokio::test]

@@ -103,7 +103,7 @@ impl CommandStream {
         let answer: Vec<String> = self.append.run(&self.commands, self.keys(), arguments).await?;
         match answer.as_slice() {
             [] => {
-                self.redis_health.set_answering(false);
+                self.redis_health.set_silent();
                 Err(LayerError::Unreachable("redis has another generation".to_owned()))
             }
             [full, _] if full == "full" => Err(LayerError::Full(MAX_COMMANDS as usize)),
