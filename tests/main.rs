@@ -68,6 +68,7 @@ mod floods;
 mod waves;
 
 // Redis fails.
+mod failing_redis;
 mod follows_sentinels;
 mod loses_no_command;
 mod mends_losses;
