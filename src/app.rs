@@ -311,7 +311,7 @@ impl Core {
         let publisher = Publisher::new(config.publish.clone(), layer.clone());
         let publisher = Arc::new(publisher.with_forwarding(forward_queue));
 
-        let shard_config = shard_config(config, Arc::clone(&verifier), Arc::clone(&metrics));
+        let shard_config = shard_config(config, &verifier, &metrics, layer.member_counts());
         let (hub, requests) = Hub::start(instance, config.hub.clone(), shard_config)?;
         let back_end = BackEnd::new(&config.backend, &verifier, &layer, &metrics)?;
         let (watcher, starter) =

@@ -293,8 +293,31 @@ async fn publishers_that_send_flat_out_are_refused_before_events_are_late() {
     let server = RedisServer::start();
     let gateway = Instance::start(&over(&server)).await;
     gateway.ready().await;
-    members(&gateway, "sala_llena", setting("FLOOD_MEMBERS", 40)).await;
-    let mut member = gateway.v1("testigo").await;
+    refuses_in_time(&gateway, &gateway).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publishers_are_refused_before_events_are_late_on_another_instance() {
+    let server = RedisServer::start();
+    let [publishing, listening] =
+        [Instance::start(&over(&server)).await, Instance::start(&over(&server)).await];
+    for gateway in [&publishing, &listening] {
+        gateway.ready().await;
+    }
+    refuses_in_time(&publishing, &listening).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publishers_wait_or_are_refused_before_events_are_late_in_memory() {
+    let gateway = Instance::start("").await;
+    gateway.ready().await;
+    refuses_in_time(&gateway, &gateway).await;
+}
+
+/// That nothing is late or lost that `publishing` accepts for members on `listening`.
+async fn refuses_in_time(publishing: &Endpoints, listening: &Endpoints) {
+    members(listening, "sala_llena", setting("FLOOD_MEMBERS", 40)).await;
+    let mut member = listening.v1("testigo").await;
     member.join("sala_llena").await;
     let (began, span) = (Instant::now(), Duration::from_secs(setting("FLOOD_SECONDS", 4)));
     let watching = tokio::spawn(async move {
@@ -315,12 +338,12 @@ async fn publishers_that_send_flat_out_are_refused_before_events_are_late() {
             times.push(began.elapsed().saturating_sub(sent));
         }
     });
-    let publish = || publish_flat_out(&gateway, began, span);
+    let publish = || publish_flat_out(publishing, began, span);
     let counts = tokio::join!(publish(), publish(), publish(), publish());
     let counts = [counts.0, counts.1, counts.2, counts.3];
     let [taken, refused] =
         [counts.map(|it| it.0), counts.map(|it| it.1)].map(|it| it.iter().sum::<u64>());
-    accepted(&gateway, "sala_llena", "fin").await;
+    accepted(publishing, "sala_llena", "fin").await;
     let (times, read_slowly) = watching.await.unwrap();
     let (median, p99) = (times[times.len() / 2], times[times.len() - 1 - times.len() / 100]);
     println!("{taken} accepted, {refused} refused; median {median:?}, p99 {p99:?}");

@@ -1,5 +1,6 @@
 //! Group names and the patterns that select them: parsed once, valid from then on.
 
+mod member_counts;
 mod pattern;
 #[cfg(test)]
 mod tests;
@@ -7,6 +8,7 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
+pub use member_counts::MemberCounts;
 pub use pattern::{GroupPattern, PatternError};
 
 /// Longest legal group name, in bytes. channels_redis requires fewer than 100 characters.

@@ -37,6 +37,7 @@ pub(crate) use request::{
 };
 
 use crate::frame::Frame;
+use crate::group::MemberCounts;
 use crate::identity::{Policy, Template, Verifier};
 use crate::protocol::Shape;
 use crate::socket;
@@ -77,6 +78,8 @@ pub(crate) struct ShardConfig {
     pub policy: Arc<Policy>,
     /// Counts.
     pub metrics: Arc<Metrics>,
+    /// Members of large groups, for the layer, which serves groups in turn.
+    pub member_counts: Arc<MemberCounts>,
     /// Sent in `welcome`: the window over which clients spread their reconnections.
     pub retry_window: Duration,
 }

@@ -9,6 +9,7 @@ mod group_queues;
 mod health;
 mod history;
 mod incoming;
+mod lag_report;
 mod memory;
 mod once;
 mod questions;
@@ -28,7 +29,7 @@ pub use cluster_keys::ClusterSecrets;
 pub use error::LayerError;
 pub use health::Health;
 pub use history::{History, Retention};
-pub use incoming::{INCOMING, Inbox, Incoming, Loss};
+pub use incoming::{Inbox, Incoming, Loss};
 pub use memory::{Broker, Memory};
 pub use once::{Digest, KeyedPublication, OnceKey, OnceOutcome, WhenFull};
 pub use questions::{MAX_ANSWER, PeerAnswers, PeerQuestion};
@@ -44,7 +45,7 @@ pub use settings::{External, Kind, Parking, RedisSettings, Settings};
 pub use crate::event::{Control, Member, PossibleLoss, Recovery};
 
 use crate::event::{InstanceId, Position, Publication, Stamp};
-use crate::group::GroupName;
+use crate::group::{GroupName, MemberCounts};
 use crate::telemetry::Metrics;
 
 /// The layer of one instance. An enum, not a trait, since there are only two.
@@ -79,9 +80,9 @@ impl Layer {
 
     /// Sends a publication to every instance that wants it; the answer is its position.
     ///
-    /// In memory it waits while an instance's [`Inbox`] is full, and dropping the future before it
-    /// answers sends nothing. Over Redis, after an error or a dropped future, it may have been
-    /// sent: only the answer may have been lost.
+    /// In memory it waits while its group has much in an instance's [`Inbox`], and dropping the
+    /// future before it answers sends nothing. Over Redis, after an error or a dropped future, it
+    /// may have been sent: only the answer may have been lost.
     pub async fn publish(&self, publication: Publication) -> Result<Option<Position>, LayerError> {
         match self {
             Self::Memory(memory) => memory.publish(publication).await,
@@ -200,6 +201,14 @@ impl Layer {
         match self {
             Self::Memory(memory) => memory.history().of(group),
             Self::Redis(redis) => redis.history().of(group),
+        }
+    }
+
+    /// Where the hub counts members: groups take turns by them.
+    pub(crate) fn member_counts(&self) -> Arc<MemberCounts> {
+        match self {
+            Self::Memory(memory) => memory.member_counts(),
+            Self::Redis(redis) => redis.member_counts(),
         }
     }
 

@@ -99,6 +99,7 @@ fn hub(metrics: &Arc<Metrics>) -> Hub {
         verifier: Arc::new(Verifier::new(&settings).expect("no keys are wrong")),
         policy: Arc::new(Policy::new(&settings.grants)),
         metrics: Arc::clone(metrics),
+        member_counts: Arc::default(),
         retry_window: Duration::ZERO,
     };
     let settings = hub::Settings { shards: 1, ..Default::default() };
@@ -159,22 +160,22 @@ impl Gateway {
 
     /// The one publication in the inbox.
     fn publication(&mut self) -> Arc<Publication> {
-        let Ok(Incoming::Publication(publication)) = self.inbox.try_recv() else {
+        let Some(Incoming::Publication(publication)) = self.inbox.try_recv() else {
             panic!("a publication has arrived");
         };
-        assert!(self.inbox.try_recv().is_err(), "only one has");
+        assert!(self.inbox.try_recv().is_none(), "only one has");
         publication
     }
 
     fn change(&mut self) -> Control {
-        let Ok(Incoming::Control(control, _)) = self.inbox.try_recv() else {
+        let Some(Incoming::Control(control, _)) = self.inbox.try_recv() else {
             panic!("a change has arrived");
         };
         control
     }
 
     fn is_untouched(&mut self) -> bool {
-        self.inbox.try_recv().is_err()
+        self.inbox.try_recv().is_none()
     }
 }
 

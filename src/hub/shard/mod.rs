@@ -121,6 +121,7 @@ pub(super) fn build(
     let gauges = config.metrics.shard(index);
     let by_label = HubMetrics::new(&config.metrics);
     let shard = Shard {
+        groups: Groups::counted_in(Arc::clone(&config.member_counts)),
         context: Context { index, instance, config, clock: Clock::start(), by_label },
         outbox_share: OutboxShare::new(settings.total_outbox_bytes),
         registry,
@@ -129,7 +130,6 @@ pub(super) fn build(
         waker: inbox.waker(),
         load: Arc::clone(&load),
         connections: Connections::default(),
-        groups: Groups::default(),
         joins: Joins::default(),
         turn: Turn::default(),
         timers: Timers::new(),

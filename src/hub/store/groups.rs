@@ -11,7 +11,7 @@ use super::keys::{ConnectionKey, GroupKey, Membership};
 use super::rates::{CountedGroup, RateSketch};
 use super::taps::Taps;
 use crate::event::{Position, Publication};
-use crate::group::GroupName;
+use crate::group::{GroupName, MemberCounts};
 use crate::hub::report::Dropped;
 use crate::socket::Limits;
 
@@ -53,6 +53,8 @@ pub(in crate::hub) struct Groups {
     /// Counts publications by group while somebody looks.
     rates: Option<Box<RateSketch>>,
     taps: Taps,
+    /// Members of the large ones, of all shards.
+    member_counts: Arc<MemberCounts>,
     /// By group, a type of event that a route did not list.
     unlisted: HashMap<GroupName, Box<str>>,
 }
@@ -61,6 +63,11 @@ pub(in crate::hub) struct Groups {
 const MAX_UNLISTED: usize = 256;
 
 impl Groups {
+    /// None yet; their members will be counted in `member_counts`.
+    pub(in crate::hub) fn counted_in(member_counts: Arc<MemberCounts>) -> Self {
+        Self { member_counts, ..Self::default() }
+    }
+
     pub(in crate::hub) fn find(&self, name: &GroupName) -> Option<GroupKey> {
         self.by_name.get(name).copied()
     }
@@ -235,6 +242,8 @@ impl Groups {
         memberships.push(Membership { group: key, place, by_backend });
         let place = (memberships.len() - 1) as u16;
         members.push(GroupMember { connection, place, is_joining: true });
+        let count = members.len();
+        self.member_counts.change(name, count - 1, count);
         Some(key)
     }
 
@@ -279,8 +288,10 @@ impl Groups {
             let members = &mut self.groups[moved.group.index as usize].members;
             members[moved.place as usize].place = place as u16;
         }
-        let members = &mut self.groups[key.index as usize].members;
+        let group = &mut self.groups[key.index as usize];
+        let members = &mut group.members;
         members.swap_remove(membership.place as usize);
+        self.member_counts.change(&group.name, members.len() + 1, members.len());
         if let Some(moved) = members.get(membership.place as usize) {
             let memberships = &mut connections[moved.connection].memberships;
             memberships[moved.place as usize].place = membership.place;

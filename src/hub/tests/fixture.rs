@@ -76,6 +76,7 @@ pub(super) fn shard_config(connection: socket::Settings, metrics: Arc<Metrics>) 
         verifier: Arc::new(verifier()),
         policy: Arc::new(Policy::new(&[rule])),
         metrics,
+        member_counts: Arc::default(),
         retry_window: Duration::from_secs(5),
     }
 }

@@ -10,6 +10,7 @@ use super::seen::SeenTags;
 use super::{CommandMark, Decoded, EnvelopeError, Origin, SIGNED, SIGNED_PREFIX as PREFIX, write};
 use crate::event::{Control, InstanceId, PossibleLoss, Publication};
 use crate::layer::cluster_keys::{ClusterKeys, ClusterSecrets, Purpose, Tag};
+use crate::layer::lag_report::LagReport;
 
 /// Bytes of a tag.
 const TAG: usize = size_of::<Tag>();
@@ -123,6 +124,11 @@ impl EnvelopeCodec {
     /// The envelope of the answer to a question.
     pub(in crate::layer) fn answer(&self, channel: &str, number: u64, body: &[u8]) -> Vec<u8> {
         self.signed(self.is_signing(), channel, write::answer(self.instance, number, body))
+    }
+
+    /// The envelope of what waits in front of the hub.
+    pub(in crate::layer) fn lag(&self, channel: &str, report: &LagReport) -> Vec<u8> {
+        self.signed(self.is_signing(), channel, write::lag(self.instance, report))
     }
 
     fn signed(&self, wanted: bool, channel: &str, envelope: Vec<u8>) -> Vec<u8> {

@@ -3,7 +3,7 @@
 //! ```text
 //! version  1 byte, 1
 //! kind     1 byte: 0 group, 1 user, 2 connection, 3 all, 4 join, 5 leave, 6 close, 7 probe,
-//!          8 possible loss, 9 the end of a session, 10 a question, 11 an answer
+//!          8 possible loss, 9 the end of a session, 10 a question, 11 an answer, 12 lag
 //! origin   8 bytes, the instance that wrote it
 //! ```
 //! and then, by kind:
@@ -13,7 +13,9 @@
 //!   `sub`, its name, the close code; after each its mark, see below;
 //! - a probe (7): a number, then the place of the newest command; a possible loss (8): 0 and group
 //!   names, or 1, a share's number and how many there are;
-//! - a question (10) and its answer (11): its number, then the body, which is opaque here.
+//! - a question (10) and its answer (11): its number, then the body, which is opaque here;
+//! - lag (12): 8 bytes by which users share queues, then for each queue that is behind: 0 and a
+//!   group, 1 and a bucket of users (1 byte), 2 for the instance or 3 for everybody, and the ms.
 //!
 //! The mark of a command: byte 1, an id (16 bytes), generation and number of its first acceptance,
 //! both 0 if that is this one. On the control channel a script appends its place in the stream of
@@ -40,8 +42,8 @@
 //! signatures discard what is signed, so nothing is until every live instance reads it.
 //!
 //! Each kind has its channel: a group's carries that group's publications and nothing else, that of
-//! users kind 1, an instance's 2, 7 and 11, that of questions 10, the stream of commands 4 to 6
-//! and 9, the control channel those and the rest. Elsewhere it is discarded.
+//! users kind 1, an instance's 2, 7 and 11, that of questions 10 and 12, the stream of commands 4
+//! to 6 and 9, the control channel those and the rest. Elsewhere it is discarded.
 //!
 //! An announcement is no envelope: byte 4 and 16 bytes of SHA-256. The next message on the external
 //! channel of the same group, if it has this digest, was sent by the cluster itself.
@@ -66,6 +68,7 @@ use bytes::Bytes;
 use crate::event::{Control, Event, EventError, InstanceId, PossibleLoss, Publication, Stamp};
 use crate::group::GroupName;
 use crate::layer::cluster_keys::Tag;
+use crate::layer::lag_report::LagReport;
 
 /// The version of the format that this release writes, and the only one that it reads.
 const VERSION: u8 = 1;
@@ -141,6 +144,8 @@ pub(super) enum Message {
     Question(u64, Bytes),
     /// To a question of this number.
     Answer(u64, Bytes),
+    /// What waits in front of the hub of the instance that wrote it.
+    Lag(LagReport),
 }
 
 /// Why a message was discarded.
@@ -197,12 +202,21 @@ mod kind {
     pub(super) const CLOSE_SESSION: u8 = 9;
     pub(super) const QUESTION: u8 = 10;
     pub(super) const ANSWER: u8 = 11;
+    pub(super) const LAG: u8 = 12;
 }
 
 /// Bits of a publication's flags.
 mod flag {
     pub(super) const DEADLINE: u8 = 1;
     pub(super) const EXCEPT: u8 = 2;
+}
+
+/// Tags of queues.
+mod queue {
+    pub(super) const GROUP: u8 = 0;
+    pub(super) const USERS: u8 = 1;
+    pub(super) const INSTANCE: u8 = 2;
+    pub(super) const EVERYBODY: u8 = 3;
 }
 
 /// Tags of members.

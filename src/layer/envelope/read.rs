@@ -8,13 +8,15 @@ use bytes::{Buf, Bytes};
 
 use super::{
     CommandMark, Decoded, EnvelopeError, MARKED, MAX_LIST, Message, OWNER, Origin, POSITIONED,
-    SIGNED, SIGNED_PREFIX, VERSION, WAITED, flag, kind, member,
+    SIGNED, SIGNED_PREFIX, VERSION, WAITED, flag, kind, member, queue,
 };
 use crate::event::{
     ConnectionId, Control, Event, Except, InstanceId, Member, Position, PossibleLoss, Publication,
     PublicationId, Stamp, Target,
 };
 use crate::group::GroupName;
+use crate::layer::group_queues::{BucketSalt, QueueKey};
+use crate::layer::lag_report::LagReport;
 
 /// The longest text in an envelope, such as a `sub`: limits the effect of a damaged length.
 const MAX_TEXT: u64 = 4096;
@@ -84,6 +86,7 @@ fn decode_unguarded(
         kind::POSSIBLE_LOSS => Message::PossibleLoss(reader.possible_loss()?),
         kind::QUESTION => Message::Question(reader.number("question")?, reader.0),
         kind::ANSWER => Message::Answer(reader.number("answer")?, reader.0),
+        kind::LAG => Message::Lag(reader.lag()?),
         _ => {
             let publication = reader.publication(kind, origin, accepted)?;
             Message::Publication(Publication { position, ..publication })
@@ -99,7 +102,7 @@ fn is_carried(origin: Origin<'_>, kind: u8) -> bool {
         Origin::Group(_) => kind == kind::GROUP,
         Origin::User => kind == kind::USER,
         Origin::Instance => matches!(kind, kind::CONNECTION | kind::PROBE | kind::ANSWER),
-        Origin::Questions => kind == kind::QUESTION,
+        Origin::Questions => matches!(kind, kind::QUESTION | kind::LAG),
         Origin::Control => {
             is_carried(Origin::Commands, kind) || matches!(kind, kind::ALL | kind::POSSIBLE_LOSS)
         }
@@ -277,6 +280,26 @@ impl EnvelopeReader {
             }
             _ => Err(EnvelopeError::Malformed("possible loss")),
         }
+    }
+
+    fn lag(&mut self) -> Result<LagReport, EnvelopeError> {
+        let mut salt = BucketSalt::default();
+        salt.copy_from_slice(&self.take(size_of::<BucketSalt>(), "salt")?);
+        let mut report = LagReport { salt, waits: Vec::new() };
+        while !self.0.is_empty() {
+            if report.waits.len() > LagReport::MAX_QUEUES {
+                return Err(EnvelopeError::Malformed("queues"));
+            }
+            let key = match self.byte("queue")? {
+                queue::GROUP => Some(QueueKey::Group(self.group()?)),
+                queue::USERS => Some(QueueKey::Users(self.byte("queue")?)),
+                queue::INSTANCE => Some(QueueKey::Instance),
+                queue::EVERYBODY => None,
+                _ => return Err(EnvelopeError::Malformed("queue")),
+            };
+            report.waits.push((key, Duration::from_millis(self.number("wait")?)));
+        }
+        Ok(report)
     }
 
     fn share(&mut self) -> Result<u16, EnvelopeError> {

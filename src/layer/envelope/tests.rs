@@ -3,11 +3,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::write::{command, control, possible_loss, probe};
+use super::write::{self, command, control, possible_loss, probe};
 use super::*;
 use crate::event::{ConnectionId, Except, Member, PublicationId, Target};
 use crate::group::GroupName;
 use crate::layer::ClusterSecrets;
+use crate::layer::group_queues::QueueKey;
 
 const MOST: usize = 1024;
 
@@ -113,6 +114,32 @@ fn finds_the_user_of_a_message_without_decoding_it() {
         }
     }
     assert_eq!(user_of(&Bytes::from_static(b"{}")), None);
+}
+
+#[test]
+fn reads_the_lag_that_it_writes() {
+    let waits = vec![
+        (Some(QueueKey::Group(group("sala_1"))), Duration::from_millis(300)),
+        (Some(QueueKey::Users(63)), Duration::from_secs(2)),
+        (Some(QueueKey::Instance), Duration::from_millis(151)),
+        (None, Duration::from_secs(3)),
+    ];
+    for waits in [waits, Vec::new()] {
+        let report = LagReport { salt: *b"12345678", waits };
+        let written = write::lag(instance(), &report);
+        let read = read_from(Origin::Questions, &written, Instant::now());
+        let Ok(Decoded::From(_, Message::Lag(lag))) = read else { panic!("{read:?}") };
+        assert_eq!(lag, report);
+        if !lag.waits.is_empty() {
+            for end in 11..written.len() - 1 {
+                // A text cut off at a boundary is a shorter report; anything else is refused.
+                let _ = read_from(Origin::Questions, &written[..end], Instant::now());
+            }
+            let flood = [&written[..], &[3, 1].repeat(100)].concat();
+            let read = read_from(Origin::Questions, &flood, Instant::now());
+            assert!(matches!(read, Err(EnvelopeError::Malformed("queues"))), "{read:?}");
+        }
+    }
 }
 
 #[test]

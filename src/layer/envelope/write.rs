@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::{CommandMark, MARKED, OWNER, VERSION, flag, kind, member};
+use super::{CommandMark, MARKED, OWNER, VERSION, flag, kind, member, queue};
 use crate::event::{
     ConnectionId, Control, Except, InstanceId, Member, PossibleLoss, Publication, Target,
 };
+use crate::layer::group_queues::QueueKey;
+use crate::layer::lag_report::LagReport;
 
 /// Appends the envelope of `publication`, sent at `now`, to `envelopes`.
 pub(super) fn append(
@@ -114,6 +116,26 @@ pub(super) fn possible_loss(origin: InstanceId, loss: &PossibleLoss) -> Vec<u8> 
             out.number(u64::from(*number));
             out.number(u64::from(*of));
         }
+    }
+    envelope
+}
+
+/// The envelope of what waits in front of the hub.
+pub(super) fn lag(origin: InstanceId, report: &LagReport) -> Vec<u8> {
+    let mut envelope = Vec::with_capacity(64 + 32 * report.waits.len());
+    let mut out = Writer::begin(&mut envelope, kind::LAG, origin);
+    out.bytes(&report.salt);
+    for (key, wait) in &report.waits {
+        match key {
+            Some(QueueKey::Group(group)) => {
+                out.byte(queue::GROUP);
+                out.text(group.as_str());
+            }
+            Some(QueueKey::Users(bucket)) => out.bytes(&[queue::USERS, *bucket]),
+            Some(QueueKey::Instance) => out.byte(queue::INSTANCE),
+            None => out.byte(queue::EVERYBODY),
+        }
+        out.span(*wait);
     }
     envelope
 }

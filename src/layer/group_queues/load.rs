@@ -32,11 +32,19 @@ impl QueueLoad {
     /// Whether it takes one more message, if so many messages and bytes are free for all.
     pub(super) fn admits(&mut self, bytes: usize, (free, free_bytes): (usize, usize)) -> bool {
         let factor = if self.sheds { FREE_TO_RESUME } else { FREE_FOR_ONE };
-        // A message larger than the share goes alone.
-        let fits = self.messages * factor < free
-            && (self.messages == 0 || (self.bytes + bytes) * factor < free_bytes);
-        self.sheds = !fits;
-        fits
+        self.sheds = !self.fits(bytes, factor, (free, free_bytes));
+        !self.sheds
+    }
+
+    /// The same of one that waits instead of being lost.
+    pub(super) fn has_room(&self, bytes: usize, free: (usize, usize)) -> bool {
+        self.fits(bytes, FREE_FOR_ONE, free)
+    }
+
+    /// A message larger than the share goes alone.
+    fn fits(&self, bytes: usize, factor: usize, (free, free_bytes): (usize, usize)) -> bool {
+        self.messages * factor < free
+            && (self.messages == 0 || (self.bytes + bytes) * factor < free_bytes)
     }
 
     pub(super) fn add(&mut self, bytes: usize) {

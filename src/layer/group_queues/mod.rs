@@ -13,11 +13,14 @@ mod section;
 mod tests;
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use load::QueueLoad;
-pub(super) use section::QueueKey;
+pub(super) use section::{BucketSalt, QueueKey};
 use section::{QueueEntry, Section};
+
+use crate::group::MemberCounts;
 
 /// Longest wait of what ends a section. Then floods in front of it lose what they have: an event
 /// may be lost and reported, a command may be neither lost nor late.
@@ -29,6 +32,9 @@ const NO_FLOOD: usize = 64;
 /// All queues.
 #[derive(Debug)]
 pub(super) struct GroupQueues<T> {
+    member_counts: Arc<MemberCounts>,
+    /// Whether what was taken may be lost to make room for an overdue end.
+    may_shed: bool,
     max_messages: usize,
     max_bytes: usize,
     /// In order; never empty. All but the last are ended.
@@ -65,6 +71,8 @@ pub(super) enum Next<T> {
 impl<T: Queued> GroupQueues<T> {
     pub(super) fn new(max_messages: usize, max_bytes: usize) -> Self {
         Self {
+            member_counts: Arc::default(),
+            may_shed: true,
             max_messages,
             max_bytes,
             sections: VecDeque::from([Section::default()]),
@@ -72,6 +80,71 @@ impl<T: Queued> GroupQueues<T> {
             ends: QueueLoad::default(),
             messages: 0,
             bytes: 0,
+        }
+    }
+
+    /// Takes turns by the members of groups, too.
+    pub(super) fn weighed_by(self, member_counts: Arc<MemberCounts>) -> Self {
+        Self { member_counts, ..self }
+    }
+
+    /// Loses nothing that room was [reserved](Self::reserve) for, however late.
+    pub(super) fn lossless(self) -> Self {
+        Self { may_shed: false, ..self }
+    }
+
+    /// Members of large groups.
+    pub(super) fn member_counts(&self) -> &Arc<MemberCounts> {
+        &self.member_counts
+    }
+
+    /// Takes room for a message that will follow, if there is any, and if the message would not
+    /// wait for longer than `max_wait`.
+    pub(super) fn reserve(
+        &mut self,
+        queue: Option<&QueueKey>,
+        bytes: usize,
+        max_wait: Duration,
+    ) -> bool {
+        if self.wait_of(queue, 0) > max_wait {
+            return false;
+        }
+        let free = self.free();
+        let load = match queue {
+            Some(queue) => self.loads.entry(queue.clone()).or_default(),
+            None => &mut self.ends,
+        };
+        if !load.has_room(bytes, free) {
+            queue.into_iter().for_each(|queue| self.forget_if_empty(queue));
+            return false;
+        }
+        load.add(bytes);
+        self.messages += 1;
+        self.bytes += bytes;
+        true
+    }
+
+    /// Adds the message that room was reserved for.
+    pub(super) fn fill(&mut self, queue: Option<QueueKey>, bytes: usize, entry: T) {
+        let since = Instant::now();
+        match queue {
+            Some(queue) => self.last().push(queue, QueueEntry::Message { entry, bytes, since }),
+            None => self.push_end(entry),
+        }
+    }
+
+    /// Gives back reserved room.
+    pub(super) fn cancel(&mut self, queue: Option<&QueueKey>, bytes: usize) {
+        self.messages -= 1;
+        self.bytes -= bytes;
+        match queue {
+            None => self.ends.shed(1, bytes),
+            Some(queue) => {
+                if let Some(load) = self.loads.get_mut(queue) {
+                    load.shed(1, bytes);
+                }
+                self.forget_if_empty(queue);
+            }
         }
     }
 
@@ -106,6 +179,10 @@ impl<T: Queued> GroupQueues<T> {
             self.messages += 1;
             self.bytes += bytes;
         }
+        self.push_end(end);
+    }
+
+    fn push_end(&mut self, end: T) {
         let end = match self.end_before() {
             Some(before) => before.merge(end),
             None => Some(end),
@@ -129,7 +206,7 @@ impl<T: Queued> GroupQueues<T> {
     pub(super) fn pop(&mut self) -> Option<Next<T>> {
         self.shed_before_overdue_end();
         let section = self.sections.front_mut()?;
-        let Some((queue, entry)) = section.pop(&mut self.loads) else {
+        let Some((queue, entry)) = section.pop(&mut self.loads, &self.member_counts) else {
             let (end, since) = section.end.take()?;
             self.sections.pop_front();
             if let Some(bytes) = end.bytes() {
@@ -168,7 +245,7 @@ impl<T: Queued> GroupQueues<T> {
 
     /// Drops what floods have in front of an end that has waited for too long.
     fn shed_before_overdue_end(&mut self) {
-        let Some(section) = self.sections.front_mut() else { return };
+        let Some(section) = self.sections.front_mut().filter(|_| self.may_shed) else { return };
         if section.end.as_ref().is_none_or(|(_, since)| since.elapsed() < END_PATIENCE) {
             return;
         }
@@ -191,6 +268,21 @@ impl<T: Queued> GroupQueues<T> {
             None => self.loads.values().chain([&self.ends]).max_by_key(|load| load.wait(0)),
         };
         load.map_or(Duration::ZERO, |load| load.wait(count)).max(for_end)
+    }
+
+    /// The queues that would make one more wait for longer than `over`, the slowest first, at most
+    /// so many; `None` = what concerns everybody.
+    pub(super) fn late(&self, over: Duration, most: usize) -> Vec<(Option<QueueKey>, Duration)> {
+        let everybody = (None, self.wait_of(None, 0));
+        if everybody.1 <= over {
+            return Vec::new();
+        }
+        let queues = self.loads.keys().map(|key| (Some(key.clone()), self.wait_of(Some(key), 0)));
+        let mut late: Vec<_> = queues.filter(|(_, wait)| *wait > over).collect();
+        late.sort_by_key(|(_, wait)| std::cmp::Reverse(*wait));
+        late.truncate(most);
+        late.push(everybody);
+        late
     }
 
     fn free(&self) -> (usize, usize) {

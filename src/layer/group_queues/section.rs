@@ -1,18 +1,24 @@
 //! The messages between two that concern everybody, by queue.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 use std::time::Instant;
 
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::rand;
+
 use super::load::QueueLoad;
-use crate::group::GroupName;
+use crate::event::Target;
+use crate::group::{GroupName, MemberCounts};
 
 /// Weight that a queue gains in one turn. A message of up to 768 bytes takes one turn.
 const WEIGHT_OF_TURN: i64 = 1024;
 
 /// Weight of a message besides its bytes.
 const WEIGHT_OF_MESSAGE: i64 = 256;
+
+/// Members whose frames take about as long as all else that is done for a message.
+const MEMBERS_PER_WEIGHT: i64 = 4;
 
 /// Turns of queues that have just come before one that waits has its turn.
 const NEW_BEFORE_WAITING: usize = 16;
@@ -28,15 +34,43 @@ pub(in crate::layer) enum QueueKey {
 }
 
 /// Queues of users. A flood to one user delays one in so many others.
-const USER_BUCKETS: u64 = 64;
+const USER_BUCKETS: u8 = 64;
 
-/// Which users share a bucket is unknown outside: nobody can choose a name to delay another.
-static BUCKETS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+/// Decides which users share a bucket. Other instances alone know it: nobody can choose a name to
+/// delay another.
+pub(in crate::layer) type BucketSalt = [u8; 8];
+
+static SALT: LazyLock<BucketSalt> = LazyLock::new(|| {
+    let mut salt = BucketSalt::default();
+    rand::fill(&mut salt).expect("the operating system has random bytes");
+    salt
+});
 
 impl QueueKey {
     /// The queue of this user.
     pub(in crate::layer) fn of_user(sub: &[u8]) -> Self {
-        Self::Users((BUCKETS.hash_one(sub) % USER_BUCKETS) as u8)
+        Self::of_user_salted(sub, &SALT)
+    }
+
+    /// The queue of this user on the instance that has this salt.
+    pub(in crate::layer) fn of_user_salted(sub: &[u8], salt: &BucketSalt) -> Self {
+        let hash = digest(&SHA256, &[salt, sub].concat());
+        Self::Users(hash.as_ref()[0] % USER_BUCKETS)
+    }
+
+    /// The queue of what is sent to `target`; `None` = everybody.
+    pub(in crate::layer) fn of(target: &Target) -> Option<Self> {
+        match target {
+            Target::Group(group) => Some(Self::Group(group.clone())),
+            Target::User(sub) => Some(Self::of_user(sub.as_bytes())),
+            Target::Connection(_) => Some(Self::Instance),
+            Target::All => None,
+        }
+    }
+
+    /// The salt of this instance.
+    pub(in crate::layer) fn salt() -> BucketSalt {
+        *SALT
     }
 }
 
@@ -104,7 +138,9 @@ impl<T> Section<T> {
     pub(super) fn pop(
         &mut self,
         loads: &mut HashMap<QueueKey, QueueLoad>,
+        counts: &MemberCounts,
     ) -> Option<(QueueKey, QueueEntry<T>)> {
+        let mut passed = 0;
         loop {
             let (queue, gained) = match self.current.take() {
                 Some(queue) => (queue, 0),
@@ -115,12 +151,16 @@ impl<T> Section<T> {
             let is_alone = self.queues.len() == 1;
             if load.credit <= 0 && !is_alone {
                 self.waiting.push_back(queue);
+                passed += 1;
+                if passed == self.queues.len() {
+                    self.skip_turns(loads);
+                }
                 continue;
             }
             let entries = self.queues.get_mut(&queue)?;
             let entry = entries.pop_front()?;
             if let QueueEntry::Message { bytes, .. } = &entry {
-                load.credit -= *bytes as i64 + WEIGHT_OF_MESSAGE;
+                load.credit -= weight(&queue, *bytes, counts);
             }
             if entries.is_empty() {
                 self.queues.remove(&queue);
@@ -133,6 +173,17 @@ impl<T> Section<T> {
                 self.waiting.push_back(queue.clone());
             }
             return Some((queue, entry));
+        }
+    }
+
+    /// Turns in which every queue would only gain weight take no time.
+    fn skip_turns(&self, loads: &mut HashMap<QueueKey, QueueLoad>) {
+        let credit = |queue| loads.get(queue).map_or(0, |load| load.credit);
+        let turns = -self.waiting.iter().map(credit).max().unwrap_or(0) / WEIGHT_OF_TURN;
+        for queue in self.waiting.iter().filter(|_| turns > 0) {
+            if let Some(load) = loads.get_mut(queue) {
+                load.credit += turns * WEIGHT_OF_TURN;
+            }
         }
     }
 
@@ -167,4 +218,13 @@ impl<T> Section<T> {
         }
         shed
     }
+}
+
+/// What a message of the queue takes from its turns.
+fn weight(queue: &QueueKey, bytes: usize, counts: &MemberCounts) -> i64 {
+    let members = match queue {
+        QueueKey::Group(group) => counts.of(group),
+        QueueKey::Users(_) | QueueKey::Instance => 0,
+    };
+    (bytes as i64 + WEIGHT_OF_MESSAGE) * (1 + members as i64 / MEMBERS_PER_WEIGHT)
 }

@@ -1,7 +1,7 @@
 //! Turns, floods and places.
 
 use super::*;
-use crate::group::GroupName;
+use crate::group::{GroupName, MemberCounts};
 
 fn group(name: &str) -> QueueKey {
     QueueKey::Group(GroupName::parse(name).unwrap())
@@ -80,6 +80,64 @@ fn groups_take_turns_by_the_weight_of_their_messages() {
     // Six turns for each large one, in which the other sends two each.
     assert_eq!(places("large"), [0, 13, 26, 39]);
     assert!(queues.is_at_rest());
+}
+
+#[test]
+fn groups_take_turns_by_their_members() {
+    let (large, counts) = (GroupName::parse("large").unwrap(), Arc::new(MemberCounts::default()));
+    (0..4096).for_each(|count| counts.change(&large, count, count + 1));
+    let mut queues = GroupQueues::new(30_000, 1 << 24).weighed_by(counts);
+    for _ in 0..3 {
+        queues.send("large", 256);
+    }
+    for _ in 0..3000 {
+        queues.send("small", 256);
+    }
+    let order = queues.next(3003);
+    let places: Vec<_> =
+        order.iter().enumerate().filter(|(_, it)| *it == "large").map(|(at, _)| at).collect();
+    // 1 + 4096 / 4 times the weight, so that many of the others between two.
+    assert!(places[0] <= 1, "{places:?}");
+    for pair in places.windows(2) {
+        assert!((1000..1050).contains(&(pair[1] - pair[0])), "{places:?}");
+    }
+    assert!(queues.is_at_rest());
+}
+
+#[test]
+fn room_that_is_taken_counts_until_its_message_is_served_or_given_up() {
+    let mut queues = GroupQueues::new(10, 1 << 20).lossless();
+    let (a, b) = (Some(group("a")), Some(group("b")));
+    let taken = |queues: &mut GroupQueues<_>, key: &Option<QueueKey>| {
+        queues.reserve(key.as_ref(), 10, Duration::MAX)
+    };
+    let count = (0..9).filter(|_| taken(&mut queues, &a)).count();
+    assert_eq!(count, 4, "one group does not take all");
+    assert!(taken(&mut queues, &b), "another has room");
+    queues.cancel(a.as_ref(), 10);
+    queues.fill(b.clone(), 10, Entry::Message("b", 10));
+    queues.fill(a.clone(), 10, Entry::Message("a", 10));
+    assert_eq!(queues.next(9), ["b", "a"]);
+    (0..2).for_each(|_| queues.cancel(a.as_ref(), 10));
+    assert!(queues.is_at_rest());
+}
+
+#[test]
+fn who_would_wait_for_too_long_is_not_taken() {
+    let mut queues = GroupQueues::<Entry>::new(100, 1 << 20).lossless();
+    let a = group("a");
+    assert!(queues.reserve(Some(&a), 10, Duration::ZERO));
+    queues.fill(Some(a.clone()), 10, Entry::Message("a", 10));
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(2) {
+        std::thread::yield_now();
+    }
+    assert!(!queues.reserve(Some(&a), 10, Duration::from_millis(1)));
+    assert!(queues.reserve(Some(&group("b")), 10, Duration::from_millis(1)));
+    assert!(queues.reserve(None, 10, Duration::MAX), "a command is");
+    let late = queues.late(Duration::from_millis(1), 64);
+    let keys: Vec<_> = late.into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, [Some(a), None]);
 }
 
 #[test]

@@ -9,20 +9,24 @@ use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 use parking_lot::{Mutex, MutexGuard, RwLock};
-use tokio::sync::mpsc;
 
+use super::fair_backlog::{Backlog, Permit};
+use super::group_queues::{GroupQueues, QueueKey, Queued};
 use super::history::{History, NUMBERING, Retention};
-use super::{INCOMING, Inbox, Incoming, KeyedPublication, LayerError, OnceOutcome};
+use super::{Inbox, Incoming, KeyedPublication, LayerError, OnceOutcome};
 use crate::clock::unix_seconds;
 use crate::event::{Control, Position, Publication, Recovery, Target};
-use crate::group::GroupName;
+use crate::group::{GroupName, MemberCounts};
 use once::OnceTable;
 use ring::Ring;
 
 /// What the attached instances share. Tests attach several in one process.
 #[derive(Debug)]
 pub struct Broker {
-    instances: RwLock<Vec<mpsc::Sender<Incoming>>>,
+    instances: RwLock<Vec<Backlog<Incoming>>>,
+    member_counts: Arc<MemberCounts>,
+    /// Longest wait of a publication that is accepted.
+    max_wait: Duration,
     /// The instances subscribed to a group, one bit each.
     interest: DashMap<GroupName, u64>,
     history: History,
@@ -43,14 +47,30 @@ pub struct Memory {
 }
 
 /// Room for one message with each of several instances.
-type Permits = Vec<mpsc::OwnedPermit<Incoming>>;
+type Permits = Vec<Permit<Incoming>>;
+
+/// Messages that may wait for the coordinator of one instance; a third of them of one group.
+///
+/// A message is at most one event (64 KiB by default). The coordinator is far faster than any
+/// publisher, so usually none waits.
+const MAX_MESSAGES: usize = 1024;
+
+/// Bytes of those messages.
+const MAX_BYTES: usize = 64 << 20;
+
+/// Longest wait of what is accepted. A publication that would wait for longer is not accepted yet.
+const MAX_WAIT: Duration = Duration::from_millis(100);
 
 /// New histories between two searches for expired ones.
 const SWEEP: usize = 1024;
 
+/// One whose instances may leave unread what they have room for, however long.
+#[cfg(test)]
 impl Default for Broker {
     fn default() -> Self {
-        Self::with_history(History::default())
+        let mut broker = Self::with_history(History::default());
+        broker.max_wait = Duration::MAX;
+        broker
     }
 }
 
@@ -59,6 +79,8 @@ impl Broker {
     pub fn with_history(history: History) -> Self {
         Self {
             instances: RwLock::default(),
+            member_counts: Arc::default(),
+            max_wait: MAX_WAIT,
             interest: DashMap::new(),
             history,
             began: unix_seconds(),
@@ -72,29 +94,39 @@ impl Broker {
     /// # Panics
     /// At the 65th: one process never holds so many.
     pub fn attach(self: &Arc<Self>) -> (Memory, Inbox) {
-        let (sender, inbox) = mpsc::channel(INCOMING);
+        let queues = GroupQueues::new(MAX_MESSAGES, MAX_BYTES).lossless();
+        let queues = Backlog::new(queues.weighed_by(Arc::clone(&self.member_counts)));
         let mut instances = self.instances.write();
         let index = instances.len() as u32;
         assert!(index < u64::BITS, "at most 64 instances share a memory layer");
-        instances.push(sender);
-        (Memory { broker: Arc::clone(self), index }, inbox)
+        instances.push(queues.clone());
+        (Memory { broker: Arc::clone(self), index }, Inbox::of_queues(queues))
     }
 
-    /// Senders of the instances in `wanted`, copied out so that no lock outlives the call.
-    fn senders(&self, wanted: u64) -> Vec<mpsc::Sender<Incoming>> {
+    /// Queues of the instances in `wanted`, copied out so that no lock outlives the call.
+    fn queues(&self, wanted: u64) -> Vec<Backlog<Incoming>> {
         let instances = self.instances.read();
         let chosen = instances.iter().enumerate().filter(|(i, _)| wanted & (1 << i) != 0);
-        chosen.map(|(_, sender)| sender.clone()).collect()
+        chosen.map(|(_, queues)| queues.clone()).collect()
     }
 
-    /// Room with all `wanted` instances; given back if the future is dropped.
-    async fn reserve(&self, wanted: u64) -> Permits {
+    /// Room for a publication with all `wanted` instances; given back if the future is dropped.
+    async fn reserve(&self, wanted: u64, publication: &Publication) -> Permits {
+        let queue = QueueKey::of(&publication.target);
+        self.room(wanted, queue, publication.event.json().len(), self.max_wait).await
+    }
+
+    async fn room(
+        &self,
+        wanted: u64,
+        queue: Option<QueueKey>,
+        bytes: usize,
+        max_wait: Duration,
+    ) -> Permits {
         let mut permits = Permits::new();
-        for sender in self.senders(wanted) {
+        for queues in self.queues(wanted) {
             // An instance that has ended receives nothing more.
-            if let Ok(permit) = sender.reserve_owned().await {
-                permits.push(permit);
-            }
+            permits.extend(queues.reserve(queue.clone(), bytes, max_wait).await);
         }
         permits
     }
@@ -171,6 +203,13 @@ impl Broker {
     }
 }
 
+/// Nothing more is sent.
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.instances.get_mut().iter().for_each(Backlog::end);
+    }
+}
+
 /// The history of `group`, created if there is none. Regularly removes expired ones.
 fn ring(
     rings: &mut HashMap<GroupName, Ring>,
@@ -197,7 +236,7 @@ impl Memory {
     ) -> Result<Option<Position>, LayerError> {
         let mut wanted = self.broker.receivers(&publication.target);
         loop {
-            let permits = self.broker.reserve(wanted).await;
+            let permits = self.broker.reserve(wanted, &publication).await;
             match self.broker.send(permits, wanted, &publication) {
                 Ok(position) => return Ok(position),
                 Err(more) => wanted = more,
@@ -223,7 +262,7 @@ impl Memory {
             if let Some(known) = known {
                 return Ok(known);
             }
-            let permits = self.broker.reserve(wanted).await;
+            let permits = self.broker.reserve(wanted, publication).await;
             let mut once = self.broker.once.lock();
             let now = Instant::now();
             // Another may have sent it while this waited.
@@ -243,12 +282,20 @@ impl Memory {
 
     pub(super) async fn control(&self, control: Control) -> Result<(), LayerError> {
         // Nothing is lost or late here, so no command needs a stamp.
-        send(self.broker.reserve(u64::MAX).await, &Incoming::Control(control, None));
+        let command = Incoming::Control(control, None);
+        let bytes = command.bytes().unwrap_or_default();
+        // It waits for room, however long others wait: a flood must not keep it back.
+        let permits = self.broker.room(u64::MAX, command.queue(), bytes, Duration::MAX).await;
+        send(permits, &command);
         Ok(())
     }
 
     pub(super) fn history(&self) -> &History {
         &self.broker.history
+    }
+
+    pub(super) fn member_counts(&self) -> Arc<MemberCounts> {
+        Arc::clone(&self.broker.member_counts)
     }
 
     pub(super) fn subscribe(&self, groups: &[GroupName]) {

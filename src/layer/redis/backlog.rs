@@ -10,7 +10,7 @@ use crate::group::GroupName;
 use crate::layer::Loss;
 use crate::layer::envelope::user_of;
 use crate::layer::fair_backlog::Backlog;
-use crate::layer::group_queues::{QueueKey, Queued};
+use crate::layer::group_queues::{GroupQueues, QueueKey, Queued};
 
 /// Most messages in the backlog.
 pub(super) const BACKLOG: usize = 16_384;
@@ -37,6 +37,11 @@ pub(super) enum Backlogged {
 
 /// The queue between the two tasks.
 pub(super) type MessageBacklog = Backlog<Backlogged>;
+
+/// An empty backlog of at most so many bytes.
+pub(super) fn message_backlog(max_bytes: usize) -> MessageBacklog {
+    Backlog::new(GroupQueues::new(BACKLOG, max_bytes))
+}
 
 impl Backlogged {
     /// The queue that it waits in; `None` = it concerns everybody.

@@ -1,16 +1,14 @@
 //! Refuses publications that would wait in front of the hub for too long. A publisher that is told
 //! so can slow down; one whose events are late, or lost, cannot.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use super::backlog::MessageBacklog;
+use super::peer_lags::{MAX_WAIT, PeerLags};
 use crate::event::{Publication, Target};
+use crate::group::MemberCounts;
 use crate::layer::LayerError;
 use crate::layer::group_queues::QueueKey;
-
-/// Longest wait in the backlog. With some 40 ms in a shard, and the way over Redis, an event that
-/// is accepted reaches its sockets within 250 ms.
-const MAX_WAIT: Duration = Duration::from_millis(150);
 
 /// Publications of a batch that are checked at once.
 const MAX_CHECKED: usize = 256;
@@ -19,23 +17,25 @@ const MAX_CHECKED: usize = 256;
 #[derive(Debug)]
 pub(super) struct LagLimit {
     backlog: MessageBacklog,
+    /// Members may be on an instance that is behind while this one is not.
+    peers: Arc<PeerLags>,
 }
 
 impl LagLimit {
-    pub(super) fn new(backlog: MessageBacklog) -> Self {
-        Self { backlog }
+    pub(super) fn new(backlog: MessageBacklog, peers: Arc<PeerLags>) -> Self {
+        Self { backlog, peers }
+    }
+
+    /// Where the hub counts members.
+    pub(super) fn member_counts(&self) -> Arc<MemberCounts> {
+        self.backlog.member_counts()
     }
 
     /// # Errors
     /// [`LayerError::Behind`] if one more for `target`, behind `ahead` others, would be late.
     pub(super) fn check(&self, target: &Target, ahead: usize) -> Result<(), LayerError> {
-        let queue = match target {
-            Target::Group(group) => Some(QueueKey::Group(group.clone())),
-            Target::User(sub) => Some(QueueKey::of_user(sub.as_bytes())),
-            Target::Connection(_) => Some(QueueKey::Instance),
-            Target::All => None,
-        };
-        match self.backlog.wait_of(queue.as_ref(), ahead) {
+        let queue = QueueKey::of(target);
+        match self.backlog.wait_of(queue.as_ref(), ahead).max(self.peers.wait_of(target)) {
             wait if wait <= MAX_WAIT => Ok(()),
             wait => Err(LayerError::Behind(wait)),
         }

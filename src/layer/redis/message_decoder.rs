@@ -71,7 +71,7 @@ impl MessageDecoder {
                 }
                 next = self.backlog.next() => next,
             };
-            let entry = entry_of(next);
+            let Some(entry) = next.map(entry_of) else { return };
             let handed_on = match (entry, &mut held) {
                 (Backlogged::Message(channel, bytes), None) => self.decode(&channel, bytes).await,
                 (Backlogged::Gap(gap), None) => self.report(gap).await,
@@ -141,7 +141,8 @@ impl MessageDecoder {
     }
 
     fn nothing_held(&self) -> HeldMessages {
-        HeldMessages { queues: GroupQueues::new(BACKLOG, self.held_bytes), command: None }
+        let queues = GroupQueues::new(BACKLOG, self.held_bytes);
+        HeldMessages { queues: queues.weighed_by(self.backlog.member_counts()), command: None }
     }
 
     /// Hands on the commands that were lost with a subscription, then its gap: what a user missed
@@ -248,7 +249,10 @@ impl MessageDecoder {
                 return Ok(newest.map(Arrival::NewestCommand));
             }
             // Handled by the reader.
-            (Decoded::From(_, Message::Question(..) | Message::Answer(..)), _) => return Ok(None),
+            (
+                Decoded::From(_, Message::Question(..) | Message::Answer(..) | Message::Lag(_)),
+                _,
+            ) => return Ok(None),
         };
         Ok(Some(Arrival::Incoming(incoming)))
     }

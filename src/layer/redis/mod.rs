@@ -23,10 +23,12 @@ mod key_watch;
 mod known_positions;
 mod lag_limit;
 mod list_writer;
+mod member_counting;
 mod message_decoder;
 mod names;
 mod once;
 mod once_batch;
+mod peer_lags;
 mod position_check;
 mod reception;
 mod recovery;
@@ -73,8 +75,8 @@ use super::{Health, Inbox, KeyedPublication, LayerError, OnceOutcome, RedisSetti
 use crate::event::{Control, InstanceId, Position, Publication, Recovery, Stamp, Target};
 use crate::group::GroupName;
 use crate::telemetry::Metrics;
-use backlog::{BACKLOG, MessageBacklog};
-use command_stream::{CommandStream, append_again};
+use backlog::message_backlog;
+use command_stream::CommandStream;
 use connect::{AbortOnDrop, Commands};
 use direct_publisher::DirectPublisher;
 use handle::LayerState;
@@ -82,7 +84,7 @@ use heartbeat::InstanceHeartbeat;
 use history_store::{HistoryStore, unexpected};
 use kept_connection::keep_connected;
 use lag_limit::LagLimit;
-use position_check::PositionCheck;
+use peer_lags::PeerLags;
 use reception::Reception;
 use redis_health::RedisHealth;
 use script::layer_error;
@@ -163,25 +165,26 @@ impl Redis {
             Arc::clone(&redis_health),
         ));
         let questions = Arc::new(Questions::new());
-        let backlog = MessageBacklog::new(BACKLOG, settings.backlog_bytes);
+        let backlog = message_backlog(settings.backlog_bytes);
+        let peer_lags = Arc::new(PeerLags::default());
         let reception = Reception {
             codec,
             names: Arc::clone(&names),
             backlog: backlog.clone(),
             command_stream: Arc::clone(&command_stream),
-            positions: PositionCheck::new(Arc::clone(&histories)),
+            histories: Arc::clone(&histories),
             changes,
             questions: Arc::clone(&questions),
+            peer_lags: Arc::clone(&peer_lags),
         };
         let (mut tasks, inbox) = reception.start(settings)?;
-        tasks.push(AbortOnDrop(tokio::spawn(append_again(Arc::clone(&command_stream)))));
         tasks.push(AbortOnDrop(tokio::spawn(heartbeat.run())));
         tasks.push(keep_connected(settings, client, lookup, "commands"));
         let shared = Shared {
             names,
             commands,
             histories,
-            lag_limit: LagLimit::new(backlog),
+            lag_limit: LagLimit::new(backlog, peer_lags),
             publications: Semaphore::new((settings.commands * 3).div_ceil(4)),
             command_stream,
             direct,

@@ -11,6 +11,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use super::backlog::{Backlogged, MessageBacklog, PendingGap};
 use super::boundary::Boundary;
 use super::names::{Channel, Names};
+use super::peer_lags::PeerLags;
 use super::redis_health::RedisHealth;
 use crate::group::GroupName;
 use crate::layer::envelope::{Announcement, Decoded, EnvelopeCodec, Message, Origin};
@@ -24,6 +25,7 @@ pub(super) struct SubscriptionReader {
     pub(super) backlog: MessageBacklog,
     pub(super) redis_health: Arc<RedisHealth>,
     pub(super) questions: Arc<Questions>,
+    pub(super) peer_lags: Arc<PeerLags>,
     pub(super) boundary: Arc<Boundary>,
 }
 
@@ -118,7 +120,8 @@ impl SubscriptionReader {
         }
     }
 
-    /// Hands on a question of another instance. Anything else on that channel is no envelope.
+    /// Hands on a question of another instance, and takes its report of what waits there. Neither
+    /// waits in the backlog: they matter most when that is long.
     fn take_question(&self, bytes: Bytes) {
         let found = self.names.found(Origin::Questions);
         match self.codec.read(found, bytes, 0, Instant::now()) {
@@ -126,6 +129,9 @@ impl SubscriptionReader {
                 if from != self.codec.instance() =>
             {
                 self.questions.asked(PeerQuestion { from, number, body });
+            }
+            Ok(Decoded::From(from, Message::Lag(report))) if from != self.codec.instance() => {
+                self.peer_lags.report(from, report);
             }
             Ok(_) => {}
             Err(_) => self.redis_health.count_unreadable(),

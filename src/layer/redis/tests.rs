@@ -7,15 +7,17 @@ use fred::types::{Message, MessageKind, Value};
 use tokio::sync::broadcast;
 use tokio::time::timeout;
 
-use super::backlog::Backlogged;
+use super::backlog::{Backlogged, MessageBacklog};
 use super::boundary::Boundary;
 use super::command_stream::CommandReplay;
 use super::message_decoder::MessageDecoder;
+use super::position_check::PositionCheck;
 use super::subscription_reader::SubscriptionReader;
 use super::*;
 use crate::event::{Event, PublicationId};
 use crate::group::GroupPattern;
 use crate::layer::envelope::Announcement;
+use crate::layer::group_queues::GroupQueues;
 use crate::layer::{ClusterSecrets, External, Incoming, Loss, Retention};
 use crate::telemetry::LogLimit;
 
@@ -27,7 +29,7 @@ struct Way {
     boundary: Arc<Boundary>,
     histories: Arc<HistoryStore>,
     metrics: Arc<Metrics>,
-    inbox: Inbox,
+    inbox: mpsc::Receiver<Incoming>,
 }
 
 /// Both tasks, with room for so many messages and bytes between them, and for one behind them.
@@ -43,7 +45,7 @@ fn way(ring: usize, room: usize, max_bytes: usize) -> Way {
     let (client, lookup) = connect::client(&settings, 1).unwrap();
     let redis_health = Arc::new(RedisHealth::new(Arc::clone(&metrics), lookup));
     let (messages, receiver) = broadcast::channel(ring);
-    let backlog = MessageBacklog::new(room, max_bytes);
+    let backlog = MessageBacklog::new(GroupQueues::new(room, max_bytes));
     let (sender, inbox) = mpsc::channel(1);
     let reader = SubscriptionReader {
         messages: receiver,
@@ -52,6 +54,7 @@ fn way(ring: usize, room: usize, max_bytes: usize) -> Way {
         backlog: backlog.clone(),
         redis_health: Arc::clone(&redis_health),
         questions: Arc::new(Questions::new()),
+        peer_lags: Arc::default(),
         boundary: Arc::clone(&boundary),
     };
     let stream = CommandStream::new(

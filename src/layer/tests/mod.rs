@@ -3,6 +3,7 @@
 mod commands;
 mod connections;
 mod forged;
+mod lag;
 mod once;
 mod outage;
 #[path = "../../../tests/support/redis.rs"]
@@ -33,7 +34,7 @@ const ARRIVED: usize = 100_000;
 struct Instance {
     id: InstanceId,
     layer: Layer,
-    inbox: Inbox,
+    inbox: mpsc::Receiver<Incoming>,
 }
 
 /// What several instances share.
@@ -66,13 +67,21 @@ async fn over(server: &RedisServer, change: impl FnOnce(&mut RedisSettings)) -> 
 }
 
 fn over_unready(server: &RedisServer, change: impl FnOnce(&mut RedisSettings)) -> Instance {
+    let (id, layer, inbox) = start(server, change);
+    Instance::new(id, layer, inbox)
+}
+
+/// A layer over `server` whose inbox nobody reads yet.
+fn start(
+    server: &RedisServer,
+    change: impl FnOnce(&mut RedisSettings),
+) -> (InstanceId, Layer, Inbox) {
     let mut settings = RedisSettings::new(&server.url()).unwrap();
     change(&mut settings);
     let id = InstanceId::random();
-    let metrics = Arc::new(Metrics::new());
     let settings = Settings { kind: Kind::Redis(settings), history: history() };
-    let (layer, inbox) = Layer::start(&settings, id, metrics).unwrap();
-    Instance::new(id, layer, inbox)
+    let (layer, inbox) = Layer::start(&settings, id, Arc::new(Metrics::new())).unwrap();
+    (id, layer, inbox)
 }
 
 /// Retention of `pedido.*`: five publications for a minute; of `breve.*`: 50 ms.
