@@ -23,6 +23,7 @@ mod oracle;
 
 // What well-behaved clients and back ends can rely on.
 mod calls;
+mod channels_elsewhere;
 mod closed_by_backend;
 mod connect_hook;
 mod console_operations;

@@ -74,7 +74,13 @@ impl Probes {
                 "not delivering\n"
             }
             Phase::Running if strict && !health.lossless => "losing events\n",
-            Phase::Running if strict && !draining => "sources are not drained\n",
+            Phase::Running if strict && !draining => {
+                let failure = self.sources.as_ref().and_then(Sources::failure);
+                return Some(match failure {
+                    Some(words) => format!("{}\n", excerpt(&words, MAX_REFUSAL)).into(),
+                    None => "sources are not drained\n".into(),
+                });
+            }
             Phase::Running if strict && !consuming => "the queue of RabbitMQ is not consumed\n",
             Phase::Running => return None,
         };

@@ -21,9 +21,9 @@ pub(super) fn start_sources(
     let of_channels = Arc::new(ChannelsMetrics::new(metrics));
     let of_sources = Arc::new(SourceMetrics::new(metrics));
     let Some(connection) = SourceConnection::open(layer, settings)? else { return Ok(None) };
-    let (redis, max_bytes) = (connection.redis(), config.publish.max_event_bytes);
+    let (servers, max_bytes) = (connection.servers(), config.publish.max_event_bytes);
     let channels = &settings.channels;
-    let django = DjangoLayer::start(channels, redis, max_bytes, &of_channels, supervisor);
+    let django = DjangoLayer::start(channels, servers, max_bytes, &of_channels, supervisor);
     let sources = Sources::start(settings, connection, &django, max_bytes, &of_sources, supervisor);
     Ok(Some((django, sources)))
 }

@@ -18,15 +18,25 @@ pub(crate) struct GroupAddresses {
 }
 
 impl GroupAddresses {
-    /// The mailbox into which senders write events for `group`.
+    /// The mailbox on the layer's server into which senders write events for `group`.
     pub(super) fn mailbox(&self, group: &GroupName) -> Option<String> {
-        let mailboxes = self.mailboxes.as_ref()?;
+        let mailboxes = self.mailboxes.as_ref().filter(|_| !self.is_elsewhere())?;
         Some(mailboxes.of_groups(group.share(mailboxes.count())))
     }
 
-    /// The key in which senders look for `group` and the member they find; `None` if they are not
-    /// to find it.
+    /// Whether senders look on a server of their own.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.settings.server.is_some()
+    }
+
+    /// The key on the layer's server in which senders look for `group` and the member they find;
+    /// `None` if they are not to find it there.
     pub(crate) fn of(&self, group: &GroupName) -> Option<(String, String)> {
+        self.anywhere(group).filter(|_| !self.is_elsewhere())
+    }
+
+    /// As [`Self::of`], wherever senders look.
+    pub(crate) fn anywhere(&self, group: &GroupName) -> Option<(String, String)> {
         let mailboxes = self.mailboxes.as_ref()?;
         let received = self.settings.receives(group);
         received.then(|| (mailboxes.group_key(group), mailboxes.member(group)))

@@ -13,7 +13,7 @@ use super::{ChannelSettings, MailboxNames};
 use crate::clock;
 use crate::event::Event;
 use crate::group::GroupName;
-use crate::layer::{RedisHandle, Reply, Script, ScriptError};
+use crate::layer::{FromReply, RedisHandle, RemoteRedis, Reply, Script, ScriptError};
 
 /// Events that share the commands to Redis.
 const MAX_JOBS: usize = 64;
@@ -27,6 +27,8 @@ const MAX_BYTES: usize = 256 * 1024;
 /// The task that empties a [`super::ForwardQueue`].
 pub(super) struct Forwarder {
     pub(super) redis: RedisHandle,
+    /// Where the mailboxes are, if not on the layer's server.
+    pub(super) remote: Option<RemoteRedis>,
     pub(super) codec: Arc<Codec>,
     pub(super) names: MailboxNames,
     pub(super) settings: ChannelSettings,
@@ -135,7 +137,7 @@ impl Forwarder {
         let keys = groups.iter().map(|group| self.names.group_key(group)).collect();
         let expiry = self.settings.group_expiry.as_secs().to_string();
         let arguments = vec![expiry.into(), self.names.stem().to_owned().into()];
-        let answer: Vec<Reply> = self.redis.run(&state.members, keys, arguments).await?;
+        let answer: Vec<Reply> = self.ask(&state.members, keys, arguments).await?;
         let read = |answer| match answer {
             Reply::List(names) => {
                 // A name that is not UTF-8 makes every sender of the library fail.
@@ -165,7 +167,7 @@ impl Forwarder {
             Bytes::from(state.last_score.clone()),
         ];
         arguments.extend(batch.messages);
-        let answer = self.redis.run::<Vec<String>>(&state.write, batch.keys, arguments).await;
+        let answer = self.ask::<Vec<String>>(&state.write, batch.keys, arguments).await;
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => return self.drop_all(batch.groups.into_iter(), &error),
@@ -185,6 +187,19 @@ impl Forwarder {
                 }
                 _ => self.drops.add(DjangoDrop::Redis, 1, group, cause),
             }
+        }
+    }
+
+    /// Runs a script where the mailboxes are.
+    async fn ask<R: FromReply>(
+        &self,
+        script: &Script,
+        keys: Vec<String>,
+        arguments: Vec<Bytes>,
+    ) -> Result<R, ScriptError> {
+        match &self.remote {
+            Some(remote) => remote.run(script, keys, arguments).await,
+            None => self.redis.run(script, keys, arguments).await,
         }
     }
 

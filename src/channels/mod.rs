@@ -6,6 +6,7 @@
 mod addresses;
 pub(crate) mod agreement;
 pub mod codec;
+mod enrolment;
 mod forward_queue;
 mod forwarder;
 mod mailbox_names;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use crate::layer::RedisHandle;
+use crate::layer::{RedisHandle, RemoteRedis};
 use crate::supervisor::Supervisor;
 
 pub(crate) use addresses::GroupAddresses;
@@ -27,6 +28,7 @@ pub(crate) use agreement::{Agreement, FORMATS};
 pub use agreement::{AgreementError, Formats};
 pub(crate) use codec::Codec;
 pub use codec::{CodecSettings, Serializer};
+pub(crate) use enrolment::Enrolment;
 pub use forward_queue::ForwardQueue;
 use forwarder::Forwarder;
 pub use mailbox_names::MailboxNames;
@@ -47,6 +49,8 @@ pub struct DjangoLayer {
     pub pubsub: PubsubDecoder,
     /// Takes events for consumers; `None` if nothing is forwarded.
     pub forward_queue: Option<ForwardQueue>,
+    /// Where senders look on a server of their own.
+    pub(crate) enrolment: Option<Enrolment>,
     pub(crate) addresses: GroupAddresses,
     pub(crate) names: MailboxNames,
     pub(crate) codec: Arc<Codec>,
@@ -55,12 +59,13 @@ pub struct DjangoLayer {
 }
 
 impl DjangoLayer {
-    /// Starts registering and forwarding over `redis`. Must be called within a runtime.
+    /// Starts registering and forwarding over `redis`; what senders see is on `remote`, if that
+    /// exists. Must be called within a runtime.
     ///
     /// Ingress alone needs it, too: registered groups are those for which entries are parked.
     pub fn start(
         settings: &ChannelSettings,
-        redis: &RedisHandle,
+        (redis, remote): (&RedisHandle, Option<&RemoteRedis>),
         max_event_bytes: usize,
         metrics: &Arc<ChannelsMetrics>,
         supervisor: &Supervisor,
@@ -70,14 +75,24 @@ impl DjangoLayer {
         let addresses = GroupAddresses { mailboxes: mailboxes.clone(), settings: settings.clone() };
         let codec = Arc::new(Codec::new(&settings.codec));
         let pubsub = PubsubDecoder::new(Arc::clone(&codec), max_event_bytes, Arc::clone(metrics));
-        let registrar = GroupRegistrar::new(redis.clone(), addresses.clone(), Arc::clone(metrics));
         let mut tasks = JoinSet::new();
+        let enrolment = remote.map(|remote| {
+            let (layer, metrics) = (redis.clone(), Arc::clone(metrics));
+            Enrolment::new(remote.clone(), layer, addresses.clone(), metrics)
+        });
+        if let Some(enrolment) = enrolment.clone() {
+            let refresh = async move { enrolment.run().await };
+            tasks.spawn(supervisor.supervise("enrolment", refresh));
+        }
+        let (of, counted) = (addresses.clone(), Arc::clone(metrics));
+        let registrar = GroupRegistrar::new(redis.clone(), of, enrolment.clone(), counted);
         let refreshing = registrar.clone();
         let refresh = async move { refreshing.run().await };
         tasks.spawn(supervisor.supervise("group registrar", refresh));
         let forwarding = ForwardQueue::open(settings, metrics).map(|(queue, jobs)| {
             let forwarder = Forwarder {
                 redis: redis.clone(),
+                remote: remote.cloned(),
                 codec: Arc::clone(&codec),
                 names: names.clone(),
                 settings: settings.clone(),
@@ -91,6 +106,7 @@ impl DjangoLayer {
             mailboxes,
             pubsub,
             forward_queue: forwarding,
+            enrolment,
             addresses,
             names,
             codec,

@@ -13,6 +13,7 @@ use tokio::time::sleep;
 
 use super::MailboxNames;
 use super::addresses::{GroupAddresses, lifetimes};
+use super::enrolment::Enrolment;
 use super::metrics::ChannelsMetrics;
 use super::refusals::Refusals;
 use crate::failpoint;
@@ -45,6 +46,8 @@ pub struct GroupRegistrar(Arc<Shared>);
 struct Shared {
     redis: RedisHandle,
     addresses: GroupAddresses,
+    /// Where senders look on a server of their own.
+    enrolment: Option<Enrolment>,
     refusals: Refusals,
     metrics: Arc<ChannelsMetrics>,
     /// Never locked across an await.
@@ -95,6 +98,7 @@ impl GroupRegistrar {
     pub(super) fn new(
         redis: RedisHandle,
         addresses: GroupAddresses,
+        enrolment: Option<Enrolment>,
         metrics: Arc<ChannelsMetrics>,
     ) -> Self {
         let register =
@@ -106,6 +110,7 @@ impl GroupRegistrar {
         Self(Arc::new(Shared {
             redis,
             addresses,
+            enrolment,
             refusals,
             metrics,
             held,
@@ -130,10 +135,15 @@ impl GroupRegistrar {
         failpoint::pass("before-enter");
         let outcome = self.write(groups, Registration::First(chosen_by)).await;
         failpoint::pass("after-enter");
-        match outcome {
-            Ok(()) | Err(ScriptError::Refused(_)) => Ok(()),
-            Err(ScriptError::Away(error)) => Err(error),
+        let held_before = match outcome {
+            Ok(held_before) => held_before,
+            Err(ScriptError::Refused(_)) => HashSet::new(),
+            Err(ScriptError::Away(error)) => return Err(error),
+        };
+        if let Some(enrolment) = &self.0.enrolment {
+            enrolment.enrol(groups, &held_before).await;
         }
+        Ok(())
     }
 
     /// Notes groups whose names were not chosen by clients alone, as far as they are held.
@@ -181,13 +191,18 @@ impl GroupRegistrar {
                 .filter(|group| held.remove(*group).is_some_and(|group| group.is_named));
             removed.cloned().collect()
         };
+        if let Some(enrolment) = &self.0.enrolment {
+            enrolment.forget(groups);
+        }
         self.erase(groups, &named).await;
         failpoint::pass("after-leave");
     }
 
     /// Whether all held groups are registered, as far as is known.
     pub(crate) fn is_complete(&self) -> bool {
-        *self.registered() == Some(self.epoch()) && self.0.refusals.is_empty()
+        *self.registered() == Some(self.epoch())
+            && self.0.refusals.is_empty()
+            && self.0.enrolment.as_ref().is_none_or(Enrolment::is_complete)
     }
 
     /// Refreshes registrations while the layer runs.
@@ -240,21 +255,26 @@ impl GroupRegistrar {
         };
         let named = left.iter().cloned().collect();
         self.erase(&left, &named).await;
-        outcome
+        outcome.map(drop)
     }
 
+    /// Writes the layer's part. Returns the groups that were held before, if senders look for them
+    /// elsewhere.
     async fn write(
         &self,
         groups: &[GroupName],
         registration: Registration,
-    ) -> Result<(), ScriptError> {
-        let mut refused = None;
+    ) -> Result<HashSet<GroupName>, ScriptError> {
+        let (mut refused, mut held_before) = (None, HashSet::new());
         for chunk in groups.chunks(MAX_GROUPS) {
             let mut now = Some(Instant::now());
             let term = *self.0.redis.terms().borrow();
             let (keys, arguments) = self.register_command(chunk, registration, term);
-            match self.0.redis.run::<u64>(&self.0.register, keys, arguments).await {
-                Ok(missing) => {
+            let answer = self.0.redis.run::<(u64, Vec<u64>)>(&self.0.register, keys, arguments);
+            match answer.await {
+                Ok((missing, held)) => {
+                    let held = held.iter().filter_map(|place| chunk.get(*place as usize));
+                    held_before.extend(held.cloned());
                     self.0.metrics.missing.increment(missing);
                     self.0.refusals.clear(REGISTERING);
                 }
@@ -281,7 +301,7 @@ impl GroupRegistrar {
                 }
             }
         }
-        refused.map_or(Ok(()), Err)
+        refused.map_or(Ok(held_before), Err)
     }
 
     /// Keys and arguments of `register.lua`.
@@ -327,6 +347,9 @@ impl GroupRegistrar {
             if is_named {
                 table = table.text("named", "");
             }
+            if self.0.enrolment.is_some() {
+                table = table.text("is_elsewhere", "");
+            }
             if let Some(mailbox) = self.0.addresses.mailbox(group) {
                 table = table
                     .number("mailbox", keys.place(mailbox))
@@ -343,6 +366,10 @@ impl GroupRegistrar {
     }
 
     async fn erase(&self, groups: &[GroupName], named: &HashSet<GroupName>) {
+        let moment = match &self.0.enrolment {
+            Some(enrolment) if !groups.is_empty() => enrolment.now().await,
+            _ => None,
+        };
         for chunk in groups.chunks(MAX_GROUPS) {
             let mut keys = ScriptKeys::default();
             let tables = chunk.iter().map(|group| {
@@ -361,9 +388,17 @@ impl GroupRegistrar {
             let arguments = std::iter::once(instance).chain(tables).collect();
             // A registration that stays is removed by the first entry that finds no listener.
             let outcome =
-                self.0.redis.run::<i64>(&self.0.unregister, keys.into_vec(), arguments).await;
-            if let Err(error) = outcome {
-                tracing::debug!(%error, groups = chunk.len(), "failed to unregister groups");
+                self.0.redis.run::<Vec<i64>>(&self.0.unregister, keys.into_vec(), arguments);
+            match (outcome.await, &self.0.enrolment, &moment) {
+                (Ok(stay), Some(enrolment), Some(moment)) => {
+                    let gone = chunk.iter().cloned().zip(stay);
+                    let gone = gone.filter_map(|(group, ms)| Some((group, ms.try_into().ok()?)));
+                    enrolment.withdraw(&gone.collect::<Vec<_>>(), moment.clone()).await;
+                }
+                (Ok(_), ..) => {}
+                (Err(error), ..) => {
+                    tracing::debug!(%error, groups = chunk.len(), "failed to unregister groups");
+                }
             }
         }
     }

@@ -8,13 +8,15 @@ use super::codec::{CodecSettings, Serializer};
 use crate::group::{GroupName, GroupPattern};
 use crate::layer::{External, Parking, RedisSettings};
 
-/// Django's channel layer. It uses the gateway's Redis; with the memory layer there is none.
+/// Django's channel layer; with the memory layer there is none.
 #[derive(Clone)]
 pub struct ChannelSettings {
     /// Whether `channels_redis.core` is received.
     pub core: bool,
     /// Whether `channels_redis.pubsub` is received.
     pub pubsub: bool,
+    /// The Redis of the core layer; `None` = it is the gateway's own.
+    pub server: Option<RedisSettings>,
     /// The groups that are received; others are not registered.
     pub groups: Vec<GroupPattern>,
     /// The groups whose events are forwarded to Django's consumers, unless Django sent them.
@@ -56,6 +58,7 @@ impl Default for ChannelSettings {
         Self {
             core: false,
             pubsub: false,
+            server: None,
             groups: Vec::new(),
             send: Vec::new(),
             send_capacity: 100,
@@ -106,6 +109,7 @@ impl fmt::Debug for ChannelSettings {
         f.debug_struct("ChannelSettings")
             .field("core", &self.core)
             .field("pubsub", &self.pubsub)
+            .field("server", &self.server)
             .field("prefix", &self.prefix)
             .field("capacity", &self.capacity)
             .field("boxes", &self.boxes)

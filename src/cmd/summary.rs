@@ -81,6 +81,10 @@ fn received(config: &Config, cluster: &str, out: &mut String) {
             let layers: Vec<_> = layers.filter_map(|(name, on)| on.then_some(name)).collect();
             let (layers, prefix) = (layers.join(" and "), &channels.prefix);
             line!(out, "group_send", "received from {layers}, prefix {prefix:?}, groups {groups}");
+            if let Some(server) = &channels.server {
+                let how = if server.is_encrypted() { ", with TLS" } else { "" };
+                line!(out, "", "on a Redis of its own at {}{how}", server.place());
+            }
         }
     }
     match config.sources.ingress {

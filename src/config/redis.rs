@@ -7,7 +7,7 @@ use super::servers::RedisKeys;
 use super::{ConfigError, ReferenceContext, cluster, credentials};
 use crate::channels::{self, Receive};
 use crate::group::GroupPattern;
-use crate::layer;
+use crate::layer::{self, RedisAddress};
 use crate::sources::SourceSettings;
 
 /// Longest history: all of it may be replayed to each of many reconnecting clients.
@@ -85,7 +85,9 @@ pub(super) fn sources(
         written.key.iter().enumerate().map(|(index, key)| {
             key.secret_keys().resolve(&format!("channels.key[{index}]"), context)
         });
+    let server = channel_server(raw, context)?;
     let channels = channels::ChannelSettings {
+        server,
         core: receives(Receive::Core),
         pubsub: receives(Receive::Pubsub),
         groups: patterns("channels.groups", &written.groups)?,
@@ -108,6 +110,46 @@ pub(super) fn sources(
         },
     };
     Ok(SourceSettings { ingress: raw.layer.ingress, channels })
+}
+
+/// The Redis of the channel layer; `None` = it is the layer's, as its address may say, too.
+fn channel_server(
+    raw: &Raw,
+    context: &ReferenceContext,
+) -> Result<Option<layer::RedisSettings>, ConfigError> {
+    let written = &raw.channels;
+    let keys = RedisKeys {
+        url: ("channels.url", &written.url),
+        password_file: ("channels.password_file", &written.password_file),
+        tls: ("channels.tls", &written.tls),
+    };
+    if written.url.0.is_empty() {
+        let set = [
+            (keys.password_file.0, !written.password_file.is_empty()),
+            (keys.tls.0, written.tls != raw::TlsTable::default()),
+        ];
+        let expected = "channels.url beside it; without, the keys of [layer] apply";
+        return match set.iter().find(|(_, is_set)| *is_set) {
+            Some((key, _)) => Err(ConfigError::problem(*key, "is set", expected)),
+            None => Ok(None),
+        };
+    }
+    let others: Vec<_> =
+        written.receive.iter().filter(|Keyword(layer)| *layer != Receive::Core).collect();
+    if written.receive.is_empty() || !others.is_empty() {
+        let found = "is set";
+        let expected = "channels.receive = [\"core\"], the layer that may have a Redis of its own";
+        return Err(ConfigError::problem("channels.url", found, expected));
+    }
+    let address = keys.address(context)?;
+    let of_layer = RedisAddress::parse(&raw.layer.url.0);
+    if of_layer.is_ok_and(|of_layer| of_layer.is_same_place(&address)) {
+        return Ok(None);
+    }
+    let mut server = layer::RedisSettings::at(address);
+    server.timeout = period("layer.timeout", raw.layer.timeout)?;
+    server.commands = at_least_one("layer.commands", raw.layer.commands)?;
+    Ok(Some(server))
 }
 
 fn patterns(key: &str, written: &[String]) -> Result<Vec<GroupPattern>, ConfigError> {
@@ -135,6 +177,28 @@ mod tests {
     fn load(channels: &str) -> Result<Config, ConfigError> {
         let text = format!("[layer]\nkind = \"redis\"\n[channels]\n{channels}");
         Config::parse(Path::new("gateway.toml"), &text, Variables::new())
+    }
+
+    #[test]
+    fn channels_may_be_on_a_server_of_their_own() {
+        let server = |keys: &str| load(keys).map(|config| config.sources.channels.server);
+        let core = "receive = [\"core\"]\n";
+        assert!(server(core).unwrap().is_none());
+        let own = server(&format!("{core}url = \"redis://:word@other/3\"")).unwrap().unwrap();
+        assert_eq!((own.place().as_str(), own.address.database()), ("other:6379", 3));
+        // The layer's own, written once more.
+        assert!(server(&format!("{core}url = \"redis://127.0.0.1/0\"")).unwrap().is_none());
+        assert!(server(&format!("{core}url = \"redis://127.0.0.1/1\"")).unwrap().is_some());
+        for keys in [
+            "url = \"redis://other\"",
+            "receive = [\"core\", \"pubsub\"]\nurl = \"redis://other\"",
+            "receive = [\"core\"]\npassword_file = \"word\"",
+            "receive = [\"core\"]\nurl = \"http://:word@other\"",
+        ] {
+            let error = server(keys).unwrap_err().to_string();
+            assert!(error.contains("channels.url") || error.contains("channels.p"), "{error}");
+            assert!(!error.contains("word@"), "{error}");
+        }
     }
 
     #[test]

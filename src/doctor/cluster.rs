@@ -33,10 +33,16 @@ impl ClusterState {
             session.ask(&["HMGET", &key("bridge"), "boxes", "format"]).await?;
         let run: Vec<Option<String>> = session.ask(&["HMGET", &key("gen"), "run"]).await?;
         let now = time(session).await?;
-        let ids: Vec<String> = session.ask(&["ZRANGE", &key("instances"), "0", "-1"]).await?;
+        let (mut beating, remote) = (key("instances"), key("remote:instances"));
+        let mut ids: Vec<String> = session.ask(&["ZRANGE", &beating, "0", "-1"]).await?;
+        if ids.is_empty() {
+            // A server on which only mailboxes are.
+            ids = session.ask(&["ZRANGE", &remote, "0", "-1"]).await?;
+            beating = remote;
+        }
         let mut instances = Vec::with_capacity(ids.len());
         for id in ids {
-            let heartbeat: Option<f64> = session.ask(&["ZSCORE", &key("instances"), &id]).await?;
+            let heartbeat: Option<f64> = session.ask(&["ZSCORE", &beating, &id]).await?;
             let silent = heartbeat.map_or(f64::INFINITY, |at| now - at);
             instances.push((id.trim_start_matches('-').to_owned(), !id.starts_with('-'), silent));
         }

@@ -108,12 +108,63 @@ async fn examine_redis(
     }
     rights::examine(redis, channels, ingress, &session, findings).await;
     cluster::examine(channels, &session, findings).await;
-    if channels.core || channels.pubsub {
-        match Survey::read(&session, &channels.prefix).await {
+    match &channels.server {
+        Some(server) => examination.examine_mailboxes(server, channels, drain).await,
+        None if channels.core || channels.pubsub => {
+            examination.survey(&session, channels, drain).await;
+        }
+        None => {}
+    }
+    examination
+}
+
+impl Examination {
+    /// The channel layer's own server: what is wrong there says where.
+    async fn examine_mailboxes(
+        &mut self,
+        server: &RedisSettings,
+        channels: &ChannelSettings,
+        drain: Duration,
+    ) {
+        let place = server.place();
+        let what = "channels redis";
+        let session = match RedisSession::open(server).await {
+            Ok(session) => session,
+            Err(error) => {
+                let advice = "is it running, and is channels.url its address as seen from here?";
+                return self.findings.push(Finding::fail(
+                    what,
+                    format!("{place}: {error}"),
+                    advice,
+                ));
+            }
+        };
+        let mut found = Vec::new();
+        redis_server::examine(&session, &mut found).await;
+        rights::examine_mailboxes(server, channels, &session, &mut found).await;
+        found.retain(|finding| finding.level != Level::Ok);
+        if found.is_empty() {
+            found.push(Finding::ok(what, format!("{place}: all that draining needs")));
+        }
+        for mut finding in found {
+            finding.what = what;
+            self.findings.push(finding);
+        }
+        self.survey(&session, channels, drain).await;
+    }
+
+    async fn survey(
+        &mut self,
+        session: &RedisSession,
+        channels: &ChannelSettings,
+        drain: Duration,
+    ) {
+        let findings = &mut self.findings;
+        match Survey::read(session, &channels.prefix).await {
             Ok(survey) => {
                 problems::find(&survey, drain, channels.capacity, findings);
                 compare::compare(&survey, channels, findings);
-                examination.survey = Some(survey);
+                self.survey = Some(survey);
             }
             // Only a survey needs the rights for it; the gateway does not.
             Err(error) => {
@@ -124,10 +175,7 @@ async fn examine_redis(
             }
         }
     }
-    examination
-}
 
-impl Examination {
     async fn connect(&mut self, redis: &RedisSettings) -> Option<RedisSession> {
         let error = match RedisSession::open(redis).await {
             Ok(session) => return Some(session),

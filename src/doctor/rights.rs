@@ -22,14 +22,31 @@ pub(super) async fn examine(
     session: &RedisSession,
     findings: &mut Vec<Finding>,
 ) {
+    let is_here = settings.core && settings.server.is_none();
     let mut refused = commands(session).await;
-    refused.extend(scripts(settings, ingress, session).await);
+    refused.extend(scripts(settings, (is_here, ingress, true), session).await);
     refused.extend(channels(redis, settings, session.names()).await);
     findings.push(match refused.as_slice() {
         [] => Finding::ok("rights", "everything that the gateway needs"),
         refused => Finding::fail("rights", joined(refused), advice(&whoami(session).await)),
     });
     findings.push(tracking(redis, session).await);
+}
+
+/// Tests what draining mailboxes needs on a server of their own.
+pub(super) async fn examine_mailboxes(
+    server: &RedisSettings,
+    settings: &ChannelSettings,
+    session: &RedisSession,
+    findings: &mut Vec<Finding>,
+) {
+    let mut refused = commands(session).await;
+    refused.extend(scripts(settings, (true, false, false), session).await);
+    if !refused.is_empty() {
+        let advice = advice(&whoami(session).await);
+        findings.push(Finding::fail("rights", joined(&refused), advice));
+    }
+    findings.push(tracking(server, session).await);
 }
 
 /// Commands sent outside scripts. Connecting has already proved hello, auth, select and ping.
@@ -49,21 +66,25 @@ async fn commands(session: &RedisSession) -> Vec<RefusedCommand> {
 
 async fn scripts(
     settings: &ChannelSettings,
-    ingress: bool,
+    (core, ingress, is_layer): (bool, bool, bool),
     session: &RedisSession,
 ) -> Vec<RefusedCommand> {
     let names = session.names();
     let mailboxes = MailboxNames::new(settings, names.cluster());
+    let (generation, instances) = match is_layer {
+        true => (names.generation(), names.instances()),
+        false => (names.key("remote:gen"), names.key("remote:instances")),
+    };
     let keys = [
         own_key(session),
-        names.generation(),
-        names.instances(),
+        generation,
+        instances,
         names.ingress(),
         mailboxes.of_groups(0),
         mailboxes.group_key(&unused_group()),
         names.of_group(&unused_group()),
     ];
-    let flags = [settings.core, ingress];
+    let flags = [core, ingress, is_layer];
     let flags = flags.map(|on| Bytes::from_static(if on { b"1" } else { b"0" }));
     let arguments = keys.map(Bytes::from).into_iter().chain(flags).collect();
     let script = Script::new(&[SCRIPT]);

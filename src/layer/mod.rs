@@ -35,9 +35,9 @@ pub use once::{Digest, KeyedPublication, OnceKey, OnceOutcome, WhenFull};
 pub use questions::{MAX_ANSWER, PeerAnswers, PeerQuestion};
 pub use redis::{
     ChangedKeys, FromReply, KeyChanges, KeyWatch, LISTENING, ListWriter, MAX_VALUE, NUMBERING,
-    Names, PARKING, ParkedGroup, ReadValue, Redis, RedisHandle, RedisSession, Reply, Script,
-    ScriptError, SetAside, StoredEntries, Surroundings, WATCH_CHUNK, WatchEvent, WatchedKeys,
-    overflow_field,
+    Names, PARKING, ParkedGroup, ReadValue, Redis, RedisHandle, RedisSession, RemoteRedis, Reply,
+    Script, ScriptError, SetAside, StoredEntries, Surroundings, WATCH_CHUNK, WatchEvent,
+    WatchedKeys, overflow_field,
 };
 pub(crate) use settings::DEFAULT_CLUSTER;
 pub use settings::{External, Kind, Parking, RedisSettings, Settings};

@@ -56,6 +56,8 @@ pub(super) struct BatchOutcome {
     pub(super) batch: EntryBatch,
     pub(super) decoded: DecodedBatch,
     pub(super) reply: Result<Result<DrainReply, NotDrained>, ScriptError>,
+    /// Whether they were removed, where that is a step of its own.
+    pub(super) removed: Result<(), ScriptError>,
 }
 
 impl EntryBatch {

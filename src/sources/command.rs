@@ -5,12 +5,13 @@ use bytes::Bytes;
 use super::batch::DecodedBatch;
 use super::bounds::Bounds;
 use super::entry::{EntryAction, SourceEntry};
+use super::remote::RemoteSource;
 use super::source::DurableSource;
 use super::state::SourceState;
 use crate::channels::GroupAddresses;
-use crate::event::{Publication, Target};
+use crate::event::{InstanceId, Publication, Target};
 use crate::group::GroupName;
-use crate::layer::{PossibleLoss, RedisHandle, overflow_field};
+use crate::layer::{PossibleLoss, RedisHandle, RemoteRedis, overflow_field};
 use crate::lua_table::{LuaTable, ScriptKeys};
 
 /// Entries of one source in one batch. They block Redis for about 1 ms.
@@ -25,14 +26,51 @@ const MAX_LOOK_BYTES: u64 = 1024 * 1024;
 /// Keys and arguments of a script.
 pub(super) type ScriptCall = (Vec<String>, Vec<Bytes>);
 
+/// The server that is looked at, by the keys of the gateway there.
+pub(super) struct LookedAt {
+    instance: InstanceId,
+    under_way: String,
+    instances: String,
+    generation_key: String,
+    /// The generation whose entries are read; empty = any.
+    generation: Bytes,
+}
+
+impl LookedAt {
+    /// The layer's own: the draining script compares the generation.
+    pub(super) fn layer(redis: &RedisHandle) -> Self {
+        let names = redis.names();
+        Self {
+            instance: redis.instance(),
+            under_way: names.under_way(),
+            instances: names.instances(),
+            generation_key: names.generation(),
+            generation: Bytes::new(),
+        }
+    }
+
+    /// Another one.
+    pub(super) fn remote(remote: &RemoteRedis, instance: InstanceId, generation: Bytes) -> Self {
+        Self {
+            instance,
+            under_way: remote.under_way(),
+            instances: remote.instances(),
+            generation_key: remote.generation_key(),
+            generation,
+        }
+    }
+}
+
 /// The command of `look.lua`: reads either a whole batch or the first entry of each source.
 pub(super) fn look<'a>(
-    redis: &RedisHandle,
+    server: LookedAt,
     wanted: impl Iterator<Item = (DurableSource, &'a str, &'a SourceState, bool)>,
 ) -> ScriptCall {
     let mut keys = Vec::new();
-    let instance = Bytes::from(redis.instance().to_string());
-    let mut arguments = vec![number(MAX_LOOK_BYTES), number(MAX_BYTES), instance];
+    let instance = Bytes::from(server.instance.to_string());
+    let limits = [number(MAX_LOOK_BYTES), number(MAX_BYTES)];
+    let mut arguments: Vec<Bytes> =
+        limits.into_iter().chain([instance, server.generation]).collect();
     for (source, key, state, whole) in wanted {
         keys.push(key.to_owned());
         let is_careful = state.suspects.is_careful();
@@ -45,7 +83,7 @@ pub(super) fn look<'a>(
             .number("ends", is_careful.into());
         arguments.push(table.pack());
     }
-    keys.extend([redis.names().under_way(), redis.names().instances()]);
+    keys.extend([server.under_way, server.instances, server.generation_key]);
     (keys, arguments)
 }
 
@@ -54,6 +92,8 @@ pub(super) struct DrainCommand<'a> {
     pub(super) redis: &'a RedisHandle,
     pub(super) addresses: &'a GroupAddresses,
     pub(super) bounds: &'a Bounds,
+    /// Where the source is, if not on the layer's server, and when it was read.
+    pub(super) remote: Option<(&'a RemoteSource, u64)>,
 }
 
 impl DrainCommand<'_> {
@@ -63,13 +103,14 @@ impl DrainCommand<'_> {
         source: DurableSource,
         key: &str,
         state: &SourceState,
-        entries: &[SourceEntry],
+        (entries, is_whole): (&[SourceEntry], bool),
         decoded: &DecodedBatch,
     ) -> ScriptCall {
         let names = self.redis.names();
+        let is_remote = self.remote.is_some();
         let mut keys = ScriptKeys::new(vec![
             names.generation(),
-            key.to_owned(),
+            if is_remote { names.drained(key) } else { key.to_owned() },
             names.instances(),
             names.terms(),
             names.parking(),
@@ -77,9 +118,12 @@ impl DrainCommand<'_> {
             names.under_way(),
         ]);
         let mut arguments = Vec::with_capacity(1 + entries.len());
-        arguments.push(self.settings(source, state).pack());
+        arguments.push(self.settings(source, state, is_whole).pack());
         for (entry, action) in entries.iter().zip(&decoded.actions) {
-            let table = LuaTable::new().text("key", &entry.key);
+            let table = match is_remote {
+                true => LuaTable::new().text("key", entry.id().0.to_be_bytes()),
+                false => LuaTable::new().text("key", &entry.key),
+            };
             let (table, tables) = match action {
                 EntryAction::Publish(publications) => {
                     let tables = publications.iter().map(|it| self.publication(it, &mut keys));
@@ -107,11 +151,18 @@ impl DrainCommand<'_> {
         }
     }
 
-    fn settings(&self, source: DurableSource, state: &SourceState) -> LuaTable {
+    fn settings(&self, source: DurableSource, state: &SourceState, is_whole: bool) -> LuaTable {
         let blocked = state.blocked().iter();
+        let (kind, elsewhere) = match self.remote {
+            Some((remote, read_ms)) => {
+                ("elsewhere", vec![remote.table(state.length(), read_ms, is_whole)])
+            }
+            None => (source.key_type().name(), Vec::new()),
+        };
         let table = LuaTable::new()
+            .tables("elsewhere", elsewhere)
             .text("generation", self.redis.generation())
-            .text("type", source.key_type().name())
+            .text("type", kind)
             .text("control", self.redis.names().control())
             .text("loss", self.redis.possible_loss(&self.possible_loss(source)))
             .text("random", self.redis.random_epoch())
@@ -176,11 +227,15 @@ impl DrainCommand<'_> {
             .number("listeners", keys.place(names.listeners(group)))
             .number("parked", keys.place(names.parked(group)))
             .number("parked_mark", keys.place(names.parked_mark(group)));
-        let table = match self.addresses.of(group) {
-            Some((registry, member)) => {
+        let table = match (self.addresses.of(group), self.remote) {
+            (Some((registry, member)), _) => {
                 table.number("registry", keys.place(registry)).text("member", member)
             }
-            None => table,
+            (None, Some(_)) => match self.addresses.anywhere(group) {
+                Some((_, member)) => table.text("member", member),
+                None => table,
+            },
+            (None, None) => table,
         };
         match self.redis.history().of(group) {
             Some(kept) => self.redis.add_history(table.text("kind", "history"), keys, group, kept),

@@ -1,13 +1,15 @@
-//! The connection to the layer's Redis over which sources are drained and groups registered.
+//! The connections to Redis over which sources are drained and groups registered.
 
 use super::SourceSettings;
 use crate::channels::MailboxNames;
-use crate::layer::{KeyChanges, Layer, LayerError, RedisHandle};
+use crate::layer::{KeyChanges, Layer, LayerError, RedisHandle, RemoteRedis};
 
-/// A separate connection to Redis, and its notifications of writes to sources.
+/// A separate connection to the layer's Redis, and its notifications of writes to sources; and one
+/// to the Redis of the channel layer, if that is another.
 pub(crate) struct SourceConnection {
     pub(super) redis: RedisHandle,
     pub(super) changes: KeyChanges,
+    pub(super) remote: Option<(RemoteRedis, KeyChanges)>,
 }
 
 impl SourceConnection {
@@ -26,13 +28,24 @@ impl SourceConnection {
         }
         let names = MailboxNames::new(channels, redis.names().cluster());
         let mailboxes = channels.core.then(|| names.key_stem());
+        let is_here = |_: &String| channels.server.is_none();
         let ingress = settings.ingress.then(|| redis.names().ingress());
-        let (redis, changes) = redis.handle(mailboxes.into_iter().chain(ingress).collect())?;
-        Ok(Some(Self { redis, changes }))
+        let here = mailboxes.clone().filter(is_here).into_iter().chain(ingress);
+        let (redis, changes) = redis.handle(here.collect())?;
+        let remote = match (&channels.server, mailboxes) {
+            (Some(server), Some(mailboxes)) => {
+                let who = (redis.names().cluster(), redis.instance());
+                let expiry = channels.codec.expiry;
+                Some(RemoteRedis::open(server, who, vec![mailboxes], expiry)?)
+            }
+            _ => None,
+        };
+        Ok(Some(Self { redis, changes, remote }))
     }
 
-    /// For other users of the connection.
-    pub(crate) fn redis(&self) -> &RedisHandle {
-        &self.redis
+    /// For other users of the connections: the layer's server, and that of the channel layer, if
+    /// it is another.
+    pub(crate) fn servers(&self) -> (&RedisHandle, Option<&RemoteRedis>) {
+        (&self.redis, self.remote.as_ref().map(|(remote, _)| remote))
     }
 }

@@ -5,8 +5,10 @@
 //! removed, and one that ends before or after the script loses and repeats nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::time::{sleep, sleep_until};
 
@@ -16,14 +18,17 @@ use super::command::{self, DrainCommand};
 use super::decoder::EntryDecoder;
 use super::health::DrainHealth;
 use super::metrics::SourceMetrics;
+use super::place::SourcePlace;
+use super::remote::RemoteSource;
 use super::reply::{DrainReply, Look, NotDrained, read_look};
 use super::schedule::DrainDecision;
 use super::source::{DurableSource, SourceList};
-use super::state::DrainState;
+use super::state::{DrainState, SourceState};
 use crate::channels::{ForwardQueue, GroupAddresses};
 use crate::failpoint;
 use crate::layer::{
-    KeyChanges, LISTENING, NUMBERING, PARKING, PossibleLoss, RedisHandle, Script, ScriptError,
+    KeyChanges, LISTENING, LayerError, NUMBERING, PARKING, PossibleLoss, RedisHandle, Script,
+    ScriptError,
 };
 use crate::telemetry::LogLimit;
 
@@ -42,7 +47,10 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 
 /// Drains the sources of one instance.
 pub(super) struct Drainer {
+    /// The layer's server, on which entries are published.
     pub(super) redis: RedisHandle,
+    /// Where the sources are, if not there.
+    pub(super) remote: Option<RemoteSource>,
     pub(super) changes: KeyChanges,
     pub(super) sources: SourceList,
     pub(super) decoder: EntryDecoder,
@@ -74,11 +82,14 @@ pub(super) struct LogLimits {
 impl Default for Scripts {
     fn default() -> Self {
         Self {
-            look: Script::new(&[include_str!("scripts/look.lua")]),
+            look: Script::new(&[NUMBERING, include_str!("scripts/look.lua")]),
             drain: Script::new(&[NUMBERING, LISTENING, PARKING, include_str!("scripts/drain.lua")]),
         }
     }
 }
+
+/// Entries of a mailbox in which senders found no room, whatever its capacity.
+const FULL: u64 = u32::MAX as u64;
 
 impl Drainer {
     /// The initial state.
@@ -91,7 +102,7 @@ impl Drainer {
         let mut state = self.begin();
         while !self.health.is_stopped() {
             self.take_changes(&mut state);
-            if !self.redis.is_delivering() {
+            if !self.redis.is_delivering() || !self.may_take().await {
                 sleep(BACK_OFF).await;
                 continue;
             }
@@ -100,7 +111,7 @@ impl Drainer {
             if state.schedule.is_full_look(now) {
                 state.retry_left();
             }
-            let due = state.schedule.due(now, self.redis.is_tracking());
+            let due = state.schedule.due(now, self.place().is_tracking());
             if due.is_empty() {
                 self.wait(&state).await;
                 continue;
@@ -109,6 +120,54 @@ impl Drainer {
                 self.look(chunk, &mut state).await;
             }
         }
+    }
+
+    /// Whether entries may be taken: the server is there, and what was lost before them is told.
+    pub(super) async fn may_take(&self) -> bool {
+        let Some(remote) = &self.remote else { return true };
+        if let Some(generation) = remote.redis.untold() {
+            match self.tell_losses().await {
+                Ok(()) => {
+                    tracing::warn!(
+                        server = remote.redis.place(),
+                        "groups are told a possible loss"
+                    );
+                    remote.redis.told(generation);
+                }
+                Err(error) => self.failed(&error),
+            }
+        }
+        remote.redis.current().is_some()
+    }
+
+    /// Tells the groups of all mailboxes that events may be lost, as if senders had found them
+    /// full.
+    async fn tell_losses(&self) -> Result<(), ScriptError> {
+        let Some(remote) = &self.remote else { return Ok(()) };
+        let read_ms = remote.moment(&self.redis).await?;
+        let mut full = SourceState::default();
+        full.looked(FULL, 0, 0);
+        let (redis, addresses, bounds) = (&self.redis, &self.addresses, &self.bounds);
+        let command = DrainCommand { redis, addresses, bounds, remote: Some((remote, read_ms)) };
+        let all = (0..self.sources.len()).map(|index| self.sources.at(index));
+        let mailboxes = all.filter(|(source, _)| matches!(source, DurableSource::GroupMailbox(_)));
+        let told = mailboxes.map(|(source, key)| {
+            let nothing = (&[][..], false);
+            let (keys, arguments) =
+                command.build(source, key, &full, nothing, &DecodedBatch::default());
+            self.publish(keys, arguments)
+        });
+        for outcome in join_all(told).await {
+            if outcome?.is_err() {
+                let stale = "the layer has just changed".to_owned();
+                return Err(LayerError::Unreachable(stale).into());
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn place(&self) -> SourcePlace<'_> {
+        SourcePlace { layer: &self.redis, remote: self.remote.as_ref() }
     }
 
     async fn wait(&mut self, state: &DrainState) {
@@ -125,7 +184,7 @@ impl Drainer {
         let changes = self.changes.take();
         let now = Instant::now();
         if changes.flushed {
-            self.redis.check_generation();
+            self.place().check_generation();
         }
         if changes.all {
             state.schedule.wake_all(now);
@@ -154,7 +213,7 @@ impl Drainer {
         let found = due.iter().zip(looks);
         let batches: Vec<_> =
             found.filter_map(|(index, look)| self.batch(*index, look, state)).collect();
-        self.metrics.waiting.set(state.backlog() as f64);
+        self.health.waiting.store(state.backlog(), Ordering::Relaxed);
         failpoint::pass("before-commit");
         let decoded: Vec<_> = batches.into_iter().map(|batch| self.decode(batch, state)).collect();
         let draining =
@@ -166,14 +225,16 @@ impl Drainer {
         }
     }
 
-    async fn read(&self, due: &[usize], state: &DrainState) -> Result<Vec<Look>, ScriptError> {
+    async fn read(&self, due: &[usize], state: &mut DrainState) -> Result<Vec<Look>, ScriptError> {
+        let server = self.place().looked_at(state).await?;
+        let state = &*state;
         let wanted = due.iter().map(|index| {
             let (source, key) = self.sources.at(*index);
             let whole = state.schedule.is_drained_here(*index);
             (source, key, &state.sources[*index], whole)
         });
-        let (keys, arguments) = command::look(&self.redis, wanted);
-        let reply = self.redis.run(&self.scripts.look, keys, arguments).await?;
+        let (keys, arguments) = command::look(server, wanted);
+        let reply = self.place().ask(&self.scripts.look, keys, arguments).await?;
         let sources = due.iter().map(|index| self.sources.at(*index).0);
         let malformed = || ScriptError::Refused("look.lua gave a malformed answer".to_owned());
         read_look(sources, reply).ok_or_else(malformed)
@@ -185,6 +246,11 @@ impl Drainer {
         let (entries, skipped, length, ends) = match look {
             // It stays due, and is read first next time.
             Look::Unreached => return None,
+            Look::StaleGeneration => {
+                self.place().check_generation();
+                state.schedule.put_off(index, Instant::now() + BACK_OFF);
+                return None;
+            }
             Look::Suspended => {
                 state.schedule.put_off(index, Instant::now() + BACK_OFF);
                 return None;
@@ -244,15 +310,34 @@ impl Drainer {
         let (source, key) = self.sources.at(batch.index);
         let known = &state.sources[batch.index];
         let (redis, addresses, bounds) = (&self.redis, &self.addresses, &self.bounds);
-        let command = DrainCommand { redis, addresses, bounds };
-        let (keys, arguments) = command.build(source, key, known, &batch.entries, &decoded);
-        let reply = self.redis.run(&self.scripts.drain, keys, arguments).await;
-        BatchOutcome { batch, decoded, reply }
+        let remote = self.remote.as_ref().map(|remote| (remote, state.read_ms));
+        let command = DrainCommand { redis, addresses, bounds, remote };
+        let entries = (batch.entries.as_slice(), !batch.more);
+        let (keys, arguments) = command.build(source, key, known, entries, &decoded);
+        let reply = self.publish(keys, arguments).await;
+        let mut removed = Ok(());
+        if let Some(remote) = &self.remote
+            && let Ok(Ok(reply)) = &reply
+        {
+            failpoint::pass("before-remove");
+            remote.layer_said(reply.now_ms);
+            removed = remote.remove(key, &batch, reply).await;
+        }
+        BatchOutcome { batch, decoded, reply, removed }
+    }
+
+    /// Runs the draining script on the layer's server.
+    async fn publish(
+        &self,
+        keys: Vec<String>,
+        arguments: Vec<Bytes>,
+    ) -> Result<Result<DrainReply, NotDrained>, ScriptError> {
+        self.redis.run(&self.scripts.drain, keys, arguments).await
     }
 
     /// Records the outcome of a batch.
     fn settle(&self, outcome: &BatchOutcome, state: &mut DrainState) {
-        let BatchOutcome { batch, decoded, reply } = outcome;
+        let BatchOutcome { batch, decoded, reply, removed } = outcome;
         let (source, key) = self.sources.at(batch.index);
         let retry = Instant::now() + BACK_OFF;
         let reply = match reply {
@@ -262,6 +347,12 @@ impl Drainer {
                 // The next heartbeat determines the current one.
                 self.redis.generation_changed();
                 return state.schedule.again(batch.index, retry);
+            }
+            Ok(Err(NotDrained::StaleRead(now_ms))) => {
+                if let Some(remote) = &self.remote {
+                    remote.layer_said(*now_ms);
+                }
+                return state.schedule.again(batch.index, Instant::now());
             }
             Err(error) => {
                 self.failed(error);
@@ -277,6 +368,11 @@ impl Drainer {
         known.suspects.drained(&batch.entries, &decoded.actions, reply, self.bounds.patience);
         if batch.more {
             state.schedule.again(batch.index, Instant::now());
+        }
+        if let Err(error) = removed {
+            // Published, and found again: only removed then.
+            self.failed(error);
+            state.schedule.put_off(batch.index, retry);
         }
         reply.fates.iter().for_each(|fate| self.metrics.entries.of(*fate).increment(1));
         self.metrics.duplicates.increment(decoded.duplicates);

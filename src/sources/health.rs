@@ -1,6 +1,6 @@
 //! Whether sources are being drained.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -15,6 +15,8 @@ const STALE: Duration = Duration::from_millis(2200);
 pub(super) struct DrainHealth {
     pub(super) refusals: Refusals,
     last_look: Mutex<Option<Instant>>,
+    /// Entries in the sources at the last read.
+    pub(super) waiting: AtomicU64,
     stopped: AtomicBool,
 }
 

@@ -45,6 +45,8 @@ pub(crate) struct SourceMetrics {
     pub(super) boxes_full: Counter,
     /// 1 while sources are drained.
     pub(super) draining: Gauge,
+    /// 1 while the channel layer's own server answers.
+    pub(super) channels_up: Gauge,
 }
 
 impl SourceMetrics {
@@ -65,6 +67,10 @@ impl SourceMetrics {
             ),
             boxes_full: to.count("source_full_total", "Mailboxes found full."),
             draining: to.measure("source_draining", "1 while sources are drained."),
+            channels_up: to.measure(
+                "channels_up",
+                "1 while the server of channels.url answers; 0 if there is none.",
+            ),
         }
     }
 }

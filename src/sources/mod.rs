@@ -19,8 +19,10 @@ mod drainer;
 mod entry;
 mod health;
 mod metrics;
+mod place;
 mod poison;
 mod probe;
+mod remote;
 mod reply;
 mod schedule;
 mod seen;
@@ -33,13 +35,14 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::channels::{Agreement, AgreementError, DjangoLayer, FORMATS, GroupRegistrar};
-use crate::layer::ScriptError;
+use crate::layer::{RemoteRedis, ScriptError};
 use crate::supervisor::Supervisor;
 pub(crate) use amqp::{AmqpSettings, AmqpSource};
 use bounds::Bounds;
@@ -49,6 +52,7 @@ use drainer::{Drainer, LogLimits, Scripts};
 use health::DrainHealth;
 pub(crate) use metrics::SourceMetrics;
 use probe::Probe;
+use remote::RemoteSource;
 pub(crate) use settings::SourceSettings;
 use source::SourceList;
 
@@ -58,7 +62,10 @@ pub(crate) struct Sources(Arc<Shared>);
 
 struct Shared {
     registrar: GroupRegistrar,
-    health: Arc<DrainHealth>,
+    /// Of each drainer.
+    health: Vec<Arc<DrainHealth>>,
+    /// The channel layer's own server.
+    remote: Option<RemoteRedis>,
     metrics: Arc<SourceMetrics>,
     /// Why this instance is incompatible with the cluster, once known.
     disagreement: watch::Receiver<Option<AgreementError>>,
@@ -76,34 +83,57 @@ impl Sources {
         supervisor: &Supervisor,
     ) -> Self {
         let registrar = django.registrar.clone();
-        let drainer = drainer(settings, connection, django, max_event_bytes, metrics);
-        let health = Arc::clone(&drainer.health);
-        let agreement = Agreement::new(&settings.channels, FORMATS);
-        let probe = Probe::new(settings, django);
+        let remote = connection.servers().1.cloned();
+        let drainers = drainers(settings, connection, django, max_event_bytes, metrics);
+        let health = drainers.iter().map(|drainer| Arc::clone(&drainer.health)).collect();
         let (outcome, disagreement) = watch::channel(None);
         let mut tasks = JoinSet::new();
-        let draining = async move {
-            // First, since it names each command that is refused.
-            probe.pass(&drainer.redis, &drainer.health).await;
-            agree(&agreement, &drainer, &outcome).await;
-            drainer.run().await;
-        };
-        tasks.spawn(supervisor.supervise("drainer", draining));
+        for drainer in drainers {
+            let agreement = Agreement::new(&settings.channels, FORMATS);
+            let elsewhere = drainer.remote.as_ref().map(|_| Probe::of_mailboxes(django));
+            let probes = [Some(Probe::new(settings, django)), elsewhere];
+            let outcome = outcome.clone();
+            let draining = async move {
+                // First, since it names each command that is refused.
+                for probe in probes.iter().flatten() {
+                    probe.pass(&drainer).await;
+                }
+                agree(&agreement, &drainer, &outcome).await;
+                drainer.run().await;
+            };
+            tasks.spawn(supervisor.supervise("drainer", draining));
+        }
         let metrics = Arc::clone(metrics);
-        Self(Arc::new(Shared { registrar, health, metrics, disagreement, _tasks: tasks }))
+        let shared = Shared { registrar, health, remote, metrics, disagreement, _tasks: tasks };
+        Self(Arc::new(shared))
     }
 
     /// Stops draining: later entries are for other instances, or for the next start.
     pub(crate) fn stop(&self) {
-        self.0.health.stop();
+        self.0.health.iter().for_each(|health| health.stop());
     }
 
     /// Whether events reach groups from every source: entries are drained and groups are
-    /// registered. Also updates the metric.
+    /// registered. Also updates the metrics.
     pub(crate) fn is_draining(&self) -> bool {
-        let draining = self.0.health.is_draining() && self.0.registrar.is_complete();
-        self.0.metrics.draining.set(if draining { 1.0 } else { 0.0 });
+        let Shared { health, metrics, registrar, .. } = &*self.0;
+        let draining = health.iter().all(|health| health.is_draining()) && registrar.is_complete();
+        metrics.draining.set(if draining { 1.0 } else { 0.0 });
+        let waiting: u64 = health.iter().map(|of| of.waiting.load(Ordering::Relaxed)).sum();
+        metrics.waiting.set(waiting as f64);
+        let is_up = self.0.remote.as_ref().is_some_and(RemoteRedis::is_answering);
+        metrics.channels_up.set(if is_up { 1.0 } else { 0.0 });
         draining
+    }
+
+    /// Why the channel layer's own server is of no use, if so, without any password.
+    pub(crate) fn failure(&self) -> Option<String> {
+        let remote = self.0.remote.as_ref()?;
+        Some(format!(
+            "the channel layer's redis at {} is away: {}",
+            remote.place(),
+            remote.failure()?
+        ))
     }
 
     /// Waits until this instance turns out to be incompatible with the cluster, if ever.
@@ -142,20 +172,22 @@ async fn agree(
     }
 }
 
-fn drainer(
+/// One drainer for each server that has sources: one may be away while the other is drained.
+fn drainers(
     settings: &SourceSettings,
     connection: SourceConnection,
     django: &DjangoLayer,
     max_event_bytes: usize,
     metrics: &Arc<SourceMetrics>,
-) -> Drainer {
-    let SourceConnection { redis, changes } = connection;
+) -> Vec<Drainer> {
+    let SourceConnection { redis, changes, remote } = connection;
     let channels = &settings.channels;
     let ingress = settings.ingress.then(|| redis.names().ingress());
-    Drainer {
-        redis,
+    let drainer = |changes, sources, remote| Drainer {
+        redis: redis.clone(),
+        remote,
         changes,
-        sources: SourceList::new(django.mailboxes.as_ref(), ingress),
+        sources,
         decoder: EntryDecoder {
             codec: Arc::clone(&django.codec),
             mailboxes: django.names.clone(),
@@ -173,7 +205,16 @@ fn drainer(
         forward_queue: django.forward_queue.clone(),
         health: Arc::new(DrainHealth::default()),
         metrics: Arc::clone(metrics),
-    }
+    };
+    let mailboxes = django.mailboxes.as_ref();
+    let (Some((remote, of_remote)), Some(enrolment)) = (remote, &django.enrolment) else {
+        return vec![drainer(changes, SourceList::new(mailboxes, ingress), None)];
+    };
+    let remote = RemoteSource::new(remote, enrolment.clone(), channels.codec.expiry);
+    vec![
+        drainer(changes, SourceList::new(None, ingress), None),
+        drainer(of_remote, SourceList::new(mailboxes, None), Some(remote)),
+    ]
 }
 
 impl fmt::Debug for Sources {

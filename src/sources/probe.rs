@@ -6,10 +6,10 @@ use bytes::Bytes;
 use tokio::time::sleep;
 
 use super::SourceSettings;
-use super::health::DrainHealth;
+use super::drainer::Drainer;
 use crate::channels::{DjangoLayer, MailboxNames};
 use crate::group::GroupName;
-use crate::layer::{RedisHandle, Script, ScriptError};
+use crate::layer::{Script, ScriptError};
 
 /// How logs refer to the tested commands together.
 pub(super) const RIGHTS: &str = "commands that draining needs";
@@ -24,24 +24,41 @@ pub(super) const REFUSED_RETRY: Duration = Duration::from_secs(1);
 pub(super) struct Probe {
     mailboxes: bool,
     stream: bool,
+    /// Whether entries are published on this server.
+    is_layer: bool,
     names: MailboxNames,
     script: Script,
 }
 
 impl Probe {
+    /// Of the layer's server.
     pub(super) fn new(settings: &SourceSettings, django: &DjangoLayer) -> Self {
+        let channels = &settings.channels;
         Self {
-            mailboxes: settings.channels.core,
+            mailboxes: channels.core && channels.server.is_none(),
             stream: settings.ingress,
+            is_layer: true,
+            names: django.names.clone(),
+            script: Script::new(&[include_str!("scripts/probe.lua")]),
+        }
+    }
+
+    /// Of a server on which only mailboxes are.
+    pub(super) fn of_mailboxes(django: &DjangoLayer) -> Self {
+        Self {
+            mailboxes: true,
+            stream: false,
+            is_layer: false,
             names: django.names.clone(),
             script: Script::new(&[include_str!("scripts/probe.lua")]),
         }
     }
 
     /// Tests until nothing is refused.
-    pub(super) async fn pass(&self, redis: &RedisHandle, health: &DrainHealth) {
+    pub(super) async fn pass(&self, drainer: &Drainer) {
+        let health = &drainer.health;
         loop {
-            match self.refused(redis).await {
+            match self.refused(drainer).await {
                 Ok(refused) if refused.is_empty() => return health.refusals.clear(RIGHTS),
                 Ok(refused) => {
                     let pairs: Vec<_> = refused.chunks(2).map(|pair| pair.join(": ")).collect();
@@ -58,9 +75,9 @@ impl Probe {
     }
 
     /// The refused commands, each followed by the reason.
-    async fn refused(&self, redis: &RedisHandle) -> Result<Vec<String>, ScriptError> {
+    async fn refused(&self, drainer: &Drainer) -> Result<Vec<String>, ScriptError> {
         let unused = GroupName::parse("groupcast.nobody").expect("it is a legal name");
-        let names = redis.names();
+        let names = drainer.redis.names();
         let trial = names.key("trial");
         let keys = vec![
             self.names.of_groups(0),
@@ -69,7 +86,12 @@ impl Probe {
             trial.clone(),
         ];
         let flag = |on: bool| Bytes::from_static(if on { b"1" } else { b"0" });
-        let arguments = vec![flag(self.mailboxes), flag(self.stream), Bytes::from(trial)];
-        redis.run(&self.script, keys, arguments).await
+        let flags = [flag(self.mailboxes), flag(self.stream)];
+        let arguments = flags.into_iter().chain([Bytes::from(trial), flag(self.is_layer)]);
+        let arguments = arguments.collect();
+        match self.is_layer {
+            true => drainer.redis.run(&self.script, keys, arguments).await,
+            false => drainer.place().ask(&self.script, keys, arguments).await,
+        }
     }
 }

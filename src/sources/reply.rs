@@ -10,6 +10,8 @@ use crate::layer::{FromReply, Reply};
 /// What was read from one source.
 #[derive(Debug, PartialEq)]
 pub(super) enum Look {
+    /// Not read: the server holds other data than is known here.
+    StaleGeneration,
     /// Not read: earlier sources used up the limit of one read.
     Unreached,
     /// Redis refuses to read it.
@@ -39,6 +41,10 @@ pub(super) struct DrainReply {
     pub(super) cause: String,
     /// Channels of entries that were left, unless already known to be blocked.
     pub(super) blocked: Vec<String>,
+    /// Under what senders on another server find groups that nobody holds.
+    pub(super) abandoned: Vec<String>,
+    /// The present by the layer's clock, ms.
+    pub(super) now_ms: u64,
 }
 
 /// Why the script did nothing.
@@ -46,6 +52,8 @@ pub(super) struct DrainReply {
 pub(super) enum NotDrained {
     /// The generation differs: Redis was restarted or replaced.
     StaleGeneration,
+    /// They were read too long ago, by the layer's clock, which is at this ms.
+    StaleRead(u64),
     /// Redis refuses to remove entries.
     Refused(String),
 }
@@ -66,6 +74,7 @@ fn read_source(source: DurableSource, found: Reply, now: u64) -> Option<Look> {
     let mut parts = Vec::<Reply>::from_reply(found)?.into_iter();
     let outcome: String = parts.next()?.convert()?;
     match outcome.as_str() {
+        "stale_generation" => Some(Look::StaleGeneration),
         "unreached" => Some(Look::Unreached),
         "suspended" => Some(Look::Suspended),
         "refused" => Some(Look::Refused(parts.next()?.convert()?)),
@@ -95,6 +104,7 @@ impl FromReply for Result<DrainReply, NotDrained> {
         let outcome: String = parts.next()?.convert()?;
         match outcome.as_str() {
             "stale_generation" => return Some(Err(NotDrained::StaleGeneration)),
+            "stale_read" => return Some(Err(NotDrained::StaleRead(parts.next()?.convert()?))),
             "refused" => return Some(Err(NotDrained::Refused(parts.next()?.convert()?))),
             _ => {}
         }
@@ -105,6 +115,8 @@ impl FromReply for Result<DrainReply, NotDrained> {
             full: full == 1,
             cause: parts.next()?.convert()?,
             blocked: parts.next()?.convert()?,
+            abandoned: parts.next()?.convert()?,
+            now_ms: parts.next()?.convert()?,
         }))
     }
 }

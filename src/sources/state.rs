@@ -20,6 +20,8 @@ const MAX_BLOCKED: usize = 1024;
 pub(super) struct DrainState {
     pub(super) schedule: DrainSchedule,
     pub(super) sources: Vec<SourceState>,
+    /// A moment by the layer's clock before the latest read of another server, ms.
+    pub(super) read_ms: u64,
 }
 
 /// The state of one source.
@@ -44,6 +46,7 @@ impl DrainState {
         Self {
             schedule: DrainSchedule::new(me, sources, now),
             sources: (0..sources).map(|_| SourceState::default()).collect(),
+            read_ms: 0,
         }
     }
 
@@ -59,6 +62,11 @@ impl DrainState {
 }
 
 impl SourceState {
+    /// Entries in it when it was last read.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
     pub(super) fn left(&self) -> usize {
         self.left
     }

@@ -2,6 +2,7 @@
 //! whole instances elsewhere.
 
 mod drainer;
+mod elsewhere;
 mod instances;
 mod listening;
 mod losses;
@@ -84,16 +85,17 @@ impl TestInstance {
     /// Its parts that connect it to Django and drain its sources.
     fn parts(&self, settings: &SourceSettings) -> (DjangoLayer, SourceConnection) {
         let connection = SourceConnection::open(&self.layer, settings).unwrap().unwrap();
-        let (redis, metrics) = (connection.redis(), &Arc::new(ChannelsMetrics::new(&self.metrics)));
+        let servers = connection.servers();
+        let metrics = &Arc::new(ChannelsMetrics::new(&self.metrics));
         let supervisor = &self.supervisor;
         let channels = &settings.channels;
-        let django = DjangoLayer::start(channels, redis, 64 * 1024, metrics, supervisor);
+        let django = DjangoLayer::start(channels, servers, 64 * 1024, metrics, supervisor);
         (django, connection)
     }
 
     /// Waits until others count it as a listener of the groups that it enters from now on.
     async fn may_enter(&self, connection: &SourceConnection) {
-        let terms = connection.redis().terms();
+        let terms = connection.servers().0.terms();
         until("its term begins", || *terms.borrow() > 0).await;
     }
 

@@ -27,6 +27,10 @@ pub(super) enum Fault {
     KillAll,
     /// An instance loses its connections to Redis and gets no new one for a while.
     Partition,
+    /// The same, of the server of Django's channels.
+    PartitionFromChannels,
+    /// The server of Django's channels loses everything (`FLUSHALL`).
+    FlushChannels,
     /// Redis ends all subscriptions (`CLIENT KILL TYPE pubsub`).
     CutSubscriptions,
     /// An instance is stopped while Redis ends its subscription: what it reads later is older than
@@ -98,6 +102,16 @@ impl ChaosRun {
                 self.paths[which].cut();
                 tokio::time::sleep(self.stop_time).await;
                 self.paths[which].lead_to(self.redis.primary().address());
+            }
+            Fault::PartitionFromChannels => {
+                let (server, paths) = self.channels.as_ref().expect("there is such a server");
+                paths[which].cut();
+                tokio::time::sleep(self.stop_time).await;
+                paths[which].lead_to(server.address());
+            }
+            Fault::FlushChannels => {
+                let (server, _) = self.channels.as_ref().expect("there is such a server");
+                assert_eq!(server.ask(&["FLUSHALL"]), "+OK\r\n");
             }
             Fault::Flood => {
                 let (accepted, refused) = flood(*self.instances[which], REDIS_FAULT).await;
@@ -198,7 +212,8 @@ impl ChaosRun {
 
     async fn restart_with_failpoint(&mut self, which: usize, place: &str, action: &str) {
         // Points passed with every event fail at one of the first 20 passes, others sooner.
-        let often = matches!(place, "look-answered" | "before-commit" | "after-commit");
+        let often =
+            matches!(place, "look-answered" | "before-commit" | "before-remove" | "after-commit");
         let nth = if often { 1 + self.random.below(20) } else { 1 + self.random.below(2) };
         self.instances[which].kill();
         self.restart(which, &format!("{place}:{action}:{nth}")).await;

@@ -15,8 +15,8 @@ use serde_json::json;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::support::{
-    DeliveryOracle, Django, Expected, Forwarder, Instance, Python, SeededRandom, VirtualClients,
-    expected_of,
+    DeliveryOracle, Django, Expected, Forwarder, Instance, Python, RedisServer, SeededRandom,
+    VirtualClients, expected_of,
 };
 use faults::{FAULTS, Fault};
 use pair::RedisPair;
@@ -33,6 +33,10 @@ const FAILPOINTS: [&str; 8] = [
     "after-leave",
     "refresh",
 ];
+
+/// Those on the way between two servers, if Django's channel layer has one of its own.
+const FAILPOINTS_BETWEEN: [&str; 5] =
+    ["look-answered", "before-commit", "before-remove", "after-commit", "refresh-elsewhere"];
 
 /// Groups that always have members, without history and with it.
 const GROUPS: [&str; 8] =
@@ -66,6 +70,8 @@ struct ChaosRun {
     instances: Vec<Instance>,
     /// The way of each instance to Redis, and that of Django.
     paths: Vec<Forwarder>,
+    /// The server of Django's channel layer, if it is another, and each instance's way there.
+    channels: Option<(RedisServer, Vec<Forwarder>)>,
     clients: VirtualClients,
     django: Python,
     ingress: (Arc<AtomicBool>, JoinHandle<Expected>),
@@ -75,16 +81,30 @@ struct ChaosRun {
 
 impl ChaosRun {
     async fn begin(stop_time: Duration) -> Self {
+        Self::begin_with(stop_time, None).await
+    }
+
+    /// The same, with Django's channel layer on a server of its own.
+    async fn begin_with(stop_time: Duration, channels: Option<RedisServer>) -> Self {
         let given = std::env::var("CHAOS_SEED").ok().and_then(|seed| seed.parse().ok());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let seed = given.unwrap_or(u64::from(now.subsec_nanos()) ^ now.as_secs() << 30);
         println!("CHAOS_SEED={seed}");
         let redis = Arc::new(RedisPair::start().await);
         subscribe_to_all(redis.primary().address());
-        let (mut paths, mut instances) = (Vec::new(), Vec::new());
+        let (mut paths, mut to_channels, mut instances) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..INSTANCES {
             let path = Forwarder::to(redis.primary().address()).await;
-            instances.push(instance(&Django::core_at(path.address)).await);
+            let django = match &channels {
+                Some(server) => {
+                    let other = Forwarder::to(server.address()).await;
+                    let django = Django::core_at(other.address).with_layer_at(path.address);
+                    to_channels.push(other);
+                    django
+                }
+                None => Django::core_at(path.address),
+            };
+            instances.push(instance(&django).await);
             paths.push(path);
         }
         for instance in &instances {
@@ -104,12 +124,17 @@ impl ChaosRun {
         for number in 0..6 {
             visitors.spawn(visit(clients.addresses(), SeededRandom::new(seed + number)));
         }
-        let path = Forwarder::to(redis.primary().address()).await;
+        let of_django = channels.as_ref().map_or(redis.primary().address(), RedisServer::address);
+        let path = Forwarder::to(of_django).await;
         let groups = [&GROUPS[..], &VISITED].concat();
         // The senders wait for room, so that only the faults can lose events.
         let options = json!({"groups": groups, "processes": 3, "pause": 0.02, "below": 50});
         let mut django = Python::senders(Django::core_at(path.address).options(options)).await;
-        paths.push(path);
+        match &channels {
+            Some(_) => to_channels.push(path),
+            None => paths.push(path),
+        }
+        let channels = channels.map(|server| (server, to_channels));
         django.write_line("go");
         let until = Arc::new(AtomicBool::new(false));
         let ingress = tokio::spawn(write_ingress(Arc::clone(&redis), Arc::clone(&until)));
@@ -120,6 +145,7 @@ impl ChaosRun {
             stop_time,
             instances,
             paths,
+            channels,
             clients,
             django,
             ingress: (until, ingress),
@@ -184,6 +210,32 @@ async fn delivers_exactly_once_under_faults() {
         let end = run.random.below(2) == 0;
         run.apply(if end { Fault::AbortAt(place) } else { Fault::StopAt(place) }).await;
     }
+    assert_reported(&run.end().await);
+}
+
+/// The layer on one server and Django's channels on another: each in turn is cut off, loses its
+/// data or changes places, and instances end between the steps from one to the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn delivers_exactly_once_between_two_servers() {
+    let stop_time = Duration::from_secs(1);
+    let mut run = ChaosRun::begin_with(stop_time, Some(RedisServer::start())).await;
+    for fault in [
+        Fault::Kill,
+        Fault::Stop,
+        Fault::Partition,
+        Fault::PartitionFromChannels,
+        Fault::FlushChannels,
+        Fault::Failover,
+        Fault::CutSubscriptions,
+    ] {
+        run.apply(fault).await;
+    }
+    for place in FAILPOINTS_BETWEEN {
+        let end = run.random.below(2) == 0;
+        run.apply(if end { Fault::AbortAt(place) } else { Fault::StopAt(place) }).await;
+    }
+    run.apply(Fault::AbortAt("before-remove")).await;
+    run.apply(Fault::StopAt("before-remove")).await;
     assert_reported(&run.end().await);
 }
 

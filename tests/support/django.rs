@@ -9,6 +9,8 @@ use super::{Expected, Python, RedisServer};
 /// One layer as both sides configure it, over a Redis of the test.
 pub(crate) struct Django {
     url: String,
+    /// Of the gateways' layer, if it is another.
+    layer_url: Option<String>,
     layer: &'static str,
     /// `CHANNEL_LAYERS["default"]["CONFIG"]`, but for the hosts.
     config: Value,
@@ -25,12 +27,19 @@ impl Django {
     /// The same, over the Redis that an address leads to.
     pub(crate) fn core_at(address: SocketAddr) -> Self {
         let url = format!("redis://{address}");
-        Self { url, layer: "core", config: json!({}), channels: String::new() }
+        let (layer_url, channels) = (None, String::new());
+        Self { url, layer_url, layer: "core", config: json!({}), channels }
     }
 
     /// `channels_redis.pubsub`.
     pub(crate) fn pubsub(server: &RedisServer) -> Self {
         Self { layer: "pubsub", ..Self::core(server) }
+    }
+
+    /// The layer of the gateways is on the Redis at `layer`, apart from Django's.
+    pub(crate) fn with_layer_at(mut self, layer: SocketAddr) -> Self {
+        self.layer_url = Some(format!("redis://{layer}"));
+        self
     }
 
     /// Set alike on both sides: Django's `config`, and what the gateway calls it.
@@ -47,12 +56,16 @@ impl Django {
 
     /// The same, of another cluster.
     pub(crate) fn cluster(&self, name: &str) -> String {
+        let of_channels = self.layer_url.as_ref().map(|_| format!("url = {:?}\n", self.url));
         format!(
             "[connections]\nping = \"1s\"\n\
              [layer]\nkind = \"redis\"\nurl = \"{}\"\ncluster = \"{name}\"\n\
              [[layer.history]]\npattern = \"pedido.*\"\nsize = 10000\n\
-             [channels]\nreceive = [\"{}\"]\n{}\n",
-            self.url, self.layer, self.channels
+             [channels]\nreceive = [\"{}\"]\n{}{}\n",
+            self.layer_url.as_ref().unwrap_or(&self.url),
+            self.layer,
+            of_channels.unwrap_or_default(),
+            self.channels
         )
     }
 

@@ -1,8 +1,10 @@
 -- Registers groups that are held here, so that senders find them, and publishes what is parked for
--- them. Returns the number of groups whose registration was missing although it was expected.
+-- them. Returns the number of groups whose registration was missing although it was expected, and
+-- the places of the groups with a registry elsewhere that were held before.
 -- KEYS: instances, terms, parking (see listening.lua and parking.lua), then the keys that groups
 -- refer to by index. ARGV: see below, then a packed table per group:
 --   registry, member   where senders look for it, and what they find there (nil = nothing)
+--   is_elsewhere       whether they look on another server (nil = no)
 --   held, held_ms      the key that marks it as held, and for how long. Its value is the second
 --                      since which senders find the group without a break, then ' named' if
 --                      anybody but a client chose its name
@@ -28,6 +30,7 @@ local receiving = receiving_instances(KEYS[1], KEYS[2], instance_stem)
 local time = redis.call('TIME')
 local now = time[1] .. '.' .. string.format('%06d', time[2])
 local missing = 0
+local held_before = {}
 
 -- Placed after what senders have already written: they still found the group then.
 local function announce_loss(group)
@@ -40,7 +43,7 @@ local function announce_loss(group)
   end
 end
 
-local function register(group)
+local function register(group, place)
   local held = KEYS[group.held]
   local listeners = KEYS[group.listeners]
   local known = redis.call('GET', held)
@@ -71,6 +74,11 @@ local function register(group)
         redis.call('SET', held, from_now .. suffix, 'PX', group.held_ms)
       end
     end
+  elseif group.is_elsewhere and was_held then
+    held_before[#held_before + 1] = place
+  elseif group.is_elsewhere and group.numbering then
+    -- Senders may not have found it since: as above.
+    redis.call('DEL', KEYS[group.numbering], KEYS[group.log])
   end
   -- During a refresh this instance's own subscription may be lost, or its term may be over.
   if is_listened_to(receiving, group.channel, listeners) then
@@ -86,5 +94,5 @@ local function register(group)
   end
 end
 
-for i = FIRST_GROUP, #ARGV do register(cmsgpack.unpack(ARGV[i])) end
-return missing
+for i = FIRST_GROUP, #ARGV do register(cmsgpack.unpack(ARGV[i]), i - FIRST_GROUP) end
+return { missing, held_before }

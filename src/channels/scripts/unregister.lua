@@ -7,6 +7,7 @@
 --   named              whether anybody but a client chose its name
 --   history_ms         how long clients can still use its history (0 = it has none)
 --   channel            the channel of its publications
+-- Returns for each -1, it is still held, or for how many ms senders should find it (0 = no more).
 local instance = ARGV[1]
 local FIRST_GROUP = 2
 
@@ -17,7 +18,7 @@ local function unregister(group)
   local held = KEYS[group.held]
   redis.call('ZREM', KEYS[group.listeners], instance)
   -- A stopped instance counts as well: it may continue.
-  if tonumber(redis.call('PUBSUB', 'NUMSUB', group.channel)[2]) > 0 then return end
+  if tonumber(redis.call('PUBSUB', 'NUMSUB', group.channel)[2]) > 0 then return -1 end
   if group.history_ms > 0 then
     -- A client that reconnects in time must find what was sent in the meantime.
     local stays_ms = group.history_ms
@@ -32,11 +33,15 @@ local function unregister(group)
       and redis.call('ZSCORE', KEYS[group.registry], group.member) then
       redis.call('PEXPIRE', KEYS[group.registry], stays_ms + 1000)
     end
-    return
+    return stays_ms
   end
   redis.call('DEL', held)
   if group.registry then redis.call('ZREM', KEYS[group.registry], group.member) end
+  return 0
 end
 
-for i = FIRST_GROUP, #ARGV do unregister(cmsgpack.unpack(ARGV[i])) end
-return 0
+local outcomes = {}
+for i = FIRST_GROUP, #ARGV do
+  outcomes[#outcomes + 1] = unregister(cmsgpack.unpack(ARGV[i]))
+end
+return outcomes

@@ -63,11 +63,14 @@ pub(crate) enum LayerKind {
     Redis,
 }
 
-/// `[channels]`: Django's channel layer on the same Redis.
+/// `[channels]`: Django's channel layer, on the same Redis or one of its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ChannelsSection {
     pub(crate) receive: Vec<Keyword<channels::Receive>>,
+    pub(crate) url: Secret,
+    pub(crate) password_file: String,
+    pub(crate) tls: TlsTable,
     pub(crate) groups: Vec<String>,
     pub(crate) send: Vec<String>,
     pub(crate) send_capacity: u32,
@@ -126,6 +129,9 @@ impl Default for ChannelsSection {
         let channels = channels::ChannelSettings::default();
         Self {
             receive: Vec::new(),
+            url: Secret(String::new()),
+            password_file: String::new(),
+            tls: TlsTable::default(),
             groups: vec!["*".to_owned()],
             send: Vec::new(),
             send_capacity: channels.send_capacity,

@@ -58,6 +58,11 @@ impl RedisAddress {
         self.tls.is_some()
     }
 
+    /// Whether both lead to the same database, as far as their texts show.
+    pub(crate) fn is_same_place(&self, other: &Self) -> bool {
+        self.location == other.location && self.database() == other.database()
+    }
+
     /// The number of the database.
     pub(crate) fn database(&self) -> u8 {
         self.database.unwrap_or(0)

@@ -198,6 +198,11 @@ impl Names {
         self.key("underway")
     }
 
+    /// A sorted set: what was drained lately of a source on another server.
+    pub(crate) fn drained(&self, source: &str) -> String {
+        self.key(&format!("drained:{source}"))
+    }
+
     /// A sorted set: the instances that read signed envelopes, by the second of their heartbeat.
     pub(crate) fn signature_readers(&self) -> String {
         self.key("signatures")

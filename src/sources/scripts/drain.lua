@@ -1,9 +1,11 @@
 -- Publishes entries of a source and removes them, one after the other. Returns one of
 --   { 'stale_generation' }
 --   { 'refused', why }      nothing can be removed, so nothing was published
---   { 'drained', fates, full, cause, blocked }
+--   { 'stale_read', now }   they were read too long ago; the present in ms
+--   { 'drained', fates, full, cause, blocked, abandoned, now }
 -- with a fate for each entry (see below), 1 if the source was at its capacity, the error that
--- left something in the source ('' = there was none), and the channels of entries newly left.
+-- left something in the source ('' = there was none), the channels of entries newly left, the
+-- members under which senders find groups that nobody holds, and the present in ms.
 --
 -- Fates: 'sent', 'parked' until an instance listens, 'no_listener', 'removed' without being
 -- published, 'taken_elsewhere' by another drainer, 'left_in_source'.
@@ -13,7 +15,14 @@
 -- place. ARGV: two packed tables or more.
 -- The first:
 --   generation     the generation that this instance knows
---   type           of the source: 'set' or 'stream'
+--   type           of the source: 'set', 'stream', or 'elsewhere': a set on another server. Then
+--                  the source given is a set of marks, by ms, of the entries that were drained
+--   elsewhere      of a source elsewhere, a list of one table:
+--     length       entries in it when it was read
+--     read_ms      when it was read, at the latest, by this server's clock
+--     max_age_ms   how long ago that may be
+--     keep_ms      marks that are older may go
+--     window_ms    how long any mark may be needed
 --   capacity       entries at which senders drop messages (nil = they never do)
 --   control, loss  a channel, and the envelope for it that announces possible losses
 --   overflow_count field of the generation that counts such losses (nil = none does)
@@ -30,7 +39,8 @@
 --   held           of groups: marks the group as held (of a loss: if the group has a history)
 --   listeners      of groups: the instances that listen to it
 --   parked, parked_mark   of groups: publications parked for it, and a mark that outlives them
---   registry, member   of groups: what senders find there (nil = nothing)
+--   registry, member   of groups: what senders find there (nil = nothing; without a registry they
+--                      find the member on another server)
 --   numbering, log                 of a loss: of its group's history (nil = it has none)
 --   numbering, log, size, log_ms, numbering_ms, overflow_field   of groups with history: see
 --                                                                numbering.lua
@@ -46,6 +56,11 @@ if not is_current_generation(generation_key, settings.generation) then
   return { 'stale_generation' }
 end
 
+local elsewhere = settings.elsewhere and settings.elsewhere[1]
+if elsewhere and now_ms() - elsewhere.read_ms > elsewhere.max_age_ms then
+  return { 'stale_read', now_ms() }
+end
+
 local set = {
   try_removing = function() return redis.pcall('ZREM', source, '') end,
   contains = function(key) return redis.call('ZSCORE', source, key) end,
@@ -58,7 +73,18 @@ local stream = {
   remove = function(key) redis.call('XDEL', source, key) end,
   length = function() return redis.call('XLEN', source) end,
 }
-local entries = settings.type == 'set' and set or stream
+-- An entry that is marked was published, and is to be removed from its own server.
+local marks = {
+  try_removing = set.try_removing,
+  contains = function(key)
+    local is_marked = redis.call('ZSCORE', source, key)
+    if is_marked then redis.call('ZADD', source, now_ms(), key) end
+    return not is_marked
+  end,
+  remove = function(key) redis.call('ZADD', source, now_ms(), key) end,
+  length = function() return elsewhere.length end,
+}
+local entries = ({ set = set, stream = stream, elsewhere = marks })[settings.type]
 
 -- Checks that removing is allowed before anything is published. As the first command that writes,
 -- it also lifts the check of 'maxmemory', which would otherwise refuse to move data from one key
@@ -77,12 +103,19 @@ local function parked_for(publication)
   }
 end
 
+local abandoned = {}
+local function abandon(publication)
+  if publication.registry then
+    redis.call('ZREM', KEYS[publication.registry], publication.member)
+  elseif publication.member then
+    abandoned[#abandoned + 1] = publication.member
+  end
+end
+
 -- For a group without a listener: parked if the group is held, or was recently.
 local function park_or_drop(publication)
   if redis.call('EXISTS', KEYS[publication.held]) == 0 then
-    if publication.registry then
-      redis.call('ZREM', KEYS[publication.registry], publication.member)
-    end
+    abandon(publication)
     return 'no_listener'
   end
   local group = parked_for(publication)
@@ -108,9 +141,9 @@ end
 function publish.history(publication)
   local history = history_of(publication, generation_key, settings.random)
   append_and_publish(settings.generation, history, publication.channel, publication.envelope)
-  if publication.registry and not has_listener(publication)
+  if publication.member and not has_listener(publication)
     and redis.call('EXISTS', KEYS[publication.held]) == 0 then
-    redis.call('ZREM', KEYS[publication.registry], publication.member)
+    abandon(publication)
   end
   return 'sent'
 end
@@ -224,4 +257,8 @@ if full or torn then
     redis.call('HSET', generation_key, at, redis.call('TIME')[1])
   end
 end
-return { 'drained', fates, full and 1 or 0, cause, newly_blocked }
+if elsewhere then
+  redis.call('ZREMRANGEBYSCORE', source, '-inf', now_ms() - elsewhere.keep_ms)
+  redis.call('PEXPIRE', source, elsewhere.window_ms)
+end
+return { 'drained', fates, full and 1 or 0, cause, newly_blocked, abandoned, now_ms() }

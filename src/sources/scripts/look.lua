@@ -1,5 +1,6 @@
 -- Reads some sources without removing anything. KEYS: the sources, then a hash of what is under
--- way, and the instances. Returns the present in ms, then for each source one of
+-- way, the instances, and the generation. Returns the present in ms, then for each source one of
+--   { 'stale_generation' }  this server holds other data than the caller knows
 --   { 'unreached' }         the sources before it used up the limit of one read
 --   { 'refused', why }
 --   { 'suspended' }         two instances have had its first entry under way: it must turn out
@@ -18,7 +19,8 @@
 local max_bytes = tonumber(ARGV[1]) -- of all sources
 local max_source_bytes = tonumber(ARGV[2])
 local instance = ARGV[3]
-local BEFORE_SOURCES = 3
+local generation = ARGV[4] -- empty = the draining script looks at it
+local BEFORE_SOURCES = 4
 local source_count = #ARGV - BEFORE_SOURCES
 local under_way, instances_key = KEYS[source_count + 1], KEYS[source_count + 2]
 
@@ -127,9 +129,11 @@ local function look(key, source)
   return answer
 end
 
-local time = redis.call('TIME')
-local answer = { time[1] * 1000 + math.floor(time[2] / 1000) }
+local is_stale = generation ~= ''
+  and not is_current_generation(KEYS[source_count + 3], generation)
+local answer = { now_ms() }
 for index = 1, source_count do
-  answer[index + 1] = look(KEYS[index], cmsgpack.unpack(ARGV[BEFORE_SOURCES + index]))
+  answer[index + 1] = is_stale and { 'stale_generation' }
+    or look(KEYS[index], cmsgpack.unpack(ARGV[BEFORE_SOURCES + index]))
 end
 return answer

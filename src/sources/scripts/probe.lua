@@ -7,6 +7,7 @@ local trial = KEYS[4]
 local channel = ARGV[3]
 local drains_mailboxes = ARGV[1] == '1'
 local drains_stream = ARGV[2] == '1'
+local is_layer = ARGV[4] == '1' -- whether entries are published on this server
 
 local refused = {}
 local function try(...)
@@ -34,6 +35,7 @@ if drains_stream then
   try('XRANGE', stream, '-', '+', 'COUNT', 1)
   try('XDEL', stream, '0-0')
 end
+if not is_layer then return refused end
 try('PUBSUB', 'NUMSUB', channel)
 try('PUBLISH', channel, '\3')
 try('RPUSH', trial, '')

@@ -9,8 +9,8 @@ use crate::channels::codec::MessageChannels;
 use crate::event::{Position, Recovery};
 
 /// The mailbox of all groups.
-const BOX: &str = "asgigroupcast.groupcast.0!";
-const SALA: &str = "groupcast.groupcast.0!sala_1";
+pub(super) const BOX: &str = "asgigroupcast.groupcast.0!";
+pub(super) const SALA: &str = "groupcast.groupcast.0!sala_1";
 pub(super) const OTRA: &str = "groupcast.groupcast.0!sala_2";
 const PEDIDO: &str = "groupcast.groupcast.0!pedido.1";
 const NUMBERING: &str = "groupcast:numbering:{pedido.1}";
@@ -18,7 +18,7 @@ const NUMBERING: &str = "groupcast:numbering:{pedido.1}";
 /// A drainer that reads its sources only when a test calls `look`.
 pub(super) struct Bench {
     pub(super) instance: TestInstance,
-    drainer: Drainer,
+    pub(super) drainer: Drainer,
     state: DrainState,
     django: DjangoLayer,
 }
@@ -28,7 +28,11 @@ pub(super) async fn bench_with(server: &RedisServer, settings: SourceSettings) -
     let (django, connection) = instance.parts(&settings);
     instance.may_enter(&connection).await;
     let metrics = &Arc::new(SourceMetrics::new(&instance.metrics));
-    let drainer = super::super::drainer(&settings, connection, &django, 64 * 1024, metrics);
+    let mut drainers = super::super::drainers(&settings, connection, &django, 64 * 1024, metrics);
+    let drainer = drainers.pop().unwrap();
+    if let Some(remote) = &drainer.remote {
+        until("the other server answers", || remote.redis.current().is_some()).await;
+    }
     let mut state = drainer.begin();
     state.schedule.share(vec![drainer.redis.instance()]);
     let all = state.schedule.due(Instant::now(), true);
@@ -50,6 +54,11 @@ impl Bench {
 
     pub(super) fn registrar(&self) -> GroupRegistrar {
         self.django.registrar.clone()
+    }
+
+    /// So many publications may wait for a listener of their group.
+    pub(super) fn set_parking(&mut self, most: u32) {
+        self.drainer.bounds.parking.most = most;
     }
 
     /// Entries may fail for so long.

@@ -150,7 +150,7 @@ async fn runs_two_releases_side_by_side_and_then_raises_the_format() {
     let (_django, newer_connection) = newer.parts(&settings);
     let ask = async |oldest, newest, connection: &SourceConnection| {
         let agreement = Agreement::new(&settings.channels, Formats::range(oldest, newest));
-        agreement.ask(connection.redis()).await.unwrap()
+        agreement.ask(&connection.redis).await.unwrap()
     };
     let in_use = || server.ask(&["HGET", "groupcast:bridge", "format"]);
 
@@ -181,12 +181,12 @@ async fn keeps_the_format_while_an_instance_has_not_said_what_it_reads() {
     let newer = test_instance(&server, &settings).await;
     let (_django, connection) = newer.parts(&settings);
     let agreement = Agreement::new(&settings.channels, Formats::range(1, 2));
-    assert_eq!(agreement.ask(connection.redis()).await.unwrap(), Ok(()));
+    assert_eq!(agreement.ask(&connection.redis).await.unwrap(), Ok(()));
     assert_eq!(server.ask(&["HGET", "groupcast:bridge", "format"]), "$1\r\n1\r\n");
 
     // The data is lost, and the heartbeats return first.
     server.ask(&["DEL", "groupcast:bridge", "groupcast:formats"]);
-    assert_eq!(agreement.ask(connection.redis()).await.unwrap(), Ok(()));
+    assert_eq!(agreement.ask(&connection.redis).await.unwrap(), Ok(()));
     assert_eq!(server.ask(&["HGET", "groupcast:bridge", "format"]), "$1\r\n1\r\n");
 }
 
@@ -197,7 +197,7 @@ async fn begins_a_cluster_with_the_newest_format() {
     let first = test_instance(&server, &settings).await;
     let (_django, connection) = first.parts(&settings);
     let agreement = Agreement::new(&settings.channels, Formats::range(1, 2));
-    assert_eq!(agreement.ask(connection.redis()).await.unwrap(), Ok(()));
+    assert_eq!(agreement.ask(&connection.redis).await.unwrap(), Ok(()));
     assert_eq!(server.ask(&["HGET", "groupcast:bridge", "format"]), "$1\r\n2\r\n");
 }
 

@@ -100,7 +100,7 @@ async fn an_instance_has_entered_no_group_before_it_registers_any() {
     let server = RedisServer::start();
     let instance = test_instance(&server, &settings(1)).await;
     let (_, connection) = instance.parts(&settings(1));
-    let id = connection.redis().instance().to_string();
+    let id = connection.redis.instance().to_string();
     assert_ne!(server.ask(&["ZSCORE", "groupcast:terms", &id]), "$-1\r\n");
 }
 
