@@ -6,12 +6,11 @@ use super::decoder::EntryDecoder;
 use super::entry::{EntryAction, EntryError, SourceEntry, UndecodableEntry};
 use super::metrics::EntryFate;
 use super::poison::{Poison, Suspects};
-use super::reply::{DrainReply, NotDrained};
+use super::reply::DrainReply;
 use super::seen::Seen;
 use super::source::DurableSource;
 use crate::event::{Event, PossibleLoss, Target};
 use crate::group::GroupName;
-use crate::layer::ScriptError;
 
 /// Most bytes passed to one draining script, unless a single entry is larger: an entry for many
 /// connections is written once for each.
@@ -34,6 +33,8 @@ pub(super) struct EntryBatch {
 pub(super) struct DecodedBatch {
     /// The action for each entry.
     pub(super) actions: Vec<EntryAction>,
+    /// Bytes of their events.
+    pub(super) bytes: usize,
     /// Entries that this instance has removed before.
     pub(super) duplicates: u64,
     /// The number of entries that cannot be decoded, and the last of them.
@@ -51,15 +52,6 @@ pub(super) struct UndecodableReport {
     pub(super) targets: Vec<Target>,
 }
 
-/// The outcome of a batch.
-pub(super) struct BatchOutcome {
-    pub(super) batch: EntryBatch,
-    pub(super) decoded: DecodedBatch,
-    pub(super) reply: Result<Result<DrainReply, NotDrained>, ScriptError>,
-    /// Whether they were removed, where that is a step of its own.
-    pub(super) removed: Result<(), ScriptError>,
-}
-
 impl EntryBatch {
     /// Decodes all entries, or as many as one script takes: the others are left for the next batch.
     ///
@@ -73,13 +65,13 @@ impl EntryBatch {
     ) -> DecodedBatch {
         let now = Instant::now();
         let mut decoded = DecodedBatch::default();
-        let mut bytes = 0;
         for entry in &self.entries {
-            if bytes > MAX_BYTES {
+            if decoded.bytes > MAX_BYTES {
                 break;
             }
             let action = decoded.add(entry, decoder, (seen, suspects), share, now);
-            bytes += action.publications().iter().map(|it| it.event.json().len()).sum::<usize>();
+            let publications = action.publications().iter();
+            decoded.bytes += publications.map(|it| it.event.json().len()).sum::<usize>();
             decoded.actions.push(action);
         }
         self.more |= decoded.actions.len() < self.entries.len();
@@ -154,17 +146,17 @@ fn loss_of(targets: &[Target], share: &mut Option<PossibleLoss>) -> Option<Possi
     }
 }
 
-impl BatchOutcome {
+impl DecodedBatch {
     /// The publications that may be forwarded to Django's consumers: events for groups that did not
     /// come from Django.
     pub(super) fn for_consumers(
         &self,
         source: DurableSource,
+        reply: &DrainReply,
     ) -> impl Iterator<Item = (&GroupName, &Event)> {
-        let reply = self.reply.iter().flatten().filter(move |_| source == DurableSource::Ingress);
-        let fates = reply.flat_map(|reply| &reply.fates);
-        let published = self.decoded.actions.iter().zip(fates);
+        let published = self.actions.iter().zip(reply.fates.clone());
         published
+            .filter(move |_| source == DurableSource::Ingress)
             .filter(|(_, fate)| {
                 matches!(fate, EntryFate::Sent | EntryFate::Parked | EntryFate::NoListener)
             })

@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 
-use super::batch::DecodedBatch;
 use super::bounds::Bounds;
 use super::entry::{EntryAction, SourceEntry};
 use super::remote::RemoteSource;
@@ -15,10 +14,10 @@ use crate::layer::{PossibleLoss, RedisHandle, RemoteRedis, overflow_field};
 use crate::lua_table::{LuaTable, ScriptKeys};
 
 /// Entries of one source in one batch. They block Redis for about 1 ms.
-const MAX_ENTRIES: u64 = 256;
+pub(super) const MAX_ENTRIES: u64 = 256;
 
 /// Most bytes of one source in one batch, unless a single entry is larger.
-const MAX_BYTES: u64 = 256 * 1024;
+pub(super) const MAX_BYTES: u64 = 256 * 1024;
 
 /// Most bytes of one read of all sources.
 const MAX_LOOK_BYTES: u64 = 1024 * 1024;
@@ -96,50 +95,57 @@ pub(super) struct DrainCommand<'a> {
     pub(super) remote: Option<(&'a RemoteSource, u64)>,
 }
 
+/// What is drained of one source.
+pub(super) struct DrainedSource<'a> {
+    pub(super) source: DurableSource,
+    pub(super) key: &'a str,
+    pub(super) state: &'a SourceState,
+    pub(super) entries: &'a [SourceEntry],
+    /// Whether these were all of its entries.
+    pub(super) is_whole: bool,
+    /// What is to be done with each entry.
+    pub(super) actions: &'a [EntryAction],
+}
+
 impl DrainCommand<'_> {
-    /// The command that publishes `decoded` and removes its `entries`.
-    pub(super) fn build(
-        &self,
-        source: DurableSource,
-        key: &str,
-        state: &SourceState,
-        (entries, is_whole): (&[SourceEntry], bool),
-        decoded: &DecodedBatch,
-    ) -> ScriptCall {
+    /// The command that publishes the entries of these sources and removes them.
+    pub(super) fn build<'b>(&self, sources: impl Iterator<Item = DrainedSource<'b>>) -> ScriptCall {
         let names = self.redis.names();
-        let is_remote = self.remote.is_some();
         let mut keys = ScriptKeys::new(vec![
             names.generation(),
-            if is_remote { names.drained(key) } else { key.to_owned() },
             names.instances(),
             names.terms(),
             names.parking(),
             names.poison(),
             names.under_way(),
         ]);
-        let mut arguments = Vec::with_capacity(1 + entries.len());
-        arguments.push(self.settings(source, state, is_whole).pack());
-        for (entry, action) in entries.iter().zip(&decoded.actions) {
-            let table = match is_remote {
-                true => LuaTable::new().text("key", entry.id().0.to_be_bytes()),
-                false => LuaTable::new().text("key", &entry.key),
-            };
-            let (table, tables) = match action {
-                EntryAction::Publish(publications) => {
-                    let tables = publications.iter().map(|it| self.publication(it, &mut keys));
-                    (table, tables.collect())
-                }
-                EntryAction::ReportLoss(loss) => (table, self.losses(loss, &mut keys)),
-                EntryAction::Remove => (table, Vec::new()),
-                EntryAction::SetAside { loss, why, content } => {
-                    let losses = loss.as_ref().map(|loss| self.losses(loss, &mut keys));
-                    let table = table.text("set_aside", why).text("content", content);
-                    (table, losses.unwrap_or_default())
-                }
-            };
-            arguments.push(table.tables("publications", tables).pack());
+        let mut arguments = vec![self.settings().pack()];
+        for drained in sources {
+            arguments.push(self.source(&drained, &mut keys).pack());
+            let entries = drained.entries.iter().zip(drained.actions);
+            arguments.extend(entries.map(|(entry, action)| self.entry(entry, action, &mut keys)));
         }
         (keys.into_vec(), arguments)
+    }
+
+    fn entry(&self, entry: &SourceEntry, action: &EntryAction, keys: &mut ScriptKeys) -> Bytes {
+        let table = match self.remote {
+            Some(_) => LuaTable::new().text("key", entry.id().0.to_be_bytes()),
+            None => LuaTable::new().text("key", &entry.key),
+        };
+        let (table, tables) = match action {
+            EntryAction::Publish(publications) => {
+                (table, publications.iter().map(|it| self.publication(it, keys)).collect())
+            }
+            EntryAction::ReportLoss(loss) => (table, self.losses(loss, keys)),
+            EntryAction::Remove => (table, Vec::new()),
+            EntryAction::SetAside { loss, why, content } => {
+                let losses = loss.as_ref().map(|loss| self.losses(loss, keys));
+                let table = table.text("set_aside", why).text("content", content);
+                (table, losses.unwrap_or_default())
+            }
+        };
+        table.tables("publications", tables).pack()
     }
 
     fn losses(&self, loss: &PossibleLoss, keys: &mut ScriptKeys) -> Vec<LuaTable> {
@@ -151,25 +157,31 @@ impl DrainCommand<'_> {
         }
     }
 
-    fn settings(&self, source: DurableSource, state: &SourceState, is_whole: bool) -> LuaTable {
-        let blocked = state.blocked().iter();
-        let (kind, elsewhere) = match self.remote {
-            Some((remote, read_ms)) => {
-                ("elsewhere", vec![remote.table(state.length(), read_ms, is_whole)])
-            }
-            None => (source.key_type().name(), Vec::new()),
-        };
-        let table = LuaTable::new()
-            .tables("elsewhere", elsewhere)
+    fn settings(&self) -> LuaTable {
+        LuaTable::new()
             .text("generation", self.redis.generation())
-            .text("type", kind)
             .text("control", self.redis.names().control())
-            .text("loss", self.redis.possible_loss(&self.possible_loss(source)))
             .text("random", self.redis.random_epoch())
             .text("instance_stem", self.redis.names().instance_stem())
             .number("max_parked", u64::from(self.bounds.parking.most))
-            .number("parked_ms", self.bounds.parking.span.as_millis() as u64)
-            .texts("blocked", blocked);
+            .millis("parked_ms", self.bounds.parking.span)
+    }
+
+    fn source(&self, drained: &DrainedSource, keys: &mut ScriptKeys) -> LuaTable {
+        let DrainedSource { source, key, state, entries, is_whole, .. } = *drained;
+        let table = match self.remote {
+            Some((remote, read_ms)) => LuaTable::new()
+                .number("key", keys.place(self.redis.names().drained(key)))
+                .text("type", "elsewhere")
+                .tables("elsewhere", vec![remote.table(state.length(), read_ms, is_whole)]),
+            None => LuaTable::new()
+                .number("key", keys.place(key.to_owned()))
+                .text("type", source.key_type().name()),
+        };
+        let table = table
+            .number("count", entries.len() as u64)
+            .text("loss", self.redis.possible_loss(&self.possible_loss(source)))
+            .texts("blocked", state.blocked().iter());
         match source {
             DurableSource::GroupMailbox(number) => table
                 .number("capacity", u64::from(self.bounds.capacity))

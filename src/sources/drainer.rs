@@ -8,19 +8,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::time::{sleep, sleep_until};
 
-use super::batch::{BatchOutcome, DecodedBatch, EntryBatch, UndecodableReport};
+use super::batch::{DecodedBatch, EntryBatch, UndecodableReport};
 use super::bounds::Bounds;
-use super::command::{self, DrainCommand};
+use super::chunk::{Chunk, ChunkOutcome};
+use super::command::{self, DrainCommand, DrainedSource};
 use super::decoder::EntryDecoder;
 use super::health::DrainHealth;
 use super::metrics::SourceMetrics;
 use super::place::SourcePlace;
 use super::remote::RemoteSource;
-use super::reply::{DrainReply, Look, NotDrained, read_look};
+use super::reply::{DrainReply, Drained, Look, NotDrained, read_look};
 use super::schedule::DrainDecision;
 use super::source::{DurableSource, SourceList};
 use super::state::{DrainState, SourceState};
@@ -147,21 +147,15 @@ impl Drainer {
         let read_ms = remote.moment(&self.redis).await?;
         let mut full = SourceState::default();
         full.looked(FULL, 0, 0);
-        let (redis, addresses, bounds) = (&self.redis, &self.addresses, &self.bounds);
-        let command = DrainCommand { redis, addresses, bounds, remote: Some((remote, read_ms)) };
         let all = (0..self.sources.len()).map(|index| self.sources.at(index));
         let mailboxes = all.filter(|(source, _)| matches!(source, DurableSource::GroupMailbox(_)));
         let told = mailboxes.map(|(source, key)| {
-            let nothing = (&[][..], false);
-            let (keys, arguments) =
-                command.build(source, key, &full, nothing, &DecodedBatch::default());
-            self.publish(keys, arguments)
+            let (entries, actions) = (&[][..], &[][..]);
+            DrainedSource { source, key, state: &full, entries, is_whole: false, actions }
         });
-        for outcome in join_all(told).await {
-            if outcome?.is_err() {
-                let stale = "the layer has just changed".to_owned();
-                return Err(LayerError::Unreachable(stale).into());
-            }
+        if self.publish(told, read_ms).await? == Drained::StaleGeneration {
+            let stale = "the layer has just changed".to_owned();
+            return Err(LayerError::Unreachable(stale).into());
         }
         Ok(())
     }
@@ -216,12 +210,11 @@ impl Drainer {
         self.health.waiting.store(state.backlog(), Ordering::Relaxed);
         failpoint::pass("before-commit");
         let decoded: Vec<_> = batches.into_iter().map(|batch| self.decode(batch, state)).collect();
-        let draining =
-            decoded.into_iter().map(|(batch, decoded)| self.drain(batch, decoded, state));
-        let outcomes = join_all(draining).await;
+        let chunks = Chunk::share(decoded.into_iter(), |index| self.sources.at(index).0.key_type());
+        let outcomes = join_all(chunks.into_iter().map(|chunk| self.drain(chunk, state))).await;
         failpoint::pass("after-commit");
         for outcome in outcomes {
-            self.settle(&outcome, state);
+            self.settle(outcome, state);
         }
     }
 
@@ -300,79 +293,105 @@ impl Drainer {
         (batch, decoded)
     }
 
-    /// Publishes and removes one batch.
-    async fn drain(
-        &self,
-        batch: EntryBatch,
-        decoded: DecodedBatch,
-        state: &DrainState,
-    ) -> BatchOutcome {
-        let (source, key) = self.sources.at(batch.index);
-        let known = &state.sources[batch.index];
-        let (redis, addresses, bounds) = (&self.redis, &self.addresses, &self.bounds);
-        let remote = self.remote.as_ref().map(|remote| (remote, state.read_ms));
-        let command = DrainCommand { redis, addresses, bounds, remote };
-        let entries = (batch.entries.as_slice(), !batch.more);
-        let (keys, arguments) = command.build(source, key, known, entries, &decoded);
-        let reply = self.publish(keys, arguments).await;
-        let mut removed = Ok(());
+    /// Publishes and removes the batches of one script.
+    async fn drain(&self, chunk: Chunk, state: &DrainState) -> ChunkOutcome {
+        let batches = chunk.batches;
+        let drained = batches.iter().map(|(batch, decoded)| {
+            let (source, key) = self.sources.at(batch.index);
+            let (entries, actions) = (batch.entries.as_slice(), decoded.actions.as_slice());
+            let state = &state.sources[batch.index];
+            DrainedSource { source, key, state, entries, is_whole: !batch.more, actions }
+        });
+        let reply = self.publish(drained, state.read_ms).await;
+        let mut removed = Vec::new();
         if let Some(remote) = &self.remote
-            && let Ok(Ok(reply)) = &reply
+            && let Ok(Drained::Done { replies, .. }) = &reply
         {
             failpoint::pass("before-remove");
-            remote.layer_said(reply.now_ms);
-            removed = remote.remove(key, &batch, reply).await;
+            let removing = batches.iter().zip(replies).map(|((batch, _), reply)| {
+                remote.remove(self.sources.at(batch.index).1, batch, reply)
+            });
+            removed = join_all(removing).await;
         }
-        BatchOutcome { batch, decoded, reply, removed }
+        removed.resize_with(batches.len(), || Ok(()));
+        ChunkOutcome { batches, reply, removed }
     }
 
-    /// Runs the draining script on the layer's server.
-    async fn publish(
+    /// Runs the draining script on the layer's server, for sources that were read at `read_ms` if
+    /// they are on another.
+    async fn publish<'a>(
         &self,
-        keys: Vec<String>,
-        arguments: Vec<Bytes>,
-    ) -> Result<Result<DrainReply, NotDrained>, ScriptError> {
-        self.redis.run(&self.scripts.drain, keys, arguments).await
+        sources: impl Iterator<Item = DrainedSource<'a>>,
+        read_ms: u64,
+    ) -> Result<Drained, ScriptError> {
+        let (redis, addresses, bounds) = (&self.redis, &self.addresses, &self.bounds);
+        let remote = self.remote.as_ref().map(|remote| (remote, read_ms));
+        let (keys, arguments) = DrainCommand { redis, addresses, bounds, remote }.build(sources);
+        let reply = self.redis.run(&self.scripts.drain, keys, arguments).await;
+        if let Some(remote) = &self.remote
+            && let Ok(Drained::Done { now_ms, .. }) = &reply
+        {
+            remote.layer_said(*now_ms);
+        }
+        reply
+    }
+
+    /// Records the outcome of a script.
+    fn settle(&self, outcome: ChunkOutcome, state: &mut DrainState) {
+        let ChunkOutcome { batches, reply, removed } = outcome;
+        let replies = match reply {
+            Ok(Drained::Done { replies, .. }) => replies,
+            Ok(Drained::StaleGeneration) => {
+                // The next heartbeat determines the current one.
+                self.redis.generation_changed();
+                Vec::new()
+            }
+            Err(error) => {
+                self.failed(&error);
+                Vec::new()
+            }
+        };
+        let mut replies = replies.into_iter();
+        for ((batch, decoded), removed) in batches.iter().zip(removed) {
+            match replies.next() {
+                Some(reply) => self.settle_batch(batch, decoded, reply, removed, state),
+                None => state.schedule.again(batch.index, Instant::now() + BACK_OFF),
+            }
+        }
     }
 
     /// Records the outcome of a batch.
-    fn settle(&self, outcome: &BatchOutcome, state: &mut DrainState) {
-        let BatchOutcome { batch, decoded, reply, removed } = outcome;
+    fn settle_batch(
+        &self,
+        batch: &EntryBatch,
+        decoded: &DecodedBatch,
+        reply: Result<DrainReply, NotDrained>,
+        removed: Result<(), ScriptError>,
+        state: &mut DrainState,
+    ) {
         let (source, key) = self.sources.at(batch.index);
-        let retry = Instant::now() + BACK_OFF;
         let reply = match reply {
-            Ok(Ok(reply)) => reply,
-            Ok(Err(NotDrained::Refused(why))) => return self.health.refusals.add(key, why),
-            Ok(Err(NotDrained::StaleGeneration)) => {
-                // The next heartbeat determines the current one.
-                self.redis.generation_changed();
-                return state.schedule.again(batch.index, retry);
-            }
-            Ok(Err(NotDrained::StaleRead(now_ms))) => {
-                if let Some(remote) = &self.remote {
-                    remote.layer_said(*now_ms);
-                }
+            Ok(reply) => reply,
+            Err(NotDrained::Refused(why)) => return self.health.refusals.add(key, &why),
+            Err(NotDrained::StaleRead) => {
                 return state.schedule.again(batch.index, Instant::now());
-            }
-            Err(error) => {
-                self.failed(error);
-                return state.schedule.again(batch.index, retry);
             }
         };
         self.health.refusals.clear(key);
         if let Some(queue) = &self.forward_queue {
-            outcome.for_consumers(source).for_each(|(group, event)| queue.offer(group, event));
+            let events = decoded.for_consumers(source, &reply);
+            events.for_each(|(group, event)| queue.offer(group, event));
         }
         let known = &mut state.sources[batch.index];
-        known.drained(batch, reply);
-        known.suspects.drained(&batch.entries, &decoded.actions, reply, self.bounds.patience);
+        known.drained(batch, &reply);
+        known.suspects.drained(&batch.entries, &decoded.actions, &reply, self.bounds.patience);
         if batch.more {
             state.schedule.again(batch.index, Instant::now());
         }
         if let Err(error) = removed {
             // Published, and found again: only removed then.
-            self.failed(error);
-            state.schedule.put_off(batch.index, retry);
+            self.failed(&error);
+            state.schedule.put_off(batch.index, Instant::now() + BACK_OFF);
         }
         reply.fates.iter().for_each(|fate| self.metrics.entries.of(*fate).increment(1));
         self.metrics.duplicates.increment(decoded.duplicates);
@@ -381,7 +400,7 @@ impl Drainer {
         if reply.full {
             self.metrics.boxes_full.increment(1);
         }
-        self.log(key, reply, decoded);
+        self.log(key, &reply, decoded);
     }
 
     fn log(&self, key: &str, reply: &DrainReply, decoded: &DecodedBatch) {

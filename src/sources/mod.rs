@@ -12,6 +12,7 @@
 mod amqp;
 mod batch;
 mod bounds;
+mod chunk;
 mod command;
 mod connection;
 mod decoder;

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use super::batch::EntryBatch;
 use super::entry::EntryContent;
 use super::metrics::EntryFate;
-use super::reply::DrainReply;
+use super::reply::{DrainReply, NotDrained};
 use crate::channels::Enrolment;
 use crate::layer::{NUMBERING, RedisHandle, RemoteRedis, Script, ScriptError};
 use crate::lua_table::LuaTable;
@@ -86,8 +86,9 @@ impl RemoteSource {
         &self,
         key: &str,
         batch: &EntryBatch,
-        reply: &DrainReply,
+        reply: &Result<DrainReply, NotDrained>,
     ) -> Result<(), ScriptError> {
+        let Ok(reply) = reply else { return Ok(()) };
         let mut arguments: Vec<Bytes> = Vec::with_capacity(2 * batch.entries.len());
         for (entry, fate) in batch.entries.iter().zip(&reply.fates) {
             if let EntryContent::Score(score) = &entry.content

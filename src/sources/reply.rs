@@ -30,7 +30,20 @@ pub(super) enum Look {
     },
 }
 
-/// The reply of the draining script.
+/// What the draining script did.
+#[derive(Debug, PartialEq)]
+pub(super) enum Drained {
+    /// Nothing: Redis was restarted or replaced.
+    StaleGeneration,
+    Done {
+        /// The present by the layer's clock, ms.
+        now_ms: u64,
+        /// One for each source.
+        replies: Vec<Result<DrainReply, NotDrained>>,
+    },
+}
+
+/// What it did with the entries of one source.
 #[derive(Debug, PartialEq)]
 pub(super) struct DrainReply {
     /// The fate of each entry.
@@ -43,17 +56,13 @@ pub(super) struct DrainReply {
     pub(super) blocked: Vec<String>,
     /// Under what senders on another server find groups that nobody holds.
     pub(super) abandoned: Vec<String>,
-    /// The present by the layer's clock, ms.
-    pub(super) now_ms: u64,
 }
 
-/// Why the script did nothing.
+/// Why it did nothing with them.
 #[derive(Debug, PartialEq)]
 pub(super) enum NotDrained {
-    /// The generation differs: Redis was restarted or replaced.
-    StaleGeneration,
-    /// They were read too long ago, by the layer's clock, which is at this ms.
-    StaleRead(u64),
+    /// They were read too long ago, by the layer's clock.
+    StaleRead,
     /// Redis refuses to remove entries.
     Refused(String),
 }
@@ -98,27 +107,35 @@ fn read_entry(key_type: KeyType, key: Bytes, content: Reply, now: u64) -> Option
     }
 }
 
-impl FromReply for Result<DrainReply, NotDrained> {
+impl FromReply for Drained {
     fn from_reply(reply: Reply) -> Option<Self> {
         let mut parts = Vec::<Reply>::from_reply(reply)?.into_iter();
         let outcome: String = parts.next()?.convert()?;
-        match outcome.as_str() {
-            "stale_generation" => return Some(Err(NotDrained::StaleGeneration)),
-            "stale_read" => return Some(Err(NotDrained::StaleRead(parts.next()?.convert()?))),
-            "refused" => return Some(Err(NotDrained::Refused(parts.next()?.convert()?))),
-            _ => {}
+        if outcome == "stale_generation" {
+            return Some(Self::StaleGeneration);
         }
-        let fates: Vec<String> = parts.next()?.convert()?;
-        let full: i64 = parts.next()?.convert()?;
-        Some(Ok(DrainReply {
-            fates: fates.iter().map(|name| fate(name)).collect::<Option<_>>()?,
-            full: full == 1,
-            cause: parts.next()?.convert()?,
-            blocked: parts.next()?.convert()?,
-            abandoned: parts.next()?.convert()?,
-            now_ms: parts.next()?.convert()?,
-        }))
+        let now_ms = parts.next()?.convert()?;
+        Some(Self::Done { now_ms, replies: parts.map(read_drained).collect::<Option<_>>()? })
     }
+}
+
+fn read_drained(reply: Reply) -> Option<Result<DrainReply, NotDrained>> {
+    let mut parts = Vec::<Reply>::from_reply(reply)?.into_iter();
+    let outcome: String = parts.next()?.convert()?;
+    match outcome.as_str() {
+        "stale_read" => return Some(Err(NotDrained::StaleRead)),
+        "refused" => return Some(Err(NotDrained::Refused(parts.next()?.convert()?))),
+        _ => {}
+    }
+    let fates: Vec<String> = parts.next()?.convert()?;
+    let full: i64 = parts.next()?.convert()?;
+    Some(Ok(DrainReply {
+        fates: fates.iter().map(|name| fate(name)).collect::<Option<_>>()?,
+        full: full == 1,
+        cause: parts.next()?.convert()?,
+        blocked: parts.next()?.convert()?,
+        abandoned: parts.next()?.convert()?,
+    }))
 }
 
 fn fate(name: &str) -> Option<EntryFate> {

@@ -1,6 +1,7 @@
 //! Draining and registration over a real Redis: step by step where the order of steps matters,
 //! whole instances elsewhere.
 
+mod chunks;
 mod drainer;
 mod elsewhere;
 mod instances;

@@ -1,38 +1,43 @@
--- Publishes entries of a source and removes them, one after the other. Returns one of
+-- Publishes entries of sources and removes them, one after the other. Returns one of
 --   { 'stale_generation' }
---   { 'refused', why }      nothing can be removed, so nothing was published
---   { 'stale_read', now }   they were read too long ago; the present in ms
---   { 'drained', fates, full, cause, blocked, abandoned, now }
+--   { 'drained', now, outcome, … }   the present in ms, then for each source one of
+--     { 'refused', why }      nothing can be removed, so nothing was published
+--     { 'stale_read' }        its entries were read too long ago
+--     { 'drained', fates, full, cause, blocked, abandoned }
 -- with a fate for each entry (see below), 1 if the source was at its capacity, the error that
--- left something in the source ('' = there was none), the channels of entries newly left, the
--- members under which senders find groups that nobody holds, and the present in ms.
+-- left something in the source ('' = there was none), the channels of entries newly left, and the
+-- members under which senders find groups that nobody holds.
 --
 -- Fates: 'sent', 'parked' until an instance listens, 'no_listener', 'removed' without being
 -- published, 'taken_elsewhere' by another drainer, 'left_in_source'.
 --
--- KEYS: generation, source, instances, terms, parking (see listening.lua and parking.lua), the
--- stream of what is set aside, what is under way (see look.lua), then what publications name by
--- place. ARGV: two packed tables or more.
+-- KEYS: generation, instances, terms, parking (see listening.lua and parking.lua), the stream of
+-- what is set aside, what is under way (see look.lua), then what tables name by place.
+-- ARGV: packed tables.
 -- The first:
 --   generation     the generation that this instance knows
---   type           of the source: 'set', 'stream', or 'elsewhere': a set on another server. Then
---                  the source given is a set of marks, by ms, of the entries that were drained
+--   control        the channel on which possible losses are announced
+--   random         random part of new epochs
+--   max_parked     publications that may be parked for a group
+--   parked_ms      how long they stay parked
+--   instance_stem  of the channels of instances
+-- Then for each source one, and behind it one for each of its entries. A source:
+--   key            its place in KEYS
+--   type           'set', 'stream', or 'elsewhere': a set on another server. Then the key is a set
+--                  of marks, by ms, of the entries that were drained
 --   elsewhere      of a source elsewhere, a list of one table:
 --     length       entries in it when it was read
 --     read_ms      when it was read, at the latest, by this server's clock
 --     max_age_ms   how long ago that may be
 --     keep_ms      marks that are older may go
 --     window_ms    how long any mark may be needed
+--   count          of its entries that follow
 --   capacity       entries at which senders drop messages (nil = they never do)
---   control, loss  a channel, and the envelope for it that announces possible losses
+--   loss           the envelope that announces possible losses
 --   overflow_count field of the generation that counts such losses (nil = none does)
---   random         random part of new epochs
---   max_parked     publications that may be parked for a group
---   parked_ms      how long they stay parked
---   instance_stem  of the channels of instances
 --   blocked        channels of the entries left in front of these
--- Then one for each entry: its key in the source and its publications; set_aside and content, why
--- it is set aside and what is kept of it (nil = it is not). A publication:
+-- An entry: its key in the source and its publications; set_aside and content, why it is set aside
+-- and what is kept of it (nil = it is not). A publication:
 --   kind           'group', 'history' (a group with history), 'connection', 'everywhere', or
 --                  'loss': an announcement of possible losses, on the control channel
 --   channel, envelope   (the channel of a loss is that of its group, nil = no single one)
@@ -45,65 +50,35 @@
 --   numbering, log, size, log_ms, numbering_ms, overflow_field   of groups with history: see
 --                                                                numbering.lua
 local generation_key = KEYS[1]
-local source = KEYS[2]
 local settings = cmsgpack.unpack(ARGV[1])
-local FIRST_ENTRY = 2
+
+local sources, keys = {}, {}
+local at = 2
+while at <= #ARGV do
+  local source = cmsgpack.unpack(ARGV[at])
+  source.key, source.first = KEYS[source.key], at + 1
+  sources[#sources + 1], keys[#keys + 1] = source, source.key
+  at = at + 1 + source.count
+end
 
 -- Whatever follows, no process has ended by decoding these. It takes no memory.
-redis.pcall('HDEL', KEYS[7], source)
+redis.pcall('HDEL', KEYS[6], unpack(keys))
 
 if not is_current_generation(generation_key, settings.generation) then
   return { 'stale_generation' }
 end
 
-local elsewhere = settings.elsewhere and settings.elsewhere[1]
-if elsewhere and now_ms() - elsewhere.read_ms > elsewhere.max_age_ms then
-  return { 'stale_read', now_ms() }
-end
-
-local set = {
-  try_removing = function() return redis.pcall('ZREM', source, '') end,
-  contains = function(key) return redis.call('ZSCORE', source, key) end,
-  remove = function(key) redis.call('ZREM', source, key) end,
-  length = function() return redis.call('ZCARD', source) end,
-}
-local stream = {
-  try_removing = function() return redis.pcall('XDEL', source, '0-0') end,
-  contains = function(key) return #redis.call('XRANGE', source, key, key) > 0 end,
-  remove = function(key) redis.call('XDEL', source, key) end,
-  length = function() return redis.call('XLEN', source) end,
-}
--- An entry that is marked was published, and is to be removed from its own server.
-local marks = {
-  try_removing = set.try_removing,
-  contains = function(key)
-    local is_marked = redis.call('ZSCORE', source, key)
-    if is_marked then redis.call('ZADD', source, now_ms(), key) end
-    return not is_marked
-  end,
-  remove = function(key) redis.call('ZADD', source, now_ms(), key) end,
-  length = function() return elsewhere.length end,
-}
-local entries = ({ set = set, stream = stream, elsewhere = marks })[settings.type]
-
--- Checks that removing is allowed before anything is published. As the first command that writes,
--- it also lifts the check of 'maxmemory', which would otherwise refuse to move data from one key
--- to another.
-local allowed = entries.try_removing()
-if type(allowed) == 'table' and allowed.err then return { 'refused', allowed.err } end
-
-local receiving = receiving_instances(KEYS[3], KEYS[4], settings.instance_stem)
-
-local full = settings.capacity and entries.length() >= settings.capacity
+local receiving = receiving_instances(KEYS[2], KEYS[3], settings.instance_stem)
 
 local function parked_for(publication)
   return {
-    parking = KEYS[5], channel = publication.channel,
+    parking = KEYS[4], channel = publication.channel,
     parked = KEYS[publication.parked], mark = KEYS[publication.parked_mark],
   }
 end
 
-local abandoned = {}
+-- Members under which senders find groups that nobody holds, of the source at hand.
+local abandoned
 local function abandon(publication)
   if publication.registry then
     redis.call('ZREM', KEYS[publication.registry], publication.member)
@@ -179,11 +154,10 @@ function publish.loss(publication)
   return 'removed'
 end
 
--- Channels of entries left: later entries for them are left, too, to keep the order.
-local blocked, newly_blocked = {}, {}
-for _, channel in ipairs(settings.blocked) do blocked[channel] = true end
+-- Of the source at hand: channels of entries left (later entries for them are left, too, to keep
+-- the order), those that are new among them, the error, and whether a publication is lost.
+local blocked, newly_blocked, cause, torn
 
-local cause = ''
 local function try_publishing(publication)
   local ok, outcome = pcall(publish[publication.kind], publication)
   if ok then return outcome end
@@ -194,7 +168,6 @@ end
 local function is_delivered(fate) return fate == 'sent' or fate == 'parked' end
 
 -- Publishes all publications of an entry. It counts as sent if one of its targets has a listener.
-local torn = false
 local function deliver(publications)
   for _, publication in ipairs(publications) do
     if publication.channel and blocked[publication.channel] then return 'left_in_source' end
@@ -226,39 +199,100 @@ end
 
 local MAX_SET_ASIDE = 100
 
-local function set_aside(entry)
-  redis.pcall('XADD', KEYS[6], 'MAXLEN', MAX_SET_ASIDE, '*', 'source', source,
+local function set_aside(source, entry)
+  redis.pcall('XADD', KEYS[5], 'MAXLEN', MAX_SET_ASIDE, '*', 'source', source,
     'why', entry.set_aside, 'entry', entry.content)
 end
 
-local fates = {}
-for i = FIRST_ENTRY, #ARGV do
-  local entry = cmsgpack.unpack(ARGV[i])
-  local fate = 'taken_elsewhere'
-  if entries.contains(entry.key) then
-    fate = deliver(entry.publications)
-    if fate == 'left_in_source' then
-      block(entry.publications)
-    else
-      if entry.set_aside then set_aside(entry) end
-      entries.remove(entry.key)
-    end
-  end
-  fates[#fates + 1] = fate
+local function set(source)
+  return {
+    try_removing = function() return redis.pcall('ZREM', source, '') end,
+    contains = function(key) return redis.call('ZSCORE', source, key) end,
+    remove = function(key) redis.call('ZREM', source, key) end,
+    length = function() return redis.call('ZCARD', source) end,
+  }
 end
 
--- Follows the entries that were in the source when senders dropped theirs.
-if full or torn then
-  redis.call('PUBLISH', settings.control, settings.loss)
-  if settings.overflow_count then
-    redis.call('HINCRBY', generation_key, settings.overflow_count, 1)
+local function stream(source)
+  return {
+    try_removing = function() return redis.pcall('XDEL', source, '0-0') end,
+    contains = function(key) return #redis.call('XRANGE', source, key, key) > 0 end,
+    remove = function(key) redis.call('XDEL', source, key) end,
+    length = function() return redis.call('XLEN', source) end,
+  }
+end
+
+-- An entry that is marked was published, and is to be removed from its own server.
+local function marks(source, elsewhere)
+  local function mark(key) redis.call('ZADD', source, now_ms(), key) end
+  return {
+    try_removing = set(source).try_removing,
+    contains = function(key)
+      local is_marked = redis.call('ZSCORE', source, key)
+      if is_marked then mark(key) end
+      return not is_marked
+    end,
+    remove = mark,
+    length = function() return elsewhere.length end,
+  }
+end
+
+local types = { set = set, stream = stream, elsewhere = marks }
+
+-- Publishes and removes the entries of a source; returns their fates.
+local function drain_entries(source, entries)
+  local fates = {}
+  for index = source.first, source.first + source.count - 1 do
+    local entry = cmsgpack.unpack(ARGV[index])
+    local fate = 'taken_elsewhere'
+    if entries.contains(entry.key) then
+      fate = deliver(entry.publications)
+      if fate == 'left_in_source' then
+        block(entry.publications)
+      else
+        if entry.set_aside then set_aside(source.key, entry) end
+        entries.remove(entry.key)
+      end
+    end
+    fates[#fates + 1] = fate
+  end
+  return fates
+end
+
+local function announce_loss(source)
+  redis.call('PUBLISH', settings.control, source.loss)
+  if source.overflow_count then
+    redis.call('HINCRBY', generation_key, source.overflow_count, 1)
     -- The second, for positions before any publication.
-    local at = settings.overflow_count .. ' at'
+    local at = source.overflow_count .. ' at'
     redis.call('HSET', generation_key, at, redis.call('TIME')[1])
   end
 end
-if elsewhere then
-  redis.call('ZREMRANGEBYSCORE', source, '-inf', now_ms() - elsewhere.keep_ms)
-  redis.call('PEXPIRE', source, elsewhere.window_ms)
+
+local function drain(source)
+  local elsewhere = source.elsewhere and source.elsewhere[1]
+  if elsewhere and now_ms() - elsewhere.read_ms > elsewhere.max_age_ms then
+    return { 'stale_read' }
+  end
+  local entries = types[source.type](source.key, elsewhere)
+  -- Checks that removing is allowed before anything is published. As the first command that
+  -- writes, it also lifts the check of 'maxmemory', which would otherwise refuse to move data from
+  -- one key to another.
+  local allowed = entries.try_removing()
+  if type(allowed) == 'table' and allowed.err then return { 'refused', allowed.err } end
+  local full = source.capacity and entries.length() >= source.capacity
+  blocked, newly_blocked, cause, torn, abandoned = {}, {}, '', false, {}
+  for _, channel in ipairs(source.blocked) do blocked[channel] = true end
+  local fates = drain_entries(source, entries)
+  -- Follows the entries that were in the source when senders dropped theirs.
+  if full or torn then announce_loss(source) end
+  if elsewhere then
+    redis.call('ZREMRANGEBYSCORE', source.key, '-inf', now_ms() - elsewhere.keep_ms)
+    redis.call('PEXPIRE', source.key, elsewhere.window_ms)
+  end
+  return { 'drained', fates, full and 1 or 0, cause, newly_blocked, abandoned }
 end
-return { 'drained', fates, full and 1 or 0, cause, newly_blocked, abandoned, now_ms() }
+
+local reply = { 'drained', now_ms() }
+for index, source in ipairs(sources) do reply[index + 2] = drain(source) end
+return reply

@@ -72,14 +72,16 @@ local function is_live(id, now)
   return at and tonumber(at) >= now - MAX_SILENCE
 end
 
+local now = tonumber(redis.call('TIME')[1])
+local marks = redis.call('HMGET', under_way, unpack(KEYS, 1, source_count))
+
 -- A mark: how many entries are under way, the digest of the first, and the instances that have had
 -- it under way since it was last drained, which removes the mark. Returns how many of them have
 -- ended and how many may have, as they are others and live, and their names. If another entry was
 -- the first, this one may have been among the rest.
-local function read_mark(key, first)
-  local mark = redis.call('HGET', under_way, key) or ''
+local function read_mark(mark, first)
+  if not mark then return 0, 0, nil end
   local digest, owners = string.match(mark, '^%d+ (%x+) (%S+)$')
-  local now = tonumber(redis.call('TIME')[1])
   local ended, unknown = 0, 0
   for id in string.gmatch(owners or '', '[^,]+') do
     if id ~= instance then
@@ -90,18 +92,21 @@ local function read_mark(key, first)
   return 0, math.min(ended + unknown, 1), nil
 end
 
--- Marks what is returned as under way. A full Redis refuses that, and is drained nevertheless.
+-- Keys of sources and their new marks, in turn.
+local new_marks = {}
+
+-- Marks what is returned as under way.
 local function write_mark(key, first, count, owners)
   if not owners then
     owners = instance
   elseif not string.find(owners, instance, 1, true) then
     owners = owners .. ',' .. instance
   end
-  local text = table.concat({ count, redis.sha1hex(first), owners }, ' ')
-  redis.pcall('HSET', under_way, key, text)
+  new_marks[#new_marks + 1] = key
+  new_marks[#new_marks + 1] = table.concat({ count, redis.sha1hex(first), owners }, ' ')
 end
 
-local function look(key, source)
+local function look(key, source, mark)
   if room <= 0 then return { 'unreached' } end
   local reader = readers[source.type]
   local found, skipped = reader.read(key, source)
@@ -110,7 +115,7 @@ local function look(key, source)
   local ends, last, owners = 0, #found, nil
   if source.is_drained == 1 then
     local ended, unknown
-    ended, unknown, owners = read_mark(key, found[1])
+    ended, unknown, owners = read_mark(mark, found[1])
     if ended < 2 and ended + unknown >= 2 then return { 'suspended' } end
     ends = math.max(source.ends, ended >= 2 and ended or ended + unknown)
     if ends > 0 then last = 2 end
@@ -134,6 +139,8 @@ local is_stale = generation ~= ''
 local answer = { now_ms() }
 for index = 1, source_count do
   answer[index + 1] = is_stale and { 'stale_generation' }
-    or look(KEYS[index], cmsgpack.unpack(ARGV[BEFORE_SOURCES + index]))
+    or look(KEYS[index], cmsgpack.unpack(ARGV[BEFORE_SOURCES + index]), marks[index])
 end
+-- A full Redis refuses this, and is drained nevertheless.
+if #new_marks > 0 then redis.pcall('HSET', under_way, unpack(new_marks)) end
 return answer
