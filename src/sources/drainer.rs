@@ -331,7 +331,7 @@ impl Drainer {
         if let Some(remote) = &self.remote
             && let Ok(Drained::Done { now_ms, .. }) = &reply
         {
-            remote.layer_said(*now_ms);
+            remote.set_layer_time(*now_ms);
         }
         reply
     }

@@ -59,12 +59,12 @@ impl RemoteSource {
             return Ok(ms + at.elapsed().as_millis() as u64);
         }
         let ms = layer.run(&self.time, Vec::new(), Vec::new()).await?;
-        self.layer_said(ms);
+        self.set_layer_time(ms);
         Ok(ms)
     }
 
     /// The layer's time in ms, as it answered just now.
-    pub(super) fn layer_said(&self, ms: u64) {
+    pub(super) fn set_layer_time(&self, ms: u64) {
         *self.clock.lock() = Some((ms, Instant::now()));
     }
 

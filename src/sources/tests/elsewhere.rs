@@ -8,7 +8,7 @@ impl Bench {
     async fn set_clock_back(&self, span: Duration) {
         let remote = self.drainer.remote.as_ref().unwrap();
         let now = remote.moment(&self.drainer.redis).await.unwrap();
-        remote.layer_said(now - span.as_millis() as u64);
+        remote.set_layer_time(now - span.as_millis() as u64);
     }
 
     /// Waits until losses of the other server are to be told, and tells them.
